@@ -1,0 +1,4 @@
+package fncache
+
+// A Cache keeps the results of wrapped functions in one Redis.
+type Cache struct{}

@@ -1,0 +1,175 @@
+package fncache
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Options say how one function is cached. The zero value of every field but
+// Timeout is a documented default, so that most functions need two or three
+// of them. In a struct tag the same names are written in lower case; see
+// [WrapStruct].
+type Options struct {
+	// Cache is where results are kept. nil means the default cache, looked up
+	// at each call, so that package variables may be wrapped before it exists
+	// (see [SetDefault]). It has no textual form.
+	Cache *Cache
+
+	// Prefix stands before the name in every key: "Author" in
+	// fncache:{Author:...}. Use it to tell apart functions that share a
+	// derived name, such as two method values of one type. It may not contain
+	// a colon, braces, spaces or control characters. Default: none.
+	Prefix string
+
+	// Name replaces the derived name of the function in every key. Functions
+	// with the same Prefix and Name are the same function to fncache, and
+	// share entries; their signatures must agree. The same characters are
+	// refused as in Prefix. Default: the name of the function, or else of the
+	// struct field (see the section on names in the package documentation).
+	Name string
+
+	// Timeout is the greatest age at which an entry may be served at all, and
+	// its expiry in Redis. Required; at least 1ms, whole milliseconds are kept.
+	Timeout time.Duration
+
+	// Freshness is the age up to which an entry is served without asking
+	// anybody to recompute it. From there to Timeout it is stale.
+	// Default: Timeout. It may not be more than Timeout.
+	Freshness time.Duration
+
+	// OnCold is what a caller gets when nothing can be served and somebody
+	// else computes. Default: Fail.
+	OnCold ColdPolicy
+
+	// WaitTimeout bounds how long a call waits for somebody else's
+	// computation: under OnCold Wait, and for [WithRefresh] and
+	// [Func.Refresh]. Past it the call gets [ErrColdCache]. Default: as long
+	// as the caller's context allows, at most ComputeTimeout.
+	WaitTimeout time.Duration
+
+	// OnStale is what the caller that holds the lease on a stale entry does.
+	// Default: Refresh.
+	OnStale StalePolicy
+
+	// SoftTimeout, under OnStale Refresh, is how long the caller that
+	// recomputes a stale entry waits for the new value before it takes the
+	// stale one; the computation goes on and is stored. Default: until done.
+	SoftTimeout time.Duration
+
+	// OnError is what callers get when recomputing a stale entry fails.
+	// Default: ServeStale.
+	OnError ErrorPolicy
+
+	// Cooldown is how long nobody recomputes an entry after a failure that was
+	// answered with the stale value. Default: 1s; negative: none.
+	Cooldown time.Duration
+
+	// Lease is the life of the lease on an entry, renewed every Lease/3 while
+	// its holder computes: a holder that dies frees the entry within it.
+	// Default: 10s; at least 4 times Config.RedisTimeout.
+	Lease time.Duration
+
+	// ComputeTimeout bounds one run of the function, through the context it is
+	// given. A function that ignores its context loses its lease then, and its
+	// late result is dropped. Default: 5m.
+	ComputeTimeout time.Duration
+}
+
+// Defaults of Options.
+const (
+	DefaultCooldown       = time.Second
+	DefaultLease          = 10 * time.Second
+	DefaultComputeTimeout = 5 * time.Minute
+)
+
+// A ColdPolicy says what a caller gets when the cache is cold (there is
+// nothing that may be served) and somebody else holds the lease.
+type ColdPolicy uint8
+
+const (
+	// Fail refuses the caller at once with [ErrColdCache]. Tag: oncold=fail.
+	Fail ColdPolicy = iota
+	// Wait waits for the holder's value, up to WaitTimeout. Tag: oncold=wait.
+	Wait
+	// Compute computes too, once per process at a time, and stores nothing.
+	// Tag: oncold=compute.
+	Compute
+)
+
+// A StalePolicy says what the holder of the lease on a stale entry returns.
+type StalePolicy uint8
+
+const (
+	// Refresh returns the new value: the one caller that computes waits for
+	// it, all others are served the stale one. Tag: onstale=refresh.
+	Refresh StalePolicy = iota
+	// Background returns the stale value to the holder too, and recomputes
+	// behind (stale-while-revalidate, RFC 5861). Tag: onstale=background.
+	Background
+)
+
+// An ErrorPolicy says what becomes of an error from the function when a stale
+// entry is at hand.
+type ErrorPolicy uint8
+
+const (
+	// ServeStale serves the stale entry and leaves the function alone for
+	// Cooldown (stale-if-error, RFC 5861). Tag: onerror=servestale.
+	ServeStale ErrorPolicy = iota
+	// ReturnError returns the error to the caller that computed.
+	// Tag: onerror=returnerror.
+	ReturnError
+)
+
+// Config says where and how a [Cache] keeps results. Redis is required; the
+// zero value of everything else is a documented default.
+type Config struct {
+	// Redis is the client: of a single server, of a Sentinel failover group or
+	// of a Redis Cluster. A *redis.Ring is refused: what one process publishes
+	// there reaches another shard than the one others listen on. The client
+	// stays the caller's: Close leaves it open.
+	Redis redis.UniversalClient
+
+	// OnRedisDown is what a call gets when Redis does not answer.
+	// Default: DownCompute.
+	OnRedisDown DownPolicy
+
+	// RedisTimeout bounds every single Redis operation as a caller sees it,
+	// whatever the client's own timeouts and retries are. Default: 250ms.
+	RedisTimeout time.Duration
+
+	// Namespace is the first part of every key and of the channel of events.
+	// The same characters are refused as in Options.Prefix. Default: "fncache".
+	Namespace string
+
+	// HashSecret keys the hashes of arguments. Set it, to the same value in
+	// every process, where arguments come from strangers: without it the keys
+	// are public constants, and nothing secret stands between a caller who can
+	// choose arguments and a search for two that collide. Changing it starts
+	// cold. Default: none.
+	HashSecret []byte
+
+	// Logger receives what a person on call wants to know, once and not per
+	// request; never an argument, a result or a secret.
+	// Default: slog.Default(), looked up at each record.
+	Logger *slog.Logger
+}
+
+// Defaults of Config.
+const (
+	DefaultRedisTimeout = 250 * time.Millisecond
+	DefaultNamespace    = "fncache"
+)
+
+// A DownPolicy says what a call gets when Redis does not answer.
+type DownPolicy uint8
+
+const (
+	// DownCompute computes in the process, one computation per key at a time,
+	// and stores nothing: the service stays up.
+	DownCompute DownPolicy = iota
+	// DownError returns an error that wraps [ErrRedisDown] and the cause.
+	DownError
+)

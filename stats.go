@@ -1,0 +1,120 @@
+package fncache
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// A Source says where an answer came from.
+type Source uint8
+
+const (
+	// SourceNone: the call has not ended, or ended before it had an answer.
+	SourceNone Source = iota
+	// SourceFresh: an entry younger than Freshness.
+	SourceFresh
+	// SourceStale: an entry between Freshness and Timeout.
+	SourceStale
+	// SourceComputed: this call ran the function.
+	SourceComputed
+	// SourceWaited: this call waited for another caller's computation.
+	SourceWaited
+	// SourceRefused: the cache was cold; the answer is ErrColdCache.
+	SourceRefused
+	// SourceBypassed: the function was called directly, by WithBypass or
+	// because it came back to the key it was computing.
+	SourceBypassed
+	// SourceFailed: the answer is another error.
+	SourceFailed
+)
+
+// String gives the source in one lower-case word, fit for a header or a metric.
+func (s Source) String() string {
+	names := [...]string{"none", "fresh", "stale", "computed", "waited", "refused", "bypassed", "failed"}
+	if int(s) < len(names) {
+		return names[s]
+	}
+	return "unknown"
+}
+
+// Info says where an answer came from. See [WithInfo].
+type Info struct {
+	Source Source
+	// Age is the age of the answer on the Redis server's clock: of the entry
+	// for SourceFresh and SourceStale, 0 for one computed just now.
+	Age time.Duration
+	// Cost is how long the function took to compute the answer, whenever that
+	// was.
+	Cost time.Duration
+	// Key is the Redis key of the entry.
+	Key string
+}
+
+type infoKey struct{}
+
+// WithInfo returns a context with which the first cached call it reaches writes
+// to info where its answer came from, when it returns, on the caller's
+// goroutine. The context that the cached function is given does not carry it
+// on.
+func WithInfo(ctx context.Context, info *Info) context.Context {
+	return context.WithValue(ctx, infoKey{}, info)
+}
+
+// Stats are counters since the function was wrapped. Once no call is under way,
+//
+//	Calls = Fresh + Stale + Computed + Waited + Refused + Bypassed + Failed
+//
+// holds: every call ends in exactly one of them. Read while calls are under
+// way, Calls is ahead by those.
+type Stats struct {
+	Calls    uint64 // calls of the wrapped function
+	Fresh    uint64 // answered with a fresh entry
+	Stale    uint64 // answered with a stale entry
+	Computed uint64 // answered by running the function
+	Waited   uint64 // answered with the value of a computation waited for
+	Refused  uint64 // refused with ErrColdCache
+	Bypassed uint64 // called directly: WithBypass, or come back to its own key
+	Failed   uint64 // any other error, panics and given-up contexts included
+
+	Computations uint64 // runs of the function on behalf of the cache, background refreshes included
+	Stored       uint64 // of these, how many results were stored
+	LostLeases   uint64 // computations that found their lease lost: expired, or invalidated
+	Undecodable  uint64 // entries that could not be read: a miss each
+	RedisErrors  uint64 // Redis operations that failed or took longer than RedisTimeout
+
+	ComputeTime time.Duration // the time Computations took
+	SavedTime   time.Duration // the time the entries and values served had once taken to compute
+}
+
+// counters is the live form of Stats.
+type counters struct {
+	calls    atomic.Uint64
+	bySource [SourceFailed + 1]atomic.Uint64
+
+	computations, stored, lostLeases, undecodable, redisErrors atomic.Uint64
+	computeTime, savedTime                                     atomic.Int64
+}
+
+func (c *counters) snapshot() Stats {
+	// The ends are read before the beginnings, so that Calls never falls
+	// behind the sum.
+	s := Stats{
+		Fresh:        c.bySource[SourceFresh].Load(),
+		Stale:        c.bySource[SourceStale].Load(),
+		Computed:     c.bySource[SourceComputed].Load(),
+		Waited:       c.bySource[SourceWaited].Load(),
+		Refused:      c.bySource[SourceRefused].Load(),
+		Bypassed:     c.bySource[SourceBypassed].Load(),
+		Failed:       c.bySource[SourceFailed].Load(),
+		Stored:       c.stored.Load(),
+		LostLeases:   c.lostLeases.Load(),
+		Undecodable:  c.undecodable.Load(),
+		RedisErrors:  c.redisErrors.Load(),
+		ComputeTime:  time.Duration(c.computeTime.Load()),
+		SavedTime:    time.Duration(c.savedTime.Load()),
+		Computations: c.computations.Load(),
+	}
+	s.Calls = c.calls.Load()
+	return s
+}
