@@ -1,0 +1,21 @@
+//go:build !unix
+
+package redistest
+
+import "errors"
+
+// Elsewhere there is no redis-server to start: Require skips. These exist so
+// that the tests that use this package compile.
+
+var errNotUnix = errors.New("redistest: servers run on Unix systems only")
+
+type process struct{ port int }
+
+func launch(string, func(int) []string) (*process, error) { return nil, errNotUnix }
+
+func freePort() int              { return 0 }
+func (p *process) start() error  { return errNotUnix }
+func (p *process) pause() error  { return errNotUnix }
+func (p *process) resume() error { return errNotUnix }
+func (p *process) kill()         {}
+func (p *process) logs() string  { return "" }

@@ -1,0 +1,289 @@
+//go:build unix
+
+package redistest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const startAttempts = 20
+
+// keeper is the shell program that a server runs under; see the package
+// comment. Its descriptors:
+//
+//	0  the lifeline: end of file when the test binary ends or lets go
+//	1  takes the server's process id to the test binary
+//	2  the server's log
+//	3  the vigil: held open by the server alone, end of file when it is dead
+//
+// It ignores the signals that a terminal or a supervisor sends to everybody:
+// the keeper has to be the last one out. It ends when the server has ended and
+// all that the server held is free.
+const keeper = `
+trap '' HUP INT QUIT TERM
+"$@" </dev/null >&2 &
+exec 3>&-
+echo $!
+exec >&-
+read -r _
+kill -9 $!
+wait
+`
+
+// errInUse says that a server could not have its port.
+var errInUse = errors.New("address already in use")
+
+// A process is one redis-server on a port of its own. Killed and started
+// again it keeps its port, arguments, directory and log.
+type process struct {
+	port int
+	dir  string
+	args []string // of redis-server
+	log  *os.File // unlinked; the output of all runs, one after the other
+
+	mu       sync.Mutex // guards the fields below, which are of one run
+	keeper   *exec.Cmd  // nil: not running
+	pid      int        // of redis-server
+	lifeline *os.File   // closed, it ends the keeper
+	vigil    *os.File   // at end of file, the server is dead
+}
+
+// launch starts redis-server in dir, on a free port that argsFor turns into
+// its arguments. It is up when launch returns.
+func launch(dir string, argsFor func(port int) []string) (*process, error) {
+	// The log has no name: nothing is left of it, however the test binary ends.
+	log, err := os.CreateTemp(dir, "redis-*.log")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(log.Name()); err != nil {
+		return nil, err
+	}
+	for range startAttempts {
+		port := freePort()
+		p := &process{port: port, dir: dir, args: argsFor(port), log: log}
+		if err = p.start(); err == nil {
+			return p, nil
+		}
+		if !errors.Is(err, errInUse) {
+			break
+		}
+	}
+	_ = log.Close()
+	return nil, err
+}
+
+// freePort draws a port nobody listens on. Somebody else may draw the same one
+// a moment later: whoever loses tries again.
+//
+// It does not take what the kernel gives for port 0. Those numbers are also
+// given to outgoing connections: while a killed server is down another
+// connection could take its port, and a client that dials it again and again
+// would, once in thirty thousand times, be connected with itself.
+func freePort() int {
+	for {
+		port := 10_000 + rand.IntN(22_000) // below the ephemeral ports of Linux, the BSDs and macOS
+		l, err := net.Listen("tcp", address(port))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
+	}
+}
+
+// start runs the server and waits until it answers.
+func (p *process) start() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.keeper != nil {
+		return errors.New("it is running")
+	}
+	before := len(p.logs())
+	err := p.spawn()
+	if err == nil {
+		err = p.awaitAnswer()
+	}
+	if err == nil {
+		return nil
+	}
+	p.reap()
+	output := p.logs()[before:]
+	if strings.Contains(output, "Address already in use") {
+		return fmt.Errorf("%s: %w", address(p.port), errInUse)
+	}
+	return fmt.Errorf("redis-server %s: %w; its log:\n%s", strings.Join(p.args, " "), err, output)
+}
+
+// spawn starts the keeper, and the server under it. The caller holds p.mu.
+func (p *process) spawn() error {
+	var ours, theirs [3]*os.File // the ends of lifeline, process id and vigil
+	for i := range ours {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		ours[i], theirs[i] = r, w
+	}
+	ours[0], theirs[0] = theirs[0], ours[0] // of the lifeline we have the writing end
+
+	cmd := exec.Command("/bin/sh", append([]string{"-c", keeper, "keeper", "redis-server"}, p.args...)...)
+	cmd.Dir = p.dir
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], p.log
+	cmd.ExtraFiles = []*os.File{theirs[2]}
+	// A session of its own: Ctrl-C in a terminal reaches the tests and not
+	// their servers, and the kernel sends no SIGHUP to a paused orphan.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err := cmd.Start()
+	for _, f := range theirs {
+		_ = f.Close()
+	}
+	if err != nil {
+		return err
+	}
+	p.keeper, p.lifeline, p.vigil = cmd, ours[0], ours[2]
+	defer func() { _ = ours[1].Close() }()
+	_, err = fmt.Fscanln(ours[1], &p.pid)
+	return err
+}
+
+// awaitAnswer waits until this very server answers, or is dead, or the
+// deadline is over. The caller holds p.mu.
+func (p *process) awaitAnswer() error {
+	var why error
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if why = p.ask(); why == nil {
+			return nil
+		}
+		if p.deadWithin(pollInterval) {
+			return errors.New("it ended by itself")
+		}
+	}
+	return fmt.Errorf("no answer within %v: %w", patience, why)
+}
+
+// deadWithin waits for the server's death. The caller holds p.mu.
+func (p *process) deadWithin(d time.Duration) bool {
+	_ = p.vigil.SetReadDeadline(time.Now().Add(d))
+	_, err := p.vigil.Read(make([]byte, 1))
+	return errors.Is(err, io.EOF)
+}
+
+// ask makes sure that whoever answers on the port is our process: the port may
+// have gone to somebody else's server, which answers just as well.
+func (p *process) ask() error {
+	reply, err := p.info()
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(reply, "-NOAUTH") { // "requirepass" among the arguments: it is up at any rate
+		return nil
+	}
+	if !strings.Contains(reply, fmt.Sprintf("\nprocess_id:%d\r\n", p.pid)) {
+		return fmt.Errorf("another process answers on port %d: %.80q", p.port, reply)
+	}
+	return nil
+}
+
+// info returns the server's answer to INFO, or its error as Redis sends it. It
+// uses no client, so that a server's first answer does not depend on what a
+// client does to set up a connection.
+func (p *process) info() (string, error) {
+	conn, err := net.DialTimeout("tcp", address(p.port), time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err := io.WriteString(conn, "INFO server\r\n"); err != nil {
+		return "", err
+	}
+	r := bufio.NewReader(conn)
+	reply, err := r.ReadString('\n')
+	if err != nil || !strings.HasPrefix(reply, "$") {
+		return reply, err
+	}
+	size, err := strconv.Atoi(strings.TrimSpace(reply[1:]))
+	if err != nil {
+		return "", err
+	}
+	bulk := make([]byte, size)
+	_, err = io.ReadFull(r, bulk)
+	return string(bulk), err
+}
+
+// pause stops the server as a debugger would; its sockets stay open.
+func (p *process) pause() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	// The signal is sent, not yet obeyed: the server may be running on another
+	// core. Linux tells when it has stopped; elsewhere it is a matter of luck.
+	stat := fmt.Sprintf("/proc/%d/stat", p.pid)
+	return await(func() error {
+		line, err := os.ReadFile(stat)
+		if err == nil && !strings.Contains(string(line), ") T ") {
+			return errors.New("the server has not stopped")
+		}
+		return nil
+	})
+}
+
+// resume lets the server run on.
+func (p *process) resume() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.signal(syscall.SIGCONT)
+}
+
+// signal sends a signal to the server. The caller holds p.mu.
+func (p *process) signal(sig syscall.Signal) error {
+	if p.keeper == nil || p.deadWithin(time.Millisecond) {
+		return errors.New("the server is not running")
+	}
+	return syscall.Kill(p.pid, sig)
+}
+
+// kill ends the server with SIGKILL, if it runs. When it returns the port is
+// free.
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reap()
+}
+
+// reap lets go of the lifeline and waits for the keeper, which kills the
+// server and waits for it. The caller holds p.mu.
+func (p *process) reap() {
+	if p.keeper == nil {
+		return
+	}
+	_ = p.lifeline.Close()
+	_ = p.keeper.Wait() // how it exits says nothing: its child was killed
+	_ = p.vigil.Close()
+	p.keeper = nil
+}
+
+// logs returns what the server has written so far.
+func (p *process) logs() string {
+	info, err := p.log.Stat()
+	if err != nil {
+		return err.Error()
+	}
+	text := make([]byte, info.Size())
+	n, _ := p.log.ReadAt(text, 0)
+	return string(text[:n])
+}

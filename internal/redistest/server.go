@@ -1,0 +1,236 @@
+package redistest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// patience bounds how long an event may take on a busy machine. Nothing
+	// waits longer than the event itself does.
+	patience     = 30 * time.Second
+	pollInterval = 5 * time.Millisecond
+)
+
+// Require skips the test with the reason when there is no redis-server on the
+// PATH. With FNCACHE_REQUIRE_REDIS=1 in the environment the test fails
+// instead. All the Start functions call it.
+func Require(t testing.TB) {
+	t.Helper()
+	_, err := exec.LookPath("redis-server")
+	switch {
+	case err == nil:
+	case os.Getenv("FNCACHE_REQUIRE_REDIS") == "1":
+		t.Fatalf("FNCACHE_REQUIRE_REDIS=1, but no real Redis can be started: %v", err)
+	default:
+		t.Skipf("needs a real Redis: %v (Debian: apt-get install redis-server)", err)
+	}
+}
+
+// A Server is a Redis server on the loopback interface.
+type Server struct {
+	t      testing.TB
+	p      *process
+	shared bool
+}
+
+// Start runs a server for this test, with persistence off, in a directory of
+// its own, and ends it when the test ends. The arguments are options as
+// redis-server takes them: "--maxmemory", "10mb".
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return start(t, t.TempDir(), func(port int) []string { return serverArgs(port, args...) })
+}
+
+func start(t testing.TB, dir string, argsFor func(port int) []string) *Server {
+	t.Helper()
+	Require(t)
+	p, err := launch(dir, argsFor)
+	if err != nil {
+		t.Fatalf("redistest: %v", err)
+	}
+	t.Cleanup(p.kill)
+	return &Server{t: t, p: p}
+}
+
+func serverArgs(port int, more ...string) []string {
+	return append([]string{
+		"--port", strconv.Itoa(port),
+		"--bind", "127.0.0.1",
+		"--save", "",
+		"--appendonly", "no",
+		"--repl-diskless-sync-delay", "0", // a replica is in sync at once, not after 5 s
+	}, more...)
+}
+
+// sharedServer is started by the first test that asks for it. Nothing stops
+// it: it ends with the test binary, as every server here does.
+var sharedServer = sync.OnceValues(func() (*process, error) {
+	return launch(os.TempDir(), func(port int) []string { return serverArgs(port) })
+})
+
+// Shared returns the one server that the tests of a binary share, emptied. It
+// is for tests that are not parallel and leave the server as it is: Pause,
+// Kill, Restart and Detach are refused.
+func Shared(t testing.TB) *Server {
+	t.Helper()
+	Require(t)
+	p, err := sharedServer()
+	if err != nil {
+		t.Fatalf("redistest: %v", err)
+	}
+	s := &Server{t: t, p: p, shared: true}
+	s.Flush(t)
+	return s
+}
+
+// StartReplica runs a replica of primary, and returns when the two are in sync.
+func StartReplica(t testing.TB, primary *Server, args ...string) *Server {
+	t.Helper()
+	host, port, _ := net.SplitHostPort(primary.Addr())
+	replica := Start(t, append([]string{"--replicaof", host + " " + port}, args...)...)
+	above, below := primary.Client(), replica.Client()
+	awaitOrFail(t, "the replica to be in sync", func() error {
+		return infoHas(below, "replication", "master_link_status:up")
+	}, replica)
+	// WAIT and Sentinel go by what the primary thinks.
+	awaitOrFail(t, "the primary to agree", func() error {
+		return infoHas(above, "replication", fmt.Sprintf("port=%d,state=online", replica.p.port))
+	}, primary)
+	return replica
+}
+
+// Detach makes a replica independent of its primary: from then on it keeps the
+// data it has, as a replica that lags for ever. Restart attaches it again.
+func (s *Server) Detach() {
+	s.t.Helper()
+	if s.refuses("Detach") {
+		return
+	}
+	if err := s.Client().ReplicaOf(context.Background(), "NO", "ONE").Err(); err != nil {
+		s.t.Errorf("redistest: detach %s: %v", s.Addr(), err)
+	}
+}
+
+// Addr is the server's address, host:port.
+func (s *Server) Addr() string { return address(s.p.port) }
+
+func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// Client returns a client of the server, closed when the test ends. Each mut
+// may change its options first.
+func (s *Server) Client(mut ...func(*redis.Options)) *redis.Client {
+	opts := &redis.Options{Addr: s.Addr()}
+	for _, m := range mut {
+		m(opts)
+	}
+	c := redis.NewClient(opts)
+	s.t.Cleanup(func() { _ = c.Close() }) // the test may have closed it
+	return c
+}
+
+// Flush empties the server: its data and its scripts.
+func (s *Server) Flush(t testing.TB) {
+	t.Helper()
+	ctx := context.Background()
+	c := redis.NewClient(&redis.Options{Addr: s.Addr()})
+	defer func() { _ = c.Close() }()
+	if err := c.FlushAll(ctx).Err(); err != nil {
+		t.Fatalf("redistest: flush %s: %v", s.Addr(), err)
+	}
+	if err := c.ScriptFlush(ctx).Err(); err != nil {
+		t.Fatalf("redistest: flush the scripts of %s: %v", s.Addr(), err)
+	}
+}
+
+// Pause stops the server with SIGSTOP: connections stay open, dials still
+// succeed, and nothing is answered until Resume.
+func (s *Server) Pause() { s.t.Helper(); s.do("Pause", (*process).pause) }
+
+// Resume lets a paused server go on, with all that was sent to it meanwhile.
+func (s *Server) Resume() { s.t.Helper(); s.do("Resume", (*process).resume) }
+
+// Kill ends the server with SIGKILL. When it returns the connections are cut
+// and dials are refused.
+func (s *Server) Kill() {
+	s.t.Helper()
+	s.do("Kill", func(p *process) error { p.kill(); return nil })
+}
+
+// Restart starts the server again, after it has killed it if need be: on the
+// same port, with the same arguments, and empty.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.do("Restart", func(p *process) error { p.kill(); return p.start() })
+}
+
+// do is for what disturbs a server. It may be called from any goroutine, so
+// it does not end the test when it fails.
+func (s *Server) do(what string, f func(*process) error) {
+	s.t.Helper()
+	if s.refuses(what) {
+		return
+	}
+	if err := f(s.p); err != nil {
+		s.t.Errorf("redistest: %s of %s: %v", what, s.Addr(), err)
+	}
+}
+
+func (s *Server) refuses(what string) bool {
+	s.t.Helper()
+	if s.shared {
+		s.t.Errorf("redistest: %s would disturb the shared server; use Start", what)
+	}
+	return s.shared
+}
+
+// Logs returns what the server has logged so far, over all its restarts.
+func (s *Server) Logs() string { return s.p.logs() }
+
+// await asks ready again and again until it returns no error.
+func await(ready func() error) error {
+	deadline := time.Now().Add(patience)
+	for {
+		err := ready()
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not within %v: %w", patience, err)
+		}
+		time.Sleep(pollInterval)
+	}
+}
+
+// awaitOrFail is await for a state of servers, whose logs it shows if they do
+// not reach it.
+func awaitOrFail(t testing.TB, what string, ready func() error, of ...*Server) {
+	t.Helper()
+	err := await(ready)
+	if err == nil {
+		return
+	}
+	for _, s := range of {
+		t.Logf("redistest: log of %s:\n%s", s.Addr(), s.Logs())
+	}
+	t.Fatalf("redistest: waiting for %s: %v", what, err)
+}
+
+// infoHas reports, as an error, that a section of INFO lacks some text.
+func infoHas(c *redis.Client, section, want string) error {
+	got, err := c.Info(context.Background(), section).Result()
+	if err == nil && !strings.Contains(got, want) {
+		err = fmt.Errorf("INFO %s has no %s:\n%s", section, want, got)
+	}
+	return err
+}
