@@ -1,0 +1,73 @@
+# make help lists what there is. Everything here needs Go alone; see CONTRIBUTING.md.
+
+FUZZTIME  ?= 20s
+BENCH     ?= .
+BENCHTIME ?= 1s
+COUNT     ?= 1
+
+# Modules of their own below examples/; there may be none.
+EXAMPLES := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
+TOOL      = go tool -modfile=$(CURDIR)/tools/go.mod
+
+# The race detector needs cgo and a C compiler.
+RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v $$(go env CC) >/dev/null && echo -race)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The examples are tested without the race detector: they bring a SQLite
+# translated from C, which it slows down many times and finds nothing in.
+.PHONY: test
+test: ## all tests, with the race detector; on real Redis servers where redis-server is on the PATH
+	@test -n "$(RACE)" || echo "make test: no C compiler or CGO_ENABLED=0: testing WITHOUT the race detector"
+	@command -v redis-server >/dev/null || echo "make test: no redis-server on the PATH: tests on a real Redis are skipped"
+	go test $(RACE) -shuffle=on ./...
+	@set -e; for dir in $(EXAMPLES); do echo "go -C $$dir test"; go -C $$dir test -shuffle=on ./...; done
+
+.PHONY: lint
+lint: ## golangci-lint with .golangci.yml (its first build takes minutes)
+	$(TOOL) golangci-lint run ./...
+	@set -e; for dir in $(EXAMPLES); do \
+	  echo "golangci-lint in $$dir"; \
+	  (cd $$dir && $(TOOL) golangci-lint run --config $(CURDIR)/.golangci.yml ./...); \
+	done
+
+.PHONY: fmt
+fmt: ## format everything with gofumpt
+	$(TOOL) gofumpt -w .
+
+.PHONY: check
+check: ## formatting, go vet and go.mod of every module
+	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not formatted (make fmt): $$unformatted"; exit 1; }
+	@set -e; for dir in . $(EXAMPLES); do \
+	  echo "check $$dir"; \
+	  go -C $$dir vet ./...; \
+	  go -C $$dir mod tidy -diff; \
+	done
+	go -C tools mod tidy -diff
+
+.PHONY: examples
+examples: ## run the examples
+	@set -e; for dir in $(EXAMPLES); do \
+	  case $$dir in */bookstore) args=-quick;; *) args=;; esac; \
+	  echo "go -C $$dir run . $$args"; \
+	  go -C $$dir run . $$args; \
+	done
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME
+	@set -e; targets=$$(go test -list '^Fuzz' .); \
+	for target in $$(echo "$$targets" | grep '^Fuzz' || true); do \
+	  echo "fuzz $$target for $(FUZZTIME)"; \
+	  go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) .; \
+	done
+
+.PHONY: bench
+bench: ## the benchmarks BENCH, COUNT times for BENCHTIME each
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) .
+
+.PHONY: cover
+cover: ## which lines the tests reach, as a page: cover.html
+	go test -coverprofile=cover.out -coverpkg=./... ./...
+	go tool cover -html=cover.out -o cover.html
