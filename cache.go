@@ -1,4 +1,263 @@
 package fncache
 
-// A Cache keeps the results of wrapped functions in one Redis.
-type Cache struct{}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// closeGrace is how long Close waits for computations that it has cancelled.
+const closeGrace = 5 * time.Second
+
+// A Cache keeps the results of wrapped functions in one Redis. It is made by
+// [New] and safe for concurrent use.
+type Cache struct {
+	cfg     Config // with its defaults; never written
+	hashing *hashKeys
+	store   *lockStore
+	clock   serverClock
+	flights flights
+	names   registry
+	log     logger
+	health  health
+
+	learning atomic.Pointer[learning] // the question for the server's clock under way, nil if none
+
+	closing chan struct{} // closed when Close begins
+	life    lifetime
+}
+
+// New makes a cache on the Redis of cfg. It does not connect: the service comes
+// up without Redis too. Use [Cache.Ping] to learn whether Redis is there and fit.
+// The error names every fault of cfg.
+func New(cfg Config) (*Cache, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("fncache: new cache: %w", err)
+	}
+	c := &Cache{
+		cfg:     cfg,
+		hashing: newHashKeys(cfg.HashSecret),
+		closing: make(chan struct{}),
+	}
+	c.log.to = cfg.Logger
+	c.life.idle = make(chan struct{}, 1)
+	c.store = &lockStore{
+		client:  cfg.Redis,
+		timeout: cfg.RedisTimeout,
+		channel: cfg.Namespace + ":events",
+		spawn:   c.spawn,
+	}
+	c.store.onDial(func() { c.clock.dialed.Store(true) })
+	return c, nil
+}
+
+// Ping says whether Redis is there and fit to be used: reachable, a primary, new
+// enough, and letting this user run scripts. The error says which is not so and
+// what to do; it wraps [ErrRedisDown].
+func (c *Cache) Ping(ctx context.Context) error {
+	if c.closed() {
+		return &redisError{"ping", ErrClosed}
+	}
+	return c.store.ping(ctx, entryPrefix(c.cfg.Namespace, "", "ping", "")+entrySuffix)
+}
+
+// Close cancels the computations under way through their contexts, waits up to
+// five seconds for them to end and to release their leases, and then gives the
+// leases of those that still run back itself. Calls after Close behave as with
+// Redis away: they compute in the process, or get [ErrRedisDown] (see
+// Config.OnRedisDown). The Redis client is left open; close it afterwards.
+//
+// The error says that something was still running. Closing twice is fine.
+func (c *Cache) Close() error {
+	if !c.life.close() {
+		return nil
+	}
+	close(c.closing)
+	grace := time.NewTimer(closeGrace)
+	defer grace.Stop()
+	if !c.life.wait(grace.C) {
+		return errors.New("fncache: close: something still runs after " + closeGrace.String() +
+			": a function that does not heed its context, or a Redis operation; it ends on its own")
+	}
+	return nil
+}
+
+func (c *Cache) closed() bool { return c.life.closed.Load() }
+
+// spawn runs f on a goroutine that Close waits for.
+func (c *Cache) spawn(f func()) {
+	c.life.enter()
+	go func() {
+		defer c.life.leave()
+		f()
+	}()
+}
+
+// A lifetime counts goroutines, so that Close can wait for the last one. A
+// WaitGroup would not do: calls may begin while Close waits.
+type lifetime struct {
+	closed  atomic.Bool
+	running atomic.Int64
+	idle    chan struct{} // one element: running was 0 after closed
+}
+
+func (l *lifetime) enter() { l.running.Add(1) }
+
+func (l *lifetime) leave() {
+	if l.running.Add(-1) == 0 && l.closed.Load() {
+		select {
+		case l.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// close reports whether it was the first to.
+func (l *lifetime) close() bool { return l.closed.CompareAndSwap(false, true) }
+
+// wait reports whether everything ended before the limit.
+func (l *lifetime) wait(limit <-chan time.Time) bool {
+	// 1. leave counts down to 0 before it looks at closed, and
+	// 2. closed was set before this looks at running:
+	// so either this sees 0, or leave sees closed and says so.
+	for l.running.Load() > 0 {
+		select {
+		case <-l.idle:
+		case <-limit:
+			return false
+		}
+	}
+	return true
+}
+
+// noteRedis takes in how an operation for fn ended, and says whether it failed.
+// Going away and coming back are told once each.
+func (c *Cache) noteRedis(fn *Func, err error) (failed bool) {
+	if err == nil {
+		if c.health.down.Load() && c.health.note(true) {
+			c.clock.dialed.Store(true)
+			c.log.once("back", slog.LevelInfo, "Redis answers again: caching resumes")
+		}
+		return false
+	}
+	fn.counters.redisErrors.Add(1)
+	c.health.note(false)
+	op := "command"
+	if failed, ok := errors.AsType[*redisError](err); ok {
+		op = failed.op
+	}
+	c.log.once("down "+op, slog.LevelWarn, "Redis does not answer as it should: what cannot be served is computed in this process, or refused, and not stored",
+		"operation", op, "err", err)
+	return true
+}
+
+// readClock has the server's clock learned: at the first call, which waits for
+// the channel it gives, and now and then, in the background.
+func (c *Cache) readClock(ctx context.Context) <-chan struct{} {
+	if !c.clock.due() {
+		return nil
+	}
+	learned := c.clock.learned()
+	done := c.learnClock(context.WithoutCancel(ctx))
+	if learned {
+		return nil
+	}
+	return done
+}
+
+// A learning is a question for the server's clock; done is closed at its end.
+type learning struct{ done chan struct{} }
+
+// learnClock asks for the server's clock in the background, one question at a
+// time, and returns a channel that is closed when the answer is there.
+func (c *Cache) learnClock(ctx context.Context) <-chan struct{} {
+	mine := &learning{done: make(chan struct{})}
+	for !c.learning.CompareAndSwap(nil, mine) {
+		if theirs := c.learning.Load(); theirs != nil {
+			return theirs.done
+		}
+	}
+	c.spawn(func() {
+		defer close(mine.done)
+		defer c.learning.Store(nil)
+		before := time.Now()
+		server, err := c.store.serverTime(ctx)
+		switch {
+		case err == nil:
+			c.clock.learn(before, time.Now(), server)
+		case refused(err):
+			c.clock.learnLocal()
+			c.log.once("clock", slog.LevelWarn, "Redis refuses the TIME command: ages are measured on the local clock, which must agree between hosts",
+				"err", err)
+		}
+	})
+	return mine.done
+}
+
+// defaultCache is what functions without Options.Cache use.
+var defaultCache atomic.Pointer[Cache]
+
+// defaultNames holds the names of functions that use the default cache, for it
+// may not exist yet when they are wrapped.
+var defaultNames registry
+
+// SetDefault makes c the cache of all functions that were or will be wrapped
+// without Options.Cache. Call it in main, before the first call of one of them.
+// SetDefault(nil) takes it away again.
+func SetDefault(c *Cache) { defaultCache.Store(c) }
+
+// Default gives the cache of [SetDefault], or nil.
+func Default() *Cache { return defaultCache.Load() }
+
+// A registry knows the wrapped functions of one cache by prefix and name, so
+// that two different functions never share entries.
+type registry struct {
+	mu sync.Mutex // guards the field below
+	m  map[string][]*Func
+}
+
+// add takes f in, or says why its name is another function's.
+func (r *registry) add(f *Func) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, other := range r.m[f.Name()] {
+		if err := f.conflict(other); err != nil {
+			return err
+		}
+	}
+	if r.m == nil {
+		r.m = make(map[string][]*Func)
+	}
+	r.m[f.Name()] = append(r.m[f.Name()], f)
+	return nil
+}
+
+// remove frees the name of f.
+func (r *registry) remove(f *Func) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	// A copy: peers hands its slices out.
+	var rest []*Func
+	for _, other := range r.m[f.Name()] {
+		if other != f {
+			rest = append(rest, other)
+		}
+	}
+	if len(rest) == 0 {
+		delete(r.m, f.Name())
+		return
+	}
+	r.m[f.Name()] = rest
+}
+
+// peers gives all functions of that name: they share entries.
+func (r *registry) peers(name string) []*Func {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.m[name]
+}

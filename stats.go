@@ -1,7 +1,6 @@
 package fncache
 
 import (
-	"context"
 	"sync/atomic"
 	"time"
 )
@@ -49,16 +48,6 @@ type Info struct {
 	Cost time.Duration
 	// Key is the Redis key of the entry.
 	Key string
-}
-
-type infoKey struct{}
-
-// WithInfo returns a context with which the first cached call it reaches writes
-// to info where its answer came from, when it returns, on the caller's
-// goroutine. The context that the cached function is given does not carry it
-// on.
-func WithInfo(ctx context.Context, info *Info) context.Context {
-	return context.WithValue(ctx, infoKey{}, info)
 }
 
 // Stats are counters since the function was wrapped. Once no call is under way,

@@ -1,0 +1,86 @@
+package fncache
+
+import "reflect"
+
+// A computation outlives a caller that gives up, and reads the arguments while
+// that caller may already be filling its slice with the next ones: then a value
+// would be stored under a key that it does not belong to. So a flight works on
+// copies.
+
+// refers says whether values of t share memory when they are assigned, as far
+// as a parameter may: through slices and maps.
+func refers(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Slice, reflect.Map:
+		return true
+	case reflect.Array:
+		return refers(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			// What hangs on an ignored field may be anything, and is the
+			// caller's affair.
+			if field := t.Field(i); field.IsExported() && !ignored(field) && refers(field.Type) {
+				return true
+			}
+		}
+		return false
+	default:
+		return false
+	}
+}
+
+// ignored says whether a field is no part of the key.
+func ignored(field reflect.StructField) bool { return field.Tag.Get("fncache") == "-" }
+
+// copyArguments copies what refers says is shared.
+func copyArguments(args []reflect.Value) []reflect.Value {
+	copies := make([]reflect.Value, len(args))
+	for i, arg := range args {
+		copies[i] = copyArgument(arg)
+	}
+	return copies
+}
+
+func copyArgument(v reflect.Value) reflect.Value {
+	if !refers(v.Type()) {
+		return v
+	}
+	fresh := reflect.New(v.Type()).Elem()
+	fresh.Set(v)
+	switch v.Kind() {
+	case reflect.Slice:
+		if v.IsNil() {
+			break
+		}
+		fresh.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
+		reflect.Copy(fresh, v)
+		copyElements(fresh)
+	case reflect.Array:
+		copyElements(fresh)
+	case reflect.Map:
+		if v.IsNil() {
+			break
+		}
+		fresh.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
+		for entry := v.MapRange(); entry.Next(); {
+			fresh.SetMapIndex(entry.Key(), copyArgument(entry.Value()))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if field := v.Type().Field(i); field.IsExported() && !ignored(field) {
+				fresh.Field(i).Set(copyArgument(v.Field(i)))
+			}
+		}
+	}
+	return fresh
+}
+
+// copyElements copies the elements of a slice or array in place.
+func copyElements(v reflect.Value) {
+	if !refers(v.Type().Elem()) {
+		return
+	}
+	for i := range v.Len() {
+		v.Index(i).Set(copyArgument(v.Index(i)))
+	}
+}

@@ -1,0 +1,414 @@
+package fncache
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// --- Redis away ---
+
+var errGone = errors.New("connection refused by the test")
+
+// cut makes every command of the bubble's caches fail until the returned func is
+// called.
+func (b *bubble) cut() (mend func()) {
+	b.tap.mu.Lock()
+	defer b.tap.mu.Unlock()
+	b.tap.broken = errGone
+	return func() {
+		b.tap.mu.Lock()
+		defer b.tap.mu.Unlock()
+		b.tap.broken = nil
+	}
+}
+
+// stall makes every command hang until the returned func is called, heedless of
+// its context, as go-redis does while it reads.
+func (b *bubble) stall() (resume func()) {
+	gate := make(chan struct{})
+	b.tap.mu.Lock()
+	defer b.tap.mu.Unlock()
+	b.tap.gate = gate
+	return func() {
+		b.tap.mu.Lock()
+		defer b.tap.mu.Unlock()
+		b.tap.gate = nil
+		close(gate)
+	}
+}
+
+func TestWithoutRedisOneComputationPerKeyAndNothingStored(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		w := wrap(t, b.cache(), s, Options{})
+		mend := b.cut()
+		ends := b.burstOnOneLookup(w, 100, "a")
+		assert.Equal(t, map[Source]int{SourceComputed: 1, SourceWaited: 99}, bySource(ends))
+		assert.Len(t, b.log.about("Redis does not answer"), 1, "told once")
+		mend()
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source, "nothing was stored")
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source, "caching has resumed by itself")
+		assert.Len(t, b.log.about("Redis answers again"), 1)
+	})
+}
+
+func TestWithoutRedisLaterCallersShareTheNextComputation(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		w := wrap(t, b.cache(), s, Options{})
+		defer b.cut()()
+		first := w.begin(t.Context(), "a")
+		synctest.Wait()
+		time.Sleep(500 * time.Millisecond)
+		later := b.burstOnOneLookup(w, 50, "a")
+		assert.Equal(t, 1, (<-first).value)
+		for _, o := range later {
+			assert.Equal(t, 2, o.value, "what began before their lookup ended may be older than an invalidation they know of")
+			assert.Equal(t, 1500*time.Millisecond, o.took, "one computation at a time")
+		}
+	})
+}
+
+func TestDownErrorReturnsTheCause(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		w := wrap(t, b.cache(func(c *Config) { c.OnRedisDown = DownError }), s, Options{})
+		defer b.cut()()
+		o := w.get(t.Context(), "a")
+		require.ErrorIs(t, o.err, ErrRedisDown)
+		require.ErrorIs(t, o.err, errGone)
+		assert.Contains(t, o.err.Error(), "test.Source")
+		assert.Zero(t, s.count())
+	})
+}
+
+func TestASlowRedisCostsRedisTimeoutAndNoMore(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		w := wrap(t, b.cache(), s, Options{})
+		w.get(t.Context(), "a")
+		resume := b.stall()
+		defer resume()
+		for _, o := range w.burst(t.Context(), 10, "a") {
+			assert.Contains(t, []Source{SourceComputed, SourceWaited}, o.source)
+			assert.Equal(t, DefaultRedisTimeout, o.took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		o := w.get(ctx, "a")
+		assert.Equal(t, context.DeadlineExceeded, o.err)
+		assert.Equal(t, 10*time.Millisecond, o.took, "a caller never waits past its own context")
+		assert.Equal(t, 10*time.Millisecond, timeOf(func() { _ = w.Invalidate(ctxIn(t, 10*time.Millisecond), "a") }))
+		assert.Equal(t, DefaultRedisTimeout, timeOf(func() {
+			err := w.Invalidate(t.Context(), "a")
+			require.ErrorIs(t, err, ErrRedisDown)
+		}))
+	})
+}
+
+func timeOf(f func()) time.Duration {
+	began := time.Now()
+	f()
+	return time.Since(began)
+}
+
+func ctxIn(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestRedisThatDiesWhileComputingCostsTheCallerNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		w := wrap(t, b.cache(), s, Options{OnCold: Wait})
+		ends := make(chan []outcome)
+		go func() { ends <- w.burst(t.Context(), 20, "a") }()
+		synctest.Wait()
+		mend := b.cut()
+		counts := bySource(<-ends)
+		assert.Equal(t, 20, counts[SourceComputed]+counts[SourceWaited], "%v", counts)
+		assert.LessOrEqual(t, s.count(), 3, "whose joined value could not be confirmed computes together")
+		mend()
+		time.Sleep(DefaultLease)
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
+	})
+}
+
+func TestStaleEntryIsServedWhenAcquireFails(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		w := wrap(t, b.cache(), s, Options{Freshness: time.Second})
+		w.get(t.Context(), "a")
+		time.Sleep(2 * time.Second)
+		var mend func()
+		b.tap.on("acquire", func() { mend = b.cut() })
+		assert.Equal(t, SourceStale, w.get(t.Context(), "a").source)
+		mend()
+	})
+}
+
+// --- The default cache ---
+
+func TestCallWithoutACacheSaysSo(t *testing.T) {
+	require.Nil(t, Default())
+	s := &source{}
+	w := &wrapped{call: s.call}
+	f, err := Wrap(&w.call, Options{Timeout: time.Minute, Name: "nocache"})
+	require.NoError(t, err)
+	defer f.Unwrap()
+	_, err = w.call(t.Context(), "a")
+	require.ErrorIs(t, err, ErrNoCache)
+	assert.Contains(t, err.Error(), "SetDefault")
+	assert.Contains(t, err.Error(), "nocache")
+	_, err = f.Key("a")
+	require.ErrorIs(t, err, ErrNoCache)
+	require.ErrorIs(t, f.Invalidate(t.Context(), "a"), ErrNoCache)
+	require.ErrorIs(t, f.Refresh(t.Context(), "a"), ErrNoCache)
+}
+
+func TestDefaultCacheIsFoundAtTheFirstCall(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		w := &wrapped{call: s.call}
+		f, err := Wrap(&w.call, Options{Timeout: time.Minute, Name: "late"})
+		require.NoError(t, err)
+		defer f.Unwrap()
+		SetDefault(b.cache(func(c *Config) { c.Namespace = "first" }))
+		defer SetDefault(nil)
+		v, err := w.call(t.Context(), "a")
+		require.NoError(t, err)
+		assert.Equal(t, 1, v)
+		key, _ := f.Key("a")
+		assert.Contains(t, key, "first:{late:")
+
+		SetDefault(b.cache(func(c *Config) { c.Namespace = "second" }))
+		v, _ = w.call(t.Context(), "a")
+		assert.Equal(t, 2, v, "another default cache is another cache")
+	})
+}
+
+// --- Close ---
+
+func TestCloseCancelsWhatComputesAndReleasesItsLease(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{do: func(ctx context.Context, _ int) (int, error) { <-ctx.Done(); return 0, context.Cause(ctx) }}
+		c := b.cache()
+		w := wrap(t, c, s, Options{})
+		end := w.begin(t.Context(), "a")
+		synctest.Wait()
+		require.NoError(t, c.Close())
+		require.ErrorIs(t, (<-end).err, ErrClosed)
+		assert.Empty(t, b.redis.Keys())
+		require.NoError(t, c.Close(), "twice is fine")
+	})
+}
+
+func TestCloseGivesBackTheLeaseOfAFunctionThatDoesNotEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{do: func(context.Context, int) (int, error) { time.Sleep(time.Minute); return 1, nil }}
+		c := b.cache()
+		w := wrap(t, c, s, Options{})
+		end := w.begin(t.Context(), "a")
+		synctest.Wait()
+		assert.Equal(t, closeGrace, timeOf(func() { assert.ErrorContains(t, c.Close(), "still runs") }))
+		require.ErrorIs(t, (<-end).err, ErrClosed)
+		assert.Empty(t, b.redis.Keys())
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestCloseEndsWaiters(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Minute}
+		here, c := wrap(t, b.cache(), s, Options{}), b.cache(func(c *Config) { c.OnRedisDown = DownError })
+		here.begin(t.Context(), "a")
+		synctest.Wait()
+		w := wrap(t, c, s, Options{OnCold: Wait})
+		end := w.begin(t.Context(), "a")
+		synctest.Wait()
+		require.NoError(t, c.Close())
+		require.ErrorIs(t, (<-end).err, ErrClosed)
+	})
+}
+
+func TestCallsAfterCloseBehaveAsWithRedisAway(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		c := b.cache()
+		w := wrap(t, c, s, Options{})
+		require.NoError(t, c.Close())
+		b.tap.reset()
+		assert.Equal(t, outcome{value: 1, source: SourceComputed, took: time.Second}, w.get(t.Context(), "a"))
+		require.ErrorIs(t, w.Invalidate(t.Context(), "a"), ErrClosed)
+		require.ErrorIs(t, w.Refresh(t.Context(), "a"), ErrClosed)
+		require.ErrorIs(t, c.Ping(t.Context()), ErrClosed)
+		assert.Zero(t, b.tap.total())
+
+		d := b.cache(func(c *Config) { c.OnRedisDown = DownError })
+		require.NoError(t, d.Close())
+		require.ErrorIs(t, wrap(t, d, s, Options{}).get(t.Context(), "a").err, ErrClosed)
+	})
+}
+
+func TestCloseLeavesTheClientOpen(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		require.NoError(t, c.Close())
+		require.NoError(t, c.cfg.Redis.Ping(t.Context()).Err())
+	})
+}
+
+// --- New and Ping ---
+
+func TestNewNamesEveryFault(t *testing.T) {
+	_, err := New(Config{Namespace: "a:b", RedisTimeout: -1})
+	require.Error(t, err)
+	for _, part := range []string{"fncache: new cache", "Redis", "Namespace", "RedisTimeout"} {
+		assert.Contains(t, err.Error(), part)
+	}
+	ring := redis.NewRing(&redis.RingOptions{})
+	defer func() { _ = ring.Close() }()
+	_, err = New(Config{Redis: ring})
+	assert.ErrorContains(t, err, "Ring")
+}
+
+func TestPingOnAnEmbeddedRedis(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		require.NoError(t, c.Ping(t.Context()))
+		assert.Empty(t, b.redis.Keys(), "nothing is left")
+		defer b.cut()()
+		err := c.Ping(t.Context())
+		require.ErrorIs(t, err, ErrRedisDown)
+		assert.ErrorContains(t, err, "not reachable")
+	})
+}
+
+// --- The clock ---
+
+func TestAgesAreMeasuredOnTheServersClock(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		opts := Options{Freshness: 10 * time.Second, OnStale: Background}
+		// The server is a year behind this host.
+		b.redis.SetTime(time.Now().AddDate(-1, 0, 0))
+		w := wrap(t, b.cache(), s, opts)
+		w.get(t.Context(), "a")
+		raw, err := b.redis.Get(must(w.Key("a")))
+		require.NoError(t, err)
+		e, err := parseEnvelope([]byte(raw))
+		require.NoError(t, err)
+		assert.Equal(t, time.Now().AddDate(-1, 0, 0).UnixMilli(), e.storedAt)
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
+		assert.Equal(t, 1, b.tap.count("time"), "a hit costs no extra command")
+	})
+}
+
+func must[T any](v T, err error) T { return Must(v, err) }
+
+func TestClockIsAskedAgainNowAndThen(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(), &source{}, Options{Timeout: time.Hour})
+		w.get(t.Context(), "a")
+		time.Sleep(clockInterval)
+		w.get(t.Context(), "a")
+		synctest.Wait()
+		require.Equal(t, 1, b.tap.count("time"))
+		time.Sleep(time.Millisecond)
+		w.get(t.Context(), "a")
+		synctest.Wait()
+		assert.Equal(t, 2, b.tap.count("time"), "in the background")
+	})
+}
+
+func TestClockIsAskedAgainAfterAReconnect(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
+		w.get(t.Context(), "a")
+		time.Sleep(2 * clockDialPause)
+		c.clock.dialed.Store(false) // the connections of the first calls
+		w.get(t.Context(), "a")
+		synctest.Wait()
+		require.Equal(t, 1, b.tap.count("time"))
+		defer func(conn *redis.Conn) { _ = conn.Close() }(c.cfg.Redis.(*redis.Client).Conn())
+		var held []*redis.Conn
+		for range 5 { // more than the pool has idle, so that one is dialled
+			conn := c.cfg.Redis.(*redis.Client).Conn()
+			require.NoError(t, conn.Ping(t.Context()).Err())
+			held = append(held, conn)
+		}
+		for _, conn := range held {
+			require.NoError(t, conn.Close())
+		}
+		w.get(t.Context(), "a")
+		synctest.Wait()
+		assert.Equal(t, 2, b.tap.count("time"))
+	})
+}
+
+func TestSuspendedMachineAsksForTheClock(t *testing.T) {
+	var c serverClock
+	now := time.Now()
+	c.learn(now, now, now)
+	require.False(t, c.due())
+	for _, slept := range []time.Duration{time.Hour, -time.Hour} {
+		// In a suspend the wall clock goes on and the monotonic one does not;
+		// a clock that is set jumps either way.
+		r := *c.reading.Load()
+		r.wall -= int64(slept)
+		c.reading.Store(&r)
+		assert.True(t, c.due())
+		c.learn(now, now, now)
+	}
+}
+
+func TestLocalClockServesWhereTimeIsRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.tap.set(func(tap *tap) {
+			tap.refuse = map[string]error{"time": replyError("NOPERM this user has no permissions to run the 'time' command")}
+		})
+		w := wrap(t, b.cache(), &source{}, Options{Freshness: 10 * time.Second, Timeout: time.Hour, OnStale: Background})
+		w.get(t.Context(), "a")
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, SourceStale, w.get(t.Context(), "a").source)
+		assert.Len(t, b.log.about("refuses the TIME command"), 1)
+	})
+}
+
+func TestEntryFromTheFutureIsAMiss(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		c := b.cache()
+		w := wrap(t, c, s, Options{Timeout: time.Hour})
+		w.get(t.Context(), "a")
+		c.clock.shift.Add(-int64(maxFuture))
+		assert.Equal(t, outcome{value: 1, source: SourceFresh}, w.get(t.Context(), "a"), "a little ahead is age 0")
+		c.clock.shift.Add(-int64(time.Second))
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
+		assert.EqualValues(t, 1, w.Stats().Undecodable)
+	})
+}
+
+func TestReaderJudgesByItsOwnOptions(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		long := wrap(t, b.cache(), s, Options{Timeout: time.Hour})
+		short := wrap(t, b.cache(), s, Options{Timeout: time.Minute, Freshness: 10 * time.Second, OnStale: Background})
+		long.get(t.Context(), "a")
+		time.Sleep(11 * time.Second)
+		assert.Equal(t, SourceStale, short.get(t.Context(), "a").source)
+		synctest.Wait()
+		time.Sleep(time.Minute)
+		assert.Equal(t, SourceComputed, short.get(t.Context(), "a").source)
+	})
+}

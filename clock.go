@@ -1,0 +1,86 @@
+package fncache
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/fncache/fncache/internal/testhook"
+)
+
+const (
+	// clockInterval is how often a process asks for the server's clock again.
+	// Clocks drift by some 50 parts in a million: 3 ms in a minute.
+	clockInterval = time.Minute
+	// clockDialPause bounds how often new connections make a process ask again:
+	// a pool that grows under load opens many.
+	clockDialPause = time.Second
+	// clockSuspend is how far wall and monotonic clock may part before the
+	// machine is taken to have been suspended, or its clock to have been set.
+	clockSuspend = time.Second
+)
+
+// A serverClock tells the Redis server's time without asking for it: what TIME
+// said once, carried on by this process's monotonic clock. So a host whose wall
+// clock is wrong neither serves old values as fresh nor recomputes for ever.
+//
+// The zero value has learned nothing and tells the local wall clock.
+type serverClock struct {
+	reading atomic.Pointer[clockReading]
+	dialed  atomic.Bool  // a connection was opened since the last reading
+	shift   atomic.Int64 // nanoseconds a test has moved the clock by
+}
+
+// A clockReading is what the server's clock said at one instant.
+type clockReading struct {
+	at     time.Time // local; its monotonic part is what counts on
+	wall   int64     // the local wall clock at that instant, Unix nanoseconds
+	server time.Time
+}
+
+// now is the server's time in Unix milliseconds.
+func (c *serverClock) now() int64 {
+	now := time.Now()
+	if r := c.reading.Load(); r != nil {
+		now = r.server.Add(now.Sub(r.at))
+	}
+	return now.Add(time.Duration(c.shift.Load())).UnixMilli()
+}
+
+// learned says whether the clock has a reading.
+func (c *serverClock) learned() bool { return c.reading.Load() != nil }
+
+// learn takes what the server said to a question sent at before and answered at
+// after: the middle of the two is the best guess of when.
+func (c *serverClock) learn(before, after, server time.Time) {
+	c.dialed.Store(false)
+	at := before.Add(after.Sub(before) / 2)
+	c.reading.Store(&clockReading{at: at, wall: at.UnixNano(), server: server})
+}
+
+// learnLocal takes the local wall clock for the server's, where TIME is refused.
+func (c *serverClock) learnLocal() {
+	now := time.Now()
+	c.learn(now, now, now.Round(0))
+}
+
+// due says whether it is time to ask the server again.
+func (c *serverClock) due() bool {
+	r := c.reading.Load()
+	if r == nil {
+		return true
+	}
+	now := time.Now()
+	elapsed := now.Sub(r.at)
+	apart := time.Duration(now.UnixNano()-r.wall) - elapsed
+	return elapsed > clockInterval ||
+		apart.Abs() > clockSuspend ||
+		elapsed > clockDialPause && c.dialed.Load()
+}
+
+// For package fncachetest: moving a server's clock does not move what was read
+// from it before.
+func init() {
+	testhook.AdvanceClock = func(cache any, d time.Duration) {
+		cache.(*Cache).clock.shift.Add(int64(d))
+	}
+}

@@ -1,0 +1,65 @@
+package fncache
+
+import "context"
+
+// perCall is all that fncache keeps in a context: what the next cached call is
+// asked for, and the computations around it. One value, so that a hit looks
+// into its context once.
+type perCall struct {
+	info    *Info
+	bypass  bool
+	refresh bool
+	frame   *frame
+}
+
+type perCallKey struct{}
+
+func perCallOf(ctx context.Context) perCall {
+	p, _ := ctx.Value(perCallKey{}).(perCall)
+	return p
+}
+
+func withPerCall(ctx context.Context, change func(*perCall)) context.Context {
+	p := perCallOf(ctx)
+	change(&p)
+	return context.WithValue(ctx, perCallKey{}, p)
+}
+
+// enterFrame gives the context that the function is called with: a frame deeper,
+// and without what its own call was asked for.
+func enterFrame(ctx context.Context, key string) (context.Context, *frame) {
+	f := &frame{key: key, outer: perCallOf(ctx).frame}
+	return context.WithValue(ctx, perCallKey{}, perCall{frame: f}), f
+}
+
+// WithInfo returns a context with which the first cached call it reaches writes
+// to info where its answer came from, when it returns, on the caller's
+// goroutine. The context that the cached function is given does not carry it on.
+func WithInfo(ctx context.Context, info *Info) context.Context {
+	return withPerCall(ctx, func(p *perCall) { p.info = info })
+}
+
+// WithBypass returns a context with which the first cached call it reaches calls
+// the function itself, on the caller's goroutine, and touches no cache. The
+// context that the function is given does not carry it on.
+func WithBypass(ctx context.Context) context.Context {
+	return withPerCall(ctx, func(p *perCall) { p.bypass = true })
+}
+
+// WithRefresh returns a context with which the first cached call it reaches
+// recomputes and stores, whatever is cached. Where somebody else computes it
+// waits for the lease, up to Options.WaitTimeout, and never returns what began
+// to be computed before the call. The context that the function is given does
+// not carry it on.
+func WithRefresh(ctx context.Context) context.Context {
+	return withPerCall(ctx, func(p *perCall) { p.refresh = true })
+}
+
+// NoStore, called inside a cached function with the context it was given, has
+// its result returned and not stored: for an answer that is good for these
+// callers only, such as a partial one. With another context it does nothing.
+func NoStore(ctx context.Context) {
+	if f := perCallOf(ctx).frame; f != nil {
+		f.noStore.Store(true)
+	}
+}

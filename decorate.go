@@ -1,0 +1,616 @@
+package fncache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+)
+
+// Wrap replaces the function in *fn, a func field or variable, by its cached
+// version, and returns the handle to it. Wrap at start-up: it writes to *fn, so
+// nothing may call *fn meanwhile.
+//
+// Everything about the function is checked here, once: its parameters and
+// results (see the package documentation), the options, the name. The error
+// names every fault, with its place and what to do; *fn is then left alone.
+// Where the cache is to be found later (Options.Cache is nil), Wrap needs none,
+// and runs in the initialization of a package variable:
+//
+//	var _ = fncache.Must(fncache.Wrap(&TopBookIDs, fncache.Options{Timeout: time.Hour}))
+func Wrap[F any](fn *F, opts Options) (*Func, error) {
+	if fn == nil {
+		return nil, errors.New("fncache: wrap: the pointer is nil; pass the address of a func field or variable")
+	}
+	f, err := prepare(reflect.ValueOf(fn).Elem(), "", opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.registry().add(f); err != nil {
+		return nil, f.errorf("%w", err)
+	}
+	f.replace()
+	return f, nil
+}
+
+// WrapStruct wraps the func fields of the struct that target points to which
+// carry a tag `fncache:"..."`, and returns their handles by field name. The tag
+// holds options in lower case, comma-separated, over defaults:
+//
+//	type BookService struct {
+//		TopBookIDs func(ctx context.Context, authorID int64) ([]int64, error) `fncache:"timeout=24h,freshness=1h,prefix=Author"`
+//		BookByID   func(ctx context.Context, id int64) (Book, error)          `fncache:"timeout=1h,oncold=wait,waittimeout=2s"`
+//		Ping       func(ctx context.Context) error // no tag: left alone
+//	}
+//
+// Durations are written as Go writes them. An empty tag takes the defaults as
+// they are; "-" leaves the field alone. Embedded structs, and embedded pointers
+// to structs, are entered; where two of them have a field of the same name, the
+// deeper one's handle is under its path ("Base.TopBookIDs").
+//
+// It is all or nothing: the faults of all fields come in one error, and then
+// nothing is replaced.
+func WrapStruct(target any, defaults Options) (map[string]*Func, error) {
+	v := reflect.ValueOf(target)
+	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
+		return nil, fmt.Errorf("fncache: wrap struct: %T is not a pointer to a struct; pass &svc", target)
+	}
+	w := structWrapper{defaults: defaults, funcs: make(map[string]*Func)}
+	w.walk(v.Elem(), "")
+	if len(w.faults) == 0 && len(w.funcs) == 0 {
+		w.faults = append(w.faults, fmt.Errorf("fncache: wrap %v: no field carries a tag; tag func fields, as in `fncache:\"timeout=1h\"`", v.Elem().Type()))
+	}
+	if len(w.faults) == 0 {
+		w.register()
+	}
+	if len(w.faults) > 0 {
+		return nil, errors.Join(w.faults...)
+	}
+	for _, f := range w.funcs {
+		f.replace()
+	}
+	return w.funcs, nil
+}
+
+// Must gives v, or panics with err: for wrapping in package variables and in
+// main, where an error is a bug in the program.
+func Must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// structWrapper is one run of WrapStruct.
+type structWrapper struct {
+	defaults Options
+	funcs    map[string]*Func
+	order    []*Func // as the fields stand
+	faults   []error
+}
+
+// walk prepares the tagged fields of v. path is where v is embedded.
+func (w *structWrapper) walk(v reflect.Value, path string) {
+	var embedded []int
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		tag, tagged := field.Tag.Lookup("fncache")
+		switch {
+		case tagged && tag == "-":
+		case tagged:
+			if err := w.wrap(v, i, tag, path); err != nil {
+				w.faults = append(w.faults, err)
+			}
+		case field.Anonymous:
+			embedded = append(embedded, i)
+		}
+	}
+	// After the fields of v itself, which shadow theirs.
+	for _, i := range embedded {
+		inner := v.Field(i)
+		if inner.Kind() == reflect.Pointer && inner.Type().Elem().Kind() == reflect.Struct {
+			if inner.IsNil() {
+				w.refuseNil(inner.Type().Elem(), v.Type())
+				continue
+			}
+			inner = inner.Elem()
+		}
+		if inner.Kind() == reflect.Struct {
+			w.walk(inner, path+v.Type().Field(i).Name+".")
+		}
+	}
+}
+
+// refuseNil is for a nil embedded pointer: its tagged fields cannot be wrapped.
+func (w *structWrapper) refuseNil(inner, outer reflect.Type) {
+	for i := range inner.NumField() {
+		if tag, ok := inner.Field(i).Tag.Lookup("fncache"); ok && tag != "-" {
+			w.faults = append(w.faults, fmt.Errorf("fncache: wrap %v.%s: the embedded *%v is nil, and its field %s is tagged; set it before wrapping",
+				outer, inner.Name(), inner, inner.Field(i).Name))
+		}
+	}
+}
+
+func (w *structWrapper) wrap(v reflect.Value, i int, tag, path string) error {
+	field := v.Type().Field(i)
+	place := fmt.Sprintf("fncache: wrap %v.%s", v.Type(), field.Name)
+	switch {
+	case !v.Field(i).CanSet():
+		return fmt.Errorf("%s: the field is unexported, or in an unexported embedded pointer; export it, or wrap it by Wrap", place)
+	case field.Type.Kind() != reflect.Func:
+		return fmt.Errorf("%s: the field is a %v, not a func; remove its tag", place, field.Type)
+	}
+	opts, err := parseTag(tag, w.defaults)
+	if err != nil {
+		return fmt.Errorf("%s: tag %q: %w", place, tag, err)
+	}
+	f, err := prepare(v.Field(i), fieldName(v.Type(), field.Name), opts)
+	if err != nil {
+		return err
+	}
+	name := field.Name
+	if w.funcs[name] != nil {
+		name = path + name
+	}
+	w.funcs[name] = f
+	w.order = append(w.order, f)
+	return nil
+}
+
+// fieldName is what a func field is called where its function has no name of its
+// own. An unnamed struct type has none either.
+func fieldName(t reflect.Type, field string) string {
+	if t.Name() == "" {
+		return ""
+	}
+	pkg := t.PkgPath()
+	if pkg == "main" {
+		pkg = mainPackage()
+	}
+	return pkg + "." + t.Name() + "." + field
+}
+
+// register takes all names, or none.
+func (w *structWrapper) register() {
+	for i, f := range w.order {
+		if err := f.registry().add(f); err != nil {
+			w.faults = append(w.faults, f.errorf("%w", err))
+			for _, taken := range w.order[:i] {
+				taken.registry().remove(taken)
+			}
+			return
+		}
+	}
+}
+
+// A Func is the handle to a wrapped function. Its methods are safe for
+// concurrent use, but for Unwrap.
+type Func struct {
+	opts     Options // with their defaults; never written
+	name     funcName
+	explicit bool // the name was given, not derived
+	field    string
+	sig      *signature
+	plan     *keyPlan
+	variable reflect.Value // where the stub stands
+	original reflect.Value
+	copied   bool // arguments share memory with the caller's, and are copied
+
+	counters  counters
+	bound     atomic.Pointer[binding]
+	unwrapped atomic.Bool
+	errNil    reflect.Value
+	zeros     []reflect.Value // of the results, without the error
+}
+
+// A binding is what a function's calls need of its cache.
+type binding struct {
+	cache  *Cache
+	prefix string        // of keys, up to the hash
+	lease  time.Duration // at least 4 times the cache's RedisTimeout
+}
+
+// prepare checks everything about the function in variable.
+func prepare(variable reflect.Value, field string, opts Options) (*Func, error) {
+	f := &Func{opts: opts, variable: variable, field: field}
+	if variable.Kind() != reflect.Func {
+		return nil, fmt.Errorf("fncache: wrap: *fn is a %v, not a func; pass the address of a func field or variable", variable.Type())
+	}
+	if variable.IsNil() {
+		return nil, f.errorf("the func is nil; assign it before wrapping")
+	}
+	if other := stubs.of(variable); other != nil {
+		return nil, f.errorf("it is wrapped already, or a copy of the wrapped %s; wrap each function once", other.Name())
+	}
+	// A copy: replace will overwrite the variable.
+	f.original = reflect.New(variable.Type()).Elem()
+	f.original.Set(variable)
+	f.name = nameOf(f.original, field)
+	sig, err := newSignature(variable.Type())
+	if err != nil {
+		return nil, f.errorf("%w", err)
+	}
+	if f.opts, err = opts.withDefaults(sig.hasErr); err != nil {
+		return nil, f.errorf("%w", err)
+	}
+	if c := opts.Cache; c != nil {
+		if err := f.opts.checkLease(c.cfg.RedisTimeout); err != nil {
+			return nil, f.errorf("%w", err)
+		}
+	}
+	if opts.Name != "" {
+		f.name, f.explicit = funcName{name: opts.Name, where: f.name.where}, true
+	}
+	f.sig, f.plan = sig, newKeyPlan(sig, codecName)
+	f.copied = slices.ContainsFunc(sig.params, refers)
+	f.errNil = reflect.Zero(errorType)
+	for _, t := range sig.results {
+		f.zeros = append(f.zeros, reflect.Zero(t))
+	}
+	return f, nil
+}
+
+// errorf names the place of an error in wrapping: function or field, and file.
+func (f *Func) errorf(format string, args ...any) error {
+	var place strings.Builder
+	place.WriteString("fncache: wrap")
+	for _, part := range []string{f.field, f.name.name} {
+		if part != "" {
+			place.WriteString(" " + part)
+			break
+		}
+	}
+	if f.name.where != "" {
+		place.WriteString(" (" + f.name.where + ")")
+	}
+	return fmt.Errorf(place.String()+": "+format, args...)
+}
+
+// replace puts the stub into the variable.
+func (f *Func) replace() {
+	f.variable.Set(reflect.MakeFunc(f.variable.Type(), f.stub))
+	stubs.add(f)
+}
+
+// registry is where the name of f must be unique.
+func (f *Func) registry() *registry {
+	if f.opts.Cache != nil {
+		return &f.opts.Cache.names
+	}
+	return &defaultNames
+}
+
+// conflict says why f may not have the name that other has.
+func (f *Func) conflict(other *Func) error {
+	same := f.original.Pointer() == other.original.Pointer() && !f.name.shared
+	switch {
+	case f.plan.sig() != other.plan.sig():
+		return fmt.Errorf("the name %s is taken by a function of another signature, %v; set another Name or Prefix", f.Name(), other.sig)
+	case f.explicit && other.explicit, same:
+		return nil
+	case f.explicit || other.explicit:
+		return fmt.Errorf("the name %s is taken by another function; set another Name or Prefix, or the same Name on both if they are the same", f.Name())
+	default:
+		return fmt.Errorf("the name %s is taken: method values, closures and generic functions can differ behind one name; set a Prefix, or the same Name on both if they are the same", f.Name())
+	}
+}
+
+// Name gives the name of the function as it stands in keys: with its prefix, if
+// it has one.
+func (f *Func) Name() string {
+	if f.opts.Prefix != "" {
+		return f.opts.Prefix + ":" + f.name.name
+	}
+	return f.name.name
+}
+
+// Stats gives the counters of the function since it was wrapped.
+func (f *Func) Stats() Stats { return f.counters.snapshot() }
+
+// Unwrap puts the original function back and frees the name. Like Wrap it writes
+// to the variable, so nothing may call it meanwhile; copies of the wrapped
+// function call the original from then on. Calls under way end as they would
+// have. Unwrapping twice is fine.
+func (f *Func) Unwrap() {
+	if !f.unwrapped.CompareAndSwap(false, true) {
+		return
+	}
+	if stubs.of(f.variable) == f {
+		f.variable.Set(f.original)
+	}
+	stubs.remove(f)
+	f.registry().remove(f)
+}
+
+// Key gives the Redis key of the entry for these arguments, without the context:
+// Key(42) serves an int64 parameter, for arguments are converted where nothing
+// is lost. Variadic arguments are given as in a call.
+func (f *Func) Key(args ...any) (string, error) {
+	b, values, err := f.handle(args)
+	if err != nil {
+		return "", fmt.Errorf("fncache: key of %s: %w", f.Name(), err)
+	}
+	return f.key(b, values)
+}
+
+// Invalidate deletes the entry for these arguments (as for Key) in the whole
+// fleet, and takes the lease from whoever computes it: what began to be computed
+// before is not stored, and no call that begins after Invalidate has returned is
+// answered with it. The error is nil, the end of ctx, or wraps [ErrRedisDown];
+// after an error the entry may still be there.
+func (f *Func) Invalidate(ctx context.Context, args ...any) error {
+	b, values, err := f.handle(args)
+	if err != nil {
+		return fmt.Errorf("fncache: invalidate %s: %w", f.Name(), err)
+	}
+	key, err := f.key(b, values)
+	if err != nil {
+		return err
+	}
+	if b.cache.closed() {
+		return fmt.Errorf("%w; function %s, key %s", &redisError{"invalidate", ErrClosed}, f.Name(), key)
+	}
+	f.detach(b.cache, key)
+	err = b.cache.store.invalidate(ctx, key)
+	f.detach(b.cache, key)
+	if err != nil && ctx.Err() == nil {
+		b.cache.noteRedis(f, err)
+		return fmt.Errorf("%w; function %s, key %s", err, f.Name(), key)
+	}
+	return err
+}
+
+// detach lets newcomers to a key start afresh, in every function that shares it.
+func (f *Func) detach(c *Cache, key string) {
+	for _, peer := range f.registry().peers(f.Name()) {
+		c.flights.detach(flightKey{peer, key})
+	}
+}
+
+// Refresh recomputes and stores the entry for these arguments (as for Key) now,
+// whatever is cached. Where somebody else computes it waits for the lease, up to
+// Options.WaitTimeout, and then computes; it never takes what began to be
+// computed before. The function is given ctx's values.
+//
+// The error is nil once the value is stored (or the function itself asked not
+// to, by NoStore); the function's; that of ctx; or wraps [ErrColdCache],
+// [ErrRedisDown] or [ErrLeaseLost].
+func (f *Func) Refresh(ctx context.Context, args ...any) error {
+	b, values, err := f.handle(args)
+	if err != nil {
+		return fmt.Errorf("fncache: refresh %s: %w", f.Name(), err)
+	}
+	key, err := f.key(b, values)
+	if err != nil {
+		return err
+	}
+	c := &call{fn: f, cache: b.cache, ctx: ctx, args: values, key: key, strict: true}
+	a := c.answer(true)
+	a.raise()
+	return a.err
+}
+
+// handle is the beginning of a handle's method: the binding and the arguments.
+func (f *Func) handle(args []any) (*binding, []reflect.Value, error) {
+	values, err := f.sig.arguments(args)
+	if err != nil {
+		return nil, nil, err
+	}
+	b := f.bind()
+	if b == nil {
+		return nil, nil, errNoCache
+	}
+	return b, values, nil
+}
+
+// errNoCache says what to do about ErrNoCache.
+var errNoCache = fmt.Errorf("%w: call SetDefault before the first call, or set Options.Cache", ErrNoCache)
+
+// bind finds the cache of f, or nil.
+func (f *Func) bind() *binding {
+	cache := f.opts.Cache
+	if cache == nil {
+		if cache = Default(); cache == nil {
+			return nil
+		}
+	}
+	b := f.bound.Load()
+	if b == nil || b.cache != cache {
+		b = &binding{
+			cache:  cache,
+			prefix: entryPrefix(cache.cfg.Namespace, f.opts.Prefix, f.name.name, f.plan.sig()),
+			lease:  max(f.opts.Lease, minLeases*cache.cfg.RedisTimeout),
+		}
+		f.bound.Store(b)
+	}
+	return b
+}
+
+// minLeases is the least Lease in RedisTimeouts: a renewal that is due every
+// third of a lease can fail once and still come in time.
+const minLeases = 4
+
+// lease is the Lease of f on that cache. A default cache comes after Wrap has
+// checked the options, and may have a longer RedisTimeout than they allow for.
+func (f *Func) lease(c *Cache) time.Duration {
+	return max(f.opts.Lease, minLeases*c.cfg.RedisTimeout)
+}
+
+// waitLimit is how long a call of f waits for others.
+func (f *Func) waitLimit() time.Duration {
+	if f.opts.WaitTimeout > 0 {
+		return f.opts.WaitTimeout
+	}
+	return f.opts.ComputeTimeout
+}
+
+// key gives the Redis key of an entry.
+func (f *Func) key(b *binding, args []reflect.Value) (string, error) {
+	hash, err := f.plan.hash(b.cache.hashing, args)
+	if err != nil {
+		return "", fmt.Errorf("fncache: %s: %w", f.Name(), err)
+	}
+	key := make([]byte, 0, len(b.prefix)+2*len(hash)+len(entrySuffix))
+	key = append(key, b.prefix...)
+	key = appendHex(key, hash)
+	key = append(key, entrySuffix...)
+	return unsafe.String(unsafe.SliceData(key), len(key)), nil
+}
+
+// stub is what callers call in place of the function.
+func (f *Func) stub(in []reflect.Value) []reflect.Value {
+	ctx := context.Background()
+	args := in
+	if f.sig.hasCtx {
+		if given, ok := in[0].Interface().(context.Context); ok {
+			ctx = given
+		}
+		args = in[1:]
+	}
+	results, err := f.call(ctx, args)
+	if len(results) == 0 {
+		results = slices.Clone(f.zeros)
+	}
+	if !f.sig.hasErr {
+		return results
+	}
+	if err == nil {
+		return append(results, f.errNil)
+	}
+	return append(results, reflect.ValueOf(&err).Elem())
+}
+
+// call is one call of the wrapped function: it finds out how it is to be
+// answered, and keeps the books.
+func (f *Func) call(ctx context.Context, args []reflect.Value) ([]reflect.Value, error) {
+	if f.unwrapped.Load() {
+		return f.callOriginal(ctx, args)
+	}
+	f.counters.calls.Add(1)
+	per := perCallOf(ctx)
+	a := answer{source: SourceFailed} // stays if a direct call panics
+	c := call{fn: f, ctx: ctx, args: args, patient: !f.sig.hasErr}
+	defer func() { f.record(&a, per.info, c.key) }()
+
+	err := c.find()
+	switch {
+	case per.bypass, err == nil && per.frame.computes(c.key), err != nil && c.patient:
+		a.source = SourceBypassed
+		a = c.direct()
+	case err != nil:
+		a.err = err
+	case ctx.Err() != nil && !c.patient:
+		a.err = ctx.Err()
+	default:
+		a = c.answer(per.refresh)
+		a.raise()
+	}
+	return a.results, a.err
+}
+
+// find sets the cache and the key of the call.
+func (c *call) find() (err error) {
+	b := c.fn.bind()
+	if b == nil {
+		return fmt.Errorf("%w; function %s", errNoCache, c.fn.Name())
+	}
+	c.cache = b.cache
+	c.key, err = c.fn.key(b, c.args)
+	return err
+}
+
+// raise panics or ends the goroutine where the function did.
+func (a *answer) raise() {
+	if a.panic != nil {
+		panic(a.panic)
+	}
+	if a.goexit {
+		runtime.Goexit()
+	}
+}
+
+// record counts the call, and tells the caller where its answer came from.
+func (f *Func) record(a *answer, info *Info, key string) {
+	f.counters.bySource[a.source].Add(1)
+	if info != nil {
+		*info = Info{Source: a.source, Age: a.age, Cost: a.cost, Key: key}
+	}
+}
+
+// callOriginal calls the function itself. The results are without the error.
+func (f *Func) callOriginal(ctx context.Context, args []reflect.Value) ([]reflect.Value, error) {
+	in := args
+	if f.sig.hasCtx {
+		in = make([]reflect.Value, 0, len(args)+1)
+		in = append(in, reflect.ValueOf(&ctx).Elem())
+		in = append(in, args...)
+	}
+	var out []reflect.Value
+	if f.sig.variadic {
+		out = f.original.CallSlice(in)
+	} else {
+		out = f.original.Call(in)
+	}
+	if !f.sig.hasErr {
+		return out, nil
+	}
+	last := len(out) - 1
+	err, _ := out[last].Interface().(error)
+	return out[:last], err
+}
+
+// stubs knows the wrapped functions by their stub, so that none is wrapped
+// twice. All stubs have the same code; what tells them apart is the closure that
+// a func value points to, which the stub's variable keeps alive while it is
+// known here.
+var stubs stubSet
+
+type stubSet struct {
+	mu sync.Mutex // guards the field below
+	m  map[unsafe.Pointer]stubbed
+}
+
+type stubbed struct {
+	fn   *Func
+	stub reflect.Value // keeps the closure, and so its address
+}
+
+// closureOf is the closure that the func value in an addressable variable points
+// to.
+func closureOf(variable reflect.Value) unsafe.Pointer {
+	return *(*unsafe.Pointer)(variable.Addr().UnsafePointer())
+}
+
+func (s *stubSet) of(variable reflect.Value) *Func {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.m[closureOf(variable)].fn
+}
+
+func (s *stubSet) add(f *Func) {
+	keep := reflect.New(f.variable.Type()).Elem()
+	keep.Set(f.variable)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil {
+		s.m = make(map[unsafe.Pointer]stubbed)
+	}
+	s.m[closureOf(f.variable)] = stubbed{f, keep}
+}
+
+func (s *stubSet) remove(f *Func) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for closure, known := range s.m {
+		if known.fn == f {
+			delete(s.m, closure)
+		}
+	}
+}

@@ -1,0 +1,100 @@
+// Package fncache caches the results of functions in Redis, so that a burst of
+// requests never becomes a burst of computations.
+//
+// [Wrap] replaces a func field or variable by a cached version: it looks in
+// Redis first, lets one caller in the whole fleet recompute a value at a time,
+// and meanwhile serves everybody else a somewhat old value, or refuses them at
+// once with [ErrColdCache]. [WrapStruct] does so for the tagged fields of a
+// struct.
+//
+// # What a call gets
+//
+// An entry has an age, measured on the Redis server's clock. Under
+// Options.Freshness it is fresh; from there to Options.Timeout it is stale; past
+// that, or absent, the cache is cold. The right to compute is a lease: a Redis
+// lock with a random token, renewed while its holder computes.
+//
+//	entry | this caller gets the lease          | somebody else holds it
+//	------+-------------------------------------+--------------------------------
+//	fresh | (no lease is asked for) serve it    | serve it
+//	stale | compute, store, return the new one  | serve the stale one at once
+//	cold  | compute, store, return it           | Fail: ErrColdCache at once
+//	      |                                     | Wait: wait for the holder's value
+//	      |                                     | Compute: compute too, store nothing
+//
+// A zero result (nil, 0, "") is a hit like any other. An error is returned and
+// not stored; with a stale entry at hand that is served instead, and the function
+// is left alone for Options.Cooldown. What a miss returns went once through the
+// codec, as what a hit returns, so no caller shares memory with another.
+//
+// The function runs on a goroutine of its own, with the values of the caller's
+// context but not its cancellation, bounded by Options.ComputeTimeout: a caller
+// that gives up gets its context's error at once, while the computation ends and
+// is stored for the next one. Slices and maps among the arguments are copied for
+// it. A panic reaches the caller that computes as a [*PanicError], panicked
+// again there; callers who waited get it as an error.
+//
+// A function without an error result cannot be refused: it needs Options.OnCold
+// Wait or Compute, its callers go on waiting when their context ends, and where
+// nothing else is left it computes.
+//
+// [Func.Invalidate] deletes an entry and the lease on it in one step: what began
+// to be computed before is never stored, and no call that begins after it is
+// answered with it.
+//
+// When Redis is away the service stays up: calls compute in the process, one
+// computation per key at a time, and store nothing (Config.OnRedisDown). When
+// Redis is back, caching resumes.
+//
+// # Keys, and what may be a parameter
+//
+//	fncache:{<prefix>:<name>:<signature>:<hash>}         the entry
+//	fncache:{<prefix>:<name>:<signature>:<hash>}:lock    the lease
+//
+// The hash is 128 bits over the arguments, so they must be plain values:
+// booleans, numbers, strings, [time.Time], and arrays, slices, maps and structs
+// of these; or a type with MarshalBinary or MarshalText. A leading
+// [context.Context] is passed on and is no part of the key; neither is a struct
+// field tagged `fncache:"-"`. Pointers, interfaces, channels, funcs and structs
+// with unexported fields are refused when wrapping, for different values would
+// share an entry. Set Config.HashSecret where arguments come from strangers.
+//
+// The signature is a fingerprint of the parameter and result types with their
+// fields: a deploy that changes them starts cold, and old and new processes run
+// side by side.
+//
+// # Names
+//
+// Options.Name wins. Else the name is the runtime's, if the function has one: top
+// level functions and methods do. A function without (a closure) is called after
+// the struct field it was wrapped in by WrapStruct. Else it is the runtime's name
+// with a hash of the running executable: two builds then share no entries.
+// Method values, closures and instances of generic functions can differ behind
+// one name, so a second one is refused until it has a Prefix of its own.
+//
+// # Limits
+//
+// The lease guards against wasted work; that no old value is stored over a newer
+// one rests on the compare in the store script. Asynchronous replication can lose
+// the last writes in a failover: an invalidation among them. A client that reads
+// from replicas may be served a fresh entry that the primary has no more. The
+// nodes of a Cluster are taken to share one clock. A function that, through
+// another process or without passing its context on, waits for its own key waits
+// until WaitTimeout. A result is what survives CBOR: unexported fields do not.
+//
+// # The way of one call
+//
+//	decorate.go     Wrap, the handle, the stub that callers call
+//	signature.go    what may be wrapped            (when wrapping)
+//	options.go      options, configuration, tags   (when wrapping)
+//	context.go      what a call is asked for
+//	reflectkey.go   name and arguments to the key
+//	cache.go        the cache: names, goroutines, closing
+//	call.go         the decision table, for a call and for its flight
+//	flight.go       who joins whom in one process
+//	envelope.go     the stored format; codec.go: results to bytes and back
+//	clock.go        the server's time
+//	lock.go         the lease protocol: everything said to Redis
+//	compute.go      one run of the function; arguments.go: its own copies
+//	stats.go, errors.go, logging.go    what is told about it
+package fncache

@@ -1,0 +1,426 @@
+package fncache
+
+import (
+	"context"
+	"reflect"
+	"sync"
+	"time"
+)
+
+// This file holds what one process is doing about one key right now: who may
+// join whom. It knows neither Redis nor the decision table; call.go conducts.
+//
+// Per key there is a slot. In it there can be, at the same time,
+//
+//   - a flight for each purpose: to look up, to wait, to refresh. Callers who
+//     want the same share it;
+//   - a computation under a lease, as long as its lease is good as far as this
+//     process knows;
+//   - a computation without a lease, and the one that will follow it.
+//
+// Detaching takes flights and the leased computation out of the slot: they go on
+// for the callers they have, and newcomers start afresh. That happens when the
+// process invalidates the key and when the lease is known to be lost, so that
+// nobody who calls after an invalidation joins what began before it.
+
+// flights is the slots of one process.
+type flights struct {
+	mu  sync.Mutex // guards the fields below, and all of every slot
+	m   map[flightKey]*slot
+	seq uint64 // counts the ends of flights and the beginnings of computations
+}
+
+// A flightKey is an entry as one function sees it. Two functions may share an
+// entry (see Options.Name) and judge it by options of their own, so they share
+// no flights.
+type flightKey struct {
+	fn  *Func
+	key string
+}
+
+type slot struct {
+	flights [purposes]*flight
+	leased  *computation // nil, or its lease is good as far as is known
+	running *computation // without a lease
+	next    *computation // gathers callers until running has ended
+}
+
+func (s *slot) empty() bool { return *s == slot{} }
+
+// A purpose is what a flight is for.
+type purpose uint8
+
+const (
+	toLookUp  purpose = iota // read the entry; ask for the lease if it is not fresh
+	toWait                   // ask for the lease until it is granted or the entry is there
+	toRefresh                // ask for the lease until it is granted, whatever the entry is
+	purposes
+)
+
+// A flight finds out what is to be done about a key, for all callers who joined
+// it: it looks up, acquires, and ends in one decision.
+type flight struct {
+	flightKey
+	purpose purpose
+	ctx     context.Context // the values of the first caller's context, without its end
+	args    []reflect.Value
+
+	// Where the lookup before left off (toWait): the life of the lease that
+	// somebody else holds, and what was read.
+	left time.Duration
+	seen *entry
+
+	// reading bounds the read of a flight that looks up. Callers watch it too,
+	// for go-redis does not always heed it. nil for the other purposes.
+	reading    context.Context
+	endReading context.CancelFunc
+
+	done     chan struct{} // closed at the decision
+	decision decision      // written before done is closed
+
+	// Guarded by flights.mu.
+	leader   *call  // who started it, nil if gone
+	callers  int    // who still wait for the decision
+	read     bool   // the read has ended in time
+	decided  bool   //
+	detached bool   // newcomers may not join, nor join what comes of it
+	ended    uint64 // flights.seq at the decision
+}
+
+// A decision is what a flight found out, for all its callers.
+type decision struct {
+	verdict verdict
+	entry   *entry        // what is served (serveFresh, serveStale), or can be if need be (holderHere)
+	holder  *computation  // holderHere
+	began   bool          // holderHere: the flight began it, so that its callers called before
+	left    time.Duration // holderElsewhere: the life of the lease
+	seen    *entry        // holderElsewhere: what was read, for who goes on to wait
+	cause   error         // redisDown
+	waited  bool          // another process was waited for
+	ended   uint64        // flights.seq at the decision: what computations its callers may share
+}
+
+// A verdict is a row of the decision table.
+type verdict uint8
+
+const (
+	serveFresh      verdict = iota // the entry is fresh
+	serveStale                     // the entry is stale, and somebody else computes
+	holderHere                     // this process computes under the lease
+	holderElsewhere                // cold, and another process computes
+	redisDown                      // Redis did not answer
+)
+
+// slotOf gives the slot of a key. mu is held.
+func (fs *flights) slotOf(id flightKey) *slot {
+	s := fs.m[id]
+	if s == nil {
+		if fs.m == nil {
+			fs.m = make(map[flightKey]*slot)
+		}
+		s = new(slot)
+		fs.m[id] = s
+	}
+	return s
+}
+
+// sweep forgets the slot of a key if nothing is in it. mu is held.
+func (fs *flights) sweep(id flightKey) {
+	if s := fs.m[id]; s != nil && s.empty() {
+		delete(fs.m, id)
+	}
+}
+
+// tick is the next number in the order of events. mu is held.
+func (fs *flights) tick() uint64 {
+	fs.seq++
+	return fs.seq
+}
+
+// board puts c on the flight for that purpose, or gives the decision at once
+// where this process computes and nothing is cached. start is true for the
+// caller that must run the flight.
+func (fs *flights) board(c *call, p purpose, now time.Time) (f *flight, start bool, d decision) {
+	id := flightKey{c.fn, c.key}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	s := fs.slotOf(id)
+	if p == toLookUp {
+		if holder := s.goodLease(now); holder != nil && !holder.cached {
+			return nil, false, decision{verdict: holderHere, holder: holder, ended: fs.tick()}
+		}
+		if s.flights[toWait] != nil {
+			p = toWait
+		}
+	}
+	f = s.flights[p]
+	if f == nil {
+		f = newFlight(c, id, p)
+		s.flights[p] = f
+		start = true
+	}
+	f.callers++
+	return f, start, decision{}
+}
+
+func newFlight(c *call, id flightKey, p purpose) *flight {
+	f := &flight{
+		flightKey: id,
+		purpose:   p,
+		ctx:       context.WithoutCancel(c.ctx),
+		args:      c.ownArgs(),
+		leader:    c,
+		done:      make(chan struct{}),
+	}
+	if p == toLookUp {
+		f.reading, f.endReading = context.WithTimeout(f.ctx, c.cache.cfg.RedisTimeout)
+	} else {
+		f.left, f.seen = c.left, c.seen
+	}
+	return f
+}
+
+// goodLease gives the leased computation, unless its lease has run out unrenewed.
+// mu is held.
+func (s *slot) goodLease(now time.Time) *computation {
+	if s.leased != nil && !now.Before(s.leased.leaseEnd) {
+		s.leased = nil
+	}
+	return s.leased
+}
+
+// leave takes c off a flight before its decision.
+func (fs *flights) leave(f *flight, c *call) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	f.callers--
+	if f.leader == c {
+		f.leader = nil
+	}
+}
+
+// abandon ends a flight that nobody waits for, and says whether it did.
+func (fs *flights) abandon(f *flight) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return f.callers == 0 && fs.end(f, decision{})
+}
+
+// hasRead marks the read of f as ended in time; false if it was not.
+func (fs *flights) hasRead(f *flight) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	f.read = !f.decided
+	return f.read
+}
+
+// timeOut ends a flight whose read takes too long.
+func (fs *flights) timeOut(f *flight) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if !f.read {
+		fs.end(f, decision{verdict: redisDown, cause: &redisError{"lookup", errRedisTimeout}})
+	}
+}
+
+// decide ends f with d. It does nothing if f has ended, and says so.
+func (fs *flights) decide(f *flight, d decision) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.end(f, d)
+}
+
+// end is decide with mu held.
+func (fs *flights) end(f *flight, d decision) bool {
+	if f.decided {
+		return false
+	}
+	f.decided = true
+	d.ended = fs.tick()
+	d.waited = f.purpose == toWait
+	f.decision = d
+	if !f.detached {
+		fs.m[f.flightKey].flights[f.purpose] = nil
+		fs.sweep(f.flightKey)
+	}
+	close(f.done)
+	return true
+}
+
+// lead ends f with a computation under a lease, which the first caller of f
+// owns if it is still there.
+func (fs *flights) lead(f *flight, holder *computation, entry *entry, behind bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if !behind && f.leader != nil {
+		holder.owner = f.leader
+		holder.callers++
+	}
+	holder.ownable = !behind
+	holder.began = fs.tick()
+	if !f.detached {
+		// A lease that was still good as far as this process knew is not: Redis
+		// has granted the next one.
+		fs.slotOf(f.flightKey).leased = holder
+	}
+	fs.end(f, decision{verdict: holderHere, holder: holder, began: true, entry: entry})
+}
+
+// computing gives the computation of this process whose lease is good, or nil.
+func (fs *flights) computing(id flightKey) *computation {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if s := fs.m[id]; s != nil {
+		return s.goodLease(time.Now())
+	}
+	return nil
+}
+
+// joinable gives the computation of this process that the lock names as its
+// holder, or nil. The caller found nothing cached, so neither will newcomers.
+func (fs *flights) joinable(id flightKey, token string) *computation {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	s := fs.m[id]
+	if s == nil || s.leased == nil || s.leased.token != token {
+		return nil
+	}
+	s.leased.cached = false
+	return s.leased
+}
+
+// leaseLeft is how long the lease of c is good if it is not renewed.
+func (fs *flights) leaseLeft(c *computation) time.Duration {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return time.Until(c.leaseEnd)
+}
+
+// present is the place of now in the order of events.
+func (fs *flights) present() uint64 {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.tick()
+}
+
+// detach lets newcomers to a key start afresh. What runs goes on for its
+// callers.
+func (fs *flights) detach(id flightKey) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	s := fs.m[id]
+	if s == nil {
+		return
+	}
+	for i, f := range s.flights {
+		if f != nil {
+			f.detached = true
+			s.flights[i] = nil
+		}
+	}
+	s.leased = nil
+	fs.sweep(id)
+}
+
+// detachHolder is detach for a computation whose lease is known to be lost.
+func (fs *flights) detachHolder(c *computation) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if s := fs.m[c.flightKey]; s != nil && s.leased == c {
+		s.leased = nil
+		fs.sweep(c.flightKey)
+	}
+}
+
+// renewed notes how long the lease of c is good now.
+func (fs *flights) renewed(c *computation, until time.Time) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	c.leaseEnd = until
+}
+
+// shareUnleased puts c on a computation without a lease that begins after the
+// lookup behind c has ended: such a computation has no sign that the key was
+// invalidated, so it may answer only callers who asked before it began. One runs
+// at a time; later callers gather for the next. own is true for the caller
+// whose computation it is, start for the one that must run it.
+func (fs *flights) shareUnleased(c *call, ended uint64) (comp *computation, own, start bool) {
+	id := flightKey{c.fn, c.key}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	s := fs.slotOf(id)
+	switch {
+	case s.running == nil:
+		s.running = newComputation(c, id)
+		s.running.began = fs.tick()
+		comp, own, start = s.running, true, true
+	case s.running.began > ended:
+		comp = s.running
+	case s.next == nil:
+		s.next = newComputation(c, id)
+		comp, own = s.next, true
+	default:
+		comp = s.next
+	}
+	comp.callers++
+	return comp, own, start
+}
+
+// own makes c the owner of a leased computation if it has none yet, and says
+// whether c is. Only callers of the flight that began it may ask.
+func (fs *flights) own(comp *computation, c *call) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if comp.owner == nil && comp.ownable {
+		comp.owner = c
+		comp.callers++
+	}
+	return comp.owner == c
+}
+
+// join and quit count who waits for a computation.
+func (fs *flights) join(comp *computation) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	comp.callers++
+}
+
+func (fs *flights) quit(comp *computation) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	comp.callers--
+}
+
+// finish publishes how a computation ended, and gives the one that may begin
+// now, if any. alone says that nobody waits for it.
+func (fs *flights) finish(c *computation, e ending) (next *computation, alone bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if s := fs.m[c.flightKey]; s != nil {
+		if s.leased == c {
+			s.leased = nil
+		}
+		if s.running == c {
+			next = s.advance(fs)
+		}
+		fs.sweep(c.flightKey)
+	}
+	c.ending = e
+	close(c.done)
+	return next, c.callers == 0
+}
+
+// advance begins the computation that gathered callers while another ran, if
+// one of them is still there. mu is held.
+func (s *slot) advance(fs *flights) *computation {
+	s.running, s.next = s.next, nil
+	if s.running == nil {
+		return nil
+	}
+	if s.running.callers == 0 {
+		s.running = nil
+		return nil
+	}
+	s.running.began = fs.tick()
+	return s.running
+}

@@ -1,0 +1,84 @@
+// Package fncachetest gives tests a [fncache.Cache] on an embedded Redis
+// (miniredis), and moves its time.
+//
+//	func TestTopBooksGoStale(t *testing.T) {
+//		cache := fncachetest.New(t)
+//		shop := NewShop(cache.Cache) // wraps its func fields
+//		...
+//		cache.Advance(2 * time.Hour)
+//		...
+//	}
+//
+// It needs no network, so it also works inside a testing/synctest bubble; there
+// time passes by time.Sleep, and Advance is not needed.
+//
+// miniredis is not Redis: what depends on eviction, replication, a Cluster or
+// faults is to be tested on a real server.
+package fncachetest
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/internal/testhook"
+)
+
+// A Cache is a [fncache.Cache] with the Redis below it.
+type Cache struct {
+	*fncache.Cache
+	// Redis is the embedded server: to look at keys, to set errors, to close it
+	// as an outage would.
+	Redis *miniredis.Miniredis
+}
+
+// New gives a cache on a Redis of its own. Both are closed at the end of the
+// test. change may alter the configuration, but for Config.Redis; by default it
+// logs nothing.
+func New(t testing.TB, change ...func(*fncache.Config)) *Cache {
+	t.Helper()
+	server := miniredis.NewMiniRedis()
+	server.ClockTTL(true)
+	client := redis.NewClient(&redis.Options{
+		// An address, so that go-redis resolves no name.
+		Addr:   "127.0.0.1:0",
+		Dialer: func(context.Context, string, string) (net.Conn, error) { return server.Dial() },
+		// What miniredis does not know and the client would ask for.
+		DisableIdentity: true,
+	})
+	cfg := fncache.Config{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	for _, f := range change {
+		f(&cfg)
+	}
+	cfg.Redis = client
+	cache, err := fncache.New(cfg)
+	if err != nil {
+		t.Fatalf("fncachetest: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := cache.Close(); err != nil {
+			t.Errorf("fncachetest: %v", err)
+		}
+		if err := client.Close(); err != nil {
+			t.Errorf("fncachetest: close the client: %v", err)
+		}
+		server.Close()
+	})
+	return &Cache{Cache: cache, Redis: server}
+}
+
+// Advance moves the time by which ages are measured and keys expire, as if d had
+// passed: entries become stale, and go. It does not move time itself: a function
+// under way runs no longer for it, and a lease that Redis expires is renewed as
+// before.
+func (c *Cache) Advance(d time.Duration) {
+	c.Redis.FastForward(d)
+	testhook.AdvanceClock(c.Cache, d)
+}

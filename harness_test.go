@@ -1,0 +1,367 @@
+package fncache
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+)
+
+// A bubble is what most tests stand on: one embedded Redis, in a bubble where time
+// is the test's. Every cache made on it is like a process of its own.
+type bubble struct {
+	t     *testing.T
+	redis *miniredis.Miniredis
+	log   *logSink
+	tap   *tap
+}
+
+// inBubble runs test with an embedded Redis in a synctest bubble. Everything it
+// starts has ended when it returns, or synctest fails the test.
+func inBubble(t *testing.T, test func(t *testing.T, b *bubble)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := &bubble{t: t, redis: miniredis.NewMiniRedis(), log: &logSink{}, tap: newTap()}
+		b.redis.ClockTTL(true)
+		t.Cleanup(b.redis.Close)
+		test(t, b)
+	})
+}
+
+// cache makes a cache, closed at the end of the test.
+func (b *bubble) cache(change ...func(*Config)) *Cache {
+	b.t.Helper()
+	client := redis.NewClient(&redis.Options{
+		Addr:            "127.0.0.1:0",
+		Dialer:          func(context.Context, string, string) (net.Conn, error) { return b.redis.Dial() },
+		DisableIdentity: true,
+	})
+	client.AddHook(b.tap)
+	cfg := Config{Redis: client, Logger: slog.New(b.log)}
+	for _, f := range change {
+		f(&cfg)
+	}
+	return newTestCache(b.t, cfg)
+}
+
+// burstOnOneLookup is burst with all calls on one lookup: it is held until they
+// have boarded.
+func (b *bubble) burstOnOneLookup(w *wrapped, n int, arg string) []outcome {
+	boarded := make(chan struct{})
+	b.tap.on("get", func() { <-boarded })
+	all := make(chan []outcome)
+	go func() { all <- w.burst(b.t.Context(), n, arg) }()
+	synctest.Wait()
+	close(boarded)
+	return <-all
+}
+
+// newTestCache makes a cache that is closed, with its client, after the test.
+func newTestCache(t testing.TB, cfg Config) *Cache {
+	t.Helper()
+	c, err := New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, c.Close())
+		_ = cfg.Redis.Close()
+	})
+	return c
+}
+
+// source is a function to be cached whose every run the test sees. It answers
+// with the number of the run.
+type source struct {
+	mu   sync.Mutex // guards the fields below
+	runs int
+	took time.Duration // of one run, unless its context ends before
+	do   func(ctx context.Context, run int) (int, error)
+}
+
+func (s *source) call(ctx context.Context, _ string) (int, error) {
+	s.mu.Lock()
+	s.runs++
+	run, do, took := s.runs, s.do, s.took
+	s.mu.Unlock()
+	select {
+	case <-time.After(took): // in a bubble: no real time
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	if do != nil {
+		return do(ctx, run)
+	}
+	return run, nil
+}
+
+func (s *source) set(change func(*source)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s)
+}
+
+func (s *source) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runs
+}
+
+// stringFunc is the function most tests cache.
+type stringFunc = func(context.Context, string) (int, error)
+
+// wrapped is a process's own cached view of a source.
+type wrapped struct {
+	*Func
+	call stringFunc
+}
+
+// wrap caches s in c. Equal names share entries, as in a fleet.
+func wrap(t testing.TB, c *Cache, s *source, opts Options) *wrapped {
+	t.Helper()
+	w := &wrapped{call: s.call}
+	opts.Cache = c
+	if opts.Name == "" {
+		opts.Name = "test.Source"
+	}
+	if opts.Timeout == 0 {
+		opts.Timeout = time.Minute
+	}
+	f, err := Wrap(&w.call, opts)
+	require.NoError(t, err)
+	w.Func = f
+	return w
+}
+
+// outcome is how one call ended.
+type outcome struct {
+	value  int
+	err    error
+	panic  any
+	source Source
+	age    time.Duration
+	took   time.Duration
+}
+
+// get calls and tells how it ended.
+func (w *wrapped) get(ctx context.Context, arg string) (o outcome) {
+	var info Info
+	began := time.Now()
+	defer func() {
+		o.panic = recover()
+		o.source, o.age, o.took = info.Source, info.Age, time.Since(began)
+	}()
+	o.value, o.err = w.call(WithInfo(ctx, &info), arg)
+	return o
+}
+
+// burst makes n calls at once and gives their ends.
+func (w *wrapped) burst(ctx context.Context, n int, arg string) []outcome {
+	ends := make([]outcome, n)
+	var wg sync.WaitGroup
+	for i := range ends {
+		wg.Go(func() { ends[i] = w.get(ctx, arg) })
+	}
+	wg.Wait()
+	return ends
+}
+
+// begin calls in the background; the outcome comes by the channel.
+func (w *wrapped) begin(ctx context.Context, arg string) <-chan outcome {
+	end := make(chan outcome, 1)
+	go func() { end <- w.get(ctx, arg) }()
+	return end
+}
+
+// bySource counts outcomes.
+func bySource(ends []outcome) map[Source]int {
+	counts := make(map[Source]int)
+	for _, o := range ends {
+		counts[o.source]++
+	}
+	return counts
+}
+
+// requireIdentity checks that every call was counted once.
+func requireIdentity(t testing.TB, f *Func) Stats {
+	t.Helper()
+	s := f.Stats()
+	require.Equal(t, s.Calls, s.Fresh+s.Stale+s.Computed+s.Waited+s.Refused+s.Bypassed+s.Failed, "%+v", s)
+	return s
+}
+
+// tap is a go-redis hook that knows the verbs of the protocol, counts them, and
+// lets a test act before a command is sent or after its reply has come.
+type tap struct {
+	mu     sync.Mutex // guards the fields below
+	counts map[string]int
+	before map[string]func()
+	after  map[string]func(redis.Cmder)
+	broken error            // what every command fails with, nil if none
+	gate   chan struct{}    // what every command hangs on, nil if none
+	refuse map[string]error // what a verb fails with
+}
+
+// replyError is an error that the server answers.
+type replyError string
+
+func (e replyError) Error() string { return string(e) }
+func (replyError) RedisError()     {}
+
+func newTap() *tap {
+	return &tap{counts: map[string]int{}, before: map[string]func(){}, after: map[string]func(redis.Cmder){}}
+}
+
+var verbOfScript = map[string]string{
+	acquireScript.Hash(): "acquire", acquireLua: "acquire",
+	renewScript.Hash(): "renew", renewLua: "renew",
+	storeScript.Hash(): "store", storeLua: "store",
+	coolDownScript.Hash(): "cooldown", coolDownLua: "cooldown",
+	releaseScript.Hash(): "release", releaseLua: "release",
+	invalidateScript.Hash(): "invalidate", invalidateLua: "invalidate",
+}
+
+// verbOf names a command: a verb of the protocol, or the Redis command.
+func verbOf(cmd redis.Cmder) string {
+	name := strings.ToLower(cmd.Name())
+	if name == "evalsha" || name == "eval" {
+		script, _ := cmd.Args()[1].(string)
+		return verbOfScript[script]
+	}
+	return name
+}
+
+// on acts before the next command of that verb is sent, once.
+func (t *tap) on(verb string, do func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.before[verb] = do
+}
+
+// onReply acts after the next successful command of that verb, once, before the
+// client sees the reply.
+func (t *tap) onReply(verb string, do func(redis.Cmder)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.after[verb] = do
+}
+
+func (t *tap) set(change func(*tap)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	change(t)
+}
+
+func (t *tap) count(verb string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.counts[verb]
+}
+
+func (t *tap) total() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for verb, count := range t.counts {
+		if verb != "hello" && verb != "client" {
+			n += count
+		}
+	}
+	return n
+}
+
+func (t *tap) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.counts)
+}
+
+// fault hangs or fails a command as the test has asked.
+func (t *tap) fault(verb string) error {
+	t.mu.Lock()
+	gate, broken, refused := t.gate, t.broken, t.refuse[verb]
+	t.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+	if broken != nil {
+		return broken
+	}
+	return refused
+}
+
+func (t *tap) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (t *tap) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (t *tap) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		verb := verbOf(cmd)
+		t.mu.Lock()
+		t.counts[verb]++
+		before := t.before[verb]
+		delete(t.before, verb)
+		t.mu.Unlock()
+		if before != nil {
+			before()
+		}
+		if err := t.fault(verb); err != nil {
+			cmd.SetErr(err)
+			return err
+		}
+		err := next(ctx, cmd)
+		if redis.HasErrorPrefix(err, "NOSCRIPT") {
+			return err
+		}
+		t.mu.Lock()
+		after := t.after[verb]
+		delete(t.after, verb)
+		t.mu.Unlock()
+		if after != nil {
+			after(cmd)
+			return cmd.Err()
+		}
+		return err
+	}
+}
+
+// logSink is a slog.Handler that keeps messages.
+type logSink struct {
+	mu    sync.Mutex // guards the field below
+	lines []string
+}
+
+func (l *logSink) Enabled(context.Context, slog.Level) bool { return true }
+func (l *logSink) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l *logSink) WithGroup(string) slog.Handler            { return l }
+
+func (l *logSink) Handle(_ context.Context, r slog.Record) error {
+	line := r.Level.String() + " " + r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		line += " " + a.String()
+		return true
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, line)
+	return nil
+}
+
+// about gives the messages that contain part.
+func (l *logSink) about(part string) (found []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.lines {
+		if strings.Contains(line, part) {
+			found = append(found, line)
+		}
+	}
+	return found
+}

@@ -1,0 +1,382 @@
+package fncache
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// The lease protocol: a script per verb. Each is one atomic step, names its keys
+// and arguments in its head, and has the effect of once when it arrives twice,
+// since go-redis sends a command again after a read timeout.
+var (
+	//go:embed lock_acquire.lua
+	acquireLua string
+	//go:embed lock_renew.lua
+	renewLua string
+	//go:embed lock_store.lua
+	storeLua string
+	//go:embed lock_cooldown.lua
+	coolDownLua string
+	//go:embed lock_release.lua
+	releaseLua string
+	//go:embed lock_invalidate.lua
+	invalidateLua string
+
+	acquireScript    = redis.NewScript(acquireLua)
+	renewScript      = redis.NewScript(renewLua)
+	storeScript      = redis.NewScript(storeLua)
+	coolDownScript   = redis.NewScript(coolDownLua)
+	releaseScript    = redis.NewScript(releaseLua)
+	invalidateScript = redis.NewScript(invalidateLua)
+)
+
+// A lockStore speaks the protocol to one Redis. It is the only part of fncache
+// that does.
+type lockStore struct {
+	client  redis.UniversalClient
+	timeout time.Duration // of one operation, as its caller sees it
+	channel string        // where events are published
+	spawn   func(func())  // starts a goroutine that Close waits for
+}
+
+// newToken gives the owner value of one computation's lease.
+func newToken() string { return rand.Text() }
+
+// A redisError is an operation that failed, for whatever reason. It is an
+// ErrRedisDown.
+type redisError struct {
+	op    string // the verb
+	cause error
+}
+
+func (e *redisError) Error() string {
+	return fmt.Sprintf("%v: %s: %v", ErrRedisDown, e.op, e.cause)
+}
+
+func (e *redisError) Unwrap() []error { return []error{ErrRedisDown, e.cause} }
+
+// errRedisTimeout is the cause where Config.RedisTimeout ran out.
+var errRedisTimeout = errors.New("no answer within Config.RedisTimeout")
+
+// bounded runs one operation and returns within s.timeout, or when ctx ends.
+//
+// The operation has a goroutine of its own, because neither a deadline nor a
+// cancellation interrupts go-redis while it reads from a socket (unless its
+// ContextTimeoutEnabled is set). If the operation ends after its caller has
+// left, its answer goes to late.
+func bounded[T any](ctx context.Context, s *lockStore, op string, do func(context.Context) (T, error), late func(T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	opCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+	answers := make(chan answer)
+	left := make(chan struct{}) // closed when the caller has left
+	s.spawn(func() {
+		defer cancel()
+		value, err := do(opCtx)
+		if err != nil {
+			err = &redisError{op, err}
+		}
+		select {
+		case answers <- answer{value, err}:
+		case <-left:
+			if late != nil {
+				late(value, err)
+			}
+		}
+	})
+	select {
+	case a := <-answers:
+		return a.value, a.err
+	case <-opCtx.Done():
+		close(left)
+		var zero T
+		return zero, &redisError{op, errRedisTimeout}
+	case <-ctx.Done():
+		close(left)
+		var zero T
+		return zero, ctx.Err()
+	}
+}
+
+// errWrongType is the reason of a miss where another program wrote the key.
+var errWrongType = errors.New("the key holds another Redis type than a string")
+
+// lookup reads an entry: nil if it is absent, errWrongType if it is none. It may take longer than RedisTimeout: who calls it bounds it, and
+// should give it a context with that deadline, which ends waits for a
+// connection and for a retry.
+func (s *lockStore) lookup(ctx context.Context, key string) ([]byte, error) {
+	raw, err := s.client.Get(ctx, key).Bytes()
+	switch {
+	case err == nil:
+		return raw, nil
+	case errors.Is(err, redis.Nil):
+		return nil, nil
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		return nil, errWrongType
+	default:
+		return nil, &redisError{"lookup", err}
+	}
+}
+
+// An acquireMode says whether acquire compares the entry.
+type acquireMode string
+
+const (
+	acquireCompare acquireMode = "compare" // give back an entry that the caller has not seen
+	acquireRefresh acquireMode = "refresh" // recompute whatever is there
+)
+
+// An acquireStatus is the answer of acquire.
+type acquireStatus string
+
+const (
+	leaseAcquired acquireStatus = "acquired" // the lease is the caller's
+	leaseHeld     acquireStatus = "held"     // it is somebody else's
+	entryChanged  acquireStatus = "changed"  // there is an entry that the caller has not seen
+)
+
+// An acquisition is what acquire learned.
+type acquisition struct {
+	status  acquireStatus
+	present bool          // whether the entry is still there (leaseAcquired, leaseHeld)
+	holder  string        // the value of the lock (leaseHeld)
+	left    time.Duration // the life of the lock (leaseHeld)
+	raw     []byte        // the entry (entryChanged)
+}
+
+// acquire asks for the lease on an entry. seen is what the caller read, or nil;
+// servable says that it is stale and can be served. A lease that is granted to a
+// caller that has stopped waiting is released in the background.
+func (s *lockStore) acquire(ctx context.Context, key, token string, lease time.Duration, mode acquireMode, seen []byte, servable bool) (acquisition, error) {
+	flag := "0"
+	if servable {
+		flag = "1"
+	}
+	if len(seen) > envelopeHeaderLen {
+		seen = seen[:envelopeHeaderLen]
+	}
+	do := func(ctx context.Context) (acquisition, error) {
+		reply, err := acquireScript.Run(ctx, s.client, []string{key, key + lockSuffix},
+			token, lease.Milliseconds(), string(mode), seen, flag).Slice()
+		if err != nil {
+			return acquisition{}, err
+		}
+		return parseAcquisition(reply)
+	}
+	late := func(acquisition, error) {
+		// Whatever the answer was: an error can stand for a lease that was
+		// granted and whose reply was lost.
+		_, _ = s.release(context.WithoutCancel(ctx), key, token)
+	}
+	a, err := bounded(ctx, s, "acquire", do, late)
+	if err != nil && mayHaveRun(err) {
+		s.spawn(func() { late(a, err) })
+	}
+	return a, err
+}
+
+// parseAcquisition reads the reply of lock_acquire.lua.
+func parseAcquisition(reply []any) (acquisition, error) {
+	var a acquisition
+	if len(reply) >= 2 {
+		status, _ := reply[0].(string)
+		a.status = acquireStatus(status)
+	}
+	switch {
+	case a.status == leaseAcquired:
+		a.present = reply[1] == int64(1)
+		return a, nil
+	case a.status == leaseHeld && len(reply) == 4:
+		a.holder, _ = reply[1].(string)
+		ms, _ := reply[2].(int64)
+		a.left = time.Duration(ms) * time.Millisecond
+		a.present = reply[3] == int64(1)
+		return a, nil
+	case a.status == entryChanged:
+		raw, _ := reply[1].(string)
+		a.raw = []byte(raw)
+		return a, nil
+	}
+	return a, fmt.Errorf("unexpected reply of lock_acquire.lua: %v elements", len(reply))
+}
+
+// refused says whether the server itself answered with an error.
+func refused(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
+}
+
+// mayHaveRun says whether a command that failed can have taken effect all the
+// same: it was sent, and its reply was lost.
+func mayHaveRun(err error) bool {
+	var netErr *net.OpError
+	switch {
+	case errors.Is(err, errRedisTimeout): // bounded has given the answer to late
+		return false
+	case refused(err):
+		return false
+	case errors.As(err, &netErr) && netErr.Op == "dial", errors.Is(err, redis.ErrClosed), errors.Is(err, redis.ErrPoolTimeout):
+		return false
+	}
+	return true
+}
+
+// The verbs below answer whether the lease was held until the step was done.
+
+// renew gives the lease its whole life again.
+func (s *lockStore) renew(ctx context.Context, key, token string, lease time.Duration) (held bool, err error) {
+	return s.run(ctx, "renew", renewScript, []string{key + lockSuffix}, token, lease.Milliseconds())
+}
+
+// store writes the envelope with its timeout and releases the lease.
+func (s *lockStore) store(ctx context.Context, key, token string, e *envelope, raw []byte, timeout time.Duration) (held bool, err error) {
+	id := e.idBytes()
+	return s.run(ctx, "store", storeScript, []string{key, key + lockSuffix},
+		token, raw, timeout.Milliseconds(), id[:], s.channel, s.event("store", key, strconv.FormatUint(e.id, 16)))
+}
+
+// coolDown keeps the lock for d without a holder.
+func (s *lockStore) coolDown(ctx context.Context, key, token string, d time.Duration) (held bool, err error) {
+	return s.run(ctx, "cooldown", coolDownScript, []string{key + lockSuffix},
+		token, max(d.Milliseconds(), 1), s.channel, s.event("cooldown", key, token))
+}
+
+// release gives the lease back.
+func (s *lockStore) release(ctx context.Context, key, token string) (held bool, err error) {
+	return s.run(ctx, "release", releaseScript, []string{key + lockSuffix},
+		token, s.channel, s.event("release", key, token))
+}
+
+// invalidate deletes the entry and the lease on it, whoever holds it.
+func (s *lockStore) invalidate(ctx context.Context, key string) error {
+	_, err := s.run(ctx, "invalidate", invalidateScript, []string{key, key + lockSuffix},
+		s.channel, s.event("invalidate", key, "-"))
+	return err
+}
+
+// event is what is published: `<verb> <key> <id>`.
+func (s *lockStore) event(verb, key, id string) string {
+	return verb + " " + key + " " + id
+}
+
+func (s *lockStore) run(ctx context.Context, op string, script *redis.Script, keys []string, args ...any) (held bool, err error) {
+	return bounded(ctx, s, op, func(ctx context.Context) (bool, error) {
+		reply, err := script.Run(ctx, s.client, keys, args...).Text()
+		return reply == "held", err
+	}, nil)
+}
+
+// serverTime asks the server for its clock, by a plain command: TIME inside
+// scripts is refused by some hosted services.
+func (s *lockStore) serverTime(ctx context.Context) (time.Time, error) {
+	return bounded(ctx, s, "time", func(ctx context.Context) (time.Time, error) {
+		return s.client.Time(ctx).Result()
+	}, nil)
+}
+
+// onDial calls dialed whenever the client has opened a connection. A cluster
+// client dials through its nodes.
+func (s *lockStore) onDial(dialed func()) {
+	hook := dialHook(dialed)
+	if cluster, ok := s.client.(interface{ OnNewNode(func(*redis.Client)) }); ok {
+		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(hook) })
+		return
+	}
+	s.client.AddHook(hook)
+}
+
+// A dialHook is a go-redis hook that adds nothing to a command.
+type dialHook func()
+
+func (h dialHook) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := next(ctx, network, addr)
+		if err == nil {
+			h()
+		}
+		return conn, err
+	}
+}
+
+func (h dialHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (h dialHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// minimalMajor is the oldest major version of Redis that fncache is used with.
+const minimalMajor = 6
+
+// ping checks, one after the other, what fncache needs of a server. Each error
+// says which is missing and what to do.
+func (s *lockStore) ping(ctx context.Context, probe string) error {
+	checks := []func(context.Context, string) error{s.pingReachable, s.pingVersion, s.pingScript}
+	for _, check := range checks {
+		_, err := bounded(ctx, s, "ping", func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, check(ctx, probe)
+		}, nil)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *lockStore) pingReachable(ctx context.Context, _ string) error {
+	if err := s.client.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("not reachable: %w; check the address, the password and the network", err)
+	}
+	return nil
+}
+
+func (s *lockStore) pingVersion(ctx context.Context, _ string) error {
+	info, err := s.client.Info(ctx, "server").Result()
+	if err != nil {
+		return nil //nolint:nilerr // INFO may be forbidden; what fncache itself needs, the next check runs
+	}
+	for line := range strings.Lines(info) {
+		version, ok := strings.CutPrefix(strings.TrimSpace(line), "redis_version:")
+		if !ok {
+			continue
+		}
+		number, _, _ := strings.Cut(version, ".")
+		if major, err := strconv.Atoi(number); err == nil && major > 0 && major < minimalMajor {
+			return fmt.Errorf("version %s is too old; use Redis %d or newer, or Valkey", version, minimalMajor)
+		}
+	}
+	return nil
+}
+
+// pingScript runs the protocol on a key that nobody else uses: acquire and
+// release need a primary, and the right to run scripts and the commands in them.
+func (s *lockStore) pingScript(ctx context.Context, probe string) error {
+	token := newToken()
+	keys := []string{probe, probe + lockSuffix}
+	err := acquireScript.Run(ctx, s.client, keys, token, s.timeout.Milliseconds(), string(acquireRefresh), "", "0").Err()
+	if err == nil {
+		err = releaseScript.Run(ctx, s.client, keys[1:], token, s.channel, s.event("release", probe, token)).Err()
+	}
+	switch {
+	case err == nil:
+		return nil
+	case redis.HasErrorPrefix(err, "READONLY"):
+		return fmt.Errorf("not a primary: %w; point the client at the primary, or use a Sentinel or Cluster client", err)
+	case redis.HasErrorPrefix(err, "NOPERM"), strings.Contains(err.Error(), "can't run this command"):
+		return fmt.Errorf("scripts are not allowed to this user: %w; grant it +eval +evalsha +get +getrange +set +del +pexpire +pttl +publish on the keys of the namespace", err)
+	case strings.Contains(err.Error(), "unknown command"):
+		return fmt.Errorf("scripts are not allowed on this server: %w; fncache needs EVAL and EVALSHA", err)
+	default:
+		return fmt.Errorf("scripts fail: %w", err)
+	}
+}

@@ -1,0 +1,69 @@
+-- Acquire the lease on an entry, or learn why not.
+--
+-- KEYS[1]  the entry          KEYS[2]  the lock
+-- ARGV[1]  token, random per computation
+-- ARGV[2]  lease, milliseconds
+-- ARGV[3]  'compare': give back an entry that is not the one the caller saw
+--          'refresh': recompute whatever is there
+-- ARGV[4]  the first 32 bytes of what the caller saw; '' for nothing
+-- ARGV[5]  '1' if what the caller saw is stale and can be served
+--
+-- Answers  {'acquired', present}
+--          {'held', value of the lock, its life in ms, present}
+--          {'changed', entry}
+-- where present is 1 if the entry is still there: without it the caller has
+-- nothing stale any more.
+
+-- A key of another type reads as absent: no such entry can be served, and no
+-- such lock is anybody's lease. SET replaces either.
+local function read(...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err then
+    if string.find(reply.err, 'WRONGTYPE', 1, true) then
+      return false
+    end
+    return reply
+  end
+  return reply
+end
+
+local holder = read('GET', KEYS[2])
+if type(holder) == 'table' then
+  return holder
+end
+local head = read('GETRANGE', KEYS[1], 0, 31)
+if type(head) == 'table' then
+  return head
+end
+local present = 0
+if head and head ~= '' then
+  present = 1
+end
+
+-- The same acquire again: the client resent it after a lost reply.
+if holder == ARGV[1] then
+  return {'acquired', present}
+end
+
+local refresh = ARGV[3] == 'refresh'
+if not refresh and present == 1 and head ~= ARGV[4] then
+  return {'changed', redis.call('GET', KEYS[1])}
+end
+
+-- A cooling lock guards the function only while callers have a stale entry to
+-- live on.
+local servable = present == 1 and ARGV[5] == '1'
+local cooling = holder and string.sub(holder, 1, 5) == 'cool:'
+if not holder or (cooling and (refresh or not servable)) then
+  redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+  return {'acquired', present}
+end
+
+-- A lock without an expiry is none that this protocol wrote. It gets one, or
+-- nobody would ever compute again.
+local left = redis.call('PTTL', KEYS[2])
+if left < 0 then
+  redis.call('PEXPIRE', KEYS[2], ARGV[2])
+  left = tonumber(ARGV[2])
+end
+return {'held', holder, left, present}

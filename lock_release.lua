@@ -1,0 +1,16 @@
+-- Release a lease, if it is still held.
+--
+-- KEYS[1]  the lock
+-- ARGV[1]  token
+-- ARGV[2]  channel            ARGV[3]  message
+--
+-- Answers  'held' (until now) or 'lost'. Sent again after it took effect it
+-- answers 'lost', for it leaves nothing behind to know itself by: whoever asked
+-- looks the key up afresh, which is a round trip and never a wrong value.
+
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then
+  return 'lost'
+end
+redis.call('DEL', KEYS[1])
+redis.pcall('PUBLISH', ARGV[2], ARGV[3])
+return 'held'

@@ -1,0 +1,28 @@
+-- Store a result and release the lease, if it is still held.
+--
+-- The compare is what correctness rests on: who lost the lease, by expiry or by
+-- an invalidation, writes nothing.
+--
+-- KEYS[1]  the entry          KEYS[2]  the lock
+-- ARGV[1]  token
+-- ARGV[2]  the envelope
+-- ARGV[3]  timeout, milliseconds
+-- ARGV[4]  the envelope's id, 8 bytes, as at offset 24
+-- ARGV[5]  channel            ARGV[6]  message
+--
+-- Answers  'held' (stored) or 'lost'.
+
+-- The same store again: the client resent it after a lost reply.
+if redis.pcall('GETRANGE', KEYS[1], 24, 31) == ARGV[4] then
+  return 'held'
+end
+if redis.pcall('GET', KEYS[2]) ~= ARGV[1] then
+  return 'lost'
+end
+-- The entry first: if it does not fit into memory, the script ends here and the
+-- lease is still there to be released.
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('DEL', KEYS[2])
+-- pcall: a user that may not publish must still be able to store.
+redis.pcall('PUBLISH', ARGV[5], ARGV[6])
+return 'held'

@@ -1,0 +1,352 @@
+package fncache
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+// onServers runs a test of the protocol on every kind of server it must hold on.
+// A cluster refuses scripts whose keys are in two slots, so it fails where a
+// hash tag is missing.
+func onServers(t *testing.T, test func(t *testing.T, client redis.UniversalClient)) {
+	t.Run("single", func(t *testing.T) { test(t, redistest.Shared(t).Client()) })
+	t.Run("RESP2", func(t *testing.T) {
+		test(t, redistest.Shared(t).Client(func(o *redis.Options) { o.Protocol = 2 }))
+	})
+	t.Run("cluster", func(t *testing.T) { test(t, redistest.StartCluster(t).Client()) })
+}
+
+// verbs is a lockStore with the test's key.
+type verbs struct {
+	*lockStore
+	t   *testing.T
+	ctx context.Context
+	key string
+}
+
+func newVerbs(t *testing.T, client redis.UniversalClient) *verbs {
+	s := &lockStore{client: client, timeout: 5 * time.Second, channel: "fncache:events", spawn: func(f func()) { go f() }}
+	return &verbs{s, t, t.Context(), "fncache:{" + t.Name() + "}"}
+}
+
+const testLease = time.Minute
+
+func (v *verbs) acquire(token string, seen string, servable bool) acquisition {
+	v.t.Helper()
+	a, err := v.lockStore.acquire(v.ctx, v.key, token, testLease, acquireCompare, []byte(seen), servable)
+	require.NoError(v.t, err)
+	return a
+}
+
+func (v *verbs) refresh(token string) acquisition {
+	v.t.Helper()
+	a, err := v.lockStore.acquire(v.ctx, v.key, token, testLease, acquireRefresh, nil, false)
+	require.NoError(v.t, err)
+	return a
+}
+
+func (v *verbs) store(token string, id uint64) bool {
+	v.t.Helper()
+	e := envelope{codec: codecCBOR, storedAt: 1, id: id, body: []byte{0x80}}
+	held, err := v.lockStore.store(v.ctx, v.key, token, &e, e.appendTo(nil), time.Hour)
+	require.NoError(v.t, err)
+	return held
+}
+
+// step runs a verb that answers whether the lease was held.
+func (v *verbs) step(held bool, err error) bool {
+	v.t.Helper()
+	require.NoError(v.t, err)
+	return held
+}
+
+func (v *verbs) lock() string {
+	lock, err := v.client.Get(v.ctx, v.key+lockSuffix).Result()
+	if err == redis.Nil {
+		return ""
+	}
+	require.NoError(v.t, err)
+	return lock
+}
+
+func (v *verbs) entry() string {
+	entry, err := v.client.Get(v.ctx, v.key).Result()
+	if err == redis.Nil {
+		return ""
+	}
+	require.NoError(v.t, err)
+	return entry
+}
+
+func TestProtocolVerbs(t *testing.T) {
+	onServers(t, func(t *testing.T, client redis.UniversalClient) {
+		for name, test := range map[string]func(t *testing.T, v *verbs){
+			"acquire on nothing": func(t *testing.T, v *verbs) {
+				assert.Equal(t, acquisition{status: leaseAcquired}, v.acquire("me", "", false))
+				assert.Equal(t, "me", v.lock())
+				left := client.PTTL(v.ctx, v.key+lockSuffix).Val()
+				assert.InDelta(t, testLease, left, float64(10*time.Second))
+			},
+			"acquire while held": func(t *testing.T, v *verbs) {
+				v.acquire("you", "", false)
+				a := v.acquire("me", "", false)
+				assert.Equal(t, leaseHeld, a.status)
+				assert.Equal(t, "you", a.holder)
+				assert.InDelta(t, testLease, a.left, float64(10*time.Second))
+				assert.False(t, a.present)
+			},
+			"acquire what the caller saw": func(t *testing.T, v *verbs) {
+				v.acquire("you", "", false)
+				v.store("you", 1)
+				assert.Equal(t, acquisition{status: leaseAcquired, present: true}, v.acquire("me", v.entry(), true))
+			},
+			"acquire gives back what the caller did not see": func(t *testing.T, v *verbs) {
+				v.acquire("you", "", false)
+				v.store("you", 1)
+				assert.Equal(t, acquisition{status: entryChanged, raw: []byte(v.entry())}, v.acquire("me", "", false))
+				assert.Empty(t, v.lock())
+			},
+			"acquire with the entry gone": func(t *testing.T, v *verbs) {
+				assert.Equal(t, acquisition{status: leaseAcquired, present: false}, v.acquire("me", "what was seen", true))
+			},
+			"acquire while held with the entry gone": func(t *testing.T, v *verbs) {
+				v.acquire("you", "", false)
+				a := v.acquire("me", "what was seen", true)
+				assert.Equal(t, leaseHeld, a.status)
+				assert.False(t, a.present)
+			},
+			"refresh does not compare": func(t *testing.T, v *verbs) {
+				v.acquire("you", "", false)
+				v.store("you", 1)
+				assert.Equal(t, acquisition{status: leaseAcquired, present: true}, v.refresh("me"))
+			},
+			"garbage counts as seen": func(t *testing.T, v *verbs) {
+				client.Set(v.ctx, v.key, "garbage", 0)
+				assert.Equal(t, entryChanged, v.acquire("me", "", false).status)
+				assert.Equal(t, leaseAcquired, v.acquire("me", "garbage", false).status)
+				assert.True(t, v.store("me", 1))
+				assert.Len(t, v.entry(), envelopeHeaderLen+1)
+			},
+			"an entry of another type is replaced": func(t *testing.T, v *verbs) {
+				client.LPush(v.ctx, v.key, "x")
+				_, err := v.lookup(v.ctx, v.key)
+				require.ErrorIs(t, err, errWrongType)
+				assert.Equal(t, acquisition{status: leaseAcquired}, v.acquire("me", "", false))
+				assert.True(t, v.store("me", 1))
+				assert.Len(t, v.entry(), envelopeHeaderLen+1)
+			},
+			"a lock of another type is nobody's": func(t *testing.T, v *verbs) {
+				client.LPush(v.ctx, v.key+lockSuffix, "x")
+				assert.False(t, v.step(v.renew(v.ctx, v.key, "me", testLease)))
+				assert.False(t, v.store("me", 1))
+				assert.Equal(t, leaseAcquired, v.acquire("me", "", false).status)
+			},
+			"a lock without an expiry gets one": func(t *testing.T, v *verbs) {
+				client.Set(v.ctx, v.key+lockSuffix, "stray", 0)
+				a := v.acquire("me", "", false)
+				assert.Equal(t, leaseHeld, a.status)
+				assert.Equal(t, testLease, a.left)
+				assert.Positive(t, client.PTTL(v.ctx, v.key+lockSuffix).Val())
+			},
+			"renew": func(t *testing.T, v *verbs) {
+				v.acquire("me", "", false)
+				client.PExpire(v.ctx, v.key+lockSuffix, 10*time.Second)
+				assert.True(t, v.step(v.renew(v.ctx, v.key, "me", testLease)))
+				assert.InDelta(t, testLease, client.PTTL(v.ctx, v.key+lockSuffix).Val(), float64(10*time.Second))
+				assert.False(t, v.step(v.renew(v.ctx, v.key, "you", testLease)))
+			},
+			"store": func(t *testing.T, v *verbs) {
+				v.acquire("me", "", false)
+				assert.True(t, v.store("me", 1))
+				assert.Empty(t, v.lock())
+				assert.InDelta(t, time.Hour, client.PTTL(v.ctx, v.key).Val(), float64(10*time.Second))
+			},
+			"store without the lease writes nothing": func(t *testing.T, v *verbs) {
+				assert.False(t, v.store("me", 1))
+				v.acquire("you", "", false)
+				assert.False(t, v.store("me", 1))
+				assert.Empty(t, v.entry())
+				assert.Equal(t, "you", v.lock())
+			},
+			"cool down": func(t *testing.T, v *verbs) {
+				v.acquire("you", "", false)
+				v.store("you", 1)
+				v.acquire("me", v.entry(), true)
+				assert.True(t, v.step(v.coolDown(v.ctx, v.key, "me", testLease)))
+				assert.Equal(t, "cool:me", v.lock())
+				assert.False(t, v.step(v.renew(v.ctx, v.key, "me", testLease)), "a late renew")
+				assert.Equal(t, leaseHeld, v.acquire("third", v.entry(), true).status)
+				assert.Equal(t, leaseAcquired, v.acquire("third", v.entry(), false).status, "nothing to live on")
+			},
+			"cool down without the lease": func(t *testing.T, v *verbs) {
+				v.acquire("you", "", false)
+				assert.False(t, v.step(v.coolDown(v.ctx, v.key, "me", testLease)))
+				assert.Equal(t, "you", v.lock())
+			},
+			"refresh takes a cooling lock": func(t *testing.T, v *verbs) {
+				v.acquire("you", "", false)
+				v.step(v.coolDown(v.ctx, v.key, "you", testLease))
+				assert.Equal(t, leaseAcquired, v.refresh("me").status)
+			},
+			"release": func(t *testing.T, v *verbs) {
+				v.acquire("me", "", false)
+				assert.False(t, v.step(v.release(v.ctx, v.key, "you")))
+				assert.Equal(t, "me", v.lock())
+				assert.True(t, v.step(v.release(v.ctx, v.key, "me")))
+				assert.Empty(t, v.lock())
+			},
+			"invalidate": func(t *testing.T, v *verbs) {
+				v.acquire("you", "", false)
+				v.store("you", 1)
+				v.acquire("me", v.entry(), true)
+				require.NoError(t, v.invalidate(v.ctx, v.key))
+				assert.Empty(t, v.entry()+v.lock())
+				assert.False(t, v.store("me", 2), "it cannot bring the old value back")
+				require.NoError(t, v.invalidate(v.ctx, v.key), "of nothing")
+			},
+		} {
+			t.Run(name, func(t *testing.T) { test(t, newVerbs(t, client)) })
+		}
+	})
+}
+
+// Every step may arrive twice: the client sends it again when the reply is lost.
+func TestVerbsSentTwiceHaveTheEffectAndTheAnswerOfOnce(t *testing.T) {
+	onServers(t, func(t *testing.T, client redis.UniversalClient) {
+		for name, test := range map[string]func(t *testing.T, v *verbs){
+			"acquire": func(t *testing.T, v *verbs) {
+				assert.Equal(t, v.acquire("me", "", false), v.acquire("me", "", false))
+			},
+			"acquire of a stale entry": func(t *testing.T, v *verbs) {
+				v.acquire("you", "", false)
+				v.store("you", 1)
+				assert.Equal(t, v.acquire("me", v.entry(), true), v.acquire("me", v.entry(), true))
+			},
+			"renew": func(t *testing.T, v *verbs) {
+				v.acquire("me", "", false)
+				for range 2 {
+					assert.True(t, v.step(v.renew(v.ctx, v.key, "me", testLease)))
+				}
+			},
+			"store": func(t *testing.T, v *verbs) {
+				v.acquire("me", "", false)
+				for range 2 {
+					assert.True(t, v.store("me", 1))
+				}
+			},
+			"store resent after somebody else acquired": func(t *testing.T, v *verbs) {
+				v.acquire("me", "", false)
+				assert.True(t, v.store("me", 1))
+				v.acquire("you", v.entry(), true)
+				assert.True(t, v.store("me", 1))
+				assert.Equal(t, "you", v.lock(), "the other's lease is left alone")
+				assert.True(t, v.store("you", 2))
+				assert.False(t, v.store("me", 1), "and the newer value too")
+			},
+			"cool down": func(t *testing.T, v *verbs) {
+				v.acquire("me", "", false)
+				for range 2 {
+					assert.True(t, v.step(v.coolDown(v.ctx, v.key, "me", testLease)))
+				}
+			},
+			"release": func(t *testing.T, v *verbs) {
+				v.acquire("me", "", false)
+				assert.True(t, v.step(v.release(v.ctx, v.key, "me")))
+				v.acquire("you", "", false)
+				assert.False(t, v.step(v.release(v.ctx, v.key, "me")), "it answers lost: see lock_release.lua")
+				assert.Equal(t, "you", v.lock())
+			},
+			"invalidate": func(t *testing.T, v *verbs) {
+				v.acquire("me", "", false)
+				for range 2 {
+					require.NoError(t, v.invalidate(v.ctx, v.key))
+				}
+			},
+		} {
+			t.Run(name, func(t *testing.T) { test(t, newVerbs(t, client)) })
+		}
+	})
+}
+
+func TestEveryStepThatEndsALeasePublishesIt(t *testing.T) {
+	server := redistest.Shared(t)
+	v := newVerbs(t, server.Client())
+	sub := server.Client().Subscribe(t.Context(), "fncache:events")
+	defer func() { _ = sub.Close() }()
+	_, err := sub.Receive(t.Context())
+	require.NoError(t, err)
+
+	v.acquire("me", "", false)
+	v.store("me", 0xbeef)
+	v.acquire("me2", v.entry(), true)
+	v.step(v.coolDown(v.ctx, v.key, "me2", testLease))
+	v.refresh("me3")
+	v.step(v.release(v.ctx, v.key, "me3"))
+	require.NoError(t, v.invalidate(v.ctx, v.key))
+	for _, want := range []string{"store " + v.key + " beef", "cooldown " + v.key + " me2", "release " + v.key + " me3", "invalidate " + v.key + " -"} {
+		message, err := sub.ReceiveMessage(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, want, message.Payload)
+	}
+}
+
+func TestAUserThatMayNotPublishCanStore(t *testing.T) {
+	server := redistest.Start(t)
+	admin := server.Client()
+	require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", "mute", "on", ">secret", "~fncache:*", "resetchannels", "+@all").Err())
+	client := server.Client(func(o *redis.Options) { o.Username, o.Password = "mute", "secret" })
+	require.ErrorContains(t, client.Publish(t.Context(), "fncache:events", "x").Err(), "NOPERM")
+	v := newVerbs(t, client)
+	v.acquire("me", "", false)
+	assert.True(t, v.store("me", 1))
+	assert.NotEmpty(t, v.entry())
+	require.NoError(t, v.invalidate(v.ctx, v.key))
+}
+
+func TestPingSaysWhatIsNotSo(t *testing.T) {
+	server := redistest.Start(t)
+	admin := server.Client()
+	ping := func(client redis.UniversalClient) error {
+		c := newTestCache(t, Config{Redis: client, RedisTimeout: 5 * time.Second})
+		return c.Ping(t.Context())
+	}
+	require.NoError(t, ping(server.Client()))
+	assert.Zero(t, admin.DBSize(t.Context()).Val(), "nothing is left")
+
+	t.Run("scripts forbidden", func(t *testing.T) {
+		require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", "noscript", "on", ">secret", "~*", "&*", "+@all", "-@scripting").Err())
+		err := ping(server.Client(func(o *redis.Options) { o.Username, o.Password = "noscript", "secret" }))
+		require.ErrorIs(t, err, ErrRedisDown)
+		assert.ErrorContains(t, err, "scripts are not allowed to this user")
+		assert.ErrorContains(t, err, "+evalsha")
+	})
+	t.Run("a command in scripts forbidden", func(t *testing.T) {
+		require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", "noset", "on", ">secret", "~*", "&*", "+@all", "-set").Err())
+		err := ping(server.Client(func(o *redis.Options) { o.Username, o.Password = "noset", "secret" }))
+		assert.ErrorContains(t, err, "scripts are not allowed to this user")
+	})
+	t.Run("wrong password", func(t *testing.T) {
+		err := ping(server.Client(func(o *redis.Options) { o.Username, o.Password = "noset", "wrong" }))
+		assert.ErrorContains(t, err, "not reachable")
+		assert.ErrorContains(t, err, "WRONGPASS")
+	})
+	t.Run("replica", func(t *testing.T) {
+		replica := redistest.StartReplica(t, server)
+		err := ping(replica.Client())
+		require.ErrorIs(t, err, ErrRedisDown)
+		assert.ErrorContains(t, err, "not a primary")
+	})
+	t.Run("gone", func(t *testing.T) {
+		gone := redistest.Start(t)
+		client := gone.Client()
+		gone.Kill()
+		assert.ErrorContains(t, ping(client), "not reachable")
+	})
+}
