@@ -165,14 +165,17 @@ func (w *structWrapper) wrap(v reflect.Value, i int, tag, path string) error {
 }
 
 // fieldName is what a func field is called where its function has no name of its
-// own. An unnamed struct type has none either.
+// own. An unnamed struct type has none either, nor has one of a main package whose
+// path is not known.
 func fieldName(t reflect.Type, field string) string {
 	if t.Name() == "" {
 		return ""
 	}
 	pkg := t.PkgPath()
 	if pkg == "main" {
-		pkg = mainPackage()
+		if pkg = mainPackage(); pkg == "" {
+			return ""
+		}
 	}
 	return pkg + "." + t.Name() + "." + field
 }
@@ -195,7 +198,6 @@ func (w *structWrapper) register() {
 type Func struct {
 	opts     Options // with their defaults; never written
 	name     funcName
-	explicit bool // the name was given, not derived
 	field    string
 	sig      *signature
 	plan     *keyPlan
@@ -232,26 +234,20 @@ func prepare(variable reflect.Value, field string, opts Options) (*Func, error) 
 	// A copy: replace will overwrite the variable.
 	f.original = reflect.New(variable.Type()).Elem()
 	f.original.Set(variable)
-	f.name = nameOf(f.original, field)
-	sig, err := newSignature(variable.Type())
-	if err != nil {
-		return nil, f.errorf("%w", err)
+	var nameErr, sigErr, optsErr error
+	f.name, nameErr = nameOf(f.original, opts.Name, field)
+	f.sig, sigErr = newSignature(variable.Type())
+	f.opts, optsErr = opts.withDefaults(f.sig.hasErr)
+	if c := opts.Cache; c != nil && optsErr == nil {
+		optsErr = f.opts.checkLease(c.cfg.RedisTimeout)
 	}
-	if f.opts, err = opts.withDefaults(sig.hasErr); err != nil {
-		return nil, f.errorf("%w", err)
+	if err := errors.Join(f.faults(nameErr), f.faults(sigErr), f.faults(optsErr)); err != nil {
+		return nil, err
 	}
-	if c := opts.Cache; c != nil {
-		if err := f.opts.checkLease(c.cfg.RedisTimeout); err != nil {
-			return nil, f.errorf("%w", err)
-		}
-	}
-	if opts.Name != "" {
-		f.name, f.explicit = funcName{name: opts.Name, where: f.name.where}, true
-	}
-	f.sig, f.plan = sig, newKeyPlan(sig, codecName)
-	f.copied = slices.ContainsFunc(sig.params, refers)
+	f.plan = newKeyPlan(f.sig, codecName)
+	f.copied = slices.ContainsFunc(f.sig.params, refers)
 	f.errNil = reflect.Zero(errorType)
-	for _, t := range sig.results {
+	for _, t := range f.sig.results {
 		f.zeros = append(f.zeros, reflect.Zero(t))
 	}
 	return f, nil
@@ -271,6 +267,22 @@ func (f *Func) errorf(format string, args ...any) error {
 		place.WriteString(" (" + f.name.where + ")")
 	}
 	return fmt.Errorf(place.String()+": "+format, args...)
+}
+
+// faults puts the place before each of the errors that err joins.
+func (f *Func) faults(err error) error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	switch {
+	case err == nil:
+		return nil
+	case !ok:
+		return f.errorf("%w", err)
+	}
+	var placed []error
+	for _, fault := range joined.Unwrap() {
+		placed = append(placed, f.faults(fault))
+	}
+	return errors.Join(placed...)
 }
 
 // replace puts the stub into the variable.
@@ -293,9 +305,9 @@ func (f *Func) conflict(other *Func) error {
 	switch {
 	case f.plan.sig() != other.plan.sig():
 		return fmt.Errorf("the name %s is taken by a function of another signature, %v; set another Name or Prefix", f.Name(), other.sig)
-	case f.explicit && other.explicit, same:
+	case f.name.explicit && other.name.explicit, same:
 		return nil
-	case f.explicit || other.explicit:
+	case f.name.explicit || other.name.explicit:
 		return fmt.Errorf("the name %s is taken by another function; set another Name or Prefix, or the same Name on both if they are the same", f.Name())
 	default:
 		return fmt.Errorf("the name %s is taken: method values, closures and generic functions can differ behind one name; set a Prefix, or the same Name on both if they are the same", f.Name())

@@ -1,0 +1,512 @@
+package fncache
+
+import (
+	"context"
+	"encoding"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"reflect"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// A signature is the type of a function that can be cached, taken apart once,
+// when wrapping.
+type signature struct {
+	typ      reflect.Type
+	hasCtx   bool           // the first parameter is a context.Context
+	params   []reflect.Type // without the context; the last is a slice if variadic
+	variadic bool
+	results  []reflect.Type // without the error
+	hasErr   bool           // the last result is an error
+}
+
+var (
+	errorType   = reflect.TypeFor[error]()
+	contextType = reflect.TypeFor[context.Context]()
+	timeType    = reflect.TypeFor[time.Time]()
+
+	binaryMarshaler = reflect.TypeFor[encoding.BinaryMarshaler]()
+	textMarshaler   = reflect.TypeFor[encoding.TextMarshaler]()
+)
+
+// newSignature takes a func type apart. The error joins what is wrong with each
+// parameter and result; the signature comes with it all the same.
+func newSignature(t reflect.Type) (*signature, error) {
+	s := &signature{typ: t, variadic: t.IsVariadic()}
+	var faults []error
+	for i := range t.NumIn() {
+		in := t.In(i)
+		if i == 0 && in == contextType {
+			s.hasCtx = true
+			continue
+		}
+		s.params = append(s.params, in)
+		faults = append(faults, paramFaults(fmt.Sprintf("parameter %d", i+1), in)...)
+	}
+	for i := range t.NumOut() {
+		out := t.Out(i)
+		if i == t.NumOut()-1 && out == errorType {
+			s.hasErr = true
+			continue
+		}
+		s.results = append(s.results, out)
+		faults = append(faults, resultFaults(fmt.Sprintf("result %d", i+1), out)...)
+	}
+	if len(s.results) == 0 {
+		faults = append(faults, errors.New("it has no result to cache; return a value besides the error"))
+	}
+	return s, errors.Join(faults...)
+}
+
+// String gives the type as Go writes it.
+func (s *signature) String() string { return s.typ.String() }
+
+// paramFaults says why values of t cannot be told apart by a hash.
+func paramFaults(place string, t reflect.Type) []error {
+	w := typeWalk{place: place, root: t}
+	if !hasEncoding(t) {
+		w.param(t, "")
+		return w.faults
+	}
+	switch {
+	case slices.Contains(addressKinds, t.Kind()):
+		w.refuseParam(t, "")
+	case promoted(t) && len(keyFields(t)) > 1:
+		w.refuse(t, "", "has its encoding from an embedded field, and the other fields would be no part of the key",
+			"name the embedded field, or give the struct an encoding of its own")
+	}
+	return w.faults
+}
+
+// hasEncoding says that a value of t is hashed as what its MarshalBinary, or else
+// its MarshalText, gives.
+func hasEncoding(t reflect.Type) bool {
+	return t.Implements(binaryMarshaler) || t.Implements(textMarshaler)
+}
+
+// resultFaults says why values of t do not come back from the codec.
+func resultFaults(place string, t reflect.Type) []error {
+	w := typeWalk{place: place, root: t}
+	w.result(t, "")
+	return w.faults
+}
+
+// A typeWalk goes through the parts of a parameter's or result's type.
+type typeWalk struct {
+	place  string // "parameter 2"
+	root   reflect.Type
+	above  []reflect.Type // the types that the walk is inside of
+	faults []error
+}
+
+// refuse notes a fault of the part at path, which is "" for the root.
+func (w *typeWalk) refuse(t reflect.Type, path, what, remedy string) {
+	where := t.String()
+	if path != "" {
+		where = fmt.Sprintf("%v%s (%v)", w.root, path, t)
+	}
+	w.faults = append(w.faults, fmt.Errorf("%s: %s %s; %s", w.place, where, what, remedy))
+}
+
+// enter walks into a type, unless it contains itself.
+func (w *typeWalk) enter(t reflect.Type, path string, walk func()) {
+	if slices.Contains(w.above, t) {
+		w.refuse(t, path, "contains itself", "use a type without recursion, or give the type MarshalBinary and UnmarshalBinary")
+		return
+	}
+	w.above = append(w.above, t)
+	walk()
+	w.above = w.above[:len(w.above)-1]
+}
+
+// addressKinds are kinds whose values are addresses.
+var addressKinds = []reflect.Kind{
+	reflect.Pointer, reflect.Chan, reflect.Func, reflect.UnsafePointer, reflect.Interface,
+}
+
+// paramRemedies say what to do about the kinds that cannot be part of a key.
+var paramRemedies = map[reflect.Kind]string{
+	reflect.Pointer:       "pass what it points to by value",
+	reflect.Chan:          "pass its id instead",
+	reflect.Func:          "pass what it depends on instead",
+	reflect.UnsafePointer: "pass what it points to by value",
+	reflect.Uintptr:       "pass a uint64 if it is a number",
+	reflect.Complex64:     "pass its parts as two floats",
+	reflect.Complex128:    "pass its parts as two floats",
+	reflect.Interface:     "use a concrete type: in an interface 1, int64(1) and true hash alike",
+}
+
+func (w *typeWalk) refuseParam(t reflect.Type, path string) {
+	remedy := paramRemedies[t.Kind()]
+	if t == contextType {
+		remedy = "make it the first parameter"
+	}
+	w.refuse(t, path, "cannot be part of a key", remedy)
+}
+
+// param checks a type whose values hashstructure will hash.
+func (w *typeWalk) param(t reflect.Type, path string) {
+	if t == timeType {
+		return
+	}
+	if paramRemedies[t.Kind()] != "" {
+		w.refuseParam(t, path)
+		return
+	}
+	for _, hook := range hashHooks {
+		if t.Implements(hook) || reflect.PointerTo(t).Implements(hook) {
+			w.refuse(t, path, "has a method "+hook.Method(0).Name+" that would replace its hash",
+				"use a type without it: such a hash has 64 bits and no key")
+			return
+		}
+	}
+	switch t.Kind() {
+	case reflect.Slice, reflect.Array:
+		w.enter(t, path, func() { w.param(t.Elem(), path+"[]") })
+	case reflect.Map:
+		if hasFloat(t.Key()) {
+			w.refuse(t, path, "has keys with a float in them: what stands under a NaN cannot be found", "use other keys, or a slice of pairs")
+		}
+		w.enter(t, path, func() {
+			w.param(t.Key(), path+"[key]")
+			w.param(t.Elem(), path+"[]")
+		})
+	case reflect.Struct:
+		w.enter(t, path, func() {
+			for i := range t.NumField() {
+				w.paramField(t.Field(i), path)
+			}
+		})
+	}
+}
+
+// hashHooks are the interfaces of hashstructure by which a type decides about
+// its hash itself.
+var hashHooks = []reflect.Type{
+	reflect.TypeFor[interface{ Hash() (uint64, error) }](),
+	reflect.TypeFor[interface {
+		HashInclude(field string, v any) (bool, error)
+	}](),
+	reflect.TypeFor[interface {
+		HashIncludeMap(field string, k, v any) (bool, error)
+	}](),
+}
+
+func (w *typeWalk) paramField(field reflect.StructField, path string) {
+	path += "." + field.Name
+	tag := field.Tag.Get("fncache")
+	switch {
+	case ignored(field):
+	case tag != "":
+		w.refuse(field.Type, path, fmt.Sprintf("is tagged `fncache:%q`, which means nothing in a parameter", tag),
+			`only "-" does: it leaves the field out of the key`)
+	case !field.IsExported():
+		w.refuse(field.Type, path, "is unexported, so all its values would share one entry",
+			`export it, tag it fncache:"-" to leave it out of the key, or pass the struct as a parameter of its own with a MarshalBinary or MarshalText`)
+	default:
+		w.param(field.Type, path)
+	}
+}
+
+// keyFields are the fields of a struct that are part of the key.
+func keyFields(t reflect.Type) (fields []reflect.StructField) {
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	for i := range t.NumField() {
+		if field := t.Field(i); !ignored(field) {
+			fields = append(fields, field)
+		}
+	}
+	return fields
+}
+
+// hasFloat says whether a map key may be, or contain, a NaN.
+func hasFloat(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Float32, reflect.Float64:
+		return true
+	case reflect.Array:
+		return hasFloat(t.Elem())
+	case reflect.Struct:
+		return slices.ContainsFunc(keyFields(t), func(f reflect.StructField) bool { return hasFloat(f.Type) })
+	default:
+		return false
+	}
+}
+
+// promoted says that a struct's encoding is that of an embedded field. Reflection
+// does not tell a promoted method from a declared one, but the compiler writes
+// the former itself, and the file it then names is no file.
+func promoted(t reflect.Type) bool {
+	if t.Kind() != reflect.Struct {
+		return false
+	}
+	method, ok := encodingMethod(t)
+	if !ok {
+		method, ok = encodingMethod(reflect.PointerTo(t))
+	}
+	if !ok {
+		return false
+	}
+	file, _ := runtime.FuncForPC(method.Func.Pointer()).FileLine(method.Func.Pointer())
+	return file == "<autogenerated>"
+}
+
+// encodingMethod is the method that encodes values of t. The names are constants
+// where they are looked up: else the linker would keep every exported method of a
+// program.
+func encodingMethod(t reflect.Type) (method reflect.Method, ok bool) {
+	switch {
+	case t.Implements(reflect.TypeFor[cbor.Marshaler]()):
+		return t.MethodByName("MarshalCBOR")
+	case t.Implements(binaryMarshaler):
+		return t.MethodByName("MarshalBinary")
+	case t.Implements(textMarshaler):
+		return t.MethodByName("MarshalText")
+	}
+	return reflect.Method{}, false
+}
+
+// A marshaling is a pair of interfaces by which the codec has a type encode
+// itself. The methods may be the pointer's.
+type marshaling struct {
+	name         string
+	encode       reflect.Type
+	decode       reflect.Type
+	decodeMethod string
+}
+
+// marshalings in the order in which the codec prefers them.
+var marshalings = []marshaling{
+	{"MarshalCBOR", reflect.TypeFor[cbor.Marshaler](), reflect.TypeFor[cbor.Unmarshaler](), "UnmarshalCBOR"},
+	{"MarshalBinary", binaryMarshaler, reflect.TypeFor[encoding.BinaryUnmarshaler](), "UnmarshalBinary"},
+	{"MarshalText", textMarshaler, reflect.TypeFor[encoding.TextUnmarshaler](), "UnmarshalText"},
+}
+
+// marshalingOf gives how a type encodes itself; nil if the codec does it field by
+// field.
+func marshalingOf(t reflect.Type) *marshaling {
+	for i, m := range marshalings {
+		if t.Kind() != reflect.Pointer && reflect.PointerTo(t).Implements(m.encode) {
+			return &marshalings[i]
+		}
+	}
+	return nil
+}
+
+// result checks a type that the codec will encode.
+func (w *typeWalk) result(t reflect.Type, path string) {
+	if t == timeType || t == reflect.TypeFor[big.Int]() {
+		return
+	}
+	if remedy := resultRemedies[t.Kind()]; remedy != "" {
+		w.refuse(t, path, "does not survive being stored", remedy)
+		return
+	}
+	if m := marshalingOf(t); m != nil {
+		w.marshaled(t, path, m)
+		return
+	}
+	switch t.Kind() {
+	case reflect.Complex64, reflect.Complex128:
+		w.refuse(t, path, "does not survive being stored", "return its parts as two floats")
+	case reflect.Slice, reflect.Array:
+		w.enter(t, path, func() { w.result(t.Elem(), path+"[]") })
+	case reflect.Pointer:
+		w.enter(t, path, func() { w.result(t.Elem(), path) })
+	case reflect.Map:
+		w.enter(t, path, func() {
+			w.result(t.Key(), path+"[key]")
+			w.result(t.Elem(), path+"[]")
+		})
+	case reflect.Struct:
+		w.enter(t, path, func() { w.resultStruct(t, path) })
+	}
+}
+
+// resultRemedies say what to do about the kinds that cannot be stored, whatever
+// methods their types have.
+var resultRemedies = map[reflect.Kind]string{
+	reflect.Chan:          "return a slice of what it would carry",
+	reflect.Func:          "return what it would compute",
+	reflect.UnsafePointer: "return what it points to",
+	reflect.Uintptr:       "return a uint64 if it is a number",
+	reflect.Interface:     "return a concrete type; only the last result may be an interface, error",
+}
+
+// marshaled checks a type that encodes itself.
+func (w *typeWalk) marshaled(t reflect.Type, path string, m *marshaling) {
+	switch {
+	case !reflect.PointerTo(t).Implements(m.decode):
+		w.refuse(t, path, fmt.Sprintf("has a %s, but no %s to read it back", m.name, m.decodeMethod), "add it")
+	case promoted(t) && len(storedFields(t)) > 1:
+		w.refuse(t, path, "has its encoding from an embedded field, and the other fields would be lost",
+			"name the embedded field, or give the struct an encoding of its own")
+	}
+}
+
+func (w *typeWalk) resultStruct(t reflect.Type, path string) {
+	fields := storedFields(t)
+	// A struct without any field, as in a map[string]struct{}, has nothing to lose.
+	if len(fields) == 0 && t.NumField() > 0 {
+		w.refuse(t, path, "has no exported field, so nothing of it would be stored",
+			"export its fields, or give it MarshalBinary and UnmarshalBinary")
+	}
+	for _, field := range fields {
+		w.result(field.Type, path+"."+field.Name)
+	}
+}
+
+// storedFields are the fields of a struct that the codec encodes: the exported
+// ones, also in an unexported embedded struct, unless their tag says "-".
+func storedFields(t reflect.Type) (fields []reflect.StructField) {
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	for i := range t.NumField() {
+		field := t.Field(i)
+		tag := field.Tag.Get("cbor")
+		if tag == "" {
+			tag = field.Tag.Get("json")
+		}
+		embedded := field.Anonymous && field.Type.Kind() == reflect.Struct && len(storedFields(field.Type)) > 0
+		if tag != "-" && (field.IsExported() || embedded) {
+			fields = append(fields, field)
+		}
+	}
+	return fields
+}
+
+// arguments makes the arguments of a call of what a handle's method was given:
+// without the context, variadic ones as in a call or as their slice. Values are
+// converted where nothing is lost. The error does not show them.
+func (s *signature) arguments(args []any) ([]reflect.Value, error) {
+	args = s.packed(args)
+	if len(args) != len(s.params) {
+		return nil, s.wrongCount(args)
+	}
+	values := make([]reflect.Value, len(args))
+	for i, arg := range args {
+		v, ok := lossless(reflect.ValueOf(arg), s.params[i])
+		if !ok {
+			return nil, s.wrongType(i, arg)
+		}
+		values[i] = v
+	}
+	return values, nil
+}
+
+// packed puts variadic arguments into their slice, if they fit.
+func (s *signature) packed(args []any) []any {
+	fixed := len(s.params) - 1
+	if !s.variadic || len(args) < fixed {
+		return args
+	}
+	last := s.params[fixed]
+	if len(args) == fixed+1 && args[fixed] != nil && reflect.TypeOf(args[fixed]).AssignableTo(last) {
+		return args
+	}
+	slice := reflect.MakeSlice(last, 0, len(args)-fixed)
+	for _, arg := range args[fixed:] {
+		v, ok := lossless(reflect.ValueOf(arg), last.Elem())
+		if !ok {
+			return args
+		}
+		slice = reflect.Append(slice, v)
+	}
+	return append(slices.Clone(args[:fixed]), slice.Interface())
+}
+
+func (s *signature) wrongCount(args []any) error {
+	want := fmt.Sprintf("%d", len(s.params))
+	if s.variadic {
+		// A count that fits may be here with a variadic argument that does not.
+		for i := len(s.params) - 1; i < len(args); i++ {
+			if _, ok := lossless(reflect.ValueOf(args[i]), s.params[len(s.params)-1].Elem()); !ok {
+				return s.wrongType(i, args[i])
+			}
+		}
+		want = fmt.Sprintf("at least %d", len(s.params)-1)
+	}
+	hint := ""
+	if s.hasCtx {
+		hint = ", without the context"
+	}
+	return fmt.Errorf("%d arguments given, %s wanted%s: the function is %v", len(args), want, hint, s)
+}
+
+func (s *signature) wrongType(i int, arg any) error {
+	given := "nil"
+	if arg != nil {
+		given = reflect.TypeOf(arg).String()
+	}
+	want := s.params[min(i, len(s.params)-1)]
+	if s.variadic && i >= len(s.params)-1 {
+		want = want.Elem()
+	}
+	if _, isCtx := arg.(context.Context); isCtx && s.hasCtx {
+		return fmt.Errorf("argument %d is a context; leave it out: the function is %v", i+1, s)
+	}
+	return fmt.Errorf("argument %d, of type %s, does not convert to %v without loss: the function is %v", i+1, given, want, s)
+}
+
+// lossless converts v to t if its value stays what it is: to another name for
+// the type, or to another kind of number that can hold it.
+func lossless(v reflect.Value, t reflect.Type) (reflect.Value, bool) {
+	switch {
+	case !v.IsValid(): // a nil without a type
+		nilable := t.Kind() == reflect.Slice || t.Kind() == reflect.Map
+		return reflect.Zero(t), nilable
+	case v.Type() == t:
+		return v, true
+	case isNumber(v.Kind()) && isNumber(t.Kind()):
+		return losslessNumber(v, t)
+	case v.Kind() == t.Kind() && v.CanConvert(t):
+		return v.Convert(t), true
+	default:
+		return v, false
+	}
+}
+
+func isNumber(k reflect.Kind) bool {
+	return k >= reflect.Int && k <= reflect.Float64 && k != reflect.Uintptr
+}
+
+// losslessNumber converts there and back, and watches the sign: all bits of a
+// negative integer fit an unsigned one, and come back. Between floats and
+// integers it goes no further than where floats are exact: past the range of the
+// integer, what comes out depends on the processor.
+func losslessNumber(v reflect.Value, t reflect.Type) (reflect.Value, bool) {
+	there := v.Convert(t)
+	if v.CanFloat() && math.IsNaN(v.Float()) {
+		return there, there.CanFloat()
+	}
+	if v.CanFloat() != there.CanFloat() {
+		float := v
+		if there.CanFloat() {
+			float = there
+		}
+		if math.Abs(float.Float()) > 1<<53 {
+			return there, false
+		}
+	}
+	return there, there.Convert(v.Type()).Equal(v) && negative(there) == negative(v)
+}
+
+func negative(v reflect.Value) bool {
+	switch {
+	case v.CanInt():
+		return v.Int() < 0
+	case v.CanFloat():
+		return v.Float() < 0
+	default:
+		return false
+	}
+}
