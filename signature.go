@@ -388,71 +388,65 @@ func storedFields(t reflect.Type) (fields []reflect.StructField) {
 // without the context, variadic ones as in a call or as their slice. Values are
 // converted where nothing is lost. The error does not show them.
 func (s *signature) arguments(args []any) ([]reflect.Value, error) {
-	args = s.packed(args)
-	if len(args) != len(s.params) {
-		return nil, s.wrongCount(args)
+	fixed := len(s.params)
+	if s.variadic {
+		fixed--
 	}
-	values := make([]reflect.Value, len(args))
-	for i, arg := range args {
+	if len(args) < fixed || len(args) > fixed && !s.variadic {
+		return nil, s.wrongCount(len(args), fixed)
+	}
+	values := make([]reflect.Value, len(s.params))
+	for i, arg := range args[:fixed] {
 		v, ok := lossless(reflect.ValueOf(arg), s.params[i])
 		if !ok {
-			return nil, s.wrongType(i, arg)
+			return nil, s.wrongType(i, arg, s.params[i])
 		}
 		values[i] = v
 	}
-	return values, nil
+	if !s.variadic {
+		return values, nil
+	}
+	rest, err := s.pack(args[fixed:], fixed)
+	values[fixed] = rest
+	return values, err
 }
 
-// packed puts variadic arguments into their slice, if they fit.
-func (s *signature) packed(args []any) []any {
-	fixed := len(s.params) - 1
-	if !s.variadic || len(args) < fixed {
-		return args
+// pack makes the slice of the variadic arguments, the first of which is the one
+// at position first.
+func (s *signature) pack(args []any, first int) (reflect.Value, error) {
+	t := s.params[first]
+	if len(args) == 1 && args[0] != nil && reflect.TypeOf(args[0]).AssignableTo(t) {
+		return reflect.ValueOf(args[0]).Convert(t), nil
 	}
-	last := s.params[fixed]
-	if len(args) == fixed+1 && args[fixed] != nil && reflect.TypeOf(args[fixed]).AssignableTo(last) {
-		return args
-	}
-	slice := reflect.MakeSlice(last, 0, len(args)-fixed)
-	for _, arg := range args[fixed:] {
-		v, ok := lossless(reflect.ValueOf(arg), last.Elem())
+	slice := reflect.MakeSlice(t, 0, len(args))
+	for i, arg := range args {
+		v, ok := lossless(reflect.ValueOf(arg), t.Elem())
 		if !ok {
-			return args
+			return slice, s.wrongType(first+i, arg, t.Elem())
 		}
 		slice = reflect.Append(slice, v)
 	}
-	return append(slices.Clone(args[:fixed]), slice.Interface())
+	return slice, nil
 }
 
-func (s *signature) wrongCount(args []any) error {
-	want := fmt.Sprintf("%d", len(s.params))
+func (s *signature) wrongCount(given, fixed int) error {
+	want, hint := fmt.Sprint(fixed), ""
 	if s.variadic {
-		// A count that fits may be here with a variadic argument that does not.
-		for i := len(s.params) - 1; i < len(args); i++ {
-			if _, ok := lossless(reflect.ValueOf(args[i]), s.params[len(s.params)-1].Elem()); !ok {
-				return s.wrongType(i, args[i])
-			}
-		}
-		want = fmt.Sprintf("at least %d", len(s.params)-1)
+		want = "at least " + want
 	}
-	hint := ""
 	if s.hasCtx {
 		hint = ", without the context"
 	}
-	return fmt.Errorf("%d arguments given, %s wanted%s: the function is %v", len(args), want, hint, s)
+	return fmt.Errorf("%d arguments given, %s wanted%s: the function is %v", given, want, hint, s)
 }
 
-func (s *signature) wrongType(i int, arg any) error {
+func (s *signature) wrongType(i int, arg any, want reflect.Type) error {
+	if _, isCtx := arg.(context.Context); isCtx && s.hasCtx {
+		return fmt.Errorf("argument %d is a context; leave it out: the function is %v", i+1, s)
+	}
 	given := "nil"
 	if arg != nil {
 		given = reflect.TypeOf(arg).String()
-	}
-	want := s.params[min(i, len(s.params)-1)]
-	if s.variadic && i >= len(s.params)-1 {
-		want = want.Elem()
-	}
-	if _, isCtx := arg.(context.Context); isCtx && s.hasCtx {
-		return fmt.Errorf("argument %d is a context; leave it out: the function is %v", i+1, s)
 	}
 	return fmt.Errorf("argument %d, of type %s, does not convert to %v without loss: the function is %v", i+1, given, want, s)
 }

@@ -1,0 +1,387 @@
+package fncache
+
+import (
+	"context"
+	"encoding"
+	"encoding/json"
+	"errors"
+	"math"
+	"math/big"
+	"net"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/mitchellh/hashstructure/v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The types below stand for what users pass and return.
+type (
+	plainID   int64
+	plainPage struct {
+		Author string
+		Years  []int
+		Seen   map[string]bool
+		At     time.Time
+		Nested [2]struct{ A, B float32 }
+	}
+	withIgnored struct {
+		ID    int
+		Trace chan int `fncache:"-"`
+		cache *int     `fncache:"-"` //nolint:unused // refused but for its tag
+	}
+	withUnexported struct {
+		ID   int
+		note string //nolint:unused // is what is refused
+	}
+	embedsUnexported struct {
+		withUnexported
+		ID int
+	}
+	EmbeddedOK struct{ Shelf string }
+	embedsOK   struct {
+		EmbeddedOK
+		ID int
+	}
+	tagSet struct {
+		IDs []int `fncache:"set"`
+	}
+	tagString struct {
+		At time.Time `fncache:"string"`
+	}
+	tagIgnore struct {
+		ID int `fncache:"ignore"`
+	}
+	otherTags struct {
+		ID int `hash:"ignore" json:"-"`
+	}
+	recursive  struct{ Next []recursive }
+	sliceOfIt  []sliceOfIt
+	mapOfIt    map[string]mapOfIt
+	hashable   struct{ ID int }
+	hashString string
+	includable struct{ ID int }
+	includeMap struct{ M map[string]int }
+
+	binaryKey  struct{ n int }
+	textKey    struct{ n int }
+	textFunc   func()
+	bothKey    struct{ n int }
+	pointerKey struct{ n int }
+	dated      struct{ time.Time }
+	datedShelf struct {
+		time.Time
+		Shelf string
+	}
+	ownEncoding struct {
+		time.Time
+		Shelf string
+	}
+)
+
+func (hashable) Hash() (uint64, error)                           { return 1, nil }
+func (hashString) Hash() (uint64, error)                         { return 1, nil }
+func (*includable) HashInclude(string, any) (bool, error)        { return false, nil }
+func (includeMap) HashIncludeMap(string, any, any) (bool, error) { return false, nil }
+func (k binaryKey) MarshalBinary() ([]byte, error)               { return []byte{byte(k.n)}, nil }
+func (k textKey) MarshalText() ([]byte, error)                   { return []byte{byte(k.n)}, errIf(k.n < 0) }
+func (textFunc) MarshalText() ([]byte, error)                    { return nil, nil }
+func (k bothKey) MarshalBinary() ([]byte, error)                 { return []byte{byte(k.n)}, nil }
+func (k bothKey) MarshalText() ([]byte, error)                   { return []byte("all the same"), nil }
+func (k *pointerKey) MarshalText() ([]byte, error)               { return []byte{byte(k.n)}, nil }
+func (o ownEncoding) MarshalBinary() ([]byte, error)             { return []byte(o.Shelf), nil }
+func (o *ownEncoding) UnmarshalBinary(b []byte) error            { o.Shelf = string(b); return nil }
+func (k *binaryKey) UnmarshalBinary(b []byte) error              { k.n = int(b[0]); return nil }
+
+var errEncoding = errors.New("no encoding for that")
+
+func errIf(fails bool) error {
+	if fails {
+		return errEncoding
+	}
+	return nil
+}
+
+var (
+	_ hashstructure.Hashable      = hashable{}
+	_ hashstructure.Includable    = &includable{}
+	_ hashstructure.IncludableMap = includeMap{}
+	_ encoding.TextMarshaler      = textFunc(nil)
+)
+
+// param makes the type of a function with this parameter.
+func param[T any]() reflect.Type { return reflect.TypeFor[func(context.Context, T) (int, error)]() }
+
+// TestParameters has each row of the design's table of parameters.
+func TestParameters(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		typ   reflect.Type
+		fault []string // parts of the error; none: accepted
+	}{
+		{"no parameter", reflect.TypeFor[func() (int, error)](), nil},
+		{"context only", reflect.TypeFor[func(context.Context) (int, error)](), nil},
+		{"no context", reflect.TypeFor[func(int) (int, error)](), nil},
+		{"context second", reflect.TypeFor[func(int, context.Context) (int, error)](),
+			[]string{"parameter 2: context.Context cannot be part of a key; make it the first parameter"}},
+		{"context twice", reflect.TypeFor[func(context.Context, context.Context) (int, error)](), []string{"parameter 2: context.Context"}},
+
+		{"bool", param[bool](), nil},
+		{"int", param[int](), nil},
+		{"int8", param[int8](), nil},
+		{"uint64", param[uint64](), nil},
+		{"float32", param[float32](), nil},
+		{"float64", param[float64](), nil},
+		{"string", param[string](), nil},
+		{"time", param[time.Time](), nil},
+		{"named", param[plainID](), nil},
+		{"duration", param[time.Duration](), nil},
+		{"variadic", reflect.TypeFor[func(context.Context, ...string) (int, error)](), nil},
+		{"empty struct", param[struct{}](), nil},
+
+		{"array", param[[3]int](), nil},
+		{"slice", param[[]string](), nil},
+		{"bytes", param[[]byte](), nil},
+		{"map", param[map[string][]int](), nil},
+		{"map of structs", param[map[[2]int]plainPage](), nil},
+		{"struct", param[plainPage](), nil},
+		{"exported embedded struct", param[embedsOK](), nil},
+		{"field left out of the key", param[withIgnored](), nil},
+		{"another library's tags", param[otherTags](), nil},
+
+		{"unexported field", param[withUnexported](), []string{
+			"parameter 2: fncache.withUnexported.note (string) is unexported", "share one entry", "export it", `fncache:"-"`}},
+		{"unexported field, deep", param[map[string][]withUnexported](), []string{"parameter 2: map[string][]fncache.withUnexported[][].note (string)"}},
+		{"embedded unexported struct", param[embedsUnexported](), []string{"fncache.embedsUnexported.withUnexported (fncache.withUnexported) is unexported"}},
+		{"uuid-like array with unexported use", param[[16]byte](), nil},
+
+		{"Hashable", param[hashable](), []string{"fncache.hashable has a method Hash"}},
+		{"Hashable that is no struct", param[hashString](), []string{"has a method Hash"}},
+		{"Includable of the pointer", param[[]includable](), []string{"has a method HashInclude"}},
+		{"IncludableMap", param[includeMap](), []string{"has a method HashIncludeMap"}},
+		{"tagged set", param[tagSet](), []string{"fncache.tagSet.IDs ([]int)", `fncache:"set"`, "leaves the field out"}},
+		{"tagged string", param[tagString](), []string{`fncache:"string"`}},
+		{"tagged ignore", param[tagIgnore](), []string{`fncache:"ignore"`}},
+		{"recursive struct", param[recursive](), []string{"contains itself"}},
+		{"recursive slice", param[sliceOfIt](), []string{"contains itself"}},
+		{"recursive map", param[mapOfIt](), []string{"contains itself"}},
+
+		{"MarshalBinary", param[binaryKey](), nil},
+		{"MarshalText", param[textKey](), nil},
+		{"netip.Addr", param[netip.Addr](), nil},
+		{"net.IP", param[net.IP](), nil},
+		{"an encoding deeper down", param[[]binaryKey](), []string{"fncache.binaryKey", "unexported", "as a parameter of its own"}},
+		{"an encoding of the pointer", param[pointerKey](), []string{"unexported"}},
+		{"big.Int", param[big.Int](), []string{"unexported"}},
+		{"a func with an encoding", param[textFunc](), []string{"cannot be part of a key"}},
+		{"encoding of the one embedded field", param[dated](), nil},
+		{"encoding of an embedded field among others", param[datedShelf](), []string{"embedded field", "no part of the key"}},
+		{"encoding of its own over an embedded one", param[ownEncoding](), nil},
+
+		{"pointer", param[*int](), []string{"parameter 2: *int cannot be part of a key; pass what it points to by value"}},
+		{"pointer with an encoding", param[*big.Int](), []string{"*big.Int cannot be part of a key"}},
+		{"chan", param[chan int](), []string{"parameter 2: chan int cannot be part of a key; pass its id instead"}},
+		{"func", param[func()](), []string{"func()"}},
+		{"unsafe.Pointer", param[unsafe.Pointer](), []string{"unsafe.Pointer"}},
+		{"uintptr", param[uintptr](), []string{"uintptr", "uint64"}},
+		{"complex", param[complex128](), []string{"complex128", "two floats"}},
+		{"any", param[any](), []string{"interface {}", "concrete type", "hash alike"}},
+		{"error", param[error](), []string{"concrete type"}},
+		{"interface with an encoding", param[encoding.TextMarshaler](), []string{"concrete type"}},
+		{"slice of any", param[[]any](), []string{"parameter 2: []interface {}[] (interface {})"}},
+		{"map of any", param[map[string]any](), []string{"interface"}},
+		{"map with pointer keys", param[map[*int]int](), []string{"[key] (*int)"}},
+		{"map with float keys", param[map[float64]int](), []string{"NaN"}},
+		{"map with floats in its keys", param[map[[1]struct{ F float32 }]int](), []string{"NaN"}},
+		{"variadic any", reflect.TypeFor[func(context.Context, ...any) (int, error)](), []string{"parameter 2: []interface {}[]"}},
+		{"several faults", reflect.TypeFor[func(chan int, *int) (func(), error)](), []string{"parameter 1", "parameter 2", "result 1"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s, err := newSignature(test.typ)
+			if test.fault == nil {
+				require.NoError(t, err)
+				assert.Equal(t, test.typ.String(), s.String())
+				return
+			}
+			for _, part := range test.fault {
+				assert.ErrorContains(t, err, part)
+			}
+		})
+	}
+}
+
+type (
+	book struct {
+		ID     int64
+		Title  string
+		Cover  []byte
+		Scores map[string]float64
+		Added  time.Time
+		Price  *big.Int
+		Site   url.URL
+		note   string //nolint:unused // not stored, and known not to be
+	}
+	onlyUnexported struct{ n int }
+	allLeftOut     struct {
+		A int `json:"-"`
+		B int `cbor:"-"`
+	}
+	chanLeftOut struct {
+		ID   int
+		Done chan int `json:"-"`
+	}
+	embedsLower  struct{ lower }
+	lower        struct{ A int }
+	readsNothing struct{ n int }
+	deepChan     struct {
+		Books []map[string]struct{ Events chan int }
+	}
+	linked       struct{ Next *linked }
+	linkedBinary struct{ next *linkedBinary }
+	pointerSelf  *pointerSelf
+)
+
+func (readsNothing) MarshalBinary() ([]byte, error)  { return nil, nil }
+func (linkedBinary) MarshalBinary() ([]byte, error)  { return nil, nil }
+func (*linkedBinary) UnmarshalBinary(b []byte) error { return nil }
+
+func result[T any]() reflect.Type { return reflect.TypeFor[func() (T, error)]() }
+
+// TestResults has the design's rules for results.
+func TestResults(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		typ   reflect.Type
+		fault []string
+	}{
+		{"one", reflect.TypeFor[func() int](), nil},
+		{"one and error", result[int](), nil},
+		{"several", reflect.TypeFor[func() (int, string, []byte, error)](), nil},
+		{"none", reflect.TypeFor[func()](), []string{"no result to cache"}},
+		{"only an error", reflect.TypeFor[func() error](), []string{"no result to cache"}},
+		{"error first", reflect.TypeFor[func() (error, int)](), []string{"result 1: error", "only the last result"}},
+		{"two errors", reflect.TypeFor[func() (error, error)](), []string{"result 1: error"}},
+
+		{"struct", result[book](), nil},
+		{"pointer", result[*book](), nil},
+		{"slice of pointers", result[[]*book](), nil},
+		{"map", result[map[plainID][]book](), nil},
+		{"set", result[map[string]struct{}](), nil},
+		{"time", result[time.Time](), nil},
+		{"big.Float", result[big.Float](), nil},
+		{"raw JSON", result[json.RawMessage](), nil},
+		{"netip", result[map[netip.Addr]netip.Prefix](), nil},
+		{"a fields left out", result[chanLeftOut](), nil},
+		{"exported fields of an unexported embedded struct", result[embedsLower](), nil},
+		{"recursive, but with an encoding", result[linkedBinary](), nil},
+		{"uuid", result[[16]byte](), nil},
+
+		{"chan", result[chan int](), []string{"result 1: chan int does not survive being stored"}},
+		{"func", result[func()](), []string{"func()"}},
+		{"unsafe.Pointer", result[unsafe.Pointer](), []string{"unsafe.Pointer"}},
+		{"uintptr", result[uintptr](), []string{"uintptr"}},
+		{"complex", result[complex64](), []string{"complex64", "two floats"}},
+		{"any", result[any](), []string{"interface {}", "concrete type"}},
+		{"an interface with methods", result[net.Conn](), []string{"net.Conn"}},
+		{"deep", result[deepChan](), []string{"fncache.deepChan.Books[][].Events (chan int)"}},
+		{"map of any", result[map[string]any](), []string{"map[string]interface {}[] (interface {})"}},
+		{"recursive", result[linked](), []string{"contains itself", "MarshalBinary"}},
+		{"recursive pointer", result[pointerSelf](), []string{"contains itself"}},
+		{"no exported field", result[onlyUnexported](), []string{"no exported field"}},
+		{"all fields left out", result[allLeftOut](), []string{"no exported field"}},
+		{"a lock", result[*sync.Mutex](), []string{"no exported field"}},
+		{"a location", result[*time.Location](), []string{"no exported field"}},
+		{"encoding without decoding", result[[]readsNothing](), []string{"has a MarshalBinary, but no UnmarshalBinary"}},
+		{"encoding of an embedded field", result[datedShelf](), []string{"embedded field", "lost"}},
+		{"encoding of an embedded field of an embedding", result[struct{ D []datedShelf }](), []string{"embedded field"}},
+		{"encoding of its own", result[ownEncoding](), nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := newSignature(test.typ)
+			if test.fault == nil {
+				require.NoError(t, err)
+				return
+			}
+			for _, part := range test.fault {
+				assert.ErrorContains(t, err, part)
+			}
+		})
+	}
+}
+
+func TestArgumentsAreConvertedWhereNothingIsLost(t *testing.T) {
+	type (
+		name  string
+		lists []int
+	)
+	variadic := reflect.TypeFor[func(context.Context, string, ...int64) (int, error)]()
+	for _, test := range []struct {
+		name string
+		typ  reflect.Type
+		args []any
+		want any    // the last argument made
+		err  string // or part of the error
+	}{
+		{"exact", param[int64](), []any{int64(42)}, int64(42), ""},
+		{"int for int64", param[int64](), []any{42}, int64(42), ""},
+		{"int for a named one", param[plainID](), []any{42}, plainID(42), ""},
+		{"int64 for int8", param[int8](), []any{int64(-128)}, int8(-128), ""},
+		{"too large for int8", param[int8](), []any{128}, nil, "argument 1, of type int, does not convert to int8 without loss"},
+		{"negative for unsigned", param[uint64](), []any{-1}, nil, "without loss"},
+		{"large unsigned for signed", param[int64](), []any{uint64(math.MaxUint64)}, nil, "without loss"},
+		{"int for float", param[float64](), []any{1 << 53}, float64(1 << 53), ""},
+		{"int that a float rounds", param[float64](), []any{1<<53 + 1}, nil, "without loss"},
+		{"largest int for float", param[float64](), []any{math.MaxInt64}, nil, "without loss"},
+		{"whole float for int", param[int](), []any{42.0}, 42, ""},
+		{"broken float for int", param[int](), []any{42.5}, nil, "without loss"},
+		{"float out of range", param[int64](), []any{1e300}, nil, "without loss"},
+		{"NaN for int", param[int64](), []any{math.NaN()}, nil, "without loss"},
+		{"float for float32", param[float32](), []any{0.5}, float32(0.5), ""},
+		{"float that float32 rounds", param[float32](), []any{0.1}, nil, "without loss"},
+		{"bool for int", param[int](), []any{true}, nil, "without loss"},
+		{"int for string", param[string](), []any{65}, nil, "of type int, does not convert to string"},
+		{"string for bytes", param[[]byte](), []any{"ab"}, nil, "without loss"},
+		{"string for a named one", param[name](), []any{"ab"}, name("ab"), ""},
+		{"slice for a named one", param[lists](), []any{[]int{1}}, lists{1}, ""},
+		{"nil for a slice", param[[]int](), []any{nil}, []int(nil), ""},
+		{"nil for a string", param[string](), []any{nil}, nil, "argument 1, of type nil,"},
+		{"struct", param[embedsOK](), []any{embedsOK{ID: 3}}, embedsOK{ID: 3}, ""},
+		{"pointer for a struct", param[embedsOK](), []any{&embedsOK{ID: 3}}, nil, "without loss"},
+
+		{"too few", param[int](), nil, nil, "0 arguments given, 1 wanted, without the context"},
+		{"too many", param[int](), []any{1, 2}, nil, "2 arguments given, 1 wanted"},
+		{"with the context", param[int](), []any{context.Background()}, nil, "argument 1 is a context; leave it out"},
+		{"with the context too", param[int](), []any{context.Background(), 1}, nil, "without the context"},
+		{"none", reflect.TypeFor[func() int](), nil, nil, ""},
+
+		{"variadic: none", variadic, []any{"a"}, []int64{}, ""},
+		{"variadic: some", variadic, []any{"a", 1, int8(2)}, []int64{1, 2}, ""},
+		{"variadic: as a slice", variadic, []any{"a", []int64{1, 2}}, []int64{1, 2}, ""},
+		{"variadic: wrong type", variadic, []any{"a", "b"}, nil, "argument 2, of type string, does not convert to int64"},
+		{"variadic: wrong type later", variadic, []any{"a", 1, "b", 2}, nil, "argument 3, of type string, does not convert to int64"},
+		{"variadic: too few", variadic, nil, nil, "at least 1 wanted"},
+		{"variadic: nil", variadic, []any{"a", nil}, nil, "argument 2, of type nil"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s, err := newSignature(test.typ)
+			require.NoError(t, err)
+			values, err := s.arguments(test.args)
+			if test.err != "" {
+				require.ErrorContains(t, err, test.err)
+				assert.ErrorContains(t, err, test.typ.String(), "the signature is shown")
+				return
+			}
+			require.NoError(t, err)
+			require.Len(t, values, len(s.params))
+			if len(values) > 0 {
+				assert.Equal(t, test.want, values[len(values)-1].Interface())
+			}
+		})
+	}
+}
