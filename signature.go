@@ -2,7 +2,6 @@ package fncache
 
 import (
 	"context"
-	"encoding"
 	"errors"
 	"fmt"
 	"math"
@@ -11,8 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"time"
-
-	"github.com/fxamacker/cbor/v2"
 )
 
 // A signature is the type of a function that can be cached, taken apart once,
@@ -30,9 +27,6 @@ var (
 	errorType   = reflect.TypeFor[error]()
 	contextType = reflect.TypeFor[context.Context]()
 	timeType    = reflect.TypeFor[time.Time]()
-
-	binaryMarshaler = reflect.TypeFor[encoding.BinaryMarshaler]()
-	textMarshaler   = reflect.TypeFor[encoding.TextMarshaler]()
 )
 
 // newSignature takes a func type apart. The error joins what is wrong with each
@@ -264,7 +258,7 @@ func promoted(t reflect.Type) bool {
 // program.
 func encodingMethod(t reflect.Type) (method reflect.Method, ok bool) {
 	switch {
-	case t.Implements(reflect.TypeFor[cbor.Marshaler]()):
+	case t.Implements(cborMarshaler):
 		return t.MethodByName("MarshalCBOR")
 	case t.Implements(binaryMarshaler):
 		return t.MethodByName("MarshalBinary")
@@ -285,9 +279,9 @@ type marshaling struct {
 
 // marshalings in the order in which the codec prefers them.
 var marshalings = []marshaling{
-	{"MarshalCBOR", reflect.TypeFor[cbor.Marshaler](), reflect.TypeFor[cbor.Unmarshaler](), "UnmarshalCBOR"},
-	{"MarshalBinary", binaryMarshaler, reflect.TypeFor[encoding.BinaryUnmarshaler](), "UnmarshalBinary"},
-	{"MarshalText", textMarshaler, reflect.TypeFor[encoding.TextUnmarshaler](), "UnmarshalText"},
+	{"MarshalCBOR", cborMarshaler, cborUnmarshaler, "UnmarshalCBOR"},
+	{"MarshalBinary", binaryMarshaler, binaryUnmarshaler, "UnmarshalBinary"},
+	{"MarshalText", textMarshaler, textUnmarshaler, "UnmarshalText"},
 }
 
 // marshalingOf gives how a type encodes itself; nil if the codec does it field by

@@ -1,0 +1,351 @@
+package fncache
+
+import (
+	"bytes"
+	"encoding"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"runtime"
+	"sync"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// codecCBOR is the codec in an envelope's header, codecName the codec in the
+// fingerprint that keys carry. Both change whenever a body changes its meaning,
+// the options below included.
+const (
+	codecCBOR byte = 1
+	codecName      = "cbor1"
+)
+
+// A body is one CBOR array with the results. What goes in comes out, with these
+// exceptions:
+//
+//   - A time keeps its instant to the nanosecond and its offset in minutes, not
+//     its zone's name, nor its monotonic clock. RFC 3339 has no seconds of an
+//     offset: with one (local mean time, before about 1940) the instant shifts
+//     by them. A year outside 0 to 9999 is an error.
+//   - A pointer to what is itself encoded as null (a nil slice or map, another
+//     nil pointer, the zero time) comes back nil.
+//   - A signalling NaN in a float32 comes back quiet; other NaNs keep their bits.
+//   - A big.Float comes back as its shortest text reads with 64 bits.
+//   - What a tag leaves out (`cbor:"-"`, `json:"-"`, omitempty, omitzero), what
+//     is unexported, and embedded fields that shadow one another are lost, as
+//     with encoding/json; a struct that has its marshaler from an embedded field
+//     is encoded as that field.
+var encMode = Must(cbor.EncOptions{
+	// Exact: a float keeps its width, with the bits of its NaNs.
+	ShortestFloat: cbor.ShortestFloatNone,
+	NaNConvert:    cbor.NaNConvertNone,
+	InfConvert:    cbor.InfConvertNone,
+	// The default is whole seconds.
+	Time: cbor.TimeRFC3339Nano,
+	// By default text marshalers are left aside, and a struct of unexported
+	// fields that has only them becomes empty.
+	BinaryMarshaler: cbor.BinaryMarshalerByteString,
+	TextMarshaler:   cbor.TextMarshalerTextString,
+	// As encoding/json does, which drops less.
+	OmitEmpty: cbor.OmitEmptyGoValue,
+	// The decoder reads them in any case.
+	ToIndefArrayStructTag: cbor.ToIndefArrayStructTagAllowed,
+}.UserBufferEncMode())
+
+var decMode = Must(cbor.DecOptions{
+	// What was encoded can be decoded: there are no limits on the other side. An
+	// array's length is believed only once its elements were seen to be there.
+	MaxArrayElements: 1<<31 - 1,
+	MaxMapPairs:      1<<31 - 1,
+	MaxNestedLevels:  1<<16 - 1,
+	// Go's strings may hold anything.
+	UTF8:              cbor.UTF8DecodeInvalid,
+	BinaryUnmarshaler: cbor.BinaryUnmarshalerByteString,
+	TextUnmarshaler:   cbor.TextUnmarshalerTextString,
+	// Names are those of the same type: a field that is not found, or found
+	// twice, is a sign of something else. Two keys of a map come out the same if
+	// their marshaler says the same of both, and one value would be lost.
+	FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
+	ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+	DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+}.DecMode())
+
+// maxKeptBuffer is the largest buffer that is kept for the next encoding.
+const maxKeptBuffer = 1 << 20
+
+// buffers holds buffers to encode into. The encoder grows one more cheaply than
+// a slice that is handed in, and once warm it need not grow at all.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// encodeResults appends the results to dst, as one array. Panics of marshalers
+// are errors.
+func encodeResults(dst []byte, results []reflect.Value) (_ []byte, err error) {
+	buf := buffers.Get().(*bytes.Buffer)
+	at := 0
+	defer func() {
+		// Not put back: who knows what the marshaler still does with it.
+		if value := recover(); value != nil {
+			err = &codecError{"encode", at, results[at].Type(), panicText(value), panicCause(value)}
+		}
+	}()
+	for ; at < len(results); at++ {
+		v := results[at]
+		err := codecFault(v.Type())
+		if err == nil {
+			err = encMode.MarshalToBuffer(pointerTo(v), buf)
+		}
+		if err != nil {
+			return nil, &codecError{"encode", at, v.Type(), errorText(err), err}
+		}
+	}
+	dst = append(appendArrayHead(dst, len(results)), buf.Bytes()...)
+	if buf.Cap() <= maxKeptBuffer {
+		buf.Reset()
+		buffers.Put(buf)
+	}
+	return dst, nil
+}
+
+// pointerTo gives v to the encoder, by its address if it has one: that saves a
+// copy, and comes out the same.
+func pointerTo(v reflect.Value) any {
+	if v.CanAddr() {
+		return v.Addr().Interface()
+	}
+	return v.Interface()
+}
+
+// decodeResults reads the array of a body into new values of these types, which
+// share no memory with it. Whatever the bytes are, and whatever unmarshalers do
+// with them, it does not panic.
+func decodeResults(body []byte, types []reflect.Type) (results []reflect.Value, err error) {
+	rest, err := cutArrayHead(body, len(types))
+	if err != nil {
+		return nil, err
+	}
+	results = make([]reflect.Value, len(types))
+	at := 0
+	defer func() {
+		if value := recover(); value != nil {
+			results, err = nil, &codecError{"decode", at, types[at], panicText(value), panicCause(value)}
+		}
+	}()
+	for ; at < len(types); at++ {
+		v := reflect.New(types[at])
+		if rest, err = decMode.UnmarshalFirst(rest, v.Interface()); err != nil {
+			return nil, &codecError{"decode", at, types[at], errorText(err), err}
+		}
+		results[at] = v.Elem()
+	}
+	if len(rest) > 0 {
+		return nil, miss(missCorrupt, "%d bytes behind the results", len(rest))
+	}
+	return results, nil
+}
+
+// The head of an array, in CBOR: its type in three bits, and the length in the
+// other five, or in one or two bytes more.
+const (
+	cborArray      = 4 << 5
+	cborOneByte    = 24
+	cborTwoBytes   = 25
+	cborTypeOf     = 7 << 5
+	maxShortLength = 23
+)
+
+func appendArrayHead(dst []byte, n int) []byte {
+	switch {
+	case n <= maxShortLength:
+		return append(dst, cborArray|byte(n))
+	case n < 1<<8:
+		return append(dst, cborArray|cborOneByte, byte(n))
+	default: // no function has more than that
+		return append(dst, cborArray|cborTwoBytes, byte(n>>8), byte(n))
+	}
+}
+
+// cutArrayHead cuts off the head of an array of n, as appendArrayHead writes it.
+// By hand, for the library would have to go through all elements twice.
+func cutArrayHead(body []byte, n int) (rest []byte, err error) {
+	var space [3]byte
+	head := appendArrayHead(space[:0], n)
+	if bytes.HasPrefix(body, head) {
+		return body[len(head):], nil
+	}
+	switch {
+	case bytes.HasPrefix(head, body):
+		return nil, miss(missTruncated, "the body has %d bytes", len(body))
+	case body[0]&cborTypeOf == cborArray:
+		return nil, miss(missCorrupt, "the body is not of %d results", n)
+	default:
+		return nil, miss(missCorrupt, "the body is not an array")
+	}
+}
+
+// A codecError is why a result could not be encoded or decoded. It names the
+// result and never its value, for it goes to the log: the text of the cause,
+// which may quote the value, is only there for errors.As.
+type codecError struct {
+	verb  string
+	at    int
+	typ   reflect.Type
+	text  string
+	cause error
+}
+
+func (e *codecError) Error() string {
+	return fmt.Sprintf("%s result %d (%v): %s", e.verb, e.at+1, e.typ, e.text)
+}
+
+func (e *codecError) Unwrap() error { return e.cause }
+
+// errorText tells as much of an error as has nothing of the value in it.
+func errorText(err error) string {
+	last := err
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		switch e := e.(type) { //nolint:errorlint // the loop unwraps
+		case *cbor.UnmarshalTypeError:
+			text := "cannot put CBOR " + e.CBORType + " into " + e.GoType
+			if e.StructFieldName != "" {
+				text += ", in " + e.StructFieldName
+			}
+			return text
+		case *cbor.DupMapKeyError:
+			return fmt.Sprintf("a map has the same key twice, at element %d", e.Index)
+		case *faultError, *cbor.SyntaxError, *cbor.UnknownFieldError,
+			*cbor.UnsupportedTypeError, *cbor.UnsupportedValueError, *cbor.InadmissibleTagContentTypeError,
+			*cbor.MaxNestedLevelError, *cbor.MaxArrayElementsError, *cbor.MaxMapPairsError:
+			return e.Error()
+		}
+		last = e
+	}
+	if last == io.EOF || last == io.ErrUnexpectedEOF { //nolint:errorlint // the innermost
+		return "ends too early"
+	}
+	return fmt.Sprintf("%T, whose text may quote the value", last)
+}
+
+// panicText tells as much of a panic. What the runtime says is about code.
+func panicText(value any) string {
+	if err, ok := value.(runtime.Error); ok {
+		return "panic: " + err.Error()
+	}
+	return fmt.Sprintf("panic with a %T", value)
+}
+
+func panicCause(value any) error {
+	err, _ := value.(error)
+	return err
+}
+
+// --- Types that come back changed ---
+
+// codecFaults has a faultError or nil for every type that was looked at.
+var codecFaults sync.Map
+
+// codecFault says why values of t would not come back as they were although the
+// library sees no error: an encoding that is not decoded by its counterpart.
+func codecFault(t reflect.Type) error {
+	fault, ok := codecFaults.Load(t)
+	if !ok {
+		fault, _ = codecFaults.LoadOrStore(t, findFault(t, make(map[reflect.Type]bool)))
+	}
+	if fault := fault.(*faultError); fault != nil {
+		return fault
+	}
+	return nil
+}
+
+// A faultError is what is wrong with a type.
+type faultError struct {
+	typ  reflect.Type
+	text string
+}
+
+func (e *faultError) Error() string { return fmt.Sprintf("%v %s", e.typ, e.text) }
+
+var (
+	cborMarshaler     = reflect.TypeFor[cbor.Marshaler]()
+	cborUnmarshaler   = reflect.TypeFor[cbor.Unmarshaler]()
+	binaryMarshaler   = reflect.TypeFor[encoding.BinaryMarshaler]()
+	binaryUnmarshaler = reflect.TypeFor[encoding.BinaryUnmarshaler]()
+	textMarshaler     = reflect.TypeFor[encoding.TextMarshaler]()
+	textUnmarshaler   = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
+
+// findFault goes through t as the library does: MarshalCBOR, else MarshalBinary,
+// else MarshalText, else what it is made of. An unmarshaler without its marshaler
+// matters only where the bytes look like its own.
+func findFault(t reflect.Type, seen map[reflect.Type]bool) *faultError {
+	if seen[t] {
+		return nil
+	}
+	seen[t] = true
+	has := reflect.PointerTo(t).Implements
+	switch {
+	case t.Kind() == reflect.Pointer:
+		return findFault(t.Elem(), seen)
+	case has(cborMarshaler) != has(cborUnmarshaler):
+		return &faultError{t, "has only one of MarshalCBOR and UnmarshalCBOR"}
+	case has(cborMarshaler):
+		return nil
+	case has(binaryMarshaler) && !has(binaryUnmarshaler):
+		return &faultError{t, "has MarshalBinary but no UnmarshalBinary"}
+	case has(binaryMarshaler):
+		return nil
+	case has(binaryUnmarshaler) && isBytes(t):
+		return &faultError{t, "has UnmarshalBinary but no MarshalBinary"}
+	case has(textMarshaler) && !has(textUnmarshaler):
+		return &faultError{t, "has MarshalText but no UnmarshalText"}
+	case has(textMarshaler):
+		return nil
+	case has(textUnmarshaler) && t.Kind() == reflect.String:
+		return &faultError{t, "has UnmarshalText but no MarshalText"}
+	}
+	switch t.Kind() {
+	case reflect.Slice, reflect.Array:
+		if isBytes(t) {
+			return nil // written as they are
+		}
+		return findFault(t.Elem(), seen)
+	case reflect.Map:
+		if fault := findFault(t.Key(), seen); fault != nil {
+			return fault
+		}
+		return findFault(t.Elem(), seen)
+	case reflect.Struct:
+		for field := range t.Fields() {
+			embedded := field.Anonymous && indirect(field.Type).Kind() == reflect.Struct
+			switch {
+			case !field.IsExported() && !embedded, fieldTag(field) == "-":
+				continue
+			case !field.IsExported() && field.Type.Kind() == reflect.Pointer:
+				return &faultError{t, "embeds a pointer to an unexported struct, which cannot be set"}
+			}
+			if fault := findFault(field.Type, seen); fault != nil {
+				return fault
+			}
+		}
+	}
+	return nil
+}
+
+func indirect(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
+}
+
+func isBytes(t reflect.Type) bool {
+	return (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) && t.Elem().Kind() == reflect.Uint8
+}
+
+// fieldTag is the tag that the library reads.
+func fieldTag(f reflect.StructField) string {
+	if tag := f.Tag.Get("cbor"); tag != "" {
+		return tag
+	}
+	return f.Tag.Get("json")
+}

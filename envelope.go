@@ -1,0 +1,171 @@
+package fncache
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"time"
+)
+
+// # The stored format
+//
+// An entry is an envelope: a header of 32 bytes, then the body. Numbers are big
+// endian.
+//
+//	offset  size
+//	     0     4  magic      f5 66 6e 63: 0xf5 'f' 'n' 'c'
+//	     4     1  version    1
+//	     5     1  flags      0; none is defined yet
+//	     6     1  codec      how the body is encoded: 1 is CBOR (codec.go)
+//	     7     1  reserved   0
+//	     8     8  storedAt   milliseconds since the Unix epoch, on the server's clock
+//	    16     8  cost       microseconds the function ran
+//	    24     8  id         random, of this one store
+//	    32        body
+//
+// The results 42 and "answer", stored on 2024-02-29 at 12:00:00.123 UTC after
+// 1.5 s of work:
+//
+//	f5 66 6e 63                magic
+//	01                         version 1
+//	00                         no flags
+//	01                         CBOR
+//	00                         reserved
+//	00 00 01 8d f4 bc 56 7b    1709208000123 ms
+//	00 00 00 00 00 16 e3 60    1500000 µs
+//	01 23 45 67 89 ab cd ef    id
+//	82                         body: an array of two
+//	   18 2a                     42
+//	   66 61 6e 73 77 65 72      "answer"
+//
+// The first byte is no text in UTF-8 and begins neither JSON, CBOR's array nor
+// gzip, so a value that somebody else wrote under the key is told at once.
+//
+// The scripts know two things of this. lock_store.lua compares the id, at
+// envelopeIDOffset, to tell a store that was sent twice. Acquire compares the
+// whole header, which tells one entry from another because the id is in it.
+//
+// # How it evolves
+//
+// Old and new processes share a Redis during a deploy, so what a reader does not
+// know is a miss with a reason, and never a guess: another version, a flag that
+// is not defined, another codec, a reserved byte that is not 0. An addition that
+// old readers must not overlook takes a flag or the reserved byte; a body that
+// is encoded otherwise takes a codec and a codecName, which makes other keys, so
+// that two deploys do not rewrite each other's entries for ever; anything else
+// takes a version. Magic, the place of the version, envelopeIDOffset and the
+// length of the header stay in all versions, for scripts of one version meet
+// entries of the other. Every version keeps its golden file in testdata.
+const (
+	envelopeMagic     = "\xf5fnc"
+	envelopeVersion   = 1
+	envelopeHeaderLen = 32
+	envelopeIDOffset  = 24
+
+	versionOffset  = 4
+	flagsOffset    = 5
+	codecOffset    = 6
+	reservedOffset = 7
+	storedAtOffset = 8
+	costOffset     = 16
+)
+
+// maxCost is the longest time that a time.Duration can hold, in microseconds.
+const maxCost = uint64(math.MaxInt64 / time.Microsecond)
+
+// An envelope is one stored entry.
+type envelope struct {
+	codec    byte
+	storedAt int64 // milliseconds since the Unix epoch, on the server's clock
+	cost     time.Duration
+	id       uint64
+	body     []byte
+}
+
+// appendTo appends the header and the body.
+func (e *envelope) appendTo(dst []byte) []byte {
+	dst = append(dst, envelopeMagic...)
+	dst = append(dst, envelopeVersion, 0, e.codec, 0)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(e.storedAt))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(max(e.cost, 0)/time.Microsecond))
+	dst = binary.BigEndian.AppendUint64(dst, e.id)
+	return append(dst, e.body...)
+}
+
+// idBytes is the id as it stands at envelopeIDOffset.
+func (e *envelope) idBytes() (id [8]byte) {
+	binary.BigEndian.PutUint64(id[:], e.id)
+	return id
+}
+
+// parseEnvelope reads a header. The body shares memory with raw and is not looked
+// at. The error is a *missReason.
+func parseEnvelope(raw []byte) (envelope, error) {
+	if reason := checkHeader(raw); reason != nil {
+		return envelope{}, reason
+	}
+	return envelope{
+		codec:    raw[codecOffset],
+		storedAt: int64(binary.BigEndian.Uint64(raw[storedAtOffset:])),
+		cost:     time.Duration(binary.BigEndian.Uint64(raw[costOffset:])) * time.Microsecond,
+		id:       binary.BigEndian.Uint64(raw[envelopeIDOffset:]),
+		body:     raw[envelopeHeaderLen:],
+	}, nil
+}
+
+// checkHeader looks at the version as soon as it can, for the bytes behind it
+// mean something only in a version that is known.
+func checkHeader(raw []byte) *missReason {
+	n := min(len(raw), len(envelopeMagic))
+	switch {
+	case len(raw) == 0:
+		return miss(missEmpty, "no bytes")
+	case string(raw[:n]) != envelopeMagic[:n]:
+		return miss(missForeign, "does not begin with the magic bytes of an entry")
+	case len(raw) > versionOffset && raw[versionOffset] == 0:
+		return miss(missCorrupt, "byte %d: version 0", versionOffset)
+	case len(raw) > versionOffset && raw[versionOffset] != envelopeVersion:
+		return miss(missNewer, "byte %d: version %d, known is %d", versionOffset, raw[versionOffset], envelopeVersion)
+	case len(raw) < envelopeHeaderLen:
+		return miss(missTruncated, "%d bytes, the header has %d", len(raw), envelopeHeaderLen)
+	case raw[flagsOffset] != 0:
+		return miss(missUnknownFlag, "byte %d: flags %#02x", flagsOffset, raw[flagsOffset])
+	case raw[codecOffset] != codecCBOR:
+		return miss(missUnknownCodec, "byte %d: codec %d, known is %d", codecOffset, raw[codecOffset], codecCBOR)
+	case raw[reservedOffset] != 0:
+		return miss(missUnknownFlag, "byte %d: reserved, and not 0 but %#02x", reservedOffset, raw[reservedOffset])
+	case raw[storedAtOffset]&0x80 != 0:
+		return miss(missCorrupt, "byte %d: stored before 1970", storedAtOffset)
+	case binary.BigEndian.Uint64(raw[costOffset:]) > maxCost:
+		return miss(missCorrupt, "byte %d: a cost of centuries", costOffset)
+	}
+	return nil
+}
+
+// A missKind is why bytes that Redis has under a key are not an entry.
+type missKind string
+
+const (
+	missEmpty        missKind = "empty"
+	missTruncated    missKind = "truncated"
+	missForeign      missKind = "foreign"       // written by somebody else
+	missNewer        missKind = "newer format"  // of a version to come
+	missUnknownFlag  missKind = "unknown flag"  // or the reserved byte
+	missUnknownCodec missKind = "unknown codec" // of the body
+	missCorrupt      missKind = "corrupt"       // no version writes that
+)
+
+// A missReason is why bytes could not be read. It tells the place, and never the
+// content: it goes to the log.
+type missReason struct {
+	why    missKind
+	detail string
+}
+
+func miss(why missKind, format string, args ...any) *missReason {
+	return &missReason{why: why, detail: fmt.Sprintf(format, args...)}
+}
+
+func (m *missReason) kind() string { return string(m.why) }
+
+func (m *missReason) Error() string { return m.kind() + " entry: " + m.detail }
