@@ -1,0 +1,468 @@
+package fncache
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/netip"
+	"reflect"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dchest/siphash"
+	"github.com/mitchellh/hashstructure/v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+var publicKeys = newHashKeys(nil)
+
+// hashOf hashes the arguments of a call of a function of that type.
+func hashOf(t require.TestingT, k *hashKeys, fn reflect.Type, args ...any) hash128 {
+	sig, err := newSignature(fn)
+	require.NoError(t, err)
+	values, err := sig.arguments(args)
+	require.NoError(t, err)
+	h, err := newKeyPlan(sig, codecName).hash(k, values)
+	require.NoError(t, err)
+	return h
+}
+
+// hashOne hashes one argument.
+func hashOne[T any](v T) hash128 {
+	return hashOf(panics{}, publicKeys, reflect.TypeFor[func(T) int](), v)
+}
+
+// panics is for requirements outside of a test.
+type panics struct{}
+
+func (panics) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+func (panics) FailNow()                          { panic("FailNow") }
+
+func TestArgumentsThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
+	noon := time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
+	pair := reflect.TypeFor[func(string, string) int]()
+	list := reflect.TypeFor[func(...int) int]()
+	mixed := reflect.TypeFor[func(context.Context, []string, int) int]()
+	p := func(fn reflect.Type, args ...any) hash128 { return hashOf(t, publicKeys, fn, args...) }
+	for _, test := range []struct {
+		name string
+		a, b hash128
+		same bool
+	}{
+		{"equal ints", hashOne(1), hashOne(1), true},
+		{"ints", hashOne(1), hashOne(2), false},
+		{"signs", hashOne(1), hashOne(-1), false},
+		{"zero and none", hashOne(0), p(reflect.TypeFor[func() int]()), false},
+		{"bools", hashOne(true), hashOne(false), false},
+		{"strings", hashOne("a"), hashOne("b"), false},
+		{"empty string and a NUL", hashOne(""), hashOne("\x00"), false},
+		{"strings of NULs", hashOne("\x00"), hashOne("\x00\x00"), false},
+		{"invalid UTF-8", hashOne("\xff"), hashOne("\xfe"), false},
+		{"the strings that FNV cannot tell apart", hashOne("M9MQ9R6pH6K"), hashOne("j1zgodLjKBN"), false},
+		{"the same, as fields", hashOne(EmbeddedOK{"M9MQ9R6pH6K"}), hashOne(EmbeddedOK{"j1zgodLjKBN"}), false},
+		{"floats", hashOne(0.1), hashOne(0.2), false},
+		{"equal float32", hashOne(float32(0.1)), hashOne(float32(0.1)), true},
+		{"float32", hashOne(float32(0.1)), hashOne(float32(0.2)), false},
+		{"NaN is itself here", hashOne(math.NaN()), hashOne(math.NaN()), true},
+		{"order of arguments", p(pair, "a", "b"), p(pair, "b", "a"), false},
+		{"border between arguments", p(pair, "ab", "c"), p(pair, "a", "bc"), false},
+		{"moved from one to the other", p(pair, "ab", ""), p(pair, "", "ab"), false},
+
+		{"equal instants", hashOne(noon), hashOne(noon.Add(0)), true},
+		{"a nanosecond", hashOne(noon), hashOne(noon.Add(1)), false},
+		{"a time in two zones", hashOne(noon), hashOne(noon.In(time.FixedZone("CET", 3600))), false},
+		{"times in structs", hashOne(plainPage{At: noon}), hashOne(plainPage{At: noon.Add(1)}), false},
+
+		{"nil and empty slice", hashOne([]int(nil)), hashOne([]int{}), true},
+		{"nil and empty map", hashOne(map[string]int(nil)), hashOne(map[string]int{}), true},
+		{"nil and empty, deep", hashOne(plainPage{}), hashOne(plainPage{Years: []int{}, Seen: map[string]bool{}}), true},
+		{"empty and zero element", hashOne([]int{}), hashOne([]int{0}), false},
+		{"numbers of zeros", hashOne([]int{0}), hashOne([]int{0, 0}), false},
+		{"nested empties", hashOne([][]int{{}}), hashOne([][]int{{}, {}}), false},
+		{"nested borders", hashOne([][]int{{1}, {2}}), hashOne([][]int{{1, 2}}), false},
+		{"order in a slice", hashOne([]string{"a", "b"}), hashOne([]string{"b", "a"}), false},
+		{"twice the same", hashOne([]string{"a", "a"}), hashOne([]string{}), false},
+		{"order in an array", hashOne([2]int{1, 2}), hashOne([2]int{2, 1}), false},
+		{"order in a map", hashOne(map[string]int{"a": 1, "b": 2}), hashOne(map[string]int{"b": 2, "a": 1}), true},
+		{"swapped values in a map", hashOne(map[string]int{"a": 1, "b": 2}), hashOne(map[string]int{"a": 2, "b": 1}), false},
+		{"swapped key and value", hashOne(map[string]string{"a": "b"}), hashOne(map[string]string{"b": "a"}), false},
+
+		{"equal structs", hashOne(embedsOK{EmbeddedOK{"a"}, 1}), hashOne(embedsOK{EmbeddedOK{"a"}, 1}), true},
+		{"embedded field", hashOne(embedsOK{EmbeddedOK{"a"}, 1}), hashOne(embedsOK{EmbeddedOK{"b"}, 1}), false},
+		{"swapped fields", hashOne(struct{ A, B int }{1, 2}), hashOne(struct{ A, B int }{2, 1}), false},
+		{"field left out", hashOne(withIgnored{ID: 1}), hashOne(withIgnored{ID: 1, Trace: make(chan int)}), true},
+		{"field not left out", hashOne(withIgnored{ID: 1}), hashOne(withIgnored{ID: 2}), false},
+		{"another library's tag leaves nothing out", hashOne(otherTags{1}), hashOne(otherTags{2}), false},
+
+		{"equal by MarshalBinary", hashOne(binaryKey{1}), hashOne(binaryKey{1}), true},
+		{"MarshalBinary", hashOne(binaryKey{1}), hashOne(binaryKey{2}), false},
+		{"MarshalText", hashOne(textKey{1}), hashOne(textKey{2}), false},
+		{"MarshalBinary before MarshalText", hashOne(bothKey{1}), hashOne(bothKey{2}), false},
+		{"addresses", hashOne(netip.MustParseAddr("::1")), hashOne(netip.MustParseAddr("::2")), false},
+		{"an address and itself in IPv6", hashOne(netip.MustParseAddr("1.2.3.4")), hashOne(netip.MustParseAddr("::ffff:1.2.3.4")), false},
+
+		{"variadic none and one", p(list), p(list, 0), false},
+		{"variadic one and two", p(list, 1), p(list, 1, 1), false},
+		{"variadic and its slice", p(list, 1, 2), p(list, []int{1, 2}), true},
+		{"a context is no argument", p(mixed, []string{"a"}, 1), p(reflect.TypeFor[func([]string, int) int](), []string{"a"}, 1), true},
+		{"an int under another name", hashOne(1), hashOne(plainID(1)), true}, // the fingerprint tells them apart
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.same {
+				assert.Equal(t, test.a, test.b)
+				return
+			}
+			assert.NotEqual(t, test.a, test.b)
+			assert.NotEqual(t, test.a[0], test.b[0], "the first half alone tells them apart")
+			assert.NotEqual(t, test.a[1], test.b[1], "the second half alone tells them apart")
+		})
+	}
+}
+
+func TestTheStringsThatFNVCannotTellApart(t *testing.T) {
+	a, err := hashstructure.Hash("M9MQ9R6pH6K", hashstructure.FormatV2, nil)
+	require.NoError(t, err)
+	b, err := hashstructure.Hash("j1zgodLjKBN", hashstructure.FormatV2, nil)
+	require.NoError(t, err)
+	assert.Equal(t, a, b, "why the default hash of hashstructure is not enough")
+}
+
+func TestASecretChangesBothHalvesAndNothingElseDoes(t *testing.T) {
+	secret, same, other := newHashKeys([]byte("s3cret")), newHashKeys([]byte("s3cret")), newHashKeys([]byte("s3cret\x00"))
+	for _, fn := range []reflect.Type{param[string](), reflect.TypeFor[func(EmbeddedOK) int]()} {
+		arg := any("a")
+		if fn.NumIn() == 1 {
+			arg = EmbeddedOK{"a"}
+		}
+		h := hashOf(t, secret, fn, arg)
+		assert.Equal(t, h, hashOf(t, same, fn, arg), "in every process that has it")
+		for _, k := range []*hashKeys{other, publicKeys, newHashKeys([]byte{})} {
+			assert.NotEqual(t, h[0], hashOf(t, k, fn, arg)[0])
+			assert.NotEqual(t, h[1], hashOf(t, k, fn, arg)[1])
+		}
+	}
+	assert.Equal(t, hashOne("a"), hashOf(t, newHashKeys([]byte{}), reflect.TypeFor[func(string) int](), "a"), "an empty secret is none")
+}
+
+// reference hashes arguments as the design says: as one []any, by hashstructure.
+func reference(t require.TestingT, k *hashKeys, args []any) (h hash128) {
+	for i, key := range k.keys {
+		raw := make([]byte, 0, 16)
+		for _, half := range key {
+			for shift := 0; shift < 64; shift += 8 {
+				raw = append(raw, byte(half>>shift))
+			}
+		}
+		opts := hashstructure.HashOptions{Hasher: siphash.New(raw), TagName: "fncache"}
+		var err error
+		h[i], err = hashstructure.Hash(args, hashstructure.FormatV2, &opts)
+		require.NoError(t, err)
+	}
+	return h
+}
+
+// everything is a function with a parameter of each kind, for which shortcuts
+// are taken or not.
+type everything = func(context.Context, bool, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, float64,
+	string, plainID, []byte, [3]int16, [][]string, map[string][]int, plainPage, time.Time, []float32, ...bool) int
+
+func TestKeysAreHashstructuresBitForBit(t *testing.T) {
+	fn := reflect.TypeFor[everything]()
+	rapid.Check(t, func(t *rapid.T) {
+		secret := rapid.SliceOf(rapid.Byte()).Draw(t, "secret")
+		args := []any{
+			rapid.Bool().Draw(t, "bool"), rapid.Int().Draw(t, "int"),
+			rapid.Int8().Draw(t, "int8"), rapid.Int16().Draw(t, "int16"), rapid.Int32().Draw(t, "int32"), rapid.Int64().Draw(t, "int64"),
+			rapid.Uint().Draw(t, "uint"), rapid.Uint8().Draw(t, "uint8"), rapid.Uint16().Draw(t, "uint16"),
+			rapid.Uint32().Draw(t, "uint32"), rapid.Uint64().Draw(t, "uint64"),
+			math.Float32frombits(rapid.Uint32().Draw(t, "float32")), math.Float64frombits(rapid.Uint64().Draw(t, "float64")),
+			rapid.String().Draw(t, "string"), plainID(rapid.Int64().Draw(t, "named")),
+			rapid.SliceOf(rapid.Byte()).Draw(t, "bytes"), [3]int16(rapid.SliceOfN(rapid.Int16(), 3, 3).Draw(t, "array")),
+			rapid.SliceOf(rapid.SliceOf(rapid.String())).Draw(t, "strings"),
+			rapid.MapOf(rapid.String(), rapid.SliceOf(rapid.Int())).Draw(t, "map"),
+			rapid.Make[plainPage]().Draw(t, "struct"), rapid.Make[time.Time]().Draw(t, "time"),
+			rapid.SliceOf(rapid.Float32()).Draw(t, "float32s"), rapid.SliceOf(rapid.Bool()).Draw(t, "variadic"),
+		}
+		k := newHashKeys(secret)
+		require.Equal(t, reference(t, k, args), hashOf(t, k, fn, args...))
+	})
+}
+
+func TestDifferentArgumentsHaveDifferentKeys(t *testing.T) {
+	type argument struct {
+		ID     int64
+		Name   string
+		Labels map[string]string
+		Years  []uint8
+	}
+	gen := rapid.Make[argument]()
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := gen.Draw(t, "a"), gen.Draw(t, "b")
+		normal := func(v argument) string { // nil and empty are the same
+			return fmt.Sprintf("%d %q %q %v", v.ID, v.Name, v.Labels, v.Years)
+		}
+		require.Equal(t, normal(a) == normal(b), hashOne(a) == hashOne(b))
+		require.Equal(t, hashOne(a), hashOne(a))
+	})
+}
+
+func TestAnEncodingThatFailsIsTheCallsError(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		ran := 0
+		call := func(context.Context, int, textKey) (int, error) { ran++; return ran, nil }
+		f, err := Wrap(&call, Options{Cache: b.cache(), Name: "test.ByText", Timeout: time.Minute})
+		require.NoError(t, err)
+		_, err = call(t.Context(), 1, textKey{-1})
+		require.ErrorIs(t, err, errEncoding)
+		require.ErrorContains(t, err, "fncache: test.ByText: parameter 3: fncache.textKey cannot be encoded for the key")
+		_, err = f.Key(1, textKey{-1})
+		require.ErrorIs(t, err, errEncoding)
+		assert.Zero(t, ran)
+		_, err = call(t.Context(), 1, textKey{1})
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, requireIdentity(t, f).Failed)
+	})
+}
+
+func TestATimeThatCannotBeEncodedIsTheCallsError(t *testing.T) {
+	sig, err := newSignature(param[[]time.Time]())
+	require.NoError(t, err)
+	tooFarEast := time.Now().In(time.FixedZone("nowhere", 1<<30))
+	values, err := sig.arguments([]any{[]time.Time{tooFarEast}})
+	require.NoError(t, err)
+	_, err = newKeyPlan(sig, codecName).hash(publicKeys, values)
+	require.ErrorContains(t, err, "parameter 2: []time.Time cannot be hashed")
+}
+
+func TestHashingIsSafeForConcurrentUse(t *testing.T) {
+	want := hashOne(embedsOK{EmbeddedOK{"a"}, 1})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 200 {
+				assert.Equal(t, want, hashOne(embedsOK{EmbeddedOK{"a"}, 1}))
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestGoldenKeys has whole keys: with the fingerprints of types and the hashes
+// of arguments that running fleets rely on.
+func TestGoldenKeys(t *testing.T) {
+	var got strings.Builder
+	for _, k := range []struct {
+		name string
+		keys *hashKeys
+	}{{"public", publicKeys}, {"secret", newHashKeys([]byte("golden"))}} {
+		for _, call := range []struct {
+			prefix, name string
+			fn           reflect.Type
+			args         []any
+		}{
+			{"", "example.com/shop.All", reflect.TypeFor[func() ([]int64, error)](), nil},
+			{"", "example.com/shop.ByID", reflect.TypeFor[func(context.Context, int64) ([]int64, error)](), []any{42}},
+			{"Author", "example.com/shop.ByID", reflect.TypeFor[func(context.Context, int64) ([]int64, error)](), []any{42}},
+			{"", "Find", reflect.TypeFor[func(string, bool, ...uint8) (string, int)](), []any{"Dune", true, 1, 2}},
+			{"", "Pages", reflect.TypeFor[func(embedsOK, map[string][]int) *EmbeddedOK](), []any{embedsOK{EmbeddedOK{"a"}, 1}, map[string][]int{"b": {2}}}},
+			{"", "Days", reflect.TypeFor[func(time.Time, float64) time.Time](), []any{time.Date(2024, 2, 29, 12, 0, 0, 123, time.UTC), 0.5}},
+			{"", "Hosts", reflect.TypeFor[func(netip.Addr) []netip.Addr](), []any{netip.MustParseAddr("192.0.2.1")}},
+		} {
+			sig, err := newSignature(call.fn)
+			require.NoError(t, err)
+			key := []byte(entryPrefix(DefaultNamespace, call.prefix, call.name, newKeyPlan(sig, "cbor1").sig()))
+			key = append(appendHex(key, hashOf(t, k.keys, call.fn, call.args...)), entrySuffix...)
+			fmt.Fprintf(&got, "%s %v\n\t%s\n", k.name, call.fn, key)
+		}
+	}
+	golden(t, "keys_v1.txt", got.String())
+}
+
+// ---- names
+
+func topLevel(int) int { return 0 }
+
+type shop struct{ n int }
+
+func (shop) Value(int) int        { return 0 }
+func (*shop) Pointer(int) int     { return 0 }
+func generic[T any](int) int      { var t T; _ = t; return 0 }
+func closure(n int) func(int) int { return func(int) int { return n } }
+
+type genericShop[T any] struct{ v T }
+
+func (*genericShop[T]) Find(int) int { return 0 }
+
+// ünïcode has a name that is not ASCII.
+func ünïcode(int) int { return 0 }
+
+var packageLevel = func(int) int { return 0 }
+
+const ownPackage = "github.com/fncache/fncache"
+
+func TestNames(t *testing.T) {
+	build, err := executableHash()
+	require.NoError(t, err)
+	made := reflect.MakeFunc(reflect.TypeFor[func(int) int](), func([]reflect.Value) []reflect.Value { return nil }).Interface()
+	bound := reflect.ValueOf(&shop{}).MethodByName("Pointer").Interface()
+	const field = "example.com/shop.Service.Top"
+	for _, test := range []struct {
+		what   string
+		fn     any
+		inFree string // the name by Wrap; a regular expression
+		inTag  string // the name by WrapStruct, if it is another
+		shared bool
+	}{
+		{"top-level function", topLevel, `^` + ownPackage + `\.topLevel$`, "", false},
+		{"function of another package", strings.ToUpper, `^strings\.ToUpper$`, "", false},
+		{"function of a package with a dot", hashstructure.Hash, `^github\.com/mitchellh/hashstructure/v2\.Hash$`, "", false},
+		{"name that is not ASCII", ünïcode, `\.ünïcode$`, "", false},
+		{"method expression", shop.Value, `\.shop\.Value$`, "", false},
+		{"method expression of the pointer", (*shop).Pointer, `\.\(\*shop\)\.Pointer$`, "", false},
+		{"method value", shop{}.Value, `\.shop\.Value-fm$`, "", true},
+		{"method value of the pointer", (&shop{}).Pointer, `\.\(\*shop\)\.Pointer-fm$`, "", true},
+		{"method value of a generic type", (&genericShop[int]{}).Find, `\.\(\*genericShop\[\.\.\.\]\)\.Find-fm$`, "", true},
+		{"closure", closure(1), `\.closure\.func\d+@` + build + `$`, field, true},
+		{"closure of a package variable", packageLevel, `\.(init|glob\.)\.func\d+@` + build + `$`, field, true},
+		{"closure of a closure", func() func(int) int { return func(int) int { return 0 } }(), `\.func\d+.*@` + build + `$`, field, true},
+		{"instance of a generic function", generic[int], `\.generic\[\.\.\.\]$|@` + build + `$`, "*", true},
+		{"made by reflection", made, "", field, true},
+		{"bound by reflection", bound, "", field, true},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			fn := reflect.ValueOf(test.fn)
+			n, err := nameOf(fn, "", "")
+			if test.inFree == "" {
+				require.ErrorContains(t, err, "set Options.Name")
+			} else {
+				require.NoError(t, err)
+				assert.Regexp(t, test.inFree, n.name)
+				assert.Equal(t, test.shared, n.shared)
+				assert.Regexp(t, `^(\w+\.go:\d+)?$`, n.where)
+				require.NoError(t, checkName("name", n.name))
+			}
+			tagged, err := nameOf(fn, "", field)
+			require.NoError(t, err)
+			switch test.inTag {
+			case "":
+				assert.Equal(t, n.name, tagged.name)
+			case "*":
+			default:
+				assert.Equal(t, test.inTag, tagged.name)
+			}
+			explicit, err := nameOf(fn, "mine", field)
+			require.NoError(t, err)
+			assert.Equal(t, "mine", explicit.name)
+			assert.True(t, explicit.explicit)
+		})
+	}
+}
+
+func TestTheCompilersOwnNamesAreNoNames(t *testing.T) {
+	for symbol, named := range map[string]bool{
+		"F": true, "T.M": true, "(*T).M": true, "T.M-fm": true, "(*T).M-fm": true, "F[...]": true, "T[...].M": true,
+		"(*T[...]).M": true, "(*T[...]).M-fm": true, "func1": true, "Größe.Größe": true, "T.func1x": true,
+		"F.func1": false, "F.func1.2": false, "F.G.func1": false, "init.func1": false, "init.0": false, "glob..func1": false,
+		"(*T).M.func1": false, "T.M.func1": false, "F[...].func1": false, "F.gowrap1": false, "F.deferwrap2": false, "F-range1": false,
+		"F.func1-range1": false, "struct { io.Reader }.Read": false, "F.func1.G": false, "": false,
+	} {
+		assert.Equal(t, named, isNamed(symbol), symbol)
+	}
+}
+
+func TestDerivedNamesAreEscaped(t *testing.T) {
+	for _, test := range []struct{ full, pkg, symbol string }{
+		{"example.com/shop.F", "example.com/shop", "F"},
+		{"gopkg.in/yaml%2ev3.(*T).M", "gopkg.in/yaml.v3", "(*T).M"},
+		{"main.F", "main", "F"},
+		{"a.b/c.d/e.F.func1", "a.b/c.d/e", "F.func1"},
+		{"nothing", "", "nothing"},
+	} {
+		pkg, symbol := splitSymbol(test.full)
+		assert.Equal(t, []string{test.pkg, test.symbol}, []string{pkg, symbol}, test.full)
+	}
+	assert.Equal(t, "shop.(*T[...]).M-fm", escape("shop.(*T[...]).M-fm"))
+	assert.Equal(t, "T[struct%20%7B%20A%20int%20%7D]", escape("T[struct { A int }]"))
+	assert.Equal(t, "a%3Ab%25c%0A%FFé%E2%80%83", escape("a:b%c\n\xffé\u2003"))
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := string(rapid.SliceOf(rapid.Byte()).Draw(t, "a")), string(rapid.SliceOf(rapid.Byte()).Draw(t, "b"))
+		require.NoError(t, checkName("name", escape(a)))
+		require.Equal(t, a == b, escape(a) == escape(b), "two names stay two")
+	})
+}
+
+func TestGivenNamesAreChecked(t *testing.T) {
+	for _, ok := range []string{"", "Author", "shop.TopBooks", "größe", "a/b-c_d(*e)[...]", "100%"} {
+		require.NoError(t, checkName("prefix", ok))
+	}
+	for _, bad := range []string{"a:b", "{a", "a}", "a b", "a\tb", "a\n", "a\x00", "\x7f", "a\u2003", "\xff"} {
+		require.ErrorContains(t, checkName("prefix", bad), "prefix", bad)
+	}
+}
+
+// ---- fingerprints
+
+func TestFingerprintsTellTypesApart(t *testing.T) {
+	sigOf := func(fn reflect.Type, codec string) string {
+		sig, err := newSignature(fn)
+		require.NoError(t, err)
+		return newKeyPlan(sig, codec).sig()
+	}
+	base := sigOf(result[struct{ A int }](), "cbor1")
+	assert.Regexp(t, regexp.MustCompile(`^[0-9a-f]{12}$`), base)
+	type aliased struct{ A int }
+	type deep struct {
+		Books map[string][]struct{ A int }
+	}
+	type deeper struct {
+		Books map[string][]struct{ A int64 }
+	}
+	for _, test := range []struct {
+		what string
+		a, b reflect.Type
+		same bool
+	}{
+		{"a context", reflect.TypeFor[func(context.Context, int) int](), reflect.TypeFor[func(int) int](), true},
+		{"an error", reflect.TypeFor[func(int) int](), reflect.TypeFor[func(int) (int, error)](), true},
+		{"variadic", reflect.TypeFor[func([]int) int](), reflect.TypeFor[func(...int) int](), true},
+		{"unexported fields of results", result[struct {
+			A int
+			b int
+		}](), result[struct{ A int }](), true},
+		{"fields left out of the key", param[struct {
+			A int
+			B chan int `fncache:"-"`
+		}](), param[struct{ A int }](), true},
+
+		{"result type", result[int](), result[int64](), false},
+		{"parameter type", param[int](), param[int64](), false},
+		{"parameter or result", reflect.TypeFor[func(int) string](), reflect.TypeFor[func(string) int](), false},
+		{"number of parameters", reflect.TypeFor[func(int) int](), reflect.TypeFor[func(int, int) int](), false},
+		{"number of results", reflect.TypeFor[func() int](), reflect.TypeFor[func() (int, int)](), false},
+		{"type name", result[struct{ A int }](), result[aliased](), false},
+		{"field name", result[struct{ A int }](), result[struct{ B int }](), false},
+		{"field type", result[struct{ A int }](), result[struct{ A uint }](), false},
+		{"field type, deep", result[struct{ D deep }](), result[struct{ D deeper }](), false},
+		{"field tag", result[struct{ A int }](), result[struct {
+			A int `json:"a"`
+		}](), false},
+		{"field added", result[struct{ A int }](), result[struct{ A, B int }](), false},
+		{"fields swapped", result[struct{ A, B int }](), result[struct{ B, A int }](), false},
+		{"embedded", result[struct{ EmbeddedOK }](), result[struct{ EmbeddedOK EmbeddedOK }](), false},
+		{"pointer", result[EmbeddedOK](), result[*EmbeddedOK](), false},
+		{"array length", result[[2]int](), result[[3]int](), false},
+		{"slice or array", result[[2]int](), result[[]int](), false},
+		{"map key", result[map[int]int](), result[map[string]int](), false},
+		{"its own encoding", result[binaryKey](), result[ownEncoding](), false},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			assert.Equal(t, test.same, sigOf(test.a, "cbor1") == sigOf(test.b, "cbor1"))
+			assert.NotEqual(t, sigOf(test.a, "cbor1"), sigOf(test.a, "cbor2"), "another codec")
+		})
+	}
+}
