@@ -1,0 +1,348 @@
+package fncache
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+// The tests below run real processes: the test binary starts itself as workers,
+// which do what they are told on their standard input and tell what happens on
+// their standard output, a line of JSON each.
+
+// workerEnv holds a worker's settings; without it the binary runs the tests.
+const workerEnv = "FNCACHE_TEST_WORKER"
+
+func TestMain(m *testing.M) {
+	if settings := os.Getenv(workerEnv); settings != "" {
+		runWorker(settings)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// workerSettings are what a worker is started with.
+type workerSettings struct {
+	Addr   string
+	OnCold ColdPolicy
+	Lease  time.Duration
+}
+
+// order is what a worker is told to do.
+type order struct {
+	Do      string // "burst" or "finish"
+	Key     string
+	Callers int
+}
+
+// event is what a worker tells.
+type event struct {
+	What     string // "ready", "computing", "begun" or "ended"
+	Outcomes map[string]int
+	Wrong    []string // answers that no caller should have got
+	Stats    Stats
+}
+
+// worker is the inside of a worker process.
+type worker struct {
+	mu     sync.Mutex // guards the field below
+	out    *json.Encoder
+	finish chan struct{} // closed when the function may end
+	lookup func(context.Context, string) (string, error)
+	handle *Func
+}
+
+func runWorker(settings string) {
+	var s workerSettings
+	mustDo(json.Unmarshal([]byte(settings), &s))
+	client := redis.NewClient(&redis.Options{Addr: s.Addr})
+	cache := Must(New(Config{Redis: client}))
+	w := &worker{out: json.NewEncoder(os.Stdout), finish: make(chan struct{})}
+	w.lookup = w.compute
+	w.handle = Must(Wrap(&w.lookup, Options{
+		Cache: cache, Name: "test.Expensive", Timeout: time.Hour, OnCold: s.OnCold, Lease: s.Lease,
+	}))
+	w.tell(event{What: "ready"})
+	orders := json.NewDecoder(os.Stdin)
+	for {
+		var o order
+		if orders.Decode(&o) != nil {
+			return // the parent has gone
+		}
+		switch o.Do {
+		case "burst":
+			go w.burst(o.Key, o.Callers)
+		case "finish":
+			close(w.finish)
+		}
+	}
+}
+
+func mustDo(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func (w *worker) tell(e event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	mustDo(w.out.Encode(e))
+}
+
+// compute is the expensive function: it takes until the parent says so.
+func (w *worker) compute(_ context.Context, key string) (string, error) {
+	w.tell(event{What: "computing"})
+	<-w.finish
+	return "value of " + key, nil
+}
+
+// burst calls from many goroutines at once.
+func (w *worker) burst(key string, callers int) {
+	ended := event{What: "ended", Outcomes: map[string]int{}}
+	var mu sync.Mutex
+	var begun, all sync.WaitGroup
+	begun.Add(callers)
+	for range callers {
+		all.Go(func() {
+			var info Info
+			begun.Done()
+			value, err := w.lookup(WithInfo(context.Background(), &info), key)
+			mu.Lock()
+			defer mu.Unlock()
+			ended.Outcomes[info.Source.String()]++
+			if value != "value of "+key && info.Source != SourceRefused {
+				ended.Wrong = append(ended.Wrong, fmt.Sprintf("%v: %q, %v", info.Source, value, err))
+			}
+		})
+	}
+	begun.Wait()
+	w.tell(event{What: "begun"})
+	all.Wait()
+	ended.Stats = w.handle.Stats()
+	w.tell(ended)
+}
+
+// A crew is some workers as their parent sees them.
+type crew struct {
+	t       *testing.T
+	members []*member
+	reports chan report
+	kept    []report // that nobody has awaited yet
+}
+
+// member is one worker of a crew.
+type member struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	in  *json.Encoder
+}
+
+// report is what one of them told.
+type report struct {
+	from *member
+	event
+}
+
+// startCrew starts n workers and waits until they are ready.
+func startCrew(t *testing.T, n int, s workerSettings) *crew {
+	t.Helper()
+	settings, err := json.Marshal(s)
+	require.NoError(t, err)
+	c := &crew{t: t, reports: make(chan report, 16*n)}
+	for range n {
+		c.start(string(settings))
+	}
+	c.await("ready", n)
+	return c
+}
+
+func (c *crew) start(settings string) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), workerEnv+"="+settings)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	require.NoError(c.t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(c.t, err)
+	require.NoError(c.t, cmd.Start())
+	m := &member{t: c.t, cmd: cmd, in: json.NewEncoder(in)}
+	c.members = append(c.members, m)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		events := json.NewDecoder(out)
+		for e := (event{}); events.Decode(&e) == nil; e = (event{}) {
+			c.reports <- report{m, e}
+		}
+	}()
+	c.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-read
+		_ = cmd.Wait()
+	})
+}
+
+// tell gives an order to all.
+func (c *crew) tell(o order) {
+	for _, m := range c.members {
+		m.tell(o)
+	}
+}
+
+func (m *member) tell(o order) { require.NoError(m.t, m.in.Encode(o)) }
+
+func (m *member) signal(s os.Signal) { require.NoError(m.t, m.cmd.Process.Signal(s)) }
+
+// patience is how long a test waits for what must happen before it fails.
+const patience = time.Minute
+
+// await gives the next n reports of a kind, and keeps the others for later.
+func (c *crew) await(what string, n int) (found []report) {
+	c.t.Helper()
+	kept := c.kept
+	c.kept = nil
+	for _, r := range kept {
+		found = c.sort(r, what, n, found)
+	}
+	for len(found) < n {
+		select {
+		case r := <-c.reports:
+			found = c.sort(r, what, n, found)
+		case <-time.After(patience):
+			require.FailNow(c.t, "the workers do not do what they should", "%d of %d: %s; others: %v", len(found), n, what, c.kept)
+		}
+	}
+	return found
+}
+
+func (c *crew) sort(r report, what string, n int, found []report) []report {
+	if r.What == what && len(found) < n {
+		return append(found, r)
+	}
+	c.kept = append(c.kept, r)
+	return found
+}
+
+// sum adds up what workers told at the end.
+func sum(t *testing.T, ends []report) (outcomes map[string]int, total Stats) {
+	t.Helper()
+	outcomes = map[string]int{}
+	for _, e := range ends {
+		assert.Empty(t, e.Wrong)
+		for source, n := range e.Outcomes {
+			outcomes[source] += n
+		}
+		total.Calls += e.Stats.Calls
+		total.Computations += e.Stats.Computations
+		total.Failed += e.Stats.Failed
+	}
+	return outcomes, total
+}
+
+const (
+	fleet   = 4
+	callers = 250
+)
+
+func TestFourProcessesOnOneColdKeyComputeOnce(t *testing.T) {
+	for _, test := range []struct {
+		policy   ColdPolicy
+		meantime int // workers whose callers all have their answer while the holder computes
+		others   string
+	}{
+		{Fail, fleet - 1, "refused"},
+		{Wait, 0, "waited"},
+	} {
+		t.Run(fmt.Sprint(test.policy), func(t *testing.T) {
+			server := redistest.Start(t)
+			c := startCrew(t, fleet, workerSettings{Addr: server.Addr(), OnCold: test.policy})
+			c.tell(order{Do: "burst", Key: "a", Callers: callers})
+			holder := c.await("computing", 1)[0].from
+			c.await("begun", fleet)
+			ends := c.await("ended", test.meantime)
+			holder.tell(order{Do: "finish"})
+			ends = append(ends, c.await("ended", fleet-test.meantime)...)
+
+			outcomes, total := sum(t, ends)
+			assert.Equal(t, 1, outcomes["computed"])
+			// A caller may come to its lookup only after the holder was done.
+			assert.Equal(t, fleet*callers-1, outcomes[test.others]+outcomes["fresh"], "%v", outcomes)
+			assert.EqualValues(t, fleet*callers, total.Calls)
+			assert.EqualValues(t, 1, total.Computations, "one in the whole fleet")
+		})
+	}
+}
+
+func TestAKilledHolderIsReplacedWithinItsLeaseAndNothingElseIsLost(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	lease := 2 * time.Second
+	c := startCrew(t, fleet, workerSettings{Addr: server.Addr(), OnCold: Wait, Lease: lease})
+	require.NoError(t, client.Set(t.Context(), "something else", "kept", 0).Err())
+	c.tell(order{Do: "burst", Key: "a", Callers: callers})
+	holder := c.await("computing", 1)[0].from
+	c.await("begun", fleet)
+	holder.signal(syscall.SIGKILL)
+	lock := onlyLock(t, client)
+	left := client.PTTL(t.Context(), lock).Val()
+	assert.LessOrEqual(t, left, lease)
+	assert.Positive(t, left, "the dead holder's lease is there, and ends by itself")
+
+	next := c.await("computing", 1)[0].from
+	require.NotSame(t, holder, next)
+	next.tell(order{Do: "finish"})
+	outcomes, total := sum(t, c.await("ended", fleet-1))
+	assert.Equal(t, 1, outcomes["computed"])
+	assert.Equal(t, (fleet-1)*callers-1, outcomes["waited"]+outcomes["fresh"], "every surviving caller has its value: %v", outcomes)
+	assert.EqualValues(t, 1, total.Computations)
+	assert.Zero(t, total.Failed)
+	assert.Equal(t, "kept", client.Get(t.Context(), "something else").Val())
+	assert.Zero(t, client.Exists(t.Context(), lock).Val(), "no lock is left behind")
+}
+
+func TestAStoppedHolderDoesNotOverwriteItsSuccessorsValue(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	c := startCrew(t, 2, workerSettings{Addr: server.Addr(), OnCold: Wait, Lease: time.Second})
+	c.tell(order{Do: "burst", Key: "a", Callers: 1})
+	holder := c.await("computing", 1)[0].from
+	entry := strings.TrimSuffix(onlyLock(t, client), lockSuffix)
+	holder.signal(syscall.SIGSTOP)
+	next := c.await("computing", 1)[0].from // the lease has run out
+	require.NotSame(t, holder, next)
+	next.tell(order{Do: "finish"})
+	assert.Equal(t, map[string]int{"computed": 1}, c.await("ended", 1)[0].Outcomes)
+	stored := client.Get(t.Context(), entry).Val()
+	require.NotEmpty(t, stored)
+
+	holder.signal(syscall.SIGCONT)
+	holder.tell(order{Do: "finish"})
+	end := c.await("ended", 1)[0]
+	assert.Empty(t, end.Wrong, "its own caller has an answer")
+	assert.Equal(t, stored, client.Get(t.Context(), entry).Val(), "whoever lost the lease stores nothing")
+	assert.EqualValues(t, 1, end.Stats.LostLeases)
+}
+
+// onlyLock gives the one lock there is.
+func onlyLock(t *testing.T, client *redis.Client) string {
+	t.Helper()
+	locks, err := client.Keys(t.Context(), "*"+lockSuffix).Result()
+	require.NoError(t, err)
+	require.Len(t, locks, 1)
+	return locks[0]
+}
