@@ -29,7 +29,7 @@ func Wrap[F any](fn *F, opts Options) (*Func, error) {
 	if fn == nil {
 		return nil, errors.New("fncache: wrap: the pointer is nil; pass the address of a func field or variable")
 	}
-	f, err := prepare(reflect.ValueOf(fn).Elem(), "", opts)
+	f, err := prepare(reflect.ValueOf(fn).Elem(), "", "", opts)
 	if err != nil {
 		return nil, err
 	}
@@ -140,18 +140,20 @@ func (w *structWrapper) refuseNil(inner, outer reflect.Type) {
 
 func (w *structWrapper) wrap(v reflect.Value, i int, tag, path string) error {
 	field := v.Type().Field(i)
-	place := fmt.Sprintf("fncache: wrap %v.%s", v.Type(), field.Name)
+	place := fmt.Sprintf("%v.%s", v.Type(), field.Name)
 	switch {
 	case !v.Field(i).CanSet():
-		return fmt.Errorf("%s: the field is unexported, or in an unexported embedded pointer; export it, or wrap it by Wrap", place)
+		return fmt.Errorf("fncache: wrap %s: the field is unexported, or in an unexported embedded pointer; export it, or wrap it by Wrap", place)
 	case field.Type.Kind() != reflect.Func:
-		return fmt.Errorf("%s: the field is a %v, not a func; remove its tag", place, field.Type)
+		return fmt.Errorf("fncache: wrap %s: the field is a %v, not a func; remove its tag", place, field.Type)
 	}
 	opts, err := parseTag(tag, w.defaults)
 	if err != nil {
-		return fmt.Errorf("%s: tag %q: %w", place, tag, err)
+		return eachFault(err, func(fault error) error {
+			return fmt.Errorf("fncache: wrap %s: tag %q: %w", place, tag, fault)
+		})
 	}
-	f, err := prepare(v.Field(i), fieldName(v.Type(), field.Name), opts)
+	f, err := prepare(v.Field(i), place, fieldName(v.Type(), field.Name), opts)
 	if err != nil {
 		return err
 	}
@@ -198,7 +200,7 @@ func (w *structWrapper) register() {
 type Func struct {
 	opts     Options // with their defaults; never written
 	name     funcName
-	field    string
+	place    string // in errors of wrapping; "" for its name
 	sig      *signature
 	plan     *keyPlan
 	variable reflect.Value // where the stub stands
@@ -219,9 +221,10 @@ type binding struct {
 	lease  time.Duration // at least 4 times the cache's RedisTimeout
 }
 
-// prepare checks everything about the function in variable.
-func prepare(variable reflect.Value, field string, opts Options) (*Func, error) {
-	f := &Func{opts: opts, variable: variable, field: field}
+// prepare checks everything about the function in variable. place is where that
+// is, "" if its name says so; field is the name of the struct field it stands in.
+func prepare(variable reflect.Value, place, field string, opts Options) (*Func, error) {
+	f := &Func{opts: opts, variable: variable, place: place}
 	if variable.Kind() != reflect.Func {
 		return nil, fmt.Errorf("fncache: wrap: *fn is a %v, not a func; pass the address of a func field or variable", variable.Type())
 	}
@@ -255,34 +258,38 @@ func prepare(variable reflect.Value, field string, opts Options) (*Func, error) 
 
 // errorf names the place of an error in wrapping: function or field, and file.
 func (f *Func) errorf(format string, args ...any) error {
-	var place strings.Builder
-	place.WriteString("fncache: wrap")
-	for _, part := range []string{f.field, f.name.name} {
-		if part != "" {
-			place.WriteString(" " + part)
-			break
-		}
+	place := f.place
+	if place == "" {
+		place = f.name.name[strings.LastIndexByte(f.name.name, '/')+1:]
+	}
+	if place != "" {
+		place = " " + place
 	}
 	if f.name.where != "" {
-		place.WriteString(" (" + f.name.where + ")")
+		place += " (" + f.name.where + ")"
 	}
-	return fmt.Errorf(place.String()+": "+format, args...)
+	return fmt.Errorf("fncache: wrap%s: %w", place, fmt.Errorf(format, args...))
 }
 
 // faults puts the place before each of the errors that err joins.
 func (f *Func) faults(err error) error {
-	joined, ok := err.(interface{ Unwrap() []error })
-	switch {
-	case err == nil:
+	return eachFault(err, func(fault error) error { return f.errorf("%w", fault) })
+}
+
+// eachFault changes each of the errors that err joins.
+func eachFault(err error, change func(error) error) error {
+	if err == nil {
 		return nil
-	case !ok:
-		return f.errorf("%w", err)
 	}
-	var placed []error
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what joins them is outermost
+	if !ok {
+		return change(err)
+	}
+	var changed []error
 	for _, fault := range joined.Unwrap() {
-		placed = append(placed, f.faults(fault))
+		changed = append(changed, eachFault(fault, change))
 	}
-	return errors.Join(placed...)
+	return errors.Join(changed...)
 }
 
 // replace puts the stub into the variable.
