@@ -298,7 +298,7 @@ func TestOneNameForTheSameFunctionInDifferentClothes(t *testing.T) {
 		derived := lengthOf
 		f, err := Wrap(&derived, Options{Cache: c, Timeout: time.Minute})
 		require.NoError(t, err)
-		given := lengthOf
+		given := func(_ context.Context, s string) (int, error) { return -len(s), nil }
 		_, err = Wrap(&given, Options{Cache: c, Name: f.Name(), Timeout: time.Minute})
 		require.ErrorContains(t, err, "is taken by another function")
 	})

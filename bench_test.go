@@ -1,0 +1,167 @@
+package fncache
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+// The machine is never quiet, so what counts here is a ratio: of a hit to the
+// bare GET and CBOR decode below which it cannot go. Both are measured in turns,
+// some milliseconds each, and the figures are medians over the pairs:
+//
+//	hit/bare      how many times as long as the bare GET a hit takes
+//	overhead-µs   how much longer
+//	bare-µs       what the bare GET takes
+//
+//	make bench BENCH=Hit BENCHTIME=3s
+
+// tenIDs is what most of these benchmarks cache: a list of ids.
+var tenIDs = []int64{2767052, 3, 41865, 2657, 4671, 11870085, 5907, 5107, 960, 1885}
+
+type idsFunc = func(context.Context, int64) ([]int64, error)
+
+// hitBench is a cached function and, beside its entries, the bare values.
+type hitBench struct {
+	client redis.UniversalClient
+	cached idsFunc
+}
+
+func newHitBench(b *testing.B, keys int) *hitBench {
+	server := redistest.Start(b)
+	h := &hitBench{client: server.Client(func(o *redis.Options) { o.PoolSize = 64 })}
+	h.cached = func(context.Context, int64) ([]int64, error) { return tenIDs, nil }
+	must := require.New(b)
+	_, err := Wrap(&h.cached, Options{Cache: newTestCache(b, Config{Redis: h.client}), Name: "bench.IDs", Timeout: time.Hour})
+	must.NoError(err)
+	value, err := cbor.Marshal(tenIDs)
+	must.NoError(err)
+	for id := range int64(keys) {
+		_, err := h.cached(b.Context(), id)
+		must.NoError(err)
+		must.NoError(h.client.Set(b.Context(), bareKey(id), value, time.Hour).Err())
+	}
+	return h
+}
+
+// bareKey is as long as the key of an entry.
+func bareKey(id int64) string { return fmt.Sprintf("bare:{bench.IDs:000000000000:%032d}", id) }
+
+// bare is the least that a hit in Redis takes.
+func (h *hitBench) bare(ctx context.Context, id int64) ([]int64, error) {
+	raw, err := h.client.Get(ctx, bareKey(id)).Bytes()
+	if err != nil {
+		return nil, err
+	}
+	var ids []int64
+	return ids, cbor.Unmarshal(raw, &ids)
+}
+
+// run has callers call n times in all, each going through the keys on its own,
+// and gives the time a call of one caller takes.
+func run(b *testing.B, f idsFunc, callers, keys, n int) time.Duration {
+	var wg sync.WaitGroup
+	began := time.Now()
+	for caller := range callers {
+		wg.Go(func() {
+			for i := caller; i < n; i += callers {
+				if ids, err := f(b.Context(), int64(i%keys)); err != nil || len(ids) != len(tenIDs) {
+					b.Errorf("%v, %v", ids, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(began) / time.Duration(n)
+}
+
+func benchmarkHit(b *testing.B, callers, keys int) {
+	h := newHitBench(b, keys)
+	// A turn is some milliseconds long.
+	turn := max(callers, 64)
+	var bare, ratio, overhead []float64
+	for b.Loop() {
+		first, second := run(b, h.bare, callers, keys, turn), run(b, h.cached, callers, keys, turn)
+		third, fourth := run(b, h.cached, callers, keys, turn), run(b, h.bare, callers, keys, turn)
+		for _, pair := range [][2]time.Duration{{first, second}, {fourth, third}} {
+			bare = append(bare, float64(pair[0])/1e3)
+			ratio = append(ratio, float64(pair[1])/float64(pair[0]))
+			overhead = append(overhead, float64(pair[1]-pair[0])/1e3)
+		}
+	}
+	b.ReportMetric(0, "ns/op") // of all turns together: says nothing
+	b.ReportMetric(median(ratio), "hit/bare")
+	b.ReportMetric(median(overhead), "overhead-µs")
+	b.ReportMetric(median(bare), "bare-µs")
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+func BenchmarkHit_OneCaller(b *testing.B)                 { benchmarkHit(b, 1, 1) }
+func BenchmarkHit_128CallersOneKey(b *testing.B)          { benchmarkHit(b, 128, 1) }
+func BenchmarkHit_128CallersTenThousandKeys(b *testing.B) { benchmarkHit(b, 128, 10_000) }
+
+// BenchmarkStub is what calling through reflection costs, with all that a hit
+// does left out.
+func BenchmarkStub(b *testing.B) {
+	var fn idsFunc = func(context.Context, int64) ([]int64, error) { return tenIDs, nil }
+	f, err := Wrap(&fn, Options{Name: "bench.Stub", Timeout: time.Hour})
+	require.NoError(b, err)
+	stub := fn
+	f.Unwrap() // the stub calls the original
+	b.ReportAllocs()
+	for b.Loop() {
+		_, _ = stub(b.Context(), 1)
+	}
+}
+
+// ---- keys
+
+func benchmarkKey(b *testing.B, fn reflect.Type, args ...any) {
+	sig, err := newSignature(fn)
+	require.NoError(b, err)
+	values, err := sig.arguments(args)
+	require.NoError(b, err)
+	f := &Func{plan: newKeyPlan(sig, codecName)}
+	bound := &binding{
+		cache:  &Cache{hashing: newHashKeys(nil)},
+		prefix: entryPrefix(DefaultNamespace, "", "example.com/shop/bookstore.Service.TopBookIDs", f.plan.sig()),
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := f.key(bound, values); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkKey_Int64(b *testing.B) {
+	benchmarkKey(b, reflect.TypeFor[func(context.Context, int64) (int, error)](), 42)
+}
+
+func BenchmarkKey_StringInt(b *testing.B) {
+	benchmarkKey(b, reflect.TypeFor[func(context.Context, string, int) (int, error)](), "Ursula K. Le Guin", 10)
+}
+
+func BenchmarkKey_SmallStruct(b *testing.B) {
+	type filter struct {
+		Author string
+		Year   int
+		InShop bool
+	}
+	benchmarkKey(b, reflect.TypeFor[func(context.Context, filter) (int, error)](), filter{"Ursula K. Le Guin", 1969, true})
+}
