@@ -68,9 +68,10 @@ type (
 	digest  [4]small
 	digests []small
 	point   struct{ X, Y int }
-	Inner   struct{ A, B int }
-	lower   struct{ C int } // embedded, and unexported
-	outer   struct {
+	// Inner is exported, so that it can be embedded by pointer.
+	Inner struct{ A, B int }
+	lower struct{ C int } // embedded, and unexported
+	outer struct {
 		Inner
 		lower
 		B string // hides Inner.B
@@ -471,8 +472,12 @@ func TestResultsShareNoMemory(t *testing.T) {
 		Long   string
 	}
 	want := all{
-		[]byte("bytes"), "text", "named", cbor.RawMessage("\x63raw"), json.RawMessage(`"json"`), map[string]string{"key": "value"},
-		[3]byte{1, 2, 3}, [][]byte{[]byte("nested")}, uuid{9}, net.ParseIP("::1"), strings.Repeat("long", 100),
+		[]byte("bytes"), "text", "named", cbor.RawMessage("\x63raw"), json.RawMessage(`"json"`),
+		map[string]string{"key": "value"},
+		[3]byte{1, 2, 3},
+		[][]byte{[]byte("nested")},
+		uuid{9},
+		net.ParseIP("::1"), strings.Repeat("long", 100),
 	}
 	encoded := []reflect.Value{reflect.ValueOf(want), reflect.ValueOf([]byte("top"))}
 	list := []reflect.Type{reflect.TypeFor[all](), reflect.TypeFor[[]byte]()}
@@ -719,11 +724,29 @@ func TestGoldenBodies(t *testing.T) {
 	var dump strings.Builder
 	for _, v := range []any{
 		0, -1, int64(math.MinInt64), uint64(math.MaxUint64), 1.5, float32(1.5), math.NaN(), math.Inf(-1), true, "text", "\xff",
-		[]byte{1, 2}, []byte(nil), []byte{}, [2]byte{1, 2}, []int{1, 2}, []int(nil), []int{}, map[string]int{"a": 1}, map[string]int(nil),
-		point{1, 2}, &point{1, 2}, (*point)(nil), outer{Inner{1, 2}, lower{3}, "b"}, tagged{1, "j", 2, 3, 4, 5, 6, 7}, row{A: 1},
-		time.Date(2024, 2, 29, 12, 0, 0, 123, time.FixedZone("", 3600)), time.Time{}, time.Second,
-		big.NewInt(7), new(big.Int).Lsh(big.NewInt(1), 64), big.NewFloat(1.5), netip.MustParseAddr("192.0.2.1"), net.IP{192, 0, 2, 1},
-		uuid{1}, level(3), private{1, 2}, struct{}{},
+		[]byte{1, 2},
+		[]byte(nil),
+		[]byte{},
+		[2]byte{1, 2},
+		[]int{1, 2},
+		[]int(nil),
+		[]int{},
+		map[string]int{"a": 1},
+		map[string]int(nil),
+		point{1, 2},
+		&point{1, 2}, (*point)(nil),
+		outer{Inner{1, 2}, lower{3}, "b"},
+		tagged{1, "j", 2, 3, 4, 5, 6, 7},
+		row{A: 1},
+		time.Date(2024, 2, 29, 12, 0, 0, 123, time.FixedZone("", 3600)),
+		time.Time{},
+		time.Second,
+		big.NewInt(7), new(big.Int).Lsh(big.NewInt(1), 64), big.NewFloat(1.5), netip.MustParseAddr("192.0.2.1"),
+		net.IP{192, 0, 2, 1},
+		uuid{1},
+		level(3),
+		private{1, 2},
+		struct{}{},
 	} {
 		body, err := encodeResults(nil, []reflect.Value{reflect.ValueOf(v)})
 		require.NoError(t, err)
