@@ -33,9 +33,9 @@ const (
 //   - A signalling NaN in a float32 comes back quiet; other NaNs keep their bits.
 //   - A big.Float comes back as its shortest text reads with 64 bits.
 //   - What a tag leaves out (`cbor:"-"`, `json:"-"`, omitempty, omitzero), what
-//     is unexported, and embedded fields that shadow one another are lost, as
-//     with encoding/json; a struct that has its marshaler from an embedded field
-//     is encoded as that field.
+//     is unexported, and embedded fields that another hides are lost, as with
+//     encoding/json; a struct that has its marshaler from an embedded field is
+//     encoded as that field.
 var encMode = Must(cbor.EncOptions{
 	// Exact: a float keeps its width, with the bits of its NaNs.
 	ShortestFloat: cbor.ShortestFloatNone,

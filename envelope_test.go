@@ -1,0 +1,239 @@
+package fncache
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/quick"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// sampleEnvelope is the one in the comment of envelope.go.
+func sampleEnvelope(t testing.TB) envelope {
+	t.Helper()
+	body, err := encodeResults(nil, []reflect.Value{reflect.ValueOf(42), reflect.ValueOf("answer")})
+	require.NoError(t, err)
+	return envelope{
+		codec:    codecCBOR,
+		storedAt: time.Date(2024, 2, 29, 12, 0, 0, 123e6, time.UTC).UnixMilli(),
+		cost:     1500 * time.Millisecond,
+		id:       0x0123456789abcdef,
+		body:     body,
+	}
+}
+
+func TestGoldenEnvelope(t *testing.T) {
+	e := sampleEnvelope(t)
+	raw := e.appendTo(nil)
+	var dump strings.Builder
+	at := 0
+	line := func(n int, what string) {
+		fmt.Fprintf(&dump, "%-24s# %s\n", fmt.Sprintf("% x", raw[at:at+n]), what)
+		at += n
+	}
+	line(4, "magic")
+	line(1, "version 1")
+	line(1, "no flags")
+	line(1, "CBOR")
+	line(1, "reserved")
+	line(8, "stored at 2024-02-29T12:00:00.123Z, in ms")
+	line(8, "cost 1.5s, in µs")
+	line(8, "id 0x0123456789abcdef")
+	line(1, "body: an array of two")
+	line(2, "42")
+	line(7, `"answer"`)
+	require.Len(t, raw, at)
+	golden(t, "envelope_v1.hex", dump.String())
+}
+
+// readHex reads a golden file: what is behind a # is a comment.
+func readHex(t *testing.T, name string) []byte {
+	t.Helper()
+	file, err := os.ReadFile(filepath.Join("testdata", name))
+	require.NoError(t, err)
+	var digits strings.Builder
+	for line := range strings.Lines(string(file)) {
+		line, _, _ = strings.Cut(line, "#")
+		digits.WriteString(strings.Join(strings.Fields(line), ""))
+	}
+	raw, err := hex.DecodeString(digits.String())
+	require.NoError(t, err)
+	return raw
+}
+
+func TestGoldenEnvelopeIsStillRead(t *testing.T) {
+	e, err := parseEnvelope(readHex(t, "envelope_v1.hex"))
+	require.NoError(t, err)
+	assert.Equal(t, sampleEnvelope(t), e)
+	results, err := decodeResults(e.body, types[struct {
+		int
+		string
+	}]())
+	require.NoError(t, err)
+	assert.Equal(t, []any{42, "answer"}, values(results))
+}
+
+func TestCommentShowsTheGoldenEnvelope(t *testing.T) {
+	source, err := os.ReadFile("envelope.go")
+	require.NoError(t, err)
+	raw := readHex(t, "envelope_v1.hex")
+	for _, part := range [][]byte{raw[:4], raw[8:16], raw[16:24], raw[24:32], raw[33:35], raw[35:]} {
+		assert.Contains(t, string(source), fmt.Sprintf("% x ", part))
+	}
+}
+
+func TestEnvelopeIsReadAsItWasWritten(t *testing.T) {
+	property := func(storedAt, cost int64, id uint64, body []byte, before []byte) bool {
+		e := envelope{
+			codec:    codecCBOR,
+			storedAt: storedAt & math.MaxInt64,
+			cost:     time.Duration(cost & math.MaxInt64).Truncate(time.Microsecond),
+			id:       id,
+			body:     append([]byte{}, body...),
+		}
+		raw := e.appendTo(before)[len(before):]
+		got, err := parseEnvelope(raw)
+		return err == nil && reflect.DeepEqual(e, got) && len(raw) == envelopeHeaderLen+len(body) &&
+			e.idBytes() == [8]byte(raw[envelopeIDOffset:])
+	}
+	require.NoError(t, quick.Check(property, &quick.Config{MaxCount: 2000}))
+}
+
+func TestEnvelopeHeaderIsFilledInPlace(t *testing.T) {
+	e := sampleEnvelope(t)
+	raw := append(make([]byte, envelopeHeaderLen), e.body...)
+	header := e
+	header.body = nil
+	header.appendTo(raw[:0])
+	assert.Equal(t, e.appendTo(nil), raw)
+}
+
+func TestEnvelopeCostIsBounded(t *testing.T) {
+	for cost, want := range map[time.Duration]time.Duration{
+		-1:                    0,
+		math.MinInt64:         0,
+		999:                   0,
+		1001:                  time.Microsecond,
+		math.MaxInt64:         time.Duration(math.MaxInt64).Truncate(time.Microsecond),
+		time.Duration(1500e6): 1500 * time.Millisecond,
+	} {
+		e := envelope{codec: codecCBOR, cost: cost}
+		got, err := parseEnvelope(e.appendTo(nil))
+		require.NoError(t, err)
+		assert.Equal(t, want, got.cost, "%d", cost)
+	}
+}
+
+func TestBodySharesMemoryWithTheEnvelope(t *testing.T) {
+	e := sampleEnvelope(t)
+	raw := e.appendTo(nil)
+	got, err := parseEnvelope(raw)
+	require.NoError(t, err)
+	assert.Same(t, &raw[envelopeHeaderLen], &got.body[0], "a copy would cost as much as the entry is long")
+}
+
+func TestWhatIsNoEnvelopeIsAMissWithAReason(t *testing.T) {
+	e := sampleEnvelope(t)
+	good := e.appendTo(nil)
+	with := func(at int, bytes ...byte) []byte {
+		raw := append([]byte{}, good...)
+		copy(raw[at:], bytes)
+		return raw
+	}
+	for _, c := range []struct {
+		name string
+		raw  []byte
+		kind missKind
+		text string
+	}{
+		{"nil", nil, missEmpty, "empty entry: no bytes"},
+		{"empty", []byte{}, missEmpty, "empty entry: no bytes"},
+		{"one byte", good[:1], missTruncated, "truncated entry: 1 bytes, the header has 32"},
+		{"magic only", good[:4], missTruncated, "truncated entry: 4 bytes, the header has 32"},
+		{"header but one", good[:31], missTruncated, "truncated entry: 31 bytes, the header has 32"},
+		{"text", []byte("<html>a page, longer than a header is</html>"), missForeign, "foreign entry: does not begin with the magic bytes of an entry"},
+		{"one foreign byte", []byte("x"), missForeign, "foreign entry: does not begin with the magic bytes of an entry"},
+		{"magic cut and changed", []byte("\xf5fx"), missForeign, "foreign entry: does not begin with the magic bytes of an entry"},
+		{"gzip", with(0, 0x1f, 0x8b, 8), missForeign, "foreign entry: does not begin with the magic bytes of an entry"},
+		{"version 0", with(4, 0), missCorrupt, "corrupt entry: byte 4: version 0"},
+		{"version 2", with(4, 2), missNewer, "newer format entry: byte 4: version 2, known is 1"},
+		{"version 99, shorter header", with(4, 99)[:8], missNewer, "newer format entry: byte 4: version 99, known is 1"},
+		{"version 255, all else unknown", with(4, 255, 255, 255, 255, 255), missNewer, "newer format entry: byte 4: version 255, known is 1"},
+		{"flag", with(5, 1), missUnknownFlag, "unknown flag entry: byte 5: flags 0x01"},
+		{"codec 0", with(6, 0), missUnknownCodec, "unknown codec entry: byte 6: codec 0, known is 1"},
+		{"codec 2", with(6, 2), missUnknownCodec, "unknown codec entry: byte 6: codec 2, known is 1"},
+		{"reserved", with(7, 0x80), missUnknownFlag, "unknown flag entry: byte 7: reserved, and not 0 but 0x80"},
+		{"stored before 1970", with(8, 0x80), missCorrupt, "corrupt entry: byte 8: stored before 1970"},
+		{"cost past a Duration", with(16, 0, 0x20, 0xc4, 0x9b, 0xa5, 0xe3, 0x53, 0xf8), missCorrupt, "corrupt entry: byte 16: a cost of centuries"},
+		{"cost past an int64", with(16, 0xff), missCorrupt, "corrupt entry: byte 16: a cost of centuries"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := parseEnvelope(c.raw)
+			var reason *missReason
+			require.ErrorAs(t, err, &reason)
+			assert.Equal(t, string(c.kind), reason.kind())
+			assert.Equal(t, c.text, err.Error())
+		})
+	}
+	_, err := parseEnvelope(with(16, 0, 0x20, 0xc4, 0x9b, 0xa5, 0xe3, 0x53, 0xf7))
+	assert.NoError(t, err, "the longest Duration")
+	_, err = parseEnvelope(good)
+	assert.NoError(t, err)
+}
+
+// FuzzEnvelope: whatever Redis holds, reading it does not panic, and what is
+// read is what was written.
+func FuzzEnvelope(f *testing.F) {
+	e := sampleEnvelope(f)
+	f.Add(e.appendTo(nil))
+	f.Add([]byte{})
+	for _, results := range fuzzSamples() {
+		body, err := encodeResults(nil, results)
+		require.NoError(f, err)
+		e.body = body
+		f.Add(e.appendTo(nil))
+	}
+	lists := fuzzTypes()
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		e, err := parseEnvelope(raw)
+		if err != nil {
+			var reason *missReason
+			require.True(t, errors.As(err, &reason))
+			require.NotEmpty(t, reason.kind())
+			return
+		}
+		require.Equal(t, raw, e.appendTo(nil))
+		kept := string(raw)
+		for _, list := range lists {
+			results, err := decodeResults(e.body, list)
+			require.Equal(t, kept, string(raw))
+			if err != nil {
+				require.NotEmpty(t, err.Error())
+				continue
+			}
+			require.Len(t, results, len(list))
+			for i, v := range results {
+				require.Equal(t, list[i], v.Type())
+			}
+			// What was decoded can be encoded, decoded and encoded again.
+			once, err := encodeResults(nil, results)
+			if err != nil {
+				continue // a year 10000, from a number of seconds
+			}
+			again, err := decodeResults(once, list)
+			require.NoError(t, err)
+			twice, err := encodeResults(nil, again)
+			require.NoError(t, err)
+			require.Len(t, twice, len(once)) // maps have no order
+		}
+	})
+}
