@@ -217,7 +217,7 @@ func TestParameters(t *testing.T) {
 }
 
 type (
-	book struct {
+	resultBook struct {
 		ID     int64
 		Title  string
 		Cover  []byte
@@ -236,8 +236,8 @@ type (
 		ID   int
 		Done chan int `json:"-"`
 	}
-	embedsLower  struct{ lower }
-	lower        struct{ A int }
+	embedsLower  struct{ resultLower }
+	resultLower  struct{ A int }
 	readsNothing struct{ n int }
 	deepChan     struct {
 		Books []map[string]struct{ Events chan int }
@@ -268,10 +268,10 @@ func TestResults(t *testing.T) {
 		{"error first", reflect.TypeFor[func() (error, int)](), []string{"result 1: error", "only the last result"}},
 		{"two errors", reflect.TypeFor[func() (error, error)](), []string{"result 1: error"}},
 
-		{"struct", result[book](), nil},
-		{"pointer", result[*book](), nil},
-		{"slice of pointers", result[[]*book](), nil},
-		{"map", result[map[plainID][]book](), nil},
+		{"struct", result[resultBook](), nil},
+		{"pointer", result[*resultBook](), nil},
+		{"slice of pointers", result[[]*resultBook](), nil},
+		{"map", result[map[plainID][]resultBook](), nil},
 		{"set", result[map[string]struct{}](), nil},
 		{"time", result[time.Time](), nil},
 		{"big.Float", result[big.Float](), nil},
