@@ -431,7 +431,8 @@ func TestTypesThatWouldComeBackChangedAreRefused(t *testing.T) {
 		}{A: 1}: "",
 		struct {
 			L onlyMarshalsText `json:"-"`
-		}{}: "",
+			A int
+		}{A: 1}: "",
 		onlyUnmarshalsStruct{1}:  "",
 		onlyUnmarshalsInteger(1): "",
 		&[]small{1}:              "",
