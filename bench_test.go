@@ -118,7 +118,7 @@ func BenchmarkHit_128CallersTenThousandKeys(b *testing.B) { benchmarkHit(b, 128,
 // BenchmarkStub is what calling through reflection costs, with all that a hit
 // does left out.
 func BenchmarkStub(b *testing.B) {
-	var fn idsFunc = func(context.Context, int64) ([]int64, error) { return tenIDs, nil }
+	fn := func(context.Context, int64) ([]int64, error) { return tenIDs, nil }
 	f, err := Wrap(&fn, Options{Name: "bench.Stub", Timeout: time.Hour})
 	require.NoError(b, err)
 	stub := fn

@@ -124,7 +124,7 @@ func (c *computation) call(ctx context.Context, began time.Time) {
 // panicked gives what to panic with again where value was recovered, nil if
 // nothing was: then runtime.Goexit has run the deferred function.
 func panicked(value any) any {
-	if value == nil || value == http.ErrAbortHandler {
+	if value == nil || value == http.ErrAbortHandler { //nolint:errorlint // net/http compares like that too
 		return value
 	}
 	return &PanicError{Value: value, Stack: debug.Stack()}

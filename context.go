@@ -55,9 +55,9 @@ func WithRefresh(ctx context.Context) context.Context {
 	return withPerCall(ctx, func(p *perCall) { p.refresh = true })
 }
 
-// NoStore, called inside a cached function with the context it was given, has
-// its result returned and not stored: for an answer that is good for these
-// callers only, such as a partial one. With another context it does nothing.
+// NoStore is called inside a cached function, with the context it was given: its
+// result is then returned and not stored. It is for an answer that is good for
+// these callers only, such as a partial one. With another context it does nothing.
 func NoStore(ctx context.Context) {
 	if f := perCallOf(ctx).frame; f != nil {
 		f.noStore.Store(true)

@@ -2,6 +2,7 @@ package fncache
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -69,7 +70,7 @@ func (v *verbs) step(held bool, err error) bool {
 
 func (v *verbs) lock() string {
 	lock, err := v.client.Get(v.ctx, v.key+lockSuffix).Result()
-	if err == redis.Nil {
+	if errors.Is(err, redis.Nil) {
 		return ""
 	}
 	require.NoError(v.t, err)
@@ -78,7 +79,7 @@ func (v *verbs) lock() string {
 
 func (v *verbs) entry() string {
 	entry, err := v.client.Get(v.ctx, v.key).Result()
-	if err == redis.Nil {
+	if errors.Is(err, redis.Nil) {
 		return ""
 	}
 	require.NoError(v.t, err)

@@ -54,7 +54,8 @@ func TestEachFaultOfOptionsIsNamed(t *testing.T) {
 		{Options{Timeout: time.Minute, Prefix: "a:b"}, false, []string{`Prefix "a:b" contains ':'; leave out colons`}},
 		{Options{Timeout: time.Minute, Name: "a b"}, false, []string{`Name "a b" contains ' '`}},
 		{
-			Options{Freshness: -1, Lease: -1, OnCold: 9, Prefix: "{", Name: "}"}, false,
+			Options{Freshness: -1, Lease: -1, OnCold: 9, Prefix: "{", Name: "}"},
+			false,
 			[]string{"Timeout", "Freshness", "Lease", "OnCold", "Prefix", "Name"},
 		},
 	} {

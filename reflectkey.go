@@ -193,7 +193,7 @@ var executableHash = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was only read
 	h := sha256.New()
 	if _, err := io.Copy(h, file); err != nil {
 		return "", err

@@ -294,7 +294,7 @@ func (*shop) Pointer(int) int     { return 0 }
 func generic[T any](int) int      { var t T; _ = t; return 0 }
 func closure(n int) func(int) int { return func(int) int { return n } }
 
-type genericShop[T any] struct{ v T }
+type genericShop[T any] struct{}
 
 func (*genericShop[T]) Find(int) int { return 0 }
 

@@ -128,8 +128,10 @@ func TestParameters(t *testing.T) {
 		{"no parameter", reflect.TypeFor[func() (int, error)](), nil},
 		{"context only", reflect.TypeFor[func(context.Context) (int, error)](), nil},
 		{"no context", reflect.TypeFor[func(int) (int, error)](), nil},
-		{"context second", reflect.TypeFor[func(int, context.Context) (int, error)](),
-			[]string{"parameter 2: context.Context cannot be part of a key; make it the first parameter"}},
+		{
+			"context second", reflect.TypeFor[func(int, context.Context) (int, error)](),
+			[]string{"parameter 2: context.Context cannot be part of a key; make it the first parameter"},
+		},
 		{"context twice", reflect.TypeFor[func(context.Context, context.Context) (int, error)](), []string{"parameter 2: context.Context"}},
 
 		{"bool", param[bool](), nil},
@@ -156,7 +158,8 @@ func TestParameters(t *testing.T) {
 		{"another library's tags", param[otherTags](), nil},
 
 		{"unexported field", param[withUnexported](), []string{
-			"parameter 2: fncache.withUnexported.note (string) is unexported", "share one entry", "export it", `fncache:"-"`}},
+			"parameter 2: fncache.withUnexported.note (string) is unexported", "share one entry", "export it", `fncache:"-"`,
+		}},
 		{"unexported field, deep", param[map[string][]withUnexported](), []string{"parameter 2: map[string][]fncache.withUnexported[][].note (string)"}},
 		{"embedded unexported struct", param[embedsUnexported](), []string{"fncache.embedsUnexported.withUnexported (fncache.withUnexported) is unexported"}},
 		{"uuid-like array with unexported use", param[[16]byte](), nil},
@@ -227,7 +230,7 @@ type (
 		Site   url.URL
 		note   string //nolint:unused // not stored, and known not to be
 	}
-	onlyUnexported struct{ n int }
+	onlyUnexported struct{ n int } //nolint:unused // not exported is what counts
 	allLeftOut     struct {
 		A int `json:"-"`
 		B int `cbor:"-"`
@@ -238,12 +241,12 @@ type (
 	}
 	embedsLower  struct{ resultLower }
 	resultLower  struct{ A int }
-	readsNothing struct{ n int }
+	readsNothing struct{ n int } //nolint:unused // not exported is what counts
 	deepChan     struct {
 		Books []map[string]struct{ Events chan int }
 	}
 	linked       struct{ Next *linked }
-	linkedBinary struct{ next *linkedBinary }
+	linkedBinary struct{ next *linkedBinary } //nolint:unused // its type is what counts
 	pointerSelf  *pointerSelf
 )
 
