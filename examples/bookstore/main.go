@@ -27,7 +27,7 @@ import (
 // the processes of the stampede. See worker.go.
 const workerMode = "worker"
 
-// Environment variable for fncache.Config.HashSecret, which every process that
+// secretEnv names the environment variable for fncache.Config.HashSecret, which every process that
 // shares a Redis must have alike. It is no flag, for flags show in ps.
 const secretEnv = "BOOKSTORE_HASH_SECRET"
 
@@ -48,8 +48,13 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err = run(ctx, cfg, os.Stdout, os.Stderr)
+	interrupted := ctx.Err() != nil
 	stop()
-	if err != nil {
+	switch {
+	case err != nil && interrupted:
+		fmt.Fprintln(os.Stderr, "bookstore: interrupted")
+		os.Exit(130)
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "bookstore:", err)
 		os.Exit(1)
 	}
