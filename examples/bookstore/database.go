@@ -200,7 +200,7 @@ type Bestseller struct {
 }
 
 // topBooks gives the ten most bought books of an author. It is slow.
-func (d *database) topBooks(ctx context.Context, author string) (top []Bestseller, err error) {
+func (d *database) topBooks(ctx context.Context, author string) ([]Bestseller, error) {
 	// A query begins when there is a connection for it, not before.
 	conn, err := d.db.Conn(ctx)
 	if err != nil {
@@ -221,6 +221,7 @@ func (d *database) topBooks(ctx context.Context, author string) (top []Bestselle
 		return nil, queryError(ctx, "top books", err)
 	}
 	defer func() { _ = rows.Close() }()
+	top := []Bestseller{} // in JSON [], not null
 	for rows.Next() {
 		var b Bestseller
 		if err := rows.Scan(&b.BookID, &b.Title, &b.Bought); err != nil {

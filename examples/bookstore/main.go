@@ -77,7 +77,7 @@ func parseFlags(args []string, output io.Writer) (config, error) {
 	flags.StringVar(&cfg.redisURL, "redis", "", "cache in the Redis at this `URL`, as redis://:password@host:6379/0 (default: an embedded miniredis)")
 	flags.StringVar(&cfg.serve, "serve", "", "serve the shop over HTTP at this `ADDR`, as :8080, instead of playing the stampede")
 	flags.BoolVar(&cfg.quick, "quick", false, "a small table of purchases: the query is not so slow, and all is over in seconds")
-	flags.Func("oncold", "what a caller gets while the cache is cold and another computes: `fail` (at once), wait or compute (default fail)", func(s string) error {
+	flags.Func("oncold", "what a caller gets while the cache is cold and another computes: `POLICY` fail (at once), wait or compute (default fail)", func(s string) error {
 		switch s {
 		case "fail":
 			cfg.onCold = fncache.Fail

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -39,6 +40,9 @@ func serve(ctx context.Context, addr string, s *shop, stdout io.Writer) error {
 		MaxHeaderBytes:    16 << 10,
 	}
 	fmt.Fprintf(stdout, "Serving http://%s/authors/{name}/top and /books/{id}; Ctrl-C ends it.\n", listener.Addr())
+	if os.Getenv(secretEnv) == "" {
+		fmt.Fprintf(stdout, "Visitors choose what is asked for: for more than a trial set %s, to the same in every process.\n", secretEnv)
+	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {
@@ -85,7 +89,6 @@ func answer[T any](w http.ResponseWriter, r *http.Request, ask func(context.Cont
 	defer cancel()
 	value, err := ask(fncache.WithInfo(ctx, &info))
 	if err != nil {
-		w.Header().Set("X-Cache", info.Source.String())
 		writeError(w, r, err)
 		return
 	}
@@ -103,6 +106,7 @@ func answer[T any](w http.ResponseWriter, r *http.Request, ask func(context.Cont
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, fncache.ErrColdCache):
+		w.Header().Set("X-Cache", fncache.SourceRefused.String())
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "this page is being made; try again in a second", http.StatusServiceUnavailable)
 	case errors.Is(err, errNotFound):

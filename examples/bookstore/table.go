@@ -110,7 +110,7 @@ func tableColumns(waited bool) []column {
 	cols := []column{
 		{"act", "", func(r result) string { return r.act }},
 		{
-			"requests", "calls of the function, each ends in one of the columns from computed to failed",
+			"requests", "calls of the function, asking again included; each ends in one of the columns from computed to failed",
 			func(r result) string { return thousands(r.requests()) },
 		},
 		{
