@@ -89,7 +89,7 @@ func run(b *testing.B, f idsFunc, callers, keys, n int) time.Duration {
 func benchmarkHit(b *testing.B, callers, keys int) {
 	h := newHitBench(b, keys)
 	// A turn is some milliseconds long.
-	turn := max(callers, 64)
+	turn := 16 * max(callers, 8)
 	var bare, ratio, overhead []float64
 	for b.Loop() {
 		first, second := run(b, h.bare, callers, keys, turn), run(b, h.cached, callers, keys, turn)

@@ -21,6 +21,7 @@ type Cache struct {
 	store   *lockStore
 	clock   serverClock
 	flights flights
+	readers readers
 	names   registry
 	log     logger
 	health  health
@@ -52,6 +53,8 @@ func New(cfg Config) (*Cache, error) {
 		channel: cfg.Namespace + ":events",
 		spawn:   c.spawn,
 	}
+	c.flights.readLimit, c.flights.timedOut = cfg.RedisTimeout, c.timeOut
+	c.readers = readers{send: c.lookUp, spawn: c.spawn, closing: c.closing, batch: c.store.batch()}
 	c.store.onDial(func() { c.clock.dialed.Store(true) })
 	return c, nil
 }

@@ -140,29 +140,21 @@ func (c *call) decision(p purpose) (decision, error) {
 		return d, nil
 	}
 	if start {
-		c.cache.spawn(func() { c.cache.fly(f) })
+		c.cache.fly(f)
 	}
-	var slow <-chan struct{}
 	var limit <-chan time.Time
-	if f.purpose == toLookUp {
-		slow = f.reading.Done()
-	} else {
+	if f.purpose != toLookUp { // which has its own
 		limit = c.wait()
 	}
-	for {
-		select {
-		case <-f.done:
-			return f.decision, nil
-		case <-slow:
-			fs.timeOut(f)
-			slow = nil
-		case <-limit:
-			fs.leave(f, c)
-			return decision{}, c.cold(0)
-		case <-c.cancelled():
-			fs.leave(f, c)
-			return decision{}, c.ctx.Err()
-		}
+	select {
+	case <-f.done:
+		return f.decision, nil
+	case <-limit:
+		fs.leave(f, c)
+		return decision{}, c.cold(0)
+	case <-c.cancelled():
+		fs.leave(f, c)
+		return decision{}, c.ctx.Err()
 	}
 }
 
@@ -446,31 +438,48 @@ func (c *call) cancelled() <-chan struct{} {
 
 // --- One flight ---
 
-// fly runs a flight to its decision.
+// fly has a flight run to its decision.
 func (c *Cache) fly(f *flight) {
 	switch f.purpose {
 	case toLookUp:
-		c.lookUp(f)
+		c.readers.read(f)
 	default:
-		c.poll(f)
+		c.spawn(func() { c.poll(f) })
 	}
 }
 
-// lookUp reads the entry and goes through the table with it.
-func (c *Cache) lookUp(f *flight) {
-	defer f.endReading()
-	clock := c.readClock(f.reading)
-	raw, err := c.store.lookup(f.reading, f.key)
+// lookUp reads the entries of some flights, in one round trip.
+func (c *Cache) lookUp(ctx context.Context, batch []*flight) {
+	if batch = c.flights.wanted(batch); len(batch) == 0 {
+		return
+	}
+	keys := make([]string, len(batch))
+	for i, f := range batch {
+		keys[i] = f.key
+	}
+	clock := c.readClock(ctx)
+	replies := c.store.lookup(ctx, keys...)
 	if clock != nil {
 		select {
 		case <-clock:
-		case <-f.reading.Done():
+		case <-ctx.Done():
 		}
 	}
-	if !errors.Is(err, errWrongType) && c.noteRedis(f.fn, err) {
-		c.flights.decide(f, decision{verdict: redisDown, cause: err})
+	for i, f := range batch {
+		c.haveRead(f, replies[i].raw, replies[i].err)
+	}
+}
+
+// haveRead goes through the table with what was read.
+func (c *Cache) haveRead(f *flight, raw []byte, err error) {
+	if err != nil && !errors.Is(err, errWrongType) {
+		if c.flights.hasRead(f) {
+			c.noteRedis(f.fn, err)
+			c.flights.decide(f, decision{verdict: redisDown, cause: err})
+		}
 		return
 	}
+	c.noteRedis(f.fn, nil)
 	e, s := c.judge(f.fn, raw, err)
 	if s == fresh {
 		c.flights.decide(f, decision{verdict: serveFresh, entry: e})
@@ -479,8 +488,21 @@ func (c *Cache) lookUp(f *flight) {
 	if !c.flights.hasRead(f) {
 		return // its callers were told that Redis is away
 	}
-	if d, ok := c.resolve(f, e, s); ok {
-		c.flights.decide(f, d)
+	c.spawn(func() {
+		if d, ok := c.resolve(f, e, s); ok {
+			c.flights.decide(f, d)
+		}
+	})
+}
+
+// timeOut ends the flights whose lookup has taken longer than RedisTimeout,
+// whatever go-redis still does for it.
+func (c *Cache) timeOut() {
+	for _, f := range c.flights.overdue(time.Now()) {
+		err := &redisError{"lookup", errRedisTimeout}
+		c.readers.writeOff(f)
+		c.noteRedis(f.fn, err)
+		c.flights.decide(f, decision{verdict: redisDown, cause: err})
 	}
 }
 

@@ -91,11 +91,7 @@ func encodeResults(dst []byte, results []reflect.Value) (_ []byte, err error) {
 	}()
 	for ; at < len(results); at++ {
 		v := results[at]
-		err := codecFault(v.Type())
-		if err == nil {
-			err = encMode.MarshalToBuffer(pointerTo(v), buf)
-		}
-		if err != nil {
+		if err := encMode.MarshalToBuffer(pointerTo(v), buf); err != nil {
 			return nil, &codecError{"encode", at, v.Type(), errorText(err), err}
 		}
 	}
@@ -213,7 +209,7 @@ func errorText(err error) string {
 			return text
 		case *cbor.DupMapKeyError:
 			return fmt.Sprintf("a map has the same key twice, at element %d", e.Index)
-		case *faultError, *cbor.SyntaxError, *cbor.UnknownFieldError,
+		case *cbor.SyntaxError, *cbor.UnknownFieldError,
 			*cbor.UnsupportedTypeError, *cbor.UnsupportedValueError, *cbor.InadmissibleTagContentTypeError,
 			*cbor.MaxNestedLevelError, *cbor.MaxArrayElementsError, *cbor.MaxMapPairsError:
 			return e.Error()
@@ -239,32 +235,8 @@ func panicCause(value any) error {
 	return err
 }
 
-// --- Types that come back changed ---
-
-// codecFaults has a faultError or nil for every type that was looked at.
-var codecFaults sync.Map
-
-// codecFault says why values of t would not come back as they were although the
-// library sees no error: an encoding that is not decoded by its counterpart.
-func codecFault(t reflect.Type) error {
-	fault, ok := codecFaults.Load(t)
-	if !ok {
-		fault, _ = codecFaults.LoadOrStore(t, findFault(t, make(map[reflect.Type]bool)))
-	}
-	if fault := fault.(*faultError); fault != nil {
-		return fault
-	}
-	return nil
-}
-
-// A faultError is what is wrong with a type.
-type faultError struct {
-	typ  reflect.Type
-	text string
-}
-
-func (e *faultError) Error() string { return fmt.Sprintf("%v %s", e.typ, e.text) }
-
+// The interfaces by which the codec has a type encode itself, the methods of its
+// pointer included, in the order in which it prefers them.
 var (
 	cborMarshaler     = reflect.TypeFor[cbor.Marshaler]()
 	cborUnmarshaler   = reflect.TypeFor[cbor.Unmarshaler]()
@@ -273,74 +245,6 @@ var (
 	textMarshaler     = reflect.TypeFor[encoding.TextMarshaler]()
 	textUnmarshaler   = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
-
-// findFault goes through t as the library does: MarshalCBOR, else MarshalBinary,
-// else MarshalText, else what it is made of. An unmarshaler without its marshaler
-// matters only where the bytes look like its own.
-func findFault(t reflect.Type, seen map[reflect.Type]bool) *faultError {
-	if seen[t] {
-		return nil
-	}
-	seen[t] = true
-	has := reflect.PointerTo(t).Implements
-	switch {
-	case t.Kind() == reflect.Pointer:
-		return findFault(t.Elem(), seen)
-	case has(cborMarshaler) != has(cborUnmarshaler):
-		return &faultError{t, "has only one of MarshalCBOR and UnmarshalCBOR"}
-	case has(cborMarshaler):
-		return nil
-	case has(binaryMarshaler) && !has(binaryUnmarshaler):
-		return &faultError{t, "has MarshalBinary but no UnmarshalBinary"}
-	case has(binaryMarshaler):
-		return nil
-	case has(binaryUnmarshaler) && isBytes(t):
-		return &faultError{t, "has UnmarshalBinary but no MarshalBinary"}
-	case has(textMarshaler) && !has(textUnmarshaler):
-		return &faultError{t, "has MarshalText but no UnmarshalText"}
-	case has(textMarshaler):
-		return nil
-	case has(textUnmarshaler) && t.Kind() == reflect.String:
-		return &faultError{t, "has UnmarshalText but no MarshalText"}
-	}
-	switch t.Kind() {
-	case reflect.Slice, reflect.Array:
-		if isBytes(t) {
-			return nil // written as they are
-		}
-		return findFault(t.Elem(), seen)
-	case reflect.Map:
-		if fault := findFault(t.Key(), seen); fault != nil {
-			return fault
-		}
-		return findFault(t.Elem(), seen)
-	case reflect.Struct:
-		for field := range t.Fields() {
-			embedded := field.Anonymous && indirect(field.Type).Kind() == reflect.Struct
-			switch {
-			case !field.IsExported() && !embedded, fieldTag(field) == "-":
-				continue
-			case !field.IsExported() && field.Type.Kind() == reflect.Pointer:
-				return &faultError{t, "embeds a pointer to an unexported struct, which cannot be set"}
-			}
-			if fault := findFault(field.Type, seen); fault != nil {
-				return fault
-			}
-		}
-	}
-	return nil
-}
-
-func indirect(t reflect.Type) reflect.Type {
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	return t
-}
-
-func isBytes(t reflect.Type) bool {
-	return (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) && t.Elem().Kind() == reflect.Uint8
-}
 
 // fieldTag is the tag that the library reads.
 func fieldTag(f reflect.StructField) string {

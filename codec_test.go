@@ -643,66 +643,6 @@ func TestErrorsDoNotQuoteWhatWasRead(t *testing.T) {
 	}
 }
 
-// Types whose encoding would be read by something else than its counterpart.
-type (
-	onlyMarshalsText     string
-	onlyUnmarshalsText   string
-	onlyMarshalsBinary   []byte
-	onlyUnmarshalsBinary [2]byte
-	onlyMarshalsCBOR     struct{ A int }
-	onlyUnmarshalsCBOR   struct{ A int }
-)
-
-func (o onlyMarshalsText) MarshalText() ([]byte, error)       { return []byte("other"), nil }
-func (o *onlyUnmarshalsText) UnmarshalText(_ []byte) error    { *o = "other"; return nil }
-func (o onlyMarshalsBinary) MarshalBinary() ([]byte, error)   { return []byte("other"), nil }
-func (o *onlyUnmarshalsBinary) UnmarshalBinary([]byte) error  { o[0] = 9; return nil }
-func (o onlyMarshalsCBOR) MarshalCBOR() ([]byte, error)       { return []byte{0xa0}, nil }
-func (o *onlyUnmarshalsCBOR) UnmarshalCBOR(_ []byte) error    { o.A = 9; return nil }
-func (o *onlyUnmarshalsStruct) UnmarshalText(_ []byte) error  { return errors.New("never called") }
-func (o *onlyUnmarshalsInteger) UnmarshalText(_ []byte) error { return errors.New("never called") }
-
-type (
-	onlyUnmarshalsStruct  struct{ A int }
-	onlyUnmarshalsInteger int
-)
-
-func TestTypesThatWouldComeBackChangedAreErrors(t *testing.T) {
-	for v, text := range map[any]string{
-		onlyMarshalsText("a"):       "fncache.onlyMarshalsText has MarshalText but no UnmarshalText",
-		onlyUnmarshalsText("a"):     "fncache.onlyUnmarshalsText has UnmarshalText but no MarshalText",
-		[2]onlyMarshalsText{}:       "fncache.onlyMarshalsText has MarshalText but no UnmarshalText",
-		&onlyMarshalsBinary{1}:      "fncache.onlyMarshalsBinary has MarshalBinary but no UnmarshalBinary",
-		onlyUnmarshalsBinary{1}:     "fncache.onlyUnmarshalsBinary has UnmarshalBinary but no MarshalBinary",
-		onlyMarshalsCBOR{1}:         "fncache.onlyMarshalsCBOR has only one of MarshalCBOR and UnmarshalCBOR",
-		onlyUnmarshalsCBOR{1}:       "fncache.onlyUnmarshalsCBOR has only one of MarshalCBOR and UnmarshalCBOR",
-		&map[onlyMarshalsText]int{}: "fncache.onlyMarshalsText has MarshalText but no UnmarshalText",
-		&struct {
-			M map[string][]onlyUnmarshalsText
-		}{}: "fncache.onlyUnmarshalsText has UnmarshalText but no MarshalText",
-		hiddenPointer{}: "fncache.hiddenPointer embeds a pointer to an unexported struct, which cannot be set",
-		struct{ Deep *struct{ H hiddenPointer } }{}:    "fncache.hiddenPointer embeds a pointer to an unexported struct, which cannot be set",
-		struct{ lower struct{ T onlyMarshalsText } }{}: "",
-		struct {
-			L onlyMarshalsText `json:"-"`
-		}{}: "",
-		onlyUnmarshalsStruct{1}:  "",
-		onlyUnmarshalsInteger(1): "",
-		&[]small{1}:              "",
-		struct{ A, B outer }{A: outer{Inner: Inner{A: 1}}}: "",
-	} {
-		for range 2 { // the second time it is known
-			got, err := roundTrip(v)
-			if text == "" {
-				require.NoError(t, err)
-				assert.Equal(t, v, got)
-				continue
-			}
-			assert.EqualError(t, err, fmt.Sprintf("encode result 1 (%T): %s", v, text))
-		}
-	}
-}
-
 func TestCodecIsSafeForConcurrentUse(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 8 {

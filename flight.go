@@ -3,6 +3,7 @@ package fncache
 import (
 	"context"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 )
@@ -28,6 +29,14 @@ type flights struct {
 	mu  sync.Mutex // guards the fields below, and all of every slot
 	m   map[flightKey]*slot
 	seq uint64 // counts the ends of flights and the beginnings of computations
+
+	// The lookups under way, in the order in which they began, which is that in
+	// which their time runs out: so one timer will do for all of them.
+	first, last *flight
+	timer       *time.Timer // nil until the first lookup
+	armed       bool        // the timer runs; it may be early, never late
+	readLimit   time.Duration
+	timedOut    func() // what the timer calls
 }
 
 // A flightKey is an entry as one function sees it. Two functions may share an
@@ -70,21 +79,19 @@ type flight struct {
 	left time.Duration
 	seen *entry
 
-	// reading bounds the read of a flight that looks up. Callers watch it too,
-	// for go-redis does not always heed it. nil for the other purposes.
-	reading    context.Context
-	endReading context.CancelFunc
+	deadline time.Time // of the lookup
+	reader   *reader   // who sends it, if f is the youngest of its batch; guarded by readers.mu
 
 	done     chan struct{} // closed at the decision
 	decision decision      // written before done is closed
 
 	// Guarded by flights.mu.
-	leader   *call  // who started it, nil if gone
-	callers  int    // who still wait for the decision
-	read     bool   // the read has ended in time
-	decided  bool   //
-	detached bool   // newcomers may not join, nor join what comes of it
-	ended    uint64 // flights.seq at the decision
+	leader     *call   // who started it, nil if gone
+	callers    int     // who still wait for the decision
+	decided    bool    //
+	detached   bool    // newcomers may not join, nor join what comes of it
+	reading    bool    // it is among the lookups under way, between these
+	prev, next *flight //
 }
 
 // A decision is what a flight found out, for all its callers.
@@ -158,6 +165,9 @@ func (fs *flights) board(c *call, p purpose, now time.Time) (f *flight, start bo
 		f = newFlight(c, id, p)
 		s.flights[p] = f
 		start = true
+		if p == toLookUp {
+			fs.beginReading(f, now)
+		}
 	}
 	f.callers++
 	return f, start, decision{}
@@ -172,9 +182,7 @@ func newFlight(c *call, id flightKey, p purpose) *flight {
 		leader:    c,
 		done:      make(chan struct{}),
 	}
-	if p == toLookUp {
-		f.reading, f.endReading = context.WithTimeout(f.ctx, c.cache.cfg.RedisTimeout)
-	} else {
+	if p != toLookUp {
 		f.left, f.seen = c.left, c.seen
 	}
 	return f
@@ -206,21 +214,78 @@ func (fs *flights) abandon(f *flight) bool {
 	return f.callers == 0 && fs.end(f, decision{})
 }
 
-// hasRead marks the read of f as ended in time; false if it was not.
+// beginReading puts f last among the lookups under way. mu is held.
+func (fs *flights) beginReading(f *flight, now time.Time) {
+	f.reading, f.deadline = true, now.Add(fs.readLimit)
+	f.prev = fs.last
+	if fs.last != nil {
+		fs.last.next = f
+	} else {
+		fs.first = f
+	}
+	fs.last = f
+	if !fs.armed {
+		fs.arm(fs.readLimit)
+	}
+}
+
+// arm has timedOut called in d. mu is held.
+func (fs *flights) arm(d time.Duration) {
+	fs.armed = true
+	if fs.timer == nil {
+		fs.timer = time.AfterFunc(d, fs.timedOut)
+		return
+	}
+	fs.timer.Reset(d)
+}
+
+// endReading takes f off the lookups under way. mu is held.
+func (fs *flights) endReading(f *flight) {
+	if !f.reading {
+		return
+	}
+	if f.prev != nil {
+		f.prev.next = f.next
+	} else {
+		fs.first = f.next
+	}
+	if f.next != nil {
+		f.next.prev = f.prev
+	} else {
+		fs.last = f.prev
+	}
+	f.reading, f.prev, f.next = false, nil, nil
+}
+
+// hasRead marks the lookup of f as ended; false if its time had run out.
 func (fs *flights) hasRead(f *flight) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	f.read = !f.decided
-	return f.read
+	inTime := f.reading
+	fs.endReading(f)
+	return inTime
 }
 
-// timeOut ends a flight whose read takes too long.
-func (fs *flights) timeOut(f *flight) {
+// wanted leaves out the lookups whose time has run out before they were sent.
+func (fs *flights) wanted(batch []*flight) []*flight {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if !f.read {
-		fs.end(f, decision{verdict: redisDown, cause: &redisError{"lookup", errRedisTimeout}})
+	return slices.DeleteFunc(batch, func(f *flight) bool { return !f.reading })
+}
+
+// overdue gives the lookups whose time has run out, and counts them as ended.
+func (fs *flights) overdue(now time.Time) (late []*flight) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for f := fs.first; f != nil && !now.Before(f.deadline); f = fs.first {
+		fs.endReading(f)
+		late = append(late, f)
 	}
+	fs.armed = false
+	if fs.first != nil {
+		fs.arm(fs.first.deadline.Sub(now))
+	}
+	return late
 }
 
 // decide ends f with d. It does nothing if f has ended, and says so.
@@ -236,6 +301,7 @@ func (fs *flights) end(f *flight, d decision) bool {
 		return false
 	}
 	f.decided = true
+	fs.endReading(f)
 	d.ended = fs.tick()
 	d.waited = f.purpose == toWait
 	f.decision = d

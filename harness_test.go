@@ -298,7 +298,21 @@ func (t *tap) fault(verb string) error {
 func (t *tap) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (t *tap) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			verb := verbOf(cmd)
+			t.mu.Lock()
+			t.counts[verb]++
+			t.mu.Unlock()
+			if err := t.fault(verb); err != nil {
+				for _, cmd := range cmds {
+					cmd.SetErr(err)
+				}
+				return err
+			}
+		}
+		return next(ctx, cmds)
+	}
 }
 
 func (t *tap) ProcessHook(next redis.ProcessHook) redis.ProcessHook {

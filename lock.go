@@ -112,20 +112,53 @@ func bounded[T any](ctx context.Context, s *lockStore, op string, do func(contex
 // errWrongType is the reason of a miss where another program wrote the key.
 var errWrongType = errors.New("the key holds another Redis type than a string")
 
-// lookup reads an entry: nil if it is absent, errWrongType if it is none. It may take longer than RedisTimeout: who calls it bounds it, and
-// should give it a context with that deadline, which ends waits for a
-// connection and for a retry.
-func (s *lockStore) lookup(ctx context.Context, key string) ([]byte, error) {
-	raw, err := s.client.Get(ctx, key).Bytes()
+// A reply is what a lookup found: raw is nil if the entry is absent, err is
+// errWrongType if it is none.
+type reply struct {
+	raw []byte
+	err error
+}
+
+// batch is how many entries may be looked up in one round trip. On a cluster it
+// is one: else a node that is down would cost the others' callers their answer.
+func (s *lockStore) batch() int {
+	if _, cluster := s.client.(*redis.ClusterClient); cluster {
+		return 1
+	}
+	return maxBatch
+}
+
+// lookup reads some entries. It may take longer than
+// RedisTimeout: who calls it bounds it, and should give it a context with that
+// deadline, which ends waits for a connection and for a retry.
+func (s *lockStore) lookup(ctx context.Context, keys ...string) []reply {
+	if len(keys) == 1 {
+		return []reply{replyOf(s.client.Get(ctx, keys[0]))}
+	}
+	pipe := s.client.Pipeline()
+	gets := make([]*redis.StringCmd, len(keys))
+	for i, key := range keys {
+		gets[i] = pipe.Get(ctx, key)
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	replies := make([]reply, len(keys))
+	for i, get := range gets {
+		replies[i] = replyOf(get)
+	}
+	return replies
+}
+
+func replyOf(get *redis.StringCmd) reply {
+	raw, err := get.Bytes()
 	switch {
 	case err == nil:
-		return raw, nil
+		return reply{raw: raw}
 	case errors.Is(err, redis.Nil):
-		return nil, nil
+		return reply{}
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
-		return nil, errWrongType
+		return reply{err: errWrongType}
 	default:
-		return nil, &redisError{"lookup", err}
+		return reply{err: &redisError{"lookup", err}}
 	}
 }
 

@@ -136,8 +136,7 @@ func TestProtocolVerbs(t *testing.T) {
 			},
 			"an entry of another type is replaced": func(t *testing.T, v *verbs) {
 				client.LPush(v.ctx, v.key, "x")
-				_, err := v.lookup(v.ctx, v.key)
-				require.ErrorIs(t, err, errWrongType)
+				require.ErrorIs(t, v.lookup(v.ctx, v.key)[0].err, errWrongType)
 				assert.Equal(t, acquisition{status: leaseAcquired}, v.acquire("me", "", false))
 				assert.True(t, v.store("me", 1))
 				assert.Len(t, v.entry(), envelopeHeaderLen+1)

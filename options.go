@@ -1,7 +1,11 @@
 package fncache
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -63,7 +67,8 @@ type Options struct {
 	OnError ErrorPolicy
 
 	// Cooldown is how long nobody recomputes an entry after a failure that was
-	// answered with the stale value. Default: 1s; negative: none.
+	// answered with the stale value. Default: 1s; negative: none; otherwise at
+	// least 1ms.
 	Cooldown time.Duration
 
 	// Lease is the life of the lease on an entry, renewed every Lease/3 while
@@ -168,8 +173,122 @@ type DownPolicy uint8
 
 const (
 	// DownCompute computes in the process, one computation per key at a time,
-	// and stores nothing: the service stays up.
+	// and stores nothing: the service stays up. As text: compute.
 	DownCompute DownPolicy = iota
-	// DownError returns an error that wraps [ErrRedisDown] and the cause.
+	// DownError returns an error that wraps [ErrRedisDown] and the cause. As
+	// text: error.
 	DownError
 )
+
+// withDefaults checks the options of a function and fills in defaults. hasErr
+// says that the function has an error result. The error joins all faults.
+func (o Options) withDefaults(hasErr bool) (Options, error) {
+	if err := errors.Join(o.durationFaults(), o.policyFaults(hasErr), o.nameFaults()); err != nil {
+		return o, err
+	}
+	setDefault(&o.Freshness, o.Timeout)
+	setDefault(&o.Cooldown, DefaultCooldown)
+	setDefault(&o.Lease, DefaultLease)
+	setDefault(&o.ComputeTimeout, DefaultComputeTimeout)
+	return o, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func (o *Options) durationFaults() error {
+	var faults []error
+	if o.Timeout == 0 {
+		faults = append(faults, errors.New("Timeout is not set; set the greatest age at which a result may be served"))
+	}
+	for _, d := range []struct {
+		name     string
+		value    time.Duration
+		inRedis  bool // kept there, in whole milliseconds
+		negative bool // means something
+	}{
+		{"Timeout", o.Timeout, true, false},
+		{"Freshness", o.Freshness, false, false},
+		{"WaitTimeout", o.WaitTimeout, false, false},
+		{"SoftTimeout", o.SoftTimeout, false, false},
+		{"Cooldown", o.Cooldown, true, true},
+		{"Lease", o.Lease, true, false},
+		{"ComputeTimeout", o.ComputeTimeout, false, false},
+	} {
+		switch {
+		case d.value < 0 && !d.negative:
+			faults = append(faults, fmt.Errorf("%s is %v; it must not be negative", d.name, d.value))
+		case d.inRedis && d.value > 0 && d.value < time.Millisecond:
+			faults = append(faults, fmt.Errorf("%s is %v; Redis keeps whole milliseconds, so use at least 1ms", d.name, d.value))
+		}
+	}
+	if o.Timeout > 0 && o.Freshness > o.Timeout {
+		faults = append(faults, fmt.Errorf("Freshness is %v, more than the Timeout of %v; an entry is fresh first and then stale", o.Freshness, o.Timeout))
+	}
+	return errors.Join(faults...)
+}
+
+func (o *Options) policyFaults(hasErr bool) error {
+	var faults []error
+	for _, p := range []struct {
+		name  string
+		value interface{ MarshalText() ([]byte, error) }
+	}{{"OnCold", o.OnCold}, {"OnStale", o.OnStale}, {"OnError", o.OnError}} {
+		if _, err := p.value.MarshalText(); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", p.name, err))
+		}
+	}
+	if !hasErr && o.OnCold == Fail {
+		faults = append(faults, errors.New("OnCold is Fail, and the function has no error result to be refused by; set OnCold to Wait or Compute, or return an error"))
+	}
+	if !hasErr && o.OnError == ReturnError {
+		faults = append(faults, errors.New("OnError is ReturnError, and the function has no error result; set OnError to ServeStale, or return an error"))
+	}
+	return errors.Join(faults...)
+}
+
+func (o *Options) nameFaults() error {
+	return errors.Join(checkName("Prefix", o.Prefix), checkName("Name", o.Name))
+}
+
+// checkLease checks what depends on the cache.
+func (o *Options) checkLease(redisTimeout time.Duration) error {
+	if least := minLeases * redisTimeout; o.Lease < least {
+		return fmt.Errorf("Lease is %v, less than %d times the cache's RedisTimeout of %v; a renewal that fails once would come too late: use at least %v",
+			o.Lease, minLeases, redisTimeout, least)
+	}
+	return nil
+}
+
+// withDefaults checks the configuration of a cache and fills in defaults. The
+// error joins all faults.
+func (c Config) withDefaults() (Config, error) {
+	var faults []error
+	switch client := c.Redis.(type) {
+	case nil:
+		faults = append(faults, errors.New("Redis is not set; set a client, as of redis.NewClient"))
+	case *redis.Ring:
+		faults = append(faults, errors.New("Redis is a *redis.Ring; use a single server, Sentinel or a Cluster: on a Ring what is published reaches another shard than the one others listen on"))
+	default:
+		if v := reflect.ValueOf(client); v.Kind() == reflect.Pointer && v.IsNil() {
+			faults = append(faults, fmt.Errorf("Redis is a nil %T; set a client, as of redis.NewClient", client))
+		}
+	}
+	if _, err := c.OnRedisDown.MarshalText(); err != nil {
+		faults = append(faults, fmt.Errorf("OnRedisDown: %w", err))
+	}
+	if c.RedisTimeout < 0 {
+		faults = append(faults, fmt.Errorf("RedisTimeout is %v; it must not be negative", c.RedisTimeout))
+	}
+	if err := errors.Join(append(faults, checkName("Namespace", c.Namespace))...); err != nil {
+		return c, err
+	}
+	setDefault(&c.RedisTimeout, DefaultRedisTimeout)
+	setDefault(&c.Namespace, DefaultNamespace)
+	c.HashSecret = bytes.Clone(c.HashSecret) // the caller may wipe its own
+	return c, nil
+}

@@ -252,7 +252,7 @@ func (w typeText) name(t reflect.Type) {
 	fmt.Fprintf(w.b, "%q.%s %v", t.PkgPath(), t.Name(), t.Kind())
 	for _, m := range marshalings {
 		if t.Kind() != reflect.Pointer && reflect.PointerTo(t).Implements(m.encode) {
-			w.b.WriteString(" " + m.name)
+			w.b.WriteString(" " + m.encodeName)
 		}
 	}
 }

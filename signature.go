@@ -271,17 +271,20 @@ func encodingMethod(t reflect.Type) (method reflect.Method, ok bool) {
 // A marshaling is a pair of interfaces by which the codec has a type encode
 // itself. The methods may be the pointer's.
 type marshaling struct {
-	name         string
-	encode       reflect.Type
-	decode       reflect.Type
-	decodeMethod string
+	encodeName, decodeName string
+	encode, decode         reflect.Type
+	// mistaken says that what a type without encode is encoded as would be
+	// given to its decode, which knows nothing of it.
+	mistaken func(reflect.Type) bool
 }
 
 // marshalings in the order in which the codec prefers them.
 var marshalings = []marshaling{
-	{"MarshalCBOR", cborMarshaler, cborUnmarshaler, "UnmarshalCBOR"},
-	{"MarshalBinary", binaryMarshaler, binaryUnmarshaler, "UnmarshalBinary"},
-	{"MarshalText", textMarshaler, textUnmarshaler, "UnmarshalText"},
+	{"MarshalCBOR", "UnmarshalCBOR", cborMarshaler, cborUnmarshaler, func(reflect.Type) bool { return true }},
+	{"MarshalBinary", "UnmarshalBinary", binaryMarshaler, binaryUnmarshaler, func(t reflect.Type) bool {
+		return (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) && t.Elem().Kind() == reflect.Uint8
+	}},
+	{"MarshalText", "UnmarshalText", textMarshaler, textUnmarshaler, func(t reflect.Type) bool { return t.Kind() == reflect.String }},
 }
 
 // marshalingOf gives how a type encodes itself; nil if the codec does it field by
@@ -307,6 +310,12 @@ func (w *typeWalk) result(t reflect.Type, path string) {
 	if m := marshalingOf(t); m != nil {
 		w.marshaled(t, path, m)
 		return
+	}
+	for _, m := range marshalings {
+		if t.Kind() != reflect.Pointer && reflect.PointerTo(t).Implements(m.decode) && m.mistaken(t) {
+			w.refuse(t, path, fmt.Sprintf("has a %s, but no %s to write what it reads", m.decodeName, m.encodeName), "add it")
+			return
+		}
 	}
 	switch t.Kind() {
 	case reflect.Complex64, reflect.Complex128:
@@ -339,7 +348,7 @@ var resultRemedies = map[reflect.Kind]string{
 func (w *typeWalk) marshaled(t reflect.Type, path string, m *marshaling) {
 	switch {
 	case !reflect.PointerTo(t).Implements(m.decode):
-		w.refuse(t, path, fmt.Sprintf("has a %s, but no %s to read it back", m.name, m.decodeMethod), "add it")
+		w.refuse(t, path, fmt.Sprintf("has a %s, but no %s to read it back", m.encodeName, m.decodeName), "add it")
 	case promoted(t) && len(storedFields(t)) > 1:
 		w.refuse(t, path, "has its encoding from an embedded field, and the other fields would be lost",
 			"name the embedded field, or give the struct an encoding of its own")
@@ -354,24 +363,32 @@ func (w *typeWalk) resultStruct(t reflect.Type, path string) {
 			"export its fields, or give it MarshalBinary and UnmarshalBinary")
 	}
 	for _, field := range fields {
+		if !field.IsExported() && field.Type.Kind() == reflect.Pointer {
+			w.refuse(field.Type, path+"."+field.Name, "is an embedded pointer to an unexported struct, which cannot be set when it is read back",
+				"embed the struct itself, or export it")
+			continue
+		}
 		w.result(field.Type, path+"."+field.Name)
 	}
 }
 
 // storedFields are the fields of a struct that the codec encodes: the exported
 // ones, also in an unexported embedded struct, unless their tag says "-".
-func storedFields(t reflect.Type) (fields []reflect.StructField) {
-	if t.Kind() != reflect.Struct {
+func storedFields(t reflect.Type) []reflect.StructField { return storedFieldsOf(t, nil) }
+
+// storedFieldsOf is storedFields inside of the structs above.
+func storedFieldsOf(t reflect.Type, above []reflect.Type) (fields []reflect.StructField) {
+	if t.Kind() != reflect.Struct || slices.Contains(above, t) {
 		return nil
 	}
 	for i := range t.NumField() {
 		field := t.Field(i)
-		tag := field.Tag.Get("cbor")
-		if tag == "" {
-			tag = field.Tag.Get("json")
+		inner := field.Type
+		if inner.Kind() == reflect.Pointer {
+			inner = inner.Elem()
 		}
-		embedded := field.Anonymous && field.Type.Kind() == reflect.Struct && len(storedFields(field.Type)) > 0
-		if tag != "-" && (field.IsExported() || embedded) {
+		stored := field.IsExported() || field.Anonymous && len(storedFieldsOf(inner, append(above, t))) > 0
+		if stored && fieldTag(field) != "-" {
 			fields = append(fields, field)
 		}
 	}

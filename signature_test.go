@@ -217,7 +217,7 @@ func TestParameters(t *testing.T) {
 }
 
 type (
-	book struct {
+	resultBook struct {
 		ID     int64
 		Title  string
 		Cover  []byte
@@ -236,8 +236,8 @@ type (
 		ID   int
 		Done chan int `json:"-"`
 	}
-	embedsLower  struct{ lower }
-	lower        struct{ A int }
+	embedsLower  struct{ resultLower }
+	resultLower  struct{ A int }
 	readsNothing struct{ n int }
 	deepChan     struct {
 		Books []map[string]struct{ Events chan int }
@@ -268,10 +268,10 @@ func TestResults(t *testing.T) {
 		{"error first", reflect.TypeFor[func() (error, int)](), []string{"result 1: error", "only the last result"}},
 		{"two errors", reflect.TypeFor[func() (error, error)](), []string{"result 1: error"}},
 
-		{"struct", result[book](), nil},
-		{"pointer", result[*book](), nil},
-		{"slice of pointers", result[[]*book](), nil},
-		{"map", result[map[plainID][]book](), nil},
+		{"struct", result[resultBook](), nil},
+		{"pointer", result[*resultBook](), nil},
+		{"slice of pointers", result[[]*resultBook](), nil},
+		{"map", result[map[plainID][]resultBook](), nil},
 		{"set", result[map[string]struct{}](), nil},
 		{"time", result[time.Time](), nil},
 		{"big.Float", result[big.Float](), nil},
@@ -383,5 +383,69 @@ func TestArgumentsAreConvertedWhereNothingIsLost(t *testing.T) {
 				assert.Equal(t, test.want, values[len(values)-1].Interface())
 			}
 		})
+	}
+}
+
+// Types whose encoding would be read by something else than its counterpart.
+type (
+	onlyMarshalsText     string
+	onlyUnmarshalsText   string
+	onlyMarshalsBinary   []byte
+	onlyUnmarshalsBinary [2]byte
+	onlyMarshalsCBOR     struct{ A int }
+	onlyUnmarshalsCBOR   struct{ A int }
+)
+
+func (o onlyMarshalsText) MarshalText() ([]byte, error)       { return []byte("other"), nil }
+func (o *onlyUnmarshalsText) UnmarshalText(_ []byte) error    { *o = "other"; return nil }
+func (o onlyMarshalsBinary) MarshalBinary() ([]byte, error)   { return []byte("other"), nil }
+func (o *onlyUnmarshalsBinary) UnmarshalBinary([]byte) error  { o[0] = 9; return nil }
+func (o onlyMarshalsCBOR) MarshalCBOR() ([]byte, error)       { return []byte{0xa0}, nil }
+func (o *onlyUnmarshalsCBOR) UnmarshalCBOR(_ []byte) error    { o.A = 9; return nil }
+func (o *onlyUnmarshalsStruct) UnmarshalText(_ []byte) error  { return errors.New("never called") }
+func (o *onlyUnmarshalsInteger) UnmarshalText(_ []byte) error { return errors.New("never called") }
+
+type (
+	onlyUnmarshalsStruct  struct{ A int }
+	onlyUnmarshalsInteger int
+)
+
+func TestTypesThatWouldComeBackChangedAreRefused(t *testing.T) {
+	for v, text := range map[any]string{
+		onlyMarshalsText("a"):       "has a MarshalText, but no UnmarshalText to read it back",
+		onlyUnmarshalsText("a"):     "has a UnmarshalText, but no MarshalText to write what it reads",
+		[2]onlyMarshalsText{}:       "has a MarshalText, but no UnmarshalText to read it back",
+		&onlyMarshalsBinary{1}:      "has a MarshalBinary, but no UnmarshalBinary to read it back",
+		onlyUnmarshalsBinary{1}:     "has a UnmarshalBinary, but no MarshalBinary to write what it reads",
+		onlyMarshalsCBOR{1}:         "has a MarshalCBOR, but no UnmarshalCBOR to read it back",
+		onlyUnmarshalsCBOR{1}:       "has a UnmarshalCBOR, but no MarshalCBOR to write what it reads",
+		&map[onlyMarshalsText]int{}: "has a MarshalText, but no UnmarshalText to read it back",
+		&struct {
+			M map[string][]onlyUnmarshalsText
+		}{}: "has a UnmarshalText, but no MarshalText to write what it reads",
+		hiddenPointer{}: "is an embedded pointer to an unexported struct, which cannot be set",
+		struct{ Deep *struct{ H hiddenPointer } }{}: "is an embedded pointer to an unexported struct, which cannot be set",
+		struct {
+			lower struct{ T onlyMarshalsText }
+			A     int
+		}{A: 1}: "",
+		struct {
+			L onlyMarshalsText `json:"-"`
+			A int
+		}{A: 1}: "",
+		onlyUnmarshalsStruct{1}:  "",
+		onlyUnmarshalsInteger(1): "",
+		&[]small{1}:              "",
+		struct{ A, B outer }{A: outer{Inner: Inner{A: 1}}}: "",
+	} {
+		err := errors.Join(resultFaults("result 1", reflect.TypeOf(v))...)
+		if text != "" {
+			require.ErrorContains(t, err, text)
+			continue
+		}
+		require.NoError(t, err)
+		got, err := roundTrip(v)
+		require.NoError(t, err)
+		assert.Equal(t, v, got)
 	}
 }

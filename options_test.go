@@ -1,0 +1,269 @@
+package fncache
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestOptionsHaveDocumentedDefaults(t *testing.T) {
+	got, err := Options{Timeout: time.Hour}.withDefaults(true)
+	require.NoError(t, err)
+	assert.Equal(t, Options{
+		Timeout: time.Hour, Freshness: time.Hour, OnCold: Fail, OnStale: Refresh, OnError: ServeStale,
+		Cooldown: time.Second, Lease: 10 * time.Second, ComputeTimeout: 5 * time.Minute,
+	}, got)
+	given := Options{
+		Prefix: "A", Name: "B", Timeout: time.Hour, Freshness: time.Minute, OnCold: Wait, WaitTimeout: 1, OnStale: Background,
+		SoftTimeout: 1, OnError: ReturnError, Cooldown: -1, Lease: time.Second, ComputeTimeout: 1,
+	}
+	got, err = given.withDefaults(true)
+	require.NoError(t, err)
+	assert.Equal(t, given, got, "what is set stays")
+}
+
+func TestEachFaultOfOptionsIsNamed(t *testing.T) {
+	for _, test := range []struct {
+		opts    Options
+		noError bool
+		faults  []string // one or more; parts of each, separated by |
+	}{
+		{Options{}, false, []string{"Timeout is not set; set the greatest age"}},
+		{Options{Timeout: -1}, false, []string{"Timeout is -1ns; it must not be negative"}},
+		{Options{Timeout: time.Microsecond}, false, []string{"Timeout is 1µs; Redis keeps whole milliseconds"}},
+		{Options{Timeout: time.Minute, Freshness: time.Hour}, false, []string{"Freshness is 1h0m0s, more than the Timeout of 1m0s"}},
+		{Options{Timeout: time.Minute, Freshness: -1}, false, []string{"Freshness is -1ns"}},
+		{Options{Timeout: time.Minute, WaitTimeout: -1}, false, []string{"WaitTimeout"}},
+		{Options{Timeout: time.Minute, SoftTimeout: -1}, false, []string{"SoftTimeout"}},
+		{Options{Timeout: time.Minute, ComputeTimeout: -1}, false, []string{"ComputeTimeout"}},
+		{Options{Timeout: time.Minute, Lease: -1}, false, []string{"Lease"}},
+		{Options{Timeout: time.Minute, Lease: 1}, false, []string{"Lease is 1ns; Redis keeps whole milliseconds"}},
+		{Options{Timeout: time.Minute, Cooldown: 1}, false, []string{"Cooldown is 1ns; Redis keeps whole milliseconds"}},
+		{Options{Timeout: time.Minute, OnCold: 7}, false, []string{"OnCold: ColdPolicy(7) is unknown; use fail, wait or compute"}},
+		{Options{Timeout: time.Minute, OnStale: 7}, false, []string{"OnStale: StalePolicy(7) is unknown; use refresh or background"}},
+		{Options{Timeout: time.Minute, OnError: 7}, false, []string{"OnError: ErrorPolicy(7) is unknown"}},
+		{Options{Timeout: time.Minute}, true, []string{"OnCold is Fail, and the function has no error result to be refused by; set OnCold to Wait or Compute"}},
+		{Options{Timeout: time.Minute, OnCold: Wait, OnError: ReturnError}, true, []string{"OnError is ReturnError, and the function has no error"}},
+		{Options{Timeout: time.Minute, Prefix: "a:b"}, false, []string{`Prefix "a:b" contains ':'; leave out colons`}},
+		{Options{Timeout: time.Minute, Name: "a b"}, false, []string{`Name "a b" contains ' '`}},
+		{
+			Options{Freshness: -1, Lease: -1, OnCold: 9, Prefix: "{", Name: "}"}, false,
+			[]string{"Timeout", "Freshness", "Lease", "OnCold", "Prefix", "Name"},
+		},
+	} {
+		t.Run(test.faults[0], func(t *testing.T) {
+			_, err := test.opts.withDefaults(!test.noError)
+			assertFaults(t, err, test.faults...)
+		})
+	}
+}
+
+func TestALeaseLeavesTimeForARenewalThatFails(t *testing.T) {
+	opts := Options{Lease: time.Second}
+	require.NoError(t, opts.checkLease(250*time.Millisecond))
+	require.ErrorContains(t, opts.checkLease(251*time.Millisecond), "Lease is 1s, less than 4 times the cache's RedisTimeout of 251ms")
+
+	inBubble(t, func(t *testing.T, b *bubble) {
+		fn := lengthOf
+		c := b.cache(func(c *Config) { c.RedisTimeout = time.Second })
+		_, err := Wrap(&fn, Options{Cache: c, Timeout: time.Minute, Lease: 3 * time.Second})
+		assertFaults(t, err, "fncache: wrap fncache.lengthOf (decorate_test.go:")
+		require.ErrorContains(t, err, "use at least 4s")
+	})
+}
+
+func TestConfigHasDocumentedDefaultsAndCopiesTheSecret(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:0"})
+	defer func() { _ = client.Close() }()
+	secret := []byte("secret")
+	got, err := Config{Redis: client, HashSecret: secret}.withDefaults()
+	require.NoError(t, err)
+	assert.Equal(t, 250*time.Millisecond, got.RedisTimeout)
+	assert.Equal(t, "fncache", got.Namespace)
+	assert.Equal(t, DownCompute, got.OnRedisDown)
+	clear(secret)
+	assert.Equal(t, "secret", string(got.HashSecret))
+}
+
+func TestEachFaultOfAConfigIsNamed(t *testing.T) {
+	ring := redis.NewRing(&redis.RingOptions{})
+	defer func() { _ = ring.Close() }()
+	for _, test := range []struct {
+		cfg    Config
+		faults []string
+	}{
+		{Config{}, []string{"Redis is not set; set a client"}},
+		{Config{Redis: (*redis.Client)(nil)}, []string{"Redis is a nil *redis.Client; set a client"}},
+		{Config{Redis: (*redis.ClusterClient)(nil)}, []string{"Redis is a nil *redis.ClusterClient"}},
+		{Config{Redis: ring}, []string{"Redis is a *redis.Ring; use a single server, Sentinel or a Cluster"}},
+		{
+			Config{OnRedisDown: 5, RedisTimeout: -1, Namespace: "a b"},
+			[]string{"Redis", "OnRedisDown: DownPolicy(5) is unknown; use compute or error", "RedisTimeout is -1ns", "Namespace"},
+		},
+	} {
+		t.Run(test.faults[0], func(t *testing.T) {
+			_, err := test.cfg.withDefaults()
+			assertFaults(t, err, test.faults...)
+		})
+	}
+}
+
+// ---- tags
+
+func TestTagsSetEachOption(t *testing.T) {
+	defaults := Options{Timeout: time.Minute, Prefix: "Default"}
+	for _, test := range []struct {
+		tag    string
+		change func(*Options)
+	}{
+		{"", func(*Options) {}},
+		{"  ", func(*Options) {}},
+		{"prefix=Author", func(o *Options) { o.Prefix = "Author" }},
+		{"name=shop.Find", func(o *Options) { o.Name = "shop.Find" }},
+		{"name=a=b", func(o *Options) { o.Name = "a=b" }},
+		{"timeout=24h", func(o *Options) { o.Timeout = 24 * time.Hour }},
+		{"freshness=1h30m", func(o *Options) { o.Freshness = 90 * time.Minute }},
+		{"oncold=fail", func(o *Options) { o.OnCold = Fail }},
+		{"oncold=wait", func(o *Options) { o.OnCold = Wait }},
+		{"oncold=compute", func(o *Options) { o.OnCold = Compute }},
+		{"waittimeout=2s", func(o *Options) { o.WaitTimeout = 2 * time.Second }},
+		{"onstale=background", func(o *Options) { o.OnStale = Background }},
+		{"softtimeout=100ms", func(o *Options) { o.SoftTimeout = 100 * time.Millisecond }},
+		{"onerror=returnerror", func(o *Options) { o.OnError = ReturnError }},
+		{"cooldown=-1s", func(o *Options) { o.Cooldown = -time.Second }},
+		{"lease=0", func(o *Options) { o.Lease = 0 }},
+		{"computetimeout=1.5h", func(o *Options) { o.ComputeTimeout = 90 * time.Minute }},
+		{" timeout = 1s , oncold= wait ", func(o *Options) { o.Timeout, o.OnCold = time.Second, Wait }},
+	} {
+		t.Run(test.tag, func(t *testing.T) {
+			want := defaults
+			test.change(&want)
+			got, err := parseTag(test.tag, defaults)
+			require.NoError(t, err)
+			assert.Equal(t, want, got)
+		})
+	}
+}
+
+func TestEachFaultOfATagIsNamedAndDefaultsStay(t *testing.T) {
+	defaults := Options{Timeout: time.Minute}
+	for _, test := range []struct {
+		tag    string
+		faults []string
+	}{
+		{"timeout", []string{"timeout has no value; write timeout=VALUE"}},
+		{"timeout=", []string{"timeout has no value"}},
+		{"timeout=24", []string{`timeout: "24" is not a duration; write a number with its unit, as in 90s`}},
+		{"timeout=soon", []string{`timeout: "soon" is not a duration`}},
+		{"timeout=1h,", []string{"an option is missing before or after a comma"}},
+		{",", []string{"an option is missing", "an option is missing"}},
+		{"timeout=1h,timeout=2h", []string{"timeout is given twice; leave one"}},
+		{"oncold=later", []string{`oncold: "later" is unknown; use fail, wait or compute`}},
+		{"oncold=Wait", []string{`oncold: "Wait" is unknown`}},
+		{"onstale=wait", []string{"use refresh or background"}},
+		{"onerror=fail", []string{"use servestale or returnerror"}},
+		{"freshnes=1h", []string{`unknown option "freshnes"; did you mean freshness?`}},
+		{"Timeout=1h", []string{`unknown option "Timeout"; did you mean timeout?`}},
+		{"ttl=1h", []string{`unknown option "ttl"; known are prefix, name, timeout, `}},
+		{"=1h", []string{`unknown option ""`}},
+		{"timeout=1,oncold=2,x=3,lease=1s", []string{"timeout", "oncold", `"x"`}},
+	} {
+		t.Run(test.tag, func(t *testing.T) {
+			got, err := parseTag(test.tag, defaults)
+			assertFaults(t, err, test.faults...)
+			assert.Equal(t, defaults, got)
+		})
+	}
+}
+
+func TestEveryOptionButTheCacheHasATagOfItsName(t *testing.T) {
+	var fields, keys []string
+	for field := range reflect.TypeFor[Options]().Fields() {
+		if field.Name != "Cache" {
+			fields = append(fields, strings.ToLower(field.Name))
+		}
+	}
+	for _, option := range tagOptions {
+		keys = append(keys, option.key)
+	}
+	assert.ElementsMatch(t, fields, keys)
+}
+
+func TestPoliciesHaveATextualForm(t *testing.T) {
+	for text, policy := range map[string]interface {
+		encoding.TextMarshaler
+		fmt.Stringer
+	}{
+		"fail": Fail, "wait": Wait, "compute": Compute, "refresh": Refresh, "background": Background,
+		"servestale": ServeStale, "returnerror": ReturnError, "error": DownError,
+	} {
+		assert.Equal(t, text, policy.String())
+		b, err := policy.MarshalText()
+		require.NoError(t, err)
+		assert.Equal(t, text, string(b))
+		back := reflect.New(reflect.TypeOf(policy))
+		require.NoError(t, back.Interface().(encoding.TextUnmarshaler).UnmarshalText(b))
+		assert.Equal(t, policy, back.Elem().Interface())
+		require.ErrorContains(t, back.Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte("x")), `"x" is unknown; use `)
+	}
+	assert.Equal(t, "ColdPolicy(9)", ColdPolicy(9).String())
+	_, err := DownPolicy(9).MarshalText()
+	require.ErrorContains(t, err, "DownPolicy(9) is unknown; use compute or error")
+}
+
+// tagOf writes options as a tag.
+func tagOf(o Options) string {
+	var items []string
+	add := func(key, value string) {
+		if value != "" {
+			items = append(items, key+"="+value)
+		}
+	}
+	add("prefix", o.Prefix)
+	add("name", o.Name)
+	add("timeout", o.Timeout.String())
+	add("freshness", o.Freshness.String())
+	add("oncold", o.OnCold.String())
+	add("waittimeout", o.WaitTimeout.String())
+	add("onstale", o.OnStale.String())
+	add("softtimeout", o.SoftTimeout.String())
+	add("onerror", o.OnError.String())
+	add("cooldown", o.Cooldown.String())
+	add("lease", o.Lease.String())
+	add("computetimeout", o.ComputeTimeout.String())
+	return strings.Join(items, ",")
+}
+
+// FuzzTag: whatever stands in a tag, reading it ends in options or in an error,
+// and options written as a tag are read as themselves.
+func FuzzTag(f *testing.F) {
+	for _, tag := range []string{
+		"", "timeout=24h,freshness=1h,prefix=Author", "timeout=1h,oncold=wait,waittimeout=2s", "timeout=1h,", "=", ",,", "timeout=-9223372036854775808ns",
+		"name=a=b", "prefix=\xff", "cooldown=-1s,lease=1ms", "TIMEOUT=1h", "timeout=1h,timeout=1h", " onerror = returnerror ", "softtimeout=.5s",
+	} {
+		f.Add(tag)
+	}
+	f.Fuzz(func(t *testing.T, tag string) {
+		defaults := Options{Timeout: time.Minute}
+		opts, err := parseTag(tag, defaults)
+		if err != nil {
+			assert.Equal(t, defaults, opts)
+			return
+		}
+		again, err := parseTag(tagOf(opts), Options{})
+		require.NoError(t, err)
+		assert.Equal(t, opts, again)
+		if checked, err := opts.withDefaults(true); err == nil {
+			twice, err := checked.withDefaults(true)
+			require.NoError(t, err)
+			assert.Equal(t, checked, twice, "defaults are options too")
+		}
+	})
+}
