@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fncache/fncache"
+)
+
+const (
+	// requestTimeout is how long a visitor waits for a page at most.
+	requestTimeout = 10 * time.Second
+	// shutdownGrace is how long requests under way may take to end.
+	shutdownGrace = 5 * time.Second
+	// maxName bounds the author in a path, in bytes. Nobody is called longer.
+	maxName = 500
+)
+
+// serve serves the shop until ctx ends, and then lets requests under way end.
+func serve(ctx context.Context, addr string, s *shop, stdout io.Writer) error {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("-serve %s: %w", addr, err)
+	}
+	server := &http.Server{
+		Handler:           handler(s.cached),
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+		WriteTimeout:      2 * requestTimeout,
+		MaxHeaderBytes:    16 << 10,
+	}
+	fmt.Fprintf(stdout, "Serving http://%s/authors/{name}/top and /books/{id}; Ctrl-C ends it.\n", listener.Addr())
+	if os.Getenv(secretEnv) == "" {
+		fmt.Fprintf(stdout, "Visitors choose what is asked for: for more than a trial set %s, to the same in every process.\n", secretEnv)
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	fmt.Fprintln(stdout, "Closing: requests under way may end.")
+	grace, cancel := context.WithTimeout(context.Background(), shutdownGrace)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil {
+		return errors.Join(fmt.Errorf("requests still run after %v: %w", shutdownGrace, err), server.Close())
+	}
+	return nil
+}
+
+// handler has the shop's pages, which are JSON.
+func handler(store *Store) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /authors/{name}/top", func(w http.ResponseWriter, r *http.Request) {
+		name := r.PathValue("name")
+		// What can be nobody's name costs neither Redis nor the database anything.
+		if len(name) > maxName || !utf8.ValidString(name) {
+			http.Error(w, "author: not found", http.StatusNotFound)
+			return
+		}
+		answer(w, r, func(ctx context.Context) ([]Bestseller, error) { return store.TopBooks(ctx, name) })
+	})
+	mux.HandleFunc("GET /books/{id}", func(w http.ResponseWriter, r *http.Request) {
+		id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+		if err != nil {
+			http.Error(w, "the id of a book is a whole number, as in /books/42", http.StatusBadRequest)
+			return
+		}
+		answer(w, r, func(ctx context.Context) (Book, error) { return store.BookByID(ctx, id) })
+	})
+	return mux
+}
+
+// answer writes what ask gives, and in X-Cache where it came from.
+func answer[T any](w http.ResponseWriter, r *http.Request, ask func(context.Context) (T, error)) {
+	var info fncache.Info
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	value, err := ask(fncache.WithInfo(ctx, &info))
+	if err != nil {
+		writeError(w, r, err)
+		return
+	}
+	w.Header().Set("X-Cache", fmt.Sprintf("%v; age=%ds", info.Source, int64(info.Age.Seconds())))
+	body, err := json.Marshal(value)
+	if err != nil {
+		writeError(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(body, '\n')) // the visitor may have gone
+}
+
+// writeError says no more of an error than visitors should know.
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
+	switch {
+	case errors.Is(err, fncache.ErrColdCache):
+		w.Header().Set("X-Cache", fncache.SourceRefused.String())
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "this page is being made; try again in a second", http.StatusServiceUnavailable)
+	case errors.Is(err, errNotFound):
+		http.Error(w, err.Error(), http.StatusNotFound)
+	case r.Context().Err() != nil:
+		// Nobody is there to read an answer.
+	case errors.Is(err, context.DeadlineExceeded):
+		http.Error(w, "this page takes too long", http.StatusGatewayTimeout)
+	default:
+		slog.Error("a page failed", "route", r.Pattern, "err", err)
+		http.Error(w, "something is wrong here", http.StatusInternalServerError)
+	}
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/fncachetest"
+)
+
+// cachedHandler is the handler over a Store wrapped as the tags say.
+func cachedHandler(t *testing.T, store *Store) (http.Handler, *fncachetest.Cache) {
+	t.Helper()
+	cache := fncachetest.New(t)
+	_, err := fncache.WrapStruct(store, fncache.Options{Cache: cache.Cache})
+	require.NoError(t, err)
+	return handler(store), cache
+}
+
+func get(h http.Handler, path string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	return w
+}
+
+func TestPagesSayWhereTheyCameFrom(t *testing.T) {
+	h, cache := cachedHandler(t, newStore(tinyDatabase(t)))
+
+	first := get(h, "/authors/Bob/top")
+	require.Equal(t, http.StatusOK, first.Code)
+	require.Equal(t, "application/json", first.Header().Get("Content-Type"))
+	require.Equal(t, "computed; age=0s", first.Header().Get("X-Cache"))
+	require.Contains(t, first.Body.String(), `{"book_id":13,"title":"Together","bought":`)
+
+	cache.Advance(12 * time.Second)
+	second := get(h, "/authors/Bob/top")
+	require.Equal(t, "fresh; age=12s", second.Header().Get("X-Cache"))
+	require.Equal(t, first.Body.String(), second.Body.String())
+
+	require.Equal(t, "computed; age=0s", get(h, "/books/14").Header().Get("X-Cache"))
+	book := get(h, "/books/14")
+	require.Equal(t, "fresh; age=0s", book.Header().Get("X-Cache"))
+	require.JSONEq(t, `{"id":14,"authors":["Bob"],"title":"Alone","average_rating":4,"ratings_count":50}`, book.Body.String())
+	require.Equal(t, "[]\n", get(h, "/authors/Unread/top").Body.String())
+}
+
+func TestUnknownIs404AndNonsense400(t *testing.T) {
+	h, cache := cachedHandler(t, newStore(tinyDatabase(t)))
+	for path, want := range map[string]int{
+		"/authors/Nobody/top":                             http.StatusNotFound,
+		"/authors/%ff/top":                                http.StatusNotFound,
+		"/authors/%00/top":                                http.StatusNotFound,
+		"/authors/%0d%0aX-Evil:%201/top":                  http.StatusNotFound,
+		"/authors/..%2f..%2fetc%2fpasswd/top":             http.StatusNotFound,
+		"/authors/'%20OR%201=1%20--/top":                  http.StatusNotFound,
+		"/authors/%3Cscript%3E/top":                       http.StatusNotFound,
+		"/authors/" + strings.Repeat("x", 1<<20) + "/top": http.StatusNotFound,
+		"/authors/Ann":                                    http.StatusNotFound,
+		"/books/99":                                       http.StatusNotFound,
+		"/books/-1":                                       http.StatusNotFound,
+		"/books/x":                                        http.StatusBadRequest,
+		"/books/1.0":                                      http.StatusBadRequest,
+		"/books/99999999999999999999":                     http.StatusBadRequest,
+	} {
+		w := get(h, path)
+		require.Equal(t, want, w.Code, "%.60s", path)
+		require.Empty(t, w.Header().Get("X-Cache"), "%.60s", path)
+		require.Empty(t, w.Header().Get("X-Evil"))
+		require.NotContains(t, w.Body.String(), "script", "a page does not repeat what it was asked for")
+	}
+	require.Empty(t, cache.Redis.Keys(), "what is not there leaves nothing in Redis")
+}
+
+func TestColdRefusalIs503WithRetryAfter(t *testing.T) {
+	computing, finish := make(chan struct{}), make(chan struct{})
+	h, _ := cachedHandler(t, &Store{
+		TopBooks: func(context.Context, string) ([]Bestseller, error) {
+			close(computing)
+			<-finish
+			return []Bestseller{}, nil
+		},
+		BookByID: func(context.Context, int64) (Book, error) { return Book{}, nil },
+	})
+	first := make(chan *httptest.ResponseRecorder)
+	go func() { first <- get(h, "/authors/Ann/top") }()
+	<-computing
+
+	refused := get(h, "/authors/Ann/top")
+	require.Equal(t, http.StatusServiceUnavailable, refused.Code)
+	require.Equal(t, "1", refused.Header().Get("Retry-After"))
+	require.Equal(t, "refused", refused.Header().Get("X-Cache"))
+
+	close(finish)
+	require.Equal(t, "computed; age=0s", (<-first).Header().Get("X-Cache"))
+	require.Equal(t, "fresh; age=0s", get(h, "/authors/Ann/top").Header().Get("X-Cache"))
+}
+
+func TestFaultsOfTheShopAreNotForVisitors(t *testing.T) {
+	for err, want := range map[error]int{
+		errors.New("disk on fire, password is sesame"): http.StatusInternalServerError,
+		context.DeadlineExceeded:                       http.StatusGatewayTimeout,
+	} {
+		h := handler(&Store{TopBooks: func(context.Context, string) ([]Bestseller, error) { return nil, err }})
+		w := get(h, "/authors/Ann/top")
+		require.Equal(t, want, w.Code)
+		require.NotContains(t, w.Body.String(), "sesame")
+	}
+}
+
+func TestServeLetsRequestsEnd(t *testing.T) {
+	asked, finish := make(chan struct{}), make(chan struct{})
+	s := &shop{cached: &Store{TopBooks: func(context.Context, string) ([]Bestseller, error) {
+		close(asked)
+		<-finish
+		return []Bestseller{}, nil
+	}}}
+	ctx, stop := context.WithCancel(t.Context())
+	said, say := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- serve(ctx, "127.0.0.1:0", s, say)
+		_ = say.Close()
+	}()
+	lines := make(chan string, 10)
+	go scan(said, lines)
+	url := strings.Fields(<-lines)[1]
+
+	answer := make(chan int, 1)
+	go func() {
+		resp, err := http.Get(strings.Replace(url, "{name}", "Ann", 1))
+		if err != nil {
+			answer <- 0
+			return
+		}
+		_ = resp.Body.Close()
+		answer <- resp.StatusCode
+	}()
+	<-asked
+	stop()
+	for line := range lines {
+		if strings.HasPrefix(line, "Closing") {
+			break
+		}
+	}
+	close(finish)
+	require.Equal(t, http.StatusOK, <-answer)
+	require.NoError(t, <-ended)
+
+	require.ErrorContains(t, serve(t.Context(), "nonsense", s, io.Discard), "-serve nonsense")
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/fncache/fncache"
+)
+
+// A Store is what the shop's pages ask. Its functions are wired at start-up; the
+// tags say how each is cached.
+//
+// TopBooks refuses (fncache.ErrColdCache) who comes while another computes the
+// first value: better a page that says "in a second" than a thousand queries.
+// BookByID is quick, so its callers wait for each other.
+type Store struct {
+	TopBooks func(ctx context.Context, author string) ([]Bestseller, error) `fncache:"timeout=24h,freshness=1h,prefix=Author,name=TopBooks,lease=2s"`
+	BookByID func(ctx context.Context, id int64) (Book, error)              `fncache:"timeout=1h,freshness=5m,prefix=Book,name=BookByID,oncold=wait,waittimeout=2s"`
+}
+
+func newStore(db *database) *Store {
+	return &Store{TopBooks: db.topBooks, BookByID: db.bookByID}
+}
+
+// A backend says where the shop's data is, and is the same in all its processes.
+type backend struct {
+	Database string
+	Redis    string // a URL
+	Secret   []byte // of fncache.Config.HashSecret
+	OnCold   fncache.ColdPolicy
+}
+
+// A shop is the wired Store with all that stands behind it.
+type shop struct {
+	db     *database
+	plain  *Store // without fncache
+	cached *Store
+	funcs  map[string]*fncache.Func // of cached, by field
+
+	options  fncache.Options // what the tags do not say
+	cache    *fncache.Cache
+	client   *redis.Client
+	commands *commandCounter
+}
+
+// openShop wires the Store to the database and wraps it. The database stays the
+// caller's to close.
+func openShop(db *database, b backend) (*shop, error) {
+	opts, err := redis.ParseURL(b.Redis)
+	if err != nil {
+		return nil, fmt.Errorf("the URL of Redis: %w", err)
+	}
+	s := &shop{db: db, plain: newStore(db), cached: newStore(db), client: redis.NewClient(opts), commands: &commandCounter{}}
+	s.client.AddHook(s.commands)
+	s.cache, err = fncache.New(fncache.Config{
+		Redis:     s.client,
+		Namespace: "bookstore",
+		// Visitors choose the arguments: with a secret they cannot look for
+		// two authors whose keys collide.
+		HashSecret: b.Secret,
+		// A thousand requests at once on a small machine: some patience.
+		RedisTimeout: fncache.DefaultRedisTimeout * 2,
+	})
+	if err == nil {
+		s.options = fncache.Options{Cache: s.cache, OnCold: b.OnCold}
+		s.funcs, err = fncache.WrapStruct(s.cached, s.options)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.client.Close())
+	}
+	return s, nil
+}
+
+// close ends what computes and gives its leases back, then the connections.
+func (s *shop) close() error {
+	return errors.Join(s.cache.Close(), s.client.Close())
+}
