@@ -44,6 +44,7 @@ func slowQuery(_ context.Context, authorID int64) ([]int64, error) {
 func Example() {
 	addr, stop := startRedis()
 	defer stop()
+	ctx := context.Background()
 
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
@@ -55,13 +56,10 @@ func Example() {
 		Cache: cache, Timeout: 24 * time.Hour, Freshness: time.Hour,
 	}))
 
-	for range 3 {
-		ids, err := topBookIDs(context.Background(), 7)
-		fmt.Println(ids, err)
-	}
+	fmt.Println(topBookIDs(ctx, 7)) // asks the database
+	fmt.Println(topBookIDs(ctx, 7)) // asks Redis
 	// Output:
 	// asking the database about author 7
-	// [70 140] <nil>
 	// [70 140] <nil>
 	// [70 140] <nil>
 }
@@ -171,6 +169,7 @@ func ExampleErrColdCache() {
 	topBookIDs := func(context.Context, int64) ([]int64, error) {
 		return nil, &fncache.ColdCacheError{Func: "shop.TopBookIDs"} // as the wrapped function does
 	}
+
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		ids, err := topBookIDs(r.Context(), 7)
 		if errors.Is(err, fncache.ErrColdCache) {
