@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"reflect"
 	"sync/atomic"
 	"time"
 )
@@ -43,16 +42,17 @@ const (
 // An entry is what a flight read.
 type entry struct {
 	envelope
-	raw  []byte
-	kept atomic.Pointer[[]reflect.Value] // decoded once by the flight, for one caller to take
+	raw   []byte
+	kept  results     // decoded once by the flight, for one caller to take
+	taken atomic.Bool // that caller was here
 }
 
 // results gives the caller its own copy.
-func (e *entry) results(sig *signature) ([]reflect.Value, error) {
-	if kept := e.kept.Swap(nil); kept != nil {
-		return *kept, nil
+func (e *entry) results(fn *Func) (results, error) {
+	if !e.taken.Swap(true) {
+		return e.kept, nil
 	}
-	return decodeResults(e.body, sig.results)
+	return fn.decode(e.body)
 }
 
 // bytes is what acquire compares; nil of no entry.
@@ -79,7 +79,7 @@ type call struct {
 	fn    *Func
 	cache *Cache
 	ctx   context.Context
-	args  []reflect.Value
+	args  arguments
 	key   string
 	// patient calls cannot report that they gave up or were refused, for the
 	// function has no error result.
@@ -99,7 +99,7 @@ type call struct {
 
 // An answer is what a call returns, and where it came from.
 type answer struct {
-	results []reflect.Value
+	results results // nil where there are none, but an error
 	err     error
 	panic   any
 	goexit  bool
@@ -288,7 +288,7 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 	}
 	results := e.results // as they are, if they do not survive the codec
 	if e.body != nil {
-		if decoded, err := decodeResults(e.body, c.fn.sig.results); err == nil {
+		if decoded, err := c.fn.decode(e.body); err == nil {
 			results = decoded
 		}
 	}
@@ -333,7 +333,7 @@ func (c *call) share(comp *computation) (a answer, again bool) {
 	case e.err != nil:
 		return c.giveUp(e.err)
 	}
-	results, err := decodeResults(e.body, c.fn.sig.results)
+	results, err := c.fn.decode(e.body)
 	if err != nil {
 		return answer{}, true
 	}
@@ -356,7 +356,7 @@ func (c *call) sharePanic(value any) answer {
 
 // serve gives the call its copy of an entry.
 func (c *call) serve(e *entry, source Source) (a answer, again bool) {
-	results, err := e.results(c.fn.sig)
+	results, err := e.results(c.fn)
 	if err != nil {
 		// The flight could decode it: a codec of the user's own that changes
 		// its mind. Decide again.
@@ -382,7 +382,7 @@ func (c *call) giveUp(err error) (a answer, again bool) {
 // direct calls the function on the caller's goroutine, past the cache.
 func (c *call) direct() answer {
 	ctx, _ := enterFrame(c.ctx, "")
-	results, err := c.fn.callOriginal(ctx, c.args)
+	results, err := c.fn.shape.invoke(ctx, c.args)
 	return answer{results: results, err: err, source: SourceBypassed}
 }
 
@@ -421,9 +421,9 @@ func (c *call) stopWaiting() {
 }
 
 // ownArgs gives arguments that the caller cannot change under a computation.
-func (c *call) ownArgs() []reflect.Value {
+func (c *call) ownArgs() arguments {
 	if c.fn.copied {
-		return copyArguments(c.args)
+		return c.fn.shape.own(c.args)
 	}
 	return c.args
 }
@@ -660,9 +660,7 @@ func (c *Cache) judge(fn *Func, raw []byte, err error) (*entry, state) {
 		if s = fn.state(c.age(e)); s == cold {
 			return e, cold
 		}
-		var results []reflect.Value
-		results, err = decodeResults(e.body, fn.sig.results)
-		e.kept.Store(&results)
+		e.kept, err = fn.decode(e.body)
 	}
 	if err != nil {
 		fn.counters.undecodable.Add(1)

@@ -78,24 +78,24 @@ const maxKeptBuffer = 1 << 20
 // a slice that is handed in, and once warm it need not grow at all.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// encodeResults appends the results to dst, as one array. Panics of marshalers
-// are errors.
-func encodeResults(dst []byte, results []reflect.Value) (_ []byte, err error) {
+// encodeAll appends the results at these pointers to dst, as one array. Panics of
+// marshalers are errors. By their pointers, for that saves copies, and comes out
+// the same.
+func encodeAll(dst []byte, from []any) (_ []byte, err error) {
 	buf := buffers.Get().(*bytes.Buffer)
 	at := 0
 	defer func() {
 		// Not put back: who knows what the marshaler still does with it.
 		if value := recover(); value != nil {
-			err = &codecError{"encode", at, results[at].Type(), panicText(value), panicCause(value)}
+			err = &codecError{"encode", at, pointedTo(from[at]), panicText(value), panicCause(value)}
 		}
 	}()
-	for ; at < len(results); at++ {
-		v := results[at]
-		if err := encMode.MarshalToBuffer(pointerTo(v), buf); err != nil {
-			return nil, &codecError{"encode", at, v.Type(), errorText(err), err}
+	for ; at < len(from); at++ {
+		if err := encMode.MarshalToBuffer(from[at], buf); err != nil {
+			return nil, &codecError{"encode", at, pointedTo(from[at]), errorText(err), err}
 		}
 	}
-	dst = append(appendArrayHead(dst, len(results)), buf.Bytes()...)
+	dst = append(appendArrayHead(dst, len(from)), buf.Bytes()...)
 	if buf.Cap() <= maxKeptBuffer {
 		buf.Reset()
 		buffers.Put(buf)
@@ -103,41 +103,31 @@ func encodeResults(dst []byte, results []reflect.Value) (_ []byte, err error) {
 	return dst, nil
 }
 
-// pointerTo gives v to the encoder, by its address if it has one: that saves a
-// copy, and comes out the same.
-func pointerTo(v reflect.Value) any {
-	if v.CanAddr() {
-		return v.Addr().Interface()
-	}
-	return v.Interface()
-}
+func pointedTo(pointer any) reflect.Type { return reflect.TypeOf(pointer).Elem() }
 
-// decodeResults reads the array of a body into new values of these types, which
-// share no memory with it. Whatever the bytes are, and whatever unmarshalers do
-// with them, it does not panic.
-func decodeResults(body []byte, types []reflect.Type) (results []reflect.Value, err error) {
-	rest, err := cutArrayHead(body, len(types))
+// decodeAll reads the array of a body into the zero values at these pointers,
+// which then share no memory with it. Whatever the bytes are, and whatever
+// unmarshalers do with them, it does not panic.
+func decodeAll(body []byte, into []any) (err error) {
+	rest, err := cutArrayHead(body, len(into))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	results = make([]reflect.Value, len(types))
 	at := 0
 	defer func() {
 		if value := recover(); value != nil {
-			results, err = nil, &codecError{"decode", at, types[at], panicText(value), panicCause(value)}
+			err = &codecError{"decode", at, pointedTo(into[at]), panicText(value), panicCause(value)}
 		}
 	}()
-	for ; at < len(types); at++ {
-		v := reflect.New(types[at])
-		if rest, err = decMode.UnmarshalFirst(rest, v.Interface()); err != nil {
-			return nil, &codecError{"decode", at, types[at], errorText(err), err}
+	for ; at < len(into); at++ {
+		if rest, err = decMode.UnmarshalFirst(rest, into[at]); err != nil {
+			return &codecError{"decode", at, pointedTo(into[at]), errorText(err), err}
 		}
-		results[at] = v.Elem()
 	}
 	if len(rest) > 0 {
-		return nil, miss(missCorrupt, "%d bytes behind the results", len(rest))
+		return miss(missCorrupt, "%d bytes behind the results", len(rest))
 	}
-	return results, nil
+	return nil
 }
 
 // The head of an array, in CBOR: its type in three bits, and the length in the

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"reflect"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -21,7 +20,7 @@ import (
 type computation struct {
 	flightKey
 	cache   *Cache
-	args    []reflect.Value
+	args    arguments
 	ctx     context.Context // the values of the caller's context, without its end
 	token   string          // of the lease; "" without one
 	stale   *entry          // what callers live on if the function fails
@@ -46,7 +45,7 @@ type computation struct {
 
 // returned is how the function ended.
 type returned struct {
-	results []reflect.Value
+	results results
 	err     error
 	panic   any           // the value to panic with again, nil if none
 	goexit  bool          // runtime.Goexit ended it
@@ -74,7 +73,7 @@ func newComputation(c *call, id flightKey) *computation {
 	return c.cache.newComputation(id, context.WithoutCancel(c.ctx), c.ownArgs())
 }
 
-func (c *Cache) newComputation(id flightKey, ctx context.Context, args []reflect.Value) *computation {
+func (c *Cache) newComputation(id flightKey, ctx context.Context, args arguments) *computation {
 	comp := &computation{
 		flightKey: id,
 		cache:     c,
@@ -117,7 +116,7 @@ func (c *computation) call(ctx context.Context, began time.Time) {
 		c.ret.cost = time.Since(began)
 		close(c.returned)
 	}()
-	c.ret.results, c.ret.err = c.fn.callOriginal(ctx, c.args)
+	c.ret.results, c.ret.err = c.fn.shape.invoke(ctx, c.args)
 	normal = true
 }
 
@@ -243,9 +242,9 @@ func (c *computation) encode(e *ending) (raw []byte) {
 	if e.err != nil || e.panic != nil || e.goexit {
 		return nil
 	}
-	raw, err := encodeResults(make([]byte, envelopeHeaderLen), e.results)
+	raw, err := encodeAll(make([]byte, envelopeHeaderLen), e.results.pointers())
 	if err == nil {
-		_, err = decodeResults(raw[envelopeHeaderLen:], c.fn.sig.results)
+		_, err = c.fn.decode(raw[envelopeHeaderLen:])
 	}
 	if err != nil {
 		c.cache.log.once("codec "+c.fn.Name(), slog.LevelError,

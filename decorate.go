@@ -29,7 +29,12 @@ func Wrap[F any](fn *F, opts Options) (*Func, error) {
 	if fn == nil {
 		return nil, errors.New("fncache: wrap: the pointer is nil; pass the address of a func field or variable")
 	}
-	f, err := prepare(reflect.ValueOf(fn).Elem(), "", "", opts)
+	return wrapVariable(reflect.ValueOf(fn).Elem(), opts, reflectedShapeOf)
+}
+
+// wrapVariable wraps the function in a variable, in the form that shapeOf makes.
+func wrapVariable(variable reflect.Value, opts Options, shapeOf func(*Func) shape) (*Func, error) {
+	f, err := prepare(variable, "", "", opts, shapeOf)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +158,7 @@ func (w *structWrapper) wrap(v reflect.Value, i int, tag, path string) error {
 			return fmt.Errorf("fncache: wrap %s: tag %q: %w", place, tag, fault)
 		})
 	}
-	f, err := prepare(v.Field(i), place, fieldName(v.Type(), field.Name), opts)
+	f, err := prepare(v.Field(i), place, fieldName(v.Type(), field.Name), opts, reflectedShapeOf)
 	if err != nil {
 		return err
 	}
@@ -203,6 +208,7 @@ type Func struct {
 	place    string // in errors of wrapping; "" for its name
 	sig      *signature
 	plan     *keyPlan
+	shape    shape
 	variable reflect.Value // where the stub stands
 	original reflect.Value
 	copied   bool // arguments share memory with the caller's, and are copied
@@ -210,8 +216,6 @@ type Func struct {
 	counters  counters
 	bound     atomic.Pointer[binding]
 	unwrapped atomic.Bool
-	errNil    reflect.Value
-	zeros     []reflect.Value // of the results, without the error
 }
 
 // A binding is what a function's calls need of its cache.
@@ -223,7 +227,8 @@ type binding struct {
 
 // prepare checks everything about the function in variable. place is where that
 // is, "" if its name says so; field is the name of the struct field it stands in.
-func prepare(variable reflect.Value, place, field string, opts Options) (*Func, error) {
+// shapeOf is called when all is well.
+func prepare(variable reflect.Value, place, field string, opts Options, shapeOf func(*Func) shape) (*Func, error) {
 	f := &Func{opts: opts, variable: variable, place: place}
 	if variable.Kind() != reflect.Func {
 		return nil, fmt.Errorf("fncache: wrap: *fn is a %v, not a func; pass the address of a func field or variable", variable.Type())
@@ -249,10 +254,7 @@ func prepare(variable reflect.Value, place, field string, opts Options) (*Func, 
 	}
 	f.plan = newKeyPlan(f.sig, codecName)
 	f.copied = slices.ContainsFunc(f.sig.params, refers)
-	f.errNil = reflect.Zero(errorType)
-	for _, t := range f.sig.results {
-		f.zeros = append(f.zeros, reflect.Zero(t))
-	}
+	f.shape = shapeOf(f)
 	return f, nil
 }
 
@@ -294,7 +296,7 @@ func eachFault(err error, change func(error) error) error {
 
 // replace puts the stub into the variable.
 func (f *Func) replace() {
-	f.variable.Set(reflect.MakeFunc(f.variable.Type(), f.stub))
+	f.variable.Set(f.shape.stub())
 	stubs.add(f)
 }
 
@@ -352,11 +354,11 @@ func (f *Func) Unwrap() {
 // Key(42) serves an int64 parameter, for arguments are converted where nothing
 // is lost. Variadic arguments are given as in a call.
 func (f *Func) Key(args ...any) (string, error) {
-	b, values, err := f.handle(args)
+	b, given, err := f.handle(args)
 	if err != nil {
 		return "", fmt.Errorf("fncache: key of %s: %w", f.Name(), err)
 	}
-	return f.key(b, values)
+	return f.key(b, given)
 }
 
 // Invalidate deletes the entry for these arguments (as for Key) in the whole
@@ -365,11 +367,11 @@ func (f *Func) Key(args ...any) (string, error) {
 // answered with it. The error is nil, the end of ctx, or wraps [ErrRedisDown];
 // after an error the entry may still be there.
 func (f *Func) Invalidate(ctx context.Context, args ...any) error {
-	b, values, err := f.handle(args)
+	b, given, err := f.handle(args)
 	if err != nil {
 		return fmt.Errorf("fncache: invalidate %s: %w", f.Name(), err)
 	}
-	key, err := f.key(b, values)
+	key, err := f.key(b, given)
 	if err != nil {
 		return err
 	}
@@ -402,22 +404,22 @@ func (f *Func) detach(c *Cache, key string) {
 // to, by NoStore); the function's; that of ctx; or wraps [ErrColdCache],
 // [ErrRedisDown] or [ErrLeaseLost].
 func (f *Func) Refresh(ctx context.Context, args ...any) error {
-	b, values, err := f.handle(args)
+	b, given, err := f.handle(args)
 	if err != nil {
 		return fmt.Errorf("fncache: refresh %s: %w", f.Name(), err)
 	}
-	key, err := f.key(b, values)
+	key, err := f.key(b, given)
 	if err != nil {
 		return err
 	}
-	c := &call{fn: f, cache: b.cache, ctx: ctx, args: values, key: key, strict: true}
+	c := &call{fn: f, cache: b.cache, ctx: ctx, args: given, key: key, strict: true}
 	a := c.answer(true)
 	a.raise()
 	return a.err
 }
 
 // handle is the beginning of a handle's method: the binding and the arguments.
-func (f *Func) handle(args []any) (*binding, []reflect.Value, error) {
+func (f *Func) handle(args []any) (*binding, arguments, error) {
 	values, err := f.sig.arguments(args)
 	if err != nil {
 		return nil, nil, err
@@ -426,7 +428,7 @@ func (f *Func) handle(args []any) (*binding, []reflect.Value, error) {
 	if b == nil {
 		return nil, nil, errNoCache
 	}
-	return b, values, nil
+	return b, f.shape.arguments(values), nil
 }
 
 // errNoCache says what to do about ErrNoCache.
@@ -471,8 +473,8 @@ func (f *Func) waitLimit() time.Duration {
 }
 
 // key gives the Redis key of an entry.
-func (f *Func) key(b *binding, args []reflect.Value) (string, error) {
-	hash, err := f.plan.hash(b.cache.hashing, args)
+func (f *Func) key(b *binding, args arguments) (string, error) {
+	hash, err := f.shape.hash(b.cache.hashing, args)
 	if err != nil {
 		return "", fmt.Errorf("fncache: %s: %w", f.Name(), err)
 	}
@@ -483,39 +485,17 @@ func (f *Func) key(b *binding, args []reflect.Value) (string, error) {
 	return unsafe.String(unsafe.SliceData(key), len(key)), nil
 }
 
-// stub is what callers call in place of the function.
-func (f *Func) stub(in []reflect.Value) []reflect.Value {
-	ctx := context.Background()
-	args := in
-	if f.sig.hasCtx {
-		if given, ok := in[0].Interface().(context.Context); ok {
-			ctx = given
-		}
-		args = in[1:]
-	}
-	results, err := f.call(ctx, args)
-	if len(results) == 0 {
-		results = slices.Clone(f.zeros)
-	}
-	if !f.sig.hasErr {
-		return results
-	}
-	if err == nil {
-		return append(results, f.errNil)
-	}
-	return append(results, reflect.ValueOf(&err).Elem())
-}
-
 // call is one call of the wrapped function: it finds out how it is to be
-// answered, and keeps the books.
-func (f *Func) call(ctx context.Context, args []reflect.Value) ([]reflect.Value, error) {
+// answered, and keeps the books. c is a new call, whose memory the caller gives,
+// together with that of the arguments.
+func (f *Func) call(ctx context.Context, args arguments, c *call) (results, error) {
 	if f.unwrapped.Load() {
-		return f.callOriginal(ctx, args)
+		return f.shape.invoke(ctx, args)
 	}
 	f.counters.calls.Add(1)
 	per := perCallOf(ctx)
 	a := answer{source: SourceFailed} // stays if a direct call panics
-	c := call{fn: f, ctx: ctx, args: args, patient: !f.sig.hasErr}
+	c.fn, c.ctx, c.args, c.patient = f, ctx, args, !f.sig.hasErr
 	defer func() { f.record(&a, per.info, c.key) }()
 
 	err := c.find()
@@ -563,30 +543,8 @@ func (f *Func) record(a *answer, info *Info, key string) {
 	}
 }
 
-// callOriginal calls the function itself. The results are without the error.
-func (f *Func) callOriginal(ctx context.Context, args []reflect.Value) ([]reflect.Value, error) {
-	in := args
-	if f.sig.hasCtx {
-		in = make([]reflect.Value, 0, len(args)+1)
-		in = append(in, reflect.ValueOf(&ctx).Elem())
-		in = append(in, args...)
-	}
-	var out []reflect.Value
-	if f.sig.variadic {
-		out = f.original.CallSlice(in)
-	} else {
-		out = f.original.Call(in)
-	}
-	if !f.sig.hasErr {
-		return out, nil
-	}
-	last := len(out) - 1
-	err, _ := out[last].Interface().(error)
-	return out[:last], err
-}
-
 // stubs knows the wrapped functions by their stub, so that none is wrapped
-// twice. All stubs have the same code; what tells them apart is the closure that
+// twice. Stubs share their code; what tells them apart is the closure that
 // a func value points to, which the stub's variable keeps alive while it is
 // known here.
 var stubs stubSet

@@ -2,7 +2,6 @@ package fncache
 
 import (
 	"context"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -72,7 +71,7 @@ type flight struct {
 	flightKey
 	purpose purpose
 	ctx     context.Context // the values of the first caller's context, without its end
-	args    []reflect.Value
+	args    arguments
 
 	// Where the lookup before left off (toWait): the life of the lease that
 	// somebody else holds, and what was read.

@@ -1,0 +1,149 @@
+package fncache
+
+import (
+	"context"
+	"reflect"
+	"slices"
+)
+
+// A shape is all that the engine (call.go, flight.go, compute.go) needs of a
+// function's types. The engine carries arguments and results without looking into
+// them, so it serves functions that are known by reflection only, here, and such
+// whose types the compiler knows, in typed.go.
+type shape interface {
+	// hash hashes arguments for the key.
+	hash(k *hashKeys, args arguments) (hash128, error)
+	// own copies arguments, so that the caller cannot change them.
+	own(args arguments) arguments
+	// arguments makes arguments of their values, one for each parameter.
+	arguments(values []reflect.Value) arguments
+	// invoke calls the original function.
+	invoke(ctx context.Context, args arguments) (results, error)
+	// blank makes zero results to decode into.
+	blank() results
+	// stub makes the function that callers call in place of the original.
+	stub() reflect.Value
+}
+
+// Arguments are those of one call, without the context. Only the shape that made
+// them knows what they are. Nobody writes to them.
+type arguments any
+
+// Results are those of one call, without the error. Whoever holds them has them
+// for itself.
+type results interface {
+	// pointers gives a pointer to each result, for the codec.
+	pointers() []any
+}
+
+// decode makes results of a body.
+func (f *Func) decode(body []byte) (results, error) {
+	r := f.shape.blank()
+	if err := decodeAll(body, r.pointers()); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// A reflectedShape is that of a function whose type is any.
+type reflectedShape struct {
+	fn     *Func
+	errNil reflect.Value
+	zeros  []reflect.Value // of the results, without the error
+}
+
+func reflectedShapeOf(f *Func) shape {
+	s := &reflectedShape{fn: f, errNil: reflect.Zero(errorType)}
+	for _, t := range f.sig.results {
+		s.zeros = append(s.zeros, reflect.Zero(t))
+	}
+	return s
+}
+
+// A reflectedCall is a call and, in one piece of memory with it, the arguments:
+// they are a pointer to their values.
+type reflectedCall struct {
+	call
+	values []reflect.Value
+}
+
+// reflectedResults are addressable values.
+type reflectedResults struct {
+	values []reflect.Value // with room for the error
+	at     []any
+}
+
+func (r *reflectedResults) pointers() []any { return r.at }
+
+func (s *reflectedShape) blank() results {
+	types := s.fn.sig.results
+	r := &reflectedResults{make([]reflect.Value, len(types), len(types)+1), make([]any, len(types))}
+	for i, t := range types {
+		v := reflect.New(t)
+		r.values[i], r.at[i] = v.Elem(), v.Interface()
+	}
+	return r
+}
+
+func (s *reflectedShape) hash(k *hashKeys, args arguments) (hash128, error) {
+	return s.fn.plan.hash(k, *args.(*[]reflect.Value))
+}
+
+func (s *reflectedShape) own(args arguments) arguments {
+	values := copyArguments(*args.(*[]reflect.Value))
+	return &values
+}
+
+func (s *reflectedShape) arguments(values []reflect.Value) arguments { return &values }
+
+func (s *reflectedShape) invoke(ctx context.Context, args arguments) (results, error) {
+	fn, sig, in := s.fn.original, s.fn.sig, *args.(*[]reflect.Value)
+	if sig.hasCtx {
+		in = append([]reflect.Value{reflect.ValueOf(&ctx).Elem()}, in...)
+	}
+	call := fn.Call
+	if sig.variadic {
+		call = fn.CallSlice
+	}
+	out := call(in)
+	var err error
+	if sig.hasErr {
+		err, _ = out[len(out)-1].Interface().(error)
+	}
+	r := s.blank().(*reflectedResults)
+	for i, v := range r.values {
+		v.Set(out[i])
+	}
+	return r, err
+}
+
+func (s *reflectedShape) stub() reflect.Value {
+	return reflect.MakeFunc(s.fn.variable.Type(), s.serve)
+}
+
+// serve is what runs in the stub.
+func (s *reflectedShape) serve(in []reflect.Value) []reflect.Value {
+	ctx := context.Background()
+	c := &reflectedCall{values: in}
+	if s.fn.sig.hasCtx {
+		if given, ok := in[0].Interface().(context.Context); ok {
+			ctx = given
+		}
+		c.values = in[1:]
+	}
+	r, err := s.fn.call(ctx, &c.values, &c.call)
+	var out []reflect.Value
+	if r == nil {
+		out = slices.Clone(s.zeros)
+	} else {
+		out = r.(*reflectedResults).values
+	}
+	switch {
+	case !s.fn.sig.hasErr:
+		return out
+	case err == nil:
+		return append(out, s.errNil)
+	default:
+		return append(out, reflect.ValueOf(&err).Elem())
+	}
+}
