@@ -84,7 +84,8 @@
 //
 // # The way of one call
 //
-//	decorate.go     Wrap, the handle, the stub that callers call
+//	decorate.go     Wrap, and the handle
+//	shape.go        the stub that callers call: arguments and results by reflection
 //	signature.go    what may be wrapped            (when wrapping)
 //	options.go      options, configuration, tags   (when wrapping)
 //	context.go      what a call is asked for
