@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -28,34 +29,74 @@ type Cluster struct {
 // new primary refuses to serve. The arguments are options of redis-server.
 func StartCluster(t testing.TB, args ...string) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t}
+	Require(t)
+	nodes, err := runCluster(forTest(t), args...)
+	if err != nil {
+		t.Fatalf("redistest: cluster: %v", err)
+	}
+	return &Cluster{t: t, nodes: serversOf(t, nodes, false)}
+}
+
+var sharedCluster = sync.OnceValues(func() ([]*process, error) { return runCluster(forBinary) })
+
+// SharedCluster is [Shared] with a Redis Cluster.
+func SharedCluster(t testing.TB) *Cluster {
+	t.Helper()
+	Require(t)
+	nodes, err := sharedCluster()
+	if err != nil {
+		t.Fatalf("redistest: cluster: %v", err)
+	}
+	c := &Cluster{t: t, nodes: serversOf(t, nodes, true)}
+	for _, node := range c.nodes {
+		node.Flush(t)
+	}
+	return c
+}
+
+func serversOf(t testing.TB, ps []*process, shared bool) []*Server {
+	var servers []*Server
+	for _, p := range ps {
+		servers = append(servers, &Server{t: t, p: p, shared: shared})
+	}
+	return servers
+}
+
+// runCluster is StartCluster for servers that live longer than a test, too.
+func runCluster(run launcher, args ...string) ([]*process, error) {
+	var nodes []*process
 	var clients []*redis.Client
-	var buses []int
-	for range primaries {
+	var firstBus int
+	for i := range primaries {
 		var bus int
-		node := start(t, t.TempDir(), func(port int) []string {
+		node, err := run(nil, func(port int) []string {
 			bus = freePort()
 			return serverArgs(port, append(clusterArgs(bus), args...)...)
 		})
-		c.nodes = append(c.nodes, node)
-		clients = append(clients, node.Client())
-		buses = append(buses, bus)
-	}
-	for i, client := range clients {
-		if err := c.join(client, i, buses[0]); err != nil {
-			t.Fatalf("redistest: cluster node %d: %v", i, err)
+		if err != nil {
+			return nil, err
+		}
+		client := redis.NewClient(&redis.Options{Addr: address(node.port)})
+		defer func() { _ = client.Close() }()
+		nodes, clients = append(nodes, node), append(clients, client)
+		if i == 0 {
+			firstBus = bus
 		}
 	}
-	awaitOrFail(t, "the cluster to serve", func() error {
+	for i, client := range clients {
+		if err := joinCluster(client, i, nodes[0].port, firstBus); err != nil {
+			return nil, fmt.Errorf("node %d: %w", i, err)
+		}
+	}
+	return nodes, awaitState("the cluster to serve", func() error {
 		var errs []error
 		for i, client := range clients {
-			if err := c.serves(client); err != nil {
+			if err := serves(client); err != nil {
 				errs = append(errs, fmt.Errorf("node %d: %w", i, err))
 			}
 		}
 		return errors.Join(errs...)
-	}, c.nodes...)
-	return c
+	}, nodes...)
 }
 
 func clusterArgs(bus int) []string {
@@ -70,8 +111,8 @@ func clusterArgs(bus int) []string {
 	}
 }
 
-// join gives node i its share of the slots and makes it meet the first one.
-func (c *Cluster) join(node *redis.Client, i, firstBus int) error {
+// joinCluster gives node i its share of the slots and makes it meet the first one.
+func joinCluster(node *redis.Client, i, firstPort, firstBus int) error {
 	ctx := context.Background()
 	// Different epochs from the start: with equal ones the nodes would sort
 	// them out between themselves, one by one.
@@ -84,11 +125,11 @@ func (c *Cluster) join(node *redis.Client, i, firstBus int) error {
 	if i == 0 {
 		return nil
 	}
-	return node.Do(ctx, "CLUSTER", "MEET", "127.0.0.1", c.nodes[0].p.port, firstBus).Err()
+	return node.Do(ctx, "CLUSTER", "MEET", "127.0.0.1", firstPort, firstBus).Err()
 }
 
 // serves reports, as an error, what keeps a node from serving the whole cluster.
-func (c *Cluster) serves(node *redis.Client) error {
+func serves(node *redis.Client) error {
 	ctx := context.Background()
 	info, err := node.ClusterInfo(ctx).Result()
 	if err != nil {

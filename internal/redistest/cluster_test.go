@@ -33,5 +33,5 @@ func TestClusterNodeComesBackAsItself(t *testing.T) {
 	before := nodes[1].Client().ClusterMyID(ctx).Val()
 	nodes[1].Restart()
 	require.Equal(t, before, nodes[1].Client().ClusterMyID(ctx).Val())
-	require.NoError(t, await(func() error { return cluster.serves(nodes[1].Client()) }))
+	require.NoError(t, await(func() error { return serves(nodes[1].Client()) }))
 }

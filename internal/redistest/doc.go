@@ -4,8 +4,9 @@
 // It also counts what a client sends ([Counter]) and what a server receives
 // ([Monitor]).
 //
-// The servers are redis-server processes found on the PATH. Where there is
-// none, tests that ask for one are skipped with the reason; with
+// The servers are processes of the redis-server on the PATH, or of another
+// server that takes the same options, whose path FNCACHE_REDIS_SERVER in the
+// environment says (`make servers` uses it). Where there is none, tests that ask for one are skipped with the reason; with
 // FNCACHE_REQUIRE_REDIS=1 in the environment they fail instead, so that CI
 // cannot pass without them.
 //
@@ -24,6 +25,7 @@
 //
 // Everything here may be called from parallel tests. Each call of a Start
 // function makes servers of the test's own. [Shared] gives all tests of a
-// binary the same server and flushes it: it is for tests that run one after
-// the other and do not disturb the server.
+// binary the same server and flushes it, [SharedCluster] and [SharedSentinel]
+// the same group of them: they are for tests that run one after the other and
+// do not disturb the servers.
 package redistest

@@ -11,7 +11,8 @@ var errNotUnix = errors.New("redistest: servers run on Unix systems only")
 
 type process struct{ port int }
 
-func launch(string, func(int) []string) (*process, error) { return nil, errNotUnix }
+func launch(plan) (*process, error) { return nil, errNotUnix }
+func serverBinary() (string, error) { return "", errNotUnix }
 
 func freePort() int              { return 0 }
 func (p *process) start() error  { return errNotUnix }

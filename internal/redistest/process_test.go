@@ -22,7 +22,7 @@ func TestStartTakesAnotherPortWhenItsOwnIsTaken(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { _ = foreign.Close() }()
 	var ports []int
-	p, err := launch(t.TempDir(), func(port int) []string {
+	p, err := forTest(t)(nil, func(port int) []string {
 		ports = append(ports, port)
 		if len(ports) == 1 { // lost the race for it
 			port = foreign.Addr().(*net.TCPAddr).Port
@@ -30,7 +30,6 @@ func TestStartTakesAnotherPortWhenItsOwnIsTaken(t *testing.T) {
 		return serverArgs(port)
 	})
 	require.NoError(t, err)
-	defer p.kill()
 	require.Len(t, ports, 2)
 	require.Equal(t, ports[1], p.port)
 }
@@ -46,7 +45,7 @@ func TestServerThatCannotStartShowsItsLog(t *testing.T) {
 	t.Parallel()
 	Require(t)
 	began := time.Now()
-	_, err := launch(t.TempDir(), func(port int) []string { return serverArgs(port, "--no-such-option", "1") })
+	_, err := forTest(t)(nil, func(port int) []string { return serverArgs(port, "--no-such-option", "1") })
 	require.ErrorContains(t, err, "it ended by itself; its log:")
 	require.ErrorContains(t, err, "no-such-option")
 	require.Less(t, time.Since(began), patience, "its end was not noticed")
@@ -75,20 +74,27 @@ func TestNoServerOutlivesAKilledTestBinary(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	var running, paused int
-	_, err = fmt.Fscanf(stdout, "servers %d %d\n", &running, &paused)
+	var dir string
+	_, err = fmt.Fscanf(stdout, "servers %d %d %q\n", &running, &paused, &dir)
 	require.NoError(t, cmd.Process.Kill())
 	_ = cmd.Wait() // "signal: killed"
 	require.NoError(t, err, "the other test binary did not start its servers")
 	for _, pid := range []int{running, paused} {
 		require.NoError(t, await(func() error { return gone(pid) }))
 	}
+	require.NoError(t, await(func() error {
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("the shared server's folder is still there: %s", dir)
+		}
+		return nil
+	}))
 }
 
 // hold starts servers, one of them paused, and waits to be killed.
 func hold(t *testing.T) {
 	running, paused := Shared(t), Start(t)
 	paused.Pause()
-	fmt.Printf("servers %d %d\n", running.p.pid, paused.p.pid)
+	fmt.Printf("servers %d %d %q\n", running.p.pid, paused.p.pid, running.p.dir)
 	time.Sleep(patience)
 	t.Fatal("nobody killed this process")
 }
@@ -112,7 +118,7 @@ func TestManyServersAtOnceGetPortsOfTheirOwn(t *testing.T) {
 	for range n {
 		dir := t.TempDir()
 		go func() {
-			p, err := launch(dir, func(port int) []string { return serverArgs(port) })
+			p, err := launch(plan{dir: dir, args: func(port int) []string { return serverArgs(port) }})
 			results <- result{p, err}
 		}()
 	}

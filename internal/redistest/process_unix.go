@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,7 +22,8 @@ import (
 const startAttempts = 20
 
 // keeper is the shell program that a server runs under; see the package
-// comment. Its descriptors:
+// comment. Its arguments are a folder to remove at its end, or "", and the
+// server's command line. Its descriptors:
 //
 //	0  the lifeline: end of file when the test binary ends or lets go
 //	1  takes the server's process id to the test binary
@@ -33,6 +35,8 @@ const startAttempts = 20
 // all that the server held is free.
 const keeper = `
 trap '' HUP INT QUIT TERM
+tidy=$1
+shift
 "$@" </dev/null >&2 &
 exec 3>&-
 echo $!
@@ -40,6 +44,7 @@ exec >&-
 read -r _
 kill -9 $!
 wait
+[ -z "$tidy" ] || rm -rf "$tidy"
 `
 
 // errInUse says that a server could not have its port.
@@ -52,6 +57,7 @@ type process struct {
 	dir  string
 	args []string // of redis-server
 	log  *os.File // unlinked; the output of all runs, one after the other
+	tidy string   // what its keeper removes after the run: "", or dir
 
 	mu       sync.Mutex // guards the fields below, which are of one run
 	keeper   *exec.Cmd  // nil: not running
@@ -60,11 +66,24 @@ type process struct {
 	vigil    *os.File   // at end of file, the server is dead
 }
 
-// launch starts redis-server in dir, on a free port that argsFor turns into
-// its arguments. It is up when launch returns.
-func launch(dir string, argsFor func(port int) []string) (*process, error) {
+// serverBinary finds the server to be run: what FNCACHE_REDIS_SERVER in the
+// environment names, or else redis-server on the PATH.
+func serverBinary() (string, error) {
+	name := os.Getenv("FNCACHE_REDIS_SERVER")
+	if name == "" {
+		return exec.LookPath("redis-server")
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("FNCACHE_REDIS_SERVER: %w", err)
+	}
+	return filepath.Abs(path) // the server runs in a folder of its own
+}
+
+// launch starts a server on a free port. It is up when launch returns.
+func launch(l plan) (*process, error) {
 	// The log has no name: nothing is left of it, however the test binary ends.
-	log, err := os.CreateTemp(dir, "redis-*.log")
+	log, err := os.CreateTemp("", "redis-*.log")
 	if err != nil {
 		return nil, err
 	}
@@ -72,8 +91,14 @@ func launch(dir string, argsFor func(port int) []string) (*process, error) {
 		return nil, err
 	}
 	for range startAttempts {
+		if err = l.writeFiles(); err != nil {
+			break
+		}
 		port := freePort()
-		p := &process{port: port, dir: dir, args: argsFor(port), log: log}
+		p := &process{port: port, dir: l.dir, args: l.args(port), log: log}
+		if l.tidy {
+			p.tidy = l.dir
+		}
 		if err = p.start(); err == nil {
 			return p, nil
 		}
@@ -83,6 +108,19 @@ func launch(dir string, argsFor func(port int) []string) (*process, error) {
 	}
 	_ = log.Close()
 	return nil, err
+}
+
+// writeFiles makes the folder and what is in it before the server starts.
+func (l *plan) writeFiles() error {
+	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+		return err
+	}
+	for name, text := range l.files {
+		if err := os.WriteFile(filepath.Join(l.dir, name), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // freePort draws a port nobody listens on. Somebody else may draw the same one
@@ -128,6 +166,10 @@ func (p *process) start() error {
 
 // spawn starts the keeper, and the server under it. The caller holds p.mu.
 func (p *process) spawn() error {
+	binary, err := serverBinary()
+	if err != nil {
+		return err
+	}
 	var ours, theirs [3]*os.File // the ends of lifeline, process id and vigil
 	for i := range ours {
 		r, w, err := os.Pipe()
@@ -138,14 +180,14 @@ func (p *process) spawn() error {
 	}
 	ours[0], theirs[0] = theirs[0], ours[0] // of the lifeline we have the writing end
 
-	cmd := exec.Command("/bin/sh", append([]string{"-c", keeper, "keeper", "redis-server"}, p.args...)...)
+	cmd := exec.Command("/bin/sh", append([]string{"-c", keeper, "keeper", p.tidy, binary}, p.args...)...)
 	cmd.Dir = p.dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], p.log
 	cmd.ExtraFiles = []*os.File{theirs[2]}
 	// A session of its own: Ctrl-C in a terminal reaches the tests and not
 	// their servers, and the kernel sends no SIGHUP to a paused orphan.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err := cmd.Start()
+	err = cmd.Start()
 	for _, f := range theirs {
 		_ = f.Close()
 	}

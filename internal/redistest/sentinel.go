@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -31,47 +30,84 @@ type Sentinel struct {
 // is gone is replaced within a few seconds.
 func StartSentinel(t testing.TB) *Sentinel {
 	t.Helper()
-	s := &Sentinel{t: t, primary: Start(t)}
+	Require(t)
+	servers, err := runSentinel(forTest(t))
+	if err != nil {
+		t.Fatalf("redistest: sentinel: %v", err)
+	}
+	return newSentinel(t, servers, false)
+}
+
+var sharedSentinel = sync.OnceValues(func() ([]*process, error) { return runSentinel(forBinary) })
+
+// SharedSentinel is [Shared] with a Sentinel group.
+func SharedSentinel(t testing.TB) *Sentinel {
+	t.Helper()
+	Require(t)
+	servers, err := sharedSentinel()
+	if err != nil {
+		t.Fatalf("redistest: sentinel: %v", err)
+	}
+	s := newSentinel(t, servers, true)
+	s.primary.Flush(t)
+	return s
+}
+
+// newSentinel makes a Sentinel of what runSentinel has started.
+func newSentinel(t testing.TB, started []*process, shared bool) *Sentinel {
+	servers := serversOf(t, started, shared)
+	return &Sentinel{t: t, primary: servers[0], replica: servers[1], sentinels: servers[2:]}
+}
+
+// runSentinel is StartSentinel for servers that live longer than a test, too:
+// the primary, the replica, and the sentinels.
+func runSentinel(run launcher) ([]*process, error) {
+	primary, err := run(nil, func(port int) []string { return serverArgs(port) })
+	if err != nil {
+		return nil, err
+	}
 	// A sentinel asks the primary for its replicas at once, and then every ten
 	// seconds: the replica has to be there first.
-	s.replica = StartReplica(t, s.primary)
-	for range sentinels {
-		s.sentinels = append(s.sentinels, startSentinel(t, s.primary))
+	replica, err := runReplica(run, primary)
+	if err != nil {
+		return nil, err
 	}
-	awaitOrFail(t, "the sentinels to agree", func() error {
+	servers := []*process{primary, replica}
+	for range sentinels {
+		p, err := launchSentinel(run, primary)
+		if err != nil {
+			return nil, err
+		}
+		servers = append(servers, p)
+	}
+	return servers, awaitState("the sentinels to agree", func() error {
 		var errs []error
-		for i, server := range s.sentinels {
-			if err := s.agrees(server); err != nil {
+		for i, p := range servers[2:] {
+			if err := agrees(p); err != nil {
 				errs = append(errs, fmt.Errorf("sentinel %d: %w", i, err))
 			}
 		}
 		return errors.Join(errs...)
-	}, s.sentinels...)
-	return s
+	}, servers[2:]...)
 }
 
-// startSentinel runs one sentinel. Its configuration is a file: a sentinel
+// launchSentinel runs one sentinel. Its configuration is a file: a sentinel
 // keeps what it learns there, and refuses to start without one.
-func startSentinel(t testing.TB, primary *Server) *Server {
-	t.Helper()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "sentinel.conf")
+func launchSentinel(run launcher, primary *process) (*process, error) {
+	const file = "sentinel.conf"
 	conf := fmt.Sprintf(`sentinel monitor %[1]s 127.0.0.1 %[2]d 2
 sentinel down-after-milliseconds %[1]s 1000
 sentinel failover-timeout %[1]s 5000
-`, MasterName, primary.p.port)
-	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return start(t, dir, func(port int) []string {
+`, MasterName, primary.port)
+	return run(map[string]string{file: conf}, func(port int) []string {
 		return []string{file, "--sentinel", "--port", strconv.Itoa(port), "--bind", "127.0.0.1"}
 	})
 }
 
 // agrees reports, as an error, what a sentinel does not know yet.
-func (s *Sentinel) agrees(server *Server) error {
+func agrees(p *process) error {
 	ctx := context.Background()
-	client := redis.NewSentinelClient(&redis.Options{Addr: server.Addr()})
+	client := redis.NewSentinelClient(&redis.Options{Addr: address(p.port)})
 	defer func() { _ = client.Close() }()
 	others, err := client.Sentinels(ctx, MasterName).Result()
 	if err == nil && len(others) != sentinels-1 {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,12 +21,13 @@ const (
 	pollInterval = 5 * time.Millisecond
 )
 
-// Require skips the test with the reason when there is no redis-server on the
-// PATH. With FNCACHE_REQUIRE_REDIS=1 in the environment the test fails
+// Require skips the test with the reason when there is no server to be run:
+// the one that FNCACHE_REDIS_SERVER in the environment names, or else
+// redis-server on the PATH. With FNCACHE_REQUIRE_REDIS=1 the test fails
 // instead. All the Start functions call it.
 func Require(t testing.TB) {
 	t.Helper()
-	_, err := exec.LookPath("redis-server")
+	_, err := serverBinary()
 	switch {
 	case err == nil:
 	case os.Getenv("FNCACHE_REQUIRE_REDIS") == "1":
@@ -49,18 +49,50 @@ type Server struct {
 // redis-server takes them: "--maxmemory", "10mb".
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	return start(t, t.TempDir(), func(port int) []string { return serverArgs(port, args...) })
+	return start(t, func(port int) []string { return serverArgs(port, args...) })
 }
 
-func start(t testing.TB, dir string, argsFor func(port int) []string) *Server {
+func start(t testing.TB, argsFor func(port int) []string) *Server {
 	t.Helper()
 	Require(t)
-	p, err := launch(dir, argsFor)
+	p, err := forTest(t)(nil, argsFor)
 	if err != nil {
 		t.Fatalf("redistest: %v", err)
 	}
-	t.Cleanup(p.kill)
 	return &Server{t: t, p: p}
+}
+
+// A plan is a server to be started.
+type plan struct {
+	dir   string                  // where it runs
+	tidy  bool                    // dir is removed when it has ended
+	files map[string]string       // written into dir before
+	args  func(port int) []string // its command line
+}
+
+// A launcher starts servers that live as long as the launcher says. The files
+// are put into the folder that a server runs in.
+type launcher func(files map[string]string, argsFor func(port int) []string) (*process, error)
+
+// forTest launches servers that end with the test.
+func forTest(t testing.TB) launcher {
+	return func(files map[string]string, argsFor func(port int) []string) (*process, error) {
+		p, err := launch(plan{dir: t.TempDir(), files: files, args: argsFor})
+		if err == nil {
+			t.Cleanup(p.kill)
+		}
+		return p, err
+	}
+}
+
+// forBinary launches servers that nothing stops: they end with the test binary,
+// as every server here does, and leave nothing behind.
+func forBinary(files map[string]string, argsFor func(port int) []string) (*process, error) {
+	dir, err := os.MkdirTemp("", "redistest-*")
+	if err != nil {
+		return nil, err
+	}
+	return launch(plan{dir: dir, tidy: true, files: files, args: argsFor})
 }
 
 func serverArgs(port int, more ...string) []string {
@@ -73,10 +105,9 @@ func serverArgs(port int, more ...string) []string {
 	}, more...)
 }
 
-// sharedServer is started by the first test that asks for it. Nothing stops
-// it: it ends with the test binary, as every server here does.
+// sharedServer is started by the first test that asks for it.
 var sharedServer = sync.OnceValues(func() (*process, error) {
-	return launch(os.TempDir(), func(port int) []string { return serverArgs(port) })
+	return forBinary(nil, func(port int) []string { return serverArgs(port) })
 })
 
 // Shared returns the one server that the tests of a binary share, emptied. It
@@ -97,17 +128,33 @@ func Shared(t testing.TB) *Server {
 // StartReplica runs a replica of primary, and returns when the two are in sync.
 func StartReplica(t testing.TB, primary *Server, args ...string) *Server {
 	t.Helper()
-	host, port, _ := net.SplitHostPort(primary.Addr())
-	replica := Start(t, append([]string{"--replicaof", host + " " + port}, args...)...)
-	above, below := primary.Client(), replica.Client()
-	awaitOrFail(t, "the replica to be in sync", func() error {
+	Require(t)
+	p, err := runReplica(forTest(t), primary.p, args...)
+	if err != nil {
+		t.Fatalf("redistest: replica: %v", err)
+	}
+	return &Server{t: t, p: p}
+}
+
+// runReplica is StartReplica for servers that live longer than a test, too.
+func runReplica(run launcher, primary *process, args ...string) (*process, error) {
+	args = append([]string{"--replicaof", fmt.Sprintf("127.0.0.1 %d", primary.port)}, args...)
+	replica, err := run(nil, func(port int) []string { return serverArgs(port, args...) })
+	if err != nil {
+		return nil, err
+	}
+	above, below := redis.NewClient(&redis.Options{Addr: address(primary.port)}), redis.NewClient(&redis.Options{Addr: address(replica.port)})
+	defer func() { _, _ = above.Close(), below.Close() }()
+	err = awaitState("the replica to be in sync", func() error {
 		return infoHas(below, "replication", "master_link_status:up")
 	}, replica)
-	// WAIT and Sentinel go by what the primary thinks.
-	awaitOrFail(t, "the primary to agree", func() error {
-		return infoHas(above, "replication", fmt.Sprintf("port=%d,state=online", replica.p.port))
-	}, primary)
-	return replica
+	if err == nil {
+		// WAIT and Sentinel go by what the primary thinks.
+		err = awaitState("the primary to agree", func() error {
+			return infoHas(above, "replication", fmt.Sprintf("port=%d,state=online", replica.port))
+		}, primary)
+	}
+	return replica, err
 }
 
 // Detach makes a replica independent of its primary: from then on it keeps the
@@ -212,18 +259,18 @@ func await(ready func() error) error {
 	}
 }
 
-// awaitOrFail is await for a state of servers, whose logs it shows if they do
-// not reach it.
-func awaitOrFail(t testing.TB, what string, ready func() error, of ...*Server) {
-	t.Helper()
+// awaitState is await for a state of servers, whose logs the error has if they
+// do not reach it.
+func awaitState(what string, ready func() error, of ...*process) error {
 	err := await(ready)
 	if err == nil {
-		return
+		return nil
 	}
-	for _, s := range of {
-		t.Logf("redistest: log of %s:\n%s", s.Addr(), s.Logs())
+	err = fmt.Errorf("waiting for %s: %w", what, err)
+	for _, p := range of {
+		err = fmt.Errorf("%w\nlog of %s:\n%s", err, address(p.port), p.logs())
 	}
-	t.Fatalf("redistest: waiting for %s: %v", what, err)
+	return err
 }
 
 // infoHas reports, as an error, that a section of INFO lacks some text.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +144,7 @@ func TestReplicaFollowsUntilDetached(t *testing.T) {
 
 func TestRequireSkipsOrFailsWithTheReason(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
+	t.Setenv("FNCACHE_REDIS_SERVER", "")
 	t.Setenv("FNCACHE_REQUIRE_REDIS", "")
 	spy := &spyT{TB: t}
 	Require(spy)
@@ -153,6 +155,54 @@ func TestRequireSkipsOrFailsWithTheReason(t *testing.T) {
 	spy = &spyT{TB: t}
 	Require(spy)
 	require.Contains(t, spy.said, "fatal: FNCACHE_REQUIRE_REDIS=1")
+}
+
+func TestAnotherServerIsRunWhereTheEnvironmentNamesOne(t *testing.T) {
+	Require(t)
+	binary, err := serverBinary()
+	require.NoError(t, err)
+	// A wrapper, named by a relative path, as a Makefile would.
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.WriteFile("wrapper", []byte("#!/bin/sh\nexec '"+binary+"' --maxclients 123 \"$@\"\n"), 0o700))
+	t.Setenv("FNCACHE_REDIS_SERVER", "./wrapper")
+	got, err := Start(t).Client().ConfigGet(t.Context(), "maxclients").Result()
+	require.NoError(t, err)
+	require.Equal(t, "123", got["maxclients"])
+
+	t.Setenv("FNCACHE_REDIS_SERVER", "./no-such-server")
+	spy := &spyT{TB: t}
+	Require(spy)
+	require.Contains(t, spy.said, "FNCACHE_REDIS_SERVER: ")
+	require.Contains(t, spy.said, "./no-such-server")
+}
+
+func TestSharedGroupsAreOneAndEmptied(t *testing.T) {
+	groups := map[string]func(*testing.T) (redis.UniversalClient, []string){
+		"cluster": func(t *testing.T) (redis.UniversalClient, []string) {
+			c := SharedCluster(t)
+			return c.Client(), c.Addrs()
+		},
+		"sentinel": func(t *testing.T) (redis.UniversalClient, []string) {
+			s := SharedSentinel(t)
+			return s.Client(), s.Addrs()
+		},
+	}
+	for name, group := range groups {
+		t.Run(name, func(t *testing.T) {
+			var first []string
+			for range 2 {
+				t.Run("user", func(t *testing.T) {
+					client, addrs := group(t)
+					if first == nil {
+						first = addrs
+					}
+					require.Equal(t, first, addrs)
+					require.ErrorIs(t, client.Get(t.Context(), "k").Err(), redis.Nil)
+					require.NoError(t, client.Set(t.Context(), "k", "v", 0).Err())
+				})
+			}
+		})
+	}
 }
 
 // spyT records what would have ended a test.
