@@ -136,14 +136,16 @@ func benchmarkKey(b *testing.B, fn reflect.Type, args ...any) {
 	require.NoError(b, err)
 	values, err := sig.arguments(args)
 	require.NoError(b, err)
-	f := &Func{plan: newKeyPlan(sig, codecName)}
+	f := &Func{sig: sig, plan: newKeyPlan(sig, codecName)}
+	f.shape = reflectedShapeOf(f)
+	given := f.shape.arguments(values)
 	bound := &binding{
 		cache:  &Cache{hashing: newHashKeys(nil)},
 		prefix: entryPrefix(DefaultNamespace, "", "example.com/shop/bookstore.Service.TopBookIDs", f.plan.sig()),
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := f.key(bound, values); err != nil {
+		if _, err := f.key(bound, given); err != nil {
 			b.Fatal(err)
 		}
 	}

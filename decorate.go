@@ -27,10 +27,12 @@ import (
 //	var _ = fncache.Must(fncache.Wrap(&TopBookIDs, fncache.Options{Timeout: time.Hour}))
 func Wrap[F any](fn *F, opts Options) (*Func, error) {
 	if fn == nil {
-		return nil, errors.New("fncache: wrap: the pointer is nil; pass the address of a func field or variable")
+		return nil, errNilPointer
 	}
 	return wrapVariable(reflect.ValueOf(fn).Elem(), opts, reflectedShapeOf)
 }
+
+var errNilPointer = errors.New("fncache: wrap: the pointer is nil; pass the address of a func field or variable")
 
 // wrapVariable wraps the function in a variable, in the form that shapeOf makes.
 func wrapVariable(variable reflect.Value, opts Options, shapeOf func(*Func) shape) (*Func, error) {
@@ -478,7 +480,7 @@ func (f *Func) key(b *binding, args arguments) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("fncache: %s: %w", f.Name(), err)
 	}
-	key := make([]byte, 0, len(b.prefix)+2*len(hash)+len(entrySuffix))
+	key := make([]byte, 0, len(b.prefix)+2*hashLen+len(entrySuffix))
 	key = append(key, b.prefix...)
 	key = appendHex(key, hash)
 	key = append(key, entrySuffix...)

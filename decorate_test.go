@@ -33,7 +33,7 @@ func assertFaults(t *testing.T, err error, faults ...string) {
 // ---- Wrap
 
 func TestWrapReplacesAFieldOrVariableAndUnwrapPutsItBack(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		var svc struct {
 			Length func(context.Context, string) (int, error)
 		}
@@ -63,7 +63,7 @@ func TestWrapReplacesAFieldOrVariableAndUnwrapPutsItBack(t *testing.T) {
 }
 
 func TestUnwrapLeavesWhatSomebodyElseHasPutThere(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		fn := lengthOf
 		f, err := Wrap(&fn, Options{Cache: b.cache(), Timeout: time.Minute})
 		require.NoError(t, err)
@@ -75,7 +75,7 @@ func TestUnwrapLeavesWhatSomebodyElseHasPutThere(t *testing.T) {
 }
 
 func TestSignaturesThatAreCached(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
 		runs := 0
 
@@ -141,7 +141,7 @@ func TestSignaturesThatAreCached(t *testing.T) {
 }
 
 func TestANilContextIsTheBackground(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		fn := func(ctx context.Context, s string) (bool, error) { return ctx != nil, nil }
 		_, err := Wrap(&fn, Options{Cache: b.cache(), Name: "f", Timeout: time.Minute})
 		require.NoError(t, err)
@@ -199,7 +199,7 @@ func TestMustPanicsWithTheError(t *testing.T) {
 // ---- names
 
 func TestAVariableIsWrappedOnce(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		opts := Options{Cache: b.cache(), Timeout: time.Minute}
 		fn := lengthOf
 		f, err := Wrap(&fn, opts)
@@ -221,7 +221,7 @@ func TestAVariableIsWrappedOnce(t *testing.T) {
 }
 
 func TestOneTopLevelFunctionMayBeWrappedInSeveralPlaces(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
 		one, two := lengthOf, lengthOf
 		f, err := Wrap(&one, Options{Cache: c, Timeout: time.Minute})
@@ -238,7 +238,7 @@ func TestOneTopLevelFunctionMayBeWrappedInSeveralPlaces(t *testing.T) {
 }
 
 func TestFunctionsThatMayDifferBehindANameAreRefusedUnderIt(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
 		opts := func(change func(*Options)) Options {
 			o := Options{Cache: c, Timeout: time.Minute, OnCold: Wait}
@@ -277,7 +277,7 @@ func TestFunctionsThatMayDifferBehindANameAreRefusedUnderIt(t *testing.T) {
 }
 
 func TestOneNameForTheSameFunctionInDifferentClothes(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
 		opts := Options{Cache: c, Name: "shop.Find", Timeout: time.Minute, OnCold: Wait}
 		first, second := closure(1), closure(2)
@@ -305,7 +305,7 @@ func TestOneNameForTheSameFunctionInDifferentClothes(t *testing.T) {
 }
 
 func TestEachCacheHasNamesOfItsOwn(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		one, two := closure(1), closure(2)
 		for _, fn := range []*func(int) int{&one, &two} {
 			_, err := Wrap(fn, Options{Cache: b.cache(func(c *Config) { c.Namespace = "n" + string(rune('0'+(*fn)(0))) }), Timeout: time.Minute, OnCold: Wait, Prefix: "P"})
@@ -344,7 +344,7 @@ func newService() *service {
 }
 
 func TestWrapStructWrapsTaggedFieldsAndEntersEmbeddedStructs(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		svc := newService()
 		ping := svc.Ping
 		funcs, err := WrapStruct(svc, Options{Cache: b.cache(), Timeout: time.Minute, Cooldown: 3 * time.Second})
@@ -378,7 +378,7 @@ func TestWrapStructWrapsTaggedFieldsAndEntersEmbeddedStructs(t *testing.T) {
 }
 
 func TestHandlesOfShadowedFieldsAreUnderTheirPath(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		type outer struct {
 			Base
 			Count func(context.Context) (int, error) `fncache:"timeout=1m"`
@@ -393,7 +393,7 @@ func TestHandlesOfShadowedFieldsAreUnderTheirPath(t *testing.T) {
 }
 
 func TestWrapStructIsAllOrNothingAndNamesEveryFault(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		type embedded struct {
 			Hidden func() (int, error) `fncache:"timeout=1m"`
 		}
@@ -438,7 +438,7 @@ func TestWrapStructIsAllOrNothingAndNamesEveryFault(t *testing.T) {
 }
 
 func TestWrapStructFreesTheNamesItTookBeforeAConflict(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
 		type pair struct {
 			A func(int) (int, error)    `fncache:"name=first"`
@@ -453,7 +453,7 @@ func TestWrapStructFreesTheNamesItTookBeforeAConflict(t *testing.T) {
 }
 
 func TestTwoServicesOfATypeNeedAPrefix(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		defaults := Options{Cache: b.cache(), Timeout: time.Minute}
 		_, err := WrapStruct(newService(), defaults)
 		require.NoError(t, err)
@@ -474,7 +474,7 @@ func TestWrapStructOfWhatIsNone(t *testing.T) {
 }
 
 func TestAFieldThatIsWrappedAlreadyIsRefused(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		svc := newService()
 		defaults := Options{Cache: b.cache(), Timeout: time.Minute}
 		_, err := WrapStruct(svc, defaults)
@@ -489,7 +489,7 @@ func TestAFieldThatIsWrappedAlreadyIsRefused(t *testing.T) {
 // ---- the handle
 
 func TestKeysAreReadableAndTellThePrefix(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		fn := func(_ context.Context, id int64, _ string) (int, error) { return int(id), nil }
 		c := b.cache(func(c *Config) { c.Namespace = "shop" })
 		f, err := Wrap(&fn, Options{Cache: c, Prefix: "Author", Name: "ByID", Timeout: time.Minute})
@@ -506,7 +506,7 @@ func TestKeysAreReadableAndTellThePrefix(t *testing.T) {
 }
 
 func TestAHandlesArgumentsAreChecked(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		w := wrap(t, b.cache(), &source{}, Options{})
 		_, keyErr := w.Key(1)
 		for method, err := range map[string]error{
@@ -532,7 +532,7 @@ func TestAHandleWithoutACacheSaysSo(t *testing.T) {
 }
 
 func TestArgumentsAreNotSharedWithAComputationThatOutlivesItsCaller(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		seen := make(chan []int, 1)
 		fn := func(ctx context.Context, ids []int) (int, error) {
 			time.Sleep(time.Second)

@@ -5,7 +5,7 @@
 // Redis first, lets one caller in the whole fleet recompute a value at a time,
 // and meanwhile serves everybody else a somewhat old value, or refuses them at
 // once with [ErrColdCache]. [WrapStruct] does so for the tagged fields of a
-// struct.
+// struct. [Wrap1], [Wrap2] and [Wrap3] are Wrap without reflection.
 //
 // # What a call gets
 //
@@ -85,7 +85,8 @@
 // # The way of one call
 //
 //	decorate.go     Wrap, and the handle
-//	shape.go        the stub that callers call: arguments and results by reflection
+//	shape.go        the stub that callers call: arguments and results by reflection;
+//	                typed.go: where the compiler knows the types
 //	signature.go    what may be wrapped            (when wrapping)
 //	options.go      options, configuration, tags   (when wrapping)
 //	context.go      what a call is asked for

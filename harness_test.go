@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,9 +25,15 @@ type bubble struct {
 	tap   *tap
 }
 
-// inBubble runs test with an embedded Redis in a synctest bubble. Everything it
-// starts has ended when it returns, or synctest fails the test.
+// inBubble runs test with an embedded Redis in a synctest bubble, in both forms.
+// Everything it starts has ended when it returns, or synctest fails the test.
 func inBubble(t *testing.T, test func(t *testing.T, b *bubble)) {
+	t.Helper()
+	inBothForms(t, func(t *testing.T) { inOneBubble(t, test) })
+}
+
+// inOneBubble is inBubble for tests that do not wrap by wrap.
+func inOneBubble(t *testing.T, test func(t *testing.T, b *bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := &bubble{t: t, redis: miniredis.NewMiniRedis(), log: &logSink{}, tap: newTap()}
@@ -34,6 +41,28 @@ func inBubble(t *testing.T, test func(t *testing.T, b *bubble)) {
 		t.Cleanup(b.redis.Close)
 		test(t, b)
 	})
+}
+
+// inBothForms runs test twice: what wrap wraps in it is wrapped by Wrap, and then
+// by Wrap1.
+func inBothForms(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	t.Run(reflectedForm, test)
+	t.Run(typedForm, test)
+}
+
+// The forms, as they stand in the names of tests.
+const (
+	reflectedForm = "reflected"
+	typedForm     = "typed"
+)
+
+// wrapString wraps a stringFunc in the form that the test is run in.
+func wrapString(t testing.TB, fn *stringFunc, opts Options) (*Func, error) {
+	if slices.Contains(strings.Split(t.Name(), "/"), typedForm) {
+		return Wrap1(fn, opts)
+	}
+	return Wrap(fn, opts)
 }
 
 // cache makes a cache, closed at the end of the test.
@@ -133,7 +162,7 @@ func wrap(t testing.TB, c *Cache, s *source, opts Options) *wrapped {
 	if opts.Timeout == 0 {
 		opts.Timeout = time.Minute
 	}
-	f, err := Wrap(&w.call, opts)
+	f, err := wrapString(t, &w.call, opts)
 	require.NoError(t, err)
 	w.Func = f
 	return w

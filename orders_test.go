@@ -68,6 +68,10 @@ func newHeld() *held {
 }
 
 func TestComputedAndReleasedBetweenLookupAndAcquire(t *testing.T) {
+	inBothForms(t, testComputedAndReleasedBetweenLookupAndAcquire)
+}
+
+func testComputedAndReleasedBetweenLookupAndAcquire(t *testing.T) {
 	server := redistest.Shared(t)
 	s := &source{}
 	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
@@ -112,6 +116,10 @@ func TestEntryReplacedByAnotherStaleOneTimeAndAgain(t *testing.T) {
 }
 
 func TestEntryDeletedBetweenLookupAndAcquire(t *testing.T) {
+	inBothForms(t, testEntryDeletedBetweenLookupAndAcquire)
+}
+
+func testEntryDeletedBetweenLookupAndAcquire(t *testing.T) {
 	server := redistest.Shared(t)
 	for name, onStale := range map[string]StalePolicy{"refresh": Refresh, "background": Background} {
 		t.Run(name, func(t *testing.T) {
@@ -130,6 +138,10 @@ func TestEntryDeletedBetweenLookupAndAcquire(t *testing.T) {
 }
 
 func TestAcquireThatSucceedsAfterItsCallerGaveUpIsReleased(t *testing.T) {
+	inBothForms(t, testAcquireThatSucceedsAfterItsCallerGaveUpIsReleased)
+}
+
+func testAcquireThatSucceedsAfterItsCallerGaveUpIsReleased(t *testing.T) {
 	server := redistest.Shared(t)
 	s := &source{}
 	p := newProcess(t, server.Client(), func(c *Config) { c.RedisTimeout = 50 * time.Millisecond })
@@ -149,6 +161,10 @@ func TestAcquireThatSucceedsAfterItsCallerGaveUpIsReleased(t *testing.T) {
 }
 
 func TestInvalidatedByItsOwnProcessWhileComputing(t *testing.T) {
+	inBothForms(t, testInvalidatedByItsOwnProcessWhileComputing)
+}
+
+func testInvalidatedByItsOwnProcessWhileComputing(t *testing.T) {
 	server := redistest.Shared(t)
 	s := newHeld()
 	p := newProcess(t, server.Client())
@@ -186,6 +202,10 @@ func awaitCallers(t *testing.T, w *wrapped, arg string, n int) {
 }
 
 func TestInvalidatedByAnotherProcessBeforeTheNextRenew(t *testing.T) {
+	inBothForms(t, testInvalidatedByAnotherProcessBeforeTheNextRenew)
+}
+
+func testInvalidatedByAnotherProcessBeforeTheNextRenew(t *testing.T) {
 	server := redistest.Shared(t)
 	s := newHeld()
 	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
@@ -230,6 +250,10 @@ func TestInvalidatedByAnotherProcessAndNoticedByTheRenew(t *testing.T) {
 }
 
 func TestInvalidationReachesAStaleEntrysCallersWhileItIsRecomputed(t *testing.T) {
+	inBothForms(t, testInvalidationReachesAStaleEntrysCallersWhileItIsRecomputed)
+}
+
+func testInvalidationReachesAStaleEntrysCallersWhileItIsRecomputed(t *testing.T) {
 	server := redistest.Shared(t)
 	s := newHeld()
 	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
@@ -253,6 +277,10 @@ func TestInvalidationReachesAStaleEntrysCallersWhileItIsRecomputed(t *testing.T)
 }
 
 func TestInvalidateDetachesALookupUnderWay(t *testing.T) {
+	inBothForms(t, testInvalidateDetachesALookupUnderWay)
+}
+
+func testInvalidateDetachesALookupUnderWay(t *testing.T) {
 	server := redistest.Shared(t)
 	s := &source{}
 	p := newProcess(t, server.Client())
@@ -295,6 +323,10 @@ func TestLateRenewDoesNotReviveACooldown(t *testing.T) {
 }
 
 func TestLeaseExpiredWhileComputingAndAnotherHolderWasDoneFirst(t *testing.T) {
+	inBothForms(t, testLeaseExpiredWhileComputingAndAnotherHolderWasDoneFirst)
+}
+
+func testLeaseExpiredWhileComputingAndAnotherHolderWasDoneFirst(t *testing.T) {
 	server := redistest.Shared(t)
 	s := newHeld()
 	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
@@ -382,6 +414,10 @@ func (c *deaf) Read(p []byte) (int, error) {
 }
 
 func TestEveryScriptResentAfterItTookEffect(t *testing.T) {
+	inBothForms(t, testEveryScriptResentAfterItTookEffect)
+}
+
+func testEveryScriptResentAfterItTookEffect(t *testing.T) {
 	server := redistest.Shared(t)
 	armed := new(atomic.Bool)
 	client := server.Client(func(o *redis.Options) {
@@ -425,7 +461,9 @@ func TestEveryScriptResentAfterItTookEffect(t *testing.T) {
 	assert.GreaterOrEqual(t, scripts, 2*5+1, "five verbs, each sent twice; and one acquire more")
 }
 
-func TestReaderOnAReplicaThatLags(t *testing.T) {
+func TestReaderOnAReplicaThatLags(t *testing.T) { inBothForms(t, testReaderOnAReplicaThatLags) }
+
+func testReaderOnAReplicaThatLags(t *testing.T) {
 	primary := redistest.Start(t)
 	lagging := redistest.Start(t) // a detached server: a replica that never catches up
 	replica := lagging.Client()
@@ -506,6 +544,10 @@ func TestTwoBuildsWithDifferentResultTypesSideBySide(t *testing.T) {
 }
 
 func TestGarbageUnderAKeyIsAMissWithAReason(t *testing.T) {
+	inBothForms(t, testGarbageUnderAKeyIsAMissWithAReason)
+}
+
+func testGarbageUnderAKeyIsAMissWithAReason(t *testing.T) {
 	server := redistest.Shared(t)
 	client := server.Client()
 	s := &source{}
@@ -535,7 +577,9 @@ func TestGarbageUnderAKeyIsAMissWithAReason(t *testing.T) {
 	}
 }
 
-func TestColdStampedeInOneProcess(t *testing.T) {
+func TestColdStampedeInOneProcess(t *testing.T) { inBothForms(t, testColdStampedeInOneProcess) }
+
+func testColdStampedeInOneProcess(t *testing.T) {
 	server := redistest.Shared(t)
 	for name, policy := range map[string]ColdPolicy{"fail": Fail, "wait": Wait} {
 		t.Run(name, func(t *testing.T) {

@@ -40,6 +40,7 @@ type workerSettings struct {
 	Addr   string
 	OnCold ColdPolicy
 	Lease  time.Duration
+	Typed  bool // wrap by Wrap1
 }
 
 // order is what a worker is told to do.
@@ -73,9 +74,12 @@ func runWorker(settings string) {
 	cache := Must(New(Config{Redis: client}))
 	w := &worker{out: json.NewEncoder(os.Stdout), finish: make(chan struct{})}
 	w.lookup = w.compute
-	w.handle = Must(Wrap(&w.lookup, Options{
-		Cache: cache, Name: "test.Expensive", Timeout: time.Hour, OnCold: s.OnCold, Lease: s.Lease,
-	}))
+	opts := Options{Cache: cache, Name: "test.Expensive", Timeout: time.Hour, OnCold: s.OnCold, Lease: s.Lease}
+	if s.Typed {
+		w.handle = Must(Wrap1(&w.lookup, opts))
+	} else {
+		w.handle = Must(Wrap(&w.lookup, opts))
+	}
 	w.tell(event{What: "ready"})
 	orders := json.NewDecoder(os.Stdin)
 	for {
@@ -158,13 +162,15 @@ type report struct {
 	event
 }
 
-// startCrew starts n workers and waits until they are ready.
+// startCrew starts n workers and waits until they are ready. Every other one
+// wraps by Wrap1.
 func startCrew(t *testing.T, n int, s workerSettings) *crew {
 	t.Helper()
-	settings, err := json.Marshal(s)
-	require.NoError(t, err)
 	c := &crew{t: t, reports: make(chan report, 16*n)}
-	for range n {
+	for i := range n {
+		s.Typed = i%2 == 1
+		settings, err := json.Marshal(s)
+		require.NoError(t, err)
 		c.start(string(settings))
 	}
 	c.await("ready", n)

@@ -34,13 +34,14 @@ import (
 //
 // without "<prefix>:" where there is none. The braces keep both in one slot of a
 // Redis Cluster. sig is fingerprintLen bytes in hex that change with the types of
-// the function and with the codec; hash is 16 bytes in hex that change with the
+// the function and with the codec; hash is hashLen bytes in hex that change with the
 // arguments. testdata/keys_v1.txt holds examples of all that: if one of them
 // changes, every fleet starts cold.
 const (
 	entrySuffix    = "}"
 	lockSuffix     = ":lock"
 	fingerprintLen = 6
+	hashLen        = 16
 	executableLen  = 6
 )
 
@@ -290,7 +291,7 @@ type hash128 [2]uint64
 
 // appendHex appends the hash as it stands in keys.
 func appendHex(dst []byte, h hash128) []byte {
-	var raw [16]byte
+	var raw [hashLen]byte
 	binary.BigEndian.PutUint64(raw[:], h[0])
 	binary.BigEndian.PutUint64(raw[8:], h[1])
 	return hex.AppendEncode(dst, raw[:])
@@ -476,6 +477,84 @@ func listHasherOf(t reflect.Type) plainHasher {
 			list = k.chain(list, elem(k, v.Index(i)))
 		}
 		return list
+	}
+}
+
+// A memoryHasher hashes the argument that stands at an address. It answers like
+// the argHasher of the same parameter.
+type memoryHasher func(*hashKeys, unsafe.Pointer) (hash128, error)
+
+// memoryHasherOf chooses the hash for parameter i of a function: for what is plain,
+// or a list of what is plain, one without reflection.
+func memoryHasherOf(p *keyPlan, sig *signature, i int) memoryHasher {
+	t := sig.params[i]
+	if !hasEncoding(t) {
+		if plain := plainMemoryHasherOf(t); plain != nil {
+			return func(k *hashKeys, at unsafe.Pointer) (hash128, error) { return plain(k, at), nil }
+		}
+	}
+	hash := p.params[i]
+	return func(k *hashKeys, at unsafe.Pointer) (hash128, error) { return hash(k, reflect.NewAt(t, at).Elem()) }
+}
+
+// plainMemoryHasherOf is plainHasherOf for what stands at an address.
+func plainMemoryHasherOf(t reflect.Type) func(*hashKeys, unsafe.Pointer) hash128 {
+	switch t.Kind() {
+	case reflect.Bool:
+		return func(k *hashKeys, at unsafe.Pointer) hash128 {
+			if *(*bool)(at) {
+				return k.number(1, 1)
+			}
+			return k.number(0, 1)
+		}
+	case reflect.Int: // 32 bits on some machines, and then extended
+		return func(k *hashKeys, at unsafe.Pointer) hash128 { return k.number(uint64(*(*int)(at)), 8) }
+	case reflect.Uint:
+		return func(k *hashKeys, at unsafe.Pointer) hash128 { return k.number(uint64(*(*uint)(at)), 8) }
+	case reflect.Int8, reflect.Uint8:
+		return func(k *hashKeys, at unsafe.Pointer) hash128 { return k.number(uint64(*(*uint8)(at)), 1) }
+	case reflect.Int16, reflect.Uint16:
+		return func(k *hashKeys, at unsafe.Pointer) hash128 { return k.number(uint64(*(*uint16)(at)), 2) }
+	case reflect.Int32, reflect.Uint32:
+		return func(k *hashKeys, at unsafe.Pointer) hash128 { return k.number(uint64(*(*uint32)(at)), 4) }
+	case reflect.Int64, reflect.Uint64, reflect.Float64:
+		return func(k *hashKeys, at unsafe.Pointer) hash128 { return k.number(*(*uint64)(at), 8) }
+	case reflect.Float32:
+		if t != reflect.TypeFor[float32]() {
+			return nil // hashstructure takes it through a float64, which alters some NaNs
+		}
+		return func(k *hashKeys, at unsafe.Pointer) hash128 { return k.number(uint64(*(*uint32)(at)), 4) }
+	case reflect.String:
+		return func(k *hashKeys, at unsafe.Pointer) hash128 {
+			s := *(*string)(at)
+			return k.sum(unsafe.Slice(unsafe.StringData(s), len(s)))
+		}
+	case reflect.Slice, reflect.Array:
+		return memoryListHasherOf(t)
+	default:
+		return nil
+	}
+}
+
+// memoryListHasherOf is listHasherOf for what stands at an address.
+func memoryListHasherOf(t reflect.Type) func(*hashKeys, unsafe.Pointer) hash128 {
+	elem, size := plainMemoryHasherOf(t.Elem()), t.Elem().Size()
+	if elem == nil {
+		return nil
+	}
+	hash := func(k *hashKeys, at unsafe.Pointer, n int) (list hash128) {
+		for i := range n {
+			list = k.chain(list, elem(k, unsafe.Add(at, uintptr(i)*size)))
+		}
+		return list
+	}
+	if t.Kind() == reflect.Array {
+		n := t.Len()
+		return func(k *hashKeys, at unsafe.Pointer) hash128 { return hash(k, at, n) }
+	}
+	return func(k *hashKeys, at unsafe.Pointer) hash128 {
+		bytes := *(*[]byte)(at) // whatever they are: only where they are, and how many
+		return hash(k, unsafe.Pointer(unsafe.SliceData(bytes)), len(bytes))
 	}
 }
 

@@ -21,15 +21,29 @@ import (
 
 var publicKeys = newHashKeys(nil)
 
-// hashOf hashes the arguments of a call of a function of that type.
+// hashOf hashes the arguments of a call of a function of that type, in both forms.
 func hashOf(t require.TestingT, k *hashKeys, fn reflect.Type, args ...any) hash128 {
 	sig, err := newSignature(fn)
 	require.NoError(t, err)
 	values, err := sig.arguments(args)
 	require.NoError(t, err)
-	h, err := newKeyPlan(sig, codecName).hash(k, values)
+	plan := newKeyPlan(sig, codecName)
+	h, err := plan.hash(k, values)
 	require.NoError(t, err)
+	require.Equal(t, h, hashInMemory(t, k, plan, sig, values))
 	return h
+}
+
+// hashInMemory hashes arguments as the typed form does.
+func hashInMemory(t require.TestingT, k *hashKeys, plan *keyPlan, sig *signature, values []reflect.Value) (list hash128) {
+	for i, v := range values {
+		p := reflect.New(v.Type())
+		p.Elem().Set(v)
+		h, err := memoryHasherOf(plan, sig, i)(k, p.UnsafePointer())
+		require.NoError(t, err)
+		list = k.chain(list, h)
+	}
+	return list
 }
 
 // hashOne hashes one argument.
@@ -168,7 +182,7 @@ func reference(t require.TestingT, k *hashKeys, args []any) (h hash128) {
 
 // everything is a function with a parameter of each kind, for which shortcuts
 // are taken or not.
-type everything = func(context.Context, bool, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, float64,
+type everything = func(context.Context, bool, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, plainRatio, float64,
 	string, plainID, []byte, [3]int16, [][]string, map[string][]int, plainPage, time.Time, []float32, ...bool) int
 
 func TestKeysAreHashstructuresBitForBit(t *testing.T) {
@@ -180,7 +194,8 @@ func TestKeysAreHashstructuresBitForBit(t *testing.T) {
 			rapid.Int8().Draw(t, "int8"), rapid.Int16().Draw(t, "int16"), rapid.Int32().Draw(t, "int32"), rapid.Int64().Draw(t, "int64"),
 			rapid.Uint().Draw(t, "uint"), rapid.Uint8().Draw(t, "uint8"), rapid.Uint16().Draw(t, "uint16"),
 			rapid.Uint32().Draw(t, "uint32"), rapid.Uint64().Draw(t, "uint64"),
-			math.Float32frombits(rapid.Uint32().Draw(t, "float32")), math.Float64frombits(rapid.Uint64().Draw(t, "float64")),
+			math.Float32frombits(rapid.Uint32().Draw(t, "float32")),
+			plainRatio(math.Float32frombits(rapid.Uint32().Draw(t, "named float32"))), math.Float64frombits(rapid.Uint64().Draw(t, "float64")),
 			rapid.String().Draw(t, "string"), plainID(rapid.Int64().Draw(t, "named")),
 			rapid.SliceOf(rapid.Byte()).Draw(t, "bytes"), [3]int16(rapid.SliceOfN(rapid.Int16(), 3, 3).Draw(t, "array")),
 			rapid.SliceOf(rapid.SliceOf(rapid.String())).Draw(t, "strings"),
@@ -212,7 +227,7 @@ func TestDifferentArgumentsHaveDifferentKeys(t *testing.T) {
 }
 
 func TestAnEncodingThatFailsIsTheCallsError(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		ran := 0
 		call := func(context.Context, int, textKey) (int, error) { ran++; return ran, nil }
 		f, err := Wrap(&call, Options{Cache: b.cache(), Name: "test.ByText", Timeout: time.Minute})

@@ -144,6 +144,7 @@ func (s *reflectedShape) serve(in []reflect.Value) []reflect.Value {
 	case err == nil:
 		return append(out, s.errNil)
 	default:
-		return append(out, reflect.ValueOf(&err).Elem())
+		failed := err // on the heap, which a call without an error does not need
+		return append(out, reflect.ValueOf(&failed).Elem())
 	}
 }

@@ -23,8 +23,9 @@ import (
 
 // The types below stand for what users pass and return.
 type (
-	plainID   int64
-	plainPage struct {
+	plainID    int64
+	plainRatio float32
+	plainPage  struct {
 		Author string
 		Years  []int
 		Seen   map[string]bool
