@@ -26,6 +26,10 @@ type Cache struct {
 	log     logger
 	health  health
 
+	events     events
+	subscribed sync.Once    // the subscription has begun
+	trusted    atomic.Int64 // until when events are known to be heard, on clock.elapsed
+
 	learning atomic.Pointer[learning] // the question for the server's clock under way, nil if none
 
 	closing chan struct{} // closed when Close begins
@@ -46,6 +50,7 @@ func New(cfg Config) (*Cache, error) {
 		closing: make(chan struct{}),
 	}
 	c.log.to = cfg.Logger
+	c.clock.began = time.Now()
 	c.life.idle = make(chan struct{}, 1)
 	c.store = &lockStore{
 		client:  cfg.Redis,

@@ -33,7 +33,7 @@ var errFuture = errors.New("stored more than a minute in the future")
 // an entry other than the one it saw.
 const maxRounds = 3
 
-// Polling for a lease that another process holds.
+// Polling for a lease that another process holds, while events are not heard.
 const (
 	pollMin = 10 * time.Millisecond
 	pollMax = 250 * time.Millisecond
@@ -93,8 +93,9 @@ type call struct {
 	began time.Time   // when it began to wait
 
 	// What the next flight to wait starts from.
-	left time.Duration
-	seen *entry
+	left  time.Duration
+	seen  *entry
+	asked place
 }
 
 // An answer is what a call returns, and where it came from.
@@ -181,7 +182,7 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 	switch c.fn.opts.OnCold {
 	case Wait:
 		*p = toWait
-		c.left, c.seen = d.left, d.seen
+		c.left, c.seen, c.asked = d.left, d.seen, d.asked
 		return answer{}, true
 	case Compute:
 		return c.unleased(d.ended)
@@ -513,7 +514,7 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
 		if s == stale && c.flights.computing(f.flightKey) != nil {
 			return decision{verdict: serveStale, entry: e}, true
 		}
-		token, sent := newToken(), time.Now()
+		token, sent, asked := newToken(), time.Now(), c.events.here()
 		lease := f.fn.lease(c)
 		got, err := c.store.acquire(f.ctx, f.key, token, lease, acquireCompare, e.bytes(), s == stale)
 		if c.noteRedis(f.fn, err) {
@@ -529,23 +530,23 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
 			s = cold
 		}
 		if got.status == leaseHeld {
-			return c.heldBy(f, e, s, got), true
+			return c.heldBy(f, e, s, got, asked), true
 		}
 		c.begin(f, e, s, token, sent.Add(lease))
 		return decision{}, false
 	}
-	return c.heldBy(f, e, s, acquisition{}), true
+	return c.heldBy(f, e, s, acquisition{}, place{}), true
 }
 
-// heldBy decides where the lease is somebody else's.
-func (c *Cache) heldBy(f *flight, e *entry, s state, got acquisition) decision {
+// heldBy decides where the lease is somebody else's, as was asked at some place.
+func (c *Cache) heldBy(f *flight, e *entry, s state, got acquisition, asked place) decision {
 	if s == stale {
 		return decision{verdict: serveStale, entry: e}
 	}
 	if holder := c.flights.joinable(f.flightKey, got.holder); holder != nil {
 		return decision{verdict: holderHere, holder: holder}
 	}
-	return decision{verdict: holderElsewhere, left: got.left, seen: e}
+	return decision{verdict: holderElsewhere, left: got.left, seen: e, asked: asked}
 }
 
 // decisionWithoutRedis serves what is at hand rather than computing.
@@ -572,15 +573,18 @@ func (c *Cache) begin(f *flight, e *entry, s state, token string, leaseEnd time.
 	c.spawn(comp.run)
 }
 
-// poll asks for the lease, now and then, until the flight can decide or nobody
-// waits for it any more.
+// poll asks for the lease, whenever there is reason to, until the flight can
+// decide or nobody waits for it any more.
 func (c *Cache) poll(f *flight) {
-	d, ok := decision{verdict: holderElsewhere, left: f.left, seen: f.seen}, true
+	c.subscribe()
+	w := c.events.watch(f.key)
+	defer w.end()
+	d, ok := decision{verdict: holderElsewhere, left: f.left, seen: f.seen, asked: f.asked}, true
 	if f.purpose == toRefresh {
 		d, ok = c.refresh(f)
 	}
 	for backoff := pollMin; ok && d.verdict == holderElsewhere; backoff = min(2*backoff, pollMax) {
-		if !c.pause(backoff, d) {
+		if !c.pause(w, backoff, d) {
 			d = decision{verdict: redisDown, cause: &redisError{"acquire", ErrClosed}}
 			break
 		}
@@ -598,13 +602,20 @@ func (c *Cache) poll(f *flight) {
 	}
 }
 
-// pause waits until it is time to ask for a lease again: when it may have run
-// out, when its holder in this process is done, or after the backoff, jittered
-// so that processes do not ask in step. It is false if the cache was closed.
-func (c *Cache) pause(backoff time.Duration, d decision) bool {
-	wait := backoff/2 + rand.N(backoff)
-	if d.left > 0 {
-		wait = min(wait, d.left+time.Millisecond) // just after it
+// pause waits until it is time to ask for a lease again: when something has
+// happened to the key, when the lease may have run out, or when its holder in
+// this process is done. Where events are not heard it also waits no longer than
+// the backoff, jittered so that processes do not ask in step. It is false if the
+// cache was closed.
+func (c *Cache) pause(w *watcher, backoff time.Duration, d decision) bool {
+	wait := d.left + time.Millisecond // just after it
+	switch w.since(d.asked) {
+	case newsPossible:
+		return !c.closed()
+	case newsUnheard:
+		if polled := backoff/2 + rand.N(backoff); d.left <= 0 || polled < wait {
+			wait = polled
+		}
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -614,6 +625,8 @@ func (c *Cache) pause(backoff time.Duration, d decision) bool {
 	}
 	select {
 	case <-timer.C:
+		return true
+	case <-w.woken:
 		return true
 	case <-done:
 		return true
@@ -625,7 +638,7 @@ func (c *Cache) pause(backoff time.Duration, d decision) bool {
 // refresh asks once for the lease, whatever the entry is. ok is false where the
 // flight has ended in a computation.
 func (c *Cache) refresh(f *flight) (d decision, ok bool) {
-	token, sent := newToken(), time.Now()
+	token, sent, asked := newToken(), time.Now(), c.events.here()
 	lease := f.fn.lease(c)
 	got, err := c.store.acquire(f.ctx, f.key, token, lease, acquireRefresh, nil, false)
 	switch {
@@ -634,7 +647,7 @@ func (c *Cache) refresh(f *flight) (d decision, ok bool) {
 	case got.status == leaseHeld:
 		// What is computed now began before the call: it is waited for, and not
 		// taken.
-		return decision{verdict: holderElsewhere, left: got.left, holder: c.flights.computing(f.flightKey)}, true
+		return decision{verdict: holderElsewhere, left: got.left, asked: asked, holder: c.flights.computing(f.flightKey)}, true
 	}
 	c.begin(f, nil, cold, token, sent.Add(lease))
 	return decision{}, false

@@ -27,6 +27,7 @@ const (
 type serverClock struct {
 	reading atomic.Pointer[clockReading]
 	dialed  atomic.Bool  // a connection was opened since the last reading
+	began   time.Time    // where elapsed counts from; never written
 	shift   atomic.Int64 // nanoseconds a test has moved the clock by
 }
 
@@ -45,6 +46,10 @@ func (c *serverClock) now() int64 {
 	}
 	return now.Add(time.Duration(c.shift.Load())).UnixMilli()
 }
+
+// elapsed is how long the clock exists, on the monotonic clock alone: that costs
+// half of what now does, and is not moved by a test.
+func (c *serverClock) elapsed() time.Duration { return time.Since(c.began) }
 
 // learned says whether the clock has a reading.
 func (c *serverClock) learned() bool { return c.reading.Load() != nil }

@@ -46,6 +46,17 @@
 // computation per key at a time, and store nothing (Config.OnRedisDown). When
 // Redis is back, caching resumes.
 //
+// # What processes tell each other
+//
+// Every script that ends a lease or an entry publishes its verb and the key on
+// the channel fncache:events (Config.Namespace comes first). A process that needs
+// it subscribes, once: then a caller that waits for another process's value has
+// it as soon as it is stored, and no command is sent meanwhile. Until the
+// subscription is up, while it is lost, and where the user may not publish and
+// subscribe (an ACL: +subscribe +ping +publish, and the channel), waiting
+// callers poll, from every 10 ms to every 250 ms. A subscription that says
+// nothing is noticed within three times 500 ms or RedisTimeout, whichever is more.
+//
 // # Keys, and what may be a parameter
 //
 //	fncache:{<prefix>:<name>:<signature>:<hash>}         the entry
@@ -97,6 +108,8 @@
 //	envelope.go     the stored format; codec.go: results to bytes and back
 //	clock.go        the server's time
 //	lock.go         the lease protocol: everything said to Redis
+//	subscribe.go    listening to what the scripts publish
+//	events.go       what is known of what happens to keys elsewhere
 //	compute.go      one run of the function; arguments.go: its own copies
 //	stats.go, errors.go, logging.go    what is told about it
 package fncache

@@ -74,9 +74,10 @@ type flight struct {
 	args    arguments
 
 	// Where the lookup before left off (toWait): the life of the lease that
-	// somebody else holds, and what was read.
-	left time.Duration
-	seen *entry
+	// somebody else holds, what was read, and when in the order of events.
+	left  time.Duration
+	seen  *entry
+	asked place
 
 	deadline time.Time // of the lookup
 	reader   *reader   // who sends it, if f is the youngest of its batch; guarded by readers.mu
@@ -101,6 +102,7 @@ type decision struct {
 	began   bool          // holderHere: the flight began it, so that its callers called before
 	left    time.Duration // holderElsewhere: the life of the lease
 	seen    *entry        // holderElsewhere: what was read, for who goes on to wait
+	asked   place         // holderElsewhere: when the lease was asked for
 	cause   error         // redisDown
 	waited  bool          // another process was waited for
 	ended   uint64        // flights.seq at the decision: what computations its callers may share
@@ -182,7 +184,7 @@ func newFlight(c *call, id flightKey, p purpose) *flight {
 		done:      make(chan struct{}),
 	}
 	if p != toLookUp {
-		f.left, f.seen = c.left, c.seen
+		f.left, f.seen, f.asked = c.left, c.seen, c.asked
 	}
 	return f
 }

@@ -276,31 +276,26 @@ func (s *lockStore) renew(ctx context.Context, key, token string, lease time.Dur
 func (s *lockStore) store(ctx context.Context, key, token string, e *envelope, raw []byte, timeout time.Duration) (held bool, err error) {
 	id := e.idBytes()
 	return s.run(ctx, "store", storeScript, []string{key, key + lockSuffix},
-		token, raw, timeout.Milliseconds(), id[:], s.channel, s.event("store", key, strconv.FormatUint(e.id, 16)))
+		token, raw, timeout.Milliseconds(), id[:], s.channel, keyEvent{verbStore, key, storeID(e.id)}.String())
 }
 
 // coolDown keeps the lock for d without a holder.
 func (s *lockStore) coolDown(ctx context.Context, key, token string, d time.Duration) (held bool, err error) {
 	return s.run(ctx, "cooldown", coolDownScript, []string{key + lockSuffix},
-		token, max(d.Milliseconds(), 1), s.channel, s.event("cooldown", key, token))
+		token, max(d.Milliseconds(), 1), s.channel, keyEvent{verbCoolDown, key, token}.String())
 }
 
 // release gives the lease back.
 func (s *lockStore) release(ctx context.Context, key, token string) (held bool, err error) {
 	return s.run(ctx, "release", releaseScript, []string{key + lockSuffix},
-		token, s.channel, s.event("release", key, token))
+		token, s.channel, keyEvent{verbRelease, key, token}.String())
 }
 
 // invalidate deletes the entry and the lease on it, whoever holds it.
 func (s *lockStore) invalidate(ctx context.Context, key string) error {
 	_, err := s.run(ctx, "invalidate", invalidateScript, []string{key, key + lockSuffix},
-		s.channel, s.event("invalidate", key, "-"))
+		s.channel, keyEvent{verbInvalidate, key, "-"}.String())
 	return err
-}
-
-// event is what is published: `<verb> <key> <id>`.
-func (s *lockStore) event(verb, key, id string) string {
-	return verb + " " + key + " " + id
 }
 
 func (s *lockStore) run(ctx context.Context, op string, script *redis.Script, keys []string, args ...any) (held bool, err error) {
@@ -398,7 +393,7 @@ func (s *lockStore) pingScript(ctx context.Context, probe string) error {
 	keys := []string{probe, probe + lockSuffix}
 	err := acquireScript.Run(ctx, s.client, keys, token, s.timeout.Milliseconds(), string(acquireRefresh), "", "0").Err()
 	if err == nil {
-		err = releaseScript.Run(ctx, s.client, keys[1:], token, s.channel, s.event("release", probe, token)).Err()
+		err = releaseScript.Run(ctx, s.client, keys[1:], token, s.channel, keyEvent{verbRelease, probe, token}.String()).Err()
 	}
 	switch {
 	case err == nil:

@@ -1,0 +1,271 @@
+package fncache
+
+import (
+	"hash/maphash"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// This file holds what a process knows of what happens to keys elsewhere: what
+// the scripts publish, as the subscription (subscribe.go) reads it. It knows
+// nothing of Redis.
+//
+// Everything that happens gets a place in one order. Who is about to ask Redis
+// about a key notes the place, and can tell afterwards whether the answer may
+// have been overtaken: by an event about the key, or by a loss of continuity,
+// that is, a time in which events may have gone by unheard. So nobody has to
+// hold a lock while he asks, and the orders that matter come out right:
+//
+//	1. a lookup notes its place and is sent, and Redis answers it;
+//	2. another process invalidates the key, and the event is heard here;
+//	3. the answer is taken in: it has been overtaken, and is not kept.
+//
+// and, with 2 and 3 the other way round, what was kept is overtaken from then on.
+
+// A verb is what happened to a key. Its text is part of what is published.
+type verb string
+
+const (
+	verbStore      verb = "store"      // a value was stored, and the lease is free
+	verbCoolDown   verb = "cooldown"   // the function failed, and is left alone for a while
+	verbRelease    verb = "release"    // the lease is free, without a value
+	verbInvalidate verb = "invalidate" // the entry and the lease on it are gone
+	verbHello      verb = "hello"      // a subscriber asks whether it hears itself
+)
+
+// A keyEvent is what a script publishes: `<verb> <key> <id>`. The id is that of
+// the envelope of a store.
+type keyEvent struct {
+	verb verb
+	key  string
+	id   string
+}
+
+func (e keyEvent) String() string { return string(e.verb) + " " + e.key + " " + e.id }
+
+// parseEvent reads a message. The key may hold anything but ends before the last
+// space; a message of another form is none of ours.
+func parseEvent(message string) (e keyEvent, ok bool) {
+	what, rest, ok := strings.Cut(message, " ")
+	last := strings.LastIndexByte(rest, ' ')
+	if !ok || last < 0 {
+		return keyEvent{}, false
+	}
+	return keyEvent{verb(what), rest[:last], rest[last+1:]}, true
+}
+
+// storeID is the id of a stored envelope as an event carries it.
+func storeID(id uint64) string { return strconv.FormatUint(id, 16) }
+
+// stored gives the id of the envelope that was stored, if that is what happened.
+func (e keyEvent) stored() (id uint64, ok bool) {
+	if e.verb != verbStore {
+		return 0, false
+	}
+	id, err := strconv.ParseUint(e.id, 16, 64)
+	return id, err == nil
+}
+
+// A place is a point in the order of events.
+type place struct {
+	epoch uint64 // counts continuous stretches of hearing; 0: events are not heard
+	seq   uint64 // counts events
+}
+
+// A mark is the last that was heard about the keys of one slot.
+type mark struct {
+	any    uint64 // seq of the last event
+	ended  uint64 // seq of the last event that ended an entry: a store, an invalidation
+	stored uint64 // the id of the envelope, if that was a store; else 0
+	before uint64 // ended, before the store
+}
+
+// slots is how many marks there are. Keys that share one overtake each other's
+// answers, which costs a lookup: with 1,000 events a second it befalls one in 65
+// of the entries that are kept for a second.
+const slots = 1 << 16
+
+// events is what one process knows. Its zero value hears nothing; listen makes it
+// ready to hear.
+type events struct {
+	seed  maphash.Seed
+	epoch atomic.Uint64 // of the present place; 0 while nothing is heard
+	last  atomic.Uint64 // the epoch that is, or was the last
+	seq   atomic.Uint64
+	marks atomic.Pointer[[slots]atomic.Pointer[mark]] // nil before listen
+
+	mu       sync.Mutex // guards the field below, and writing to those above
+	watchers map[string][]*watcher
+}
+
+// listen makes e ready to take events in.
+func (e *events) listen() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.marks.Load() == nil {
+		e.seed = maphash.MakeSeed()
+		e.marks.Store(new([slots]atomic.Pointer[mark]))
+	}
+}
+
+// here is the present place. Note it before you ask, not after.
+func (e *events) here() place {
+	// The epoch first: if it ends between the two, the place is one in which
+	// nothing can be kept.
+	epoch := e.epoch.Load()
+	return place{epoch, e.seq.Load()}
+}
+
+// slot is where the marks of a key are, if listen was called.
+func (e *events) slot(key string) uint32 {
+	return uint32(maphash.String(e.seed, key) % slots)
+}
+
+// up says that from now on every event is heard. It begins an epoch.
+func (e *events) up() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.epoch.Store(e.last.Add(1))
+	e.wakeAll()
+}
+
+// down says that events may go by unheard.
+func (e *events) down() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.epoch.Swap(0) != 0 {
+		e.wakeAll()
+	}
+}
+
+// note takes an event in. What this process does itself is noted twice, when it
+// is done and when it is heard: an invalidation overtakes twice, a store once.
+func (e *events) note(ev keyEvent) {
+	marks := e.marks.Load()
+	if marks == nil {
+		return // nobody has kept anything yet
+	}
+	at := &marks[e.slot(ev.key)]
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	seq := e.seq.Load() + 1
+	m := mark{}
+	if was := at.Load(); was != nil {
+		m = *was
+	}
+	m.any = seq
+	id, stored := ev.stored()
+	switch {
+	case stored && id == m.stored: // known
+	case stored:
+		m.stored, m.before, m.ended = id, m.ended, seq
+	case ev.verb != verbRelease && ev.verb != verbCoolDown: // an invalidation, or what a later release may say
+		m.stored, m.before, m.ended = 0, 0, seq
+	}
+	at.Store(&m)
+	e.seq.Store(seq)
+	for _, w := range e.watchers[ev.key] {
+		w.wake()
+	}
+}
+
+// overtaken says whether an entry with that envelope, which was asked for at p,
+// has been replaced or invalidated since, as far as is known. Its own store does
+// not count.
+func (e *events) overtaken(slot uint32, p place, id uint64) bool {
+	marks := e.marks.Load()
+	if marks == nil {
+		return false
+	}
+	m := marks[slot].Load()
+	return m != nil && m.ended > p.seq && (m.stored != id || m.before > p.seq)
+}
+
+// A watcher is somebody who waits for something to happen to a key.
+type watcher struct {
+	events *events
+	key    string
+	woken  chan struct{} // has an element if something may have happened
+}
+
+// watch begins to watch a key.
+func (e *events) watch(key string) *watcher {
+	w := &watcher{events: e, key: key, woken: make(chan struct{}, 1)}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.watchers == nil {
+		e.watchers = make(map[string][]*watcher)
+	}
+	e.watchers[key] = append(e.watchers[key], w)
+	return w
+}
+
+// end ends it.
+func (w *watcher) end() {
+	e := w.events
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := e.watchers[w.key]
+	for i, other := range all {
+		if other == w {
+			all[i] = all[len(all)-1]
+			all[len(all)-1] = nil
+			all = all[:len(all)-1]
+			break
+		}
+	}
+	if len(all) == 0 {
+		delete(e.watchers, w.key)
+		return
+	}
+	e.watchers[w.key] = all
+}
+
+// wake never blocks. events.mu is held.
+func (w *watcher) wake() {
+	select {
+	case w.woken <- struct{}{}:
+	default:
+	}
+}
+
+// wakeAll wakes everybody: what they can rely on has changed. mu is held.
+func (e *events) wakeAll() {
+	for _, all := range e.watchers {
+		for _, w := range all {
+			w.wake()
+		}
+	}
+}
+
+// A news is what somebody who asked at some place, and was told to wait, has to
+// go by.
+type news uint8
+
+const (
+	newsUnheard  news = iota // events are not heard: ask now and then
+	newsComing               // nothing has happened; it will be heard when it does
+	newsPossible             // something has happened, or may have: ask
+)
+
+// since tells what there is to go by since p. Then woken has an element when
+// that has changed.
+func (w *watcher) since(p place) news {
+	select {
+	case <-w.woken:
+	default:
+	}
+	e := w.events
+	switch epoch := e.epoch.Load(); {
+	case epoch == 0:
+		return newsUnheard
+	case epoch != p.epoch:
+		return newsPossible
+	}
+	if m := e.marks.Load()[e.slot(w.key)].Load(); m != nil && m.any > p.seq {
+		return newsPossible
+	}
+	return newsComing
+}

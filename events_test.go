@@ -1,0 +1,537 @@
+package fncache
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+func TestAnEventIsReadAsItWasWritten(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		e := keyEvent{
+			verb: rapid.SampledFrom([]verb{verbStore, verbCoolDown, verbRelease, verbInvalidate}).Draw(t, "verb"),
+			key:  rapid.String().Draw(t, "key"),
+			id:   storeID(rapid.Uint64().Draw(t, "id")),
+		}
+		got, ok := parseEvent(e.String())
+		require.True(t, ok)
+		require.Equal(t, e, got)
+	})
+	for _, message := range []string{"", "store", "store key", " "} {
+		_, ok := parseEvent(message)
+		assert.False(t, ok, "%q", message)
+	}
+}
+
+func TestWhatOvertakesAnAnswer(t *testing.T) {
+	const key, id = "k", 7
+	own := keyEvent{verbStore, key, storeID(id)}
+	other := keyEvent{verbStore, key, storeID(8)}
+	invalidated := keyEvent{verbInvalidate, key, "-"}
+	for name, test := range map[string]struct {
+		before, after []keyEvent
+		want          bool
+	}{
+		"nothing":                               {want: false},
+		"an invalidation before it was asked":   {before: []keyEvent{invalidated}, want: false},
+		"an invalidation after":                 {after: []keyEvent{invalidated}, want: true},
+		"another's store":                       {after: []keyEvent{other}, want: true},
+		"its own store":                         {after: []keyEvent{own}, want: false},
+		"its own store, done and then heard":    {after: []keyEvent{own, own}, want: false},
+		"its own store after an invalidation":   {after: []keyEvent{invalidated, own}, want: true},
+		"an invalidation after its own store":   {after: []keyEvent{own, invalidated}, want: true},
+		"another's store after its own":         {after: []keyEvent{own, other}, want: true},
+		"its own after an older one was heard":  {before: []keyEvent{other}, after: []keyEvent{own}, want: false},
+		"what ends no entry":                    {after: []keyEvent{{verbRelease, key, "t"}, {verbCoolDown, key, "t"}}, want: false},
+		"what ends no entry, after its store":   {after: []keyEvent{own, {verbRelease, key, "t"}}, want: false},
+		"a store of something that is no id":    {after: []keyEvent{{verbStore, key, "?"}}, want: true},
+		"a verb to come, which might end it":    {after: []keyEvent{{"touch", key, "-"}}, want: true},
+		"its own store, and that it is no news": {before: []keyEvent{own}, after: []keyEvent{own}, want: false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var e events
+			e.listen()
+			for _, ev := range test.before {
+				e.note(ev)
+			}
+			asked := e.here()
+			for _, ev := range test.after {
+				e.note(ev)
+			}
+			assert.Equal(t, test.want, e.overtaken(e.slot(key), asked, id))
+		})
+	}
+}
+
+func TestAWatcherIsToldWhatItHasToGoBy(t *testing.T) {
+	var e events
+	e.listen()
+	w := e.watch("k")
+	defer w.end()
+	asked := e.here()
+	assert.Equal(t, newsUnheard, w.since(asked))
+	e.up()
+	assert.Len(t, w.woken, 1, "it is told that events are heard now")
+	assert.Equal(t, newsPossible, w.since(asked), "what happened before is not known")
+	asked = e.here()
+	assert.Equal(t, newsComing, w.since(asked))
+	e.note(keyEvent{verbRelease, "another", "-"})
+	assert.Empty(t, w.woken)
+	assert.Equal(t, newsComing, w.since(asked))
+	e.note(keyEvent{verbRelease, "k", "-"})
+	assert.Len(t, w.woken, 1)
+	assert.Equal(t, newsPossible, w.since(asked))
+	asked = e.here()
+	e.down()
+	assert.Len(t, w.woken, 1)
+	assert.Equal(t, newsUnheard, w.since(asked))
+	e.up()
+	assert.Equal(t, newsPossible, w.since(asked), "the epoch is another")
+}
+
+func TestWatchersOfAKeyComeAndGo(t *testing.T) {
+	var e events
+	e.listen()
+	all := []*watcher{e.watch("k"), e.watch("k"), e.watch("k"), e.watch("l")}
+	all[1].end()
+	e.note(keyEvent{verbRelease, "k", "-"})
+	for i, want := range []int{1, 0, 1, 0} {
+		assert.Len(t, all[i].woken, want, "watcher %d", i)
+	}
+	for _, i := range []int{0, 2, 3} {
+		all[i].end()
+	}
+	assert.Empty(t, e.watchers)
+}
+
+// awaitHearing waits until a cache hears events, in a later epoch than that one,
+// and gives the epoch.
+func awaitHearing(t *testing.T, c *Cache, than uint64) (epoch uint64) {
+	t.Helper()
+	c.subscribe()
+	require.Eventually(t, func() bool {
+		epoch = c.events.epoch.Load()
+		return epoch > than
+	}, 30*time.Second, time.Millisecond)
+	return epoch
+}
+
+// awaitDeaf waits until a cache knows that it does not hear events.
+func awaitDeaf(t *testing.T, c *Cache) {
+	t.Helper()
+	require.Eventually(t, func() bool { return c.events.epoch.Load() == 0 }, 30*time.Second, time.Millisecond)
+}
+
+// awaitWatchers waits until n callers wait across processes.
+func awaitWatchers(t *testing.T, c *Cache, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		c.events.mu.Lock()
+		defer c.events.mu.Unlock()
+		return len(c.events.watchers) == n
+	}, 30*time.Second, time.Millisecond)
+}
+
+// onEveryServer runs a test with what makes another client of one and the same
+// server.
+func onEveryServer(t *testing.T, test func(t *testing.T, client func() redis.UniversalClient)) {
+	t.Run("RESP3", func(t *testing.T) {
+		server := redistest.Shared(t)
+		test(t, func() redis.UniversalClient { return server.Client() })
+	})
+	t.Run("RESP2", func(t *testing.T) {
+		server := redistest.Shared(t)
+		test(t, func() redis.UniversalClient { return server.Client(func(o *redis.Options) { o.Protocol = 2 }) })
+	})
+	t.Run("cluster", func(t *testing.T) {
+		cluster := redistest.StartCluster(t)
+		test(t, func() redis.UniversalClient { return cluster.Client() })
+	})
+}
+
+func TestWaiterIsWokenByTheStore(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, client func() redis.UniversalClient) {
+		s := newHeld()
+		here, there := newProcess(t, client()), newProcess(t, client())
+		opts := Options{OnCold: Wait, Lease: slowLease}
+		a, b := wrap(t, here.Cache, &s.source, opts), wrap(t, there.Cache, &s.source, opts)
+		awaitHearing(t, there.Cache, 0)
+		there.tap.reset()
+
+		holder := a.begin(t.Context(), "k")
+		<-s.began
+		waiter := b.begin(t.Context(), "k")
+		awaitWatchers(t, there.Cache, 1)
+		s.let <- struct{}{}
+		assert.Equal(t, 1, (<-holder).value)
+		o := <-waiter
+		assert.Equal(t, 1, o.value)
+		assert.Equal(t, SourceWaited, o.source)
+		assert.Equal(t, 1, there.tap.count("get"))
+		assert.Equal(t, 2, there.tap.count("acquire"), "once to be told to wait, and once for the value")
+		assert.Equal(t, 1, s.count())
+	})
+}
+
+func TestWaiterDoesNotPollWhileEventsAreHeard(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: 20 * time.Second}
+		opts := Options{OnCold: Wait, Lease: slowLease}
+		here, cache := wrap(t, b.cache(), s, opts), b.cache()
+		there := wrap(t, cache, s, opts)
+		awaitBubbleHearing(t, cache)
+		here.get(t.Context(), "warm the script cache")
+		holder := here.begin(t.Context(), "a")
+		synctest.Wait()
+		b.tap.reset()
+		o := there.get(t.Context(), "a")
+		assert.Equal(t, 1+1, o.value)
+		assert.Equal(t, 20*time.Second, o.took, "as soon as it is stored")
+		assert.Equal(t, 2, b.tap.count("acquire"))
+		assert.Equal(t, 2, (<-holder).value)
+	})
+}
+
+func TestStoredBetweenTheAcquireAndTheWait(t *testing.T) {
+	server := redistest.Shared(t)
+	s := newHeld()
+	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
+	opts := Options{OnCold: Wait, Lease: slowLease}
+	a, b := wrap(t, here.Cache, &s.source, opts), wrap(t, there.Cache, &s.source, opts)
+	awaitHearing(t, there.Cache, 0)
+	holder := a.begin(t.Context(), "k")
+	<-s.began
+	// 1. Acquire says that another has the lease; 2. the value is stored, and
+	// its event heard; 3. the caller begins to wait: for nothing, if it were
+	// not told that it comes too late.
+	there.tap.onReply("acquire", func(redis.Cmder) {
+		heard := there.events.seq.Load()
+		s.let <- struct{}{}
+		assert.Equal(t, 1, (<-holder).value)
+		assert.Eventually(t, func() bool { return there.events.seq.Load() > heard }, 30*time.Second, time.Millisecond)
+	})
+	o := b.get(t.Context(), "k")
+	assert.Equal(t, 1, o.value)
+	assert.Equal(t, 2, there.tap.count("acquire"))
+}
+
+func TestAWaitersSubscriptionComesUpAfterTheStore(t *testing.T) {
+	// 1. Acquire says that another has the lease, and nothing is heard yet; 2. the
+	// value is stored; 3. the subscription is up: the waiter must ask once more.
+	server := redistest.Shared(t)
+	s := newHeld()
+	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
+	opts := Options{OnCold: Wait, Lease: slowLease}
+	a, b := wrap(t, here.Cache, &s.source, opts), wrap(t, there.Cache, &s.source, opts)
+	holder := a.begin(t.Context(), "k")
+	<-s.began
+	there.tap.on("publish", func() { // it has subscribed, and is about to make sure
+		s.let <- struct{}{}
+		assert.Equal(t, 1, (<-holder).value)
+	})
+	o := b.get(t.Context(), "k")
+	assert.Equal(t, 1, o.value)
+	assert.Equal(t, SourceWaited, o.source)
+}
+
+func TestWaiterIsWokenByARelease(t *testing.T) {
+	server := redistest.Shared(t)
+	s := newHeld()
+	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
+	opts := Options{OnCold: Wait, Lease: slowLease}
+	a, b := wrap(t, here.Cache, &s.source, opts), wrap(t, there.Cache, &s.source, opts)
+	awaitHearing(t, there.Cache, 0)
+	do := s.do
+	s.set(func(s *source) {
+		s.do = func(ctx context.Context, run int) (int, error) {
+			_, err := do(ctx, run)
+			if run == 1 {
+				err = errSource
+			}
+			return run, err
+		}
+	})
+	holder := a.begin(t.Context(), "k")
+	<-s.began
+	waiter := b.begin(t.Context(), "k")
+	awaitWatchers(t, there.Cache, 1)
+	s.let <- struct{}{}
+	assert.Equal(t, errSource, (<-holder).err)
+	<-s.began // long before the lease would have run out
+	s.let <- struct{}{}
+	o := <-waiter
+	assert.Equal(t, 2, o.value, "a failed holder's error is not shared across processes: the waiter computes")
+	assert.Equal(t, SourceComputed, o.source)
+}
+
+func TestWaiterIsWokenByAnInvalidation(t *testing.T) {
+	server := redistest.Shared(t)
+	s := newHeld()
+	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
+	opts := Options{OnCold: Wait, Lease: slowLease}
+	a, b := wrap(t, here.Cache, &s.source, opts), wrap(t, there.Cache, &s.source, opts)
+	awaitHearing(t, there.Cache, 0)
+	holder := a.begin(t.Context(), "k")
+	<-s.began
+	waiter := b.begin(t.Context(), "k")
+	awaitWatchers(t, there.Cache, 1)
+	require.NoError(t, a.Invalidate(t.Context(), "k"))
+	assert.Equal(t, 2, <-s.began, "the lease is free")
+	s.let <- struct{}{}
+	s.let <- struct{}{}
+	<-holder
+	assert.Equal(t, 2, (<-waiter).value)
+}
+
+func TestWaitersOfManyKeysShareOneSubscription(t *testing.T) {
+	server := redistest.Shared(t)
+	s := newHeld()
+	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
+	opts := Options{OnCold: Wait, Lease: slowLease}
+	a, b := wrap(t, here.Cache, &s.source, opts), wrap(t, there.Cache, &s.source, opts)
+	const keys = 10
+	var ends []<-chan outcome
+	for i := range keys {
+		key := fmt.Sprint("key", i)
+		ends = append(ends, a.begin(t.Context(), key))
+		<-s.began
+		ends = append(ends, b.begin(t.Context(), key))
+	}
+	awaitHearing(t, there.Cache, 0)
+	awaitWatchers(t, there.Cache, keys)
+	subscribers, err := server.Client().PubSubNumSub(t.Context(), "fncache:events").Result()
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, subscribers["fncache:events"], "the holder's process waits for nobody")
+	for range keys {
+		s.let <- struct{}{}
+	}
+	for i := 0; i < len(ends); i += 2 {
+		assert.Equal(t, (<-ends[i]).value, (<-ends[i+1]).value)
+	}
+	assert.Equal(t, keys, s.count())
+}
+
+func TestWaiterAsksAgainWhenTheLeaseHasRunOut(t *testing.T) {
+	// The holder is gone without a word: nothing is published.
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		c := b.cache()
+		w := wrap(t, c, s, Options{OnCold: Wait, Lease: 10 * time.Second})
+		key, _ := w.Key("k")
+		require.NoError(t, b.redis.Set(key+lockSuffix, "somebody"))
+		b.redis.SetTTL(key+lockSuffix, 5*time.Second)
+		awaitBubbleHearing(t, c)
+		w.get(t.Context(), "warm the script cache")
+		b.tap.reset()
+		o := w.get(t.Context(), "k")
+		assert.Equal(t, SourceComputed, o.source)
+		assert.Equal(t, 5*time.Second+time.Millisecond, o.took)
+		assert.Equal(t, 2, b.tap.count("acquire"))
+	})
+}
+
+// awaitBubbleHearing has a cache in a bubble subscribe.
+func awaitBubbleHearing(t *testing.T, c *Cache) {
+	t.Helper()
+	c.subscribe()
+	synctest.Wait()
+	require.NotZero(t, c.events.epoch.Load())
+}
+
+func TestWaiterPollsWhileEventsAreNotHeard(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.tap.set(func(tap *tap) {
+			tap.refuse = map[string]error{"publish": replyError("NOPERM No permissions to access a channel")}
+		})
+		s := &source{took: time.Second}
+		opts := Options{OnCold: Wait}
+		here, there := wrap(t, b.cache(), s, opts), wrap(t, b.cache(), s, opts)
+		holder := here.begin(t.Context(), "a")
+		synctest.Wait()
+		o := there.get(t.Context(), "a")
+		assert.Equal(t, 1, o.value)
+		assert.LessOrEqual(t, o.took, time.Second+3*pollMax/2)
+		polls := b.tap.count("acquire")
+		assert.Greater(t, polls, 5)
+		assert.Less(t, polls, 20, "with backoff")
+		assert.Equal(t, 1, (<-holder).value)
+		forbidden := b.log.about("may not publish and subscribe")
+		require.Len(t, forbidden, 1)
+		assert.Contains(t, forbidden[0], "grant it +subscribe")
+	})
+}
+
+func TestWaiterIsServedThoughEventsCeaseToBeHeard(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: 5 * time.Second}
+		opts := Options{OnCold: Wait}
+		here, cache := wrap(t, b.cache(), s, opts), b.cache()
+		there := wrap(t, cache, s, opts)
+		awaitBubbleHearing(t, cache)
+		holder := here.begin(t.Context(), "a")
+		synctest.Wait()
+		waiter := there.begin(t.Context(), "a")
+		synctest.Wait()
+		b.tap.set(func(tap *tap) { tap.refuse = map[string]error{"publish": errGone} })
+		cache.events.down() // as the end of a connection does
+		o := <-waiter
+		assert.Equal(t, 1, o.value)
+		assert.LessOrEqual(t, o.took, 5*time.Second+3*pollMax/2, "it polls")
+		assert.Equal(t, 1, (<-holder).value)
+	})
+}
+
+func TestSubscriptionCutComesBackInAnotherEpoch(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, client func() redis.UniversalClient) {
+		s := newHeld()
+		here, there := newProcess(t, client()), newProcess(t, client())
+		opts := Options{OnCold: Wait, Lease: slowLease}
+		a, b := wrap(t, here.Cache, &s.source, opts), wrap(t, there.Cache, &s.source, opts)
+		epoch := awaitHearing(t, there.Cache, 0)
+		holder := a.begin(t.Context(), "k")
+		<-s.began
+		waiter := b.begin(t.Context(), "k")
+		awaitWatchers(t, there.Cache, 1)
+		killSubscribers(t, client())
+		epoch = awaitHearing(t, there.Cache, epoch)
+		killSubscribers(t, client())
+		awaitHearing(t, there.Cache, epoch)
+		s.let <- struct{}{}
+		assert.Equal(t, 1, (<-holder).value)
+		assert.Equal(t, 1, (<-waiter).value)
+		assert.NotEmpty(t, there.log.about("subscription to events lost"))
+	})
+}
+
+// killSubscribers cuts all connections that listen.
+func killSubscribers(t *testing.T, client redis.UniversalClient) {
+	t.Helper()
+	kill := func(ctx context.Context, node *redis.Client) error {
+		return node.ClientKillByFilter(ctx, "TYPE", "pubsub").Err()
+	}
+	if cluster, ok := client.(*redis.ClusterClient); ok {
+		require.NoError(t, cluster.ForEachShard(t.Context(), kill))
+		return
+	}
+	require.NoError(t, kill(t.Context(), client.(*redis.Client)))
+}
+
+func TestSubscriptionSurvivesARestartOfTheServer(t *testing.T) {
+	server := redistest.Start(t)
+	p := newProcess(t, server.Client())
+	epoch := awaitHearing(t, p.Cache, 0)
+	server.Kill()
+	awaitDeaf(t, p.Cache)
+	server.Restart()
+	awaitHearing(t, p.Cache, epoch)
+	heard := p.events.seq.Load()
+	require.NoError(t, server.Client().Publish(t.Context(), "fncache:events", "invalidate k -").Err())
+	require.Eventually(t, func() bool { return p.events.seq.Load() > heard }, 30*time.Second, time.Millisecond)
+}
+
+func TestHalfOpenSubscriptionIsNoticed(t *testing.T) {
+	server := redistest.Start(t)
+	p := newProcess(t, server.Client(), func(c *Config) { c.RedisTimeout = 100 * time.Millisecond })
+	epoch := awaitHearing(t, p.Cache, 0)
+	server.Pause() // its connections stay open, and say nothing
+	awaitDeaf(t, p.Cache)
+	server.Resume()
+	awaitHearing(t, p.Cache, epoch)
+}
+
+func TestSilentSubscriptionIsKeptAlive(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		awaitBubbleHearing(t, c)
+		epoch := c.events.epoch.Load()
+		for range 60 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			assert.Less(t, int64(c.clock.elapsed()), c.trusted.Load())
+		}
+		assert.Equal(t, epoch, c.events.epoch.Load(), "nobody has said anything for a minute, and that is fine")
+	})
+}
+
+func TestUserWithoutTheChannel(t *testing.T) {
+	server := redistest.Start(t)
+	admin := server.Client()
+	for name, rules := range map[string][]any{
+		"may not subscribe": {"~fncache:*", "resetchannels", "+@all"},
+		"may not publish":   {"~fncache:*", "&*", "+@all", "-publish"},
+		"may not ping":      {"~fncache:*", "&*", "+@all", "-ping"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, admin.Do(t.Context(), append([]any{"ACL", "SETUSER", "deaf", "reset", "on", ">secret"}, rules...)...).Err())
+			client := func() *redis.Client {
+				return server.Client(func(o *redis.Options) { o.Username, o.Password = "deaf", "secret" })
+			}
+			s := newHeld()
+			quick := func(c *Config) { c.RedisTimeout = time.Second }
+			here, there := newProcess(t, client(), quick), newProcess(t, client(), quick)
+			opts := Options{OnCold: Wait, Lease: slowLease, Name: "deaf." + t.Name()[len(t.Name())-4:]}
+			a, b := wrap(t, here.Cache, &s.source, opts), wrap(t, there.Cache, &s.source, opts)
+			holder := a.begin(t.Context(), "k")
+			<-s.began
+			waiter := b.begin(t.Context(), "k")
+			require.Eventually(t, func() bool { return len(there.log.about("may not publish and subscribe")) == 1 }, 30*time.Second, time.Millisecond)
+			awaitDeaf(t, there.Cache)
+			s.let <- struct{}{}
+			assert.Equal(t, 1, (<-holder).value)
+			assert.Equal(t, 1, (<-waiter).value, "it polls")
+		})
+	}
+}
+
+func TestCloseEndsTheSubscription(t *testing.T) {
+	for name, disturb := range map[string]func(*redistest.Server){
+		"up":                    func(*redistest.Server) {},
+		"the server is stopped": func(s *redistest.Server) { s.Pause() },
+		"the server is dead":    func(s *redistest.Server) { s.Kill() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			c, err := New(Config{Redis: server.Client()})
+			require.NoError(t, err)
+			awaitHearing(t, c, 0)
+			disturb(server)
+			assert.NoError(t, c.Close(), "and nothing of it still runs")
+			assert.Zero(t, c.life.running.Load())
+			assert.Zero(t, c.events.epoch.Load())
+		})
+	}
+	t.Run("while it connects", func(t *testing.T) {
+		l, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and says nothing
+		require.NoError(t, err)
+		defer func() { _ = l.Close() }()
+		client := redis.NewClient(&redis.Options{Addr: l.Addr().String(), ReadTimeout: 200 * time.Millisecond})
+		defer func() { _ = client.Close() }()
+		c, err := New(Config{Redis: client})
+		require.NoError(t, err)
+		c.subscribe()
+		conn, err := l.Accept()
+		require.NoError(t, err)
+		defer func() { _ = conn.Close() }()
+		assert.NoError(t, c.Close())
+	})
+}
+
+func TestAClosedCacheDoesNotSubscribe(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		require.NoError(t, c.Close())
+		c.subscribe()
+		synctest.Wait()
+		assert.Zero(t, c.life.running.Load())
+	})
+}

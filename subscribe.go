@@ -1,0 +1,242 @@
+package fncache
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// This file is the one subscription that a process has to what the scripts
+// publish. It begins when somebody needs it: the first caller that waits for
+// another process, or the first function with a near cache. It gives what it
+// hears to events (events.go), and tells when it hears and when it may not.
+//
+// go-redis connects a subscription anew by itself, and what was published
+// meanwhile is lost without a word. Therefore one connection here is one PubSub,
+// which is kept from connecting again, and the channel that go-redis offers to
+// read from, which drops messages when it is full, is not used.
+
+const (
+	// leastPulse is how often it is looked whether the connection lives. After
+	// one pulse without a word the server is asked for one, after the next the
+	// connection is given up.
+	leastPulse = 500 * time.Millisecond
+	// pulses is how many pulses may begin before a connection that has gone deaf
+	// is given up.
+	pulses = 3
+
+	// How long until the next attempt, doubling.
+	resubscribeMin = 50 * time.Millisecond
+	resubscribeMax = 2 * time.Second
+	// forbiddenPause is that for a user who may not subscribe: a person has to
+	// do something.
+	forbiddenPause = time.Minute
+)
+
+// subscribe begins the subscription, once.
+func (c *Cache) subscribe() {
+	c.subscribed.Do(func() {
+		c.events.listen()
+		c.spawn(c.staySubscribed)
+	})
+}
+
+// staySubscribed is the life of the subscription: it ends at Close.
+func (c *Cache) staySubscribed() {
+	pause := resubscribeMin
+	for !c.closed() {
+		heard := false
+		err := c.store.listen(c.closing, listener{
+			pulse: c.pulse(),
+			up:    func() { heard = true; c.events.up() },
+			alive: c.trustEvents,
+			heard: c.hear,
+		})
+		c.events.down()
+		if c.closed() {
+			return
+		}
+		if heard {
+			pause = resubscribeMin
+		}
+		wait := pause/2 + rand.N(pause)
+		if c.noteSubscription(err) {
+			wait = forbiddenPause
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-c.closing:
+			timer.Stop()
+		}
+		pause = min(2*pause, resubscribeMax)
+	}
+}
+
+// pulse is how often the connection is looked after. A server that may take
+// longer than usual to answer may do so here too.
+func (c *Cache) pulse() time.Duration { return max(leastPulse, c.cfg.RedisTimeout) }
+
+// trustEvents notes that the connection has just shown that it is alive. That is
+// good until it would be given up, and no longer, even if this process was
+// suspended meanwhile.
+func (c *Cache) trustEvents() {
+	c.trusted.Store(int64(c.clock.elapsed() + pulses*c.pulse()))
+}
+
+// hear takes a message in.
+func (c *Cache) hear(message string) {
+	if ev, ok := parseEvent(message); ok {
+		c.events.note(ev)
+	}
+}
+
+// noteSubscription tells why events are not heard, once, and whether that is for
+// a person to change.
+func (c *Cache) noteSubscription(err error) (forbidden bool) {
+	if redis.HasErrorPrefix(err, "NOPERM") {
+		c.log.once("subscription forbidden", slog.LevelWarn,
+			"this user may not publish and subscribe: what is invalidated elsewhere is not heard of, so near caches stay empty, and callers that wait for another process poll; grant it +subscribe +ping +publish on the channel",
+			"channel", c.store.channel, "err", err)
+		return true
+	}
+	c.log.once("subscription lost", slog.LevelWarn,
+		"subscription to events lost: until it is back near caches are left aside, and callers that wait for another process poll",
+		"channel", c.store.channel, "err", err)
+	return false
+}
+
+// A listener is whom a connection serves, on one goroutine.
+type listener struct {
+	pulse time.Duration
+	up    func()               // from now on every message is heard, until listen returns
+	alive func()               // something was heard
+	heard func(message string) // a message
+}
+
+var (
+	errDeaf      = errors.New("nothing was heard for too long")
+	errReplaced  = errors.New("the client has replaced the connection")
+	errHelloLost = errors.New("what was published for a test did not come back")
+)
+
+// listen subscribes, and serves l until the connection is lost or closing is
+// closed.
+//
+// It hears when it has heard itself: that takes the right to publish too, without
+// which the scripts of this user tell nobody anything, and a way from the
+// server that is published on to the one that is listened to.
+func (s *lockStore) listen(closing <-chan struct{}, l listener) error {
+	dial, noMore := context.WithCancel(context.Background())
+	defer noMore()
+	c := &connection{listener: l, pubsub: s.client.Subscribe(dial), dial: dial, noMore: noMore, over: make(chan struct{})}
+	s.spawn(func() { c.keep(closing) })
+	defer close(c.over)
+
+	err := c.pubsub.Subscribe(dial, s.channel)
+	if err == nil {
+		// It has connected. From here on go-redis would do so again: it fails,
+		// for this context has ended. Reading does not look at that.
+		noMore()
+		err = c.read(s)
+	}
+	if ended := c.ended.Load(); ended != nil {
+		return *ended
+	}
+	return &redisError{"subscribe", err}
+}
+
+func (s *lockStore) publish(message string) error {
+	_, err := bounded(context.Background(), s, "publish", func(ctx context.Context) (int64, error) {
+		return s.client.Publish(ctx, s.channel, message).Result()
+	}, nil)
+	return err
+}
+
+// A connection is one that listens. Two goroutines belong to it: one reads, the
+// other keeps it: asks whether it lives, and closes it.
+type connection struct {
+	listener
+	pubsub *redis.PubSub
+	dial   context.Context    // of connecting
+	noMore context.CancelFunc // ends it
+	over   chan struct{}      // closed when nothing is read any more
+
+	words atomic.Uint64         // how many messages of any kind have come
+	hears atomic.Bool           // it has heard itself
+	ended atomic.Pointer[error] // why it was closed, if it was
+}
+
+// read serves the listener until there is an error.
+func (c *connection) read(s *lockStore) error {
+	hello := keyEvent{verbHello, "-", newToken()}.String()
+	for subscribed := false; ; {
+		message, err := c.pubsub.Receive(c.dial)
+		if err != nil {
+			return err
+		}
+		c.words.Add(1)
+		c.alive()
+		switch message := message.(type) {
+		case *redis.Subscription:
+			if subscribed {
+				return errReplaced
+			}
+			subscribed = true
+			if err := s.publish(hello); err != nil {
+				return err
+			}
+		case *redis.Message:
+			if message.Payload == hello {
+				c.hears.Store(true)
+				c.up()
+				continue
+			}
+			c.heard(message.Payload)
+		}
+	}
+}
+
+// keep closes the connection: when reading has ended, when the cache closes, and
+// when nothing has been heard for too long.
+func (c *connection) keep(closing <-chan struct{}) {
+	defer func() { _ = c.pubsub.Close() }()
+	defer c.noMore() // before, for Close waits for connecting
+	ticker := time.NewTicker(c.pulse)
+	defer ticker.Stop()
+	heard, silent := uint64(0), 0
+	for {
+		select {
+		case <-c.over:
+			return
+		case <-closing:
+			c.end(ErrClosed)
+			return
+		case <-ticker.C:
+		}
+		words, hears := c.words.Load(), c.hears.Load()
+		if hears && words != heard {
+			heard, silent = words, 0
+			continue
+		}
+		silent++
+		switch {
+		case silent == pulses-1 && words > 0 && !hears:
+			c.end(errHelloLost)
+			return
+		case silent == pulses-1:
+			c.end(errDeaf)
+			return
+		case hears:
+			_ = c.pubsub.Ping(c.dial) // an error is one of reading too
+		}
+	}
+}
+
+// end notes why the connection is about to be closed.
+func (c *connection) end(why error) { c.ended.Store(&why) }
