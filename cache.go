@@ -18,6 +18,7 @@ const closeGrace = 5 * time.Second
 type Cache struct {
 	cfg     Config // with its defaults; never written
 	hashing *hashKeys
+	coder   *coder
 	store   *lockStore
 	clock   serverClock
 	flights flights
@@ -47,6 +48,7 @@ func New(cfg Config) (*Cache, error) {
 	c := &Cache{
 		cfg:     cfg,
 		hashing: newHashKeys(cfg.HashSecret),
+		coder:   newCoder(&cfg),
 		closing: make(chan struct{}),
 	}
 	c.log.to = cfg.Logger

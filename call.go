@@ -48,11 +48,11 @@ type entry struct {
 }
 
 // results gives the caller its own copy.
-func (e *entry) results(fn *Func) (results, error) {
+func (e *entry) results(fn *Func, c *coder) (results, error) {
 	if !e.taken.Swap(true) {
 		return e.kept, nil
 	}
-	return fn.decode(e.body)
+	return fn.decode(c, e.body)
 }
 
 // bytes is what acquire compares; nil of no entry.
@@ -289,7 +289,7 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 	}
 	results := e.results // as they are, if they do not survive the codec
 	if e.body != nil {
-		if decoded, err := c.fn.decode(e.body); err == nil {
+		if decoded, err := c.fn.decode(c.cache.coder, e.body); err == nil {
 			results = decoded
 		}
 	}
@@ -334,7 +334,7 @@ func (c *call) share(comp *computation) (a answer, again bool) {
 	case e.err != nil:
 		return c.giveUp(e.err)
 	}
-	results, err := c.fn.decode(e.body)
+	results, err := c.fn.decode(c.cache.coder, e.body)
 	if err != nil {
 		return answer{}, true
 	}
@@ -357,7 +357,7 @@ func (c *call) sharePanic(value any) answer {
 
 // serve gives the call its copy of an entry.
 func (c *call) serve(e *entry, source Source) (a answer, again bool) {
-	results, err := e.results(c.fn)
+	results, err := e.results(c.fn, c.cache.coder)
 	if err != nil {
 		// The flight could decode it: a codec of the user's own that changes
 		// its mind. Decide again.
@@ -673,7 +673,9 @@ func (c *Cache) judge(fn *Func, raw []byte, err error) (*entry, state) {
 		if s = fn.state(c.age(e)); s == cold {
 			return e, cold
 		}
-		e.kept, err = fn.decode(e.body)
+		if err = c.coder.open(&e.envelope); err == nil {
+			e.kept, err = fn.decode(c.coder, e.body)
+		}
 	}
 	if err != nil {
 		fn.counters.undecodable.Add(1)

@@ -3,23 +3,36 @@ package fncache
 import (
 	"bytes"
 	"encoding"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"reflect"
 	"runtime"
+	"strings"
 	"sync"
 
 	"github.com/fxamacker/cbor/v2"
 )
 
-// codecCBOR is the codec in an envelope's header, codecName the codec in the
-// fingerprint that keys carry. Both change whenever a body changes its meaning,
-// the options below included.
-const (
-	codecCBOR byte = 1
-	codecName      = "cbor1"
-)
+// codecName is the codec in the fingerprint that keys carry. It changes, as does
+// codecCBOR, whenever a body changes its meaning, the options below included.
+const codecName = "cbor1"
+
+// CBOR is the codec that a [Cache] has by default: what it writes is short, quickly
+// read, and keeps all that the result types that can be wrapped can say but for
+// what the package documentation names. It is exported for codecs that wrap it,
+// such as one that encrypts.
+type CBOR struct{}
+
+// Name implements [Codec].
+func (CBOR) Name() string { return codecName }
+
+// Encode implements [Codec].
+func (CBOR) Encode(results []any) ([]byte, error) { return encodeAll(nil, results) }
+
+// Decode implements [Codec]. The results share no memory with body.
+func (CBOR) Decode(body []byte, results []any) error { return decodeAll(body, results) }
 
 // A body is one CBOR array with the results. What goes in comes out, with these
 // exceptions:
@@ -102,8 +115,6 @@ func encodeAll(dst []byte, from []any) (_ []byte, err error) {
 	}
 	return dst, nil
 }
-
-func pointedTo(pointer any) reflect.Type { return reflect.TypeOf(pointer).Elem() }
 
 // decodeAll reads the array of a body into the zero values at these pointers,
 // which then share no memory with it. Whatever the bytes are, and whatever
@@ -197,6 +208,19 @@ func errorText(err error) string {
 				text += ", in " + e.StructFieldName
 			}
 			return text
+		case *json.UnmarshalTypeError:
+			what, _, _ := strings.Cut(e.Value, " ") // behind it may stand the value
+			text := fmt.Sprintf("cannot put a JSON %s into %v", what, e.Type)
+			if e.Field != "" {
+				text += ", in " + e.Field
+			}
+			return text
+		case *json.SyntaxError: // whose text shows a character
+			return fmt.Sprintf("is no JSON at byte %d", e.Offset)
+		case *json.UnsupportedTypeError, *json.UnsupportedValueError:
+			return e.Error()
+		case *codecError, *otherCodecError, *missReason: // from a codec around ours
+			return e.Error()
 		case *cbor.DupMapKeyError:
 			return fmt.Sprintf("a map has the same key twice, at element %d", e.Index)
 		case *cbor.SyntaxError, *cbor.UnknownFieldError,

@@ -242,9 +242,9 @@ func (c *computation) encode(e *ending) (raw []byte) {
 	if e.err != nil || e.panic != nil || e.goexit {
 		return nil
 	}
-	raw, err := encodeAll(make([]byte, envelopeHeaderLen), e.results.pointers())
+	raw, err := c.cache.coder.encode(make([]byte, envelopeHeaderLen), e.results.pointers())
 	if err == nil {
-		_, err = c.fn.decode(raw[envelopeHeaderLen:])
+		_, err = c.fn.decode(c.cache.coder, raw[envelopeHeaderLen:])
 	}
 	if err != nil {
 		c.cache.log.once("codec "+c.fn.Name(), slog.LevelError,
@@ -282,7 +282,8 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 // put stores the results. If Redis does not take them, the lease is given back
 // behind: the next caller may try.
 func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
-	env := envelope{codec: codecCBOR, storedAt: c.cache.clock.now(), cost: e.cost, id: rand.Uint64()}
+	raw, flags := c.cache.coder.pack(raw)
+	env := envelope{flags: flags, codec: c.cache.coder.id, storedAt: c.cache.clock.now(), cost: e.cost, id: rand.Uint64()}
 	env.appendTo(raw[:0])
 	e.storedAt = env.storedAt
 	held, err = c.cache.store.store(c.ctx, c.key, c.token, &env, raw, c.fn.opts.Timeout)

@@ -251,6 +251,9 @@ func prepare(variable reflect.Value, place, field string, opts Options, shapeOf 
 	if c := opts.Cache; c != nil && optsErr == nil {
 		optsErr = f.opts.checkLease(c.cfg.RedisTimeout)
 	}
+	if c := opts.Cache; c != nil && sigErr == nil {
+		sigErr = c.coder.faults(f.sig)
+	}
 	if err := errors.Join(f.faults(nameErr), f.faults(sigErr), f.faults(optsErr)); err != nil {
 		return nil, err
 	}
@@ -448,7 +451,7 @@ func (f *Func) bind() *binding {
 	if b == nil || b.cache != cache {
 		b = &binding{
 			cache:  cache,
-			prefix: entryPrefix(cache.cfg.Namespace, f.opts.Prefix, f.name.name, f.plan.sig()),
+			prefix: entryPrefix(cache.cfg.Namespace, f.opts.Prefix, f.name.name, cache.coder.fingerprint(f)),
 			lease:  max(f.opts.Lease, minLeases*cache.cfg.RedisTimeout),
 		}
 		f.bound.Store(b)

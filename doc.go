@@ -105,7 +105,8 @@
 //	cache.go        the cache: names, goroutines, closing
 //	call.go         the decision table, for a call and for its flight
 //	flight.go       who joins whom in one process
-//	envelope.go     the stored format; codec.go: results to bytes and back
+//	envelope.go     the stored format; coder.go: a cache's codec, results to bytes
+//	                and back; codec.go, codec_json.go: CBOR and JSON; compress.go
 //	clock.go        the server's time
 //	lock.go         the lease protocol: everything said to Redis
 //	subscribe.go    listening to what the scripts publish

@@ -15,8 +15,9 @@ import (
 //	offset  size
 //	     0     4  magic      f5 66 6e 63: 0xf5 'f' 'n' 'c'
 //	     4     1  version    1
-//	     5     1  flags      0; none is defined yet
-//	     6     1  codec      how the body is encoded: 1 is CBOR (codec.go)
+//	     5     1  flags      1: the body is compressed; others are not defined
+//	     6     1  codec      how the body is encoded: 1 is CBOR (codec.go), 2 JSON
+//	                         (codec_json.go), 255 a user's own (coder.go)
 //	     7     1  reserved   0
 //	     8     8  storedAt   milliseconds since the Unix epoch, on the server's clock
 //	    16     8  cost       microseconds the function ran
@@ -38,6 +39,21 @@ import (
 //	   18 2a                     42
 //	   66 61 6e 73 77 65 72      "answer"
 //
+// A compressed body (flag 1) is one S2 block (compress.go): the length of the body
+// as a varint of 7 bits a byte, the lowest first, and what it is made of. Flags
+// speak of the body as it lies there: they do not change what it says once it is
+// opened, nor the codec. Thus the results 1 and 64 times "answer", stored as above:
+//
+//	f5 66 6e 63 01 01 01 00    flag 1, CBOR
+//	00 00 01 8d f4 bc 56 7b
+//	00 00 00 00 00 16 e3 60
+//	01 23 45 67 89 ab cd ef
+//	85 03                      block: of 389 bytes
+//	28                           literals: 11 bytes
+//	82 01 79 01 80               an array of two: 1, and a text of 384 bytes
+//	61 6e 73 77 65 72            "answer"
+//	11 06 19 00 6e 00            copies from 6 bytes before: 378 bytes
+//
 // The first byte is no text in UTF-8 and begins neither JSON, CBOR's array nor
 // gzip, so a value that somebody else wrote under the key is told at once.
 //
@@ -53,7 +69,10 @@ import (
 // old readers must not overlook takes a flag or the reserved byte; a body that
 // is encoded otherwise takes a codec and a codecName, which makes other keys, so
 // that two deploys do not rewrite each other's entries for ever; anything else
-// takes a version. Magic, the place of the version, envelopeIDOffset and the
+// takes a version. Another compression takes a flag of its own, and is written
+// once no reader is left that does not know it: until then entries are a miss to
+// those, and are rewritten for ever. Flags are not part of keys, for an entry may
+// be compressed or not. Magic, the place of the version, envelopeIDOffset and the
 // length of the header stay in all versions, for scripts of one version meet
 // entries of the other. Every version keeps its golden file in testdata.
 const (
@@ -70,11 +89,19 @@ const (
 	costOffset     = 16
 )
 
+// Flags of an entry.
+const (
+	flagCompressed byte = 1 << 0 // the body is one S2 block (compress.go)
+
+	knownFlags = flagCompressed
+)
+
 // maxCost is the longest time that a time.Duration can hold, in microseconds.
 const maxCost = uint64(math.MaxInt64 / time.Microsecond)
 
 // An envelope is one stored entry.
 type envelope struct {
+	flags    byte
 	codec    byte
 	storedAt int64 // milliseconds since the Unix epoch, on the server's clock
 	cost     time.Duration
@@ -85,7 +112,7 @@ type envelope struct {
 // appendTo appends the header and the body.
 func (e *envelope) appendTo(dst []byte) []byte {
 	dst = append(dst, envelopeMagic...)
-	dst = append(dst, envelopeVersion, 0, e.codec, 0)
+	dst = append(dst, envelopeVersion, e.flags, e.codec, 0)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(e.storedAt))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(max(e.cost, 0)/time.Microsecond))
 	dst = binary.BigEndian.AppendUint64(dst, e.id)
@@ -105,6 +132,7 @@ func parseEnvelope(raw []byte) (envelope, error) {
 		return envelope{}, reason
 	}
 	return envelope{
+		flags:    raw[flagsOffset],
 		codec:    raw[codecOffset],
 		storedAt: int64(binary.BigEndian.Uint64(raw[storedAtOffset:])),
 		cost:     time.Duration(binary.BigEndian.Uint64(raw[costOffset:])) * time.Microsecond,
@@ -128,10 +156,10 @@ func checkHeader(raw []byte) *missReason {
 		return miss(missNewer, "byte %d: version %d, known is %d", versionOffset, raw[versionOffset], envelopeVersion)
 	case len(raw) < envelopeHeaderLen:
 		return miss(missTruncated, "%d bytes, the header has %d", len(raw), envelopeHeaderLen)
-	case raw[flagsOffset] != 0:
+	case raw[flagsOffset]&^knownFlags != 0:
 		return miss(missUnknownFlag, "byte %d: flags %#02x", flagsOffset, raw[flagsOffset])
-	case raw[codecOffset] != codecCBOR:
-		return miss(missUnknownCodec, "byte %d: codec %d, known is %d", codecOffset, raw[codecOffset], codecCBOR)
+	case !isCodec(raw[codecOffset]):
+		return miss(missUnknownCodec, "byte %d: codec %d", codecOffset, raw[codecOffset])
 	case raw[reservedOffset] != 0:
 		return miss(missUnknownFlag, "byte %d: reserved, and not 0 but %#02x", reservedOffset, raw[reservedOffset])
 	case raw[storedAtOffset]&0x80 != 0:

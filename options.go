@@ -156,6 +156,17 @@ type Config struct {
 	// cold. Default: none.
 	HashSecret []byte
 
+	// Codec turns results into bytes and back. Processes with different codecs
+	// share a Redis, but no entries. Default: [CBOR]. With [JSON] entries can be
+	// read by people.
+	Codec Codec
+
+	// CompressOver is the number of bytes over which results, as encoded, are
+	// compressed, where that makes them shorter by an eighth or more. It is the
+	// writer's own: all processes read all entries. Negative is never, which
+	// keeps those of JSON readable. Default: 4 KiB.
+	CompressOver int
+
 	// Logger receives what a person on call wants to know, once and not per
 	// request; never an argument, a result or a secret.
 	// Default: slog.Default(), looked up at each record.
@@ -281,6 +292,10 @@ func (c Config) withDefaults() (Config, error) {
 	if _, err := c.OnRedisDown.MarshalText(); err != nil {
 		faults = append(faults, fmt.Errorf("OnRedisDown: %w", err))
 	}
+	setDefault[Codec](&c.Codec, CBOR{})
+	if err := checkCodec(c.Codec); err != nil {
+		faults = append(faults, err)
+	}
 	if c.RedisTimeout < 0 {
 		faults = append(faults, fmt.Errorf("RedisTimeout is %v; it must not be negative", c.RedisTimeout))
 	}
@@ -289,6 +304,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	setDefault(&c.RedisTimeout, DefaultRedisTimeout)
 	setDefault(&c.Namespace, DefaultNamespace)
+	setDefault(&c.CompressOver, DefaultCompressOver)
 	c.HashSecret = bytes.Clone(c.HashSecret) // the caller may wipe its own
 	return c, nil
 }

@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -218,12 +219,31 @@ func openExecutable() (*os.File, error) {
 // ---- fingerprints
 
 // fingerprint is a short hash of the types of parameters and results, and of how
-// results are encoded. The context and the error are neither stored nor hashed,
-// and may come and go.
+// results are encoded by the default codec. The context and the error are neither
+// stored nor hashed, and may come and go.
 func fingerprint(sig *signature, codec string) string {
+	return fingerprintBy(sig, codec, typeText{
+		fields:      storedFields,
+		opaque:      func(t reflect.Type) bool { return t == timeType || marshalingOf(t) != nil },
+		marshalings: marshalings,
+	})
+}
+
+// otherFingerprint is fingerprint for a codec of which nothing is known: whatever
+// there is in a result type may be stored.
+func otherFingerprint(sig *signature, codec string) string {
+	return fingerprintBy(sig, codec, typeText{
+		fields:      allFields,
+		opaque:      func(t reflect.Type) bool { return t == timeType },
+		marshalings: slices.Concat(marshalings, jsonMarshalings),
+	})
+}
+
+func fingerprintBy(sig *signature, codec string, results typeText) string {
 	var b strings.Builder
 	b.WriteString(codec)
-	params := typeText{b: &b, fields: keyFields, opaque: func(t reflect.Type) bool { return t == timeType }}
+	results.b = &b
+	params := typeText{b: &b, fields: keyFields, opaque: func(t reflect.Type) bool { return t == timeType }, marshalings: marshalings}
 	for _, t := range sig.params {
 		b.WriteString("\nparameter ")
 		if hasEncoding(t) {
@@ -232,7 +252,6 @@ func fingerprint(sig *signature, codec string) string {
 		}
 		params.write(t)
 	}
-	results := typeText{b: &b, fields: storedFields, opaque: func(t reflect.Type) bool { return t == timeType || marshalingOf(t) != nil }}
 	for _, t := range sig.results {
 		b.WriteString("\nresult ")
 		results.write(t)
@@ -246,12 +265,15 @@ type typeText struct {
 	b      *strings.Builder
 	fields func(reflect.Type) []reflect.StructField // that count
 	opaque func(reflect.Type) bool                  // types that encode themselves: their insides do not count
+	// marshalings are the methods that count.
+	marshalings []marshaling
+	above       []reflect.Type // the types that are being written
 }
 
 // name writes a type without its insides.
 func (w typeText) name(t reflect.Type) {
 	fmt.Fprintf(w.b, "%q.%s %v", t.PkgPath(), t.Name(), t.Kind())
-	for _, m := range marshalings {
+	for _, m := range w.marshalings {
 		if t.Kind() != reflect.Pointer && reflect.PointerTo(t).Implements(m.encode) {
 			w.b.WriteString(" " + m.encodeName)
 		}
@@ -261,9 +283,10 @@ func (w typeText) name(t reflect.Type) {
 // write writes a type with its insides.
 func (w typeText) write(t reflect.Type) {
 	w.name(t)
-	if w.opaque(t) {
+	if w.opaque(t) || slices.Contains(w.above, t) {
 		return
 	}
+	w.above = append(w.above, t)
 	w.b.WriteString("(")
 	defer w.b.WriteString(")")
 	switch t.Kind() {

@@ -37,9 +37,9 @@ type results interface {
 }
 
 // decode makes results of a body.
-func (f *Func) decode(body []byte) (results, error) {
+func (f *Func) decode(c *coder, body []byte) (results, error) {
 	r := f.shape.blank()
-	if err := decodeAll(body, r.pointers()); err != nil {
+	if err := c.decode(body, r.pointers()); err != nil {
 		return nil, err
 	}
 	return r, nil

@@ -5,6 +5,9 @@ import "reflect"
 // encodeResults and decodeResults are the codec as tests of it see it: values of
 // any types.
 
+// cborCoder is what a cache has by default.
+var cborCoder = newCoder(&Config{Codec: CBOR{}, CompressOver: DefaultCompressOver})
+
 func encodeResults(dst []byte, results []reflect.Value) ([]byte, error) {
 	from := make([]any, len(results))
 	for i, v := range results {
@@ -15,13 +18,13 @@ func encodeResults(dst []byte, results []reflect.Value) ([]byte, error) {
 		}
 		from[i] = v.Addr().Interface()
 	}
-	return encodeAll(dst, from)
+	return cborCoder.encode(dst, from)
 }
 
 func decodeResults(body []byte, types []reflect.Type) ([]reflect.Value, error) {
 	f := &Func{sig: &signature{results: types}}
 	f.shape = reflectedShapeOf(f)
-	r, err := f.decode(body)
+	r, err := f.decode(cborCoder, body)
 	if err != nil {
 		return nil, err
 	}
