@@ -1,4 +1,4 @@
-# make help lists what there is. Everything here needs Go alone; see CONTRIBUTING.md.
+# make help lists what there is. Everything here but `make model` needs Go alone; see CONTRIBUTING.md.
 
 FUZZTIME  ?= 20s
 BENCH     ?= .
@@ -66,6 +66,10 @@ fuzz: ## every fuzz target for FUZZTIME
 .PHONY: bench
 bench: ## the benchmarks BENCH, COUNT times for BENCHTIME each
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) .
+
+.PHONY: model
+model: ## the model of the lease protocol, with spin (needs Debian's spin and gcc); MODEL=deep for minutes
+	docs/protocol/check.sh $(MODEL)
 
 .PHONY: cover
 cover: ## which lines the tests reach, as a page: cover.html
