@@ -73,7 +73,7 @@ func (c *Cache) Ping(ctx context.Context) error {
 	if c.closed() {
 		return &redisError{"ping", ErrClosed}
 	}
-	return c.store.ping(ctx, entryPrefix(c.cfg.Namespace, "", "ping", "")+entrySuffix)
+	return c.store.ping(orBackground(ctx), entryPrefix(c.cfg.Namespace, "", "ping", "")+entrySuffix)
 }
 
 // Close cancels the computations under way through their contexts, waits up to
@@ -96,6 +96,9 @@ func (c *Cache) Close() error {
 	}
 	return nil
 }
+
+// made says whether c comes from New.
+func (c *Cache) made() bool { return c.store != nil }
 
 func (c *Cache) closed() bool { return c.life.closed.Load() }
 
@@ -218,7 +221,8 @@ var defaultNames registry
 
 // SetDefault makes c the cache of all functions that were or will be wrapped
 // without Options.Cache. Call it in main, before the first call of one of them.
-// SetDefault(nil) takes it away again.
+// SetDefault(nil) takes it away again. A Cache that New did not make counts as
+// none.
 func SetDefault(c *Cache) { defaultCache.Store(c) }
 
 // Default gives the cache of [SetDefault], or nil.

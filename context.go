@@ -19,7 +19,16 @@ func perCallOf(ctx context.Context) perCall {
 	return p
 }
 
+// orBackground takes nil for the background, as the stub does.
+func orBackground(ctx context.Context) context.Context {
+	if ctx == nil {
+		return context.Background()
+	}
+	return ctx
+}
+
 func withPerCall(ctx context.Context, change func(*perCall)) context.Context {
+	ctx = orBackground(ctx)
 	p := perCallOf(ctx)
 	change(&p)
 	return context.WithValue(ctx, perCallKey{}, p)
@@ -59,7 +68,7 @@ func WithRefresh(ctx context.Context) context.Context {
 // result is then returned and not stored. It is for an answer that is good for
 // these callers only, such as a partial one. With another context it does nothing.
 func NoStore(ctx context.Context) {
-	if f := perCallOf(ctx).frame; f != nil {
+	if f := perCallOf(orBackground(ctx)).frame; f != nil {
 		f.noStore.Store(true)
 	}
 }

@@ -69,7 +69,11 @@ func WrapStruct(target any, defaults Options) (map[string]*Func, error) {
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
 		return nil, fmt.Errorf("fncache: wrap struct: %T is not a pointer to a struct; pass &svc", target)
 	}
-	w := structWrapper{defaults: defaults, funcs: make(map[string]*Func)}
+	w := structWrapper{
+		defaults: defaults,
+		entered:  make(map[structAt]bool),
+		funcs:    make(map[string]*Func),
+	}
 	w.walk(v.Elem(), "")
 	if len(w.faults) == 0 && len(w.funcs) == 0 {
 		w.faults = append(w.faults, fmt.Errorf("fncache: wrap %v: no field carries a tag; tag func fields, as in `fncache:\"timeout=1h\"`", v.Elem().Type()))
@@ -98,13 +102,26 @@ func Must[T any](v T, err error) T {
 // structWrapper is one run of WrapStruct.
 type structWrapper struct {
 	defaults Options
+	entered  map[structAt]bool // what embedded pointers lead to: back, maybe, or to one struct by two ways
 	funcs    map[string]*Func
 	order    []*Func // as the fields stand
 	faults   []error
 }
 
+// A structAt is where a struct is, and which: one and its first field are at the
+// same address.
+type structAt struct {
+	typ     reflect.Type
+	address unsafe.Pointer
+}
+
 // walk prepares the tagged fields of v. path is where v is embedded.
 func (w *structWrapper) walk(v reflect.Value, path string) {
+	here := structAt{v.Type(), v.Addr().UnsafePointer()}
+	if w.entered[here] {
+		return
+	}
+	w.entered[here] = true
 	var embedded []int
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
@@ -249,7 +266,7 @@ func prepare(variable reflect.Value, place, field string, opts Options, shapeOf 
 	f.sig, sigErr = newSignature(variable.Type())
 	f.opts, optsErr = opts.withDefaults(f.sig.hasErr)
 	if c := opts.Cache; c != nil && optsErr == nil {
-		optsErr = f.opts.checkLease(c.cfg.RedisTimeout)
+		optsErr = f.opts.checkCache(c)
 	}
 	if c := opts.Cache; c != nil && sigErr == nil {
 		sigErr = c.coder.faults(f.sig)
@@ -383,6 +400,7 @@ func (f *Func) Invalidate(ctx context.Context, args ...any) error {
 	if b.cache.closed() {
 		return fmt.Errorf("%w; function %s, key %s", &redisError{"invalidate", ErrClosed}, f.Name(), key)
 	}
+	ctx = orBackground(ctx)
 	f.detach(b.cache, key)
 	err = b.cache.store.invalidate(ctx, key)
 	f.detach(b.cache, key)
@@ -417,6 +435,11 @@ func (f *Func) Refresh(ctx context.Context, args ...any) error {
 	if err != nil {
 		return err
 	}
+	ctx = orBackground(ctx)
+	if perCallOf(ctx).frame.computes(key) {
+		return fmt.Errorf("fncache: refresh %s: %s is being computed by the very call that refreshes it, which would wait for itself; refresh it from outside",
+			f.Name(), key)
+	}
 	c := &call{fn: f, cache: b.cache, ctx: ctx, args: given, key: key, strict: true}
 	a := c.answer(true)
 	a.raise()
@@ -443,7 +466,7 @@ var errNoCache = fmt.Errorf("%w: call SetDefault before the first call, or set O
 func (f *Func) bind() *binding {
 	cache := f.opts.Cache
 	if cache == nil {
-		if cache = Default(); cache == nil {
+		if cache = Default(); cache == nil || !cache.made() {
 			return nil
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"reflect"
 	"time"
 
@@ -266,7 +267,14 @@ func (o *Options) nameFaults() error {
 	return errors.Join(checkName("Prefix", o.Prefix), checkName("Name", o.Name))
 }
 
-// checkLease checks what depends on the cache.
+// checkCache checks what depends on the cache.
+func (o *Options) checkCache(c *Cache) error {
+	if !c.made() {
+		return errors.New("Options.Cache was not made by New; pass what New returns")
+	}
+	return o.checkLease(c.cfg.RedisTimeout)
+}
+
 func (o *Options) checkLease(redisTimeout time.Duration) error {
 	if least := minLeases * redisTimeout; o.Lease < least {
 		return fmt.Errorf("Lease is %v, less than %d times the cache's RedisTimeout of %v; a renewal that fails once would come too late: use at least %v",
@@ -298,6 +306,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.RedisTimeout < 0 {
 		faults = append(faults, fmt.Errorf("RedisTimeout is %v; it must not be negative", c.RedisTimeout))
+	}
+	if c.RedisTimeout > math.MaxInt64/minLeases {
+		faults = append(faults, fmt.Errorf("RedisTimeout is %v; no Lease is %d times as long: use seconds at most", c.RedisTimeout, minLeases))
 	}
 	if err := errors.Join(append(faults, checkName("Namespace", c.Namespace))...); err != nil {
 		return c, err

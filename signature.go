@@ -49,6 +49,10 @@ func newSignature(t reflect.Type) (*signature, error) {
 			s.hasErr = true
 			continue
 		}
+		if i == t.NumOut()-1 && out.Kind() != reflect.Interface && out.Implements(errorType) {
+			// Else "not found" would be stored and served as a value.
+			faults = append(faults, fmt.Errorf("result %d: %v is an error that would be stored like a value; declare the result as error", i+1, out))
+		}
 		s.results = append(s.results, out)
 		faults = append(faults, resultFaults(fmt.Sprintf("result %d", i+1), out)...)
 	}

@@ -270,6 +270,11 @@ func TestResults(t *testing.T) {
 		{"none", reflect.TypeFor[func()](), []string{"no result to cache"}},
 		{"only an error", reflect.TypeFor[func() error](), []string{"no result to cache"}},
 		{"error first", reflect.TypeFor[func() (error, int)](), []string{"result 1: error", "only the last result"}},
+		{
+			"an error of a type of its own", reflect.TypeFor[func() (int, *ColdCacheError)](),
+			[]string{"result 2: *fncache.ColdCacheError is an error that would be stored like a value; declare the result as error"},
+		},
+		{"an error among the results", reflect.TypeFor[func() (ColdCacheError, error)](), nil},
 		{"two errors", reflect.TypeFor[func() (error, error)](), []string{"result 1: error"}},
 
 		{"struct", result[resultBook](), nil},

@@ -1,0 +1,238 @@
+package fncache
+
+import (
+	"context"
+	"math"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// What nobody should do, somebody does: each of these ends in an error that says
+// so, or in what was most likely meant, and never in a panic or a wait of minutes.
+
+func TestTheLongestDurationsDoNotOverflow(t *testing.T) {
+	const forever = time.Duration(math.MaxInt64)
+	for _, policy := range []ColdPolicy{Fail, Wait, Compute} {
+		t.Run(policy.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				s := &source{took: time.Second}
+				w := wrap(t, b.cache(), s, Options{
+					Timeout: forever, Freshness: forever, WaitTimeout: forever, SoftTimeout: forever,
+					Cooldown: forever, Lease: forever, ComputeTimeout: forever, OnCold: policy,
+				})
+				assert.Equal(t, SourceComputed, w.get(t.Context(), "k").source)
+				time.Sleep(10 * 365 * 24 * time.Hour)
+				assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source)
+				require.NoError(t, w.Refresh(t.Context(), "k"))
+				require.NoError(t, w.Invalidate(t.Context(), "k"))
+				ends := bySource(w.burst(t.Context(), 5, "k"))
+				assert.NotZero(t, ends[SourceComputed])
+				assert.Zero(t, ends[SourceFailed])
+				assert.Empty(t, b.log.lines)
+				requireIdentity(t, w.Func)
+			})
+		})
+	}
+}
+
+func TestTheLongestRedisTimeoutIsRefused(t *testing.T) {
+	client := redis.NewClient(&redis.Options{})
+	defer func() { _ = client.Close() }()
+	_, err := New(Config{Redis: client, RedisTimeout: math.MaxInt64})
+	require.ErrorContains(t, err, "RedisTimeout is 2562047h47m16.854775807s; no Lease is 4 times as long")
+}
+
+func TestANilContextIsTheBackgroundForHandlesToo(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var none context.Context
+		s := &source{}
+		c := b.cache()
+		w := wrap(t, c, s, Options{})
+		require.NoError(t, w.Refresh(none, "k"))
+		require.NoError(t, w.Invalidate(none, "k"))
+		require.NoError(t, c.Ping(none))
+		NoStore(none)
+		for _, ctx := range []context.Context{WithBypass(none), WithRefresh(none), WithInfo(none, nil), none} {
+			v, err := w.call(ctx, "k")
+			require.NoError(t, err)
+			assert.Positive(t, v)
+		}
+		requireIdentity(t, w.Func)
+	})
+}
+
+func TestRefreshFromWithinItsOwnComputationIsAnErrorAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var f *Func
+		fn := func(ctx context.Context, s string) (int, error) {
+			return 1, f.Refresh(ctx, s)
+		}
+		f, err := wrapString(t, &fn, Options{Cache: b.cache(), Name: "f", Timeout: time.Hour})
+		require.NoError(t, err)
+		began := time.Now()
+		_, err = fn(t.Context(), "k")
+		require.ErrorContains(t, err, "would wait for itself")
+		assert.Zero(t, time.Since(began))
+	})
+}
+
+func TestInvalidateFromWithinItsOwnComputationKeepsItsResultOut(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var f *Func
+		runs := 0
+		fn := func(ctx context.Context, s string) (int, error) {
+			runs++
+			return runs, f.Invalidate(ctx, s)
+		}
+		f, err := wrapString(t, &fn, Options{Cache: b.cache(), Name: "f", Timeout: time.Hour})
+		require.NoError(t, err)
+		for want := 1; want <= 2; want++ {
+			v, err := fn(t.Context(), "k")
+			require.NoError(t, err)
+			assert.Equal(t, want, v)
+		}
+	})
+}
+
+// Chain is embedded in itself, by a pointer.
+type Chain struct {
+	*Chain
+	F func(context.Context, string) (int, error) `fncache:"timeout=1h"`
+}
+
+// Left and Right lead to the same struct.
+type (
+	Left    struct{ *Corner }
+	Right   struct{ *Corner }
+	Corner  struct{ Chain }
+	diamond struct {
+		*Left
+		*Right
+	}
+)
+
+func TestWrapStructEntersEachStructOnce(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		defaults := Options{Cache: b.cache()}
+		chain := &Chain{F: lengthOf}
+		chain.Chain = chain
+		funcs, err := WrapStruct(chain, defaults)
+		require.NoError(t, err)
+		require.Len(t, funcs, 1)
+		funcs["F"].Unwrap()
+		assert.True(t, sameFunc(lengthOf, chain.F))
+
+		corner := &Corner{Chain{F: lengthOf}}
+		corner.Chain.Chain = &corner.Chain
+		funcs, err = WrapStruct(&diamond{&Left{corner}, &Right{corner}}, defaults)
+		require.NoError(t, err)
+		require.Len(t, funcs, 1)
+		funcs["F"].Unwrap()
+		assert.True(t, sameFunc(lengthOf, corner.F))
+	})
+}
+
+func TestACacheThatNewDidNotMakeIsRefused(t *testing.T) {
+	fn := lengthOf
+	_, err := Wrap(&fn, Options{Cache: &Cache{}, Timeout: time.Hour})
+	require.ErrorContains(t, err, "Options.Cache was not made by New")
+
+	f, err := Wrap(&fn, Options{Timeout: time.Hour})
+	require.NoError(t, err)
+	defer f.Unwrap()
+	SetDefault(&Cache{})
+	defer SetDefault(nil)
+	_, err = fn(t.Context(), "k")
+	require.ErrorIs(t, err, ErrNoCache)
+}
+
+// panicKey panics when it is encoded for the key.
+type panicKey struct{}
+
+func (panicKey) MarshalText() ([]byte, error) { panic("no key") }
+
+func TestAnArgumentThatPanicsPanicsInItsCallerAndIsCounted(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		fn := func(context.Context, panicKey) (int, error) { return 1, nil }
+		f, err := Wrap(&fn, Options{Cache: b.cache(), Name: "f", Timeout: time.Hour})
+		require.NoError(t, err)
+		assert.PanicsWithValue(t, "no key", func() { _, _ = fn(t.Context(), panicKey{}) })
+		assert.PanicsWithValue(t, "no key", func() { _, _ = f.Key(panicKey{}) })
+		assert.EqualValues(t, 1, requireIdentity(t, f).Failed)
+	})
+}
+
+func TestTheDefaultCacheTakenAwayWhileACallRuns(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		call := s.call
+		f, err := wrapString(t, &call, Options{Name: "hostile.midrun", Timeout: time.Hour})
+		require.NoError(t, err)
+		defer f.Unwrap()
+		SetDefault(b.cache())
+		running := make(chan error)
+		go func() { _, err := call(t.Context(), "k"); running <- err }()
+		synctest.Wait()
+		SetDefault(nil)
+		_, err = call(t.Context(), "k")
+		require.ErrorIs(t, err, ErrNoCache)
+		require.ErrorIs(t, f.Invalidate(t.Context(), "k"), ErrNoCache)
+		require.NoError(t, <-running, "it keeps the cache it began with")
+		requireIdentity(t, f)
+	})
+}
+
+func TestUnwrappedWhileCallsRun(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{took: time.Second}
+		w := wrap(t, c, s, Options{OnCold: Wait})
+		stub := w.call
+		owner := w.begin(t.Context(), "k")
+		joiner := w.begin(t.Context(), "k")
+		synctest.Wait()
+		w.Unwrap()
+		w.Unwrap()
+		again := wrap(t, c, s, Options{OnCold: Wait})
+		other := again.begin(t.Context(), "k")
+		for _, end := range []<-chan outcome{owner, joiner, other} {
+			assert.Equal(t, 1, (<-end).value, "calls under way end as they would have, and the name is free")
+		}
+		v, err := stub(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, 2, v, "a copy of the stub calls the original")
+		requireIdentity(t, w.Func)
+	})
+}
+
+func TestAContextThatHasEndedBefore(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		w := wrap(t, b.cache(), s, Options{})
+		w.get(t.Context(), "k")
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		assert.Equal(t, context.Canceled, w.get(ended, "k").err)
+		assert.Equal(t, context.Canceled, w.get(WithRefresh(ended), "k").err)
+		require.ErrorIs(t, w.Invalidate(ended, "k"), context.Canceled)
+		require.ErrorIs(t, w.Refresh(ended, "k"), context.Canceled)
+		require.NoError(t, w.get(t.Context(), "k").err)
+		requireIdentity(t, w.Func)
+	})
+}
+
+func TestAnArgumentOf64MBIsAnArgument(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		w := wrap(t, b.cache(), s, Options{})
+		huge := strings.Repeat("x", 64<<20)
+		assert.Equal(t, SourceComputed, w.get(t.Context(), huge).source)
+		assert.Equal(t, SourceFresh, w.get(t.Context(), huge).source)
+		assert.Equal(t, SourceComputed, w.get(t.Context(), huge[1:]).source)
+	})
+}
