@@ -412,3 +412,51 @@ func TestReaderJudgesByItsOwnOptions(t *testing.T) {
 		assert.Equal(t, SourceComputed, short.get(t.Context(), "a").source)
 	})
 }
+
+// secretive is a result that does not survive its own encoding.
+type secretive struct{ Text string }
+
+func (secretive) MarshalBinary() ([]byte, error)     { return nil, errEncoding }
+func (*secretive) UnmarshalBinary(data []byte) error { return errEncoding }
+
+func TestWhatIsLoggedHoldsNoArgumentNoResultAndNoSecret(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		const canary = "canary"
+		c := b.cache(func(c *Config) { c.HashSecret = []byte(canary + "secret") })
+		fn := func(_ context.Context, arg string) (string, error) { return canary + arg, nil }
+		f, err := Wrap(&fn, Options{Cache: c, Name: "f", Timeout: time.Minute})
+		require.NoError(t, err)
+		lossy := func(_ context.Context, arg string) (secretive, error) { return secretive{canary + arg}, nil }
+		_, err = Wrap(&lossy, Options{Cache: c, Name: "lossy", Timeout: time.Minute})
+		require.NoError(t, err)
+		loses := func(ctx context.Context, arg string) (string, error) {
+			key := perCallOf(ctx).frame.key
+			require.NoError(t, c.store.invalidate(ctx, key))
+			return canary + arg, nil
+		}
+		_, err = Wrap(&loses, Options{Cache: c, Name: "loses", Timeout: time.Minute})
+		require.NoError(t, err)
+
+		logs := map[string]func(){
+			"does not survive encoding": func() { _, err = lossy(t.Context(), canary+"1") },
+			"lease lost":                func() { _, err = loses(t.Context(), canary+"2") },
+			"entry cannot be read": func() {
+				key, _ := f.Key(canary + "3")
+				require.NoError(t, b.redis.Set(key, canary+"is not an envelope, but as long as one would be"))
+				_, err = fn(t.Context(), canary+"3")
+			},
+			"Redis does not answer": func() {
+				b.tap.set(func(tap *tap) { tap.broken = errGone })
+				_, err = fn(t.Context(), canary+"4")
+				b.tap.set(func(tap *tap) { tap.broken = nil })
+			},
+		}
+		for message, happen := range logs {
+			happen()
+			require.NoError(t, err)
+			synctest.Wait()
+			assert.NotEmpty(t, b.log.about(message))
+		}
+		assert.Empty(t, b.log.about(canary))
+	})
+}

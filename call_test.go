@@ -119,6 +119,24 @@ func TestBackgroundServesTheHolderStaleToo(t *testing.T) {
 	})
 }
 
+func TestAFailedBackgroundRefreshIsLoggedOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		w := wrap(t, b.cache(), s, Options{Freshness: 10 * time.Second, OnStale: Background, Cooldown: -1})
+		w.get(t.Context(), "a")
+		s.set(func(s *source) { s.do = func(context.Context, int) (int, error) { return 0, errSource } })
+		time.Sleep(11 * time.Second)
+		for range 5 {
+			assert.Equal(t, SourceStale, w.get(t.Context(), "a").source)
+			synctest.Wait()
+		}
+		assert.Equal(t, 6, s.count())
+		require.Len(t, b.log.lines, 1)
+		assert.Contains(t, b.log.lines[0], errSource.Error())
+		assert.Contains(t, b.log.lines[0], "func=test.Source")
+	})
+}
+
 func TestSoftTimeoutGivesTheHolderTheStaleValue(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
@@ -299,6 +317,8 @@ func TestErrorWithAStaleEntryServesItForTheCooldown(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		assert.Equal(t, SourceStale, there.get(t.Context(), "a").source)
 		assert.Equal(t, 3, s.count(), "tried again after the cooldown")
+		require.Len(t, b.log.about("the stale entry is served"), 2, "once for each process")
+		assert.Contains(t, b.log.about("the stale entry is served")[0], errSource.Error())
 	})
 }
 

@@ -218,7 +218,7 @@ func (c *computation) end(cut error, ran time.Duration) {
 		e.shared = c.settle(&e, raw)
 	}
 	next, alone := c.cache.flights.finish(c, e)
-	if alone {
+	if alone || e.stale != nil {
 		c.logUnseen(&e)
 	}
 	if next != nil {
@@ -296,7 +296,8 @@ func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
 	return held, err
 }
 
-// logUnseen tells of a failure that no caller was left to see.
+// logUnseen tells of a failure that no caller sees: none was left, or they are
+// given the stale entry, while nobody would know that it is never refreshed.
 func (c *computation) logUnseen(e *ending) {
 	var err any
 	switch {
@@ -309,8 +310,11 @@ func (c *computation) logUnseen(e *ending) {
 	default:
 		return
 	}
-	c.cache.log.once("unseen "+c.fn.Name(), slog.LevelError,
-		"computation failed with no caller left to see it", "func", c.fn.Name(), "err", err)
+	msg := "computation failed with no caller left to see it"
+	if e.stale != nil {
+		msg = "computation failed: the stale entry is served instead, until it is past its timeout"
+	}
+	c.cache.log.once("unseen "+c.fn.Name(), slog.LevelError, msg, "func", c.fn.Name(), "err", err)
 }
 
 // A frame is one computation that a context passes through.
