@@ -329,50 +329,64 @@ func (t *tap) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (t *tap) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		for _, cmd := range cmds {
-			verb := verbOf(cmd)
-			t.mu.Lock()
-			t.counts[verb]++
-			t.mu.Unlock()
-			if err := t.fault(verb); err != nil {
+			if err := t.sending(cmd); err != nil {
 				for _, cmd := range cmds {
 					cmd.SetErr(err)
 				}
 				return err
 			}
 		}
-		return next(ctx, cmds)
+		err := next(ctx, cmds)
+		for _, cmd := range cmds {
+			t.replied(cmd, cmd.Err())
+		}
+		return err
 	}
 }
 
 func (t *tap) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		verb := verbOf(cmd)
-		t.mu.Lock()
-		t.counts[verb]++
-		before := t.before[verb]
-		delete(t.before, verb)
-		t.mu.Unlock()
-		if before != nil {
-			before()
-		}
-		if err := t.fault(verb); err != nil {
+		if err := t.sending(cmd); err != nil {
 			cmd.SetErr(err)
 			return err
 		}
 		err := next(ctx, cmd)
-		if redis.HasErrorPrefix(err, "NOSCRIPT") {
-			return err
-		}
-		t.mu.Lock()
-		after := t.after[verb]
-		delete(t.after, verb)
-		t.mu.Unlock()
-		if after != nil {
-			after(cmd)
+		if t.replied(cmd, err) {
 			return cmd.Err()
 		}
 		return err
 	}
+}
+
+// sending counts a command and does what the test has asked for before it.
+func (t *tap) sending(cmd redis.Cmder) error {
+	verb := verbOf(cmd)
+	t.mu.Lock()
+	t.counts[verb]++
+	before := t.before[verb]
+	delete(t.before, verb)
+	t.mu.Unlock()
+	if before != nil {
+		before()
+	}
+	return t.fault(verb)
+}
+
+// replied does what the test has asked for after the command's reply, if there
+// is such a thing.
+func (t *tap) replied(cmd redis.Cmder, err error) bool {
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		return false
+	}
+	verb := verbOf(cmd)
+	t.mu.Lock()
+	after := t.after[verb]
+	delete(t.after, verb)
+	t.mu.Unlock()
+	if after != nil {
+		after(cmd)
+	}
+	return after != nil
 }
 
 // logSink is a slog.Handler that keeps messages.

@@ -131,8 +131,12 @@ func (s *lockStore) batch() int {
 // lookup reads some entries. It may take longer than
 // RedisTimeout: who calls it bounds it, and should give it a context with that
 // deadline, which ends waits for a connection and for a retry.
+//
+// It asks Redis, even where the client has a cache of its own: go-redis learns
+// of an invalidation some time later, and until then would answer with what was
+// invalidated, in the very process that did it. A pipeline passes by that cache.
 func (s *lockStore) lookup(ctx context.Context, keys ...string) []reply {
-	if len(keys) == 1 {
+	if len(keys) == 1 && !s.clientCaches() {
 		return []reply{replyOf(s.client.Get(ctx, keys[0]))}
 	}
 	pipe := s.client.Pipeline()
@@ -146,6 +150,16 @@ func (s *lockStore) lookup(ctx context.Context, keys ...string) []reply {
 		replies[i] = replyOf(get)
 	}
 	return replies
+}
+
+// clientCaches says whether the client caches replies (RESP3 client tracking).
+func (s *lockStore) clientCaches() bool {
+	client, ok := s.client.(*redis.Client)
+	if !ok {
+		return false // no other client can
+	}
+	o := client.Options()
+	return o.ClientSideCache != nil || o.ClientSideCacheConfig != nil
 }
 
 func replyOf(get *redis.StringCmd) reply {

@@ -13,28 +13,18 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// onServers runs a test of the protocol on every kind of server it must hold on.
-// A cluster refuses scripts whose keys are in two slots, so it fails where a
-// hash tag is missing.
-func onServers(t *testing.T, test func(t *testing.T, client redis.UniversalClient)) {
-	t.Run("single", func(t *testing.T) { test(t, redistest.Shared(t).Client()) })
-	t.Run("RESP2", func(t *testing.T) {
-		test(t, redistest.Shared(t).Client(func(o *redis.Options) { o.Protocol = 2 }))
-	})
-	t.Run("cluster", func(t *testing.T) { test(t, redistest.StartCluster(t).Client()) })
-}
-
-// verbs is a lockStore with the test's key.
+// verbs is a lockStore with the test's key, and a client to look with.
 type verbs struct {
 	*lockStore
+	raw redis.UniversalClient
 	t   *testing.T
 	ctx context.Context
 	key string
 }
 
-func newVerbs(t *testing.T, client redis.UniversalClient) *verbs {
+func newVerbs(t *testing.T, client, raw redis.UniversalClient) *verbs {
 	s := &lockStore{client: client, timeout: 5 * time.Second, channel: "fncache:events", spawn: func(f func()) { go f() }}
-	return &verbs{s, t, t.Context(), "fncache:{" + t.Name() + "}"}
+	return &verbs{s, raw, t, t.Context(), "fncache:{" + t.Name() + "}"}
 }
 
 const testLease = time.Minute
@@ -69,7 +59,7 @@ func (v *verbs) step(held bool, err error) bool {
 }
 
 func (v *verbs) lock() string {
-	lock, err := v.client.Get(v.ctx, v.key+lockSuffix).Result()
+	lock, err := v.raw.Get(v.ctx, v.key+lockSuffix).Result()
 	if errors.Is(err, redis.Nil) {
 		return ""
 	}
@@ -78,7 +68,7 @@ func (v *verbs) lock() string {
 }
 
 func (v *verbs) entry() string {
-	entry, err := v.client.Get(v.ctx, v.key).Result()
+	entry, err := v.raw.Get(v.ctx, v.key).Result()
 	if errors.Is(err, redis.Nil) {
 		return ""
 	}
@@ -87,12 +77,12 @@ func (v *verbs) entry() string {
 }
 
 func TestProtocolVerbs(t *testing.T) {
-	onServers(t, func(t *testing.T, client redis.UniversalClient) {
+	onServers(t, func(t *testing.T, server *backend) {
 		for name, test := range map[string]func(t *testing.T, v *verbs){
 			"acquire on nothing": func(t *testing.T, v *verbs) {
 				assert.Equal(t, acquisition{status: leaseAcquired}, v.acquire("me", "", false))
 				assert.Equal(t, "me", v.lock())
-				left := client.PTTL(v.ctx, v.key+lockSuffix).Val()
+				left := v.raw.PTTL(v.ctx, v.key+lockSuffix).Val()
 				assert.InDelta(t, testLease, left, float64(10*time.Second))
 			},
 			"acquire while held": func(t *testing.T, v *verbs) {
@@ -129,44 +119,44 @@ func TestProtocolVerbs(t *testing.T) {
 				assert.Equal(t, acquisition{status: leaseAcquired, present: true}, v.refresh("me"))
 			},
 			"garbage counts as seen": func(t *testing.T, v *verbs) {
-				client.Set(v.ctx, v.key, "garbage", 0)
+				v.raw.Set(v.ctx, v.key, "garbage", 0)
 				assert.Equal(t, entryChanged, v.acquire("me", "", false).status)
 				assert.Equal(t, leaseAcquired, v.acquire("me", "garbage", false).status)
 				assert.True(t, v.store("me", 1))
 				assert.Len(t, v.entry(), envelopeHeaderLen+1)
 			},
 			"an entry of another type is replaced": func(t *testing.T, v *verbs) {
-				client.LPush(v.ctx, v.key, "x")
+				v.raw.LPush(v.ctx, v.key, "x")
 				require.ErrorIs(t, v.lookup(v.ctx, v.key)[0].err, errWrongType)
 				assert.Equal(t, acquisition{status: leaseAcquired}, v.acquire("me", "", false))
 				assert.True(t, v.store("me", 1))
 				assert.Len(t, v.entry(), envelopeHeaderLen+1)
 			},
 			"a lock of another type is nobody's": func(t *testing.T, v *verbs) {
-				client.LPush(v.ctx, v.key+lockSuffix, "x")
+				v.raw.LPush(v.ctx, v.key+lockSuffix, "x")
 				assert.False(t, v.step(v.renew(v.ctx, v.key, "me", testLease)))
 				assert.False(t, v.store("me", 1))
 				assert.Equal(t, leaseAcquired, v.acquire("me", "", false).status)
 			},
 			"a lock without an expiry gets one": func(t *testing.T, v *verbs) {
-				client.Set(v.ctx, v.key+lockSuffix, "stray", 0)
+				v.raw.Set(v.ctx, v.key+lockSuffix, "stray", 0)
 				a := v.acquire("me", "", false)
 				assert.Equal(t, leaseHeld, a.status)
 				assert.Equal(t, testLease, a.left)
-				assert.Positive(t, client.PTTL(v.ctx, v.key+lockSuffix).Val())
+				assert.Positive(t, v.raw.PTTL(v.ctx, v.key+lockSuffix).Val())
 			},
 			"renew": func(t *testing.T, v *verbs) {
 				v.acquire("me", "", false)
-				client.PExpire(v.ctx, v.key+lockSuffix, 10*time.Second)
+				v.raw.PExpire(v.ctx, v.key+lockSuffix, 10*time.Second)
 				assert.True(t, v.step(v.renew(v.ctx, v.key, "me", testLease)))
-				assert.InDelta(t, testLease, client.PTTL(v.ctx, v.key+lockSuffix).Val(), float64(10*time.Second))
+				assert.InDelta(t, testLease, v.raw.PTTL(v.ctx, v.key+lockSuffix).Val(), float64(10*time.Second))
 				assert.False(t, v.step(v.renew(v.ctx, v.key, "you", testLease)))
 			},
 			"store": func(t *testing.T, v *verbs) {
 				v.acquire("me", "", false)
 				assert.True(t, v.store("me", 1))
 				assert.Empty(t, v.lock())
-				assert.InDelta(t, time.Hour, client.PTTL(v.ctx, v.key).Val(), float64(10*time.Second))
+				assert.InDelta(t, time.Hour, v.raw.PTTL(v.ctx, v.key).Val(), float64(10*time.Second))
 			},
 			"store without the lease writes nothing": func(t *testing.T, v *verbs) {
 				assert.False(t, v.store("me", 1))
@@ -212,14 +202,14 @@ func TestProtocolVerbs(t *testing.T) {
 				require.NoError(t, v.invalidate(v.ctx, v.key), "of nothing")
 			},
 		} {
-			t.Run(name, func(t *testing.T) { test(t, newVerbs(t, client)) })
+			t.Run(name, func(t *testing.T) { test(t, newVerbs(t, server.Client(), server.raw)) })
 		}
 	})
 }
 
 // Every step may arrive twice: the client sends it again when the reply is lost.
 func TestVerbsSentTwiceHaveTheEffectAndTheAnswerOfOnce(t *testing.T) {
-	onServers(t, func(t *testing.T, client redis.UniversalClient) {
+	onServers(t, func(t *testing.T, server *backend) {
 		for name, test := range map[string]func(t *testing.T, v *verbs){
 			"acquire": func(t *testing.T, v *verbs) {
 				assert.Equal(t, v.acquire("me", "", false), v.acquire("me", "", false))
@@ -270,14 +260,17 @@ func TestVerbsSentTwiceHaveTheEffectAndTheAnswerOfOnce(t *testing.T) {
 				}
 			},
 		} {
-			t.Run(name, func(t *testing.T) { test(t, newVerbs(t, client)) })
+			t.Run(name, func(t *testing.T) { test(t, newVerbs(t, server.Client(), server.raw)) })
 		}
 	})
 }
 
 func TestEveryStepThatEndsALeasePublishesIt(t *testing.T) {
-	server := redistest.Shared(t)
-	v := newVerbs(t, server.Client())
+	onServers(t, testEveryStepThatEndsALeasePublishesIt)
+}
+
+func testEveryStepThatEndsALeasePublishesIt(t *testing.T, server *backend) {
+	v := newVerbs(t, server.Client(), server.raw)
 	sub := server.Client().Subscribe(t.Context(), "fncache:events")
 	defer func() { _ = sub.Close() }()
 	_, err := sub.Receive(t.Context())
@@ -303,7 +296,7 @@ func TestAUserThatMayNotPublishCanStore(t *testing.T) {
 	require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", "mute", "on", ">secret", "~fncache:*", "resetchannels", "+@all").Err())
 	client := server.Client(func(o *redis.Options) { o.Username, o.Password = "mute", "secret" })
 	require.ErrorContains(t, client.Publish(t.Context(), "fncache:events", "x").Err(), "NOPERM")
-	v := newVerbs(t, client)
+	v := newVerbs(t, client, admin)
 	v.acquire("me", "", false)
 	assert.True(t, v.store("me", 1))
 	assert.NotEmpty(t, v.entry())

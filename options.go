@@ -135,7 +135,8 @@ type Config struct {
 	// Redis is the client: of a single server, of a Sentinel failover group or
 	// of a Redis Cluster. A *redis.Ring is refused: what one process publishes
 	// there reaches another shard than the one others listen on. The client
-	// stays the caller's: Close leaves it open.
+	// stays the caller's: Close leaves it open. Its own client-side caching, if
+	// on, is passed by: it may answer with what was invalidated a moment ago.
 	Redis redis.UniversalClient
 
 	// OnRedisDown is what a call gets when Redis does not answer.

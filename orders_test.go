@@ -68,11 +68,10 @@ func newHeld() *held {
 }
 
 func TestComputedAndReleasedBetweenLookupAndAcquire(t *testing.T) {
-	inBothForms(t, testComputedAndReleasedBetweenLookupAndAcquire)
+	onServersInBothForms(t, testComputedAndReleasedBetweenLookupAndAcquire)
 }
 
-func testComputedAndReleasedBetweenLookupAndAcquire(t *testing.T) {
-	server := redistest.Shared(t)
+func testComputedAndReleasedBetweenLookupAndAcquire(t *testing.T, server *backend) {
 	s := &source{}
 	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
 	opts := Options{Lease: slowLease}
@@ -116,11 +115,10 @@ func TestEntryReplacedByAnotherStaleOneTimeAndAgain(t *testing.T) {
 }
 
 func TestEntryDeletedBetweenLookupAndAcquire(t *testing.T) {
-	inBothForms(t, testEntryDeletedBetweenLookupAndAcquire)
+	onServersInBothForms(t, testEntryDeletedBetweenLookupAndAcquire)
 }
 
-func testEntryDeletedBetweenLookupAndAcquire(t *testing.T) {
-	server := redistest.Shared(t)
+func testEntryDeletedBetweenLookupAndAcquire(t *testing.T, server *backend) {
 	for name, onStale := range map[string]StalePolicy{"refresh": Refresh, "background": Background} {
 		t.Run(name, func(t *testing.T) {
 			s := &source{}
@@ -129,7 +127,7 @@ func testEntryDeletedBetweenLookupAndAcquire(t *testing.T) {
 			w.get(t.Context(), "k")
 			p.clock.shift.Add(int64(2 * time.Minute))
 			key, _ := w.Key("k")
-			p.tap.on("acquire", func() { server.Client().Del(t.Context(), key) })
+			p.tap.on("acquire", func() { server.raw.Del(t.Context(), key) })
 			o := w.get(t.Context(), "k")
 			assert.Equal(t, SourceComputed, o.source, "nothing stale is left to serve")
 			assert.Equal(t, 2, o.value)
@@ -138,11 +136,10 @@ func testEntryDeletedBetweenLookupAndAcquire(t *testing.T) {
 }
 
 func TestAcquireThatSucceedsAfterItsCallerGaveUpIsReleased(t *testing.T) {
-	inBothForms(t, testAcquireThatSucceedsAfterItsCallerGaveUpIsReleased)
+	onServersInBothForms(t, testAcquireThatSucceedsAfterItsCallerGaveUpIsReleased)
 }
 
-func testAcquireThatSucceedsAfterItsCallerGaveUpIsReleased(t *testing.T) {
-	server := redistest.Shared(t)
+func testAcquireThatSucceedsAfterItsCallerGaveUpIsReleased(t *testing.T, server *backend) {
 	s := &source{}
 	p := newProcess(t, server.Client(), func(c *Config) { c.RedisTimeout = 50 * time.Millisecond })
 	w := wrap(t, p.Cache, s, Options{Lease: slowLease})
@@ -152,20 +149,19 @@ func testAcquireThatSucceedsAfterItsCallerGaveUpIsReleased(t *testing.T) {
 	o := w.get(t.Context(), "k")
 	assert.Equal(t, SourceComputed, o.source, "as with Redis away")
 	key, _ := w.Key("k")
-	require.NotZero(t, server.Client().Exists(t.Context(), key+lockSuffix).Val(), "the lease was granted")
+	require.NotZero(t, server.raw.Exists(t.Context(), key+lockSuffix).Val(), "the lease was granted")
 	p.tap.onReply("release", func(redis.Cmder) { close(released) })
 	close(answered)
 	<-released
-	assert.Zero(t, server.Client().Exists(t.Context(), key+lockSuffix).Val())
+	assert.Zero(t, server.raw.Exists(t.Context(), key+lockSuffix).Val())
 	assert.Equal(t, SourceComputed, w.get(t.Context(), "k").source, "nobody has to wait for the lease to expire")
 }
 
 func TestInvalidatedByItsOwnProcessWhileComputing(t *testing.T) {
-	inBothForms(t, testInvalidatedByItsOwnProcessWhileComputing)
+	onServersInBothForms(t, testInvalidatedByItsOwnProcessWhileComputing)
 }
 
-func testInvalidatedByItsOwnProcessWhileComputing(t *testing.T) {
-	server := redistest.Shared(t)
+func testInvalidatedByItsOwnProcessWhileComputing(t *testing.T, server *backend) {
 	s := newHeld()
 	p := newProcess(t, server.Client())
 	w := wrap(t, p.Cache, &s.source, Options{Lease: slowLease, OnCold: Wait})
@@ -202,11 +198,10 @@ func awaitCallers(t *testing.T, w *wrapped, arg string, n int) {
 }
 
 func TestInvalidatedByAnotherProcessBeforeTheNextRenew(t *testing.T) {
-	inBothForms(t, testInvalidatedByAnotherProcessBeforeTheNextRenew)
+	onServersInBothForms(t, testInvalidatedByAnotherProcessBeforeTheNextRenew)
 }
 
-func testInvalidatedByAnotherProcessBeforeTheNextRenew(t *testing.T) {
-	server := redistest.Shared(t)
+func testInvalidatedByAnotherProcessBeforeTheNextRenew(t *testing.T, server *backend) {
 	s := newHeld()
 	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
 	opts := Options{Lease: slowLease, OnCold: Wait}
@@ -250,11 +245,10 @@ func TestInvalidatedByAnotherProcessAndNoticedByTheRenew(t *testing.T) {
 }
 
 func TestInvalidationReachesAStaleEntrysCallersWhileItIsRecomputed(t *testing.T) {
-	inBothForms(t, testInvalidationReachesAStaleEntrysCallersWhileItIsRecomputed)
+	onServersInBothForms(t, testInvalidationReachesAStaleEntrysCallersWhileItIsRecomputed)
 }
 
-func testInvalidationReachesAStaleEntrysCallersWhileItIsRecomputed(t *testing.T) {
-	server := redistest.Shared(t)
+func testInvalidationReachesAStaleEntrysCallersWhileItIsRecomputed(t *testing.T, server *backend) {
 	s := newHeld()
 	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
 	opts := Options{Freshness: time.Minute, Timeout: time.Hour, Lease: slowLease}
@@ -277,11 +271,10 @@ func testInvalidationReachesAStaleEntrysCallersWhileItIsRecomputed(t *testing.T)
 }
 
 func TestInvalidateDetachesALookupUnderWay(t *testing.T) {
-	inBothForms(t, testInvalidateDetachesALookupUnderWay)
+	onServersInBothForms(t, testInvalidateDetachesALookupUnderWay)
 }
 
-func testInvalidateDetachesALookupUnderWay(t *testing.T) {
-	server := redistest.Shared(t)
+func testInvalidateDetachesALookupUnderWay(t *testing.T, server *backend) {
 	s := &source{}
 	p := newProcess(t, server.Client())
 	w := wrap(t, p.Cache, s, Options{Lease: slowLease})
@@ -323,11 +316,10 @@ func TestLateRenewDoesNotReviveACooldown(t *testing.T) {
 }
 
 func TestLeaseExpiredWhileComputingAndAnotherHolderWasDoneFirst(t *testing.T) {
-	inBothForms(t, testLeaseExpiredWhileComputingAndAnotherHolderWasDoneFirst)
+	onServersInBothForms(t, testLeaseExpiredWhileComputingAndAnotherHolderWasDoneFirst)
 }
 
-func testLeaseExpiredWhileComputingAndAnotherHolderWasDoneFirst(t *testing.T) {
-	server := redistest.Shared(t)
+func testLeaseExpiredWhileComputingAndAnotherHolderWasDoneFirst(t *testing.T, server *backend) {
 	s := newHeld()
 	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
 	opts := Options{Lease: slowLease, OnCold: Wait}
@@ -335,7 +327,7 @@ func testLeaseExpiredWhileComputingAndAnotherHolderWasDoneFirst(t *testing.T) {
 	first := a.begin(t.Context(), "k")
 	<-s.began
 	key, _ := a.Key("k")
-	require.Equal(t, int64(1), server.Client().Del(t.Context(), key+lockSuffix).Val(), "as if it had expired")
+	require.Equal(t, int64(1), server.raw.Del(t.Context(), key+lockSuffix).Val(), "as if it had expired")
 	second := b.begin(t.Context(), "k")
 	<-s.began
 	// Runs are let go in the order they wait, which is not fixed; both return
@@ -414,17 +406,14 @@ func (c *deaf) Read(p []byte) (int, error) {
 }
 
 func TestEveryScriptResentAfterItTookEffect(t *testing.T) {
-	inBothForms(t, testEveryScriptResentAfterItTookEffect)
+	onServersInBothForms(t, testEveryScriptResentAfterItTookEffect)
 }
 
-func testEveryScriptResentAfterItTookEffect(t *testing.T) {
-	server := redistest.Shared(t)
+func testEveryScriptResentAfterItTookEffect(t *testing.T, server *backend) {
 	armed := new(atomic.Bool)
-	client := server.Client(func(o *redis.Options) {
-		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-			return &deaf{Conn: conn, armed: armed}, err
-		}
+	client := server.connect(func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		return &deaf{Conn: conn, armed: armed}, err
 	})
 	s := &source{}
 	p := newProcess(t, client)
@@ -433,7 +422,7 @@ func testEveryScriptResentAfterItTookEffect(t *testing.T) {
 	require.NoError(t, w.Invalidate(t.Context(), "warm the script cache"))
 	runs := s.count()
 
-	monitor := server.Monitor(t)
+	stop := server.Monitor(t)
 	p.tap.on("acquire", func() { armed.Store(true) })
 	p.tap.on("store", func() { armed.Store(true) })
 	assert.Equal(t, SourceComputed, w.get(t.Context(), "k").source)
@@ -453,7 +442,7 @@ func testEveryScriptResentAfterItTookEffect(t *testing.T) {
 	assert.Equal(t, errSource, w.get(t.Context(), "k").err)
 
 	scripts := 0
-	for _, line := range monitor.Stop() {
+	for _, line := range stop() {
 		if strings.Contains(strings.ToLower(line), "evalsha") {
 			scripts++
 		}
@@ -516,7 +505,10 @@ func (r route) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 func TestTwoBuildsWithDifferentResultTypesSideBySide(t *testing.T) {
-	server := redistest.Shared(t)
+	onServers(t, testTwoBuildsWithDifferentResultTypesSideBySide)
+}
+
+func testTwoBuildsWithDifferentResultTypesSideBySide(t *testing.T, server *backend) {
 	type bookOld struct{ Title string }
 	type book struct {
 		Title string
@@ -544,12 +536,11 @@ func TestTwoBuildsWithDifferentResultTypesSideBySide(t *testing.T) {
 }
 
 func TestGarbageUnderAKeyIsAMissWithAReason(t *testing.T) {
-	inBothForms(t, testGarbageUnderAKeyIsAMissWithAReason)
+	onServersInBothForms(t, testGarbageUnderAKeyIsAMissWithAReason)
 }
 
-func testGarbageUnderAKeyIsAMissWithAReason(t *testing.T) {
-	server := redistest.Shared(t)
-	client := server.Client()
+func testGarbageUnderAKeyIsAMissWithAReason(t *testing.T, server *backend) {
+	client := server.raw
 	s := &source{}
 	p := newProcess(t, server.Client())
 	w := wrap(t, p.Cache, s, Options{Lease: slowLease})
@@ -577,10 +568,11 @@ func testGarbageUnderAKeyIsAMissWithAReason(t *testing.T) {
 	}
 }
 
-func TestColdStampedeInOneProcess(t *testing.T) { inBothForms(t, testColdStampedeInOneProcess) }
+func TestColdStampedeInOneProcess(t *testing.T) {
+	onServersInBothForms(t, testColdStampedeInOneProcess)
+}
 
-func testColdStampedeInOneProcess(t *testing.T) {
-	server := redistest.Shared(t)
+func testColdStampedeInOneProcess(t *testing.T, server *backend) {
 	for name, policy := range map[string]ColdPolicy{"fail": Fail, "wait": Wait} {
 		t.Run(name, func(t *testing.T) {
 			const callers = 1000
@@ -590,7 +582,7 @@ func testColdStampedeInOneProcess(t *testing.T) {
 			client.AddHook(counter)
 			p := newProcess(t, client)
 			w := wrap(t, p.Cache, &s.source, Options{OnCold: policy, Lease: slowLease, Name: t.Name()})
-			monitor := server.Monitor(t)
+			stop := server.Monitor(t)
 
 			var answered atomic.Int64
 			ends := make([]outcome, callers)
@@ -615,7 +607,7 @@ func testColdStampedeInOneProcess(t *testing.T) {
 			assert.Equal(t, want, bySource(ends))
 			assert.Equal(t, 1, s.count())
 			assert.LessOrEqual(t, counter.Total(), 10, "as the client counts: %v", counter.ByName())
-			received := monitor.Stop()
+			received := stop()
 			assert.LessOrEqual(t, len(received), 10, "as the server counts: %v", received)
 			requireIdentity(t, w.Func)
 		})
