@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/fncache/fncache/bench/internal/peers"
+)
+
+const (
+	fillers   = 32   // callers that fill a local tier
+	fillBatch = 1000 // keys a pipeline
+)
+
+// fill gets the keys from first to before end into a peer. What is kept in Redis
+// is copied there from the entry of id 0 through a pipeline, a million in seconds;
+// what is in the process as well comes by calls.
+func fill(addr string, call func(id int64) error, key func(id int64) (string, error), local bool, first, end int) error {
+	if err := call(0); err != nil {
+		return err
+	}
+	if key != nil {
+		if err := copyEntry(addr, key, first, end); err != nil {
+			return err
+		}
+	}
+	if !local {
+		return nil
+	}
+	return inParallel(fillers, first, end, call)
+}
+
+// inParallel calls for every id from first to before end.
+func inParallel(callers, first, end int, call func(id int64) error) error {
+	var wg sync.WaitGroup
+	faults := make(chan error, callers)
+	for caller := range callers {
+		wg.Go(func() {
+			for id := first + caller; id < end; id += callers {
+				if err := call(int64(id)); err != nil {
+					faults <- err
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(faults)
+	return <-faults
+}
+
+// copyEntry gives the keys the same bytes as that of id 0, which is there.
+func copyEntry(addr string, key func(id int64) (string, error), first, end int) error {
+	ctx := context.Background()
+	client := peers.Client(addr)
+	defer func() { _ = client.Close() }()
+	origin, err := key(0)
+	if err != nil {
+		return err
+	}
+	raw, err := client.Get(ctx, origin).Bytes()
+	if err != nil {
+		return fmt.Errorf("read the entry to be copied, %s: %w", origin, err)
+	}
+	for first < end {
+		upTo := min(first+fillBatch, end)
+		_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for ; first < upTo; first++ {
+				to, err := key(int64(first))
+				if err != nil {
+					return err
+				}
+				pipe.Set(ctx, to, raw, time.Hour)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

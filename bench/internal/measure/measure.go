@@ -1,0 +1,184 @@
+// Package measure turns turns of work into figures: medians, ratios, quantiles.
+//
+// No machine is quiet, so the figures that count are ratios of two runners that
+// were measured in turns. See [Race].
+package measure
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Median returns the middle of the values, or the mean of the two in the middle;
+// NaN of none. It leaves values as they are.
+func Median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	switch {
+	case n == 0:
+		return math.NaN()
+	case n%2 == 1:
+		return sorted[n/2]
+	default:
+		return (sorted[n/2-1] + sorted[n/2]) / 2
+	}
+}
+
+// Quantile returns the smallest duration that at least the share q of them do not
+// exceed, and 0 of none. It leaves durations as they are.
+func Quantile(durations []time.Duration, q float64) time.Duration {
+	if len(durations) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(durations))
+	i := int(math.Ceil(q*float64(len(sorted)))) - 1
+	return sorted[min(max(i, 0), len(sorted)-1)]
+}
+
+// A Sample is what one turn of a runner took, per call.
+type Sample struct {
+	Nanoseconds float64 // of wall clock, of all callers together: 1e9 divided by it is the throughput
+	Allocs      float64
+	Bytes       float64 // allocated
+}
+
+// A Call is what is measured. i counts the calls of a runner from any value on;
+// callers differ in it.
+type Call func(i int) error
+
+// Turn has callers make n calls in all and measures them.
+func Turn(call Call, callers, n int) (Sample, error) {
+	var (
+		before, after runtime.MemStats
+		wg            sync.WaitGroup
+		faults        = make([]error, callers)
+		each          = max(n/callers, 1)
+	)
+	runtime.ReadMemStats(&before)
+	began := time.Now()
+	for caller := range callers {
+		wg.Go(func() {
+			for i := range each {
+				if err := call(caller*each + i); err != nil {
+					faults[caller] = err
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(began)
+	runtime.ReadMemStats(&after)
+	for _, err := range faults {
+		if err != nil {
+			return Sample{}, err
+		}
+	}
+	calls := float64(each * callers)
+	return Sample{
+		Nanoseconds: float64(took) / calls,
+		Allocs:      float64(after.Mallocs-before.Mallocs) / calls,
+		Bytes:       float64(after.TotalAlloc-before.TotalAlloc) / calls,
+	}, nil
+}
+
+// A Runner is one of those that Race compares.
+type Runner struct {
+	Name string
+	Call Call
+}
+
+// A Plan says how long a race is.
+type Plan struct {
+	Callers int
+	Rounds  int
+	Turn    time.Duration // about; how many calls that is, is found out once, before the first round
+}
+
+// Results are the samples of a race, by runner and round.
+type Results [][]Sample
+
+// Race lets the runners take turns: in each round each has one, in an order that
+// is another one every round, so that what disturbs the machine disturbs them
+// alike and nobody always runs behind the same neighbour. Each turn begins
+// without the garbage of others.
+func Race(p Plan, runners []Runner) (Results, error) {
+	results := make(Results, len(runners))
+	calls := make([]int, len(runners))
+	for i, r := range runners {
+		n, err := calibrate(r.Call, p)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r.Name, err)
+		}
+		calls[i] = n
+		results[i] = make([]Sample, p.Rounds)
+	}
+	for round := range p.Rounds {
+		for _, i := range order(len(runners), round) {
+			runtime.GC()
+			sample, err := Turn(runners[i].Call, p.Callers, calls[i])
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", runners[i].Name, err)
+			}
+			results[i][round] = sample
+		}
+	}
+	return results, nil
+}
+
+// calibrate finds how many calls fill a turn. It warms the runner up too.
+func calibrate(call Call, p Plan) (int, error) {
+	for n := p.Callers; ; n *= 4 {
+		began := time.Now()
+		sample, err := Turn(call, p.Callers, n)
+		if err != nil {
+			return 0, err
+		}
+		if time.Since(began) >= p.Turn/4 {
+			return max(int(float64(p.Turn)/sample.Nanoseconds), p.Callers), nil
+		}
+	}
+}
+
+// order is who runs when: rotated by one each round, and backwards every other.
+func order(n, round int) []int {
+	turns := make([]int, n)
+	for i := range turns {
+		turns[i] = (i + round/2) % n
+	}
+	if round%2 == 1 {
+		slices.Reverse(turns)
+	}
+	return turns
+}
+
+// Median returns the medians of a runner's samples.
+func (r Results) Median(runner int) Sample {
+	return Sample{
+		Nanoseconds: Median(column(r[runner], func(s Sample) float64 { return s.Nanoseconds })),
+		Allocs:      Median(column(r[runner], func(s Sample) float64 { return s.Allocs })),
+		Bytes:       Median(column(r[runner], func(s Sample) float64 { return s.Bytes })),
+	}
+}
+
+// Ratio returns how many times as long as b a call of a takes: the median over
+// the pairs of one round.
+func (r Results) Ratio(a, b int) float64 {
+	ratios := make([]float64, len(r[a]))
+	for i := range ratios {
+		ratios[i] = r[a][i].Nanoseconds / r[b][i].Nanoseconds
+	}
+	return Median(ratios)
+}
+
+func column(samples []Sample, of func(Sample) float64) []float64 {
+	values := make([]float64, len(samples))
+	for i, s := range samples {
+		values[i] = of(s)
+	}
+	return values
+}

@@ -1,0 +1,83 @@
+package peers
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/fncache/fncache"
+)
+
+// A variant is one of the ways to use fncache.
+type variant struct {
+	name  string
+	cold  fncache.ColdPolicy
+	stale fncache.StalePolicy
+	near  bool
+}
+
+func remoteVariants[V any]() []Peer[V] {
+	return variants[V](
+		variant{name: Fncache},
+	)
+}
+
+func nearVariants[V any]() []Peer[V] {
+	return variants[V]()
+}
+
+func fleetVariants[V any]() []Peer[V] {
+	return variants[V](
+		variant{name: Fncache},
+		variant{name: "fncache, oncold=wait", cold: fncache.Wait},
+		variant{name: "fncache, onstale=background", stale: fncache.Background},
+	)
+}
+
+func variants[V any](of ...variant) []Peer[V] {
+	peers := make([]Peer[V], len(of))
+	for i, v := range of {
+		peers[i] = Peer[V]{v.name, v.near, func(s Site, source Source[V]) (*Cached[V], error) {
+			return openFncache(v, s, source)
+		}}
+	}
+	return peers
+}
+
+func openFncache[V any](v variant, s Site, source Source[V]) (*Cached[V], error) {
+	client := Client(s.Addr)
+	cached, err := wrap(v, s, source, client, fncache.Config{Redis: client})
+	if err != nil {
+		_ = client.Close()
+		return nil, err
+	}
+	return cached, nil
+}
+
+func wrap[V any](v variant, s Site, source Source[V], client *redis.Client, cfg fncache.Config) (*Cached[V], error) {
+	cache, err := fncache.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	fn := (func(context.Context, int64) (V, error))(source)
+	f, err := fncache.Wrap(&fn, fncache.Options{
+		Cache:     cache,
+		Name:      s.Name,
+		Freshness: s.Freshness,
+		Timeout:   s.Timeout,
+		OnCold:    v.cold,
+		OnStale:   v.stale,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Cached[V]{
+		Get:        fn,
+		Invalidate: func(ctx context.Context, id int64) error { return f.Invalidate(ctx, id) },
+		Key:        func(id int64) (string, error) { return f.Key(id) },
+		Close: func() {
+			_ = cache.Close()
+			_ = client.Close()
+		},
+	}, nil
+}

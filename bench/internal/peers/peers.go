@@ -1,0 +1,123 @@
+// Package peers has what is compared: fncache, and what a user would pick in its
+// place, each used as its README says.
+//
+// A peer caches func(ctx, id int64) (V, error), and what a call costs includes
+// what its users have to do at each call, such as making a key of the id.
+package peers
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/fncache/fncache"
+)
+
+// A Source is the function that is cached.
+type Source[V any] func(ctx context.Context, id int64) (V, error)
+
+// A Site is where and how a peer caches.
+type Site struct {
+	Addr string // of the redis-server
+	Name string // of what is cached; peers that store different bytes have different keys besides
+
+	// Freshness and Timeout are as fncache has them. A peer that knows one age
+	// only gets Freshness for it.
+	Freshness, Timeout time.Duration
+
+	Keys int // there are; a local tier has room for all
+}
+
+// Cached is a source with a peer before it.
+type Cached[V any] struct {
+	Get        Source[V]
+	Invalidate func(ctx context.Context, id int64) error
+	Key        func(id int64) (string, error) // in Redis; nil where nothing is there
+	Close      func()
+}
+
+// A Peer is a way to cache a function.
+type Peer[V any] struct {
+	Name  string
+	Local bool // it keeps values in the process too
+	Open  func(Site, Source[V]) (*Cached[V], error)
+}
+
+// Names of the peers that are compared in particular.
+const (
+	Fncache          = "fncache"
+	FncachePipelined = "fncache, AutoPipeline"
+	FncacheTyped     = "fncache, typed"
+	FncacheNear      = "fncache, near"
+	FncacheNearTyped = "fncache, near, typed"
+
+	Bare       = "go-redis, bare"
+	LocalCache = "go-redis/cache, local"
+	Sturdyc    = "sturdyc"
+)
+
+// errBusy is how the hand-written peer refuses.
+var errBusy = errors.New("cold, and somebody else computes")
+
+// Refused tells whether a call was refused because the cache was cold.
+func Refused(err error) bool {
+	return errors.Is(err, fncache.ErrColdCache) || errors.Is(err, errBusy)
+}
+
+// Remote are the peers that ask Redis at every hit.
+func Remote[V any]() []Peer[V] {
+	return append([]Peer[V]{
+		{Bare, false, openBare[V]},
+		{"rueidis, bare", false, openRueidis[V]},
+		{"go-redis/cache", false, openCache[V](false)},
+		{"rueidisaside, no tracking", false, openAside[V](false)},
+		{"singleflight + SET NX", false, openHandwritten[V]},
+	}, remoteVariants[V]()...)
+}
+
+// Near are the peers with a local tier, turned on.
+func Near[V any]() []Peer[V] {
+	return append([]Peer[V]{
+		{LocalCache, true, openCache[V](true)},
+		{"rueidisaside", true, openAside[V](true)},
+		{Sturdyc, true, openSturdyc[V](false)},
+		{"otter", true, openOtter[V]},
+	}, nearVariants[V]()...)
+}
+
+// Fleet are the peers that several processes with one Redis use.
+func Fleet[V any]() []Peer[V] {
+	return append([]Peer[V]{
+		{Bare, false, openBare[V]},
+		{"go-redis/cache", false, openCache[V](false)},
+		{LocalCache, true, openCache[V](true)},
+		{"rueidisaside", true, openAside[V](true)},
+		{"sturdyc + Redis", true, openSturdyc[V](true)},
+		{"otter", true, openOtter[V]},
+		{"singleflight + SET NX", false, openHandwritten[V]},
+	}, fleetVariants[V]()...)
+}
+
+// poolSize is that of every go-redis client. With the default, ten per core, bare
+// go-redis is slower at 128 callers.
+const poolSize = 64
+
+// Client returns a go-redis client, with the settings that all users of go-redis
+// have here.
+func Client(addr string) *redis.Client {
+	return redis.NewClient(&redis.Options{Addr: addr, PoolSize: poolSize})
+}
+
+// keyer returns what makes keys of ids, for peers whose users do that.
+func keyer(kind string, s Site) func(id int64) string {
+	prefix := kind + ":" + s.Name + ":"
+	return func(id int64) string { return prefix + strconv.FormatInt(id, 10) }
+}
+
+// inRedis makes a Cached.Key of a keyer.
+func inRedis(key func(int64) string) func(int64) (string, error) {
+	return func(id int64) (string, error) { return key(id), nil }
+}

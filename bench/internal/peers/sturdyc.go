@@ -1,0 +1,92 @@
+package peers
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/viccon/sturdyc"
+)
+
+// As in sturdyc's README.
+const (
+	sturdycShards   = 10
+	sturdycEviction = 10 // per cent
+	sturdycRetry    = 10 * time.Millisecond
+)
+
+// openSturdyc is sturdyc, with early refreshes: past the freshness a call gets
+// the old value, and a refresh begins behind it. With Redis it has the store that
+// its README calls distributed storage.
+func openSturdyc[V any](withRedis bool) func(Site, Source[V]) (*Cached[V], error) {
+	return func(s Site, source Source[V]) (*Cached[V], error) {
+		options := []sturdyc.Option{
+			sturdyc.WithEarlyRefreshes(s.Freshness, min(s.Freshness+s.Freshness/100, s.Timeout), s.Timeout, sturdycRetry),
+		}
+		key := keyer("sturdyc", s)
+		cached := &Cached[V]{Close: func() {}}
+		drop := func(context.Context, string) error { return nil }
+		if withRedis {
+			client := Client(s.Addr)
+			options = append(options, sturdyc.WithDistributedStorageEarlyRefreshes(
+				&sturdycStorage{client, s.Timeout}, s.Freshness))
+			drop = func(ctx context.Context, key string) error { return client.Del(ctx, key).Err() }
+			cached.Key = inRedis(key)
+			cached.Close = func() { _ = client.Close() }
+		}
+		// A shard that is full drops a tenth, and keys fall into shards unevenly.
+		c := sturdyc.New[V](2*max(1000, s.Keys), sturdycShards, s.Timeout, sturdycEviction, options...)
+		cached.Get = func(ctx context.Context, id int64) (V, error) {
+			return c.GetOrFetch(ctx, key(id), func(ctx context.Context) (V, error) { return source(ctx, id) })
+		}
+		cached.Invalidate = func(ctx context.Context, id int64) error {
+			// Redis first: the other way round a call in between would bring the
+			// old value back.
+			err := drop(ctx, key(id))
+			c.Delete(key(id))
+			return err
+		}
+		return cached, nil
+	}
+}
+
+// sturdycStorage is Redis as sturdyc wants it.
+type sturdycStorage struct {
+	client *redis.Client
+	ttl    time.Duration
+}
+
+var _ sturdyc.DistributedStorageWithDeletions = (*sturdycStorage)(nil)
+
+func (s *sturdycStorage) Get(ctx context.Context, key string) ([]byte, bool) {
+	raw, err := s.client.Get(ctx, key).Bytes()
+	return raw, err == nil
+}
+
+func (s *sturdycStorage) Set(ctx context.Context, key string, value []byte) {
+	_ = s.client.Set(ctx, key, value, s.ttl).Err() // sturdyc takes no error
+}
+
+func (s *sturdycStorage) GetBatch(ctx context.Context, keys []string) map[string][]byte {
+	found := make(map[string][]byte, len(keys))
+	for _, key := range keys {
+		if raw, ok := s.Get(ctx, key); ok {
+			found[key] = raw
+		}
+	}
+	return found
+}
+
+func (s *sturdycStorage) SetBatch(ctx context.Context, records map[string][]byte) {
+	for key, value := range records {
+		s.Set(ctx, key, value)
+	}
+}
+
+func (s *sturdycStorage) Delete(ctx context.Context, key string) {
+	_ = s.client.Del(ctx, key).Err()
+}
+
+func (s *sturdycStorage) DeleteBatch(ctx context.Context, keys []string) {
+	_ = s.client.Del(ctx, keys...).Err()
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fncache/fncache/bench/internal/peers"
+)
+
+// work is the program as one of the processes of a stampede.
+func work(stdin io.Reader, stdout io.Writer) error {
+	w := &workerState{}
+	defer w.close()
+	orders, reports := json.NewDecoder(stdin), json.NewEncoder(stdout)
+	for {
+		var o order
+		if err := orders.Decode(&o); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("read an order: %w", err)
+		}
+		r, err := w.obey(o)
+		if err != nil {
+			r.Err = err.Error()
+		}
+		if err := reports.Encode(r); err != nil {
+			return fmt.Errorf("write a report: %w", err)
+		}
+	}
+}
+
+// workerState is what a worker knows between orders.
+type workerState struct {
+	cached *peers.Cached[ids]
+	cost   time.Duration
+
+	version      atomic.Int64 // of what the function gives
+	computations atomic.Int64 // that have begun
+}
+
+func (w *workerState) close() {
+	if w.cached != nil {
+		w.cached.Close()
+	}
+}
+
+func (w *workerState) obey(o order) (report, error) {
+	switch o.Do {
+	case doOpen:
+		return report{}, w.open(o)
+	case doCall:
+		return w.call(o), nil
+	default:
+		return report{}, fmt.Errorf("unknown order %q", o.Do)
+	}
+}
+
+func (w *workerState) open(o order) (err error) {
+	w.cost = o.Cost
+	for _, peer := range peers.Fleet[ids]() {
+		if peer.Name == o.Peer {
+			site := peers.Site{Addr: o.Addr, Name: "bench", Freshness: o.Freshness, Timeout: timeout, Keys: 1000}
+			w.cached, err = peer.Open(site, w.compute)
+			return err
+		}
+	}
+	return fmt.Errorf("no peer is called %q", o.Peer)
+}
+
+// compute is the function that is cached.
+func (w *workerState) compute(ctx context.Context, _ int64) (ids, error) {
+	w.computations.Add(1)
+	value := tenIDs(w.version.Load())
+	select {
+	case <-time.After(w.cost):
+		return value, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// call has many callers call at once.
+func (w *workerState) call(o order) report {
+	w.version.Store(o.Version)
+	before := w.computations.Load()
+	waits, results := make([]time.Duration, o.Callers), make([]report, o.Callers)
+	loose := make(chan struct{})
+	var callers sync.WaitGroup
+	for i := range o.Callers {
+		callers.Go(func() {
+			<-loose
+			began := time.Now()
+			value, err := w.cached.Get(context.Background(), o.Key)
+			waits[i] = time.Since(began)
+			results[i] = judge(value, err)
+		})
+	}
+	close(loose)
+	callers.Wait()
+	if o.Settle {
+		// What a call leaves behind, such as a refresh, has begun by then and is over.
+		time.Sleep(w.cost + w.cost/2)
+	}
+	r := report{Waits: waits, Computations: int(w.computations.Load() - before)}
+	for _, one := range results {
+		r.Answers.add(one.Answers)
+		r.Failure = max(r.Failure, one.Failure)
+	}
+	return r
+}
+
+// judge says what one caller got.
+func judge(value ids, err error) (r report) {
+	switch {
+	case peers.Refused(err):
+		r.Answers.Refused = 1
+	case err != nil:
+		r.Answers.Failed, r.Failure = 1, err.Error()
+	case len(value) > 0 && value[0] == newVersion:
+		r.Answers.New = 1
+	case len(value) > 0 && value[0] == oldVersion:
+		r.Answers.Old = 1
+	default:
+		r.Answers.Failed, r.Failure = 1, fmt.Sprintf("an odd value: %v", value)
+	}
+	return r
+}
