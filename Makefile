@@ -7,6 +7,8 @@ COUNT     ?= 1
 
 # Modules of their own below examples/; there may be none.
 EXAMPLES := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
+# Those and the other modules that hold more than a list of tools.
+MODULES  := $(EXAMPLES) bench
 TOOL      = go tool -modfile=$(CURDIR)/tools/go.mod
 
 # The race detector needs cgo and a C compiler.
@@ -23,12 +25,12 @@ test: ## all tests, with the race detector; on real Redis servers where redis-se
 	@test -n "$(RACE)" || echo "make test: no C compiler or CGO_ENABLED=0: testing WITHOUT the race detector"
 	@command -v redis-server >/dev/null || echo "make test: no redis-server on the PATH: tests on a real Redis are skipped"
 	go test $(RACE) -shuffle=on ./...
-	@set -e; for dir in $(EXAMPLES); do echo "go -C $$dir test"; go -C $$dir test -shuffle=on ./...; done
+	@set -e; for dir in $(MODULES); do echo "go -C $$dir test"; go -C $$dir test -shuffle=on ./...; done
 
 .PHONY: lint
 lint: ## golangci-lint with .golangci.yml (its first build takes minutes)
 	$(TOOL) golangci-lint run ./...
-	@set -e; for dir in $(EXAMPLES); do \
+	@set -e; for dir in $(MODULES); do \
 	  echo "golangci-lint in $$dir"; \
 	  (cd $$dir && $(TOOL) golangci-lint run --config $(CURDIR)/.golangci.yml ./...); \
 	done
@@ -40,7 +42,7 @@ fmt: ## format everything with gofumpt
 .PHONY: check
 check: ## formatting, go vet and go.mod of every module
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not formatted (make fmt): $$unformatted"; exit 1; }
-	@set -e; for dir in . $(EXAMPLES); do \
+	@set -e; for dir in . $(MODULES); do \
 	  echo "check $$dir"; \
 	  go -C $$dir vet ./...; \
 	  go -C $$dir mod tidy -diff; \
@@ -70,6 +72,21 @@ bench: ## the benchmarks BENCH, COUNT times for BENCHTIME each
 .PHONY: model
 model: ## the model of the lease protocol, with spin (needs Debian's spin and gcc); MODEL=deep for minutes
 	docs/protocol/check.sh $(MODEL)
+
+# What the README shows is drawn by `make peers load`. CATALOG is a CSV file with
+# a column ratings_count; without it the popularity is a built-in one.
+PEERSFLAGS ?= -out ../docs/bench
+LOADFLAGS  ?= -out ../docs/bench
+CATALOG    ?=
+CATALOGFLAG = $(if $(CATALOG),-catalog $(abspath $(CATALOG)))
+
+.PHONY: peers
+peers: ## fncache beside its peers, minutes long; PEERSFLAGS=-quick is a smoke test of seconds
+	go -C bench run . $(CATALOGFLAG) $(PEERSFLAGS)
+
+.PHONY: load
+load: ## fncache and go-redis/cache while Redis is stopped; LOADFLAGS=-quick is a smoke test of seconds
+	go -C bench run ./load $(CATALOGFLAG) $(LOADFLAGS)
 
 .PHONY: cover
 cover: ## which lines the tests reach, as a page: cover.html

@@ -122,7 +122,7 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	if *quick {
 		b.quicken()
 	}
-	if b.popularity, err = popularityOf(*catalog, b.keys); err != nil {
+	if b.popularity, err = measure.PopularityOf(*catalog, b.keys); err != nil {
 		return err
 	}
 	if b.server, err = server.Start(); err != nil {
@@ -161,13 +161,6 @@ func choose(only string) ([]workload, error) {
 		}
 	}
 	return chosen, nil
-}
-
-func popularityOf(catalog string, keys int) (*measure.Popularity, error) {
-	if catalog == "" {
-		return measure.Zipf(keys), nil
-	}
-	return measure.LoadCatalog(catalog)
 }
 
 // save writes the results and their plots.

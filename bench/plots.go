@@ -95,7 +95,7 @@ func (r *results) plotWarm(file, title, value string, rows []warmRow, near bool)
 		reference := peers.Bare
 		shown := cell.rows
 		if near {
-			reference, shown = fastest(cell.rows).Peer, cell.rows[1:]
+			reference, shown = fastest(cell.rows, true).Peer, cell.rows[1:]
 		}
 		ratio := func(row warmRow) float64 {
 			if row.Peer == reference {
@@ -106,7 +106,7 @@ func (r *results) plotWarm(file, title, value string, rows []warmRow, near bool)
 		panel := draw.Bars{
 			Title: cell.name(),
 			Line:  1,
-			Bars: barsOf(shown, func(row warmRow) string { return row.Peer }, ratio, func(row warmRow) string {
+			Bars: barsOf(shown, warmRow.label, ratio, func(row warmRow) string {
 				return fmt.Sprintf("%.2f (%s)", ratio(row), wallClock(row.Nanoseconds))
 			}),
 		}
@@ -122,7 +122,7 @@ func (r *results) plotWarm(file, title, value string, rows []warmRow, near bool)
 	if near {
 		what = "the fastest peer of the panel"
 	}
-	return saveBars(file, fmt.Sprintf("%s, %s: time, times that of %s (less is better)", title, value, what), r.note(), panels)
+	return saveBars(file, fmt.Sprintf("%s, %s: time, times that of %s (less is better)", title, value, what), r.note()+" · "+sharedNote, panels)
 }
 
 // wallClock writes the time per hit.
@@ -211,7 +211,7 @@ func (r *results) plotStorm(file string) error {
 // over that with the fewest keys.
 func (r *results) plotScale(file string) error {
 	flat := draw.Lines{Title: "time per hit, times that with the fewest keys", X: "keys", LogX: true}
-	ratio := draw.Lines{Title: "time per hit, times bare go-redis", X: "keys", LogX: true, LogY: true}
+	ratio := draw.Lines{Title: "time per hit, times bare go-redis (log)", X: "keys", LogX: true, LogY: true, NoLegend: true}
 	for i, peer := range scaledPeers(r.Scale) {
 		grown, compared := plotter.XYs{}, plotter.XYs{}
 		first := 0.0

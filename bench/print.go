@@ -58,7 +58,7 @@ func printWarm(w io.Writer, title string, rows []warmRow) {
 		}
 		t := newTable(w, title+": "+value, append(head, "allocs/hit", "B/hit")...)
 		for _, first := range cells[0].rows {
-			line := []any{first.Peer}
+			line := []any{first.label()}
 			for _, cell := range cells {
 				row, _ := find(cell.rows, first.Peer)
 				line = append(line, fmt.Sprintf("%.3g (%.3g)", toBare(row), row.Nanoseconds/1e3))
@@ -66,6 +66,7 @@ func printWarm(w io.Writer, title string, rows []warmRow) {
 			t.row(append(line, fmt.Sprintf("%.0f", first.Allocs), fmt.Sprintf("%.0f", first.Bytes))...)
 		}
 		t.end()
+		fmt.Fprintln(w, sharedNote)
 	}
 }
 

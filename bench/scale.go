@@ -78,7 +78,7 @@ func (b *bench) grow(racers []peers.Peer[ids], cached []*peers.Cached[ids], had,
 			return nil, err
 		}
 		heapBefore := heap()
-		if err := fill(b.server.Addr(), fetch(cached[i]), cached[i].Key, peer.Local, had, keys); err != nil {
+		if err := peers.Fill(b.server.Addr(), fetch(cached[i]), cached[i].Key, peer.Local, had, keys); err != nil {
 			return nil, fmt.Errorf("%s: %w", peer.Name, err)
 		}
 		redisAfter, err := redisMemory(b.server.Addr())
@@ -121,7 +121,12 @@ func redisMemory(addr string) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return field(info, "used_memory_dataset")
+	used, err := field(info, "used_memory")
+	if err != nil {
+		return 0, err
+	}
+	clients, err := field(info, "mem_clients_normal") // buffers, which come and go
+	return used - clients, err
 }
 
 // field returns a number from what INFO says.

@@ -13,6 +13,7 @@ import (
 // A warmRow is one peer in one cell of the warm workloads: everything is cached.
 type warmRow struct {
 	Peer        string
+	Shared      bool // callers are given the same memory
 	Value       string
 	Callers     int
 	Keys        string
@@ -95,7 +96,7 @@ func warmOf[V any](b *bench, near bool, value string, keys int, make func(int64)
 		if err != nil {
 			return nil, fmt.Errorf("%s, %d callers, %s: %w", value, cell.callers, cell.keys, err)
 		}
-		rows = append(rows, warmRows(value, cell, names(racers), results)...)
+		rows = append(rows, warmRows(value, cell, racers, results)...)
 	}
 	return rows, nil
 }
@@ -111,7 +112,7 @@ func openAll[V any](b *bench, racers []peers.Peer[V], keys int, make func(int64)
 		cached, err := peer.Open(site, atOnce(make))
 		if err == nil {
 			all = append(all, cached)
-			err = fill(b.server.Addr(), fetch(cached), cached.Key, peer.Local, 0, keys)
+			err = peers.Fill(b.server.Addr(), fetch(cached), cached.Key, peer.Local, 0, keys)
 		}
 		if err != nil {
 			closeAll(all)
@@ -125,14 +126,6 @@ func closeAll[V any](all []*peers.Cached[V]) {
 	for _, cached := range all {
 		cached.Close()
 	}
-}
-
-func names[V any](racers []peers.Peer[V]) []string {
-	var all []string
-	for _, peer := range racers {
-		all = append(all, peer.Name)
-	}
-	return all
 }
 
 // fetch calls a cached function for its side effects.
@@ -154,29 +147,40 @@ func race[V any](b *bench, cell cell, racers []peers.Peer[V], cached []*peers.Ca
 	return measure.Race(measure.Plan{Callers: cell.callers, Rounds: b.rounds, Turn: b.turn}, runners)
 }
 
-func warmRows(value string, cell cell, names []string, results measure.Results) []warmRow {
-	rows := make([]warmRow, len(names))
-	for i, name := range names {
+func warmRows[V any](value string, cell cell, racers []peers.Peer[V], results measure.Results) []warmRow {
+	rows := make([]warmRow, len(racers))
+	for i, peer := range racers {
 		sample := results.Median(i)
 		rows[i] = warmRow{
-			Peer: name, Value: value, Callers: cell.callers, Keys: cell.keys,
+			Peer: peer.Name, Shared: peer.Shared, Value: value, Callers: cell.callers, Keys: cell.keys,
 			Nanoseconds: sample.Nanoseconds, Allocs: sample.Allocs, Bytes: sample.Bytes,
 			Ratio: map[string]float64{},
 		}
-		for other, otherName := range names {
+		for other, otherPeer := range racers {
 			if other != i {
-				rows[i].Ratio[otherName] = results.Ratio(i, other)
+				rows[i].Ratio[otherPeer.Name] = results.Ratio(i, other)
 			}
 		}
 	}
 	return rows
 }
 
-// fastest returns the fastest of the rows that are of a cell and not fncache's.
-func fastest(rows []warmRow) warmRow {
+// label is the peer's name, with a mark where its callers share memory.
+func (row warmRow) label() string {
+	if row.Shared {
+		return row.Peer + "*"
+	}
+	return row.Peer
+}
+
+const sharedNote = "* callers are given the same memory, not a value of their own"
+
+// fastest returns the fastest of the rows, all of one cell, that are not fncache's
+// and, unless shared, give each caller a value of its own.
+func fastest(rows []warmRow, shared bool) warmRow {
 	best := warmRow{Nanoseconds: math.Inf(1)}
 	for _, row := range rows {
-		if !ours(row.Peer) && row.Nanoseconds < best.Nanoseconds {
+		if !ours(row.Peer) && (shared || !row.Shared) && row.Nanoseconds < best.Nanoseconds {
 			best = row
 		}
 	}

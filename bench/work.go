@@ -63,14 +63,13 @@ func (w *workerState) obey(o order) (report, error) {
 
 func (w *workerState) open(o order) (err error) {
 	w.cost = o.Cost
-	for _, peer := range peers.Fleet[ids]() {
-		if peer.Name == o.Peer {
-			site := peers.Site{Addr: o.Addr, Name: "bench", Freshness: o.Freshness, Timeout: timeout, Keys: 1000}
-			w.cached, err = peer.Open(site, w.compute)
-			return err
-		}
+	peer, err := peers.ByName(peers.Fleet[ids](), o.Peer)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("no peer is called %q", o.Peer)
+	site := peers.Site{Addr: o.Addr, Name: "bench", Freshness: o.Freshness, Timeout: timeout, Keys: 1000}
+	w.cached, err = peer.Open(site, w.compute)
+	return err
 }
 
 // compute is the function that is cached.

@@ -2,11 +2,11 @@
 package draw
 
 import (
+	"bytes"
 	"fmt"
 	"image/color"
 	"math"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -87,7 +87,8 @@ func (b Bars) Plot(names bool) (*plot.Plot, error) {
 	p.Y.Min, p.Y.Max = -0.6, float64(len(b.Bars))-0.4
 	p.X.Tick.Marker = plot.ConstantTicks{}
 	p.X.LineStyle.Width = 0
-	p.Y.Tick.LineStyle.Width, p.Y.Tick.Length = 0, 0
+	p.Y.Tick.LineStyle.Width, p.Y.Tick.Length = 0, vg.Points(2)
+	p.Y.LineStyle.Width = 0
 	ticks := plot.ConstantTicks{}
 	if names {
 		for i, bar := range b.Bars {
@@ -122,7 +123,7 @@ func addLine(p *plot.Plot, x float64, bars int) error {
 	if err != nil {
 		return err
 	}
-	line.LineStyle = draw.LineStyle{Color: Reference, Width: vg.Points(0.7), Dashes: []vg.Length{3, 3}}
+	line.LineStyle = draw.LineStyle{Color: Other, Width: vg.Points(0.7), Dashes: []vg.Length{2, 3}}
 	p.Add(line)
 	return nil
 }
@@ -144,6 +145,7 @@ type Lines struct {
 	YMin, YMax  float64 // both 0: as the values are
 	From, To    float64 // of X, shaded; both 0: nothing is
 	ShadeName   string
+	NoLegend    bool
 }
 
 // Plot makes the panel.
@@ -159,7 +161,9 @@ func (l Lines) Plot() (*plot.Plot, error) {
 			return nil, err
 		}
 		line.LineStyle = draw.LineStyle{Color: s.Color, Width: vg.Points(1.6), Dashes: s.Dashes}
-		p.Legend.Add(s.Name, line)
+		if !l.NoLegend {
+			p.Legend.Add(s.Name, line)
+		}
 		p.Add(line)
 		if s.Points {
 			points.GlyphStyle = draw.GlyphStyle{Color: s.Color, Radius: vg.Points(2.2), Shape: draw.CircleGlyph{}}
@@ -179,7 +183,7 @@ func (l Lines) Plot() (*plot.Plot, error) {
 		return nil, err
 	}
 	p.Add(grid)
-	p.Legend.Top = true
+	p.Legend.Top, p.Legend.Left = true, true
 	p.Legend.TextStyle = style(p, fontSize)
 	p.Legend.ThumbnailWidth = vg.Points(18)
 	p.Legend.Padding = vg.Points(2)
@@ -288,13 +292,12 @@ func Save(file, title, note string, width, height vg.Length, panels [][]*plot.Pl
 			p.Draw(canvases[i][j])
 		}
 	}
-	f, err := os.Create(filepath.Clean(file))
-	if err != nil {
+	var svg bytes.Buffer
+	if _, err := canvas.WriteTo(&svg); err != nil {
 		return err
 	}
-	if _, err := canvas.WriteTo(f); err != nil {
-		_ = f.Close()
-		return err
-	}
-	return f.Close()
+	// The letters were measured as Liberation Sans; where that is not installed,
+	// these are as wide.
+	named := bytes.ReplaceAll(svg.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;"))
+	return os.WriteFile(file, named, 0o666)
 }

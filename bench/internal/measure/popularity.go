@@ -54,6 +54,15 @@ func newPopularity(origin string, weights []float64) *Popularity {
 // catalogColumn is the column of a catalogue that says how popular a row is.
 const catalogColumn = "ratings_count"
 
+// PopularityOf reads the popularity from a catalogue, or is the built-in one of as
+// many keys where there is no file.
+func PopularityOf(file string, keys int) (*Popularity, error) {
+	if file == "" {
+		return Zipf(keys), nil
+	}
+	return LoadCatalog(file)
+}
+
 // LoadCatalog reads the popularity from a CSV file with a header and a column
 // ratings_count. A row is a key.
 func LoadCatalog(file string) (*Popularity, error) {

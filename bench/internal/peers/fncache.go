@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/redis/go-redis/v9"
 
@@ -14,11 +15,13 @@ type variant struct {
 	cold  fncache.ColdPolicy
 	stale fncache.StalePolicy
 	near  bool
+	typed bool // Wrap1
 }
 
 func remoteVariants[V any]() []Peer[V] {
 	return variants[V](
 		variant{name: Fncache},
+		variant{name: FncacheTyped, typed: true},
 	)
 }
 
@@ -29,7 +32,7 @@ func nearVariants[V any]() []Peer[V] {
 func fleetVariants[V any]() []Peer[V] {
 	return variants[V](
 		variant{name: Fncache},
-		variant{name: "fncache, oncold=wait", cold: fncache.Wait},
+		variant{name: FncacheWaiting, cold: fncache.Wait},
 		variant{name: "fncache, onstale=background", stale: fncache.Background},
 	)
 }
@@ -37,7 +40,7 @@ func fleetVariants[V any]() []Peer[V] {
 func variants[V any](of ...variant) []Peer[V] {
 	peers := make([]Peer[V], len(of))
 	for i, v := range of {
-		peers[i] = Peer[V]{v.name, v.near, func(s Site, source Source[V]) (*Cached[V], error) {
+		peers[i] = Peer[V]{Name: v.name, Local: v.near, Open: func(s Site, source Source[V]) (*Cached[V], error) {
 			return openFncache(v, s, source)
 		}}
 	}
@@ -46,7 +49,10 @@ func variants[V any](of ...variant) []Peer[V] {
 
 func openFncache[V any](v variant, s Site, source Source[V]) (*Cached[V], error) {
 	client := Client(s.Addr)
-	cached, err := wrap(v, s, source, client, fncache.Config{Redis: client})
+	cached, err := cacheOn(v, s, source, client, fncache.Config{
+		Redis:  client,
+		Logger: slog.New(slog.DiscardHandler), // leases lost in a storm are the storm's
+	})
 	if err != nil {
 		_ = client.Close()
 		return nil, err
@@ -54,13 +60,17 @@ func openFncache[V any](v variant, s Site, source Source[V]) (*Cached[V], error)
 	return cached, nil
 }
 
-func wrap[V any](v variant, s Site, source Source[V], client *redis.Client, cfg fncache.Config) (*Cached[V], error) {
+func cacheOn[V any](v variant, s Site, source Source[V], client *redis.Client, cfg fncache.Config) (*Cached[V], error) {
 	cache, err := fncache.New(cfg)
 	if err != nil {
 		return nil, err
 	}
 	fn := (func(context.Context, int64) (V, error))(source)
-	f, err := fncache.Wrap(&fn, fncache.Options{
+	wrap := fncache.Wrap[func(context.Context, int64) (V, error)]
+	if v.typed {
+		wrap = fncache.Wrap1[func(context.Context, int64) (V, error)]
+	}
+	f, err := wrap(&fn, fncache.Options{
 		Cache:     cache,
 		Name:      s.Name,
 		Freshness: s.Freshness,

@@ -8,6 +8,7 @@ package peers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -41,9 +42,10 @@ type Cached[V any] struct {
 
 // A Peer is a way to cache a function.
 type Peer[V any] struct {
-	Name  string
-	Local bool // it keeps values in the process too
-	Open  func(Site, Source[V]) (*Cached[V], error)
+	Name   string
+	Local  bool // it keeps values in the process too
+	Shared bool // its callers are given the same memory: who writes to a result writes to everybody's
+	Open   func(Site, Source[V]) (*Cached[V], error)
 }
 
 // Names of the peers that are compared in particular.
@@ -51,10 +53,12 @@ const (
 	Fncache          = "fncache"
 	FncachePipelined = "fncache, AutoPipeline"
 	FncacheTyped     = "fncache, typed"
+	FncacheWaiting   = "fncache, oncold=wait"
 	FncacheNear      = "fncache, near"
 	FncacheNearTyped = "fncache, near, typed"
 
 	Bare       = "go-redis, bare"
+	Cache      = "go-redis/cache"
 	LocalCache = "go-redis/cache, local"
 	Sturdyc    = "sturdyc"
 )
@@ -70,35 +74,45 @@ func Refused(err error) bool {
 // Remote are the peers that ask Redis at every hit.
 func Remote[V any]() []Peer[V] {
 	return append([]Peer[V]{
-		{Bare, false, openBare[V]},
-		{"rueidis, bare", false, openRueidis[V]},
-		{"go-redis/cache", false, openCache[V](false)},
-		{"rueidisaside, no tracking", false, openAside[V](false)},
-		{"singleflight + SET NX", false, openHandwritten[V]},
+		{Name: Bare, Open: openBare[V]},
+		{Name: "rueidis, bare", Open: openRueidis[V]},
+		{Name: Cache, Open: openCache[V](false)},
+		{Name: "rueidisaside, no tracking", Open: openAside[V](false)},
+		{Name: "singleflight + SET NX", Shared: true, Open: openHandwritten[V]},
 	}, remoteVariants[V]()...)
 }
 
 // Near are the peers with a local tier, turned on.
 func Near[V any]() []Peer[V] {
 	return append([]Peer[V]{
-		{LocalCache, true, openCache[V](true)},
-		{"rueidisaside", true, openAside[V](true)},
-		{Sturdyc, true, openSturdyc[V](false)},
-		{"otter", true, openOtter[V]},
+		{Name: LocalCache, Local: true, Open: openCache[V](true)},
+		{Name: "rueidisaside", Local: true, Open: openAside[V](true)},
+		{Name: Sturdyc, Local: true, Shared: true, Open: openSturdyc[V](false)},
+		{Name: "otter", Local: true, Shared: true, Open: openOtter[V]},
 	}, nearVariants[V]()...)
 }
 
 // Fleet are the peers that several processes with one Redis use.
 func Fleet[V any]() []Peer[V] {
 	return append([]Peer[V]{
-		{Bare, false, openBare[V]},
-		{"go-redis/cache", false, openCache[V](false)},
-		{LocalCache, true, openCache[V](true)},
-		{"rueidisaside", true, openAside[V](true)},
-		{"sturdyc + Redis", true, openSturdyc[V](true)},
-		{"otter", true, openOtter[V]},
-		{"singleflight + SET NX", false, openHandwritten[V]},
+		{Name: Bare, Open: openBare[V]},
+		{Name: Cache, Open: openCache[V](false)},
+		{Name: LocalCache, Local: true, Open: openCache[V](true)},
+		{Name: "rueidisaside", Local: true, Open: openAside[V](true)},
+		{Name: "sturdyc + Redis", Local: true, Shared: true, Open: openSturdyc[V](true)},
+		{Name: "otter", Local: true, Shared: true, Open: openOtter[V]},
+		{Name: "singleflight + SET NX", Shared: true, Open: openHandwritten[V]},
 	}, fleetVariants[V]()...)
+}
+
+// ByName returns the peer of a list.
+func ByName[V any](list []Peer[V], name string) (Peer[V], error) {
+	for _, peer := range list {
+		if peer.Name == name {
+			return peer, nil
+		}
+	}
+	return Peer[V]{}, fmt.Errorf("no peer is called %q", name)
 }
 
 // poolSize is that of every go-redis client. With the default, ten per core, bare

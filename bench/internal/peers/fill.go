@@ -1,4 +1,4 @@
-package main
+package peers
 
 import (
 	"context"
@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/fncache/fncache/bench/internal/peers"
 )
 
 const (
@@ -16,10 +14,10 @@ const (
 	fillBatch = 1000 // keys a pipeline
 )
 
-// fill gets the keys from first to before end into a peer. What is kept in Redis
+// Fill gets the keys from first to before end into a peer. What is kept in Redis
 // is copied there from the entry of id 0 through a pipeline, a million in seconds;
 // what is in the process as well comes by calls.
-func fill(addr string, call func(id int64) error, key func(id int64) (string, error), local bool, first, end int) error {
+func Fill(addr string, call func(id int64) error, key func(id int64) (string, error), local bool, first, end int) error {
 	if err := call(0); err != nil {
 		return err
 	}
@@ -56,7 +54,7 @@ func inParallel(callers, first, end int, call func(id int64) error) error {
 // copyEntry gives the keys the same bytes as that of id 0, which is there.
 func copyEntry(addr string, key func(id int64) (string, error), first, end int) error {
 	ctx := context.Background()
-	client := peers.Client(addr)
+	client := Client(addr)
 	defer func() { _ = client.Close() }()
 	origin, err := key(0)
 	if err != nil {

@@ -1,0 +1,20 @@
+package measure
+
+import "strings"
+
+// CommandLine is what one types to get the same figures. Where the catalogue is
+// on this machine is left out: the reader's own is elsewhere.
+func CommandLine(command string, args []string) string {
+	words := append([]string{command}, args...)
+	for i, word := range words {
+		name, _, valued := strings.Cut(strings.TrimLeft(word, "-"), "=")
+		switch {
+		case word == name || name != "catalog":
+		case valued:
+			words[i] = "-catalog=FILE.csv"
+		case i+1 < len(words):
+			words[i+1] = "FILE.csv"
+		}
+	}
+	return strings.Join(words, " ")
+}

@@ -1,0 +1,146 @@
+// Command load shows what becomes of a service while Redis is stopped: callers go
+// on for a minute, and for ten seconds in the middle of it Redis does not answer.
+// Once they call through fncache (OnCold: Wait), and once through go-redis/cache,
+// with the same settings of the Redis client.
+//
+//	go -C bench run ./load -out ../docs/bench
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/fncache/fncache/bench/internal/measure"
+	"github.com/fncache/fncache/bench/internal/peers"
+)
+
+func main() {
+	err := run(os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "load:", err)
+		os.Exit(1)
+	}
+}
+
+// fullPlan is the size of a run whose figures count.
+func fullPlan() plan {
+	return plan{
+		Callers:  64,
+		Keys:     10_000,
+		Cost:     20 * time.Millisecond,
+		Pause:    5 * time.Millisecond,
+		Patience: 5 * time.Second,
+		Before:   25 * time.Second,
+		Outage:   10 * time.Second,
+		After:    25 * time.Second,
+		Settling: time.Second,
+	}
+}
+
+// quickPlan is a smoke test.
+func quickPlan() plan {
+	p := fullPlan()
+	p.Callers, p.Keys = 8, 100
+	p.Before, p.Outage, p.After, p.Settling = 300*time.Millisecond, time.Second, 300*time.Millisecond, 500*time.Millisecond
+	return p
+}
+
+// outcome is all of a run; as JSON it is load.json. Durations are in nanoseconds.
+type outcome struct {
+	Command    string
+	Popularity string
+	Plan       plan
+	Runs       []result
+}
+
+func run(args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("load", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	var (
+		catalog = flags.String("catalog", "", "CSV `file` whose column ratings_count is the popularity of keys (default: a built-in one)")
+		out     = flags.String("out", "", "`directory` for load.json and load.svg (default: none are written)")
+		quick   = flags.Bool("quick", false, "a smoke test of seconds; its figures say nothing")
+		kill    = flags.Bool("kill", false, "kill Redis and start it again, empty, in place of stopping it")
+	)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("there are no arguments, only flags; what is %q?", flags.Arg(0))
+	}
+	p := fullPlan()
+	if *quick {
+		p = quickPlan()
+	}
+	p.Kill = *kill
+	popularity, err := measure.PopularityOf(*catalog, p.Keys)
+	if err != nil {
+		return err
+	}
+	p.Keys = popularity.Keys()
+	o := outcome{Command: measure.CommandLine("go -C bench run ./load", args), Popularity: popularity.Origin, Plan: p}
+	for _, name := range []string{peers.FncacheWaiting, peers.Cache} {
+		fmt.Fprintf(stderr, "%s: %v\n", name, p.length())
+		r, err := p.run(name, popularity.Draws(1<<16))
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		o.Runs = append(o.Runs, r)
+	}
+	o.print(stdout)
+	if *out == "" {
+		return nil
+	}
+	return o.save(*out)
+}
+
+// print writes the table.
+func (o outcome) print(w io.Writer) {
+	fmt.Fprintf(w, "%s\n%d callers, %d keys (%s), a function of %v; Redis %s for %v\n\n", o.Command,
+		o.Plan.Callers, o.Plan.Keys, o.Popularity, o.Plan.Cost, o.Plan.trouble(), o.Plan.Outage)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, strings.Join([]string{"", "", "answered", "failed", "p50", "p99", "max", "computations", "of one key at once", ""}, "\t"))
+	for _, r := range o.Runs {
+		for _, phase := range r.Phases {
+			fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%d\t%d\t\n", r.Peer, phase.Name, phase.Answered, phase.Failed,
+				ms(phase.P50), ms(phase.P99), ms(phase.Max), phase.Computations, phase.OneKeyAtOnce)
+		}
+	}
+	_ = t.Flush()
+	for _, r := range o.Runs {
+		if r.Failure != "" {
+			fmt.Fprintf(w, "\n%s, a failure: %s\n", r.Peer, r.Failure)
+		}
+	}
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.1fms", float64(d)/1e6) }
+
+// save writes load.json and load.svg, or load-kill.json and load-kill.svg.
+func (o outcome) save(dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	raw, err := json.MarshalIndent(o, "", "  ")
+	if err != nil {
+		return err
+	}
+	name := "load"
+	if o.Plan.Kill {
+		name = "load-kill"
+	}
+	if err := os.WriteFile(filepath.Join(dir, name+".json"), append(raw, '\n'), 0o666); err != nil {
+		return err
+	}
+	return o.plot(filepath.Join(dir, name+".svg"))
+}

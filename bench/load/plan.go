@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fncache/fncache/bench/internal/measure"
+	"github.com/fncache/fncache/bench/internal/peers"
+	"github.com/fncache/fncache/bench/internal/server"
+)
+
+// A plan is what one run is.
+type plan struct {
+	Callers  int
+	Keys     int
+	Cost     time.Duration // of the function
+	Pause    time.Duration // of a caller between two calls
+	Patience time.Duration // of a caller: the deadline of its context
+	Before   time.Duration
+	Outage   time.Duration
+	After    time.Duration
+	Settling time.Duration // from the beginning of the outage until the breaker is taken to be open
+	Kill     bool          // Redis is killed and started again, and not stopped
+}
+
+func (p plan) length() time.Duration { return p.Before + p.Outage + p.After }
+
+func (p plan) trouble() string {
+	if p.Kill {
+		return "killed, and started again empty,"
+	}
+	return "stopped"
+}
+
+// A result is one peer's run.
+type result struct {
+	Peer    string
+	Phases  []phase
+	Failure string // an example
+	Buckets []bucket
+}
+
+// A phase is the calls that belong to a part of the run.
+type phase struct {
+	Name             string
+	Answered, Failed int
+	P50, P99, Max    time.Duration
+	Computations     int // that began in it
+	OneKeyAtOnce     int // computations of one key at the same time, at most
+}
+
+// A bucket is a moment of the run, for the plot.
+type bucket struct {
+	At       time.Duration // its beginning
+	Began    int           // calls
+	Ended    int           // calls that were answered
+	Failed   int
+	P99, Max time.Duration // of the calls that began in it
+}
+
+// A call is what happened to one. Times are since the run began.
+type call struct {
+	began, ended time.Duration
+	err          error
+}
+
+// run has callers call through a peer, on a server of its own.
+func (p plan) run(name string, draws []int64) (r result, err error) {
+	s, err := server.Start()
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	peer, err := peers.ByName(peers.Fleet[[]int64](), name)
+	if err != nil {
+		return r, err
+	}
+	f := &function{cost: 0, running: make([]atomic.Int32, p.Keys)}
+	site := peers.Site{Addr: s.Addr(), Name: "load", Freshness: time.Hour, Timeout: time.Hour, Keys: p.Keys}
+	cached, err := peer.Open(site, f.compute)
+	if err != nil {
+		return r, err
+	}
+	defer cached.Close()
+	warm := func(id int64) error {
+		_, err := cached.Get(context.Background(), id)
+		return err
+	}
+	if err := peers.Fill(s.Addr(), warm, cached.Key, true, 0, p.Keys); err != nil {
+		return r, err
+	}
+	f.begin(p.Cost)
+	calls := p.call(cached.Get, draws, f.began, s)
+	return p.result(name, calls, f), nil
+}
+
+// call lets the callers loose, and Redis stop and go on meanwhile.
+func (p plan) call(get peers.Source[[]int64], draws []int64, began time.Time, s *server.Server) []call {
+	perCaller := make([][]call, p.Callers)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		time.Sleep(p.Before)
+		if p.Kill {
+			s.Kill()
+			time.Sleep(p.Outage)
+			s.Restart()
+			return
+		}
+		s.Pause()
+		time.Sleep(p.Outage)
+		s.Resume()
+	})
+	for caller := range p.Callers {
+		wg.Go(func() {
+			for i := caller * len(draws) / p.Callers; time.Since(began) < p.length(); i++ {
+				perCaller[caller] = append(perCaller[caller], p.one(get, draws[i%len(draws)], began))
+				time.Sleep(p.Pause)
+			}
+		})
+	}
+	wg.Wait()
+	var calls []call
+	for _, some := range perCaller {
+		calls = append(calls, some...)
+	}
+	return calls
+}
+
+func (p plan) one(get peers.Source[[]int64], id int64, began time.Time) call {
+	ctx, cancel := context.WithTimeout(context.Background(), p.Patience)
+	defer cancel()
+	c := call{began: time.Since(began)}
+	_, c.err = get(ctx, id)
+	c.ended = time.Since(began)
+	return c
+}
+
+// phases are the parts of a run. A call belongs to the outage if it was under way
+// in it.
+func (p plan) phases() []struct {
+	name     string
+	from, to time.Duration
+	has      func(call) bool
+} {
+	start, end := p.Before, p.Before+p.Outage
+	type part = struct {
+		name     string
+		from, to time.Duration
+		has      func(call) bool
+	}
+	return []part{
+		{"before", 0, start, func(c call) bool { return c.ended < start }},
+		{"during", start, end, func(c call) bool { return c.ended >= start && c.began < end }},
+		{"during, breaker open", start + p.Settling, end, func(c call) bool { return c.began >= start+p.Settling && c.began < end }},
+		{"after", end, p.length() + p.Patience, func(c call) bool { return c.began >= end }},
+	}
+}
+
+func (p plan) result(name string, calls []call, f *function) result {
+	r := result{Peer: name, Buckets: p.buckets(calls)}
+	for _, part := range p.phases() {
+		ph := phase{Name: part.name}
+		var took []time.Duration
+		for _, c := range calls {
+			if !part.has(c) {
+				continue
+			}
+			took = append(took, c.ended-c.began)
+			if c.err == nil {
+				ph.Answered++
+				continue
+			}
+			ph.Failed++
+			r.Failure = c.err.Error()
+		}
+		ph.P50, ph.P99, ph.Max = measure.Quantile(took, 0.5), measure.Quantile(took, 0.99), measure.Quantile(took, 1)
+		ph.Computations, ph.OneKeyAtOnce = f.between(part.from, part.to)
+		r.Phases = append(r.Phases, ph)
+	}
+	return r
+}
+
+const bucketLength = 500 * time.Millisecond
+
+func (p plan) buckets(calls []call) []bucket {
+	all := make([]bucket, int(p.length()/bucketLength)+1)
+	took := make([][]time.Duration, len(all))
+	for i := range all {
+		all[i].At = time.Duration(i) * bucketLength
+	}
+	for _, c := range calls {
+		i := int(c.began / bucketLength)
+		if i >= len(all) {
+			continue
+		}
+		all[i].Began++
+		took[i] = append(took[i], c.ended-c.began)
+		end := int(c.ended / bucketLength)
+		switch {
+		case end >= len(all): // after the run, by a straggler
+		case c.err == nil:
+			all[end].Ended++
+		default:
+			all[end].Failed++
+		}
+	}
+	for i := range all {
+		all[i].P99, all[i].Max = measure.Quantile(took[i], 0.99), measure.Quantile(took[i], 1)
+	}
+	return all
+}
+
+// A function is what is cached. It notes its runs.
+type function struct {
+	cost    time.Duration
+	began   time.Time
+	running []atomic.Int32 // by key
+
+	mu   sync.Mutex // guards the field below
+	runs []computation
+}
+
+type computation struct {
+	began  time.Duration
+	atOnce int // of the same key, this one included
+}
+
+// begin ends the warming up: the function costs something from now on, and the
+// time of the run begins.
+func (f *function) begin(cost time.Duration) {
+	f.cost, f.began = cost, time.Now()
+	f.runs = nil
+}
+
+func (f *function) compute(ctx context.Context, id int64) ([]int64, error) {
+	atOnce := int(f.running[id].Add(1))
+	defer f.running[id].Add(-1)
+	f.mu.Lock()
+	f.runs = append(f.runs, computation{time.Since(f.began), atOnce})
+	f.mu.Unlock()
+	select {
+	case <-time.After(f.cost):
+		return []int64{id, 3, 41865, 2657, 4671, 11870085, 5907, 5107, 960, 1885}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// between says how many runs began between two times, and how many of one key
+// there were at once.
+func (f *function) between(from, to time.Duration) (runs, atOnce int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.runs {
+		if c.began >= from && c.began < to {
+			runs++
+			atOnce = max(atOnce, c.atOnce)
+		}
+	}
+	return runs, atOnce
+}
