@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/fncache/fncache/bench/internal/measure"
@@ -39,17 +40,13 @@ const (
 	pageValue = "64 KiB"
 
 	oneKey     = "one key"
-	manyKeys   = "10,000 keys"
-	fewerKeys  = "1,000 keys" // of 64 KiB, for the memory's sake
+	manyKeys   = "10,000 keys" // of 64 KiB fewer, for the memory's sake
 	popularity = "popularity"
 )
 
 // cells are two numbers of callers by three choices of keys.
 func (b *bench) cells(keys int) []cell {
-	many := manyKeys
-	if keys < b.popularity.Keys() {
-		many = fewerKeys
-	}
+	many := strings.TrimPrefix(fmt.Sprintf("%d,%03d keys", keys/1000, keys%1000), "0,")
 	popular := b.popularity.Draws(b.draws)
 	for i := range popular {
 		popular[i] %= int64(keys)

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"sort"
 	"strconv"
 )
 
@@ -115,11 +116,9 @@ func (p *Popularity) Keys() int { return len(p.sums) }
 
 // Key returns the key at a place of the whole, from 0 to below 1.
 func (p *Popularity) Key(at float64) int {
-	i, found := slices.BinarySearch(p.sums, at*p.sums[len(p.sums)-1])
-	if found {
-		i++ // a key ends below its sum
-	}
-	return min(i, len(p.sums)-1)
+	at *= p.sums[len(p.sums)-1]
+	// A key ends below its sum.
+	return min(sort.Search(len(p.sums), func(i int) bool { return p.sums[i] > at }), len(p.sums)-1)
 }
 
 // Draws draws keys at random, the same ones every time, so that all runners are

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/bench/internal/peers"
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+func TestQuickRunPrintsATableAndWritesResultsAndAPlot(t *testing.T) {
+	redistest.Require(t)
+	for _, how := range []string{"load", "load-kill"} {
+		dir := filepath.Join(t.TempDir(), "out")
+		var stdout, stderr bytes.Buffer
+		require.NoError(t, run([]string{"-quick", "-out", dir, "-kill=" + map[string]string{"load": "false", "load-kill": "true"}[how]}, &stdout, &stderr))
+		require.Contains(t, stdout.String(), peers.FncacheWaiting)
+		raw, err := os.ReadFile(filepath.Join(dir, how+".json"))
+		require.NoError(t, err)
+		var o outcome
+		require.NoError(t, json.Unmarshal(raw, &o))
+		require.Len(t, o.Runs, 2)
+		for _, r := range o.Runs {
+			require.Len(t, r.Phases, 4)
+			require.Positive(t, r.Phases[0].Answered, "%s %s", how, r.Peer)
+		}
+		require.Zero(t, o.Runs[0].Phases[1].Failed, "fncache failed: %s", o.Runs[0].Failure)
+		require.FileExists(t, filepath.Join(dir, how+".svg"))
+	}
+}
+
+func TestBadFlagsAreRefused(t *testing.T) {
+	require.ErrorContains(t, run([]string{"now"}, &bytes.Buffer{}, &bytes.Buffer{}), `"now"`)
+	require.ErrorContains(t, run([]string{"-catalog", "none.csv"}, &bytes.Buffer{}, &bytes.Buffer{}), "none.csv")
+}
+
+func TestCallsBelongToTheOutageIfTheyWereUnderWayInIt(t *testing.T) {
+	const s = time.Second
+	p := plan{Before: 10 * s, Outage: 10 * s, After: 10 * s, Settling: s, Patience: s}
+	f := &function{running: make([]atomic.Int32, 1), runs: []computation{{9 * s, 5}, {12 * s, 1}, {13 * s, 2}, {31 * s, 1}}}
+	r := p.result("p", []call{
+		{1 * s, 2 * s, nil},
+		{9 * s, 15 * s, errors.New("gone")}, // it began before and was hit
+		{10 * s, 11 * s, nil},
+		{12 * s, 13 * s, nil},
+		{19 * s, 25 * s, nil}, // it ended after
+		{20 * s, 21 * s, nil},
+	}, f)
+	var answered, failed, runs, atOnce []int
+	for _, ph := range r.Phases {
+		answered, failed = append(answered, ph.Answered), append(failed, ph.Failed)
+		runs, atOnce = append(runs, ph.Computations), append(atOnce, ph.OneKeyAtOnce)
+	}
+	require.Equal(t, []int{1, 3, 2, 1}, answered)
+	require.Equal(t, []int{0, 1, 0, 0}, failed)
+	require.Equal(t, []int{1, 2, 2, 0}, runs)
+	require.Equal(t, []int{5, 2, 2, 0}, atOnce)
+	require.Equal(t, "gone", r.Failure)
+	require.Equal(t, 6*s, r.Phases[1].Max)
+}
+
+func TestBucketsCountAnswersWhereTheyCameAndTimesWhereCallsBegan(t *testing.T) {
+	p := plan{Before: time.Second, Outage: time.Second}
+	buckets := p.buckets([]call{
+		{0, 100 * time.Millisecond, nil},
+		{100 * time.Millisecond, 1100 * time.Millisecond, nil},
+		{600 * time.Millisecond, 700 * time.Millisecond, errors.New("gone")},
+		{1900 * time.Millisecond, 4 * time.Second, nil}, // a straggler
+	})
+	require.Len(t, buckets, 5)
+	require.Equal(t, bucket{0, 2, 1, 0, time.Second, time.Second}, buckets[0])
+	require.Equal(t, bucket{500 * time.Millisecond, 1, 0, 1, 100 * time.Millisecond, 100 * time.Millisecond}, buckets[1])
+	require.Equal(t, 1, buckets[2].Ended)
+	require.Equal(t, 1, buckets[3].Began)
+	require.Zero(t, buckets[3].Ended)
+}
