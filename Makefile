@@ -18,8 +18,9 @@ RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v $$(go env CC) >/
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# The examples are tested without the race detector: they bring a SQLite
-# translated from C, which it slows down many times and finds nothing in.
+# The other modules are tested without the race detector: the bookstore brings a
+# SQLite translated from C, which it slows down many times and finds nothing in,
+# and a benchmark would measure the detector.
 .PHONY: test
 test: ## all tests, with the race detector; on real Redis servers where redis-server is on the PATH
 	@test -n "$(RACE)" || echo "make test: no C compiler or CGO_ENABLED=0: testing WITHOUT the race detector"
