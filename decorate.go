@@ -154,12 +154,32 @@ func (w *structWrapper) walk(v reflect.Value, path string) {
 
 // refuseNil is for a nil embedded pointer: its tagged fields cannot be wrapped.
 func (w *structWrapper) refuseNil(inner, outer reflect.Type) {
-	for i := range inner.NumField() {
-		if tag, ok := inner.Field(i).Tag.Lookup("fncache"); ok && tag != "-" {
-			w.faults = append(w.faults, fmt.Errorf("fncache: wrap %v.%s: the embedded *%v is nil, and its field %s is tagged; set it before wrapping",
-				outer, inner.Name(), inner, inner.Field(i).Name))
+	for _, field := range taggedFields(inner, nil) {
+		w.faults = append(w.faults, fmt.Errorf("fncache: wrap %v.%s: the embedded *%v is nil, and its field %s is tagged; set it before wrapping",
+			outer, inner.Name(), inner, field))
+	}
+}
+
+// taggedFields gives the names of a struct's tagged fields, and of those of the
+// structs embedded in it. above are the structs that the search is inside of.
+func taggedFields(t reflect.Type, above []reflect.Type) (names []string) {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || slices.Contains(above, t) {
+		return nil
+	}
+	above = append(above, t)
+	for i := range t.NumField() {
+		field := t.Field(i)
+		switch tag, tagged := field.Tag.Lookup("fncache"); {
+		case tagged && tag != "-":
+			names = append(names, field.Name)
+		case field.Anonymous && !tagged:
+			names = append(names, taggedFields(field.Type, above)...)
 		}
 	}
+	return names
 }
 
 func (w *structWrapper) wrap(v reflect.Value, i int, tag, path string) error {

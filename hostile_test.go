@@ -138,6 +138,13 @@ func TestWrapStructEntersEachStructOnce(t *testing.T) {
 	})
 }
 
+func TestTaggedFieldsDeepInANilEmbeddedPointerAreNamed(t *testing.T) {
+	_, err := WrapStruct(&diamond{&Left{}, &Right{&Corner{}}}, Options{})
+	require.ErrorContains(t, err, "fncache: wrap fncache.Left.Corner: the embedded *fncache.Corner is nil, and its field F is tagged; set it before wrapping")
+	require.ErrorContains(t, err, "fncache: wrap fncache.Chain.F", "and the other way the func is nil")
+	require.ErrorContains(t, err, "fncache: wrap fncache.Chain.Chain: the embedded *fncache.Chain is nil")
+}
+
 func TestACacheThatNewDidNotMakeIsRefused(t *testing.T) {
 	fn := lengthOf
 	_, err := Wrap(&fn, Options{Cache: &Cache{}, Timeout: time.Hour})
