@@ -91,7 +91,8 @@
 // from replicas may be served a fresh entry that the primary has no more. The
 // nodes of a Cluster are taken to share one clock. A function that, through
 // another process or without passing its context on, waits for its own key waits
-// until WaitTimeout. A result is what survives CBOR: unexported fields do not.
+// until WaitTimeout; so do two functions under OnCold Wait that need each other's
+// values at the same time. A result is what survives CBOR: unexported fields do not.
 //
 // # The way of one call
 //

@@ -243,3 +243,29 @@ func TestAnArgumentOf64MBIsAnArgument(t *testing.T) {
 		assert.Equal(t, SourceComputed, w.get(t.Context(), huge[1:]).source)
 	})
 }
+
+func TestTwoFunctionsThatNeedEachOtherWaitNoLongerThanWaitTimeout(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var f, g stringFunc
+		both := make(chan struct{}, 2)
+		meet := func() { // until the other runs too
+			both <- struct{}{}
+			time.Sleep(time.Second)
+		}
+		f = func(ctx context.Context, s string) (int, error) { meet(); return g(ctx, s) }
+		g = func(ctx context.Context, s string) (int, error) { meet(); return f(ctx, s) }
+		c := b.cache()
+		for name, fn := range map[string]*stringFunc{"f": &f, "g": &g} {
+			_, err := wrapString(t, fn, Options{Cache: c, Name: name, Timeout: time.Hour, OnCold: Wait, WaitTimeout: 2 * time.Second})
+			require.NoError(t, err)
+		}
+		began := time.Now()
+		ends := make(chan error)
+		for _, fn := range []stringFunc{f, g} {
+			go func() { _, err := fn(t.Context(), "k"); ends <- err }()
+		}
+		require.ErrorIs(t, <-ends, ErrColdCache)
+		require.ErrorIs(t, <-ends, ErrColdCache)
+		assert.Equal(t, 3*time.Second, time.Since(began))
+	})
+}
