@@ -288,7 +288,7 @@ func prepare(variable reflect.Value, place, field string, opts Options, shapeOf 
 	if c := opts.Cache; c != nil && optsErr == nil {
 		optsErr = f.opts.checkCache(c)
 	}
-	if c := opts.Cache; c != nil && sigErr == nil {
+	if c := opts.Cache; c != nil && c.made() && sigErr == nil {
 		sigErr = c.coder.faults(f.sig)
 	}
 	if err := errors.Join(f.faults(nameErr), f.faults(sigErr), f.faults(optsErr)); err != nil {

@@ -96,6 +96,7 @@ func TestPausedServerCanBeKilledAndRestarted(t *testing.T) {
 }
 
 func TestSharedIsOneServerAndEmptiedForEachTest(t *testing.T) {
+	Shared(t) // or skip as a whole, where there is no redis-server
 	ctx := context.Background()
 	script := redis.NewScript(`return 1`)
 	var addrs []string
