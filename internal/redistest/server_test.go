@@ -41,6 +41,7 @@ func TestStartPassesArguments(t *testing.T) {
 
 func TestClientIsClosedAtTheEndOfItsTest(t *testing.T) {
 	t.Parallel()
+	Require(t) // what follows the inner test needs it to have run
 	var c *redis.Client
 	t.Run("inner", func(t *testing.T) { c = Start(t).Client() })
 	require.ErrorIs(t, c.Ping(context.Background()).Err(), redis.ErrClosed)
@@ -48,6 +49,7 @@ func TestClientIsClosedAtTheEndOfItsTest(t *testing.T) {
 
 func TestServerEndsWithItsTest(t *testing.T) {
 	t.Parallel()
+	Require(t) // what follows the inner test needs it to have run
 	var addr string
 	t.Run("inner", func(t *testing.T) { addr = Start(t).Addr() })
 	_, err := net.Dial("tcp", addr)
@@ -96,7 +98,7 @@ func TestPausedServerCanBeKilledAndRestarted(t *testing.T) {
 }
 
 func TestSharedIsOneServerAndEmptiedForEachTest(t *testing.T) {
-	Shared(t) // or skip as a whole, where there is no redis-server
+	Require(t) // what follows the inner tests needs them to have run
 	ctx := context.Background()
 	script := redis.NewScript(`return 1`)
 	var addrs []string
