@@ -8,7 +8,7 @@ COUNT     ?= 1
 # Modules of their own below examples/; there may be none.
 EXAMPLES := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
 # Those and the other modules that hold more than a list of tools.
-MODULES  := $(EXAMPLES) bench
+MODULES  := $(EXAMPLES) bench faults
 TOOL      = go tool -modfile=$(CURDIR)/tools/go.mod
 
 # The race detector needs cgo and a C compiler.
@@ -26,7 +26,12 @@ test: ## all tests, with the race detector; on real Redis servers where redis-se
 	@test -n "$(RACE)" || echo "make test: no C compiler or CGO_ENABLED=0: testing WITHOUT the race detector"
 	@command -v redis-server >/dev/null || echo "make test: no redis-server on the PATH: tests on a real Redis are skipped"
 	go test $(RACE) -shuffle=on ./...
-	@set -e; for dir in $(MODULES); do echo "go -C $$dir test"; go -C $$dir test -shuffle=on ./...; done
+	go -C faults test $(RACE) -shuffle=on ./...
+	@set -e; for dir in $(filter-out faults,$(MODULES)); do echo "go -C $$dir test"; go -C $$dir test -shuffle=on ./...; done
+
+.PHONY: servers
+servers: ## the tests on Redis 7.0, Redis 8.0 and Valkey 8.1, with a table (Debian; gets the latter two into .servers/)
+	tools/servers.sh test
 
 .PHONY: lint
 lint: ## golangci-lint with .golangci.yml (its first build takes minutes)

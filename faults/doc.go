@@ -1,0 +1,13 @@
+// Package faults proves that fncache stays up while Redis does not: its tests
+// run a fleet of callers on real servers and do to these, and to the network in
+// between, what happens to servers and networks.
+//
+// It is a module of its own, so that what the tests need (a proxy that
+// misbehaves on purpose) does not become part of the library's go.mod. It has no
+// API.
+//
+//	fleet_test.go     the callers, what they note, and what must hold of it
+//	proxy_test.go     the network that misbehaves
+//	fault_test.go     faults of one server and of the way to it
+//	failover_test.go  Sentinel and Cluster
+package faults

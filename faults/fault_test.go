@@ -1,0 +1,248 @@
+package faults
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+
+	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+// A scene is one server, the way to it, and the user that the fleet is.
+type scene struct {
+	t      *testing.T
+	server *redistest.Server
+	net    *network
+	admin  *redis.Client
+	spare  *redistest.Server // another server, started where a fault needs it
+	hook   *between
+}
+
+// do runs a command as the administrator, on any goroutine.
+func (s *scene) do(args ...any) {
+	s.t.Helper()
+	assert.NoError(s.t, s.admin.Do(context.Background(), args...).Err(), "%v", args)
+}
+
+// The fleet's own user: the administrator can take its rights away and keep his.
+const (
+	user     = "app"
+	password = "secret"
+)
+
+func (s *scene) allow() {
+	s.do("ACL", "SETUSER", user, "reset", "on", ">"+password, "~*", "&*", "+@all")
+}
+
+// hasty is for what the server does not answer: it is not waited for.
+func (s *scene) hasty(args ...any) {
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	client := s.server.Client(func(o *redis.Options) { o.ContextTimeoutEnabled, o.MaxRetries = true, -1 })
+	_ = client.Do(ctx, args...).Err()
+}
+
+// A fault is begun, perhaps done again and again, and healed.
+type fault struct {
+	name  string
+	begin func(*scene)
+	again func(*scene)
+	heal  func(*scene)
+	// pool is the size of the clients' pools, 0 for go-redis's own.
+	pool int
+}
+
+func toxic(name, toxic, stream, attributes string) fault {
+	return fault{
+		name:  name,
+		begin: func(s *scene) { s.net.poison(toxic, stream, attributes) },
+		heal:  func(s *scene) { s.net.mend() },
+	}
+}
+
+var faults = []fault{
+	// The server.
+	{
+		name:  "stopped (SIGSTOP)",
+		begin: func(s *scene) { s.server.Pause() },
+		heal:  func(s *scene) { s.server.Resume() },
+	},
+	{
+		name:  "killed and restarted empty (SIGKILL)",
+		begin: func(s *scene) { s.server.Kill() },
+		heal:  func(s *scene) { s.server.Restart(); s.allow() },
+	},
+	{
+		name:  "paused for writes (CLIENT PAUSE)",
+		begin: func(s *scene) { s.do("CLIENT", "PAUSE", "60000", "WRITE") },
+		heal:  func(s *scene) { s.do("CLIENT", "UNPAUSE") },
+	},
+	{
+		name:  "paused for all (CLIENT PAUSE)", // until it ends by itself
+		begin: func(s *scene) { s.do("CLIENT", "PAUSE", "3000", "ALL") },
+	},
+	{
+		name:  "asleep (DEBUG SLEEP)", // until it wakes by itself
+		begin: func(s *scene) { s.hasty("DEBUG", "SLEEP", "3") },
+	},
+	{
+		name:  "closes connections (CLIENT KILL)",
+		again: func(s *scene) { s.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") },
+	},
+	{
+		name:  "out of memory (maxmemory, noeviction)",
+		begin: func(s *scene) { s.do("CONFIG", "SET", "maxmemory", "1") },
+		heal:  func(s *scene) { s.do("CONFIG", "SET", "maxmemory", "0") },
+	},
+	{
+		name:  "forgets scripts between every two commands (SCRIPT FLUSH)",
+		begin: func(s *scene) { s.hook.on.Store(true) },
+		heal:  func(s *scene) { s.hook.on.Store(false) },
+	},
+	{
+		name: "evicts entries and locks at any moment",
+		again: func(s *scene) {
+			s.do("EVAL", `local k = redis.call('RANDOMKEY') if k then redis.call('DEL', k) end return 'done'`, "0")
+		},
+	},
+	{
+		name:  "is emptied time and again (FLUSHALL)",
+		again: func(s *scene) { s.do("FLUSHALL") },
+	},
+	{
+		name:  "has too few replicas (NOREPLICAS)",
+		begin: func(s *scene) { s.do("CONFIG", "SET", "min-replicas-to-write", "1") },
+		heal:  func(s *scene) { s.do("CONFIG", "SET", "min-replicas-to-write", "0") },
+	},
+	{
+		name: "became a replica (READONLY)",
+		begin: func(s *scene) {
+			s.spare = redistest.Start(s.t)
+			s.do("REPLICAOF", "127.0.0.1", s.spare.Addr()[len("127.0.0.1:"):])
+		},
+		heal: func(s *scene) { s.do("REPLICAOF", "NO", "ONE") },
+	},
+	// The user.
+	{
+		name:  "user may not run scripts (NOPERM)",
+		begin: func(s *scene) { s.do("ACL", "SETUSER", user, "-@scripting") },
+		heal:  (*scene).allow,
+	},
+	{
+		name:  "user may not SET in scripts (NOPERM)",
+		begin: func(s *scene) { s.do("ACL", "SETUSER", user, "-set") },
+		heal:  (*scene).allow,
+	},
+	{
+		name:  "user may not DEL in scripts (NOPERM)",
+		begin: func(s *scene) { s.do("ACL", "SETUSER", user, "-del") },
+		heal:  (*scene).allow,
+	},
+	{
+		name:  "user may not read (NOPERM)",
+		begin: func(s *scene) { s.do("ACL", "SETUSER", user, "-get") },
+		heal:  (*scene).allow,
+	},
+	{
+		name: "password changed (WRONGPASS)",
+		begin: func(s *scene) {
+			s.do("ACL", "SETUSER", user, "resetpass", ">another")
+			s.do("CLIENT", "KILL", "USER", user)
+		},
+		heal: (*scene).allow,
+	},
+	// The network.
+	{
+		name:  "cut",
+		begin: func(s *scene) { s.net.cut() },
+		heal:  func(s *scene) { s.net.mend() },
+	},
+	toxic("slow", "latency", "downstream", `"latency": 1000`),
+	toxic("uneven", "latency", "downstream", `"latency": 150, "jitter": 150`),
+	toxic("half-open: replies are lost", "timeout", "downstream", `"timeout": 0`),
+	toxic("half-open: commands are lost", "timeout", "upstream", `"timeout": 0`),
+	toxic("narrow", "bandwidth", "downstream", `"rate": 1`),
+	toxic("reset at the first reply", "reset_peer", "downstream", `"timeout": 0`),
+	toxic("reset at the first command", "reset_peer", "upstream", `"timeout": 0`),
+	toxic("closed in the middle of a reply", "limit_data", "downstream", `"bytes": 100`),
+	{
+		name:  "full connection pool",
+		pool:  1,
+		begin: func(s *scene) { s.net.poison("latency", "downstream", `"latency": 150`) },
+		heal:  func(s *scene) { s.net.mend() },
+	},
+}
+
+func TestFaultEveryCallIsAnsweredAndCachingResumes(t *testing.T) {
+	for _, fault := range faults {
+		t.Run(fault.name, func(t *testing.T) {
+			t.Parallel()
+			fault.play(t, fncache.DownCompute, noErrors)
+		})
+	}
+}
+
+func TestFaultUnderDownErrorIsAnErrorThatSaysSo(t *testing.T) {
+	for _, fault := range faults {
+		switch fault.name {
+		case "stopped (SIGSTOP)", "cut", "out of memory (maxmemory, noeviction)", "user may not run scripts (NOPERM)":
+			t.Run(fault.name, func(t *testing.T) {
+				t.Parallel()
+				fault.play(t, fncache.DownError, redisDown)
+			})
+		}
+	}
+}
+
+// play lets the fault come over a fleet, and go.
+func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error) bool) {
+	s := &scene{t: t, server: redistest.Start(t, "--enable-debug-command", "yes")}
+	s.net, s.admin = newNetwork(t, s.server.Addr()), s.server.Client()
+	s.hook = &between{do: func() { s.do("SCRIPT", "FLUSH") }}
+	s.allow()
+	fleet := newFleet(t, policy, func() redis.UniversalClient {
+		client := redis.NewClient(&redis.Options{
+			Addr: s.net.addr(), Username: user, Password: password, PoolSize: f.pool,
+			// Who waited for that would be seen waiting.
+			ReadTimeout: time.Minute, WriteTimeout: time.Minute, DialTimeout: time.Minute, PoolTimeout: time.Minute,
+		})
+		client.AddHook(s.hook)
+		return client
+	})
+	if f.begin != nil {
+		f.begin(s)
+	}
+	f.during(s, func() { fleet.awaitAnswers("during the fault") })
+	if f.heal != nil {
+		f.heal(s)
+	}
+	fleet.awaitCaching("after the fault")
+	fleet.check(allowed, s.admin)
+}
+
+// during does the fault again and again while the fleet is waited for.
+func (f fault) during(s *scene, wait func()) {
+	if f.again == nil {
+		wait()
+		return
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				f.again(s)
+				time.Sleep(10 * time.Millisecond) // a pace that lets something be done in between
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	wait()
+}

@@ -1,0 +1,374 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache"
+)
+
+const (
+	processes = 3
+	callers   = 4 // of a process, on every key
+
+	redisTimeout = 200 * time.Millisecond
+	lease        = time.Second
+	timeout      = 20 * time.Second
+	freshness    = 50 * time.Millisecond
+	runs         = 5 * time.Millisecond // how long the function takes
+
+	// bound is what no call may take longer than: a lookup, an acquire and a
+	// store, a lease that nobody gives back, the function; and a busy machine.
+	bound = 3*redisTimeout + lease + runs + 8*time.Second
+	// patience is how long an event may take that must come.
+	patience = 30 * time.Second
+)
+
+var keys = []string{"a", "b", "c"}
+
+// A fleet is some processes with callers that ask for the same keys, again and
+// again, until the end.
+type fleet struct {
+	t       *testing.T
+	ctx     context.Context
+	source  *source
+	members []*member
+	stop    chan struct{}
+	callers sync.WaitGroup
+	log     *memory
+
+	mu      sync.Mutex // guards the fields below
+	records []record
+	changed chan struct{} // closed and made anew at every record
+}
+
+// A member is one process: a cache with its own client.
+type member struct {
+	number int
+	client redis.UniversalClient
+	cache  *fncache.Cache
+	call   func(ctx context.Context, key string) (string, error)
+	handle *fncache.Func
+}
+
+// A record is one call.
+type record struct {
+	member, caller int
+	key            string
+	began          time.Time
+	took           time.Duration
+	source         fncache.Source
+	value          string
+	run            int // of the function, that the value is from
+	err            error
+}
+
+// A source is the function behind the cache, for all processes: its value says
+// for which key and in which run it was made.
+type source struct {
+	mu     sync.Mutex // guards the fields below
+	runs   map[string]int
+	active map[string]int // by process and key
+	most   map[string]int // the most there were of active
+}
+
+func (s *source) run(process int, key string) (string, error) {
+	here := fmt.Sprintf("process %d, key %s", process, key)
+	s.mu.Lock()
+	s.runs[key]++
+	run := s.runs[key]
+	s.active[here]++
+	s.most[here] = max(s.most[here], s.active[here])
+	s.mu.Unlock()
+	time.Sleep(runs) // the work
+	s.mu.Lock()
+	s.active[here]--
+	s.mu.Unlock()
+	return key + "#" + strconv.Itoa(run), nil
+}
+
+// soFar gives how often the function was run for each key.
+func (s *source) soFar() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	so := make(map[string]int)
+	for key, n := range s.runs {
+		so[key] = n
+	}
+	return so
+}
+
+// newFleet starts the processes, each with a client from connect, and waits until
+// all are served from the cache.
+func newFleet(t *testing.T, policy fncache.DownPolicy, connect func() redis.UniversalClient) *fleet {
+	t.Helper()
+	f := &fleet{
+		t: t, ctx: context.Background(),
+		source:  &source{runs: map[string]int{}, active: map[string]int{}, most: map[string]int{}},
+		stop:    make(chan struct{}),
+		changed: make(chan struct{}),
+		log:     &memory{},
+	}
+	for i := range processes {
+		m := &member{number: i, client: connect()}
+		cache, err := fncache.New(fncache.Config{
+			Redis: m.client, RedisTimeout: redisTimeout, OnRedisDown: policy, Logger: slog.New(f.log),
+		})
+		require.NoError(t, err)
+		m.cache = cache
+		m.call = func(_ context.Context, key string) (string, error) { return f.source.run(i, key) }
+		m.handle, err = fncache.Wrap(&m.call, fncache.Options{
+			Cache: cache, Name: "faults.Source", Timeout: timeout, Freshness: freshness, Lease: lease,
+			OnCold: fncache.Wait, WaitTimeout: 10 * lease,
+		})
+		require.NoError(t, err)
+		f.members = append(f.members, m)
+	}
+	for _, m := range f.members {
+		for c := range callers {
+			for _, key := range keys {
+				f.callers.Go(func() { f.callUntilStop(m, c, key) })
+			}
+		}
+	}
+	t.Cleanup(f.end)
+	f.awaitCaching("at the start")
+	return f
+}
+
+func (f *fleet) callUntilStop(m *member, caller int, key string) {
+	for {
+		select {
+		case <-f.stop:
+			return
+		default:
+		}
+		var info fncache.Info
+		r := record{member: m.number, caller: caller, key: key, began: time.Now()}
+		r.value, r.err = m.call(fncache.WithInfo(f.ctx, &info), key)
+		r.took, r.source = time.Since(r.began), info.Source
+		if _, run, ok := strings.Cut(r.value, "#"); ok {
+			r.run, _ = strconv.Atoi(run)
+		}
+		f.note(r)
+		time.Sleep(5 * time.Millisecond) // the callers' pace: the machine is shared
+	}
+}
+
+func (f *fleet) note(r record) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.records = append(f.records, r)
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// await waits until every caller has made a call that began after now and is as
+// wanted, often enough.
+func (f *fleet) await(what string, often int, wanted func(record) bool) {
+	f.t.Helper()
+	type caller struct {
+		member, number int
+		key            string
+	}
+	missing := make(map[caller]int)
+	for _, m := range f.members {
+		for c := range callers {
+			for _, key := range keys {
+				missing[caller{m.number, c, key}] = often
+			}
+		}
+	}
+	now, limit := time.Now(), time.After(patience)
+	f.mu.Lock()
+	next := len(f.records)
+	f.mu.Unlock()
+	for {
+		f.mu.Lock()
+		for _, r := range f.records[next:] {
+			id := caller{r.member, r.caller, r.key}
+			if missing[id] > 0 && !r.began.Before(now) && wanted(r) {
+				if missing[id]--; missing[id] == 0 {
+					delete(missing, id)
+				}
+			}
+		}
+		next = len(f.records)
+		changed := f.changed
+		f.mu.Unlock()
+		if len(missing) == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			f.t.Fatalf("%s: not within %v, for callers %v\nthe cache said:\n%s", what, patience, missing, f.log)
+		}
+	}
+}
+
+// awaitAnswers waits until every caller has been answered some times, whatever
+// the answer was: a caller that hangs on Redis never gets there while the fault
+// lasts. The calls that count begin when nothing is fresh any more of what the
+// fault found: they need Redis.
+func (f *fleet) awaitAnswers(when string) {
+	f.t.Helper()
+	begun := time.Now()
+	f.await("answers "+when, 3, func(r record) bool { return r.began.Sub(begun) > 2*freshness })
+}
+
+// awaitCaching waits until every caller has a hit on what was computed after now.
+func (f *fleet) awaitCaching(when string) {
+	f.t.Helper()
+	so := f.source.soFar()
+	f.await("caching "+when, 1, func(r record) bool {
+		return r.err == nil && r.source == fncache.SourceFresh && r.run > so[r.key]
+	})
+}
+
+// end stops the callers and closes the caches.
+func (f *fleet) end() {
+	select {
+	case <-f.stop:
+		return
+	default:
+	}
+	close(f.stop)
+	f.callers.Wait()
+	for _, m := range f.members {
+		assert.NoError(f.t, m.cache.Close())
+		assert.NoError(f.t, m.client.Close())
+	}
+}
+
+// check ends the fleet and checks what its callers got, and what is left in
+// Redis: raw sees all of it.
+func (f *fleet) check(allowed func(error) bool, raw ...*redis.Client) {
+	f.t.Helper()
+	f.end()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	so, sources, longest := f.source.soFar(), map[fncache.Source]int{}, time.Duration(0)
+	for _, r := range f.records {
+		sources[r.source]++
+		longest = max(longest, r.took)
+		switch {
+		case r.err != nil:
+			require.True(f.t, allowed(r.err), "process %d got for %q, after %v: %v", r.member, r.key, r.took, r.err)
+		default:
+			require.Truef(f.t, strings.HasPrefix(r.value, r.key+"#") && r.run >= 1 && r.run <= so[r.key],
+				"%q was answered for %q", r.value, r.key)
+		}
+		require.LessOrEqual(f.t, r.took, bound, "a call waited past its bound: %+v", r)
+	}
+	for here, most := range f.source.most {
+		// A computation under a lease may still run when Redis goes away and
+		// callers share one without. Each is one at a time.
+		require.LessOrEqual(f.t, most, 2, "computations at a time: %s", here)
+	}
+	for _, m := range f.members {
+		s := m.handle.Stats()
+		require.Equal(f.t, s.Calls, s.Fresh+s.Stale+s.Computed+s.Waited+s.Refused+s.Bypassed+s.Failed, "%+v", s)
+	}
+	f.t.Logf("%d calls by source %v; the longest %v; computations by key %v", len(f.records), sources, longest.Round(time.Millisecond), so)
+	for _, client := range raw {
+		f.checkState(client)
+	}
+}
+
+// checkState waits until no lock is left, which must be within a lease, and
+// checks that everything else goes by itself.
+func (f *fleet) checkState(client *redis.Client) {
+	f.t.Helper()
+	ctx := context.Background()
+	require.Eventually(f.t, func() bool {
+		locks := 0
+		iter := client.Scan(ctx, 0, "*", 100).Iterator()
+		for iter.Next(ctx) {
+			key, most := iter.Val(), timeout
+			if strings.HasSuffix(key, ":lock") {
+				locks++
+				most = lease
+			}
+			left, err := client.PTTL(ctx, key).Result()
+			require.NoError(f.t, err)
+			if left == -2 { // gone meanwhile
+				continue
+			}
+			require.Positive(f.t, left, "%s has no expiry", key)
+			require.LessOrEqual(f.t, left, most, key)
+		}
+		require.NoError(f.t, iter.Err())
+		return locks == 0
+	}, patience, 20*time.Millisecond, "a lock without a holder is past its lease")
+}
+
+// noErrors allows none: under DownCompute and Wait every call has a value.
+func noErrors(error) bool { return false }
+
+// redisDown allows what DownError says.
+func redisDown(err error) bool { return errors.Is(err, fncache.ErrRedisDown) }
+
+// memory is a slog.Handler that keeps the messages.
+type memory struct {
+	mu    sync.Mutex // guards the field below
+	lines []string
+}
+
+func (m *memory) Enabled(context.Context, slog.Level) bool { return true }
+func (m *memory) WithAttrs([]slog.Attr) slog.Handler       { return m }
+func (m *memory) WithGroup(string) slog.Handler            { return m }
+
+func (m *memory) Handle(_ context.Context, r slog.Record) error {
+	line := r.Message
+	r.Attrs(func(a slog.Attr) bool { line += " " + a.String(); return true })
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lines = append(m.lines, line)
+	return nil
+}
+
+func (m *memory) String() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return strings.Join(m.lines, "\n")
+}
+
+// between is a go-redis hook that does something before every command, while it
+// is on.
+type between struct {
+	on atomic.Bool
+	do func()
+}
+
+func (b *between) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (b *between) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if b.on.Load() {
+			b.do()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (b *between) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if b.on.Load() {
+			b.do()
+		}
+		return next(ctx, cmds)
+	}
+}
