@@ -4,6 +4,8 @@ FUZZTIME  ?= 20s
 BENCH     ?= .
 BENCHTIME ?= 1s
 COUNT     ?= 1
+DURATION  ?= 10m
+SEED      ?= $(shell date +%s)
 
 # Modules of their own below examples/; there may be none.
 EXAMPLES := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
@@ -74,6 +76,10 @@ fuzz: ## every fuzz target for FUZZTIME
 .PHONY: bench
 bench: ## the benchmarks BENCH, COUNT times for BENCHTIME each
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) .
+
+.PHONY: soak
+soak: ## random histories of a fleet, checked, for DURATION, from SEED on (both printed)
+	go -C history test $(RACE) -count=1 -timeout 0 -v -run '^TestHistories$$' . -args -duration $(DURATION) -seed $(SEED)
 
 .PHONY: model
 model: ## the model of the lease protocol, with spin (needs Debian's spin and gcc); MODEL=deep for minutes

@@ -1,0 +1,132 @@
+package history
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/fncache/fncache"
+)
+
+// Times are short, so that much happens in a round; nothing is concluded from
+// how short they are.
+const (
+	redisTimeout = 50 * time.Millisecond
+	freshness    = 200 * time.Millisecond
+	timeout      = time.Second
+	lease        = 300 * time.Millisecond
+	cooldown     = 100 * time.Millisecond
+)
+
+// A plan is what a seed makes: everything that is decided before a round begins.
+type plan struct {
+	Seed    uint64
+	Length  time.Duration // how long clients work
+	Workers int
+	Clients int // of each worker
+	Funcs   []funcPlan
+	Args    int // of each function: 0 to Args-1
+
+	Faults         []fault       // those that befall it; none in some rounds
+	Calm           time.Duration // the mean time between them
+	Work           time.Duration // the mean that a computation takes
+	Delay          time.Duration // the mean that a forwarder adds to a message
+	Down           fncache.DownPolicy
+	MaxRetries     int           // of go-redis
+	ReadTimeout    time.Duration // of go-redis; if short, it sends again while callers wait
+	ContextTimeout bool
+	Failing        float64 // the part of computations that fail
+	Busy           float64 // the part of operations that are invalidations or changes
+}
+
+// A funcPlan is the options of one function.
+type funcPlan struct {
+	Name        string
+	OnCold      fncache.ColdPolicy
+	OnStale     fncache.StalePolicy
+	OnError     fncache.ErrorPolicy
+	SoftTimeout time.Duration
+}
+
+// A fault is what can befall the workers.
+type fault string
+
+const (
+	faultKill      fault = "kill"      // a worker is killed, and another one takes its place
+	faultStop      fault = "stop"      // a worker is stopped with SIGSTOP, and goes on
+	faultPartition fault = "partition" // some workers and Redis do not hear each other, or one of the two does not
+	faultRefuse    fault = "refuse"    // the connections of a worker end, and there are no new ones
+	faultHang      fault = "hang"      // connections hang, and others, to which go-redis turns, do not
+	faultPause     fault = "pause"     // Redis is stopped with SIGSTOP, and goes on
+	faultRestart   fault = "restart"   // Redis is killed, and another one takes its place, which is empty
+	faultFlush     fault = "flush"     // Redis forgets its scripts
+)
+
+var faults = []fault{faultKill, faultStop, faultPartition, faultRefuse, faultHang, faultPause, faultRestart, faultFlush}
+
+// newPlan draws a plan. A round of a quarter of all seeds has no faults; then
+// nothing but a busy machine can make Redis slow.
+func newPlan(seed uint64, length time.Duration) plan {
+	r := rand.New(rand.NewPCG(seed, 1))
+	p := plan{
+		Seed: seed, Length: length, Workers: 2 + r.IntN(3), Clients: 3 + r.IntN(4), Args: 3,
+		Calm:           []time.Duration{50 * time.Millisecond, 300 * time.Millisecond}[r.IntN(2)],
+		Work:           []time.Duration{5 * time.Millisecond, 15 * time.Millisecond, 50 * time.Millisecond}[r.IntN(3)],
+		Delay:          []time.Duration{0, time.Millisecond, 3 * time.Millisecond}[r.IntN(3)],
+		MaxRetries:     []int{-1, -1, 3}[r.IntN(3)],
+		ReadTimeout:    []time.Duration{2 * redisTimeout, redisTimeout / 3}[r.IntN(2)],
+		ContextTimeout: r.IntN(3) == 0,
+		Failing:        []float64{0.05, 0.2, 0.4}[r.IntN(3)],
+		Busy:           []float64{0.02, 0.05, 0.15}[r.IntN(3)],
+	}
+	if r.IntN(4) > 0 {
+		// Few kinds at a time: what is only seen where one follows closely on
+		// the same one is then seen more often.
+		p.Faults = slices.Clone(faults)
+		r.Shuffle(len(faults), func(i, j int) { p.Faults[i], p.Faults[j] = p.Faults[j], p.Faults[i] })
+		p.Faults = p.Faults[:1+r.IntN(len(faults))]
+	}
+	if r.IntN(4) == 0 {
+		p.Down = fncache.DownError
+	}
+	for i, policy := range []fncache.ColdPolicy{fncache.Fail, fncache.Wait, fncache.Compute} {
+		f := funcPlan{Name: fmt.Sprintf("f%d", i), OnCold: policy}
+		if r.IntN(3) == 0 {
+			f.OnStale = fncache.Background
+		}
+		if r.IntN(3) == 0 {
+			f.OnError = fncache.ReturnError
+		}
+		if r.IntN(3) == 0 {
+			f.SoftTimeout = 10 * time.Millisecond
+		}
+		p.Funcs = append(p.Funcs, f)
+	}
+	return p
+}
+
+// cell names a function with an argument.
+func (p *plan) cell(f, arg int) string { return fmt.Sprintf("%s(%d)", p.Funcs[f].Name, arg) }
+
+// index is the place of a cell among all.
+func (p *plan) index(f, arg int) int { return f*p.Args + arg }
+
+// funcOf gives the options of the function of a cell.
+func (p *plan) funcOf(cell string) *funcPlan {
+	for i := range p.Funcs {
+		if len(cell) > len(p.Funcs[i].Name) && cell[:len(p.Funcs[i].Name)] == p.Funcs[i].Name {
+			return &p.Funcs[i]
+		}
+	}
+	return nil
+}
+
+func (f *funcPlan) options(cache *fncache.Cache) fncache.Options {
+	return fncache.Options{
+		Cache: cache, Prefix: "history", Name: f.Name,
+		Timeout: timeout, Freshness: freshness, Lease: lease, Cooldown: cooldown,
+		OnCold: f.OnCold, WaitTimeout: 2 * time.Second,
+		OnStale: f.OnStale, OnError: f.OnError, SoftTimeout: f.SoftTimeout,
+	}
+}

@@ -1,0 +1,44 @@
+// Package history runs a small fleet on fncache against a real Redis while it is
+// killed, paused and cut off, records what happened, and checks it.
+//
+// # A round
+//
+// A seed makes a round: some functions with options of their own, a few
+// arguments each, worker processes, and in them clients that call, invalidate,
+// refresh, and change the source that the functions read. Meanwhile workers are
+// killed and replaced, stopped with SIGSTOP and let go on, cut off from Redis by
+// a forwarder that each has to itself ([link]), and Redis is stopped and
+// restarted empty. The same seed makes the same decisions, in the same order in
+// each client; the operating system decides how they interleave. The faults
+// stop, the workers end, and the records are read.
+//
+// A cell is one function with one argument: what has one entry and one lock. Its
+// source is a number in memory that all processes share. A change adds one and
+// then invalidates. A computation reads the number when it begins, so a value
+// names the computation that it comes from, and that computation's beginning is
+// how old the value is.
+//
+// # What is recorded
+//
+// Calls and their answers, invalidations, changes, runs of the functions, and,
+// by a hook of go-redis, what was sent to Redis and what it replied ([event]).
+// Every record has a place in one order: a counter in the shared memory, taken
+// before what it stands for begins, or after it has ended. So of two records the
+// one with the smaller number can never be taken for later than it was, and no
+// rule below depends on how clocks agree. Durations are of CLOCK_MONOTONIC,
+// which all processes of one machine share.
+//
+// # What is checked
+//
+// The rules are in rules.go, each with its reason. They draw no conclusion that
+// a slow machine could make false: a rule speaks only where the records leave no
+// other explanation. In protocol.go the same records, seen as operations on one
+// lock and one entry, are given to porcupine, which looks for an order in which
+// a server could have executed them.
+//
+// # That it catches bugs
+//
+// A mutant is fncache with one guard taken out of a script. The guard is taken
+// out on the way to Redis, by a go-redis hook, so there is no trace of it in the
+// library. See TestMutants.
+package history

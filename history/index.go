@@ -1,0 +1,211 @@
+package history
+
+import (
+	"maps"
+	"math"
+	"slices"
+)
+
+// An index is a history by what belongs together.
+type index struct {
+	plan  *plan
+	cells map[string]*cell
+	wipes []interval
+	gone  map[int]event   // by process
+	calm  map[int][]event // settled, by process, in order
+}
+
+// A cell is what happened to one entry.
+type cell struct {
+	name        string
+	fn          *funcPlan
+	calls       []*call
+	invalidated []*invalidation
+	comps       []*comp
+	compByOp    map[int64]*comp
+	commands    []*command
+	changes     []event
+}
+
+// An interval is two places in the order of events, between which something
+// happened at once.
+type interval struct{ from, to uint64 }
+
+// never is past all places.
+const never = math.MaxUint64
+
+// A call is one call of a cached function; ended is false if its process was
+// killed before.
+type call struct {
+	begin, end event
+	ended      bool
+}
+
+// to is when the call ended, or left what it had joined: then nobody knows how
+// long that went on.
+func (c *call) to() uint64 {
+	if !c.ended || c.end.Err == "gave up" {
+		return never
+	}
+	return c.end.Seq
+}
+
+// An invalidation is one of Func.Invalidate. done says that it has succeeded.
+type invalidation struct {
+	begin, end event
+	done       bool
+}
+
+// A comp is one run of the function.
+type comp struct {
+	begin, end event
+	ended      bool
+	grant      *command // the acquire by which it has its lease; nil if it has none
+	stores     []*command
+}
+
+// A command is one thing said to Redis about a cell.
+type command struct {
+	sent, end event
+	replied   bool   // end is its reply
+	idle      bool   // it had no effect, and will have none
+	until     uint64 // past this it has no effect any more
+	untilAt   int64  // the time of that
+}
+
+func newIndex(p *plan, events []event) *index {
+	x := &index{plan: p, cells: map[string]*cell{}, gone: map[int]event{}, calm: map[int][]event{}}
+	calls := map[int64]*call{}
+	invalidations, commands := map[int64]*invalidation{}, map[int64]*command{}
+	var wipe event
+	for _, e := range events {
+		c := x.cell(e.Cell)
+		switch e.Kind {
+		case callBegins:
+			calls[e.Op] = &call{begin: e}
+			c.calls = append(c.calls, calls[e.Op])
+		case callEnds:
+			calls[e.Op].end, calls[e.Op].ended = e, true
+		case invalidateBegins:
+			invalidations[e.Op] = &invalidation{begin: e}
+			c.invalidated = append(c.invalidated, invalidations[e.Op])
+		case invalidateEnds:
+			invalidations[e.Op].end, invalidations[e.Op].done = e, e.Err == ""
+		case sourceChanged:
+			c.changes = append(c.changes, e)
+		case computeBegins:
+			c.compByOp[e.Op] = &comp{begin: e}
+			c.comps = append(c.comps, c.compByOp[e.Op])
+		case computeEnds:
+			c.compByOp[e.Op].end, c.compByOp[e.Op].ended = e, true
+		case commandSent:
+			commands[e.Op] = &command{sent: e, until: never, untilAt: math.MaxInt64}
+			c.commands = append(c.commands, commands[e.Op])
+		case commandEnds:
+			k := commands[e.Op]
+			k.end = e
+			k.replied = e.Err == ""
+			k.idle = e.Err == endedUnsent || e.Err == endedRefused
+		case processGone:
+			x.gone[e.Victim] = e
+		case settled:
+			x.calm[e.Victim] = append(x.calm[e.Victim], e)
+		case wipeBegins:
+			wipe = e
+		case wipeEnds:
+			x.wipes = append(x.wipes, interval{wipe.Seq, e.Seq})
+		}
+	}
+	for _, c := range x.cells {
+		x.link(c)
+	}
+	return x
+}
+
+func (x *index) cell(name string) *cell {
+	c := x.cells[name]
+	if c == nil && name != "" {
+		c = &cell{name: name, fn: x.plan.funcOf(name), compByOp: map[int64]*comp{}}
+		x.cells[name] = c
+	}
+	return c
+}
+
+// names gives the cells in order.
+func (x *index) names() []string { return slices.Sorted(maps.Keys(x.cells)) }
+
+// link finds out which command belongs to which computation, and how long
+// commands can have had an effect.
+func (x *index) link(c *cell) {
+	grants := map[int64][]*command{} // by call, in the order of the replies
+	for _, k := range c.commands {
+		x.bound(k)
+		if k.sent.Verb == "store" {
+			if comp := c.compByOp[k.sent.Value.Comp]; comp != nil {
+				comp.stores = append(comp.stores, k)
+			}
+		}
+		if k.granted() {
+			grants[k.sent.Call] = append(grants[k.sent.Call], k)
+		}
+	}
+	// A computation and the acquire before it carry the number of one call. A
+	// call may have several of both, one after the other.
+	for _, comp := range c.comps {
+		of := grants[comp.begin.Call]
+		for i, k := range of {
+			if k.end.Seq < comp.begin.Seq && k.sent.Proc == comp.begin.Proc {
+				comp.grant = k
+				grants[comp.begin.Call] = slices.Delete(slices.Clone(of), i, i+1)
+				break
+			}
+		}
+	}
+}
+
+// bound finds out until when a command can have had an effect. One that was
+// replied to has had it. But go-redis sends some again after a failure, and then
+// the first copy may still be on its way: until its connection is known to be
+// gone, like a command without a reply.
+func (x *index) bound(k *command) {
+	again := x.plan.MaxRetries > 0 && (len(x.plan.Faults) > 0 || span(k.sent.At, k.end.At) >= redisTimeout)
+	switch {
+	case k.idle && !again:
+		k.until, k.untilAt = k.sent.Seq, k.sent.At
+		return
+	case k.replied && !again:
+		k.until, k.untilAt = k.end.Seq, k.end.At
+		return
+	}
+	bounds := x.calm[k.sent.Proc]
+	if k.end.Seq > 0 {
+		for _, e := range bounds {
+			if e.Since > k.end.Seq {
+				k.until, k.untilAt = e.Seq, e.At
+				break
+			}
+		}
+	}
+	if gone, ok := x.gone[k.sent.Proc]; ok && gone.Seq < k.until {
+		k.until, k.untilAt = gone.Seq, gone.At
+	}
+}
+
+// granted says that k is known to have got the lease.
+func (k *command) granted() bool {
+	return k.sent.Verb == "acquire" && k.replied && k.end.Status == "acquired"
+}
+
+// delivers gives the computation whose value k has brought into its process; 0
+// if none.
+func (k *command) delivers() int64 {
+	switch {
+	case !k.replied:
+		return 0
+	case k.sent.Verb == "get", k.sent.Verb == "acquire" && k.end.Status == "changed":
+		return k.end.Value.Comp
+	case k.sent.Verb == "store" && k.end.Status == "held":
+		return k.sent.Value.Comp
+	}
+	return 0
+}

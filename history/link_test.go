@@ -1,0 +1,81 @@
+package history
+
+import (
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+// linked gives a client that goes through a link, and one that does not.
+func linked(t *testing.T) (l *link, through, past *redis.Client) {
+	t.Helper()
+	server := redistest.Start(t)
+	l, err := newLink(server.Addr(), 0, 1)
+	require.NoError(t, err)
+	t.Cleanup(l.close)
+	through = redis.NewClient(&redis.Options{Addr: l.addr(), MaxRetries: -1, ReadTimeout: 50 * time.Millisecond, PoolSize: 1})
+	t.Cleanup(func() { _ = through.Close() })
+	require.NoError(t, through.Set(t.Context(), "before", "1", 0).Err())
+	return l, through, server.Client()
+}
+
+func TestWhatALinkHoldsBackArrivesLater(t *testing.T) {
+	for name, hold := range map[string]func(*link, bool){
+		"all":             func(l *link, on bool) { l.hold(on, false) },
+		"old connections": (*link).holdOld,
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, through, past := linked(t)
+			hold(l, true)
+			require.Error(t, through.Set(t.Context(), "late", "1", 0).Err())
+			assert.Zero(t, past.Exists(t.Context(), "late").Val())
+			if name == "old connections" {
+				assert.NoError(t, through.Set(t.Context(), "overtakes", "1", 0).Err())
+			}
+			hold(l, false)
+			assert.Eventually(t, func() bool { return past.Exists(t.Context(), "late").Val() == 1 }, patience, time.Millisecond)
+		})
+	}
+}
+
+func TestRepliesThatALinkHoldsBackAreOfCommandsThatAreExecuted(t *testing.T) {
+	l, through, past := linked(t)
+	l.hold(false, true)
+	require.Error(t, through.Set(t.Context(), "silent", "1", 0).Err())
+	assert.EqualValues(t, 1, past.Exists(t.Context(), "silent").Val())
+}
+
+func TestOnceALinkIsSettledNothingOldArrives(t *testing.T) {
+	l, through, past := linked(t)
+	l.hold(true, false)
+	require.Error(t, through.Set(t.Context(), "lost", "1", 0).Err())
+	require.NoError(t, l.settle(t.Context(), past))
+	l.hold(false, false)
+	require.NoError(t, through.Set(t.Context(), "after", "1", 0).Err())
+	assert.Zero(t, past.Exists(t.Context(), "lost").Val())
+}
+
+func TestALinkRefuses(t *testing.T) {
+	l, through, _ := linked(t)
+	l.cut(true)
+	require.Error(t, through.Ping(t.Context()).Err())
+	l.cut(false)
+	assert.Eventually(t, func() bool { return through.Ping(t.Context()).Err() == nil }, patience, time.Millisecond)
+}
+
+func TestASeedMakesOnePlan(t *testing.T) {
+	assert.Equal(t, newPlan(7, time.Second), newPlan(7, time.Second))
+	assert.NotEqual(t, newPlan(7, time.Second), newPlan(8, time.Second))
+	none := 0
+	for seed := range uint64(100) {
+		if len(newPlan(seed, 0).Faults) == 0 {
+			none++
+		}
+	}
+	assert.True(t, none > 0 && none < 50, "%d of 100 without faults", none)
+}

@@ -1,0 +1,256 @@
+package history
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// The protocol as a state machine: one lock and one entry, the scripts as its
+// operations. Whatever the records of one cell say, there has to be an order in
+// which a server could have executed them, each between its sending and its
+// reply, with the replies that were given.
+//
+// Time is part of it: a lock or an entry can have expired if it could have by
+// the end of an operation, and must have if it must have by its beginning. What
+// had no reply may have been executed, at any time until its connection was
+// known to be gone, or not at all.
+
+// A state is what is stored of one cell.
+type state struct {
+	holder   string // of the lock; "" for none
+	cooling  bool   // the lock is a cooldown of that holder
+	lockFrom int64  // the lock can have expired from here on,
+	lockTo   int64  // and has from here on
+	entry    string // its id; "" for none
+	from, to int64  // the same for the entry
+}
+
+// A step is the input of an operation; its output is a reply, or nil.
+type step struct {
+	event // as sent; Verb "wipe" is Redis restarted
+	began int64
+	ended int64
+}
+
+// operations gives what was said about a cell as porcupine takes it.
+func (x *index) operations(c *cell) (all []porcupine.Operation) {
+	for _, w := range x.wipes {
+		all = append(all, porcupine.Operation{
+			Input: step{event: event{Verb: "wipe"}, ended: math.MaxInt64},
+			Call:  int64(w.from), Return: int64(w.to),
+		})
+	}
+	for _, k := range c.commands {
+		if k.idle || !k.replied && k.sent.Verb == "get" {
+			continue
+		}
+		op := porcupine.Operation{
+			ClientId: k.sent.Proc,
+			Input:    step{event: k.sent, began: k.sent.At, ended: k.untilAt},
+			Call:     int64(k.sent.Seq),
+			Return:   int64(min(k.until, math.MaxInt64)),
+		}
+		if k.replied {
+			op.Output = k.end
+		}
+		all = append(all, op)
+	}
+	return all
+}
+
+// machine is the model.
+var machine = porcupine.NondeterministicModel{
+	Init: func() []any { return []any{state{}} },
+	Step: func(s, input, output any) (next []any) {
+		in := input.(step)
+		reply, replied := output.(event)
+		for _, before := range s.(state).now(in.began, in.ended) {
+			after, answer := before.execute(in)
+			if !replied {
+				next = append(next, before, after)
+			} else if answer.matches(reply) {
+				next = append(next, after)
+			}
+		}
+		return next
+	},
+	DescribeOperation: func(input, output any) string {
+		in := input.(step)
+		words := []string{in.Verb, in.Token, in.Mode, in.Entry, "->"}
+		if reply, replied := output.(event); replied {
+			words = append(words, reply.Status, reply.Holder, reply.Entry)
+		}
+		return strings.Join(words, " ")
+	},
+	DescribeState: func(s any) string { return fmt.Sprintf("%+v", s) },
+}
+
+// now gives the states that s can be in when something is executed between two
+// times.
+func (s state) now(began, ended int64) []state {
+	all := []state{s}
+	if s.holder != "" && s.lockFrom <= ended {
+		all = append(all, s.withoutLock())
+		if s.lockTo < began {
+			all = all[1:]
+		}
+	}
+	if s.entry != "" && s.from <= ended {
+		for _, each := range all {
+			all = append(all, each.withoutEntry())
+		}
+		if s.to < began {
+			all = all[len(all)/2:]
+		}
+	}
+	return all
+}
+
+func (s state) withoutLock() state {
+	s.holder, s.cooling, s.lockFrom, s.lockTo = "", false, 0, 0
+	return s
+}
+
+func (s state) withoutEntry() state {
+	s.entry, s.from, s.to = "", 0, 0
+	return s
+}
+
+// lock gives the lock to a holder, for its life from then on.
+func (s state) lock(holder string, cooling bool, in step) state {
+	s.holder, s.cooling = holder, cooling
+	s.lockFrom, s.lockTo = in.life()
+	return s
+}
+
+// life gives when what a step writes can expire first, and last.
+func (in step) life() (from, to int64) {
+	millis := in.Millis * int64(time.Millisecond)
+	from = in.began + millis - int64(clockTick)
+	if in.ended > math.MaxInt64-millis-int64(clockTick) {
+		return from, math.MaxInt64
+	}
+	return from, in.ended + millis + int64(clockTick)
+}
+
+// An answer is what a step replies.
+type answer struct {
+	status, holder, entry string
+	present               bool
+}
+
+func (a answer) matches(reply event) bool {
+	holder := strings.TrimPrefix(reply.Holder, "cool:")
+	return a == answer{reply.Status, holder, reply.Entry, reply.Present}
+}
+
+// execute is the scripts.
+func (s state) execute(in step) (state, answer) {
+	mine := s.holder == in.Token && !s.cooling
+	lost, held := answer{status: "lost"}, answer{status: "held"}
+	switch in.Verb {
+	case "wipe":
+		return state{}, answer{}
+	case "get":
+		return s, answer{entry: s.entry}
+	case "invalidate":
+		return state{}, held
+	case "acquire":
+		return s.acquire(in)
+	case "renew":
+		if !mine {
+			return s, lost
+		}
+		return s.lock(s.holder, false, in), held
+	case "store":
+		if s.entry == in.Entry {
+			return s, held
+		}
+		if !mine {
+			return s, lost
+		}
+		s = s.withoutLock()
+		s.entry = in.Entry
+		s.from, s.to = in.life()
+		return s, held
+	case "cooldown":
+		if s.holder == in.Token && s.cooling {
+			return s, held
+		}
+		if !mine {
+			return s, lost
+		}
+		return s.lock(s.holder, true, in), held
+	case "release":
+		if !mine {
+			return s, lost
+		}
+		return s.withoutLock(), held
+	}
+	panic("history: a verb that the model does not know: " + in.Verb + "; teach it to protocol.go")
+}
+
+func (s state) acquire(in step) (state, answer) {
+	present := s.entry != ""
+	if s.holder == in.Token && !s.cooling {
+		return s, answer{status: "acquired", present: present}
+	}
+	refresh := in.Mode == "refresh"
+	if !refresh && present && s.entry != in.Seen {
+		return s, answer{status: "changed", entry: s.entry}
+	}
+	servable := present && in.Servable
+	if s.holder == "" || s.cooling && (refresh || !servable) {
+		return s.lock(in.Token, false, in), answer{status: "acquired", present: present}
+	}
+	return s, answer{status: "held", holder: s.holder, present: present}
+}
+
+// checkOrder looks for the order of a cell's operations. Where there is none it
+// gives the violation and porcupine's drawing of how far it comes; known is
+// false where the time did not suffice to know.
+func (x *index) checkOrder(c *cell, most time.Duration) (broken *violation, drawing func(path string) error, known bool) {
+	model := machine.ToModel()
+	operations := x.operations(c)
+	switch porcupine.CheckOperationsTimeout(model, operations, most) {
+	case porcupine.Ok:
+		return nil, nil, true
+	case porcupine.Unknown:
+		return nil, nil, false
+	}
+	_, info := porcupine.CheckOperationsVerbose(model, operations, most)
+	drawing = func(path string) error { return porcupine.VisualizePath(model, info, path) }
+	text, events := furthest(info, operations)
+	return &violation{ruleOrder, c.name + ": " + text, events}, drawing, true
+}
+
+// furthest tells where the longest order that was found ends, and gives the
+// operations about there that are not in it.
+func furthest(info porcupine.LinearizationInfo, operations []porcupine.Operation) (text string, events []event) {
+	var longest []porcupine.Operation
+	for _, orders := range info.PartialLinearizationsOperations() {
+		for _, order := range orders {
+			if len(order) > len(longest) {
+				longest = order
+			}
+		}
+	}
+	in := map[int64]bool{}
+	for _, o := range longest {
+		in[o.Call] = true
+	}
+	const most = 5
+	for _, o := range operations {
+		if reply, replied := o.Output.(event); replied && !in[o.Call] && len(events) < 2*most {
+			events = append(events, o.Input.(step).event, reply)
+		}
+	}
+	for _, o := range longest[max(0, len(longest)-most):] {
+		text += "\n    " + machine.DescribeOperation(o.Input, o.Output)
+	}
+	return fmt.Sprintf("no server could have answered like that: the longest order has %d of %d operations, ends in%s\n  and leaves out", len(longest), len(operations), text), events
+}

@@ -1,0 +1,393 @@
+package history
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+// patience is how long what must happen may take on a busy machine.
+const patience = time.Minute
+
+// A round is one run of a plan, as the process that conducts it sees it.
+type round struct {
+	plan    plan
+	scripts scripts
+	dir     string
+	server  *redistest.Server
+	client  *redis.Client // of the server, past the links
+	mem     memory
+	rec     *recorder
+	workers []*process // by slot; nil while there is none
+	links   []*link    // by slot
+	procs   int        // how many processes there have been
+	records []string   // their files
+}
+
+// A process is one worker process.
+type process struct {
+	proc   int
+	cmd    *exec.Cmd
+	in     io.Closer // closed, it tells the worker to end
+	stderr *os.File
+}
+
+// runRound runs a plan on a server, in an empty directory, and gives what was
+// recorded. The error says that the round itself went wrong, or a worker.
+func runRound(p plan, s scripts, server *redistest.Server, client *redis.Client, dir string) (events []event, err error) {
+	r := &round{plan: p, scripts: s, dir: dir, server: server, client: client}
+	defer func() { err = errors.Join(err, r.close()) }()
+	if err := r.open(); err != nil {
+		return nil, err
+	}
+	for slot := range p.Workers {
+		if err := r.start(slot); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.disturb(); err != nil {
+		return nil, err
+	}
+	for _, p := range r.workers {
+		_ = p.in.Close() // tells it to end
+	}
+	for slot := range p.Workers {
+		if err := r.finish(slot); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.leftBehind(); err != nil {
+		return nil, err
+	}
+	return readEvents(r.records)
+}
+
+func (r *round) open() (err error) {
+	if r.mem, err = newMemory(filepath.Join(r.dir, memoryName)); err != nil {
+		return err
+	}
+	path := filepath.Join(r.dir, recordName(0))
+	r.records = append(r.records, path)
+	if r.rec, err = newRecorder(r.mem, 0, path); err != nil {
+		return err
+	}
+	r.workers = make([]*process, r.plan.Workers)
+	for slot := range r.plan.Workers {
+		l, err := newLink(r.server.Addr(), r.plan.Delay, r.plan.Seed+uint64(slot))
+		if err != nil {
+			return err
+		}
+		r.links = append(r.links, l)
+	}
+	return r.wipe(false)
+}
+
+// close ends what is left after an error.
+func (r *round) close() (err error) {
+	for _, p := range r.workers {
+		if p != nil {
+			_ = p.cmd.Process.Kill()
+			_ = p.cmd.Wait()
+		}
+	}
+	for _, l := range r.links {
+		l.close()
+	}
+	if r.rec != nil {
+		err = r.rec.close()
+	}
+	if r.mem.bytes != nil {
+		err = errors.Join(err, r.mem.close())
+	}
+	return err
+}
+
+// starter starts all workers on one thread, which lives as long as this process:
+// workers are to die with it, stopped ones too, and Linux tells them when the
+// thread that started them ends.
+var starter = func() chan<- func() {
+	c := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for f := range c {
+			f()
+		}
+	}()
+	return c
+}()
+
+// start starts a worker in a slot.
+func (r *round) start(slot int) error {
+	r.procs++
+	settings, err := json.Marshal(workerSettings{
+		Plan: r.plan, Scripts: r.scripts, Dir: r.dir, Addr: r.links[slot].addr(), Slot: slot, Proc: r.procs,
+	})
+	if err != nil {
+		return err
+	}
+	p := &process{proc: r.procs, cmd: exec.Command(os.Args[0])}
+	p.cmd.Env = append(os.Environ(), workerEnv+"="+string(settings), "GORACE=halt_on_error=1")
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return err
+	}
+	if p.stderr, err = os.Create(filepath.Join(r.dir, fmt.Sprintf("stderr-%d", p.proc))); err != nil {
+		return err
+	}
+	p.cmd.Stderr = p.stderr
+	done := make(chan error)
+	starter <- func() { done <- p.cmd.Start() }
+	if err := <-done; err != nil {
+		return err
+	}
+	r.workers[slot] = p
+	r.records = append(r.records, filepath.Join(r.dir, recordName(p.proc)))
+	r.note("worker %d started", p.proc)
+	return nil
+}
+
+// kill ends a worker with SIGKILL.
+func (r *round) kill(slot int) error {
+	p := r.workers[slot]
+	r.workers[slot] = nil
+	r.note("worker %d killed", p.proc)
+	if err := p.cmd.Process.Kill(); err != nil {
+		return p.failure(err)
+	}
+	var exit *exec.ExitError
+	err := p.cmd.Wait()
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		return p.failure(fmt.Errorf("ended before it was killed: %w", err))
+	}
+	return r.gone(slot, p)
+}
+
+// finish waits for a worker that was told to end.
+func (r *round) finish(slot int) error {
+	p := r.workers[slot]
+	r.workers[slot] = nil
+	ended := make(chan error, 1)
+	go func() { ended <- p.cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			return p.failure(err)
+		}
+	case <-time.After(patience):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // for its goroutines
+		<-ended
+		return p.failure(fmt.Errorf("does not end within %v", patience))
+	}
+	return r.gone(slot, p)
+}
+
+// failure is a worker that did not do as it should, with what it said.
+func (p *process) failure(err error) error {
+	said, _ := os.ReadFile(p.stderr.Name())
+	const most = 1 << 14
+	return fmt.Errorf("history: worker %d: %w; it said:\n%s", p.proc, err, bytes.ToValidUTF8(said[max(0, len(said)-most):], nil))
+}
+
+// gone records that a process has ended, once Redis knows.
+func (r *round) gone(slot int, p *process) error {
+	_ = p.stderr.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := r.links[slot].settle(ctx, r.client); err != nil {
+		return err
+	}
+	r.rec.record(event{Kind: processGone, Victim: p.proc})
+	return nil
+}
+
+// settle cuts the connections of workers, of all if none is named, and records
+// from when on what they sent before, and got no reply to, cannot be executed
+// any more.
+func (r *round) settle(slots ...int) error {
+	if len(slots) == 0 {
+		for slot := range r.workers {
+			slots = append(slots, slot)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for _, slot := range slots {
+		since := r.mem.next()
+		if err := r.links[slot].settle(ctx, r.client); err != nil {
+			return err
+		}
+		r.rec.record(event{Kind: settled, Victim: r.workers[slot].proc, Since: since})
+	}
+	return nil
+}
+
+// wipe empties Redis: it is killed and started again, or flushed.
+func (r *round) wipe(restart bool) error {
+	r.rec.record(event{Kind: wipeBegins})
+	if restart {
+		r.server.Restart()
+	} else if err := r.client.FlushAll(context.Background()).Err(); err != nil {
+		return fmt.Errorf("history: empty Redis: %w", err)
+	}
+	r.rec.record(event{Kind: wipeEnds})
+	return nil
+}
+
+func (r *round) note(format string, args ...any) {
+	r.rec.record(event{Kind: note, Text: fmt.Sprintf(format, args...)})
+}
+
+// disturb is what befalls the workers while they work: one fault after the
+// other, each of which ends.
+func (r *round) disturb() error {
+	random := rand.New(rand.NewPCG(r.plan.Seed, 3))
+	end := time.Now().Add(r.plan.Length)
+	for len(r.plan.Faults) > 0 {
+		wait := time.Duration(random.ExpFloat64() * float64(r.plan.Calm))
+		if time.Until(end) <= wait {
+			break
+		}
+		time.Sleep(wait)
+		f := fate{
+			fault:  r.plan.Faults[random.IntN(len(r.plan.Faults))],
+			slots:  []int{random.IntN(r.plan.Workers)},
+			length: time.Duration(float64(2*lease) * math.Pow(2, -6*random.Float64())), // as often short as long
+			up:     random.IntN(3) > 0,
+			down:   random.IntN(3) > 0,
+		}
+		if other := random.IntN(2 * r.plan.Workers); other < r.plan.Workers && other != f.slots[0] {
+			f.slots = append(f.slots, other)
+		}
+		r.note("%s of workers in slots %v, %v", f.fault, f.slots, f.length)
+		if err := r.suffer(f); err != nil {
+			return err
+		}
+		r.note("end of %s", f.fault)
+	}
+	time.Sleep(time.Until(end))
+	return nil
+}
+
+// A fate is one fault as it happens.
+type fate struct {
+	fault    fault
+	slots    []int // of the workers that it befalls: one or two
+	length   time.Duration
+	up, down bool // of a partition: what is held back
+}
+
+// suffer causes a fault and ends it.
+func (r *round) suffer(f fate) error {
+	switch f.fault {
+	case faultKill:
+		return r.replace(f)
+	case faultStop:
+		return r.stop(f)
+	case faultPartition:
+		return r.partition(f, func(l *link, on bool) { l.hold(on && f.up, on && f.down) })
+	case faultHang:
+		return r.partition(f, (*link).holdOld)
+	case faultRefuse:
+		return r.partition(f, (*link).cut)
+	case faultPause:
+		r.server.Pause()
+		time.Sleep(f.length / 2)
+		r.server.Resume()
+		return r.settle()
+	case faultRestart:
+		if err := r.wipe(true); err != nil {
+			return err
+		}
+		return r.settle()
+	case faultFlush:
+		return r.client.ScriptFlush(context.Background()).Err()
+	}
+	return fmt.Errorf("history: no fault %q", f.fault)
+}
+
+// replace kills workers and starts others.
+func (r *round) replace(f fate) error {
+	for _, slot := range f.slots {
+		if err := r.kill(slot); err != nil {
+			return err
+		}
+	}
+	time.Sleep(f.length / 2)
+	for _, slot := range f.slots {
+		if err := r.start(slot); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stop stops workers for a while.
+func (r *round) stop(f fate) error {
+	for _, slot := range f.slots {
+		if p := r.workers[slot]; p.cmd.Process.Signal(syscall.SIGSTOP) != nil {
+			return p.failure(errors.New("cannot be stopped: it has ended"))
+		}
+	}
+	time.Sleep(f.length)
+	for _, slot := range f.slots {
+		if p := r.workers[slot]; p.cmd.Process.Signal(syscall.SIGCONT) != nil {
+			return p.failure(errors.New("cannot go on: it has ended"))
+		}
+	}
+	return nil
+}
+
+// partition disturbs links for a while. What was held back then arrives, if its
+// connection lives yet and the link is not settled before.
+func (r *round) partition(f fate, disturb func(l *link, on bool)) error {
+	for _, slot := range f.slots {
+		disturb(r.links[slot], true)
+	}
+	time.Sleep(f.length)
+	for _, slot := range f.slots {
+		disturb(r.links[slot], false)
+	}
+	time.Sleep(f.length / 10)
+	return r.settle(f.slots...)
+}
+
+// leftBehind says what should not be in Redis once all have gone: a lock without
+// an end, or longer than a lease can be; an entry without one.
+func (r *round) leftBehind() error {
+	ctx := context.Background()
+	keys, err := r.client.Keys(ctx, "*").Result()
+	if err != nil {
+		return err
+	}
+	var faults []error
+	for _, key := range keys {
+		left, err := r.client.PTTL(ctx, key).Result()
+		if err != nil {
+			return err
+		}
+		most := timeout
+		if strings.HasSuffix(key, ":lock") {
+			most = lease
+		}
+		if left == -1 || left > most {
+			faults = append(faults, fmt.Errorf("history: left behind in Redis: %s, which is to live for %v (-1ns: for ever)", key, left))
+		}
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,408 @@
+package history
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A rule is the name of what a history must keep.
+type rule string
+
+// The rules. Each is checked by the function below that carries its reason.
+const (
+	ruleOrigin     rule = "a value comes from a computation of its own key"
+	ruleRecent     rule = "an answer is of a lookup or a computation that was under way during the call"
+	ruleOld        rule = "no value is older than the last invalidation"
+	ruleTimeout    rule = "no value is older than Timeout"
+	ruleFresh      rule = "no value marked fresh is older than Freshness"
+	ruleRecomputed rule = "no lease is granted where a fresh entry was stored before it was asked for"
+	ruleOverlap    rule = "leases overlap only after an expiry or an invalidation"
+	ruleStored     rule = "only who holds the lease stores"
+	ruleUnleased   rule = "a computation has a lease of its own, unless the cold policy or Redis is the reason"
+	ruleError      rule = "errors are those that are documented"
+	ruleOrder      rule = "the server's replies have an order"
+)
+
+// A violation is a rule that a history has broken, and the events that show it.
+type violation struct {
+	rule   rule
+	text   string
+	events []event
+}
+
+func (v violation) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "BROKEN: %s\n  %s\n", v.rule, v.text)
+	shown := slices.SortedFunc(slices.Values(v.events), func(a, b event) int { return int(int64(a.Seq) - int64(b.Seq)) })
+	for _, e := range shown {
+		fmt.Fprintf(&b, "  %s\n", &e)
+	}
+	return b.String()
+}
+
+// clockError is how wrong an age can be by the way in which a process learns the
+// server's clock: from a question and an answer that it waits for at most
+// RedisTimeout, so it is off by half of that; and two processes, the one that
+// stored and the one that reads, may be off in opposite directions. What is
+// added is for times in whole milliseconds.
+const clockError = redisTimeout + 5*time.Millisecond
+
+// check gives what a history has broken, all but the order of replies, which is
+// protocol.go's.
+func check(p *plan, events []event) (broken []violation) {
+	x := newIndex(p, events)
+	for _, name := range x.names() {
+		c := x.cells[name]
+		checks := []func(*cell) []violation{
+			x.checkAnswers, x.checkDeliveries, x.checkGrants, x.checkOverlaps, x.checkStores, x.checkLeases, x.checkErrors,
+		}
+		for _, check := range checks {
+			broken = append(broken, check(c)...)
+		}
+	}
+	return broken
+}
+
+// checkAnswers looks at what callers were given.
+func (x *index) checkAnswers(c *cell) (broken []violation) {
+	for _, call := range c.calls {
+		if !call.ended || call.end.Err != "" {
+			continue
+		}
+		v := call.end.Value
+		comp := c.compByOp[v.Comp]
+		if cell, _ := parseValue(call.end.Text); cell != c.name || comp == nil || comp.begin.Value != v {
+			broken = append(broken, violation{ruleOrigin, fmt.Sprintf("%s answered %q", c.name, call.end.Text), []event{call.begin, call.end}})
+			continue
+		}
+		broken = append(broken, x.checkOwnInvalidations(c, call, comp)...)
+		broken = append(broken, x.checkRecent(c, call, comp)...)
+	}
+	return broken
+}
+
+// checkOwnInvalidations: in the process that invalidates, no call that begins
+// after the invalidation has ended is given an older value. (In other processes
+// it is the lookup that counts, which may have been sent before the call began;
+// see checkDeliveries.)
+func (x *index) checkOwnInvalidations(c *cell, call *call, comp *comp) []violation {
+	for _, i := range c.invalidated {
+		if i.done && i.begin.Proc == call.begin.Proc && i.end.Seq < call.begin.Seq && comp.begin.Seq < i.begin.Seq {
+			return []violation{{
+				ruleOld,
+				fmt.Sprintf("%s: process %d had invalidated, and then called, and was given %v", c.name, call.begin.Proc, comp.begin.Value),
+				[]event{comp.begin, i.begin, i.end, call.begin, call.end},
+			}}
+		}
+	}
+	return nil
+}
+
+// checkRecent finds what the answer can have come from: what brought the value
+// into the process while the call was under way, or was begun for another call
+// that was under way when this one began, since callers of one process share
+// lookups. Of what it can have come from, one must have been young enough.
+func (x *index) checkRecent(c *cell, call *call, comp *comp) []violation {
+	if call.end.Source == "computed" {
+		if comp.begin.Proc == call.begin.Proc && comp.begin.Seq > call.begin.Seq {
+			return nil
+		}
+		return []violation{{ruleRecent, fmt.Sprintf("%s: a computation that the call cannot have begun is its answer", c.name), []event{comp.begin, call.begin, call.end}}}
+	}
+	evidence := []event{comp.begin, comp.end, call.begin, call.end}
+	limit, ruleBroken := timeout, ruleTimeout
+	if call.end.Source == "fresh" {
+		limit, ruleBroken = freshness, ruleFresh
+	}
+	recent, young := false, false
+	for _, k := range c.commands {
+		if k.sent.Proc != call.begin.Proc || k.delivers() != comp.begin.Op || !x.during(c, call, k.sent.Seq, k.end.Seq) {
+			continue
+		}
+		recent = true
+		young = young || k.sent.Verb == "store" || span(comp.storedBefore(k.end.Seq), k.end.At) < limit+clockError
+		evidence = append(evidence, k.sent, k.end)
+	}
+	if comp.begin.Proc == call.begin.Proc && call.end.Source == "waited" {
+		// Joined. With a lease, until its last step, which may have been a
+		// release; without one, only by who was there before it began.
+		to := comp.lastStep(c)
+		if comp.grant == nil {
+			to = comp.begin.Seq
+		}
+		if x.during(c, call, comp.begin.Seq, to) {
+			recent, young = true, true
+		}
+	}
+	switch {
+	case !recent:
+		return []violation{{ruleRecent, fmt.Sprintf("%s: nothing brought %v into process %d in time", c.name, comp.begin.Value, call.begin.Proc), evidence}}
+	case !young:
+		return []violation{{ruleBroken, fmt.Sprintf("%s: %v was stored too long before it was read", c.name, comp.begin.Value), evidence}}
+	}
+	return nil
+}
+
+// during says whether what went on from one place to another can have answered
+// the call.
+func (x *index) during(c *cell, call *call, from, to uint64) bool {
+	if from > call.end.Seq {
+		return false
+	}
+	if to >= call.begin.Seq {
+		return true
+	}
+	for _, other := range c.calls {
+		if other.begin.Proc == call.begin.Proc && other.begin.Seq < from && other.to() > call.begin.Seq {
+			return true
+		}
+	}
+	return false
+}
+
+// storedBefore is the last time at which a store that came before a place was
+// sent: the value's age began before.
+func (c *comp) storedBefore(seq uint64) (at int64) {
+	for _, k := range c.stores {
+		if k.sent.Seq < seq {
+			at = k.sent.At
+		}
+	}
+	return at
+}
+
+// lastStep is when the computation's lease was given back, as far as is known.
+func (c *comp) lastStep(of *cell) uint64 {
+	to := c.end.Seq
+	if c.grant == nil {
+		return to
+	}
+	for _, k := range of.commands {
+		if k.sent.Token == c.grant.sent.Token && k.ends() {
+			to = max(to, k.end.Seq)
+		}
+	}
+	return to
+}
+
+// ends says that k can end the lease it names.
+func (k *command) ends() bool {
+	return k.sent.Verb == "store" || k.sent.Verb == "release" || k.sent.Verb == "cooldown"
+}
+
+// checkDeliveries: nothing that is sent after an invalidation has ended, by
+// whomever, brings an older value: neither what reads the entry, nor a store
+// that was told that its lease was held until then.
+func (x *index) checkDeliveries(c *cell) (broken []violation) {
+	for _, k := range c.commands {
+		op := k.delivers()
+		if op == 0 {
+			continue
+		}
+		comp := c.compByOp[op]
+		if comp == nil {
+			broken = append(broken, violation{ruleOrigin, fmt.Sprintf("%s: no computation %d", c.name, op), []event{k.sent, k.end}})
+			continue
+		}
+		for _, i := range c.invalidated {
+			if i.done && i.end.Seq < k.sent.Seq && comp.begin.Seq < i.begin.Seq {
+				events := []event{comp.begin, i.begin, i.end, k.sent, k.end}
+				for _, s := range comp.stores {
+					events = append(events, s.sent, s.end)
+				}
+				broken = append(broken, violation{ruleOld, fmt.Sprintf("%s: %s brought %v", c.name, k.sent.Verb, comp.begin.Value), events})
+				break
+			}
+		}
+	}
+	return broken
+}
+
+// disturbed says that in a time the entry and the lock can have been deleted by
+// an invalidation or with all of Redis.
+func (x *index) disturbed(c *cell, from, to uint64) bool {
+	for _, w := range x.wipes {
+		if w.from < to && w.to > from {
+			return true
+		}
+	}
+	for _, k := range c.commands {
+		if k.sent.Verb == "invalidate" && !k.idle && k.sent.Seq < to && k.until > from {
+			return true
+		}
+	}
+	return false
+}
+
+// checkGrants: who asks for the lease after a fresh entry was stored is given
+// the entry and not the lease. An entry is fresh for certain if, from the end of
+// its computation to the grant, less time has passed than Freshness.
+func (x *index) checkGrants(c *cell) (broken []violation) {
+	for _, k := range c.commands {
+		if !k.granted() || k.sent.Mode != "compare" {
+			continue
+		}
+		for _, comp := range c.comps {
+			for _, s := range comp.stores {
+				if s.replied && s.end.Status == "held" && s.end.Seq < k.sent.Seq &&
+					span(comp.end.At, k.end.At) < freshness-clockError && !x.disturbed(c, s.sent.Seq, k.end.Seq) {
+					broken = append(broken, violation{
+						ruleRecomputed, fmt.Sprintf("%s: %v was there", c.name, comp.begin.Value),
+						[]event{comp.begin, comp.end, s.sent, s.end, k.sent, k.end},
+					})
+				}
+			}
+		}
+	}
+	return broken
+}
+
+// checkOverlaps: from one grant to the next, the first lease has ended: its
+// holder has given it back, it can have expired, or it was deleted.
+func (x *index) checkOverlaps(c *cell) (broken []violation) {
+	var grants []*command
+	for _, k := range c.commands {
+		if k.granted() {
+			grants = append(grants, k)
+		}
+	}
+	for _, first := range grants {
+		for _, second := range grants {
+			if second.sent.Seq <= first.end.Seq || second.sent.Token == first.sent.Token {
+				continue
+			}
+			if until, why := x.surelyHeld(c, first, second); why != nil && second.end.At < until && !x.disturbed(c, first.sent.Seq, second.end.Seq) {
+				broken = append(broken, violation{
+					ruleOverlap, fmt.Sprintf("%s: lease %.6s was held when %.6s was granted", c.name, first.sent.Token, second.sent.Token),
+					append(x.around(c, first, second), why.sent, why.end, first.sent, first.end, second.sent, second.end),
+				})
+			}
+		}
+	}
+	return broken
+}
+
+// surelyHeld gives the time until when a lease cannot have expired by the time
+// of another grant, and the command that says so; nil if its holder can have
+// given it back.
+func (x *index) surelyHeld(c *cell, first, second *command) (until int64, why *command) {
+	why = first
+	for _, k := range c.commands {
+		if k.sent.Token != first.sent.Token || k.sent.Seq > second.end.Seq {
+			continue
+		}
+		if k.ends() {
+			return 0, nil
+		}
+		if k.sent.Verb == "renew" && k.replied && k.end.Status == "held" && k.end.Seq < second.sent.Seq && k.sent.Seq > why.sent.Seq {
+			why = k
+		}
+	}
+	return why.sent.At + why.sent.Millis*int64(time.Millisecond) - int64(clockTick), why
+}
+
+// clockTick is how much earlier than it seems a lock can expire, since Redis
+// counts whole milliseconds.
+const clockTick = 2 * time.Millisecond
+
+// around gives what else was said about leases between two grants.
+func (x *index) around(c *cell, first, second *command) (events []event) {
+	for _, k := range c.commands {
+		if k.ends() && k.sent.Seq < second.end.Seq && k.until > first.sent.Seq {
+			events = append(events, k.sent, k.end)
+		}
+	}
+	return events
+}
+
+// checkStores: a store succeeds only if the lease is held; it is not if all of
+// an invalidation, or of another's grant, came after its own grant.
+func (x *index) checkStores(c *cell) (broken []violation) {
+	grants := map[string]*command{}
+	for _, k := range c.commands {
+		if k.granted() {
+			grants[k.sent.Token] = k
+		}
+	}
+	for _, s := range c.commands {
+		if s.sent.Verb != "store" || !s.replied || s.end.Status != "held" {
+			continue
+		}
+		grant := grants[s.sent.Token]
+		if grant == nil {
+			broken = append(broken, violation{ruleStored, fmt.Sprintf("%s: there was no lease %.6s", c.name, s.sent.Token), []event{s.sent, s.end}})
+			continue
+		}
+		for _, k := range c.commands {
+			ended := k.sent.Verb == "invalidate" && k.replied || k.granted() && k.sent.Token != s.sent.Token
+			if ended && k.sent.Seq > grant.end.Seq && k.end.Seq < s.sent.Seq {
+				broken = append(broken, violation{
+					ruleStored, fmt.Sprintf("%s: lease %.6s had ended", c.name, s.sent.Token),
+					[]event{grant.sent, grant.end, k.sent, k.end, s.sent, s.end},
+				})
+				break
+			}
+		}
+	}
+	return broken
+}
+
+// quiet is how long after a trouble with Redis a process may still compute
+// without a lease because of it.
+const quiet = 5 * time.Second
+
+// checkLeases: a computation has a lease, and no two have the same. Without one
+// it may run where the cold policy says so, or Redis is away as far as its
+// process knows.
+func (x *index) checkLeases(c *cell) (broken []violation) {
+	of := map[string]*comp{}
+	for _, comp := range c.comps {
+		for _, s := range comp.stores {
+			if other := of[s.sent.Token]; other != nil && other != comp {
+				broken = append(broken, violation{ruleUnleased, c.name + ": two computations store under one lease", []event{other.begin, comp.begin, s.sent}})
+			}
+			of[s.sent.Token] = comp
+		}
+		if comp.grant == nil && c.fn.OnCold.String() != "compute" && !x.troubled(comp.begin) {
+			broken = append(broken, violation{ruleUnleased, c.name + ": a computation without a lease, though Redis answered", []event{comp.begin, comp.end}})
+		}
+	}
+	return broken
+}
+
+// troubled says whether the process of e had trouble with Redis not long before.
+func (x *index) troubled(e event) bool {
+	if e.Troubles == 0 {
+		return false
+	}
+	for _, c := range x.cells {
+		for _, comp := range c.comps {
+			b := comp.begin
+			if b.Proc == e.Proc && b.Seq < e.Seq && b.Troubles == e.Troubles && span(b.At, e.At) > quiet {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// checkErrors: what calls may end with. Redis away is an error only where the
+// plan says so.
+func (x *index) checkErrors(c *cell) (broken []violation) {
+	for _, call := range c.calls {
+		switch err := call.end.Err; {
+		case err == "", err == "cold", err == "failing", err == "gave up":
+		case err == "down" && x.plan.Down.String() == "error":
+		default:
+			broken = append(broken, violation{ruleError, fmt.Sprintf("%s: %s", c.name, err), []event{call.begin, call.end}})
+		}
+	}
+	for _, i := range c.invalidated {
+		if err := i.end.Err; err != "" && err != "down" {
+			broken = append(broken, violation{ruleError, fmt.Sprintf("%s: invalidate: %s", c.name, err), []event{i.begin, i.end}})
+		}
+	}
+	return broken
+}

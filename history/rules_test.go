@@ -1,0 +1,377 @@
+package history
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A tale is a history written by hand: each line of it is a millisecond later.
+type tale struct {
+	events []event
+	now    time.Duration
+	of     map[int64]event // what has begun, by its number
+}
+
+func (h *tale) add(e event) {
+	h.now += time.Millisecond
+	if begun, ended := h.of[e.Op]; ended && e.Op != 0 {
+		e.Proc, e.Cell, e.Verb, e.Token = begun.Proc, begun.Cell, begun.Verb, begun.Token
+	} else {
+		e.Cell = "f0(0)"
+		h.of[e.Op] = e
+	}
+	e.Seq, e.At = uint64(len(h.events)+1), int64(h.now)
+	h.events = append(h.events, e)
+}
+
+func (h *tale) wait(d time.Duration) { h.now += d }
+
+func (h *tale) call(proc int, op int64) { h.add(event{Kind: callBegins, Proc: proc, Op: op}) }
+
+func (h *tale) answer(op, comp int64, source string) {
+	v := value{Comp: comp}
+	h.add(event{Kind: callEnds, Op: op, Value: v, Source: source, Text: writeValue("f0(0)", v)})
+}
+
+func (h *tale) invalidate(proc int, op int64) {
+	h.add(event{Kind: invalidateBegins, Proc: proc, Op: op})
+	h.send(proc, op+1, "invalidate", "")
+	h.reply(op+1, "held", 0)
+	h.add(event{Kind: invalidateEnds, Op: op})
+}
+
+func (h *tale) compute(proc int, comp, call int64) {
+	h.add(event{Kind: computeBegins, Proc: proc, Op: comp, Call: call, Value: value{Comp: comp}})
+}
+
+func (h *tale) computed(comp int64) { h.add(event{Kind: computeEnds, Op: comp}) }
+
+func (h *tale) send(proc int, op int64, verb, token string) {
+	h.add(event{Kind: commandSent, Proc: proc, Op: op, Verb: verb, Token: token, Millis: lease.Milliseconds(), Mode: "compare"})
+}
+
+// ask sends an acquire for a call.
+func (h *tale) ask(proc int, op int64, token string, call int64) {
+	h.add(event{Kind: commandSent, Proc: proc, Op: op, Verb: "acquire", Token: token, Millis: lease.Milliseconds(), Mode: "compare", Call: call})
+}
+
+// put sends a store.
+func (h *tale) put(proc int, op int64, token string, comp int64) {
+	h.add(event{Kind: commandSent, Proc: proc, Op: op, Verb: "store", Token: token, Millis: timeout.Milliseconds(), Entry: id(comp), Value: value{Comp: comp}})
+}
+
+// reply ends a command; comp is the value in an entry, 0 for none.
+func (h *tale) reply(op int64, status string, comp int64) {
+	h.add(event{Kind: commandEnds, Op: op, Status: status, Entry: id(comp), Value: value{Comp: comp}})
+}
+
+func (h *tale) fail(op int64) { h.add(event{Kind: commandEnds, Op: op, Err: endedUnknown}) }
+
+func id(comp int64) string {
+	if comp == 0 {
+		return ""
+	}
+	return string(rune('a' + comp%26))
+}
+
+// get is a lookup.
+func (h *tale) get(proc int, op, comp int64) {
+	h.send(proc, op, "get", "")
+	h.reply(op, "", comp)
+}
+
+// Numbers of the tale below.
+const (
+	theCall = 10
+	theComp = 20
+)
+
+// stored begins a tale: process 1 calls, computes under lease "t" and stores.
+func stored() *tale {
+	h := &tale{of: map[int64]event{}}
+	h.call(1, theCall)
+	h.get(1, 11, 0)
+	h.ask(1, 12, "t", theCall)
+	h.reply(12, "acquired", 0)
+	h.compute(1, theComp, theCall)
+	h.computed(theComp)
+	h.put(1, 13, "t", theComp)
+	h.reply(13, "held", 0)
+	h.answer(theCall, theComp, "computed")
+	return h
+}
+
+// read has a process call, look up, and be answered with the computation.
+func (h *tale) read(proc int, op int64, source string) {
+	h.call(proc, op)
+	h.get(proc, op+1, theComp)
+	h.answer(op, theComp, source)
+}
+
+func TestGoodHistoriesBreakNoRule(t *testing.T) {
+	for name, more := range map[string]func(*tale){
+		"nothing else":                 func(*tale) {},
+		"read fresh":                   func(h *tale) { h.read(2, 30, "fresh") },
+		"read stale":                   func(h *tale) { h.wait(freshness); h.read(2, 30, "stale") },
+		"read fresh, within the error": func(h *tale) { h.wait(freshness); h.read(2, 30, "fresh") },
+		"read, and invalidated already": func(h *tale) {
+			h.call(2, 30)
+			h.get(2, 31, theComp)
+			h.invalidate(1, 40)
+			h.answer(30, theComp, "fresh")
+		},
+		"another process invalidates while the lookup is under way": func(h *tale) {
+			h.call(2, 30)
+			h.send(2, 31, "get", "")
+			h.invalidate(1, 40)
+			h.reply(31, "", theComp)
+			h.answer(30, theComp, "fresh")
+		},
+		"a caller joins a lookup that was sent before an invalidation elsewhere": func(h *tale) {
+			h.call(2, 30)
+			h.send(2, 31, "get", "")
+			h.invalidate(1, 40)
+			h.call(2, 50)
+			h.reply(31, "", theComp)
+			h.answer(30, theComp, "fresh")
+			h.answer(50, theComp, "fresh")
+		},
+		"a caller joins a flight that has its reply already": func(h *tale) {
+			h.call(2, 30)
+			h.get(2, 31, theComp)
+			h.call(2, 50)
+			h.answer(50, theComp, "fresh")
+			h.answer(30, theComp, "fresh")
+		},
+		"an invalidation without a reply": func(h *tale) {
+			h.add(event{Kind: invalidateBegins, Proc: 1, Op: 40})
+			h.add(event{Kind: invalidateEnds, Op: 40, Err: "down"})
+			h.read(1, 50, "fresh")
+		},
+		"a lease after an expiry": func(h *tale) {
+			h.wait(freshness)
+			h.ask(1, 30, "u", 0)
+			h.reply(30, "acquired", 0)
+			h.wait(lease)
+			h.ask(2, 31, "v", 0)
+			h.reply(31, "acquired", 0)
+		},
+		"a lease after an invalidation": func(h *tale) {
+			h.invalidate(1, 40)
+			h.ask(1, 30, "u", 0)
+			h.reply(30, "acquired", 0)
+			h.invalidate(2, 50)
+			h.ask(2, 31, "v", 0)
+			h.reply(31, "acquired", 0)
+		},
+		"a lease after a release that had no reply": func(h *tale) {
+			h.wait(freshness)
+			h.ask(1, 30, "u", 0)
+			h.reply(30, "acquired", 0)
+			h.send(1, 31, "release", "u")
+			h.fail(31)
+			h.ask(2, 32, "v", 0)
+			h.reply(32, "acquired", 0)
+		},
+		"a lease that may be after an invalidation that had no reply": func(h *tale) {
+			h.send(2, 41, "invalidate", "")
+			h.fail(41)
+			h.ask(1, 30, "u", 0)
+			h.reply(30, "acquired", 0)
+		},
+		"a lease on a stale entry": func(h *tale) {
+			h.wait(freshness)
+			h.ask(1, 30, "u", 0)
+			h.reply(30, "acquired", 0)
+		},
+		"a computation without a lease, with Redis away": func(h *tale) {
+			h.add(event{Kind: computeBegins, Proc: 2, Op: 60, Troubles: 1})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := stored()
+			more(h)
+			p := newPlan(0, 0)
+			p.MaxRetries = -1
+			assert.Empty(t, check(&p, h.events))
+		})
+	}
+}
+
+func TestEachRuleIsSeenToBeBroken(t *testing.T) {
+	for name, test := range map[string]struct {
+		broken rule
+		more   func(*tale)
+	}{
+		"a value of another key": {ruleOrigin, func(h *tale) {
+			h.call(2, 30)
+			h.get(2, 31, theComp)
+			h.add(event{Kind: callEnds, Op: 30, Value: value{Comp: theComp}, Source: "fresh", Text: writeValue("f1(0)", value{Comp: theComp})})
+		}},
+		"a value that nobody computed": {ruleOrigin, func(h *tale) { h.get(2, 31, 99) }},
+		"a value that nothing brought": {ruleRecent, func(h *tale) { h.call(2, 30); h.answer(30, theComp, "fresh") }},
+		"a value that was brought before the call": {ruleRecent, func(h *tale) {
+			h.read(2, 30, "fresh")
+			h.call(2, 40)
+			h.answer(40, theComp, "fresh")
+		}},
+		"computed before the call": {ruleRecent, func(h *tale) { h.call(1, 30); h.answer(30, theComp, "computed") }},
+		"joined after the last step": {ruleRecent, func(h *tale) {
+			h.call(1, 30)
+			h.answer(30, theComp, "waited")
+		}},
+		"looked up after an invalidation elsewhere": {ruleOld, func(h *tale) { h.invalidate(1, 40); h.read(2, 30, "fresh") }},
+		"stored after an invalidation": {ruleOld, func(h *tale) {
+			h.compute(1, 60, 0)
+			h.invalidate(2, 40)
+			h.put(1, 61, "t", 60)
+			h.reply(61, "held", 0)
+		}},
+		"called after an invalidation here": {ruleOld, func(h *tale) {
+			h.call(2, 30)
+			h.send(2, 31, "get", "")
+			h.invalidate(2, 40)
+			h.call(2, 50)
+			h.reply(31, "", theComp)
+			h.answer(30, theComp, "fresh")
+			h.answer(50, theComp, "fresh")
+		}},
+		"past Timeout":               {ruleTimeout, func(h *tale) { h.wait(timeout + 2*clockError); h.read(2, 30, "stale") }},
+		"past Freshness":             {ruleFresh, func(h *tale) { h.wait(freshness + 2*clockError); h.read(2, 30, "fresh") }},
+		"a lease over a fresh entry": {ruleRecomputed, func(h *tale) { h.ask(2, 30, "u", 0); h.reply(30, "acquired", 0) }},
+		"two leases at once": {ruleOverlap, func(h *tale) {
+			h.wait(freshness)
+			h.ask(1, 30, "u", 0)
+			h.reply(30, "acquired", 0)
+			h.ask(2, 31, "v", 0)
+			h.reply(31, "acquired", 0)
+		}},
+		"two leases at once, one of them renewed": {ruleOverlap, func(h *tale) {
+			h.wait(freshness)
+			h.ask(1, 30, "u", 0)
+			h.reply(30, "acquired", 0)
+			h.wait(lease / 2)
+			h.send(1, 31, "renew", "u")
+			h.reply(31, "held", 0)
+			h.wait(lease / 2)
+			h.ask(2, 32, "v", 0)
+			h.reply(32, "acquired", 0)
+		}},
+		"stored under another's lease": {ruleStored, func(h *tale) {
+			h.wait(freshness)
+			h.ask(1, 30, "u", 0)
+			h.reply(30, "acquired", 0)
+			h.compute(1, 60, 0)
+			h.wait(lease)
+			h.ask(2, 31, "v", 0)
+			h.reply(31, "acquired", 0)
+			h.put(1, 61, "u", 60)
+			h.reply(61, "held", 0)
+		}},
+		"stored without a lease": {ruleStored, func(h *tale) {
+			h.compute(1, 60, 0)
+			h.put(1, 61, "never granted", 60)
+			h.reply(61, "held", 0)
+		}},
+		"computed without a lease":       {ruleUnleased, func(h *tale) { h.compute(2, 60, 0) }},
+		"computed twice under one lease": {ruleUnleased, func(h *tale) { h.compute(1, 60, theCall) }},
+		"stored twice under one lease":   {ruleUnleased, func(h *tale) { h.compute(1, 60, 0); h.put(1, 61, "t", 60) }},
+		"computed without one, long after": {ruleUnleased, func(h *tale) {
+			h.add(event{Kind: computeBegins, Proc: 2, Op: 60, Troubles: 1})
+			h.wait(2 * quiet)
+			h.add(event{Kind: computeBegins, Proc: 2, Op: 61, Troubles: 1})
+		}},
+		"an error that is not documented": {ruleError, func(h *tale) {
+			h.call(1, 30)
+			h.add(event{Kind: callEnds, Op: 30, Err: "unexpected: EOF"})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := stored()
+			test.more(h)
+			p := newPlan(0, 0)
+			p.MaxRetries = -1
+			var rules []rule
+			for _, v := range check(&p, h.events) {
+				rules = append(rules, v.rule)
+				assert.NotEmpty(t, v.events)
+			}
+			assert.Contains(t, rules, test.broken)
+		})
+	}
+}
+
+func TestRepliesThatNoServerCanHaveGivenHaveNoOrder(t *testing.T) {
+	for name, test := range map[string]struct {
+		ok   bool
+		more func(*tale)
+	}{
+		"as told":                      {true, func(*tale) {}},
+		"read":                         {true, func(h *tale) { h.get(2, 30, theComp) }},
+		"read, and gone":               {false, func(h *tale) { h.get(2, 30, 0) }},
+		"read, and gone in time":       {true, func(h *tale) { h.wait(timeout); h.get(2, 30, 0) }},
+		"read, long after it has gone": {false, func(h *tale) { h.wait(2 * timeout); h.get(2, 30, theComp) }},
+		"read during an invalidation": {true, func(h *tale) {
+			h.send(1, 31, "invalidate", "")
+			h.get(2, 32, theComp)
+			h.get(2, 33, 0)
+			h.reply(31, "held", 0)
+		}},
+		"read before and after one, in the wrong order": {false, func(h *tale) {
+			h.send(1, 31, "invalidate", "")
+			h.get(2, 32, 0)
+			h.get(2, 33, theComp)
+			h.reply(31, "held", 0)
+		}},
+		"an invalidation without a reply takes effect late": {true, func(h *tale) {
+			h.send(1, 31, "invalidate", "")
+			h.fail(31)
+			h.get(2, 32, theComp)
+			h.get(2, 33, 0)
+		}},
+		"or never": {true, func(h *tale) {
+			h.send(1, 31, "invalidate", "")
+			h.fail(31)
+			h.get(2, 32, theComp)
+		}},
+		"but not twice": {false, func(h *tale) {
+			h.send(1, 31, "invalidate", "")
+			h.fail(31)
+			h.get(2, 32, 0)
+			h.get(2, 33, theComp)
+		}},
+		"nor when its connection has gone": {false, func(h *tale) {
+			h.send(1, 31, "invalidate", "")
+			h.fail(31)
+			h.events = append(h.events, event{Seq: uint64(len(h.events) + 1), Kind: settled, Victim: 1, Since: uint64(len(h.events) + 1), At: int64(h.now)})
+			h.get(2, 32, theComp)
+			h.get(2, 33, 0)
+		}},
+		"Redis restarted": {true, func(h *tale) {
+			h.add(event{Kind: wipeBegins})
+			h.add(event{Kind: wipeEnds})
+			h.get(2, 32, 0)
+		}},
+		"a plain DEL": {false, func(h *tale) {
+			h.invalidate(1, 40)
+			h.ask(1, 30, "u", 0)
+			h.reply(30, "acquired", 0)
+			h.send(2, 31, "release", "t")
+			h.reply(31, "held", 0)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := stored()
+			test.more(h)
+			p := newPlan(0, 0)
+			p.MaxRetries, p.Faults = -1, nil
+			x := newIndex(&p, h.events)
+			broken, _, known := x.checkOrder(x.cells["f0(0)"], time.Minute)
+			require.True(t, known)
+			assert.Equal(t, test.ok, broken == nil, "%v", broken)
+		})
+	}
+}

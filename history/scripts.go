@@ -1,0 +1,84 @@
+package history
+
+import (
+	"crypto/sha1" //nolint:gosec // it is how Redis names scripts
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// scripts is how a worker knows fncache's scripts on their way to Redis, and
+// which of them it replaces.
+type scripts struct {
+	Verbs   map[string]string // by the name that Redis gives a script
+	Replace map[string]string // the same name to another source, of a mutant
+}
+
+// loadScripts reads the scripts from the library's directory.
+func loadScripts(dir string, mutate *mutant) (scripts, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "lock_*.lua"))
+	if err != nil || len(paths) == 0 {
+		return scripts{}, fmt.Errorf("history: no lock_*.lua in %s: %w", dir, err)
+	}
+	s := scripts{Verbs: map[string]string{}, Replace: map[string]string{}}
+	for _, path := range paths {
+		source, err := os.ReadFile(path)
+		if err != nil {
+			return scripts{}, err
+		}
+		verb := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "lock_"), ".lua")
+		s.Verbs[scriptName(string(source))] = verb
+		if mutate == nil || mutate.verb != verb {
+			continue
+		}
+		if n := strings.Count(string(source), mutate.guard); n != 1 {
+			return scripts{}, fmt.Errorf("history: the guard %q is %d times in %s, not once: the script has changed, so change the mutant", mutate.guard, n, path)
+		}
+		s.Replace[scriptName(string(source))] = strings.Replace(string(source), mutate.guard, mutate.without, 1)
+	}
+	return s, nil
+}
+
+func scriptName(source string) string {
+	sum := sha1.Sum([]byte(source)) //nolint:gosec // as above
+	return hex.EncodeToString(sum[:])
+}
+
+// A mutant is fncache with one guard taken out of a script.
+type mutant struct {
+	name           string
+	verb           string // of the script
+	guard, without string
+	caught         rule // by which rule it must be caught
+}
+
+// plan is a plan in which the guards are needed often: computations are long,
+// many of them fail, and many are invalidated.
+func (m *mutant) plan(seed uint64) plan {
+	p := newPlan(seed, 2*time.Second)
+	p.Workers, p.Clients, p.Args = 4, 4, 1
+	p.Faults, p.Delay, p.Failing, p.Busy = nil, 3*time.Millisecond, 0.4, 0.3
+	return p
+}
+
+// mutants are the guards that all rests on.
+var mutants = []mutant{
+	{
+		name: "store does not compare", verb: "store",
+		guard: "if redis.pcall('GET', KEYS[2]) ~= ARGV[1] then", without: "if false then",
+		caught: ruleOld,
+	},
+	{
+		name: "acquire does not read again", verb: "acquire",
+		guard: "if not refresh and present == 1 and head ~= ARGV[4] then", without: "if false then",
+		caught: ruleRecomputed,
+	},
+	{
+		name: "release is a plain DEL", verb: "release",
+		guard: "if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then", without: "if false then",
+		caught: ruleOverlap,
+	},
+}

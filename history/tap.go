@@ -1,0 +1,262 @@
+package history
+
+import (
+	"context"
+	"encoding"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A tap is a go-redis hook that records what a worker says to Redis about its
+// cells, and puts a mutant's script in the place of the true one.
+type tap struct {
+	rec     *recorder
+	scripts scripts
+	ops     *atomic.Int64
+	cells   atomic.Pointer[map[string]string] // from the key in Redis; nil until they are known
+}
+
+var _ redis.Hook = (*tap)(nil)
+
+// callKey is what the number of a call is under in its context. A computation
+// and the commands for it are given the values of the context of the call that
+// they are for.
+type callKey struct{}
+
+func callOf(ctx context.Context) int64 {
+	call, _ := ctx.Value(callKey{}).(int64)
+	return call
+}
+
+// How a command ended, if not well.
+const (
+	endedUnsent  = "unsent"  // it never left
+	endedRefused = "refused" // the server answered with an error, and did nothing
+	endedUnknown = "unknown" // it may have been executed, or be so yet
+)
+
+func commandError(err error) string {
+	var reply redis.Error
+	var dial *net.OpError
+	switch {
+	case err == nil, errors.Is(err, redis.Nil):
+		return ""
+	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrClosed):
+		return endedUnsent
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return endedUnsent
+	case errors.As(err, &reply):
+		return endedRefused
+	default:
+		return endedUnknown
+	}
+}
+
+// DialHook implements redis.Hook.
+func (t *tap) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessHook implements redis.Hook.
+func (t *tap) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		sent := t.sending(ctx, cmd)
+		err := next(ctx, cmd)
+		t.ended(sent, cmd, err)
+		return err
+	}
+}
+
+// ProcessPipelineHook implements redis.Hook.
+func (t *tap) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		sent := make([]*event, len(cmds))
+		for i, cmd := range cmds {
+			sent[i] = t.sending(ctx, cmd)
+		}
+		err := next(ctx, cmds)
+		for i, cmd := range cmds {
+			t.ended(sent[i], cmd, cmd.Err())
+		}
+		return err
+	}
+}
+
+// sending records a command; nil if it is none about a cell.
+func (t *tap) sending(ctx context.Context, cmd redis.Cmder) *event {
+	args := cmd.Args()
+	if len(args) < 2 {
+		return nil
+	}
+	e := &event{Kind: commandSent, Call: callOf(ctx)}
+	var key string
+	switch strings.ToLower(cmd.Name()) {
+	case "get":
+		e.Verb, key = "get", text(args[1])
+	case "evalsha", "eval":
+		e.Verb = t.replace(args)
+		n, _ := strconv.Atoi(text(args[2]))
+		if n == 0 || len(args) < 3+n {
+			return nil
+		}
+		key = strings.TrimSuffix(text(args[3]), ":lock")
+		e.describe(args[3+n:])
+	}
+	cells := t.cells.Load()
+	if cells == nil || (*cells)[key] == "" {
+		return nil
+	}
+	e.Cell = (*cells)[key]
+	e.Op = t.ops.Add(1)
+	t.rec.stamp(e)
+	t.rec.write(*e)
+	return e
+}
+
+// replace finds out the verb of EVALSHA or EVAL, and puts the mutant's script in
+// its place.
+func (t *tap) replace(args []any) (verb string) {
+	name := text(args[1])
+	bySource := strings.EqualFold(text(args[0]), "eval")
+	if bySource {
+		name = scriptName(name)
+	}
+	if source, mutated := t.scripts.Replace[name]; mutated {
+		args[1] = source
+		if !bySource {
+			args[1] = scriptName(source)
+		}
+	}
+	if verb = t.scripts.Verbs[name]; verb == "" {
+		panic(fmt.Sprintf("history: a script that is in no lock_*.lua: %v", args[1]))
+	}
+	return verb
+}
+
+// describe takes what a script is given beside its keys.
+func (e *event) describe(args []any) {
+	if e.Verb == "invalidate" {
+		return
+	}
+	e.Token = tokenIn(args[0])
+	switch e.Verb {
+	case "acquire":
+		e.Millis, _ = strconv.ParseInt(text(args[1]), 10, 64)
+		e.Mode = text(args[2])
+		e.Seen = entryID(text(args[3]))
+		e.Servable = text(args[4]) == "1"
+	case "renew", "cooldown":
+		e.Millis, _ = strconv.ParseInt(text(args[1]), 10, 64)
+	case "store":
+		e.Entry, e.Value = entryID(text(args[1])), valueIn(text(args[1]))
+		e.Millis, _ = strconv.ParseInt(text(args[2]), 10, 64)
+	}
+}
+
+// ended records how a command ended.
+func (t *tap) ended(sent *event, cmd redis.Cmder, err error) {
+	if sent == nil {
+		return
+	}
+	e := event{Kind: commandEnds, Op: sent.Op, Cell: sent.Cell, Verb: sent.Verb, Token: sent.Token, Err: commandError(err)}
+	switch cmd := cmd.(type) {
+	case *redis.StringCmd:
+		e.Entry, e.Value = entryID(cmd.Val()), valueIn(cmd.Val())
+	case *redis.Cmd:
+		e.readReply(cmd.Val())
+	}
+	if e.Err != "" {
+		e.Text = err.Error()
+	}
+	t.rec.record(e)
+}
+
+// readReply takes what a script answered.
+func (e *event) readReply(reply any) {
+	parts, ok := reply.([]any)
+	if !ok {
+		e.Status = text(reply)
+		return
+	}
+	if len(parts) < 2 {
+		return
+	}
+	switch e.Status = text(parts[0]); {
+	case e.Status == "acquired":
+		e.Present = text(parts[1]) == "1"
+	case e.Status == "held" && len(parts) == 4:
+		e.Holder, e.Present = baseToken(text(parts[1])), text(parts[3]) == "1"
+	case e.Status == "changed":
+		e.Entry, e.Value = entryID(text(parts[1])), valueIn(text(parts[1]))
+	}
+}
+
+// text is an argument or a part of a reply as Redis sees it.
+func text(arg any) string {
+	switch arg := arg.(type) {
+	case nil:
+		return ""
+	case string:
+		return arg
+	case []byte:
+		return string(arg)
+	default:
+		return fmt.Sprint(arg)
+	}
+}
+
+// tokenIn gives the token in an argument. That of acquire is a text that ends
+// anew each time go-redis sends it again; it must not be marshaled here, for
+// that counts as a sending.
+func tokenIn(arg any) string {
+	if _, sent := arg.(encoding.BinaryMarshaler); sent {
+		return reflect.Indirect(reflect.ValueOf(arg)).FieldByName("base").String()
+	}
+	return baseToken(text(arg))
+}
+
+// baseToken is a token without the number of its sending.
+func baseToken(token string) string {
+	base, _, _ := strings.Cut(token, ".")
+	return base
+}
+
+// entryID gives the id in an envelope's header, which stands at the same place
+// in all versions of the format.
+func entryID(raw string) string {
+	if len(raw) < 32 {
+		return ""
+	}
+	return hex.EncodeToString([]byte(raw[24:32]))
+}
+
+// What the functions return is text that can be found in an entry, however it is
+// encoded.
+var valueText = regexp.MustCompile(`<(f\d+\(\d+\)) v(\d+) c(\d+)>`)
+
+func writeValue(cell string, v value) string {
+	return fmt.Sprintf("<%s v%d c%d>", cell, v.Version, v.Comp)
+}
+
+// valueIn finds a value; the zero value if there is none.
+func valueIn(raw string) value {
+	_, v := parseValue(raw)
+	return v
+}
+
+func parseValue(raw string) (cell string, v value) {
+	parts := valueText.FindStringSubmatch(raw)
+	if parts == nil {
+		return "", value{}
+	}
+	v.Version, _ = strconv.ParseInt(parts[2], 10, 64)
+	v.Comp, _ = strconv.ParseInt(parts[3], 10, 64)
+	return parts[1], v
+}

@@ -1,0 +1,288 @@
+package history
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/fncache/fncache"
+)
+
+// workerEnv holds a worker's settings. The binary that finds it set is a worker.
+const workerEnv = "FNCACHE_HISTORY_WORKER"
+
+// workerSettings are what a worker is started with.
+type workerSettings struct {
+	Plan    plan
+	Scripts scripts
+	Dir     string // of the memory and the records
+	Addr    string // of its link
+	Slot    int    // 0 to Plan.Workers-1
+	Proc    int    // its number among all processes of the round
+}
+
+const memoryName = "memory"
+
+func recordName(proc int) string { return fmt.Sprintf("events-%d.jsonl", proc) }
+
+// A worker is the inside of a worker process.
+type worker struct {
+	workerSettings
+	mem   memory
+	rec   *recorder
+	ops   atomic.Int64
+	cache *fncache.Cache
+	funcs []workerFunc
+	done  chan struct{} // closed when clients are to end
+
+	mu     sync.Mutex // guards the field below
+	random *rand.Rand // of what computations do
+}
+
+// A workerFunc is one cached function.
+type workerFunc struct {
+	call   func(context.Context, int) (string, error)
+	handle *fncache.Func
+}
+
+// RunWorker is the main function of a worker process, if this is one. It returns
+// false where it is none.
+func RunWorker() bool {
+	settings := os.Getenv(workerEnv)
+	if settings == "" {
+		return false
+	}
+	w := &worker{done: make(chan struct{})}
+	err := json.Unmarshal([]byte(settings), &w.workerSettings)
+	if err == nil {
+		err = w.run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "history: worker:", err)
+		os.Exit(1)
+	}
+	return true
+}
+
+// run works until the standard input ends.
+func (w *worker) run() (err error) {
+	if w.mem, err = newMemory(filepath.Join(w.Dir, memoryName)); err != nil {
+		return err
+	}
+	if w.rec, err = newRecorder(w.mem, w.Proc, filepath.Join(w.Dir, recordName(w.Proc))); err != nil {
+		return err
+	}
+	w.ops.Store(int64(w.Proc) << 32)
+	w.random = w.newRandom(1 << 10)
+	client := redis.NewClient(&redis.Options{
+		Addr:        w.Addr,
+		MaxRetries:  w.Plan.MaxRetries,
+		DialTimeout: 2 * redisTimeout, ReadTimeout: w.Plan.ReadTimeout,
+		ContextTimeoutEnabled: w.Plan.ContextTimeout,
+	})
+	tap := &tap{rec: w.rec, scripts: w.Scripts, ops: &w.ops}
+	client.AddHook(tap)
+	w.cache, err = fncache.New(fncache.Config{
+		Redis: client, RedisTimeout: redisTimeout, OnRedisDown: w.Plan.Down,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	})
+	if err != nil {
+		return err
+	}
+	cells, err := w.wrap()
+	if err != nil {
+		return err
+	}
+	tap.cells.Store(&cells)
+
+	var clients sync.WaitGroup
+	for i := range w.Plan.Clients {
+		clients.Go(func() { w.client(i) })
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	close(w.done)
+	clients.Wait()
+	return errors.Join(w.cache.Close(), client.Close(), w.rec.close())
+}
+
+// newRandom gives random numbers for one use in this process.
+func (w *worker) newRandom(use int) *rand.Rand {
+	return rand.New(rand.NewPCG(w.Plan.Seed, uint64(w.Proc)<<32+uint64(use)))
+}
+
+// wrap caches the functions, and gives the cell of each key.
+func (w *worker) wrap() (map[string]string, error) {
+	cells := map[string]string{}
+	w.funcs = make([]workerFunc, len(w.Plan.Funcs))
+	for i := range w.funcs {
+		f := &w.funcs[i]
+		f.call = func(ctx context.Context, arg int) (string, error) { return w.compute(ctx, i, arg) }
+		handle, err := fncache.Wrap(&f.call, w.Plan.Funcs[i].options(w.cache))
+		if err != nil {
+			return nil, err
+		}
+		f.handle = handle
+		for arg := range w.Plan.Args {
+			key, err := handle.Key(arg)
+			if err != nil {
+				return nil, err
+			}
+			cells[key] = w.Plan.cell(i, arg)
+		}
+	}
+	return cells, nil
+}
+
+var errFailing = errors.New("history: the function fails")
+
+// compute is the function: it reads the source, and takes a while.
+func (w *worker) compute(ctx context.Context, f, arg int) (string, error) {
+	e := event{Kind: computeBegins, Op: w.ops.Add(1), Cell: w.Plan.cell(f, arg), Call: callOf(ctx), Troubles: w.troubles()}
+	w.rec.stamp(&e) // before it reads
+	e.Value = value{Comp: e.Op, Version: int64(w.mem.version(w.Plan.index(f, arg)).Load())}
+	w.rec.write(e)
+
+	w.mu.Lock()
+	d := time.Duration(w.random.ExpFloat64() * float64(w.Plan.Work))
+	if w.random.IntN(20) == 0 {
+		d += lease
+	}
+	failing, storing := w.random.Float64() < w.Plan.Failing, w.random.IntN(50) > 0
+	w.mu.Unlock()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	if !storing {
+		fncache.NoStore(ctx)
+	}
+	end := event{Kind: computeEnds, Op: e.Op, Cell: e.Cell, Value: e.Value}
+	var err error
+	if failing {
+		err = errFailing
+		end.Err = errorKind(err)
+	}
+	w.rec.record(end)
+	return writeValue(e.Cell, e.Value), err
+}
+
+// troubles is how many operations on Redis have failed so far.
+func (w *worker) troubles() (n uint64) {
+	for i := range w.funcs {
+		n += w.funcs[i].handle.Stats().RedisErrors
+	}
+	return n
+}
+
+// client does one thing after the other until it is told to end.
+func (w *worker) client(number int) {
+	random := w.newRandom(number)
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-w.done:
+			return
+		case <-pause.C:
+		}
+		w.act(random)
+		pause.Reset(time.Duration(random.ExpFloat64() * float64(8*time.Millisecond)))
+	}
+}
+
+// act does one thing. It draws all its numbers first, so that what it does next
+// time depends on the seed alone.
+func (w *worker) act(r *rand.Rand) {
+	f, arg := r.IntN(len(w.funcs)), min(r.IntN(w.Plan.Args), r.IntN(w.Plan.Args))
+	busy, what, limit := r.Float64() < w.Plan.Busy, r.IntN(100), time.Duration(r.Int64N(int64(60*time.Millisecond)))
+	switch {
+	case busy && what < 50:
+		version := w.mem.version(w.Plan.index(f, arg)).Add(1)
+		w.rec.record(event{Kind: sourceChanged, Cell: w.Plan.cell(f, arg), Value: value{Version: int64(version)}})
+		w.invalidate(f, arg)
+	case busy:
+		w.invalidate(f, arg)
+	case what < 3:
+		w.refresh(f, arg)
+	case what < 5:
+		w.call(f, arg, "refresh", 0)
+	case what < 12:
+		w.call(f, arg, "", limit)
+	default:
+		w.call(f, arg, "", 0)
+	}
+}
+
+// call calls the cached function; with a limit the caller gives up after it.
+func (w *worker) call(f, arg int, mode string, limit time.Duration) {
+	cell, op := w.Plan.cell(f, arg), w.ops.Add(1)
+	var info fncache.Info
+	ctx := fncache.WithInfo(context.WithValue(context.Background(), callKey{}, op), &info)
+	if mode == "refresh" {
+		ctx = fncache.WithRefresh(ctx)
+	}
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	w.rec.record(event{Kind: callBegins, Op: op, Cell: cell, Mode: mode})
+	answer, err := w.funcs[f].call(ctx, arg)
+	end := event{Kind: callEnds, Op: op, Cell: cell, Mode: mode, Err: errorKind(err), Source: info.Source.String()}
+	if err == nil {
+		end.Text = answer
+		end.Value = valueIn(answer)
+	} else {
+		end.Text = err.Error()
+	}
+	w.rec.record(end)
+}
+
+func (w *worker) invalidate(f, arg int) {
+	begin := w.rec.record(event{Kind: invalidateBegins, Op: w.ops.Add(1), Cell: w.Plan.cell(f, arg)})
+	err := w.funcs[f].handle.Invalidate(context.Background(), arg)
+	w.rec.record(event{Kind: invalidateEnds, Op: begin.Op, Cell: begin.Cell, Err: errorKind(err)})
+}
+
+func (w *worker) refresh(f, arg int) {
+	op := w.ops.Add(1)
+	ctx := context.WithValue(context.Background(), callKey{}, op)
+	w.rec.record(event{Kind: refreshBegins, Op: op, Cell: w.Plan.cell(f, arg)})
+	err := w.funcs[f].handle.Refresh(ctx, arg)
+	w.rec.record(event{Kind: refreshEnds, Op: op, Cell: w.Plan.cell(f, arg), Err: errorKind(err)})
+}
+
+// errorKind is an error in one word; an unexpected one in its own.
+func errorKind(err error) string {
+	for _, known := range []struct {
+		is   error
+		kind string
+	}{
+		{fncache.ErrColdCache, "cold"},
+		{fncache.ErrLeaseLost, "lost"},
+		{errFailing, "failing"},
+		{fncache.ErrRedisDown, "down"}, // before the end of a context, which can be its cause
+		{context.DeadlineExceeded, "gave up"},
+	} {
+		if errors.Is(err, known.is) {
+			return known.kind
+		}
+	}
+	if err != nil {
+		return "unexpected: " + err.Error()
+	}
+	return ""
+}
