@@ -159,6 +159,7 @@ func (c *Cache) noteRedis(fn *Func, err error) (failed bool) {
 		return false
 	}
 	fn.counters.redisErrors.Add(1)
+	c.store.relearn(err)
 	c.health.note(false)
 	op := "command"
 	if failed, ok := errors.AsType[*redisError](err); ok {

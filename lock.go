@@ -319,6 +319,17 @@ func (s *lockStore) run(ctx context.Context, op string, script *redis.Script, ke
 	}, nil)
 }
 
+// relearn has a cluster client ask again who has which slot, after an operation
+// that got no answer. By itself go-redis asks when its own dials and retries are
+// over, which is after RedisTimeout has ended them: without this, callers would
+// ask a node that is gone long after its replica took its place. go-redis bounds
+// how often it asks.
+func (s *lockStore) relearn(err error) {
+	if cluster, ok := s.client.(*redis.ClusterClient); ok && !refused(err) {
+		cluster.ReloadState(context.Background())
+	}
+}
+
 // serverTime asks the server for its clock, by a plain command: TIME inside
 // scripts is refused by some hosted services.
 func (s *lockStore) serverTime(ctx context.Context) (time.Time, error) {

@@ -1,0 +1,114 @@
+package faults
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+func TestFaultSentinelFailover(t *testing.T) {
+	t.Parallel()
+	group := redistest.StartSentinel(t)
+	fleet := newFleet(t, fncache.DownCompute, func() redis.UniversalClient {
+		return group.Client()
+	})
+	group.Primary().Kill()
+	fleet.awaitAnswers("while the primary is away")
+	fleet.awaitCaching("after the failover")
+	fleet.check(noErrors, group.Replica().Client())
+}
+
+func TestFaultSentinelFailoverOfAPrimaryThatHangsAndComesBack(t *testing.T) {
+	t.Parallel()
+	group := redistest.StartSentinel(t)
+	fleet := newFleet(t, fncache.DownCompute, func() redis.UniversalClient {
+		return group.Client()
+	})
+	group.Primary().Pause()
+	fleet.awaitAnswers("while the primary hangs")
+	fleet.awaitCaching("after the failover")
+	// It takes itself for the primary until a sentinel tells it otherwise: who
+	// still talks to it must not be left with it.
+	group.Primary().Resume()
+	fleet.awaitCaching("with the old primary back")
+	fleet.check(noErrors, group.Replica().Client())
+}
+
+func TestFaultClusterFailover(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t)
+	fleet := newFleet(t, fncache.DownCompute, func() redis.UniversalClient { return cluster.Client() })
+	node := owner(t, cluster, keyOf(t, fleet))
+	replica := cluster.AddReplica(t, node)
+	cluster.Nodes()[node].Kill()
+	fleet.awaitAnswers("while a primary is away")
+	fleet.awaitCaching("after the failover")
+	raw := []*redis.Client{replica.Client()}
+	for i, server := range cluster.Nodes() {
+		if i != node {
+			raw = append(raw, server.Client())
+		}
+	}
+	fleet.check(noErrors, raw...)
+}
+
+func TestFaultClusterSlotsMigrateUnderLoad(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t)
+	fleet := newFleet(t, fncache.DownCompute, func() redis.UniversalClient { return cluster.Client() })
+	for _, key := range keys {
+		stored, err := fleet.members[0].handle.Key(key)
+		require.NoError(t, err)
+		from := owner(t, cluster, stored)
+		slot := slotOf(t, cluster, stored)
+		for range 3 { // around the nodes, and back
+			to := (from + 1) % len(cluster.Nodes())
+			require.NoError(t, cluster.MigrateSlot(t.Context(), slot, from, to))
+			from = to
+		}
+	}
+	fleet.awaitCaching("after the migrations")
+	var raw []*redis.Client
+	for _, server := range cluster.Nodes() {
+		raw = append(raw, server.Client())
+	}
+	fleet.check(noErrors, raw...)
+}
+
+// keyOf gives an entry of the fleet.
+func keyOf(t *testing.T, f *fleet) string {
+	key, err := f.members[0].handle.Key(keys[0])
+	require.NoError(t, err)
+	return key
+}
+
+func slotOf(t *testing.T, cluster *redistest.Cluster, key string) int {
+	slot, err := cluster.Nodes()[0].Client().ClusterKeySlot(context.Background(), key).Result()
+	require.NoError(t, err)
+	return int(slot)
+}
+
+// owner finds the node of the cluster that has a key.
+func owner(t *testing.T, cluster *redistest.Cluster, key string) (node int) {
+	t.Helper()
+	node = -1
+	require.Eventually(t, func() bool {
+		for i, server := range cluster.Nodes() {
+			err := server.Client().Exists(context.Background(), key).Err()
+			if err == nil {
+				node = i
+				return true
+			}
+			require.True(t, strings.HasPrefix(err.Error(), "MOVED"), err)
+		}
+		return false
+	}, patience, 10*time.Millisecond)
+	return node
+}

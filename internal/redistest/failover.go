@@ -1,0 +1,114 @@
+package redistest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// AddReplica gives node i of a cluster a replica, which takes the node's place a
+// few seconds after the node is gone. It returns when the replica is in sync.
+func (c *Cluster) AddReplica(t testing.TB, i int) *Server {
+	t.Helper()
+	ctx := context.Background()
+	of := c.nodes[i].Client()
+	id, err := of.ClusterMyID(ctx).Result()
+	if err != nil {
+		t.Fatalf("redistest: replica of node %d: %v", i, err)
+	}
+	var bus int
+	replica := start(t, func(port int) []string {
+		bus = freePort()
+		return serverArgs(port, clusterArgs(bus)...)
+	})
+	client := replica.Client()
+	// It learns of the others by being met.
+	if err := of.Do(ctx, "CLUSTER", "MEET", "127.0.0.1", replica.p.port, bus).Err(); err != nil {
+		t.Fatalf("redistest: replica of node %d: %v", i, err)
+	}
+	err = awaitState("the replica to follow, and the cluster to know", func() error {
+		if err := infoHas(client, "replication", "role:slave"); err != nil {
+			return errors.Join(err, client.ClusterReplicate(ctx, id).Err())
+		}
+		if err := infoHas(client, "replication", "master_link_status:up"); err != nil {
+			return err
+		}
+		return c.allKnowReplica(replica)
+	}, replica.p)
+	if err != nil {
+		t.Fatalf("redistest: replica of node %d: %v", i, err)
+	}
+	return replica
+}
+
+// allKnowReplica reports, as an error, which primary takes the server for
+// something else than a replica.
+func (c *Cluster) allKnowReplica(replica *Server) error {
+	for i, node := range c.nodes {
+		client := redis.NewClient(&redis.Options{Addr: node.Addr()})
+		nodes, err := client.ClusterNodes(context.Background()).Result()
+		_ = client.Close()
+		if err != nil {
+			return err
+		}
+		known := false
+		for line := range strings.Lines(nodes) {
+			known = known || strings.Contains(line, fmt.Sprintf(" 127.0.0.1:%d@", replica.p.port)) && strings.Contains(line, "slave")
+		}
+		if !known {
+			return fmt.Errorf("node %d does not know of it:\n%s", i, nodes)
+		}
+	}
+	return nil
+}
+
+// MigrateSlot moves a slot, with the keys in it, from one node to another, as
+// redis-cli does it: clients go on meanwhile, and are redirected.
+func (c *Cluster) MigrateSlot(ctx context.Context, slot, from, to int) error {
+	source := redis.NewClient(&redis.Options{Addr: c.nodes[from].Addr()})
+	target := redis.NewClient(&redis.Options{Addr: c.nodes[to].Addr()})
+	defer func() { _, _ = source.Close(), target.Close() }()
+	sourceID, err := source.ClusterMyID(ctx).Result()
+	if err != nil {
+		return err
+	}
+	targetID, err := target.ClusterMyID(ctx).Result()
+	if err != nil {
+		return err
+	}
+	if err := target.Do(ctx, "CLUSTER", "SETSLOT", slot, "IMPORTING", sourceID).Err(); err != nil {
+		return err
+	}
+	if err := source.Do(ctx, "CLUSTER", "SETSLOT", slot, "MIGRATING", targetID).Err(); err != nil {
+		return err
+	}
+	for {
+		keys, err := source.ClusterGetKeysInSlot(ctx, slot, 10).Result()
+		if err != nil {
+			return err
+		}
+		if len(keys) == 0 {
+			break
+		}
+		for _, key := range keys { // one at a time: clients find some of them here and some there
+			err := source.Do(ctx, "MIGRATE", "127.0.0.1", c.nodes[to].p.port, key, 0, 5000).Err()
+			if err != nil {
+				return err
+			}
+		}
+	}
+	// The target first: from then on it is the owner, whatever becomes of the rest.
+	for _, node := range []int{to, from, 0, 1, 2} {
+		client := redis.NewClient(&redis.Options{Addr: c.nodes[node].Addr()})
+		err := client.Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", targetID).Err()
+		_ = client.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
