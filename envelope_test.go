@@ -202,7 +202,14 @@ func FuzzEnvelope(f *testing.F) {
 		require.NoError(f, err)
 		e.body = body
 		f.Add(e.appendTo(nil))
+		if packed := compress(body, 0); packed != nil {
+			e.flags, e.body = flagCompressed, packed
+			f.Add(e.appendTo(nil))
+			e.flags = 0
+		}
 	}
+	_, compressed := compressedEnvelope(f)
+	f.Add(compressed)
 	lists := fuzzTypes()
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		e, err := parseEnvelope(raw)
@@ -214,6 +221,12 @@ func FuzzEnvelope(f *testing.F) {
 		}
 		require.Equal(t, raw, e.appendTo(nil))
 		kept := string(raw)
+		if err := cborCoder.open(&e); err != nil {
+			var reason *missReason
+			require.True(t, errors.As(err, &reason))
+			return
+		}
+		require.Zero(t, e.flags)
 		for _, list := range lists {
 			results, err := decodeResults(e.body, list)
 			require.Equal(t, kept, string(raw))

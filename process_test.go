@@ -40,7 +40,8 @@ type workerSettings struct {
 	Addr   string
 	OnCold ColdPolicy
 	Lease  time.Duration
-	Typed  bool // wrap by Wrap1
+	Typed  bool   // wrap by Wrap1
+	Codec  string // "json", or none
 }
 
 // order is what a worker is told to do.
@@ -71,7 +72,11 @@ func runWorker(settings string) {
 	var s workerSettings
 	mustDo(json.Unmarshal([]byte(settings), &s))
 	client := redis.NewClient(&redis.Options{Addr: s.Addr})
-	cache := Must(New(Config{Redis: client}))
+	cfg := Config{Redis: client}
+	if s.Codec == "json" {
+		cfg.Codec = JSON{}
+	}
+	cache := Must(New(cfg))
 	w := &worker{out: json.NewEncoder(os.Stdout), finish: make(chan struct{})}
 	w.lookup = w.compute
 	opts := Options{Cache: cache, Name: "test.Expensive", Timeout: time.Hour, OnCold: s.OnCold, Lease: s.Lease}

@@ -406,13 +406,19 @@ func (w *typeWalk) marshaled(t reflect.Type, path string, m *marshaling) {
 	switch {
 	case !reflect.PointerTo(t).Implements(m.decode):
 		w.refuse(t, path, fmt.Sprintf("has a %s, but no %s to read it back", m.encodeName, m.decodeName), "add it")
-	case w.rules.promoted(t) && len(w.rules.storedFields(t)) > 1:
+	case w.rules.promoted(t) && besidesEmbedded(w.rules.storedFields(t)):
 		w.refuse(t, path, "has its encoding from an embedded field, and the other fields would be lost",
 			"name the embedded field, or give the struct an encoding of its own")
 	case w.loose && w.rules.strictKeys != nil && !t.Implements(m.encode):
 		w.refuse(t, path, fmt.Sprintf("has its %s from a pointer, and in a map it is not called", m.encodeName),
 			"give the method to the value, or put pointers into the map")
 	}
+}
+
+// besidesEmbedded says whether there is more than one embedded field, which may
+// itself not be among them, for all that is stored of it is what it encodes.
+func besidesEmbedded(fields []reflect.StructField) bool {
+	return len(fields) > 1 || len(fields) == 1 && !fields[0].Anonymous
 }
 
 func (w *typeWalk) resultStruct(t reflect.Type, path string) {

@@ -1,0 +1,340 @@
+package fncache
+
+import (
+	"bytes"
+	"context"
+	"encoding/gob"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+// gobCodec is a codec as users may have one.
+type gobCodec struct{ name string }
+
+func (g gobCodec) Name() string { return g.name }
+
+func (gobCodec) Encode(results []any) ([]byte, error) {
+	var buf bytes.Buffer
+	encoder := gob.NewEncoder(&buf)
+	for _, result := range results {
+		if err := encoder.Encode(result); err != nil {
+			return nil, err
+		}
+	}
+	return buf.Bytes(), nil
+}
+
+func (gobCodec) Decode(body []byte, results []any) error {
+	decoder := gob.NewDecoder(bytes.NewReader(body))
+	for _, result := range results {
+		if err := decoder.Decode(result); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// xorCodec is a codec around another one.
+type xorCodec struct{ CBOR }
+
+func (xorCodec) Name() string { return "xor" }
+
+func (c xorCodec) Encode(results []any) ([]byte, error) {
+	body, err := c.CBOR.Encode(results)
+	return xor(body), err
+}
+
+func (c xorCodec) Decode(body []byte, results []any) error { return c.CBOR.Decode(xor(body), results) }
+
+func xor(b []byte) []byte {
+	for i := range b { // in place: the body is a copy
+		b[i] ^= 0x55
+	}
+	return b
+}
+
+// moodyCodec does what a test says.
+type moodyCodec struct {
+	encode func(results []any) ([]byte, error)
+	decode func(body []byte, results []any) error
+}
+
+func (*moodyCodec) Name() string                        { return "moody" }
+func (c *moodyCodec) Encode(r []any) ([]byte, error)    { return c.encode(r) }
+func (c *moodyCodec) Decode(body []byte, r []any) error { return c.decode(body, r) }
+
+func withCodec(codec Codec) func(*Config) { return func(c *Config) { c.Codec = codec } }
+
+func TestEachCodecHasEntriesOfItsOwn(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		keys := map[string]bool{}
+		codecs := []Codec{nil, JSON{}, gobCodec{"gob"}, gobCodec{"gob 2"}, gobCodec{codecName}, gobCodec{jsonName}, xorCodec{}}
+		for i, codec := range codecs {
+			fn := func(context.Context, int) (book, int, error) { return aBook(), i, nil }
+			opts := Options{Cache: b.cache(withCodec(codec)), Name: "test.Books", Timeout: time.Minute}
+			f := must(Wrap(&fn, opts))
+			for range 3 {
+				got, from, err := fn(t.Context(), 1)
+				require.NoError(t, err)
+				require.Equal(t, aBook(), got)
+				require.Equal(t, i, from, "nobody reads what another codec has written")
+			}
+			stats := f.Stats()
+			assert.EqualValues(t, 1, stats.Computations)
+			assert.EqualValues(t, 2, stats.Fresh)
+			assert.Zero(t, stats.Undecodable)
+			key := must(f.Key(1))
+			keys[key] = true
+			want := map[Codec]byte{nil: codecCBOR, JSON{}: codecJSON}[codec]
+			if want == 0 {
+				want = codecOther
+			}
+			assert.Equal(t, want, must(b.redis.Get(key))[codecOffset])
+		}
+		assert.Len(t, keys, len(codecs))
+		assert.Empty(t, b.log.about(""))
+	})
+}
+
+func TestTheDefaultCodecGivenIsTheDefault(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		given, none := wrap(t, b.cache(withCodec(CBOR{})), &source{}, Options{}), wrap(t, b.cache(), &source{}, Options{})
+		assert.Equal(t, must(none.Key("a")), must(given.Key("a")))
+		assert.Contains(t, must(given.Key("a")), ":"+given.plan.sig()+":")
+		given.get(t.Context(), "a")
+		assert.Equal(t, SourceFresh, none.get(t.Context(), "a").source)
+	})
+}
+
+func TestTheCodecIsThatOfTheCacheFoundAtTheCall(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		fn := func(context.Context) ([]int, error) { return []int{1, 2}, nil }
+		f := must(Wrap(&fn, Options{Name: "test.Late", Timeout: time.Minute}))
+		defer f.Unwrap()
+		defer SetDefault(nil)
+		for _, codec := range []Codec{JSON{}, nil} {
+			SetDefault(b.cache(withCodec(codec)))
+			for range 2 {
+				got, err := fn(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, []int{1, 2}, got)
+			}
+			raw := must(b.redis.Get(must(f.Key())))
+			assert.Equal(t, codec != nil, raw[envelopeHeaderLen:] == "[[1,2]]")
+		}
+		assert.EqualValues(t, 2, f.Stats().Computations)
+		assert.EqualValues(t, 2, f.Stats().Fresh)
+	})
+}
+
+func TestAnEntryOfAnotherCodecUnderTheKeyIsAMiss(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(withCodec(JSON{})), &source{}, Options{})
+		w.get(t.Context(), "a")
+		key := must(w.Key("a"))
+		raw := []byte(must(b.redis.Get(key)))
+		raw[codecOffset] = codecOther
+		require.NoError(t, b.redis.Set(key, string(raw)))
+		o := w.get(t.Context(), "a")
+		assert.Equal(t, SourceComputed, o.source)
+		assert.EqualValues(t, 1, w.Stats().Undecodable)
+		assert.Len(t, b.log.about("unknown codec entry: byte 6: codec 255, the cache has 2"), 1)
+	})
+}
+
+func TestACodecThatFailsIsAMissAndNeverACrash(t *testing.T) {
+	good := gobCodec{}
+	for name, c := range map[string]struct {
+		change func(*moodyCodec)
+		log    string
+	}{
+		"encode fails":     {func(c *moodyCodec) { c.encode = func([]any) ([]byte, error) { return nil, errMoody } }, `encode by codec "moody": *errors.errorString, whose text may quote the value`},
+		"encode panics":    {func(c *moodyCodec) { c.encode = func([]any) ([]byte, error) { panic(quoted) } }, `encode by codec "moody": panic with a string`},
+		"encode breaks":    {func(c *moodyCodec) { c.encode = func(r []any) ([]byte, error) { return nil, r[7].(error) } }, `encode by codec "moody": panic: runtime error: index out of range`},
+		"encodes nothing":  {func(c *moodyCodec) { c.encode = func([]any) ([]byte, error) { return nil, nil } }, `decode by codec "moody": ends too early`},
+		"encodes nonsense": {func(c *moodyCodec) { c.encode = func([]any) ([]byte, error) { return []byte(quoted), nil } }, `decode by codec "moody": `},
+		"decode fails":     {func(c *moodyCodec) { c.decode = func([]byte, []any) error { return fmt.Errorf("no: %w", errMoody) } }, `decode by codec "moody": *errors.errorString`},
+		"decode panics":    {func(c *moodyCodec) { c.decode = func([]byte, []any) error { panic(errMoody) } }, `decode by codec "moody": panic with a *errors.errorString`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				codec := &moodyCodec{good.Encode, good.Decode}
+				w := wrap(t, b.cache(withCodec(codec)), &source{}, Options{})
+				require.Equal(t, 1, w.get(t.Context(), "a").value)
+				require.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
+				c.change(codec)
+				for i, arg := range []string{"b", "b", "c"} { // nothing there, and nothing can be put there
+					o := w.get(t.Context(), arg)
+					assert.Equal(t, outcome{value: i + 2, source: SourceComputed}, o, "as the function returned it")
+				}
+				o := w.get(t.Context(), "a") // something there
+				require.NoError(t, o.err)
+				assert.Contains(t, []int{1, 5}, o.value)
+				assert.EqualValues(t, 1, requireIdentity(t, w.Func).Stored)
+				assert.Len(t, b.log.about("result cannot be stored: it does not survive encoding"), 1, "once")
+				assert.Len(t, b.log.about(c.log), max(1, int(w.Stats().Undecodable)+1))
+				assert.Empty(t, b.log.about(quoted))
+				codec.encode, codec.decode = good.Encode, good.Decode
+				next := w.get(t.Context(), "d")
+				require.Equal(t, SourceComputed, next.source)
+				require.Equal(t, outcome{value: next.value, source: SourceFresh}, w.get(t.Context(), "d"), "and caching resumes")
+			})
+		})
+	}
+}
+
+// A codec may reuse its buffer and hand out pieces of the body.
+func TestACodecCannotMakeCallersShareMemory(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var buf []byte
+		codec := &moodyCodec{
+			encode: func(r []any) ([]byte, error) {
+				buf = append(buf[:0], *r[0].(*[]byte)...)
+				return buf, nil
+			},
+			decode: func(body []byte, r []any) error {
+				*r[0].(*[]byte) = body
+				*r[1].(*string) = unsafe.String(unsafe.SliceData(body), len(body))
+				return nil
+			},
+		}
+		fn := func(_ context.Context, s string) ([]byte, string, error) { return []byte(s), s, nil }
+		must(Wrap(&fn, Options{Cache: b.cache(withCodec(codec)), Name: "test.Shared", Timeout: time.Minute}))
+		for range 3 {
+			for _, arg := range []string{"one", "two"} {
+				got, text, err := fn(t.Context(), arg)
+				require.NoError(t, err)
+				require.Equal(t, arg, string(got))
+				require.Equal(t, arg, text)
+				got[0] = 'X'
+			}
+		}
+		// Those who share a flight do not share either.
+		boarded := make(chan struct{})
+		b.tap.on("get", func() { <-boarded })
+		all := make(chan []byte)
+		for range 4 {
+			go func() { got, _, _ := fn(t.Context(), "one"); all <- got }()
+		}
+		time.Sleep(time.Millisecond)
+		close(boarded)
+		for range 4 {
+			got := <-all
+			assert.Equal(t, "one", string(got))
+			got[0] = 'X'
+		}
+	})
+}
+
+func TestACodecIsCheckedByNew(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		client := b.cache().cfg.Redis
+		_, err := New(Config{Redis: client, Codec: gobCodec{}})
+		require.EqualError(t, err, "fncache: new cache: Codec: the Name of fncache.gobCodec is empty; give it one, for it tells the entries of codecs apart")
+		_, err = New(Config{Redis: client, Codec: (*xorCodec)(nil), RedisTimeout: -1})
+		require.ErrorContains(t, err, "Codec: the Name method of *fncache.xorCodec panics; set a codec that is ready for use")
+		require.ErrorContains(t, err, "RedisTimeout is -1ns")
+	})
+}
+
+func TestFingerprintsForOtherCodecsChangeWithAllOfAType(t *testing.T) {
+	of := func(fn reflect.Type, mark string) string { return otherFingerprint(must(newSignature(fn)), mark) }
+	type recursive struct {
+		A    int
+		Next *recursive `cbor:"-" json:"-"`
+	}
+	base := of(result[struct{ A int }](), "json1")
+	assert.Len(t, base, 2*fingerprintLen)
+	for what, other := range map[string]string{
+		"codec":         of(result[struct{ A int }](), "json2"),
+		"quoted codec":  of(result[struct{ A int }](), `codec "json1"`),
+		"a type":        of(result[struct{ A int64 }](), "json1"),
+		"an unexported": of(result[struct{ A, b int }](), "json1"), //nolint:unused // that is the point
+		"a left-out field": of(result[struct {
+			A int
+			B int `json:"-"`
+		}](), "json1"),
+		"recursive": of(result[recursive](), "json1"),
+		"a tag": of(result[struct {
+			A int `json:"a"`
+		}](), "json1"),
+		"inside of what encodes itself": of(result[uuid](), "json1"),
+	} {
+		assert.NotEqual(t, base, other, what)
+	}
+	type plain struct{ A int }
+	assert.NotEqual(t, of(result[plain](), "json1"), of(result[writesOnly](), "json1"))
+	assert.Equal(t, base, of(reflect.TypeFor[func(context.Context) (struct{ A int }, error)](), "json1"))
+}
+
+func TestErrorsOfACodecAroundOursAreTold(t *testing.T) {
+	c := newCoder(&Config{Codec: xorCodec{}})
+	for name, body := range map[string][]byte{
+		`decode by codec "xor": corrupt entry: the body is not an array`:                           xor([]byte("x")),
+		`decode by codec "xor": decode result 1 (int): cannot put CBOR UTF-8 text string into int`: xor([]byte("\x81\x61a")),
+	} {
+		err := c.decode(body, []any{new(int)})
+		require.EqualError(t, err, name)
+		var inner *codecError
+		var reason *missReason
+		assert.True(t, errors.As(err, &inner) || errors.As(err, &reason))
+	}
+	// One that is given what is no pointer says so, too.
+	assert.Error(t, CBOR{}.Decode([]byte("\x81\x01"), []any{7}))
+	assert.Error(t, CBOR{}.Decode([]byte("\x81\x01"), []any{nil}))
+	assert.Error(t, JSON{}.Decode([]byte("[1]"), []any{7}))
+	assert.Error(t, JSON{}.Decode([]byte("[1]"), []any{nil}))
+	for _, codec := range []Codec{CBOR{}, JSON{}} {
+		body, err := codec.Encode([]any{nil, 7})
+		require.NoError(t, err)
+		var text string
+		require.Error(t, codec.Decode(body, []any{new(int), &text}))
+	}
+}
+
+func TestEntriesOfTwoCodecsLieSideBySideInOneRedis(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	var crews []*crew
+	for _, name := range []string{"", "json"} {
+		c := startCrew(t, 2, workerSettings{Addr: server.Addr(), OnCold: Wait, Codec: name})
+		crews = append(crews, c)
+		c.tell(order{Do: "burst", Key: "a", Callers: 50})
+	}
+	for _, c := range crews {
+		c.await("computing", 1)
+		c.await("begun", 2)
+	}
+	for _, c := range crews {
+		c.tell(order{Do: "finish"})
+	}
+	for _, c := range crews {
+		outcomes, total := sum(t, c.await("ended", 2))
+		assert.Equal(t, 1, outcomes["computed"], "one for each codec: %v", outcomes)
+		assert.EqualValues(t, 1, total.Computations)
+		assert.Zero(t, total.Failed)
+	}
+	keys := client.Keys(t.Context(), "*").Val()
+	require.Len(t, keys, 2)
+	var bodies []string
+	for _, key := range keys {
+		raw := client.Get(t.Context(), key).Val()
+		e, err := parseEnvelope([]byte(raw))
+		require.NoError(t, err)
+		bodies = append(bodies, string(e.body))
+		assert.Equal(t, e.codec == codecJSON, json.Valid(e.body))
+	}
+	assert.Contains(t, bodies, `["value of a"]`)
+	assert.True(t, strings.HasPrefix(bodies[0], "\x81") || strings.HasPrefix(bodies[1], "\x81"))
+}
