@@ -159,7 +159,7 @@ func (s *lockStore) publish(message string) error {
 }
 
 // A connection is one that listens. Two goroutines belong to it: one reads, the
-// other keeps it: asks whether it lives, and closes it.
+// other keeps it: asks whether it lives, and closes it. A third greets.
 type connection struct {
 	listener
 	pubsub *redis.PubSub
@@ -188,9 +188,7 @@ func (c *connection) read(s *lockStore) error {
 				return errReplaced
 			}
 			subscribed = true
-			if err := s.publish(hello); err != nil {
-				return err
-			}
+			s.spawn(func() { c.greet(s, hello) })
 		case *redis.Message:
 			if message.Payload == hello {
 				c.hears.Store(true)
@@ -199,6 +197,16 @@ func (c *connection) read(s *lockStore) error {
 			}
 			c.heard(message.Payload)
 		}
+	}
+}
+
+// greet sends what the connection is to hear of itself. It has a goroutine of its
+// own, for reading goes on meanwhile: a server that delivers a message before it
+// answers who published it would wait for the reader, and the reader for it.
+func (c *connection) greet(s *lockStore, hello string) {
+	if err := s.publish(hello); err != nil {
+		c.end(err)
+		_ = c.pubsub.Close()
 	}
 }
 
