@@ -47,6 +47,8 @@ type funcPlan struct {
 	OnStale     fncache.StalePolicy
 	OnError     fncache.ErrorPolicy
 	SoftTimeout time.Duration
+	Near        time.Duration
+	Typed       bool // wrapped by Wrap1
 }
 
 // A fault is what can befall the workers.
@@ -91,7 +93,7 @@ func newPlan(seed uint64, length time.Duration) plan {
 		p.Down = fncache.DownError
 	}
 	for i, policy := range []fncache.ColdPolicy{fncache.Fail, fncache.Wait, fncache.Compute} {
-		f := funcPlan{Name: fmt.Sprintf("f%d", i), OnCold: policy}
+		f := funcPlan{Name: fmt.Sprintf("f%d", i), OnCold: policy, Typed: r.IntN(2) == 0}
 		if r.IntN(3) == 0 {
 			f.OnStale = fncache.Background
 		}

@@ -36,7 +36,8 @@ const (
 	settled          kind = "settled"
 	wipeBegins       kind = "wipe" // Redis is restarted empty
 	wipeEnds         kind = "wiped"
-	note             kind = "note" // for the reader: a fault and its end
+	stalled          kind = "stall" // the process got no processor for so long
+	note             kind = "note"  // for the reader: a fault and its end
 )
 
 // An event is one record of a history.
@@ -55,15 +56,15 @@ type event struct {
 	Value  value  `json:"value,omitzero"` // also of a computation, and of an entry in a command or reply
 	Source string `json:"source,omitempty"`
 
-	// Of computations. Call is the call that it runs for; Troubles is how many
-	// operations on Redis the process has counted as failed.
+	// Of computations. Call is the call that it runs for; Troubles, also of
+	// answers, is how many operations on Redis the process has counted as failed.
 	Call     int64  `json:"call,omitempty"` // also of commands
 	Troubles uint64 `json:"troubles,omitempty"`
 
 	// Of commands and replies.
 	Verb     string `json:"verb,omitempty"`
 	Token    string `json:"token,omitempty"`
-	Millis   int64  `json:"millis,omitempty"`   // the life that it gives the lock, or the entry
+	Millis   int64  `json:"millis,omitempty"`   // the life that it gives the lock, or the entry; of stalled
 	Seen     string `json:"seen,omitempty"`     // of acquire: the id of the entry that the caller saw
 	Servable bool   `json:"servable,omitempty"` // of acquire
 	Entry    string `json:"entry,omitempty"`    // the id of the entry in the command or reply
@@ -178,6 +179,25 @@ func (r *recorder) record(e event) event {
 }
 
 func (r *recorder) close() error { return r.out.Close() }
+
+// watch records when this process is not given a processor, until done.
+func (r *recorder) watch(done <-chan struct{}) {
+	const interval, worth = 5 * time.Millisecond, 5 * time.Millisecond
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for last := monotonic(); ; {
+		select {
+		case <-ticker.C:
+		case <-done:
+			return
+		}
+		now := monotonic()
+		if late := span(last, now) - interval; late > worth {
+			r.record(event{Kind: stalled, Millis: late.Milliseconds()})
+		}
+		last = now
+	}
+}
 
 // readEvents reads what processes have recorded, in order. The last line of a
 // process that was killed may be cut short, and is left out.

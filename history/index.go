@@ -13,6 +13,7 @@ type index struct {
 	wipes []interval
 	gone  map[int]event   // by process
 	calm  map[int][]event // settled, by process, in order
+	stall map[int][]event // by process
 }
 
 // A cell is what happened to one entry.
@@ -74,7 +75,7 @@ type command struct {
 }
 
 func newIndex(p *plan, events []event) *index {
-	x := &index{plan: p, cells: map[string]*cell{}, gone: map[int]event{}, calm: map[int][]event{}}
+	x := &index{plan: p, cells: map[string]*cell{}, gone: map[int]event{}, calm: map[int][]event{}, stall: map[int][]event{}}
 	calls := map[int64]*call{}
 	invalidations, commands := map[int64]*invalidation{}, map[int64]*command{}
 	var wipe event
@@ -110,6 +111,8 @@ func newIndex(p *plan, events []event) *index {
 			x.gone[e.Victim] = e
 		case settled:
 			x.calm[e.Victim] = append(x.calm[e.Victim], e)
+		case stalled:
+			x.stall[e.Proc] = append(x.stall[e.Proc], e)
 		case wipeBegins:
 			wipe = e
 		case wipeEnds:

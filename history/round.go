@@ -61,7 +61,12 @@ func runRound(p plan, s scripts, server *redistest.Server, client *redis.Client,
 			return nil, err
 		}
 	}
-	if err := r.disturb(); err != nil {
+	done, watched := make(chan struct{}), make(chan struct{})
+	go func() { defer close(watched); r.rec.watch(done) }()
+	err = r.disturb()
+	close(done)
+	<-watched
+	if err != nil {
 		return nil, err
 	}
 	for _, p := range r.workers {

@@ -21,6 +21,7 @@ const (
 	ruleOverlap    rule = "leases overlap only after an expiry or an invalidation"
 	ruleStored     rule = "only who holds the lease stores"
 	ruleUnleased   rule = "a computation has a lease of its own, unless the cold policy or Redis is the reason"
+	ruleNear       rule = "no value from memory is older than an invalidation a while ago"
 	ruleError      rule = "errors are those that are documented"
 	ruleOrder      rule = "the server's replies have an order"
 )
@@ -78,7 +79,11 @@ func (x *index) checkAnswers(c *cell) (broken []violation) {
 			continue
 		}
 		broken = append(broken, x.checkOwnInvalidations(c, call, comp)...)
-		broken = append(broken, x.checkRecent(c, call, comp)...)
+		if call.end.Source == "near" {
+			broken = append(broken, x.checkNear(c, call, comp)...)
+		} else {
+			broken = append(broken, x.checkRecent(c, call, comp)...)
+		}
 	}
 	return broken
 }
@@ -137,12 +142,69 @@ func (x *index) checkRecent(c *cell, call *call, comp *comp) []violation {
 		}
 	}
 	switch {
+	case !recent && call.end.Source == "stale" && c.fn.Near > 0 && call.end.Troubles > 0:
+		return x.checkKept(call, comp, c, timeout, ruleTimeout) // Redis was away
 	case !recent:
 		return []violation{{ruleRecent, fmt.Sprintf("%s: nothing brought %v into process %d in time", c.name, comp.begin.Value, call.begin.Proc), evidence}}
 	case !young:
 		return []violation{{ruleBroken, fmt.Sprintf("%s: %v was stored too long before it was read", c.name, comp.begin.Value), evidence}}
 	}
 	return nil
+}
+
+// nearLag is how long a message that a key was invalidated may take, without
+// faults.
+const nearLag = 50 * time.Millisecond
+
+// checkNear: what a process answers from its own memory was brought into it, is
+// fresh, and is no older than an invalidation that ended more than Near before
+// the call; and where there are no faults, no older than one that ended nearLag
+// before. To that is added what processes are known to have stood still.
+func (x *index) checkNear(c *cell, call *call, comp *comp) (broken []violation) {
+	broken = x.checkKept(call, comp, c, freshness, ruleFresh)
+	for _, i := range c.invalidated {
+		ago := span(i.end.At, call.begin.At)
+		allowed := c.fn.Near
+		if len(x.plan.Faults) == 0 {
+			allowed = min(allowed, nearLag+x.stoodStill(call.begin.Proc, i.end.At, call.begin.At))
+		}
+		if i.done && comp.begin.Seq < i.begin.Seq && ago > allowed {
+			broken = append(broken, violation{
+				ruleNear, fmt.Sprintf("%s: %v was served %v after the invalidation, not at most %v", c.name, comp.begin.Value, ago, allowed),
+				[]event{comp.begin, i.begin, i.end, call.begin, call.end},
+			})
+			break
+		}
+	}
+	return broken
+}
+
+// checkKept: what is answered from memory was brought there, and is young enough.
+func (x *index) checkKept(call *call, comp *comp, c *cell, limit time.Duration, old rule) (broken []violation) {
+	evidence := []event{comp.begin, comp.end, call.begin, call.end}
+	brought := false
+	for _, k := range c.commands {
+		brought = brought || k.sent.Proc == call.begin.Proc && k.delivers() == comp.begin.Op && k.end.Seq < call.end.Seq
+	}
+	if !brought {
+		broken = append(broken, violation{ruleRecent, fmt.Sprintf("%s: nothing brought %v into process %d", c.name, comp.begin.Value, call.begin.Proc), evidence})
+	}
+	if span(comp.storedBefore(call.end.Seq), call.begin.At) >= limit+clockError {
+		broken = append(broken, violation{old, fmt.Sprintf("%s: %v was stored too long before it was served", c.name, comp.begin.Value), evidence})
+	}
+	return broken
+}
+
+// stoodStill adds up how long a process, or that of the links, did not run
+// between two times.
+func (x *index) stoodStill(proc int, from, to int64) (d time.Duration) {
+	for _, e := range slices.Concat(x.stall[proc], x.stall[0]) {
+		length := time.Duration(e.Millis+1) * time.Millisecond
+		if e.At > from && e.At-int64(length) < to {
+			d += length
+		}
+	}
+	return d
 }
 
 // during says whether what went on from one place to another can have answered

@@ -70,6 +70,13 @@ func (h *tale) reply(op int64, status string, comp int64) {
 
 func (h *tale) fail(op int64) { h.add(event{Kind: commandEnds, Op: op, Err: endedUnknown}) }
 
+// handPlan is the plan of all tales.
+func handPlan() plan {
+	p := newPlan(0, 0)
+	p.MaxRetries, p.Faults, p.Funcs[0].Near = -1, nil, freshness
+	return p
+}
+
 func id(comp int64) string {
 	if comp == 0 {
 		return ""
@@ -151,6 +158,20 @@ func TestGoodHistoriesBreakNoRule(t *testing.T) {
 			h.add(event{Kind: invalidateEnds, Op: 40, Err: "down"})
 			h.read(1, 50, "fresh")
 		},
+		"kept, and served": func(h *tale) { h.read(2, 30, "fresh"); h.call(2, 40); h.answer(40, theComp, "near") },
+		"kept, and served while the message is under way": func(h *tale) {
+			h.read(2, 30, "fresh")
+			h.invalidate(1, 50)
+			h.call(2, 40)
+			h.answer(40, theComp, "near")
+		},
+		"kept, and served stale with Redis away": func(h *tale) {
+			h.read(2, 30, "fresh")
+			h.wait(freshness)
+			h.call(2, 40)
+			v := value{Comp: theComp}
+			h.add(event{Kind: callEnds, Op: 40, Value: v, Source: "stale", Text: writeValue("f0(0)", v), Troubles: 1})
+		},
 		"a lease after an expiry": func(h *tale) {
 			h.wait(freshness)
 			h.ask(1, 30, "u", 0)
@@ -194,8 +215,7 @@ func TestGoodHistoriesBreakNoRule(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := stored()
 			more(h)
-			p := newPlan(0, 0)
-			p.MaxRetries = -1
+			p := handPlan()
 			assert.Empty(t, check(&p, h.events))
 		})
 	}
@@ -239,9 +259,29 @@ func TestEachRuleIsSeenToBeBroken(t *testing.T) {
 			h.answer(30, theComp, "fresh")
 			h.answer(50, theComp, "fresh")
 		}},
-		"past Timeout":               {ruleTimeout, func(h *tale) { h.wait(timeout + 2*clockError); h.read(2, 30, "stale") }},
-		"past Freshness":             {ruleFresh, func(h *tale) { h.wait(freshness + 2*clockError); h.read(2, 30, "fresh") }},
-		"a lease over a fresh entry": {ruleRecomputed, func(h *tale) { h.ask(2, 30, "u", 0); h.reply(30, "acquired", 0) }},
+		"past Timeout":                                {ruleTimeout, func(h *tale) { h.wait(timeout + 2*clockError); h.read(2, 30, "stale") }},
+		"past Freshness":                              {ruleFresh, func(h *tale) { h.wait(freshness + 2*clockError); h.read(2, 30, "fresh") }},
+		"a lease over a fresh entry":                  {ruleRecomputed, func(h *tale) { h.ask(2, 30, "u", 0); h.reply(30, "acquired", 0) }},
+		"served from memory, and never brought there": {ruleRecent, func(h *tale) { h.call(2, 40); h.answer(40, theComp, "near") }},
+		"served from memory, past Freshness": {ruleFresh, func(h *tale) {
+			h.read(2, 30, "fresh")
+			h.wait(freshness + 2*clockError)
+			h.call(2, 40)
+			h.answer(40, theComp, "near")
+		}},
+		"served from memory, invalidated long ago": {ruleNear, func(h *tale) {
+			h.read(2, 30, "fresh")
+			h.invalidate(1, 50)
+			h.wait(nearLag)
+			h.call(2, 40)
+			h.answer(40, theComp, "near")
+		}},
+		"served from memory, invalidated here": {ruleOld, func(h *tale) {
+			h.read(2, 30, "fresh")
+			h.invalidate(2, 50)
+			h.call(2, 40)
+			h.answer(40, theComp, "near")
+		}},
 		"two leases at once": {ruleOverlap, func(h *tale) {
 			h.wait(freshness)
 			h.ask(1, 30, "u", 0)
@@ -292,8 +332,7 @@ func TestEachRuleIsSeenToBeBroken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := stored()
 			test.more(h)
-			p := newPlan(0, 0)
-			p.MaxRetries = -1
+			p := handPlan()
 			var rules []rule
 			for _, v := range check(&p, h.events) {
 				rules = append(rules, v.rule)
@@ -366,8 +405,7 @@ func TestRepliesThatNoServerCanHaveGivenHaveNoOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := stored()
 			test.more(h)
-			p := newPlan(0, 0)
-			p.MaxRetries, p.Faults = -1, nil
+			p := handPlan()
 			x := newIndex(&p, h.events)
 			broken, _, known := x.checkOrder(x.cells["f0(0)"], time.Minute)
 			require.True(t, known)

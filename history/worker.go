@@ -107,6 +107,7 @@ func (w *worker) run() (err error) {
 	tap.cells.Store(&cells)
 
 	var clients sync.WaitGroup
+	clients.Go(func() { w.rec.watch(w.done) })
 	for i := range w.Plan.Clients {
 		clients.Go(func() { w.client(i) })
 	}
@@ -128,7 +129,11 @@ func (w *worker) wrap() (map[string]string, error) {
 	for i := range w.funcs {
 		f := &w.funcs[i]
 		f.call = func(ctx context.Context, arg int) (string, error) { return w.compute(ctx, i, arg) }
-		handle, err := fncache.Wrap(&f.call, w.Plan.Funcs[i].options(w.cache))
+		wrap := fncache.Wrap[func(context.Context, int) (string, error)]
+		if w.Plan.Funcs[i].Typed {
+			wrap = fncache.Wrap1[func(context.Context, int) (string, error), int, string]
+		}
+		handle, err := wrap(&f.call, w.Plan.Funcs[i].options(w.cache))
 		if err != nil {
 			return nil, err
 		}
@@ -241,7 +246,7 @@ func (w *worker) call(f, arg int, mode string, limit time.Duration) {
 	}
 	w.rec.record(event{Kind: callBegins, Op: op, Cell: cell, Mode: mode})
 	answer, err := w.funcs[f].call(ctx, arg)
-	end := event{Kind: callEnds, Op: op, Cell: cell, Mode: mode, Err: errorKind(err), Source: info.Source.String()}
+	end := event{Kind: callEnds, Op: op, Cell: cell, Mode: mode, Err: errorKind(err), Source: info.Source.String(), Troubles: w.troubles()}
 	if err == nil {
 		end.Text = answer
 		end.Value = valueIn(answer)
