@@ -1,6 +1,7 @@
 // Package redistest starts real Redis servers for tests: a single one
 // ([Start], [Shared]), one with a replica ([StartReplica]), a Redis Cluster of
-// three primaries ([StartCluster]) and a Sentinel group ([StartSentinel]).
+// three primaries ([StartCluster], to which [Cluster.AddReplica] adds, and whose
+// slots [Cluster.MigrateSlot] moves) and a Sentinel group ([StartSentinel]).
 // It also counts what a client sends ([Counter]) and what a server receives
 // ([Monitor]).
 //
