@@ -86,9 +86,9 @@ func (b Bars) Plot(names bool) (*plot.Plot, error) {
 	p.X.Min, p.X.Max = 0, max(longest*(1+labelRoom), 1e-9)
 	p.Y.Min, p.Y.Max = -0.6, float64(len(b.Bars))-0.4
 	p.X.Tick.Marker = plot.ConstantTicks{}
-	p.X.LineStyle.Width = 0
-	p.Y.Tick.LineStyle.Width, p.Y.Tick.Length = 0, vg.Points(2)
-	p.Y.LineStyle.Width = 0
+	p.X.Width = 0
+	p.Y.Tick.Width, p.Y.Tick.Length = 0, vg.Points(2)
+	p.Y.Width = 0
 	ticks := plot.ConstantTicks{}
 	if names {
 		for i, bar := range b.Bars {
@@ -200,7 +200,7 @@ func (l Lines) shade(p *plot.Plot) error {
 		return err
 	}
 	area.Color = color.RGBA{0xd0, 0x50, 0x20, 0x22}
-	area.LineStyle.Width = 0
+	area.Width = 0
 	p.Add(area)
 	p.Legend.Add(l.ShadeName, area)
 	return nil
@@ -249,8 +249,8 @@ func newPlot(title string) *plot.Plot {
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
 		axis.Label.TextStyle.Font = face(fontSize)
 		axis.Tick.Label.Font = face(fontSize)
-		axis.LineStyle.Color = Reference
-		axis.LineStyle.Width = vg.Points(0.6)
+		axis.Color = Reference
+		axis.Width = vg.Points(0.6)
 	}
 	return p
 }
@@ -278,7 +278,7 @@ func Save(file, title, note string, width, height vg.Length, panels [][]*plot.Pl
 	canvas := vgsvg.New(width, height+vg.Points(head+foot))
 	all := draw.New(canvas)
 	all.SetColor(color.White)
-	all.Fill(all.Rectangle.Path())
+	all.Fill(all.Path())
 	heading := style(plot.New(), 12)
 	heading.Font.Weight = 1 // bold
 	all.FillText(heading, vg.Point{X: vg.Points(gap), Y: all.Max.Y - vg.Points(head-10)}, title)
