@@ -64,6 +64,7 @@ func TestEveryPeerCachesAndInvalidates(t *testing.T) {
 			}
 		}
 		require.EqualValues(t, 2, runs.Load(), "computations for two keys")
+		awaitStored(t, addr, cached, 7)
 		version.Store(1)
 		require.NoError(t, cached.Invalidate(t.Context(), 7))
 		// rueidis learns from Redis what has changed, a moment later.
@@ -75,6 +76,20 @@ func TestEveryPeerCachesAndInvalidates(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, value{8, 0}, got)
 	})
+}
+
+// awaitStored waits until the entry of an id is in Redis: sturdyc sends it behind
+// its callers' backs, and an invalidation that overtook it would be undone.
+func awaitStored(t *testing.T, addr string, cached *Cached[value], id int64) {
+	t.Helper()
+	if cached.Key == nil {
+		return
+	}
+	key, err := cached.Key(id)
+	require.NoError(t, err)
+	client := Client(addr)
+	defer func() { require.NoError(t, client.Close()) }()
+	require.Eventually(t, func() bool { return client.Exists(t.Context(), key).Val() == 1 }, 10*time.Second, time.Millisecond)
 }
 
 func TestFillCopiesTheFirstEntryAndSparesTheFunction(t *testing.T) {
