@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -51,6 +52,20 @@ func inParallel(callers, first, end int, call func(id int64) error) error {
 	return <-faults
 }
 
+// awaitEntry reads an entry, which may still be on its way: sturdyc sends it when
+// its caller has the value already.
+func awaitEntry(ctx context.Context, client *redis.Client, key string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		raw, err := client.Get(ctx, key).Bytes()
+		if !errors.Is(err, redis.Nil) || ctx.Err() != nil {
+			return raw, err
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // copyEntry gives the keys the same bytes as that of id 0, which is there.
 func copyEntry(addr string, key func(id int64) (string, error), first, end int) error {
 	ctx := context.Background()
@@ -60,7 +75,7 @@ func copyEntry(addr string, key func(id int64) (string, error), first, end int) 
 	if err != nil {
 		return err
 	}
-	raw, err := client.Get(ctx, origin).Bytes()
+	raw, err := awaitEntry(ctx, client, origin)
 	if err != nil {
 		return fmt.Errorf("read the entry to be copied, %s: %w", origin, err)
 	}
