@@ -203,7 +203,7 @@ func (c *Cache) learnClock(ctx context.Context) <-chan struct{} {
 		server, err := c.store.serverTime(ctx)
 		switch {
 		case err == nil:
-			c.clock.learn(before, time.Now(), server)
+			c.clock.learn(before, time.Now(), server, c.cfg.RedisTimeout)
 		case refused(err):
 			c.clock.learnLocal()
 			c.log.once("clock", slog.LevelWarn, "Redis refuses the TIME command: ages are measured on the local clock, which must agree between hosts",

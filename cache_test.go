@@ -358,7 +358,7 @@ func TestClockIsAskedAgainAfterAReconnect(t *testing.T) {
 func TestSuspendedMachineAsksForTheClock(t *testing.T) {
 	var c serverClock
 	now := time.Now()
-	c.learn(now, now, now)
+	c.learn(now, now, now, 0)
 	require.False(t, c.due())
 	for _, slept := range []time.Duration{time.Hour, -time.Hour} {
 		// In a suspend the wall clock goes on and the monotonic one does not;
@@ -367,8 +367,19 @@ func TestSuspendedMachineAsksForTheClock(t *testing.T) {
 		r.wall -= int64(slept)
 		c.reading.Store(&r)
 		assert.True(t, c.due())
-		c.learn(now, now, now)
+		c.learn(now, now, now, 0)
 	}
+}
+
+func TestAnAnswerAboutTheClockThatAStoppedProcessReadsLateIsNotTaken(t *testing.T) {
+	var c serverClock
+	most := 250 * time.Millisecond
+	asked := time.Now()
+	c.learn(asked, asked.Add(10*time.Second), asked.Add(time.Millisecond), most)
+	assert.False(t, c.learned(), "it would be off by five seconds")
+	assert.True(t, c.due(), "so the next call asks again")
+	c.learn(asked, asked.Add(most), asked.Add(time.Millisecond), most)
+	assert.True(t, c.learned())
 }
 
 func TestLocalClockServesWhereTimeIsRefused(t *testing.T) {

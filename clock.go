@@ -55,8 +55,14 @@ func (c *serverClock) elapsed() time.Duration { return time.Since(c.began) }
 func (c *serverClock) learned() bool { return c.reading.Load() != nil }
 
 // learn takes what the server said to a question sent at before and answered at
-// after: the middle of the two is the best guess of when.
-func (c *serverClock) learn(before, after, server time.Time) {
+// after: the middle of the two is the best guess of when. An answer that took
+// longer than most says too little and is not taken. Nobody waits that long for
+// one, but a process may be stopped in between, and then both have come when it
+// goes on: the answer, and the end of its time.
+func (c *serverClock) learn(before, after, server time.Time, most time.Duration) {
+	if after.Sub(before) > most {
+		return
+	}
 	c.dialed.Store(false)
 	at := before.Add(after.Sub(before) / 2)
 	c.reading.Store(&clockReading{at: at, wall: at.UnixNano(), server: server})
@@ -65,7 +71,7 @@ func (c *serverClock) learn(before, after, server time.Time) {
 // learnLocal takes the local wall clock for the server's, where TIME is refused.
 func (c *serverClock) learnLocal() {
 	now := time.Now()
-	c.learn(now, now, now.Round(0))
+	c.learn(now, now, now.Round(0), 0)
 }
 
 // due says whether it is time to ask the server again.

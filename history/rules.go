@@ -44,8 +44,8 @@ func (v violation) String() string {
 }
 
 // clockError is how wrong an age can be by the way in which a process learns the
-// server's clock: from a question and an answer that it waits for at most
-// RedisTimeout, so it is off by half of that; and two processes, the one that
+// server's clock: from a question and an answer that took at most RedisTimeout,
+// so it is off by half of that; and two processes, the one that
 // stored and the one that reads, may be off in opposite directions. What is
 // added is for times in whole milliseconds.
 const clockError = redisTimeout + 5*time.Millisecond
