@@ -38,12 +38,14 @@ type hitBench struct {
 	cached idsFunc
 }
 
-func newHitBench(b *testing.B, keys int) *hitBench {
+func newHitBench(b *testing.B, keys int, change func(*Config), wrapIDs func(*idsFunc, Options) (*Func, error)) *hitBench {
 	server := redistest.Start(b)
 	h := &hitBench{client: server.Client(func(o *redis.Options) { o.PoolSize = 64 })}
 	h.cached = func(context.Context, int64) ([]int64, error) { return tenIDs, nil }
 	must := require.New(b)
-	_, err := Wrap(&h.cached, Options{Cache: newTestCache(b, Config{Redis: h.client}), Name: "bench.IDs", Timeout: time.Hour})
+	cfg := Config{Redis: h.client}
+	change(&cfg)
+	_, err := wrapIDs(&h.cached, Options{Cache: newTestCache(b, cfg), Name: "bench.IDs", Timeout: time.Hour})
 	must.NoError(err)
 	value, err := cbor.Marshal(tenIDs)
 	must.NoError(err)
@@ -87,8 +89,8 @@ func run(b *testing.B, f idsFunc, callers, keys, n int) time.Duration {
 	return time.Since(began) / time.Duration(n)
 }
 
-func benchmarkHit(b *testing.B, callers, keys int) {
-	h := newHitBench(b, keys)
+func benchmarkHit(b *testing.B, callers, keys int, change func(*Config), wrapIDs func(*idsFunc, Options) (*Func, error)) {
+	h := newHitBench(b, keys, change, wrapIDs)
 	// A turn is some milliseconds long.
 	turn := 16 * max(callers, 8)
 	var bare, ratio, overhead []float64
@@ -112,9 +114,34 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-func BenchmarkHit_OneCaller(b *testing.B)                 { benchmarkHit(b, 1, 1) }
-func BenchmarkHit_128CallersOneKey(b *testing.B)          { benchmarkHit(b, 128, 1) }
-func BenchmarkHit_128CallersTenThousandKeys(b *testing.B) { benchmarkHit(b, 128, 10_000) }
+func plainConfig(*Config)       {}
+func autoPipelined(cfg *Config) { cfg.AutoPipeline = true }
+
+func BenchmarkHit_OneCaller(b *testing.B)      { benchmarkHit(b, 1, 1, plainConfig, Wrap[idsFunc]) }
+func BenchmarkHit_OneCallerTyped(b *testing.B) { benchmarkHit(b, 1, 1, plainConfig, Wrap1[idsFunc]) }
+func BenchmarkHit_OneCallerAutoPipeline(b *testing.B) {
+	benchmarkHit(b, 1, 1, autoPipelined, Wrap[idsFunc])
+}
+
+func BenchmarkHit_128CallersOneKey(b *testing.B) {
+	benchmarkHit(b, 128, 1, plainConfig, Wrap[idsFunc])
+}
+
+func BenchmarkHit_128CallersOneKeyTyped(b *testing.B) {
+	benchmarkHit(b, 128, 1, plainConfig, Wrap1[idsFunc])
+}
+
+func BenchmarkHit_128CallersTenThousandKeys(b *testing.B) {
+	benchmarkHit(b, 128, 10_000, plainConfig, Wrap[idsFunc])
+}
+
+func BenchmarkHit_128CallersTenThousandKeysTyped(b *testing.B) {
+	benchmarkHit(b, 128, 10_000, plainConfig, Wrap1[idsFunc])
+}
+
+func BenchmarkHit_128CallersTenThousandKeysAutoPipeline(b *testing.B) {
+	benchmarkHit(b, 128, 10_000, autoPipelined, Wrap[idsFunc])
+}
 
 // BenchmarkStub is what calling through reflection costs, with all that a hit
 // does left out.

@@ -60,6 +60,9 @@ func New(cfg Config) (*Cache, error) {
 		channel: cfg.Namespace + ":events",
 		spawn:   c.spawn,
 	}
+	if cfg.AutoPipeline {
+		c.store.auto = newAutoPipeline(cfg.Redis, cfg.RedisTimeout)
+	}
 	c.flights.readLimit, c.flights.timedOut = cfg.RedisTimeout, c.timeOut
 	c.readers = readers{send: c.lookUp, spawn: c.spawn, closing: c.closing, batch: c.store.batch()}
 	c.store.onDial(func() { c.clock.dialed.Store(true) })
@@ -88,6 +91,9 @@ func (c *Cache) Close() error {
 		return nil
 	}
 	close(c.closing)
+	if auto := c.store.auto; auto != nil {
+		c.spawn(auto.close)
+	}
 	grace := time.NewTimer(closeGrace)
 	defer grace.Stop()
 	if !c.life.wait(grace.C) {

@@ -110,6 +110,7 @@
 //	                and back; codec.go, codec_json.go: CBOR and JSON; compress.go
 //	clock.go        the server's time
 //	lock.go         the lease protocol: everything said to Redis
+//	                (autopipeline.go: lookups through go-redis's autopipeliner)
 //	subscribe.go    listening to what the scripts publish
 //	events.go       what is known of what happens to keys elsewhere
 //	compute.go      one run of the function; arguments.go: its own copies

@@ -46,6 +46,7 @@ type lockStore struct {
 	timeout time.Duration // of one operation, as its caller sees it
 	channel string        // where events are published
 	spawn   func(func())  // starts a goroutine that Close waits for
+	auto    *autoPipeline // of lookups; nil if there is none
 }
 
 // newToken gives the owner value of one computation's lease.
@@ -120,9 +121,10 @@ type reply struct {
 }
 
 // batch is how many entries may be looked up in one round trip. On a cluster it
-// is one: else a node that is down would cost the others' callers their answer.
+// is one: else a node that is down would cost the others' callers their answer. An
+// autopipeliner makes the batches itself.
 func (s *lockStore) batch() int {
-	if _, cluster := s.client.(*redis.ClusterClient); cluster {
+	if _, cluster := s.client.(*redis.ClusterClient); cluster || s.auto != nil {
 		return 1
 	}
 	return maxBatch
@@ -136,8 +138,8 @@ func (s *lockStore) batch() int {
 // of an invalidation some time later, and until then would answer with what was
 // invalidated, in the very process that did it. A pipeline passes by that cache.
 func (s *lockStore) lookup(ctx context.Context, keys ...string) []reply {
-	if len(keys) == 1 && !s.clientCaches() {
-		return []reply{replyOf(s.client.Get(ctx, keys[0]))}
+	if len(keys) == 1 && !clientCaches(s.client) {
+		return []reply{s.lookupOne(ctx, keys[0])}
 	}
 	pipe := s.client.Pipeline()
 	gets := make([]*redis.StringCmd, len(keys))
@@ -152,9 +154,20 @@ func (s *lockStore) lookup(ctx context.Context, keys ...string) []reply {
 	return replies
 }
 
-// clientCaches says whether the client caches replies (RESP3 client tracking).
-func (s *lockStore) clientCaches() bool {
-	client, ok := s.client.(*redis.Client)
+func (s *lockStore) lookupOne(ctx context.Context, key string) reply {
+	if s.auto == nil {
+		return replyOf(s.client.Get(ctx, key))
+	}
+	auto, err := s.auto.get()
+	if err != nil {
+		return reply{err: &redisError{"lookup", err}}
+	}
+	return replyOf(auto.Get(ctx, key))
+}
+
+// clientCaches says whether a client caches replies (RESP3 client tracking).
+func clientCaches(c redis.UniversalClient) bool {
+	client, ok := c.(*redis.Client)
 	if !ok {
 		return false // no other client can
 	}

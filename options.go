@@ -169,6 +169,19 @@ type Config struct {
 	// keeps those of JSON readable. Default: 4 KiB.
 	CompressOver int
 
+	// AutoPipeline has lookups go through the autopipeliner of go-redis (which
+	// calls it experimental; its settings are the client's AutoPipelineOptions).
+	// It gathers what many goroutines look up into deep pipelines, one at a time,
+	// for the most answers in a second where many keys are asked for at once; a
+	// lone call takes longer by one more change of goroutines. Without it lookups
+	// go together only where more are under way than connections.
+	//
+	// One slow reply holds up those behind it, up to RedisTimeout, and a stopped
+	// Redis more lookups at a time. On a Cluster client, which keeps a single
+	// autopipeliner, Close ends that one: a program that uses it itself must ask
+	// the client for another. Default: off.
+	AutoPipeline bool
+
 	// Logger receives what a person on call wants to know, once and not per
 	// request; never an argument, a result or a secret.
 	// Default: slog.Default(), looked up at each record.
@@ -297,6 +310,9 @@ func (c Config) withDefaults() (Config, error) {
 		if v := reflect.ValueOf(client); v.Kind() == reflect.Pointer && v.IsNil() {
 			faults = append(faults, fmt.Errorf("Redis is a nil %T; set a client, as of redis.NewClient", client))
 		}
+	}
+	if len(faults) == 0 && c.AutoPipeline && clientCaches(c.Redis) {
+		faults = append(faults, errors.New("AutoPipeline is set, and the client of Redis has client-side caching on, which would answer lookups; unset one of them"))
 	}
 	if _, err := c.OnRedisDown.MarshalText(); err != nil {
 		faults = append(faults, fmt.Errorf("OnRedisDown: %w", err))
