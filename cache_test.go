@@ -316,8 +316,11 @@ func must[T any](v T, err error) T { return Must(v, err) }
 
 func TestClockIsAskedAgainNowAndThen(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		w := wrap(t, b.cache(), &source{}, Options{Timeout: time.Hour})
+		c := b.cache()
+		w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
 		w.get(t.Context(), "a")
+		synctest.Wait()
+		c.clock.dialed.Store(false) // the connections of the first call
 		time.Sleep(clockInterval)
 		w.get(t.Context(), "a")
 		synctest.Wait()

@@ -317,6 +317,7 @@ func TestErrorWithAStaleEntryServesItForTheCooldown(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		assert.Equal(t, SourceStale, there.get(t.Context(), "a").source)
 		assert.Equal(t, 3, s.count(), "tried again after the cooldown")
+		synctest.Wait() // what is logged is logged after the callers have been answered
 		require.Len(t, b.log.about("the stale entry is served"), 2, "once for each process")
 		assert.Contains(t, b.log.about("the stale entry is served")[0], errSource.Error())
 	})

@@ -424,6 +424,14 @@ func (s *lockStore) pingVersion(ctx context.Context, _ string) error {
 	return nil
 }
 
+// forbidden says whether this user may not do what it was about to. What a script
+// may not call is told in words that changed with Redis 7.2.
+func forbidden(err error) bool {
+	return redis.HasErrorPrefix(err, "NOPERM") ||
+		strings.Contains(err.Error(), "can't run this command") || // Redis up to 7.0
+		strings.Contains(err.Error(), "ACL failure in script") // Redis 7.2 and later, Valkey
+}
+
 // pingScript runs the protocol on a key that nobody else uses: acquire and
 // release need a primary, and the right to run scripts and the commands in them.
 func (s *lockStore) pingScript(ctx context.Context, probe string) error {
@@ -438,7 +446,7 @@ func (s *lockStore) pingScript(ctx context.Context, probe string) error {
 		return nil
 	case redis.HasErrorPrefix(err, "READONLY"):
 		return fmt.Errorf("not a primary: %w; point the client at the primary, or use a Sentinel or Cluster client", err)
-	case redis.HasErrorPrefix(err, "NOPERM"), strings.Contains(err.Error(), "can't run this command"):
+	case forbidden(err):
 		return fmt.Errorf("scripts are not allowed to this user: %w; grant it +eval +evalsha +get +getrange +set +del +pexpire +pttl +publish on the keys of the namespace", err)
 	case strings.Contains(err.Error(), "unknown command"):
 		return fmt.Errorf("scripts are not allowed on this server: %w; fncache needs EVAL and EVALSHA", err)
