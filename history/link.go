@@ -183,7 +183,7 @@ func (l *link) snapshot() []*pair {
 // settle ends all connections that there are, and returns when Redis knows of
 // the end of these and of all before: what it had received on them has been
 // executed, and nothing more comes.
-func (l *link) settle(ctx context.Context, redis *redis.Client) error {
+func (l *link) settle(ctx context.Context, client *redis.Client) error {
 	l.mu.Lock()
 	refuse := l.refuse
 	l.mu.Unlock()
@@ -193,7 +193,7 @@ func (l *link) settle(ctx context.Context, redis *redis.Client) error {
 	l.ended = nil
 	l.mu.Unlock()
 	for {
-		list, err := redis.ClientList(ctx).Result()
+		list, err := client.ClientList(ctx).Result()
 		if err == nil && !anyOf(list, ended) {
 			return nil
 		}
