@@ -26,8 +26,14 @@ const jsonName = "json1"
 //     else its results are returned as they are, logged, and not stored.
 //   - NaN and the infinities cannot be encoded.
 //
-// Numbers keep all their digits. It takes two to five times as long as CBOR, and
-// about half more room.
+// Numbers keep all their digits. It takes five times as long to read as CBOR does,
+// and is longer by a tenth (texts) to two thirds (numbers); on an AMD EPYC
+// (make bench BENCH=Codec_):
+//
+//	                   CBOR               JSON
+//	ten ids            0.5 µs, 42 bytes   2.5 µs, 71 bytes
+//	a book             1.9 µs, 632 bytes  10 µs, 686 bytes
+//	a hundred books    139 µs, 60 KB      724 µs, 66 KB
 type JSON struct{}
 
 // Name implements [Codec].

@@ -150,3 +150,25 @@ func BenchmarkAlgorithmEncode(b *testing.B) {
 
 func BenchmarkDecode_IDs64KiB(b *testing.B)   { benchmarkDecode(b, someIDs(13_100)) }
 func BenchmarkDecode_Books64KiB(b *testing.B) { benchmarkDecode(b, someBooks(103)) }
+
+// benchmarkDecodeBy decodes a body of a codec: what JSON costs more is told in its
+// comment.
+func benchmarkDecodeBy[T any](b *testing.B, c *coder, v T) {
+	body, err := c.encode(nil, []any{&v})
+	require.NoError(b, err)
+	b.ReportAllocs()
+	for b.Loop() {
+		var got T
+		if err := c.decode(body, []any{&got}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(body)), "bytes")
+}
+
+func BenchmarkCodec_TenIntsCBOR(b *testing.B)    { benchmarkDecodeBy(b, cborCoder, tenInts()) }
+func BenchmarkCodec_TenIntsJSON(b *testing.B)    { benchmarkDecodeBy(b, jsonCoder, tenInts()) }
+func BenchmarkCodec_Struct700BCBOR(b *testing.B) { benchmarkDecodeBy(b, cborCoder, aBook()) }
+func BenchmarkCodec_Struct700BJSON(b *testing.B) { benchmarkDecodeBy(b, jsonCoder, aBook()) }
+func BenchmarkCodec_Books64KiBCBOR(b *testing.B) { benchmarkDecodeBy(b, cborCoder, someBooks(103)) }
+func BenchmarkCodec_Books64KiBJSON(b *testing.B) { benchmarkDecodeBy(b, jsonCoder, someBooks(103)) }
