@@ -33,7 +33,9 @@ type Cache struct {
 
 	learning atomic.Pointer[learning] // the question for the server's clock under way, nil if none
 
-	closing chan struct{} // closed when Close begins
+	closing <-chan struct{} // closed when Close begins
+	end     func()          // closes it
+	alive   context.Context // ends when closing is closed
 	life    lifetime
 }
 
@@ -49,8 +51,9 @@ func New(cfg Config) (*Cache, error) {
 		cfg:     cfg,
 		hashing: newHashKeys(cfg.HashSecret),
 		coder:   newCoder(&cfg),
-		closing: make(chan struct{}),
 	}
+	c.alive, c.end = context.WithCancel(context.Background())
+	c.closing = c.alive.Done()
 	c.log.to = cfg.Logger
 	c.clock.began = time.Now()
 	c.life.idle = make(chan struct{}, 1)
@@ -59,10 +62,22 @@ func New(cfg Config) (*Cache, error) {
 		timeout: cfg.RedisTimeout,
 		channel: cfg.Namespace + ":events",
 		spawn:   c.spawn,
+		refuses: c.health.refuses,
 	}
 	if cfg.AutoPipeline {
 		c.store.auto = newAutoPipeline(cfg.Redis, cfg.RedisTimeout)
 	}
+	c.health.log, c.health.spawn, c.health.closing = &c.log, c.spawn, c.closing
+	c.health.clustered = c.store.clustered()
+	c.health.probe = func(op, key string) *RedisError {
+		failure := c.store.probe(c.alive, op, key)
+		if failure != nil {
+			c.store.relearn(failure)
+		}
+		return failure
+	}
+	c.health.back = func() { c.clock.dialed.Store(true) }
+	c.health.init()
 	c.flights.readLimit, c.flights.timedOut = cfg.RedisTimeout, c.timeOut
 	c.readers = readers{send: c.lookUp, spawn: c.spawn, closing: c.closing, batch: c.store.batch()}
 	c.store.onDial(func() { c.clock.dialed.Store(true) })
@@ -74,7 +89,7 @@ func New(cfg Config) (*Cache, error) {
 // what to do; it wraps [ErrRedisDown].
 func (c *Cache) Ping(ctx context.Context) error {
 	if c.closed() {
-		return &redisError{"ping", ErrClosed}
+		return newRedisError(opPing, "", ErrClosed)
 	}
 	return c.store.ping(orBackground(ctx), entryPrefix(c.cfg.Namespace, "", "ping", "")+entrySuffix)
 }
@@ -90,7 +105,7 @@ func (c *Cache) Close() error {
 	if !c.life.close() {
 		return nil
 	}
-	close(c.closing)
+	c.end()
 	if auto := c.store.auto; auto != nil {
 		c.spawn(auto.close)
 	}
@@ -154,25 +169,22 @@ func (l *lifetime) wait(limit <-chan time.Time) bool {
 	return true
 }
 
-// noteRedis takes in how an operation for fn ended, and says whether it failed.
-// Going away and coming back are told once each.
-func (c *Cache) noteRedis(fn *Func, err error) (failed bool) {
+// noteRedis takes in how an operation on a key ended for fn, and says whether it
+// failed.
+func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {
 	if err == nil {
-		if c.health.down.Load() && c.health.note(true) {
-			c.clock.dialed.Store(true)
-			c.log.once("back", slog.LevelInfo, "Redis answers again: caching resumes")
-		}
+		c.health.succeeded(op, key)
 		return false
 	}
-	fn.counters.redisErrors.Add(1)
-	c.store.relearn(err)
-	c.health.note(false)
-	op := "command"
-	if failed, ok := errors.AsType[*redisError](err); ok {
-		op = failed.op
+	var failure *RedisError
+	if !errors.As(err, &failure) {
+		failure = newRedisError(op, key, err)
 	}
-	c.log.once("down "+op, slog.LevelWarn, "Redis does not answer as it should: what cannot be served is computed in this process, or refused, and not stored",
-		"operation", op, "err", err)
+	if !failure.notAsked {
+		fn.counters.redisErrors[failure.Kind].Add(1)
+		c.store.relearn(failure)
+		c.health.failed(failure)
+	}
 	return true
 }
 

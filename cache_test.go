@@ -47,7 +47,7 @@ func (b *bubble) stall() (resume func()) {
 func TestWithoutRedisOneComputationPerKeyAndNothingStored(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Second}
-		w := wrap(t, b.cache(), s, Options{})
+		w := wrap(t, b.cache(), s, Options{OnCold: Wait})
 		mend := b.cut()
 		ends := b.burstOnOneLookup(w, 100, "a")
 		assert.Equal(t, map[Source]int{SourceComputed: 1, SourceWaited: 99}, bySource(ends))
@@ -62,7 +62,7 @@ func TestWithoutRedisOneComputationPerKeyAndNothingStored(t *testing.T) {
 func TestWithoutRedisLaterCallersShareTheNextComputation(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Second}
-		w := wrap(t, b.cache(), s, Options{})
+		w := wrap(t, b.cache(), s, Options{OnCold: Wait})
 		defer b.cut()()
 		first := w.begin(t.Context(), "a")
 		synctest.Wait()
@@ -73,6 +73,17 @@ func TestWithoutRedisLaterCallersShareTheNextComputation(t *testing.T) {
 			assert.Equal(t, 2, o.value, "what began before their lookup ended may be older than an invalidation they know of")
 			assert.Equal(t, 1500*time.Millisecond, o.took, "one computation at a time")
 		}
+	})
+}
+
+func TestWithoutRedisTheColdPolicyRefusesWhoWouldWait(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		w := wrap(t, b.cache(), s, Options{})
+		defer b.cut()()
+		ends := b.burstOnOneLookup(w, 100, "a")
+		assert.Equal(t, map[Source]int{SourceComputed: 1, SourceRefused: 99}, bySource(ends))
+		assert.Equal(t, 1, s.count())
 	})
 }
 
@@ -92,7 +103,7 @@ func TestDownErrorReturnsTheCause(t *testing.T) {
 func TestASlowRedisCostsRedisTimeoutAndNoMore(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
-		w := wrap(t, b.cache(), s, Options{})
+		w := wrap(t, b.cache(), s, Options{OnCold: Wait})
 		w.get(t.Context(), "a")
 		resume := b.stall()
 		defer resume()
@@ -137,8 +148,43 @@ func TestRedisThatDiesWhileComputingCostsTheCallerNothing(t *testing.T) {
 		assert.Equal(t, 20, counts[SourceComputed]+counts[SourceWaited], "%v", counts)
 		assert.LessOrEqual(t, s.count(), 3, "whose joined value could not be confirmed computes together")
 		mend()
+		time.Sleep(storeAgainMax + probeInterval + probeInterval/2)
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source, "it was stored behind, for the lease was still ours")
+		assert.Equal(t, uint64(1), w.Stats().Stored)
+	})
+}
+
+func TestValueThatRedisDidNotTakeIsDroppedWithItsLease(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		w, other := wrap(t, b.cache(), s, Options{}), wrap(t, b.cache(), s, Options{})
+		mine := w.begin(t.Context(), "a")
+		synctest.Wait()
+		mend := b.cut()
+		assert.Equal(t, 1, (<-mine).value)
+		time.Sleep(DefaultLease) // which expires in Redis too
+		mend()
+		time.Sleep(2 * probeInterval)
+		assert.Equal(t, 2, other.get(t.Context(), "a").value)
+		assert.Equal(t, outcome{value: 2, source: SourceFresh}, w.get(t.Context(), "a"), "nothing brings the first one back")
+		assert.Zero(t, w.Stats().Stored)
+	})
+}
+
+func TestValueThatRedisDidNotTakeIsNotStoredAfterAnInvalidation(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		w, other := wrap(t, b.cache(), s, Options{}), wrap(t, b.cache(), s, Options{})
+		b.tap.refuse["store"] = errGone // its next sending succeeds
+		mine := w.begin(t.Context(), "a")
+		assert.Equal(t, 1, (<-mine).value)
+		b.tap.mu.Lock()
+		delete(b.tap.refuse, "store")
+		b.tap.mu.Unlock()
+		require.NoError(t, other.Invalidate(t.Context(), "a"))
 		time.Sleep(DefaultLease)
-		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
+		assert.Equal(t, uint64(1), w.Stats().LostLeases)
+		assert.Equal(t, 2, w.get(t.Context(), "a").value)
 	})
 }
 

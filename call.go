@@ -43,6 +43,7 @@ const (
 type entry struct {
 	envelope
 	raw   []byte
+	err   error       // what a negative entry stands for
 	kept  results     // decoded once by the flight, for one caller to take
 	taken atomic.Bool // that caller was here
 }
@@ -53,6 +54,21 @@ func (e *entry) results(fn *Func, c *coder) (results, error) {
 		return e.kept, nil
 	}
 	return fn.decode(c, e.body)
+}
+
+// read takes in what the entry holds.
+func (e *entry) read(fn *Func, c *coder) (err error) {
+	if !e.negative() {
+		if err = c.open(&e.envelope); err == nil {
+			e.kept, err = fn.decode(c, e.body)
+		}
+		return err
+	}
+	var known bool
+	if e.err, known = fn.negativeOf(e.body); !known {
+		return miss(missUnknownError, "its error is not in Options.CacheErrors here")
+	}
+	return nil
 }
 
 // bytes is what acquire compares; nil of no entry.
@@ -133,9 +149,14 @@ func (c *call) answer(refresh bool) answer {
 // decision boards a flight and waits for what it decides.
 func (c *call) decision(p purpose) (decision, error) {
 	if c.cache.closed() {
-		return decision{verdict: redisDown, cause: &redisError{"lookup", ErrClosed}}, nil
+		return decision{verdict: redisDown, cause: newRedisError(opLookup, c.key, ErrClosed), ended: c.cache.flights.present()}, nil
 	}
 	fs := &c.cache.flights
+	if p == toLookUp {
+		if err := c.cache.health.refuses(opLookup, c.key); err != nil {
+			return decision{verdict: redisDown, cause: err, ended: fs.present()}, nil
+		}
+	}
 	f, start, d := fs.board(c, p, time.Now())
 	if f == nil {
 		return d, nil
@@ -173,10 +194,7 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 	case holderHere:
 		return c.withHolder(d, *p == toRefresh)
 	case redisDown:
-		if c.strict || c.cache.cfg.OnRedisDown == DownError && !c.patient {
-			return c.giveUp(fmt.Errorf("%w; function %s, key %s", d.cause, c.fn.Name(), c.key))
-		}
-		return c.unleased(d.ended)
+		return c.withoutRedis(d)
 	}
 	// holderElsewhere, and cold.
 	switch c.fn.opts.OnCold {
@@ -214,6 +232,28 @@ func (c *call) withHolder(d decision, refresh bool) (a answer, again bool) {
 	}
 }
 
+// withoutRedis computes in this process, once per key at a time and under the
+// cold policy: what already computes the key here is the holder, as far as
+// anybody can know.
+func (c *call) withoutRedis(d decision) (a answer, again bool) {
+	fs := &c.cache.flights
+	if c.strict || c.cache.cfg.OnRedisDown == DownError && !c.patient {
+		return c.giveUp(fmt.Errorf("%w; function %s, key %s", d.cause, c.fn.Name(), c.key))
+	}
+	if holder := fs.computing(flightKey{c.fn, c.key}); holder != nil {
+		return c.withHolder(decision{holder: holder, ended: d.ended}, false)
+	}
+	if c.fn.opts.OnCold != Fail || c.patient {
+		return c.unleased(d.ended)
+	}
+	comp := fs.startUnleased(c)
+	if comp == nil {
+		return c.giveUp(c.cold(0))
+	}
+	c.cache.spawn(comp.run)
+	return c.awaitOwn(decision{holder: comp})
+}
+
 // unleased computes in this process, once for all callers who may share it, and
 // stores nothing.
 func (c *call) unleased(ended uint64) (a answer, again bool) {
@@ -221,10 +261,39 @@ func (c *call) unleased(ended uint64) (a answer, again bool) {
 	if start {
 		c.cache.spawn(comp.run)
 	}
+	if a, over := c.awaitTurn(comp); over {
+		return a, false
+	}
 	if own {
 		return c.awaitOwn(decision{holder: comp})
 	}
 	return c.awaitJoined(comp, nil)
+}
+
+// awaitTurn waits until a computation has a slot of Options.MaxConcurrent; over
+// means that the call has ended before.
+func (c *call) awaitTurn(comp *computation) (a answer, over bool) {
+	if c.fn.bulkhead == nil {
+		return answer{}, false
+	}
+	var limit <-chan time.Time
+	if !c.patient {
+		limit = c.wait()
+	}
+	select {
+	case <-comp.started:
+		return answer{}, false
+	case <-comp.done:
+		return answer{}, false
+	case <-limit:
+		c.cache.flights.quit(comp)
+		a, _ = c.giveUp(c.cold(0))
+		return a, true
+	case <-c.cancelled():
+		c.cache.flights.quit(comp)
+		a, _ = c.giveUp(c.ctx.Err())
+		return a, true
+	}
 }
 
 // awaitOwn waits for the computation that is this call's own.
@@ -285,7 +354,11 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 		return c.serve(e.stale, SourceStale)
 	}
 	if e.err != nil {
-		return answer{results: e.results, err: e.err, source: SourceFailed, cost: e.cost}, false
+		a = answer{results: e.results, err: e.err, source: SourceFailed, cost: e.cost}
+		if e.negative {
+			a.source = SourceComputed
+		}
+		return a, false
 	}
 	results := e.results // as they are, if they do not survive the codec
 	if e.body != nil {
@@ -331,6 +404,9 @@ func (c *call) share(comp *computation) (a answer, again bool) {
 		return c.sharePanic(e.panic), false
 	case e.goexit:
 		return c.giveUp(fmt.Errorf("%w; function %s, key %s", ErrGoexit, c.fn.Name(), c.key))
+	case e.negative:
+		c.fn.counters.savedTime.Add(int64(e.cost))
+		return answer{err: e.err, source: SourceWaited, cost: e.cost}, false
 	case e.err != nil:
 		return c.giveUp(e.err)
 	}
@@ -357,6 +433,10 @@ func (c *call) sharePanic(value any) answer {
 
 // serve gives the call its copy of an entry.
 func (c *call) serve(e *entry, source Source) (a answer, again bool) {
+	if e.negative() {
+		c.fn.counters.savedTime.Add(int64(e.cost))
+		return answer{err: e.err, source: source, age: c.cache.age(e), cost: e.cost}, false
+	}
 	results, err := e.results(c.fn, c.cache.coder)
 	if err != nil {
 		// The flight could decode it: a codec of the user's own that changes
@@ -475,12 +555,12 @@ func (c *Cache) lookUp(ctx context.Context, batch []*flight) {
 func (c *Cache) haveRead(f *flight, raw []byte, err error) {
 	if err != nil && !errors.Is(err, errWrongType) {
 		if c.flights.hasRead(f) {
-			c.noteRedis(f.fn, err)
+			c.noteRedis(f.fn, opLookup, f.key, err)
 			c.flights.decide(f, decision{verdict: redisDown, cause: err})
 		}
 		return
 	}
-	c.noteRedis(f.fn, nil)
+	c.noteRedis(f.fn, opLookup, f.key, nil)
 	e, s := c.judge(f.fn, raw, err)
 	if s == fresh {
 		c.flights.decide(f, decision{verdict: serveFresh, entry: e})
@@ -499,10 +579,15 @@ func (c *Cache) haveRead(f *flight, raw []byte, err error) {
 // timeOut ends the flights whose lookup has taken longer than RedisTimeout,
 // whatever go-redis still does for it.
 func (c *Cache) timeOut() {
-	for _, f := range c.flights.overdue(time.Now()) {
-		err := &redisError{"lookup", errRedisTimeout}
+	late := c.flights.overdue(time.Now())
+	if len(late) == 0 {
+		return
+	}
+	cause := c.store.timedOut()
+	for _, f := range late {
+		err := newRedisError(opLookup, f.key, cause)
 		c.readers.writeOff(f)
-		c.noteRedis(f.fn, err)
+		c.noteRedis(f.fn, opLookup, f.key, err)
 		c.flights.decide(f, decision{verdict: redisDown, cause: err})
 	}
 }
@@ -517,7 +602,7 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
 		token, sent, asked := newToken(), time.Now(), c.events.here()
 		lease := f.fn.lease(c)
 		got, err := c.store.acquire(f.ctx, f.key, token, lease, acquireCompare, e.bytes(), s == stale)
-		if c.noteRedis(f.fn, err) {
+		if c.noteRedis(f.fn, opAcquire, f.key, err) {
 			return decisionWithoutRedis(e, s, err), true
 		}
 		if got.status == entryChanged {
@@ -585,7 +670,7 @@ func (c *Cache) poll(f *flight) {
 	}
 	for backoff := pollMin; ok && d.verdict == holderElsewhere; backoff = min(2*backoff, pollMax) {
 		if !c.pause(w, backoff, d) {
-			d = decision{verdict: redisDown, cause: &redisError{"acquire", ErrClosed}}
+			d = decision{verdict: redisDown, cause: newRedisError(opAcquire, f.key, ErrClosed)}
 			break
 		}
 		if c.flights.abandon(f) {
@@ -642,7 +727,7 @@ func (c *Cache) refresh(f *flight) (d decision, ok bool) {
 	lease := f.fn.lease(c)
 	got, err := c.store.acquire(f.ctx, f.key, token, lease, acquireRefresh, nil, false)
 	switch {
-	case c.noteRedis(f.fn, err):
+	case c.noteRedis(f.fn, opAcquire, f.key, err):
 		return decision{verdict: redisDown, cause: err}, true
 	case got.status == leaseHeld:
 		// What is computed now began before the call: it is waited for, and not
@@ -670,12 +755,10 @@ func (c *Cache) judge(fn *Func, raw []byte, err error) (*entry, state) {
 	}
 	var s state
 	if err == nil {
-		if s = fn.state(c.age(e)); s == cold {
+		if s = fn.state(e, c.age(e)); s == cold {
 			return e, cold
 		}
-		if err = c.coder.open(&e.envelope); err == nil {
-			e.kept, err = fn.decode(c.coder, e.body)
-		}
+		err = e.read(fn, c.coder)
 	}
 	if err != nil {
 		fn.counters.undecodable.Add(1)
@@ -693,17 +776,31 @@ func (c *Cache) age(e *entry) time.Duration {
 
 // servable says whether an entry may still be served.
 func (c *Cache) servable(fn *Func, e *entry) bool {
-	return fn.state(c.age(e)) != cold
+	return fn.state(e, c.age(e)) != cold
 }
 
 // state tells the state of an entry of that age.
-func (f *Func) state(age time.Duration) state {
+func (f *Func) state(e *entry, age time.Duration) state {
+	freshness, timeout := f.freshness(e.id), f.opts.Timeout
+	if e.negative() {
+		freshness, timeout = f.opts.ErrorTimeout, f.opts.ErrorTimeout
+	}
 	switch {
-	case age < f.opts.Freshness:
+	case age < freshness:
 		return fresh
-	case age < f.opts.Timeout:
+	case age < timeout:
 		return stale
 	default:
 		return cold
 	}
+}
+
+// freshness is how long the entry of that id is fresh: Options.Jitter takes off a
+// part that is the entry's own, so that all processes agree on it.
+func (f *Func) freshness(id uint64) time.Duration {
+	if f.opts.Jitter == 0 {
+		return f.opts.Freshness
+	}
+	part := float64(id>>11) / (1 << 53) // uniform in [0, 1)
+	return f.opts.Freshness - time.Duration(f.opts.Jitter*part*float64(f.opts.Freshness))
 }

@@ -31,8 +31,10 @@ type computation struct {
 	ret      returned      // written before returned is closed
 	lost     bool          // the lease is known to be lost; only the tender's
 
-	done   chan struct{} // closed at the end
-	ending ending        // written before done is closed
+	started chan struct{} // without a lease: closed when it begins
+	slotted bool          // it has its slot of Options.MaxConcurrent from the start
+	done    chan struct{} // closed at the end
+	ending  ending        // written before done is closed
 
 	// Guarded by flights.mu.
 	owner    *call     // the caller whose computation it is, nil if there is none
@@ -56,6 +58,7 @@ type returned struct {
 type ending struct {
 	returned
 	body     []byte // the encoded results; nil if there are none to share
+	negative bool   // err is an answer, and cached
 	stale    *entry // what is served instead of err
 	storedAt int64
 	// shared says that joiners may have this. With a lease that takes the
@@ -80,6 +83,7 @@ func (c *Cache) newComputation(id flightKey, ctx context.Context, args arguments
 		args:      args,
 		ctx:       ctx,
 		returned:  make(chan struct{}),
+		started:   make(chan struct{}),
 		done:      make(chan struct{}),
 		ownable:   true,
 	}
@@ -89,8 +93,13 @@ func (c *Cache) newComputation(id flightKey, ctx context.Context, args arguments
 	return comp
 }
 
-// run computes to the end.
+// run computes to the end, when it is its turn.
 func (c *computation) run() {
+	giveSlot, turn := c.awaitSlot()
+	if !turn {
+		giveSlot()
+		return
+	}
 	c.fn.counters.computations.Add(1)
 	cause := &ComputeTimeoutError{Func: c.fn.Name(), Key: c.key, Timeout: c.fn.opts.ComputeTimeout}
 	ctx, cancel := context.WithCancelCause(c.ctx)
@@ -100,9 +109,43 @@ func (c *computation) run() {
 	ctx, c.frame = enterFrame(ctx, c.key)
 
 	began := time.Now()
-	c.cache.spawn(func() { c.call(ctx, began) })
+	c.cache.spawn(func() {
+		defer giveSlot() // not before the function has returned: until then it is a burden
+		c.call(ctx, began)
+	})
 	cut := c.tend(ctx, cancel)
 	c.end(cut, time.Since(began))
+}
+
+// awaitSlot waits for a slot of Options.MaxConcurrent. turn is false if all callers
+// have left meanwhile, or the cache was closed.
+func (c *computation) awaitSlot() (give func(), turn bool) {
+	bulkhead := c.fn.bulkhead
+	if c.token != "" {
+		if bulkhead.try() {
+			return bulkhead.give, true
+		}
+		return func() {}, true
+	}
+	give = bulkhead.give
+	if !c.slotted {
+		waiting := c.cache.alive
+		if c.closing == nil {
+			waiting = context.Background()
+		}
+		if bulkhead.take(waiting) != nil {
+			// Its callers end as those of every computation that Close cuts short.
+			if next, _ := c.cache.flights.finish(c, ending{returned: returned{err: ErrClosed}, shared: true}); next != nil {
+				c.cache.spawn(next.run)
+			}
+			return func() {}, false
+		}
+	}
+	next, turn := c.cache.flights.begin(c)
+	if next != nil {
+		c.cache.spawn(next.run)
+	}
+	return give, turn
 }
 
 // call runs the function and notes how it ended.
@@ -176,7 +219,7 @@ func (c *computation) renew() {
 	lease := c.fn.lease(c.cache)
 	held, err := c.cache.store.renew(c.ctx, c.key, c.token, lease)
 	switch {
-	case c.cache.noteRedis(c.fn, err):
+	case c.cache.noteRedis(c.fn, "renew", c.key, err):
 	case held:
 		c.cache.flights.renewed(c, sent.Add(lease))
 	default:
@@ -208,10 +251,13 @@ func (c *computation) end(cut error, ran time.Duration) {
 		e.returned = c.ret
 	}
 	c.fn.counters.computeTime.Add(int64(e.cost))
-	raw := c.encode(&e)
-	if e.failed() && c.fn.opts.OnError == ServeStale && c.stale != nil && c.cache.servable(c.fn, c.stale) {
-		e.stale = c.stale
+	var raw []byte
+	if cut == nil && e.failed() {
+		raw = c.takeNegative(&e)
+	} else {
+		raw = c.encode(&e)
 	}
+	c.takeStale(&e)
 	if c.token == "" {
 		e.shared = e.body != nil || e.failed() || e.panic != nil || e.goexit
 	} else {
@@ -239,7 +285,7 @@ func (c *computation) hasReturned() bool {
 // Results that do not survive the trip are returned as they are to the caller
 // that computed, and not stored.
 func (c *computation) encode(e *ending) (raw []byte) {
-	if e.err != nil || e.panic != nil || e.goexit {
+	if e.failed() || e.panic != nil || e.goexit {
 		return nil
 	}
 	raw, err := c.cache.coder.encode(make([]byte, envelopeHeaderLen), e.results.pointers())
@@ -272,28 +318,44 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 		held, err = c.cache.store.release(c.ctx, c.key, c.token)
 	}
 	e.stepErr = err
-	if !c.cache.noteRedis(c.fn, err) && !held {
+	if !c.cache.noteRedis(c.fn, opStore, c.key, err) && !held {
 		c.lose()
 	}
 	// Without a value there is nothing that joiners could have.
 	return held && (e.body != nil || e.err != nil || e.panic != nil || e.goexit)
 }
 
-// put stores the results. If Redis does not take them, the lease is given back
-// behind: the next caller may try.
+// put stores the results. If Redis does not take them it is tried again behind,
+// or else the lease is given back: the next caller may try.
 func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
-	raw, flags := c.cache.coder.pack(raw)
+	flags := flagNegative
+	if !e.negative {
+		raw, flags = c.cache.coder.pack(raw)
+	}
 	env := envelope{flags: flags, codec: c.cache.coder.id, storedAt: c.cache.clock.now(), cost: e.cost, id: rand.Uint64()}
 	env.appendTo(raw[:0])
 	e.storedAt = env.storedAt
-	held, err = c.cache.store.store(c.ctx, c.key, c.token, &env, raw, c.fn.opts.Timeout)
-	if held {
+	held, err = c.storeOnce(&env, raw)
+	switch {
+	case held:
 		c.fn.counters.stored.Add(1)
-	}
-	if err != nil {
+	case err == nil:
+	case worthAnotherTry(err):
+		until := time.Now().Add(c.cache.flights.leaseLeft(c))
+		c.cache.spawn(func() { c.storeLater(&env, raw, until) })
+	default:
 		c.cache.spawn(func() { _, _ = c.cache.store.release(c.ctx, c.key, c.token) })
 	}
 	return held, err
+}
+
+// storeOnce sends the entry.
+func (c *computation) storeOnce(env *envelope, raw []byte) (held bool, err error) {
+	timeout := c.fn.opts.Timeout
+	if env.negative() {
+		timeout = c.fn.opts.ErrorTimeout
+	}
+	return c.cache.store.store(c.ctx, c.key, c.token, env, raw, timeout)
 }
 
 // logUnseen tells of a failure that no caller sees: none was left, or they are
@@ -305,7 +367,7 @@ func (c *computation) logUnseen(e *ending) {
 		err = e.panic
 	case e.goexit:
 		err = ErrGoexit
-	case e.err != nil:
+	case e.err != nil && !e.negative:
 		err = e.err
 	default:
 		return

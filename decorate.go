@@ -252,6 +252,7 @@ type Func struct {
 	original reflect.Value
 	copied   bool // arguments share memory with the caller's, and are copied
 
+	bulkhead  *bulkhead // of Options.MaxConcurrent
 	counters  counters
 	bound     atomic.Pointer[binding]
 	unwrapped atomic.Bool
@@ -297,6 +298,7 @@ func prepare(variable reflect.Value, place, field string, opts Options, shapeOf 
 	f.plan = newKeyPlan(f.sig, codecName)
 	f.copied = slices.ContainsFunc(f.sig.params, refers)
 	f.shape = shapeOf(f)
+	f.bulkhead = newBulkhead(f.opts.MaxConcurrent)
 	return f, nil
 }
 
@@ -418,14 +420,13 @@ func (f *Func) Invalidate(ctx context.Context, args ...any) error {
 		return err
 	}
 	if b.cache.closed() {
-		return fmt.Errorf("%w; function %s, key %s", &redisError{"invalidate", ErrClosed}, f.Name(), key)
+		return fmt.Errorf("%w; function %s, key %s", newRedisError(opInvalidate, key, ErrClosed), f.Name(), key)
 	}
 	ctx = orBackground(ctx)
 	f.detach(b.cache, key)
 	err = b.cache.store.invalidate(ctx, key)
 	f.detach(b.cache, key)
-	if err != nil && ctx.Err() == nil {
-		b.cache.noteRedis(f, err)
+	if ctx.Err() == nil && b.cache.noteRedis(f, opInvalidate, key, err) {
 		return fmt.Errorf("%w; function %s, key %s", err, f.Name(), key)
 	}
 	return err

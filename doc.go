@@ -42,9 +42,24 @@
 // to be computed before is never stored, and no call that begins after it is
 // answered with it.
 //
-// When Redis is away the service stays up: calls compute in the process, one
-// computation per key at a time, and store nothing (Config.OnRedisDown). When
-// Redis is back, caching resumes.
+// An error of Options.CacheErrors ("no such book") is an answer: it is cached for
+// Options.ErrorTimeout. Options.StaleIf chooses which of the others are answered
+// with a stale entry.
+//
+// # When Redis is away
+//
+// The service stays up: calls compute in the process, one computation per key at
+// a time and under the cold policy, and store nothing (Config.OnRedisDown).
+// Options.MaxConcurrent bounds them. No operation takes longer than
+// Config.RedisTimeout for its caller; after five failures in a row Redis is not
+// asked any more, but by a goroutine that tries about once a second, so calls do
+// not wait for it. Lookups and scripts are judged apart, and so are the parts of
+// a Cluster. When Redis is back, caching resumes. A value that Redis did not take
+// is stored behind as soon as it does, if the lease is still held then.
+//
+// What is wrong is told apart ([RedisErrorKind]), counted in [Stats], and logged
+// once with what to do. A server that answers, but takes no writes or not from
+// this user, still serves what it has.
 //
 // # What processes tell each other
 //
@@ -111,8 +126,10 @@
 //	clock.go        the server's time
 //	lock.go         the lease protocol: everything said to Redis
 //	                (autopipeline.go: lookups through go-redis's autopipeliner)
+//	health.go       whether Redis is fit to be asked: error kinds, the breaker
 //	subscribe.go    listening to what the scripts publish
 //	events.go       what is known of what happens to keys elsewhere
-//	compute.go      one run of the function; arguments.go: its own copies
+//	compute.go      one run of the function; arguments.go: its own copies;
+//	                bulkhead.go: how many at once; settle.go: what its error becomes
 //	stats.go, errors.go, logging.go    what is told about it
 package fncache

@@ -15,7 +15,8 @@ import (
 //	offset  size
 //	     0     4  magic      f5 66 6e 63: 0xf5 'f' 'n' 'c'
 //	     4     1  version    1
-//	     5     1  flags      1: the body is compressed; others are not defined
+//	     5     1  flags      1: the body is compressed; 2: a negative entry; others
+//	                         are not defined
 //	     6     1  codec      how the body is encoded: 1 is CBOR (codec.go), 2 JSON
 //	                         (codec_json.go), 255 a user's own (coder.go)
 //	     7     1  reserved   0
@@ -53,6 +54,13 @@ import (
 //	82 01 79 01 80               an array of two: 1, and a text of 384 bytes
 //	61 6e 73 77 65 72            "answer"
 //	11 06 19 00 6e 00            copies from 6 bytes before: 378 bytes
+//
+// The body of a negative entry (flag 2) is the text of an error of
+// Options.CacheErrors, as it is:
+//
+//	f5 66 6e 63 01 02 01 00    flag 2
+//	00 00 01 8d f4 bc 56 7b 00 00 00 00 00 16 e3 60 01 23 45 67 89 ab cd ef
+//	6e 6f 20 73 75 63 68 20 62 6f 6f 6b    "no such book"
 //
 // The first byte is no text in UTF-8 and begins neither JSON, CBOR's array nor
 // gzip, so a value that somebody else wrote under the key is told at once.
@@ -92,8 +100,9 @@ const (
 // Flags of an entry.
 const (
 	flagCompressed byte = 1 << 0 // the body is one S2 block (compress.go)
+	flagNegative   byte = 1 << 1 // the body is the text of an error
 
-	knownFlags = flagCompressed
+	knownFlags = flagCompressed | flagNegative
 )
 
 // maxCost is the longest time that a time.Duration can hold, in microseconds.
@@ -108,6 +117,9 @@ type envelope struct {
 	id       uint64
 	body     []byte
 }
+
+// negative says that the entry stands for an error.
+func (e *envelope) negative() bool { return e.flags&flagNegative != 0 }
 
 // appendTo appends the header and the body.
 func (e *envelope) appendTo(dst []byte) []byte {
@@ -181,6 +193,7 @@ const (
 	missUnknownFlag  missKind = "unknown flag"  // or the reserved byte
 	missUnknownCodec missKind = "unknown codec" // of the body
 	missCorrupt      missKind = "corrupt"       // no version writes that
+	missUnknownError missKind = "unknown error" // negative, of an error that this process does not cache
 )
 
 // A missReason is why bytes could not be read. It tells the place, and never the

@@ -82,6 +82,28 @@ func TestGoldenEnvelopeIsStillRead(t *testing.T) {
 	assert.Equal(t, []any{42, "answer"}, values(results))
 }
 
+// sampleNegative is the negative entry in the comment of envelope.go.
+func sampleNegative(t testing.TB) envelope {
+	e := sampleEnvelope(t)
+	e.flags, e.body = flagNegative, []byte("no such book")
+	return e
+}
+
+func TestGoldenNegativeEnvelope(t *testing.T) {
+	e := sampleNegative(t)
+	raw := e.appendTo(nil)
+	golden(t, "envelope_negative_v1.hex", fmt.Sprintf("%-36s# magic, version 1, negative, CBOR\n% x # stored at, cost, id\n%-36s# %s\n",
+		fmt.Sprintf("% x", raw[:8]), raw[8:32], fmt.Sprintf("% x", raw[32:]), raw[32:]))
+	read, err := parseEnvelope(readHex(t, "envelope_negative_v1.hex"))
+	require.NoError(t, err)
+	assert.Equal(t, e, read)
+	source, err := os.ReadFile("envelope.go")
+	require.NoError(t, err)
+	for _, part := range [][]byte{raw[:8], raw[8:32], raw[32:]} {
+		assert.Contains(t, string(source), fmt.Sprintf("% x", part))
+	}
+}
+
 func TestCommentShowsTheGoldenEnvelope(t *testing.T) {
 	source, err := os.ReadFile("envelope.go")
 	require.NoError(t, err)
@@ -92,13 +114,16 @@ func TestCommentShowsTheGoldenEnvelope(t *testing.T) {
 }
 
 func TestEnvelopeIsReadAsItWasWritten(t *testing.T) {
-	property := func(storedAt, cost int64, id uint64, body []byte, before []byte) bool {
+	property := func(storedAt, cost int64, id uint64, negative bool, body []byte, before []byte) bool {
 		e := envelope{
 			codec:    codecCBOR,
 			storedAt: storedAt & math.MaxInt64,
 			cost:     time.Duration(cost & math.MaxInt64).Truncate(time.Microsecond),
 			id:       id,
 			body:     append([]byte{}, body...),
+		}
+		if negative {
+			e.flags |= flagNegative
 		}
 		raw := e.appendTo(before)[len(before):]
 		got, err := parseEnvelope(raw)

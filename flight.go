@@ -409,8 +409,9 @@ func (fs *flights) renewed(c *computation, until time.Time) {
 // shareUnleased puts c on a computation without a lease that begins after the
 // lookup behind c has ended: such a computation has no sign that the key was
 // invalidated, so it may answer only callers who asked before it began. One runs
-// at a time; later callers gather for the next. own is true for the caller
-// whose computation it is, start for the one that must run it.
+// at a time, and may wait for a slot before; later callers gather for the next.
+// own is true for the caller whose computation it is, start for the one that must
+// run it.
 func (fs *flights) shareUnleased(c *call, ended uint64) (comp *computation, own, start bool) {
 	id := flightKey{c.fn, c.key}
 	fs.mu.Lock()
@@ -419,9 +420,8 @@ func (fs *flights) shareUnleased(c *call, ended uint64) (comp *computation, own,
 	switch {
 	case s.running == nil:
 		s.running = newComputation(c, id)
-		s.running.began = fs.tick()
 		comp, own, start = s.running, true, true
-	case s.running.began > ended:
+	case s.running.began == 0 || s.running.began > ended:
 		comp = s.running
 	case s.next == nil:
 		s.next = newComputation(c, id)
@@ -431,6 +431,41 @@ func (fs *flights) shareUnleased(c *call, ended uint64) (comp *computation, own,
 	}
 	comp.callers++
 	return comp, own, start
+}
+
+// startUnleased is shareUnleased for a call that will not wait: nil if the key is
+// computed here already, or no slot is free.
+func (fs *flights) startUnleased(c *call) *computation {
+	id := flightKey{c.fn, c.key}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	s := fs.slotOf(id)
+	if s.running != nil || !c.fn.bulkhead.try() {
+		fs.sweep(id)
+		return nil
+	}
+	s.running = newComputation(c, id)
+	s.running.slotted = c.fn.bulkhead != nil
+	s.running.callers++
+	return s.running
+}
+
+// begin marks a computation without a lease as begun. It is false if all callers
+// have left it meanwhile: then next is what may begin instead, if anything.
+func (fs *flights) begin(c *computation) (next *computation, ok bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if c.callers > 0 {
+		c.began = fs.tick()
+		close(c.started)
+		return nil, true
+	}
+	if s := fs.m[c.flightKey]; s != nil && s.running == c {
+		next = s.advance()
+		fs.sweep(c.flightKey)
+	}
+	close(c.done)
+	return next, false
 }
 
 // own makes c the owner of a leased computation if it has none yet, and says
@@ -468,7 +503,7 @@ func (fs *flights) finish(c *computation, e ending) (next *computation, alone bo
 			s.leased = nil
 		}
 		if s.running == c {
-			next = s.advance(fs)
+			next = s.advance()
 		}
 		fs.sweep(c.flightKey)
 	}
@@ -477,17 +512,9 @@ func (fs *flights) finish(c *computation, e ending) (next *computation, alone bo
 	return next, c.callers == 0
 }
 
-// advance begins the computation that gathered callers while another ran, if
-// one of them is still there. mu is held.
-func (s *slot) advance(fs *flights) *computation {
+// advance gives the computation that gathered callers while another ran, to be
+// run now. mu is held.
+func (s *slot) advance() *computation {
 	s.running, s.next = s.next, nil
-	if s.running == nil {
-		return nil
-	}
-	if s.running.callers == 0 {
-		s.running = nil
-		return nil
-	}
-	s.running.began = fs.tick()
 	return s.running
 }

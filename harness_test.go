@@ -244,7 +244,7 @@ func (e replyError) Error() string { return string(e) }
 func (replyError) RedisError()     {}
 
 func newTap() *tap {
-	return &tap{counts: map[string]int{}, before: map[string]func(){}, after: map[string]func(redis.Cmder){}}
+	return &tap{counts: map[string]int{}, before: map[string]func(){}, after: map[string]func(redis.Cmder){}, refuse: map[string]error{}}
 }
 
 var verbOfScript = map[string]string{

@@ -47,26 +47,37 @@ type lockStore struct {
 	channel string        // where events are published
 	spawn   func(func())  // starts a goroutine that Close waits for
 	auto    *autoPipeline // of lookups; nil if there is none
+	// refuses gives the error of an operation that is not to be sent, or nil.
+	refuses func(op, key string) error
 }
+
+// What is asked of Redis, beside the verbs of the protocol.
+const (
+	opLookup     = "lookup"
+	opAcquire    = "acquire"
+	opStore      = "store"
+	opInvalidate = "invalidate"
+	opPing       = "ping"
+	opTime       = "time"
+)
 
 // newToken gives the owner value of one computation's lease.
 func newToken() string { return rand.Text() }
 
-// A redisError is an operation that failed, for whatever reason. It is an
-// ErrRedisDown.
-type redisError struct {
-	op    string // the verb
-	cause error
+// The causes where Config.RedisTimeout ran out.
+var (
+	errRedisTimeout = errors.New("no answer within Config.RedisTimeout")
+	errPoolTimeout  = errors.New("no connection of the client's pool was free within Config.RedisTimeout")
+)
+
+// timedOut gives the cause where RedisTimeout ran out. go-redis does not say what
+// an operation waited for, but whether others wait for a connection.
+func (s *lockStore) timedOut() error {
+	if pool := s.client.PoolStats(); pool != nil && pool.PendingRequests > 0 && pool.IdleConns == 0 {
+		return errPoolTimeout
+	}
+	return errRedisTimeout
 }
-
-func (e *redisError) Error() string {
-	return fmt.Sprintf("%v: %s: %v", ErrRedisDown, e.op, e.cause)
-}
-
-func (e *redisError) Unwrap() []error { return []error{ErrRedisDown, e.cause} }
-
-// errRedisTimeout is the cause where Config.RedisTimeout ran out.
-var errRedisTimeout = errors.New("no answer within Config.RedisTimeout")
 
 // bounded runs one operation and returns within s.timeout, or when ctx ends.
 //
@@ -74,10 +85,19 @@ var errRedisTimeout = errors.New("no answer within Config.RedisTimeout")
 // cancellation interrupts go-redis while it reads from a socket (unless its
 // ContextTimeoutEnabled is set). If the operation ends after its caller has
 // left, its answer goes to late.
-func bounded[T any](ctx context.Context, s *lockStore, op string, do func(context.Context) (T, error), late func(T, error)) (T, error) {
+//
+// Where Redis has not answered for a while it is not asked, but for what somebody
+// must know the end of.
+func bounded[T any](ctx context.Context, s *lockStore, op, key string, do func(context.Context) (T, error), late func(T, error)) (T, error) {
 	type answer struct {
 		value T
 		err   error
+	}
+	if op != opInvalidate && op != opPing {
+		if err := s.refuses(op, key); err != nil {
+			var zero T
+			return zero, err
+		}
 	}
 	opCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	answers := make(chan answer)
@@ -86,7 +106,7 @@ func bounded[T any](ctx context.Context, s *lockStore, op string, do func(contex
 		defer cancel()
 		value, err := do(opCtx)
 		if err != nil {
-			err = &redisError{op, err}
+			err = newRedisError(op, key, err)
 		}
 		select {
 		case answers <- answer{value, err}:
@@ -102,7 +122,7 @@ func bounded[T any](ctx context.Context, s *lockStore, op string, do func(contex
 	case <-opCtx.Done():
 		close(left)
 		var zero T
-		return zero, &redisError{op, errRedisTimeout}
+		return zero, newRedisError(op, key, s.timedOut())
 	case <-ctx.Done():
 		close(left)
 		var zero T
@@ -124,7 +144,7 @@ type reply struct {
 // is one: else a node that is down would cost the others' callers their answer. An
 // autopipeliner makes the batches itself.
 func (s *lockStore) batch() int {
-	if _, cluster := s.client.(*redis.ClusterClient); cluster || s.auto != nil {
+	if s.clustered() || s.auto != nil {
 		return 1
 	}
 	return maxBatch
@@ -149,20 +169,20 @@ func (s *lockStore) lookup(ctx context.Context, keys ...string) []reply {
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	replies := make([]reply, len(keys))
 	for i, get := range gets {
-		replies[i] = replyOf(get)
+		replies[i] = replyOf(keys[i], get)
 	}
 	return replies
 }
 
 func (s *lockStore) lookupOne(ctx context.Context, key string) reply {
 	if s.auto == nil {
-		return replyOf(s.client.Get(ctx, key))
+		return replyOf(key, s.client.Get(ctx, key))
 	}
 	auto, err := s.auto.get()
 	if err != nil {
-		return reply{err: &redisError{"lookup", err}}
+		return reply{err: newRedisError(opLookup, key, err)}
 	}
-	return replyOf(auto.Get(ctx, key))
+	return replyOf(key, auto.Get(ctx, key))
 }
 
 // clientCaches says whether a client caches replies (RESP3 client tracking).
@@ -175,7 +195,7 @@ func clientCaches(c redis.UniversalClient) bool {
 	return o.ClientSideCache != nil || o.ClientSideCacheConfig != nil
 }
 
-func replyOf(get *redis.StringCmd) reply {
+func replyOf(key string, get *redis.StringCmd) reply {
 	raw, err := get.Bytes()
 	switch {
 	case err == nil:
@@ -185,7 +205,7 @@ func replyOf(get *redis.StringCmd) reply {
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
 		return reply{err: errWrongType}
 	default:
-		return reply{err: &redisError{"lookup", err}}
+		return reply{err: newRedisError(opLookup, key, err)}
 	}
 }
 
@@ -239,7 +259,7 @@ func (s *lockStore) acquire(ctx context.Context, key, token string, lease time.D
 		// granted and whose reply was lost.
 		_, _ = s.release(context.WithoutCancel(ctx), key, token)
 	}
-	a, err := bounded(ctx, s, "acquire", do, late)
+	a, err := bounded(ctx, s, opAcquire, key, do, late)
 	if err != nil && mayHaveRun(err) {
 		s.spawn(func() { late(a, err) })
 	}
@@ -282,7 +302,9 @@ func refused(err error) bool {
 func mayHaveRun(err error) bool {
 	var netErr *net.OpError
 	switch {
-	case errors.Is(err, errRedisTimeout): // bounded has given the answer to late
+	case errors.Is(err, errRedisTimeout), errors.Is(err, errPoolTimeout): // bounded has given the answer to late
+		return false
+	case errors.Is(err, errNotAsked):
 		return false
 	case refused(err):
 		return false
@@ -302,7 +324,7 @@ func (s *lockStore) renew(ctx context.Context, key, token string, lease time.Dur
 // store writes the envelope with its timeout and releases the lease.
 func (s *lockStore) store(ctx context.Context, key, token string, e *envelope, raw []byte, timeout time.Duration) (held bool, err error) {
 	id := e.idBytes()
-	return s.run(ctx, "store", storeScript, []string{key, key + lockSuffix},
+	return s.run(ctx, opStore, storeScript, []string{key, key + lockSuffix},
 		token, raw, timeout.Milliseconds(), id[:], s.channel, keyEvent{verbStore, key, storeID(e.id)}.String())
 }
 
@@ -320,13 +342,13 @@ func (s *lockStore) release(ctx context.Context, key, token string) (held bool, 
 
 // invalidate deletes the entry and the lease on it, whoever holds it.
 func (s *lockStore) invalidate(ctx context.Context, key string) error {
-	_, err := s.run(ctx, "invalidate", invalidateScript, []string{key, key + lockSuffix},
+	_, err := s.run(ctx, opInvalidate, invalidateScript, []string{key, key + lockSuffix},
 		s.channel, keyEvent{verbInvalidate, key, "-"}.String())
 	return err
 }
 
 func (s *lockStore) run(ctx context.Context, op string, script *redis.Script, keys []string, args ...any) (held bool, err error) {
-	return bounded(ctx, s, op, func(ctx context.Context) (bool, error) {
+	return bounded(ctx, s, op, strings.TrimSuffix(keys[0], lockSuffix), func(ctx context.Context) (bool, error) {
 		reply, err := script.Run(ctx, s.client, keys, args...).Text()
 		return reply == "held", err
 	}, nil)
@@ -346,9 +368,34 @@ func (s *lockStore) relearn(err error) {
 // serverTime asks the server for its clock, by a plain command: TIME inside
 // scripts is refused by some hosted services.
 func (s *lockStore) serverTime(ctx context.Context) (time.Time, error) {
-	return bounded(ctx, s, "time", func(ctx context.Context) (time.Time, error) {
+	return bounded(ctx, s, opTime, "", func(ctx context.Context) (time.Time, error) {
 		return s.client.Time(ctx).Result()
 	}, nil)
+}
+
+// probe does something that changes nothing, on the server of a key, where an
+// operation on that key has failed.
+func (s *lockStore) probe(ctx context.Context, op, key string) *RedisError {
+	_, err := bounded(ctx, s, opPing, key, func(ctx context.Context) (struct{}, error) {
+		if op == opLookup {
+			if err := s.lookup(ctx, key)[0].err; !errors.Is(err, errWrongType) {
+				return struct{}{}, err
+			}
+			return struct{}{}, nil
+		}
+		return struct{}{}, releaseScript.Run(ctx, s.client, []string{key + lockSuffix}, newToken(), s.channel, "").Err()
+	}, nil)
+	var failure *RedisError
+	if errors.As(err, &failure) {
+		failure.Op = op
+	}
+	return failure
+}
+
+// clustered says whether keys live on several servers.
+func (s *lockStore) clustered() bool {
+	_, cluster := s.client.(*redis.ClusterClient)
+	return cluster
 }
 
 // onDial calls dialed whenever the client has opened a connection. A cluster
@@ -389,7 +436,7 @@ const minimalMajor = 6
 func (s *lockStore) ping(ctx context.Context, probe string) error {
 	checks := []func(context.Context, string) error{s.pingReachable, s.pingVersion, s.pingScript}
 	for _, check := range checks {
-		_, err := bounded(ctx, s, "ping", func(ctx context.Context) (struct{}, error) {
+		_, err := bounded(ctx, s, opPing, probe, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, check(ctx, probe)
 		}, nil)
 		if err != nil {
@@ -401,7 +448,7 @@ func (s *lockStore) ping(ctx context.Context, probe string) error {
 
 func (s *lockStore) pingReachable(ctx context.Context, _ string) error {
 	if err := s.client.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("not reachable: %w; check the address, the password and the network", err)
+		return fmt.Errorf("not reachable: %w", err)
 	}
 	return nil
 }
@@ -424,14 +471,6 @@ func (s *lockStore) pingVersion(ctx context.Context, _ string) error {
 	return nil
 }
 
-// forbidden says whether this user may not do what it was about to. What a script
-// may not call is told in words that changed with Redis 7.2.
-func forbidden(err error) bool {
-	return redis.HasErrorPrefix(err, "NOPERM") ||
-		strings.Contains(err.Error(), "can't run this command") || // Redis up to 7.0
-		strings.Contains(err.Error(), "ACL failure in script") // Redis 7.2 and later, Valkey
-}
-
 // pingScript runs the protocol on a key that nobody else uses: acquire and
 // release need a primary, and the right to run scripts and the commands in them.
 func (s *lockStore) pingScript(ctx context.Context, probe string) error {
@@ -441,13 +480,14 @@ func (s *lockStore) pingScript(ctx context.Context, probe string) error {
 	if err == nil {
 		err = releaseScript.Run(ctx, s.client, keys[1:], token, s.channel, keyEvent{verbRelease, probe, token}.String()).Err()
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case redis.HasErrorPrefix(err, "READONLY"):
-		return fmt.Errorf("not a primary: %w; point the client at the primary, or use a Sentinel or Cluster client", err)
-	case forbidden(err):
-		return fmt.Errorf("scripts are not allowed to this user: %w; grant it +eval +evalsha +get +getrange +set +del +pexpire +pttl +publish on the keys of the namespace", err)
+	}
+	switch kind := kindOf(err); {
+	case kind == KindReadOnly:
+		return fmt.Errorf("not a primary: %w", err)
+	case kind == KindNoPerm:
+		return fmt.Errorf("scripts are not allowed to this user: %w", err)
 	case strings.Contains(err.Error(), "unknown command"):
 		return fmt.Errorf("scripts are not allowed on this server: %w; fncache needs EVAL and EVALSHA", err)
 	default:

@@ -23,7 +23,10 @@ type verbs struct {
 }
 
 func newVerbs(t *testing.T, client, raw redis.UniversalClient) *verbs {
-	s := &lockStore{client: client, timeout: 5 * time.Second, channel: "fncache:events", spawn: func(f func()) { go f() }}
+	s := &lockStore{
+		client: client, timeout: 5 * time.Second, channel: "fncache:events",
+		spawn: func(f func()) { go f() }, refuses: func(string, string) error { return nil },
+	}
 	return &verbs{s, raw, t, t.Context(), "fncache:{" + t.Name() + "}"}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -59,16 +58,4 @@ func (l *logger) write(level slog.Level, msg string, args ...any) {
 		to = slog.Default()
 	}
 	to.Log(context.Background(), level, "fncache: "+msg, args...)
-}
-
-// A health knows whether Redis answered the last operation, so that its going
-// away and its coming back are each told once.
-type health struct{ down atomic.Bool }
-
-// note takes in how an operation ended, and reports whether that is a change.
-func (h *health) note(ok bool) (changed bool) {
-	if h.down.Load() == !ok {
-		return false
-	}
-	return h.down.CompareAndSwap(ok, !ok)
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -67,6 +68,32 @@ type Options struct {
 	// Default: ServeStale.
 	OnError ErrorPolicy
 
+	// StaleIf, under OnError ServeStale, says whether an error is answered with
+	// the stale entry: so that "not found" is not answered with an old book. An
+	// error it says no to is returned, and the next caller computes again. It may
+	// be called by several goroutines. It has no textual form.
+	// Default: every error.
+	StaleIf func(error) bool
+
+	// CacheErrors are errors that are answers, such as "not found". When the
+	// function returns an error that [errors.Is] one of them, that one is stored
+	// for ErrorTimeout (a negative entry), in place of a stale entry too, and is
+	// what every caller gets, the one that computed included: not what was wrapped
+	// around it. It is stored by its text, so each needs a text of its own that
+	// stays the same from release to release. A panic, a run past ComputeTimeout
+	// and [NoStore] leave nothing stored. It has no textual form. Default: none.
+	CacheErrors []error
+
+	// ErrorTimeout is how long an error of CacheErrors is cached, and fresh.
+	// Required with CacheErrors; at least 1ms, whole milliseconds are kept.
+	ErrorTimeout time.Duration
+
+	// Jitter is the fraction of Freshness by which entries may become stale
+	// earlier, each by a part of its own, so that entries stored together do not
+	// become stale together: with 0.2 an entry is fresh for 80 to 100 percent of
+	// Freshness. From 0 to 1. Default: 0.
+	Jitter float64
+
 	// Cooldown is how long nobody recomputes an entry after a failure that was
 	// answered with the stale value. Default: 1s; negative: none; otherwise at
 	// least 1ms.
@@ -81,6 +108,15 @@ type Options struct {
 	// given. A function that ignores its context loses its lease then, and its
 	// late result is dropped. Default: 5m.
 	ComputeTimeout time.Duration
+
+	// MaxConcurrent bounds, while Redis is away and Config.OnRedisDown is
+	// DownCompute, how many computations of the function run in this process at
+	// once, so that an outage of Redis does not become one of the database. Past
+	// it the cold policy applies: under OnCold Fail a call is refused with
+	// [ErrColdCache], under Wait it waits for its turn, up to WaitTimeout. A
+	// function without an error result waits as long as it takes. With OnCold
+	// Compute it would bound nothing, and is refused. Default: no bound.
+	MaxConcurrent int
 }
 
 // Defaults of Options.
@@ -209,9 +245,10 @@ const (
 // withDefaults checks the options of a function and fills in defaults. hasErr
 // says that the function has an error result. The error joins all faults.
 func (o Options) withDefaults(hasErr bool) (Options, error) {
-	if err := errors.Join(o.durationFaults(), o.policyFaults(hasErr), o.nameFaults()); err != nil {
+	if err := errors.Join(o.durationFaults(), o.policyFaults(hasErr), o.errorFaults(hasErr), o.boundFaults(), o.nameFaults()); err != nil {
 		return o, err
 	}
+	o.CacheErrors = slices.Clone(o.CacheErrors)
 	setDefault(&o.Freshness, o.Timeout)
 	setDefault(&o.Cooldown, DefaultCooldown)
 	setDefault(&o.Lease, DefaultLease)
@@ -241,6 +278,7 @@ func (o *Options) durationFaults() error {
 		{"Freshness", o.Freshness, false, false},
 		{"WaitTimeout", o.WaitTimeout, false, false},
 		{"SoftTimeout", o.SoftTimeout, false, false},
+		{"ErrorTimeout", o.ErrorTimeout, true, false},
 		{"Cooldown", o.Cooldown, true, true},
 		{"Lease", o.Lease, true, false},
 		{"ComputeTimeout", o.ComputeTimeout, false, false},
@@ -273,6 +311,51 @@ func (o *Options) policyFaults(hasErr bool) error {
 	}
 	if !hasErr && o.OnError == ReturnError {
 		faults = append(faults, errors.New("OnError is ReturnError, and the function has no error result; set OnError to ServeStale, or return an error"))
+	}
+	return errors.Join(faults...)
+}
+
+// errorFaults checks what is said of errors that are answers.
+func (o *Options) errorFaults(hasErr bool) error {
+	var faults []error
+	switch {
+	case len(o.CacheErrors) > 0 && !hasErr:
+		faults = append(faults, errors.New("CacheErrors is set, and the function has no error result; leave it out, or return an error"))
+	case len(o.CacheErrors) > 0 && o.ErrorTimeout == 0:
+		faults = append(faults, errors.New("CacheErrors is set without ErrorTimeout; set how long these errors are cached"))
+	case len(o.CacheErrors) == 0 && o.ErrorTimeout != 0:
+		faults = append(faults, errors.New("ErrorTimeout is set without CacheErrors; set which errors are cached"))
+	}
+	if o.StaleIf != nil && o.OnError == ReturnError {
+		faults = append(faults, errors.New("StaleIf is set, and OnError is ReturnError: nothing stale is served for an error; leave out one of them"))
+	}
+	texts := make(map[string]bool)
+	for i, err := range o.CacheErrors {
+		switch {
+		case err == nil:
+			faults = append(faults, fmt.Errorf("CacheErrors[%d] is nil; leave it out", i))
+		case err.Error() == "":
+			faults = append(faults, fmt.Errorf("CacheErrors[%d] (%T) has no text, which it is stored by; give it one", i, err))
+		case texts[err.Error()]:
+			faults = append(faults, fmt.Errorf("CacheErrors[%d] has the text of another, %q, by which it is stored; give each a text of its own", i, err.Error()))
+		default:
+			texts[err.Error()] = true
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// boundFaults checks the options that are numbers.
+func (o *Options) boundFaults() error {
+	var faults []error
+	if !(o.Jitter >= 0 && o.Jitter <= 1) { // NaN too
+		faults = append(faults, fmt.Errorf("Jitter is %v; it is a fraction of Freshness, from 0 to 1", o.Jitter))
+	}
+	switch {
+	case o.MaxConcurrent < 0:
+		faults = append(faults, fmt.Errorf("MaxConcurrent is %d; it must not be negative", o.MaxConcurrent))
+	case o.MaxConcurrent > 0 && o.OnCold == Compute:
+		faults = append(faults, errors.New("MaxConcurrent is set, and OnCold is Compute, by which a call computes whoever else does; set OnCold to Fail or Wait, or leave out MaxConcurrent"))
 	}
 	return errors.Join(faults...)
 }

@@ -2,8 +2,12 @@ package fncache
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
+	"math"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +55,26 @@ func TestEachFaultOfOptionsIsNamed(t *testing.T) {
 		{Options{Timeout: time.Minute, OnError: 7}, false, []string{"OnError: ErrorPolicy(7) is unknown"}},
 		{Options{Timeout: time.Minute}, true, []string{"OnCold is Fail, and the function has no error result to be refused by; set OnCold to Wait or Compute"}},
 		{Options{Timeout: time.Minute, OnCold: Wait, OnError: ReturnError}, true, []string{"OnError is ReturnError, and the function has no error"}},
+		{Options{Timeout: time.Minute, OnError: ReturnError, StaleIf: func(error) bool { return true }}, false, []string{"StaleIf is set, and OnError is ReturnError"}},
+		{Options{Timeout: time.Minute, CacheErrors: []error{errGone}}, false, []string{"CacheErrors is set without ErrorTimeout; set how long"}},
+		{Options{Timeout: time.Minute, ErrorTimeout: time.Second}, false, []string{"ErrorTimeout is set without CacheErrors; set which"}},
+		{Options{Timeout: time.Minute, CacheErrors: []error{errGone}, ErrorTimeout: -1}, false, []string{"ErrorTimeout is -1ns"}},
+		{Options{Timeout: time.Minute, CacheErrors: []error{errGone}, ErrorTimeout: 1}, false, []string{"ErrorTimeout is 1ns; Redis keeps whole milliseconds"}},
+		{
+			Options{Timeout: time.Minute, ErrorTimeout: time.Second, CacheErrors: []error{errors.New("a"), nil, errors.New(""), errors.New("a")}},
+			false,
+			[]string{"CacheErrors[1] is nil", "CacheErrors[2] (*errors.errorString) has no text", `CacheErrors[3] has the text of another, "a"`},
+		},
+		{
+			Options{Timeout: time.Minute, OnCold: Wait, CacheErrors: []error{errGone}, ErrorTimeout: time.Second},
+			true,
+			[]string{"CacheErrors is set, and the function has no error result"},
+		},
+		{Options{Timeout: time.Minute, Jitter: -0.1}, false, []string{"Jitter is -0.1; it is a fraction of Freshness, from 0 to 1"}},
+		{Options{Timeout: time.Minute, Jitter: 1.1}, false, []string{"Jitter is 1.1"}},
+		{Options{Timeout: time.Minute, Jitter: math.NaN()}, false, []string{"Jitter is NaN"}},
+		{Options{Timeout: time.Minute, MaxConcurrent: -1}, false, []string{"MaxConcurrent is -1; it must not be negative"}},
+		{Options{Timeout: time.Minute, MaxConcurrent: 1, OnCold: Compute}, false, []string{"MaxConcurrent is set, and OnCold is Compute"}},
 		{Options{Timeout: time.Minute, Prefix: "a:b"}, false, []string{`Prefix "a:b" contains ':'; leave out colons`}},
 		{Options{Timeout: time.Minute, Name: "a b"}, false, []string{`Name "a b" contains ' '`}},
 		{
@@ -139,6 +163,9 @@ func TestTagsSetEachOption(t *testing.T) {
 		{"softtimeout=100ms", func(o *Options) { o.SoftTimeout = 100 * time.Millisecond }},
 		{"onerror=returnerror", func(o *Options) { o.OnError = ReturnError }},
 		{"cooldown=-1s", func(o *Options) { o.Cooldown = -time.Second }},
+		{"errortimeout=30s", func(o *Options) { o.ErrorTimeout = 30 * time.Second }},
+		{"jitter=0.25", func(o *Options) { o.Jitter = 0.25 }},
+		{"maxconcurrent=8", func(o *Options) { o.MaxConcurrent = 8 }},
 		{"lease=0", func(o *Options) { o.Lease = 0 }},
 		{"computetimeout=1.5h", func(o *Options) { o.ComputeTimeout = 90 * time.Minute }},
 		{" timeout = 1s , oncold= wait ", func(o *Options) { o.Timeout, o.OnCold = time.Second, Wait }},
@@ -170,6 +197,9 @@ func TestEachFaultOfATagIsNamedAndDefaultsStay(t *testing.T) {
 		{"oncold=Wait", []string{`oncold: "Wait" is unknown`}},
 		{"onstale=wait", []string{"use refresh or background"}},
 		{"onerror=fail", []string{"use servestale or returnerror"}},
+		{"jitter=some", []string{`jitter: "some" is not a fraction; write a number from 0 to 1`}},
+		{"jitter=NaN", []string{`jitter: "NaN" is not a fraction`}},
+		{"maxconcurrent=1.5", []string{`maxconcurrent: "1.5" is not a whole number`}},
 		{"freshnes=1h", []string{`unknown option "freshnes"; did you mean freshness?`}},
 		{"Timeout=1h", []string{`unknown option "Timeout"; did you mean timeout?`}},
 		{"ttl=1h", []string{`unknown option "ttl"; known are prefix, name, timeout, `}},
@@ -184,10 +214,10 @@ func TestEachFaultOfATagIsNamedAndDefaultsStay(t *testing.T) {
 	}
 }
 
-func TestEveryOptionButTheCacheHasATagOfItsName(t *testing.T) {
+func TestEveryOptionWithATextHasATagOfItsName(t *testing.T) {
 	var fields, keys []string
 	for field := range reflect.TypeFor[Options]().Fields() {
-		if field.Name != "Cache" {
+		if !slices.Contains([]string{"Cache", "StaleIf", "CacheErrors"}, field.Name) {
 			fields = append(fields, strings.ToLower(field.Name))
 		}
 	}
@@ -236,6 +266,9 @@ func tagOf(o Options) string {
 	add("onstale", o.OnStale.String())
 	add("softtimeout", o.SoftTimeout.String())
 	add("onerror", o.OnError.String())
+	add("errortimeout", o.ErrorTimeout.String())
+	add("jitter", strconv.FormatFloat(o.Jitter, 'g', -1, 64))
+	add("maxconcurrent", strconv.Itoa(o.MaxConcurrent))
 	add("cooldown", o.Cooldown.String())
 	add("lease", o.Lease.String())
 	add("computetimeout", o.ComputeTimeout.String())

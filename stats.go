@@ -72,6 +72,10 @@ type Stats struct {
 	Undecodable  uint64 // entries that could not be read: a miss each
 	RedisErrors  uint64 // Redis operations that failed or took longer than RedisTimeout
 
+	// RedisErrorKinds are RedisErrors by kind: index it by [KindTimeout] and the
+	// like.
+	RedisErrorKinds [redisErrorKinds]uint64
+
 	ComputeTime time.Duration // the time Computations took
 	SavedTime   time.Duration // the time the entries and values served had once taken to compute
 }
@@ -81,8 +85,9 @@ type counters struct {
 	calls    atomic.Uint64
 	bySource [SourceFailed + 1]atomic.Uint64
 
-	computations, stored, lostLeases, undecodable, redisErrors atomic.Uint64
-	computeTime, savedTime                                     atomic.Int64
+	computations, stored, lostLeases, undecodable atomic.Uint64
+	redisErrors                                   [redisErrorKinds]atomic.Uint64
+	computeTime, savedTime                        atomic.Int64
 }
 
 func (c *counters) snapshot() Stats {
@@ -99,10 +104,13 @@ func (c *counters) snapshot() Stats {
 		Stored:       c.stored.Load(),
 		LostLeases:   c.lostLeases.Load(),
 		Undecodable:  c.undecodable.Load(),
-		RedisErrors:  c.redisErrors.Load(),
 		ComputeTime:  time.Duration(c.computeTime.Load()),
 		SavedTime:    time.Duration(c.savedTime.Load()),
 		Computations: c.computations.Load(),
+	}
+	for kind := range c.redisErrors {
+		s.RedisErrorKinds[kind] = c.redisErrors[kind].Load()
+		s.RedisErrors += s.RedisErrorKinds[kind]
 	}
 	s.Calls = c.calls.Load()
 	return s

@@ -148,11 +148,11 @@ func (s *lockStore) listen(closing <-chan struct{}, l listener) error {
 	if ended := c.ended.Load(); ended != nil {
 		return *ended
 	}
-	return &redisError{"subscribe", err}
+	return newRedisError("subscribe", "", err)
 }
 
 func (s *lockStore) publish(message string) error {
-	_, err := bounded(context.Background(), s, "publish", func(ctx context.Context) (int64, error) {
+	_, err := bounded(context.Background(), s, "publish", "", func(ctx context.Context) (int64, error) {
 		return s.client.Publish(ctx, s.channel, message).Result()
 	}, nil)
 	return err

@@ -3,7 +3,9 @@ package fncache
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -28,6 +30,9 @@ var tagOptions = []struct {
 	{"onstale", func(o *Options, s string) error { return o.OnStale.UnmarshalText([]byte(s)) }},
 	{"softtimeout", func(o *Options, s string) error { return setDuration(&o.SoftTimeout, s) }},
 	{"onerror", func(o *Options, s string) error { return o.OnError.UnmarshalText([]byte(s)) }},
+	{"errortimeout", func(o *Options, s string) error { return setDuration(&o.ErrorTimeout, s) }},
+	{"jitter", func(o *Options, s string) error { return setFraction(&o.Jitter, s) }},
+	{"maxconcurrent", func(o *Options, s string) error { return setNumber(&o.MaxConcurrent, s) }},
 	{"cooldown", func(o *Options, s string) error { return setDuration(&o.Cooldown, s) }},
 	{"lease", func(o *Options, s string) error { return setDuration(&o.Lease, s) }},
 	{"computetimeout", func(o *Options, s string) error { return setDuration(&o.ComputeTimeout, s) }},
@@ -39,6 +44,24 @@ func setDuration(field *time.Duration, s string) error {
 		return fmt.Errorf("%q is not a duration; write a number with its unit, as in 90s or 1h30m", s)
 	}
 	*field = d
+	return nil
+}
+
+func setFraction(field *float64, s string) error {
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || math.IsNaN(f) {
+		return fmt.Errorf("%q is not a fraction; write a number from 0 to 1, as in 0.2", s)
+	}
+	*field = f
+	return nil
+}
+
+func setNumber(field *int, s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return fmt.Errorf("%q is not a whole number", s)
+	}
+	*field = n
 	return nil
 }
 

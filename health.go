@@ -1,0 +1,385 @@
+package fncache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/sony/gobreaker/v2"
+)
+
+// This file knows whether Redis is fit to be asked: it tells failures apart,
+// stops asking where they come in a row, finds out when asking is worth it again,
+// and says each of that once.
+
+const (
+	// tripFailures is how many operations must fail in a row before Redis is not
+	// asked any more: one or two are a connection that went stale.
+	tripFailures = 5
+	// probeInterval is how often a Redis that is not asked is tried, give or take
+	// half of it, so that the processes of a fleet do not try in step.
+	probeInterval = time.Second
+)
+
+// A RedisErrorKind is what kept Redis from doing an operation. Its value is one
+// word, fit for a metric.
+type RedisErrorKind uint8
+
+const (
+	// KindOther: the server answered with an error that none of the kinds below
+	// names.
+	KindOther RedisErrorKind = iota
+	// KindTimeout: no answer within Config.RedisTimeout.
+	KindTimeout
+	// KindUnreachable: no connection, or one that broke; and whatever else the
+	// client says of itself.
+	KindUnreachable
+	// KindPool: no connection of the client's pool was free.
+	KindPool
+	// KindAuth: wrong user or password, or none given.
+	KindAuth
+	// KindNoPerm: the user may not run the command, or not on this key.
+	KindNoPerm
+	// KindReadOnly: a replica was asked to write, as after a failover.
+	KindReadOnly
+	// KindLoading: the server is reading its data set into memory.
+	KindLoading
+	// KindOOM: maxmemory is reached, and nothing may be evicted.
+	KindOOM
+	// KindClusterDown: the slot of the key is served by no node.
+	KindClusterDown
+	// KindMasterDown: a replica has lost its primary, and serves no stale data.
+	KindMasterDown
+	// KindRefusesWrites: the server takes no writes, for it cannot save them to
+	// disk (MISCONF) or has too few replicas (NOREPLICAS).
+	KindRefusesWrites
+	// KindBusy: the server runs somebody's long script.
+	KindBusy
+	// KindMaxClients: the server takes no more connections.
+	KindMaxClients
+	// KindClosed: the Cache, or its Redis client, was closed.
+	KindClosed
+
+	redisErrorKinds
+)
+
+// kindFacts is what is known of each kind.
+var kindFacts = [redisErrorKinds]struct {
+	name string
+	// away: Redis cannot be used at all, and asking costs time or load.
+	// Otherwise it answers what it can.
+	away   bool
+	remedy string
+}{
+	KindOther:         {"other", false, ""},
+	KindTimeout:       {"timeout", true, "look for a slow or stopped server, or a slow network; or raise Config.RedisTimeout"},
+	KindUnreachable:   {"unreachable", true, "check that the server runs, its address and the network"},
+	KindPool:          {"pool", true, "raise the client's PoolSize, or look for commands that keep its connections, or for a slow server"},
+	KindAuth:          {"auth", true, "give the client the right user and password"},
+	KindNoPerm:        {"noperm", false, "grant the user " + neededRights},
+	KindReadOnly:      {"readonly", false, "point the client at the primary, or use a Sentinel or Cluster client, which follow a failover"},
+	KindLoading:       {"loading", true, "wait until the server has read its data set"},
+	KindOOM:           {"oom", false, "raise maxmemory, or set a maxmemory-policy that evicts, such as volatile-lru"},
+	KindClusterDown:   {"clusterdown", true, "bring the nodes back that serve these slots, or have replicas take over"},
+	KindMasterDown:    {"masterdown", true, "bring the primary back, or let a replica take over"},
+	KindRefusesWrites: {"refuseswrites", false, "see the server's log: it cannot save to disk, or has too few replicas"},
+	KindBusy:          {"busy", true, "look for a long script; SCRIPT KILL ends it"},
+	KindMaxClients:    {"maxclients", true, "raise maxclients, or have fewer connections"},
+	KindClosed:        {"closed", true, ""},
+}
+
+// neededRights are the commands that a user must be allowed, as an ACL rule.
+const neededRights = "+get +time +eval +evalsha +getrange +set +del +pexpire +pttl +publish on the keys of the namespace"
+
+// String gives the kind in one lower-case word.
+func (k RedisErrorKind) String() string {
+	if k < redisErrorKinds {
+		return kindFacts[k].name
+	}
+	return fmt.Sprintf("RedisErrorKind(%d)", uint8(k))
+}
+
+// A RedisError is an operation that Redis did not do. It is an [ErrRedisDown],
+// and wraps the cause too.
+type RedisError struct {
+	// Op is the operation: lookup, time, ping, or a verb of the lease protocol.
+	Op string
+	// Kind tells what to do about it.
+	Kind RedisErrorKind
+	// Err is the cause.
+	Err error
+
+	key      string // of the entry, if the operation was about one
+	notAsked bool   // it was not even tried
+}
+
+func newRedisError(op, key string, cause error) *RedisError {
+	return &RedisError{Op: op, Kind: kindOf(cause), Err: cause, key: key}
+}
+
+func (e *RedisError) Error() string {
+	text := fmt.Sprintf("%v: %s: %v", ErrRedisDown, e.Op, e.Err)
+	if e.Kind < redisErrorKinds && kindFacts[e.Kind].remedy != "" {
+		text += "; " + kindFacts[e.Kind].remedy
+	}
+	return text
+}
+
+// Unwrap gives [ErrRedisDown] and the cause.
+func (e *RedisError) Unwrap() []error { return []error{ErrRedisDown, e.Err} }
+
+// kindOf tells errors apart: the server's by what they begin with, the client's
+// and the network's by their type.
+func kindOf(err error) RedisErrorKind {
+	var known *RedisError
+	var reply redis.Error
+	var netErr net.Error
+	switch {
+	case errors.As(err, &known):
+		return known.Kind
+	case errors.As(err, &reply):
+		return replyKindOf(reply.Error())
+	case errors.Is(err, ErrClosed), errors.Is(err, redis.ErrClosed):
+		return KindClosed
+	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, errPoolTimeout):
+		return KindPool
+	case errors.Is(err, errRedisTimeout), errors.Is(err, context.DeadlineExceeded):
+		return KindTimeout
+	case errors.As(err, &netErr) && netErr.Timeout():
+		return KindTimeout
+	case strings.Contains(err.Error(), "cluster has no nodes"):
+		return KindClusterDown
+	default: // of the network, of TLS, of a Dialer of the user's own
+		return KindUnreachable
+	}
+}
+
+// replyKinds are the beginnings of the server's errors. In a script an older
+// server wraps the error of the command: there it stands behind a hyphen.
+var replyKinds = []struct {
+	code string
+	kind RedisErrorKind
+}{
+	{"NOAUTH", KindAuth},
+	{"WRONGPASS", KindAuth},
+	{"ERR invalid password", KindAuth},
+	{"ERR AUTH", KindAuth},
+	{"NOPERM", KindNoPerm},
+	{"READONLY", KindReadOnly},
+	{"LOADING", KindLoading},
+	{"OOM", KindOOM},
+	{"CLUSTERDOWN", KindClusterDown},
+	{"TRYAGAIN", KindClusterDown},
+	{"MOVED", KindClusterDown},
+	{"ASK", KindClusterDown},
+	{"MASTERDOWN", KindMasterDown},
+	{"MISCONF", KindRefusesWrites},
+	{"NOREPLICAS", KindRefusesWrites},
+	{"BUSY", KindBusy},
+	{"ERR max number of clients", KindMaxClients},
+}
+
+func replyKindOf(text string) RedisErrorKind {
+	for _, reply := range replyKinds {
+		if strings.HasPrefix(text, reply.code) || strings.Contains(text, ": -"+reply.code+" ") {
+			return reply.kind
+		}
+	}
+	if strings.Contains(text, "can't run this command") || // in a script, Redis up to 7.0
+		strings.Contains(text, "ACL failure in script") { // later, and Valkey
+		return KindNoPerm
+	}
+	return KindOther
+}
+
+// errNotAsked is the cause where Redis was not asked, because it did not answer
+// before.
+var errNotAsked = errors.New("not asked")
+
+// A health is what one cache knows of its Redis. Lookups and scripts are judged
+// apart, for they may go to different servers: a client may read from replicas
+// while the primary is away. So are the parts of a cluster: one node that is down
+// must not take the cache away from the keys of all others.
+type health struct {
+	lookups, scripts [circuitRanges]circuit
+	clustered        bool
+	troubled         atomic.Int64 // circuits that saw a failure since the last success
+	down             atomic.Bool  // Redis did not answer, and has not since
+
+	log     *logger
+	spawn   func(func())
+	closing <-chan struct{}
+	probe   func(op, key string) *RedisError // a harmless operation on the same server
+	back    func()                           // Redis answers again
+}
+
+// circuitRanges is into how many parts the slots of a cluster are taken apart.
+const circuitRanges = 64
+
+// A circuit is the breaker before one part of Redis (Nygard, "Release It!",
+// 2007). Closed, everything is asked, and nothing is kept of success; open,
+// nothing is, but by the goroutine that probes.
+type circuit struct {
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+	tainted atomic.Bool                // a failure since the last success
+	last    atomic.Pointer[RedisError] // that failure
+	probing atomic.Bool                // its prober runs
+}
+
+func (h *health) init() {
+	for _, circuits := range []*[circuitRanges]circuit{&h.lookups, &h.scripts} {
+		for i := range circuits {
+			c := &circuits[i]
+			c.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+				Timeout:     probeInterval / 4, // the prober waits longer
+				ReadyToTrip: func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= tripFailures },
+				OnStateChange: func(_ string, _, to gobreaker.State) {
+					if to == gobreaker.StateOpen && c.probing.CompareAndSwap(false, true) {
+						h.spawn(func() { h.keepProbing(c) })
+					}
+				},
+			})
+		}
+	}
+}
+
+// circuitOf is the breaker for an operation on a key.
+func (h *health) circuitOf(op, key string) *circuit {
+	circuits := &h.scripts
+	if op == opLookup {
+		circuits = &h.lookups
+	}
+	if !h.clustered {
+		return &circuits[0]
+	}
+	return &circuits[clusterSlot(key)/(clusterSlots/circuitRanges)]
+}
+
+// refuses says that an operation is not to be sent: its error, or nil.
+func (h *health) refuses(op, key string) error {
+	if h.troubled.Load() == 0 {
+		return nil
+	}
+	c := h.circuitOf(op, key)
+	if c.breaker.State() == gobreaker.StateClosed {
+		return nil
+	}
+	kind, cause := KindUnreachable, error(errNotAsked)
+	if last := c.last.Load(); last != nil {
+		kind, cause = last.Kind, fmt.Errorf("%w, for Redis has failed time and again, at last with: %w", errNotAsked, last.Err)
+	}
+	return &RedisError{Op: op, Kind: kind, Err: cause, key: key, notAsked: true}
+}
+
+// succeeded takes in that an operation was done.
+func (h *health) succeeded(op, key string) {
+	if h.troubled.Load() == 0 {
+		return
+	}
+	c := h.circuitOf(op, key)
+	if done, err := c.breaker.Allow(); err == nil {
+		done(nil)
+		h.cleanse(c)
+	}
+}
+
+// tell says what is wrong with Redis, each kind of trouble once.
+func (h *health) tell(err *RedisError) {
+	facts := kindFacts[err.Kind]
+	h.log.once("redis "+facts.name, slog.LevelWarn,
+		"Redis does not answer as it should: what cannot be served is computed in this process, or refused, and not stored",
+		"kind", facts.name, "operation", err.Op, "err", err.Err, "do", facts.remedy)
+}
+
+// failed takes in that an operation was not done.
+func (h *health) failed(err *RedisError) {
+	h.tell(err)
+	if !kindFacts[err.Kind].away {
+		return
+	}
+	h.down.Store(true)
+	c := h.circuitOf(err.Op, err.key)
+	c.last.Store(err)
+	if c.tainted.CompareAndSwap(false, true) {
+		h.troubled.Add(1)
+	}
+	if done, refused := c.breaker.Allow(); refused == nil {
+		done(err)
+	}
+}
+
+// cleanse takes note that a circuit has no failure since its last success.
+func (h *health) cleanse(c *circuit) {
+	if c.breaker.State() != gobreaker.StateClosed || !c.tainted.CompareAndSwap(true, false) {
+		return
+	}
+	if h.troubled.Add(-1) == 0 && h.down.CompareAndSwap(true, false) {
+		h.back()
+		h.log.once("back", slog.LevelInfo, "Redis answers again: caching resumes")
+	}
+}
+
+// keepProbing repeats what failed, in a form that changes nothing, until it
+// succeeds: so no caller ever waits for a Redis that may still be away.
+func (h *health) keepProbing(c *circuit) {
+	for {
+		wait := time.NewTimer(probeInterval/2 + rand.N(probeInterval))
+		select {
+		case <-wait.C:
+		case <-h.closing:
+			wait.Stop()
+			return
+		}
+		done, err := c.breaker.Allow()
+		if err != nil {
+			continue
+		}
+		last := c.last.Load()
+		failure := h.probe(last.Op, last.key)
+		if failure != nil && kindFacts[failure.Kind].away {
+			c.last.Store(failure)
+			h.tell(failure)
+			done(failure)
+			continue
+		}
+		done(nil)
+		h.cleanse(c)
+		c.probing.Store(false)
+		// It may have opened again before that was said.
+		if c.breaker.State() == gobreaker.StateClosed || !c.probing.CompareAndSwap(false, true) {
+			return
+		}
+	}
+}
+
+// clusterSlots is how many slots a Redis Cluster has.
+const clusterSlots = 1 << 14
+
+// clusterSlot is the slot of a key of ours: CRC-16/XMODEM of what stands between
+// its braces (Redis Cluster specification, "Key distribution model").
+func clusterSlot(key string) int {
+	if open := strings.IndexByte(key, '{'); open >= 0 {
+		if tag, _, ok := strings.Cut(key[open+1:], "}"); ok && tag != "" {
+			key = tag
+		}
+	}
+	var crc uint16
+	for _, b := range []byte(key) {
+		crc ^= uint16(b) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return int(crc) % clusterSlots
+}

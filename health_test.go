@@ -1,0 +1,244 @@
+package fncache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+func TestRedisErrorsAreToldApart(t *testing.T) {
+	for _, row := range []struct {
+		err  error
+		want RedisErrorKind
+	}{
+		{errRedisTimeout, KindTimeout},
+		{context.DeadlineExceeded, KindTimeout},
+		{&net.OpError{Op: "read", Err: timeoutError{}}, KindTimeout},
+		{&net.OpError{Op: "dial", Err: errors.New("connection refused")}, KindUnreachable},
+		{io.EOF, KindUnreachable},
+		{errors.New("x509: certificate signed by unknown authority"), KindUnreachable},
+		{redis.ErrPoolTimeout, KindPool},
+		{errPoolTimeout, KindPool},
+		{redis.ErrClosed, KindClosed},
+		{ErrClosed, KindClosed},
+		{errors.New("redis: cluster has no nodes"), KindClusterDown},
+		{replyError("NOAUTH Authentication required."), KindAuth},
+		{replyError("WRONGPASS invalid username-password pair or user is disabled."), KindAuth},
+		{replyError("NOPERM User mute has no permissions to run the 'get' command"), KindNoPerm},
+		{replyError("ERR The user executing the script can't run this command or subcommand script: 1a2b, on @user_script:1."), KindNoPerm},
+		{replyError("ERR ACL failure in script: User noset has no permissions to run the 'set' command script: 1a2b"), KindNoPerm},
+		{replyError("READONLY You can't write against a read only replica."), KindReadOnly},
+		{replyError("ERR Error running script (call to f_1a2b): @user_script:1: -READONLY You can't write"), KindReadOnly},
+		{replyError("LOADING Redis is loading the dataset in memory"), KindLoading},
+		{replyError("OOM command not allowed when used memory > 'maxmemory'."), KindOOM},
+		{replyError("CLUSTERDOWN Hash slot not served"), KindClusterDown},
+		{replyError("TRYAGAIN Multiple keys request during rehashing of slot"), KindClusterDown},
+		{replyError("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."), KindMasterDown},
+		{replyError("MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist on disk."), KindRefusesWrites},
+		{replyError("NOREPLICAS Not enough good replicas to write."), KindRefusesWrites},
+		{replyError("BUSY Redis is busy running a script."), KindBusy},
+		{replyError("ERR max number of clients reached"), KindMaxClients},
+		{replyError("ERR unknown command 'EVALSHA'"), KindOther},
+	} {
+		wrapped := newRedisError("acquire", "k", fmt.Errorf("wrapped: %w", row.err))
+		assert.Equal(t, row.want, wrapped.Kind, "%v", row.err)
+		assert.Equal(t, row.want, kindOf(fmt.Errorf("again: %w", wrapped)), "the first judgement stays")
+		require.ErrorIs(t, wrapped, ErrRedisDown)
+		require.ErrorIs(t, wrapped, row.err)
+	}
+	assert.Equal(t, "oom", KindOOM.String())
+	assert.Equal(t, "RedisErrorKind(200)", RedisErrorKind(200).String())
+	for k := range redisErrorKinds {
+		assert.NotEmpty(t, k.String())
+	}
+}
+
+type timeoutError struct{}
+
+func (timeoutError) Error() string   { return "i/o timeout" }
+func (timeoutError) Timeout() bool   { return true }
+func (timeoutError) Temporary() bool { return true }
+
+func TestRedisThatFailsTimeAndAgainIsNotAskedUntilAProbeSucceeds(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		w := wrap(t, b.cache(), s, Options{})
+		w.get(t.Context(), "a")
+		resume := b.stall()
+		for range tripFailures {
+			assert.Equal(t, DefaultRedisTimeout, w.get(t.Context(), "a").took, "it is asked, and does not answer")
+		}
+		asked := b.tap.count("get")
+		for range 100 {
+			o := w.get(t.Context(), "a")
+			assert.Equal(t, SourceComputed, o.source)
+			assert.Zero(t, o.took, "nobody waits for it any more")
+		}
+		time.Sleep(10 * probeInterval)
+		assert.Zero(t, w.get(t.Context(), "a").took, "nor while it is probed")
+		probes := b.tap.count("get") - asked
+		assert.GreaterOrEqual(t, probes, 5, "it is tried now and then")
+		assert.LessOrEqual(t, probes, 20)
+
+		resume()
+		time.Sleep(2 * probeInterval)
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source, "caching has resumed by itself")
+		assert.Len(t, b.log.about("kind=timeout"), 1, "told once")
+		assert.Len(t, b.log.about("Redis answers again"), 1)
+		stats := requireIdentity(t, w.Func)
+		assert.Equal(t, uint64(tripFailures), stats.RedisErrorKinds[KindTimeout], "what is not asked does not fail")
+		assert.Equal(t, stats.RedisErrors, stats.RedisErrorKinds[KindTimeout])
+	})
+}
+
+func TestRedisThatIsNotAskedIsRedisDown(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(func(c *Config) { c.OnRedisDown = DownError }), &source{}, Options{})
+		mend := b.cut()
+		for range tripFailures + 1 {
+			err := w.get(t.Context(), "a").err
+			require.ErrorIs(t, err, ErrRedisDown)
+			require.ErrorIs(t, err, errGone, "the cause stays the last failure")
+		}
+		require.ErrorIs(t, w.get(t.Context(), "a").err, errNotAsked)
+		require.ErrorIs(t, w.Refresh(t.Context(), "a"), ErrRedisDown)
+		mend()
+		require.NoError(t, w.Invalidate(t.Context(), "a"), "an invalidation is always sent: somebody must know its end")
+	})
+}
+
+func TestScriptsThatFailDoNotKeepEntriesFromBeingServed(t *testing.T) {
+	// As with a client that reads from replicas while the primary is away.
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		w := wrap(t, b.cache(), s, Options{Freshness: time.Hour, Timeout: 2 * time.Hour})
+		w.get(t.Context(), "kept")
+		before := b.tap.count("acquire")
+		b.tap.mu.Lock()
+		b.tap.refuse["acquire"] = errGone
+		b.tap.mu.Unlock()
+		for i := range 2 * tripFailures {
+			assert.Equal(t, SourceComputed, w.get(t.Context(), fmt.Sprint(i)).source)
+		}
+		assert.Equal(t, tripFailures, b.tap.count("acquire")-before, "scripts are not sent any more")
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "kept").source, "lookups are")
+	})
+}
+
+func TestErrorsOfAServerThatAnswersDoNotStopLookups(t *testing.T) {
+	for text, kind := range map[string]RedisErrorKind{
+		"OOM command not allowed when used memory > 'maxmemory'.": KindOOM,
+		"NOPERM this user has no permissions":                     KindNoPerm,
+		"READONLY You can't write against a read only replica.":   KindReadOnly,
+		"MISCONF Redis is unable to persist on disk.":             KindRefusesWrites,
+	} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			w := wrap(t, b.cache(), &source{}, Options{})
+			w.get(t.Context(), "kept")
+			b.tap.mu.Lock()
+			b.tap.refuse["acquire"] = replyError(text)
+			b.tap.mu.Unlock()
+			for range 3 * tripFailures {
+				assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
+				assert.Equal(t, SourceFresh, w.get(t.Context(), "kept").source)
+			}
+			assert.Equal(t, uint64(3*tripFailures), w.Stats().RedisErrorKinds[kind])
+			assert.Len(t, b.log.about("kind="+kind.String()), 1, "told once, with what to do")
+			assert.Empty(t, b.log.about("answers again"), "it has not been away")
+		})
+	}
+}
+
+func TestAFewFailuresAreForgottenAfterASuccess(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(), &source{}, Options{})
+		w.get(t.Context(), "a")
+		for range 5 {
+			mend := b.cut()
+			for range tripFailures - 1 {
+				assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
+			}
+			mend()
+			assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
+		}
+	})
+}
+
+func TestOneNodeOfAClusterThatIsAwayLeavesTheOthersKeysAlone(t *testing.T) {
+	var log logger
+	log.to = slog.New(&logSink{})
+	h := &health{clustered: true, log: &log, spawn: func(func()) {}, back: func() {}}
+	h.init()
+	keys := map[int]string{}
+	for i := 0; len(keys) < circuitRanges; i++ {
+		key := fmt.Sprintf("fncache:{f:sig:%d}", i)
+		keys[clusterSlot(key)/(clusterSlots/circuitRanges)] = key
+	}
+	for range tripFailures {
+		h.failed(newRedisError(opLookup, keys[7], errRedisTimeout))
+		for part, key := range keys {
+			if part != 7 {
+				h.succeeded(opLookup, key)
+			}
+		}
+	}
+	for part, key := range keys {
+		assert.Equal(t, part == 7, h.refuses(opLookup, key) != nil, "part %d", part)
+		require.NoError(t, h.refuses(opAcquire, key), "lookups and scripts are judged apart")
+	}
+}
+
+func TestClusterSlotsAreThoseOfTheServer(t *testing.T) {
+	client := redistest.StartCluster(t).Client()
+	for _, key := range []string{"123456789", "fncache:{Author:f:0a1b:00ff}", "fncache:{Author:f:0a1b:00ff}:lock", "{}x", "a{b"} {
+		slot, err := client.ClusterKeySlot(t.Context(), key).Result()
+		require.NoError(t, err)
+		assert.Equal(t, int(slot), clusterSlot(key), key)
+	}
+}
+
+func TestCloseEndsTheProbing(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) { // which fails if a goroutine is left
+		c := b.cache()
+		w := wrap(t, c, &source{}, Options{})
+		defer b.cut()()
+		for range tripFailures {
+			w.get(t.Context(), "a")
+		}
+		synctest.Wait()
+		require.NoError(t, c.Close())
+	})
+}
+
+func TestAFullPoolIsToldFromASlowServer(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client(func(o *redis.Options) { o.PoolSize, o.ReadTimeout = 1, time.Minute })
+	sink := &logSink{}
+	w := wrap(t, newTestCache(t, Config{Redis: client, RedisTimeout: 50 * time.Millisecond, Logger: slog.New(sink)}), &source{}, Options{})
+	w.get(t.Context(), "a") // learns the clock
+	ctx, cancel := context.WithCancel(t.Context())
+	blocked := make(chan struct{})
+	go func() {
+		defer close(blocked)
+		client.BLPop(ctx, 0, "a list that stays empty")
+	}()
+	require.Eventually(t, func() bool { return client.PoolStats().IdleConns == 0 }, 10*time.Second, time.Millisecond)
+	assert.Equal(t, SourceComputed, w.get(t.Context(), "b").source)
+	assert.Equal(t, uint64(1), w.Stats().RedisErrorKinds[KindPool], "%+v", w.Stats())
+	assert.Len(t, sink.about("kind=pool"), 1)
+	cancel()
+	server.Kill()
+	<-blocked
+}

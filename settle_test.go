@@ -1,0 +1,335 @@
+package fncache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	errNoBook = errors.New("no such book")
+	errBanned = errors.New("banned in this country")
+)
+
+// failing is a source whose runs fail, wrapped as functions do.
+func failing(err error) *source {
+	return &source{do: func(_ context.Context, run int) (int, error) { return run, fmt.Errorf("run %d: %w", run, err) }}
+}
+
+func caching(errs ...error) Options {
+	return Options{Freshness: 30 * time.Second, CacheErrors: errs, ErrorTimeout: 5 * time.Second}
+}
+
+// --- Negative entries ---
+
+func TestAnErrorThatIsAnAnswerIsCachedAndComesBackAsThatError(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := failing(errNoBook)
+		w, other := wrap(t, b.cache(), s, caching(errBanned, errNoBook)), wrap(t, b.cache(), s, caching(errNoBook, errBanned))
+		assert.Equal(t, outcome{err: errNoBook, source: SourceComputed}, w.get(t.Context(), "a"), "what a miss returns a hit will return")
+		time.Sleep(2 * time.Second)
+		assert.Equal(t, outcome{err: errNoBook, source: SourceFresh, age: 2 * time.Second}, w.get(t.Context(), "a"))
+		assert.Equal(t, outcome{err: errNoBook, source: SourceFresh, age: 2 * time.Second}, other.get(t.Context(), "a"),
+			"by its text, not by its place in the list")
+		assert.Equal(t, 1, s.count())
+		time.Sleep(3 * time.Second)
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source, "ErrorTimeout is over")
+		stats := requireIdentity(t, w.Func)
+		assert.Equal(t, uint64(2), stats.Stored)
+		assert.Zero(t, stats.Failed)
+	})
+}
+
+func TestOtherErrorsAreNotCached(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := failing(errGone)
+		w := wrap(t, b.cache(), s, caching(errNoBook))
+		for range 3 {
+			o := w.get(t.Context(), "a")
+			require.ErrorIs(t, o.err, errGone)
+			assert.Equal(t, SourceFailed, o.source)
+		}
+		assert.Equal(t, 3, s.count())
+		assert.Empty(t, b.redis.Keys())
+	})
+}
+
+func TestAnErrorThatIsAnAnswerReplacesAStaleEntry(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		w := wrap(t, b.cache(), s, caching(errNoBook))
+		w.get(t.Context(), "a")
+		s.set(func(s *source) { s.do = failing(errNoBook).do })
+		time.Sleep(40 * time.Second)
+		assert.Equal(t, errNoBook, w.get(t.Context(), "a").err, "the book is gone: the old one is not served")
+		assert.Equal(t, errNoBook, w.get(t.Context(), "a").err)
+		s.set(func(s *source) { s.do = nil })
+		time.Sleep(5 * time.Second)
+		assert.Equal(t, 3, w.get(t.Context(), "a").value, "and comes back after ErrorTimeout")
+	})
+}
+
+func TestWaitersShareAnErrorThatIsAnAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := failing(errNoBook)
+		s.took = time.Second
+		opts := caching(errNoBook)
+		opts.OnCold = Wait
+		here, there := wrap(t, b.cache(), s, opts), wrap(t, b.cache(), s, opts)
+		first := here.begin(t.Context(), "a")
+		synctest.Wait()
+		joined, elsewhere := here.begin(t.Context(), "a"), there.begin(t.Context(), "a")
+		assert.Equal(t, SourceComputed, (<-first).source)
+		for _, end := range []<-chan outcome{joined, elsewhere} {
+			o := <-end
+			assert.Equal(t, errNoBook, o.err)
+			assert.Equal(t, SourceWaited, o.source)
+		}
+		assert.Equal(t, 1, s.count())
+	})
+}
+
+func TestANegativeEntryOfAnErrorThatThisReleaseDoesNotKnowIsAMiss(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		old, s := wrap(t, b.cache(), failing(errBanned), caching(errBanned)), &source{}
+		w := wrap(t, b.cache(), s, caching(errNoBook))
+		assert.Equal(t, errBanned, old.get(t.Context(), "a").err)
+		assert.Equal(t, outcome{value: 1, source: SourceComputed}, w.get(t.Context(), "a"))
+		assert.Equal(t, uint64(1), w.Stats().Undecodable)
+		assert.Len(t, b.log.about("unknown error entry"), 1)
+	})
+}
+
+func TestNegativeEntriesLiveInRedisForErrorTimeoutAndAreInvalidated(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := failing(errNoBook)
+		w := wrap(t, b.cache(), s, caching(errNoBook))
+		w.get(t.Context(), "a")
+		key, err := w.Key("a")
+		require.NoError(t, err)
+		assert.Equal(t, 5*time.Second, b.redis.TTL(key))
+		require.NoError(t, w.Invalidate(t.Context(), "a"))
+		w.get(t.Context(), "a")
+		assert.Equal(t, 2, s.count())
+		require.ErrorIs(t, w.Refresh(t.Context(), "a"), errNoBook)
+		assert.Equal(t, 3, s.count())
+	})
+}
+
+func TestNoStoreKeepsAnErrorFromBeingCached(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{do: func(ctx context.Context, _ int) (int, error) {
+			NoStore(ctx)
+			return 0, errNoBook
+		}}
+		w := wrap(t, b.cache(), s, caching(errNoBook))
+		w.get(t.Context(), "a")
+		assert.Equal(t, errNoBook, w.get(t.Context(), "a").err)
+		assert.Equal(t, 2, s.count())
+		assert.Empty(t, b.redis.Keys())
+	})
+}
+
+// --- Stale if error, chosen ---
+
+func TestStaleIfChoosesWhichErrorsAreAnsweredWithTheStaleEntry(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		w := wrap(t, b.cache(), s, Options{Freshness: time.Second, StaleIf: func(err error) bool { return !errors.Is(err, errNoBook) }})
+		w.get(t.Context(), "a")
+		time.Sleep(2 * time.Second)
+		s.set(func(s *source) { s.do = failing(errGone).do })
+		assert.Equal(t, SourceStale, w.get(t.Context(), "a").source)
+		time.Sleep(2 * time.Second) // the cooldown
+		s.set(func(s *source) { s.do = failing(errNoBook).do })
+		for range 2 {
+			o := w.get(t.Context(), "a")
+			require.ErrorIs(t, o.err, errNoBook)
+			assert.Equal(t, SourceFailed, o.source)
+		}
+		assert.Equal(t, 4, s.count(), "no cooldown for an error that is an answer")
+	})
+}
+
+func TestStaleIfThatPanicsIsANo(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		w := wrap(t, b.cache(), s, Options{Freshness: time.Second, StaleIf: func(error) bool { panic("secret") }})
+		w.get(t.Context(), "a")
+		time.Sleep(2 * time.Second)
+		s.set(func(s *source) { s.do = failing(errGone).do })
+		require.ErrorIs(t, w.get(t.Context(), "a").err, errGone)
+		assert.Len(t, b.log.about("StaleIf panicked"), 1)
+		assert.Empty(t, b.log.about("secret"))
+	})
+}
+
+// --- Jitter ---
+
+func TestJitterSpreadsTheEndOfFreshnessAndAllProcessesAgreeOnIt(t *testing.T) {
+	f := &Func{opts: Options{Freshness: 1000 * time.Second, Timeout: 2000 * time.Second, Jitter: 0.2}}
+	least, most := time.Duration(math.MaxInt64), time.Duration(0)
+	for i := range uint64(1000) {
+		id := i * (math.MaxUint64 / 999)
+		d := f.freshness(id)
+		assert.Equal(t, d, f.freshness(id))
+		least, most = min(least, d), max(most, d)
+	}
+	assert.Equal(t, 1000*time.Second, most)
+	assert.InDelta(t, 800, least.Seconds(), 1)
+	f.opts.Jitter = 1
+	assert.Positive(t, f.freshness(math.MaxUint64), "fresh for a moment at least")
+
+	inBubble(t, func(t *testing.T, b *bubble) {
+		opts := Options{Timeout: time.Hour, Freshness: 100 * time.Second, Jitter: 0.5, OnStale: Background}
+		w, other := wrap(t, b.cache(), &source{}, opts), wrap(t, b.cache(), &source{}, opts)
+		for i := range 100 {
+			w.get(t.Context(), fmt.Sprint(i))
+		}
+		time.Sleep(75 * time.Second)
+		stale := 0
+		for i := range 100 {
+			key, _ := w.Key(fmt.Sprint(i))
+			raw, err := b.redis.Get(key)
+			require.NoError(t, err)
+			_, mine := w.bind().cache.judge(w.Func, []byte(raw), nil)
+			_, theirs := other.bind().cache.judge(other.Func, []byte(raw), nil)
+			assert.Equal(t, mine, theirs)
+			if mine == 1 {
+				stale++
+			}
+		}
+		assert.Greater(t, stale, 20, "half of them, more or less")
+		assert.Less(t, stale, 80)
+	})
+}
+
+// --- Computations while Redis is away ---
+
+func TestMaxConcurrentBoundsComputationsWhileRedisIsAway(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		w := wrap(t, b.cache(), s, Options{MaxConcurrent: 3})
+		defer b.cut()()
+		sources := map[Source]int{}
+		for _, end := range beginEach(t, w, 10) {
+			o := <-end
+			sources[o.source]++
+			if o.source == SourceRefused {
+				assert.Zero(t, o.took, "refused at once")
+			}
+		}
+		assert.Equal(t, map[Source]int{SourceComputed: 3, SourceRefused: 7}, sources)
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "0").source, "the slots are free again")
+		requireIdentity(t, w.Func)
+	})
+}
+
+// beginEach begins calls with n arguments, one after the other.
+func beginEach(t *testing.T, w *wrapped, n int) (ends []<-chan outcome) {
+	for i := range n {
+		ends = append(ends, w.begin(t.Context(), fmt.Sprint(i)))
+		synctest.Wait()
+	}
+	return ends
+}
+
+func TestPastMaxConcurrentCallsWaitForTheirTurn(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		w := wrap(t, b.cache(), s, Options{MaxConcurrent: 2, OnCold: Wait, WaitTimeout: 3500 * time.Millisecond})
+		defer b.cut()()
+		ends := beginEach(t, w, 10)
+		joined := w.begin(t.Context(), "9")
+		for i, end := range ends {
+			o := <-end
+			if i < 8 { // two each second
+				assert.Equal(t, time.Duration(1+i/2)*time.Second, o.took, "call %d", i)
+				assert.Equal(t, SourceComputed, o.source)
+				continue
+			}
+			require.ErrorIs(t, o.err, ErrColdCache)
+			assert.Equal(t, 3500*time.Millisecond, o.took, "WaitTimeout")
+		}
+		require.ErrorIs(t, (<-joined).err, ErrColdCache)
+		time.Sleep(time.Minute)
+		assert.Equal(t, 8, s.count(), "what nobody waits for any more is not computed")
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "9").source)
+	})
+}
+
+func TestAFunctionWithoutErrorWaitsForItsTurnAsLongAsItTakes(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		fn := func(id int) int { time.Sleep(time.Second); return id }
+		f, err := Wrap(&fn, Options{Cache: b.cache(), Name: "test.Patient", Timeout: time.Minute, OnCold: Wait, WaitTimeout: time.Second, MaxConcurrent: 1})
+		require.NoError(t, err)
+		defer b.cut()()
+		began := time.Now()
+		ends := make(chan int)
+		for i := range 5 {
+			go func() { ends <- fn(i) }()
+		}
+		for range 5 {
+			<-ends
+		}
+		assert.Equal(t, 5*time.Second, time.Since(began), "one at a time")
+		requireIdentity(t, f)
+	})
+}
+
+func TestALeasedComputationTakesASlotAndIsNeverRefusedOne(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		w := wrap(t, b.cache(), s, Options{MaxConcurrent: 2})
+		leased := beginEach(t, w, 5)
+		mend := b.cut()
+		assert.Equal(t, SourceRefused, w.get(t.Context(), "x").source, "the database is busy enough")
+		for _, end := range leased {
+			assert.Equal(t, SourceComputed, (<-end).source, "five keys, five leases: with Redis there is no bound")
+		}
+		mend()
+	})
+}
+
+func TestCloseEndsCallsThatWaitForTheirTurn(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{took: time.Second}, Options{MaxConcurrent: 1, OnCold: Wait})
+		defer b.cut()()
+		ends := beginEach(t, w, 3)
+		later := w.begin(t.Context(), "2")
+		synctest.Wait()
+		require.NoError(t, c.Close())
+		for _, end := range append(ends, later) {
+			require.ErrorIs(t, (<-end).err, ErrClosed)
+		}
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source, "calls after it behave as with Redis away")
+	})
+}
+
+func TestWithoutRedisCallersJoinTheComputationThatStillHoldsItsLease(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		w, quick := wrap(t, b.cache(), s, Options{OnCold: Wait}), &source{}
+		other := wrap(t, w.bind().cache, quick, Options{Name: "test.Other"})
+		other.get(t.Context(), "learns the clock")
+		first := w.begin(t.Context(), "a")
+		synctest.Wait()
+		mend := b.cut()
+		for range tripFailures {
+			other.get(t.Context(), "b")
+		}
+		mend() // but that has not been noticed yet
+		joined := w.begin(t.Context(), "a")
+		assert.Equal(t, SourceComputed, (<-first).source)
+		assert.Equal(t, SourceWaited, (<-joined).source)
+		assert.Equal(t, 1, s.count())
+	})
+}
