@@ -98,7 +98,7 @@ func TestAutoPipelineIsRefusedWhereTheClientCachesItself(t *testing.T) {
 func TestAutoPipelineOnAStoppedServerCostsRedisTimeout(t *testing.T) {
 	server := redistest.Start(t)
 	c := newTestCache(t, Config{Redis: server.Client(), AutoPipeline: true, RedisTimeout: 100 * time.Millisecond})
-	w := wrap(t, c, &source{}, Options{Lease: slowLease})
+	w := wrap(t, c, &source{}, Options{Lease: slowLease, OnCold: Wait})
 	require.NoError(t, w.get(t.Context(), "a").err)
 	server.Pause()
 	ends := w.burst(t.Context(), 20, "a")
