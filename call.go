@@ -617,7 +617,7 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
 		if got.status == leaseHeld {
 			return c.heldBy(f, e, s, got, asked), true
 		}
-		c.begin(f, e, s, token, sent.Add(lease))
+		c.begin(f, e, s, got.token, sent.Add(lease))
 		return decision{}, false
 	}
 	return c.heldBy(f, e, s, acquisition{}, place{}), true
@@ -734,7 +734,7 @@ func (c *Cache) refresh(f *flight) (d decision, ok bool) {
 		// taken.
 		return decision{verdict: holderElsewhere, left: got.left, asked: asked, holder: c.flights.computing(f.flightKey)}, true
 	}
-	c.begin(f, nil, cold, token, sent.Add(lease))
+	c.begin(f, nil, cold, got.token, sent.Add(lease))
 	return decision{}, false
 }
 

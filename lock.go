@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -63,6 +64,23 @@ const (
 
 // newToken gives the owner value of one computation's lease.
 func newToken() string { return rand.Text() }
+
+// A sentToken is the token as an argument of acquire. go-redis marshals it each
+// time that it sends the command, and each sending has a token of its own: see
+// lock_acquire.lua.
+type sentToken struct {
+	base     string
+	sendings atomic.Int64
+}
+
+// MarshalBinary gives the token of the next sending.
+func (t *sentToken) MarshalBinary() ([]byte, error) {
+	n := t.sendings.Add(1)
+	if n == 1 {
+		return []byte(t.base), nil
+	}
+	return fmt.Appendf(nil, "%s.%d", t.base, n), nil
+}
 
 // The causes where Config.RedisTimeout ran out.
 var (
@@ -230,6 +248,7 @@ const (
 type acquisition struct {
 	status  acquireStatus
 	present bool          // whether the entry is still there (leaseAcquired, leaseHeld)
+	token   string        // the lease's (leaseAcquired)
 	holder  string        // the value of the lock (leaseHeld)
 	left    time.Duration // the life of the lock (leaseHeld)
 	raw     []byte        // the entry (entryChanged)
@@ -248,7 +267,7 @@ func (s *lockStore) acquire(ctx context.Context, key, token string, lease time.D
 	}
 	do := func(ctx context.Context) (acquisition, error) {
 		reply, err := acquireScript.Run(ctx, s.client, []string{key, key + lockSuffix},
-			token, lease.Milliseconds(), string(mode), seen, flag).Slice()
+			&sentToken{base: token}, lease.Milliseconds(), string(mode), seen, flag).Slice()
 		if err != nil {
 			return acquisition{}, err
 		}
@@ -274,8 +293,9 @@ func parseAcquisition(reply []any) (acquisition, error) {
 		a.status = acquireStatus(status)
 	}
 	switch {
-	case a.status == leaseAcquired:
+	case a.status == leaseAcquired && len(reply) == 3:
 		a.present = reply[1] == int64(1)
+		a.token, _ = reply[2].(string)
 		return a, nil
 	case a.status == leaseHeld && len(reply) == 4:
 		a.holder, _ = reply[1].(string)

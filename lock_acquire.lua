@@ -1,14 +1,15 @@
 -- Acquire the lease on an entry, or learn why not.
 --
 -- KEYS[1]  the entry          KEYS[2]  the lock
--- ARGV[1]  token, random per computation
+-- ARGV[1]  token, random per acquire; sent again it ends in the number of that
+--          sending: T, T.2, T.3
 -- ARGV[2]  lease, milliseconds
 -- ARGV[3]  'compare': give back an entry that is not the one the caller saw
 --          'refresh': recompute whatever is there
 -- ARGV[4]  the first 32 bytes of what the caller saw; '' for nothing
 -- ARGV[5]  '1' if what the caller saw is stale and can be served
 --
--- Answers  {'acquired', present}
+-- Answers  {'acquired', present, the token that is in the lock}
 --          {'held', value of the lock, its life in ms, present}
 --          {'changed', entry}
 -- where present is 1 if the entry is still there: without it the caller has
@@ -40,9 +41,26 @@ if head and head ~= '' then
   present = 1
 end
 
--- The same acquire again: the client resent it after a lost reply.
-if holder == ARGV[1] then
-  return {'acquired', present}
+-- The same acquire again: the client resent it after a lost reply. The lease goes
+-- over to the later sending. Were the token the same each time, then:
+--   1. the first sending is held up on its way, the second is granted;
+--   2. the key is invalidated, so that the lease is lost;
+--   3. the first sending arrives, and the lock holds the token again;
+--   4. store finds it, and writes what was computed before the invalidation.
+local function parts(token)
+  local base, sending = string.match(token, '^(.*)%.(%d+)$')
+  return base or token, tonumber(sending or 1)
+end
+if holder then
+  local base, sending = parts(ARGV[1])
+  local heldBase, heldSending = parts(holder)
+  if base == heldBase then
+    if sending > heldSending then
+      redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+      holder = ARGV[1]
+    end
+    return {'acquired', present, holder}
+  end
 end
 
 local refresh = ARGV[3] == 'refresh'
@@ -56,7 +74,7 @@ local servable = present == 1 and ARGV[5] == '1'
 local cooling = holder and string.sub(holder, 1, 5) == 'cool:'
 if not holder or (cooling and (refresh or not servable)) then
   redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-  return {'acquired', present}
+  return {'acquired', present, ARGV[1]}
 end
 
 -- A lock without an expiry is none that this protocol wrote. It gets one, or

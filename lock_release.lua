@@ -1,14 +1,19 @@
 -- Release a lease, if it is still held.
 --
 -- KEYS[1]  the lock
--- ARGV[1]  token
+-- ARGV[1]  token; of whichever sending of its acquire, for who gave up on the
+--          answer does not know which was granted
 -- ARGV[2]  channel            ARGV[3]  message
 --
 -- Answers  'held' (until now) or 'lost'. Sent again after it took effect it
 -- answers 'lost', for it leaves nothing behind to know itself by: whoever asked
 -- looks the key up afresh, which is a round trip and never a wrong value.
 
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then
+local function base(token)
+  return string.match(token, '^(.*)%.%d+$') or token
+end
+local holder = redis.pcall('GET', KEYS[1])
+if type(holder) ~= 'string' or base(holder) ~= base(ARGV[1]) then
   return 'lost'
 end
 redis.call('DEL', KEYS[1])

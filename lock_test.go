@@ -23,6 +23,8 @@ type verbs struct {
 }
 
 func newVerbs(t *testing.T, client, raw redis.UniversalClient) *verbs {
+	// Or the first acquire would be sent twice, and hold the token of the second.
+	require.NoError(t, acquireScript.Load(t.Context(), raw).Err())
 	s := &lockStore{
 		client: client, timeout: 5 * time.Second, channel: "fncache:events",
 		spawn: func(f func()) { go f() }, refuses: func(string, string) error { return nil },
@@ -83,7 +85,7 @@ func TestProtocolVerbs(t *testing.T) {
 	onServers(t, func(t *testing.T, server *backend) {
 		for name, test := range map[string]func(t *testing.T, v *verbs){
 			"acquire on nothing": func(t *testing.T, v *verbs) {
-				assert.Equal(t, acquisition{status: leaseAcquired}, v.acquire("me", "", false))
+				assert.Equal(t, acquisition{status: leaseAcquired, token: "me"}, v.acquire("me", "", false))
 				assert.Equal(t, "me", v.lock())
 				left := v.raw.PTTL(v.ctx, v.key+lockSuffix).Val()
 				assert.InDelta(t, testLease, left, float64(10*time.Second))
@@ -99,7 +101,7 @@ func TestProtocolVerbs(t *testing.T) {
 			"acquire what the caller saw": func(t *testing.T, v *verbs) {
 				v.acquire("you", "", false)
 				v.store("you", 1)
-				assert.Equal(t, acquisition{status: leaseAcquired, present: true}, v.acquire("me", v.entry(), true))
+				assert.Equal(t, acquisition{status: leaseAcquired, present: true, token: "me"}, v.acquire("me", v.entry(), true))
 			},
 			"acquire gives back what the caller did not see": func(t *testing.T, v *verbs) {
 				v.acquire("you", "", false)
@@ -108,7 +110,7 @@ func TestProtocolVerbs(t *testing.T) {
 				assert.Empty(t, v.lock())
 			},
 			"acquire with the entry gone": func(t *testing.T, v *verbs) {
-				assert.Equal(t, acquisition{status: leaseAcquired, present: false}, v.acquire("me", "what was seen", true))
+				assert.Equal(t, acquisition{status: leaseAcquired, present: false, token: "me"}, v.acquire("me", "what was seen", true))
 			},
 			"acquire while held with the entry gone": func(t *testing.T, v *verbs) {
 				v.acquire("you", "", false)
@@ -119,7 +121,7 @@ func TestProtocolVerbs(t *testing.T) {
 			"refresh does not compare": func(t *testing.T, v *verbs) {
 				v.acquire("you", "", false)
 				v.store("you", 1)
-				assert.Equal(t, acquisition{status: leaseAcquired, present: true}, v.refresh("me"))
+				assert.Equal(t, acquisition{status: leaseAcquired, present: true, token: "me"}, v.refresh("me"))
 			},
 			"garbage counts as seen": func(t *testing.T, v *verbs) {
 				v.raw.Set(v.ctx, v.key, "garbage", 0)
@@ -131,7 +133,7 @@ func TestProtocolVerbs(t *testing.T) {
 			"an entry of another type is replaced": func(t *testing.T, v *verbs) {
 				v.raw.LPush(v.ctx, v.key, "x")
 				require.ErrorIs(t, v.lookup(v.ctx, v.key)[0].err, errWrongType)
-				assert.Equal(t, acquisition{status: leaseAcquired}, v.acquire("me", "", false))
+				assert.Equal(t, acquisition{status: leaseAcquired, token: "me"}, v.acquire("me", "", false))
 				assert.True(t, v.store("me", 1))
 				assert.Len(t, v.entry(), envelopeHeaderLen+1)
 			},
@@ -221,6 +223,16 @@ func TestVerbsSentTwiceHaveTheEffectAndTheAnswerOfOnce(t *testing.T) {
 				v.acquire("you", "", false)
 				v.store("you", 1)
 				assert.Equal(t, v.acquire("me", v.entry(), true), v.acquire("me", v.entry(), true))
+			},
+			"acquire, the earlier sending last": func(t *testing.T, v *verbs) {
+				v.acquire("me", "", false)
+				assert.Equal(t, "me.10", v.acquire("me.10", "", false).token)
+				assert.Equal(t, "me.10", v.acquire("me.9", "", false).token, "the lease does not go back")
+				assert.Equal(t, "me.10", v.lock())
+				require.NoError(t, v.invalidate(v.ctx, v.key))
+				v.acquire("me.9", "", false)
+				assert.False(t, v.store("me.10", 1), "the lease that was invalidated is not back")
+				assert.True(t, v.step(v.release(v.ctx, v.key, "me")), "of whichever sending")
 			},
 			"renew": func(t *testing.T, v *verbs) {
 				v.acquire("me", "", false)
