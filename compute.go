@@ -41,6 +41,7 @@ type computation struct {
 	ownable  bool      // a caller may become the owner
 	callers  int       // who waits for the end
 	cached   bool      // newcomers look up, for there may be an entry
+	settling bool      // newcomers look up, for the lease may be over
 	leaseEnd time.Time // until when the lease is good as far as is known
 	began    uint64    // flights.seq when it began; 0 before
 }
@@ -261,6 +262,7 @@ func (c *computation) end(cut error, ran time.Duration) {
 	if c.token == "" {
 		e.shared = e.body != nil || e.failed() || e.panic != nil || e.goexit
 	} else {
+		c.cache.flights.settles(c)
 		e.shared = c.settle(&e, raw)
 	}
 	next, alone := c.cache.flights.finish(c, e)

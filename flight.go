@@ -154,7 +154,7 @@ func (fs *flights) board(c *call, p purpose, now time.Time) (f *flight, start bo
 	defer fs.mu.Unlock()
 	s := fs.slotOf(id)
 	if p == toLookUp {
-		if holder := s.goodLease(now); holder != nil && !holder.cached {
+		if holder := s.goodLease(now); holder != nil && !holder.cached && !holder.settling {
 			return nil, false, decision{verdict: holderHere, holder: holder, ended: fs.tick()}
 		}
 		if s.flights[toWait] != nil {
@@ -397,6 +397,16 @@ func (fs *flights) detachHolder(c *computation) {
 		s.leased = nil
 		fs.sweep(c.flightKey)
 	}
+}
+
+// settles has newcomers look up, for the last step of c is about to be sent. Else:
+//  1. the store has run, and its answer is on its way;
+//  2. another process invalidates the key;
+//  3. a call joins c, and is given what the store, it says, has stored.
+func (fs *flights) settles(c *computation) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	c.settling = true
 }
 
 // renewed notes how long the lease of c is good now.

@@ -121,3 +121,35 @@ func TestAcquireSentAgainArrivesAfterAnInvalidation(t *testing.T) {
 			"computed before the invalidation, stored after it")
 	})
 }
+
+func TestCallBetweenAStoreThatIsInvalidatedAndItsReply(t *testing.T) {
+	inBothForms(t, func(t *testing.T) {
+		server := redistest.Shared(t)
+		here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
+		s := &source{}
+		opts := Options{Lease: slowLease, OnCold: Wait, Name: t.Name()}
+		a, b := wrap(t, here.Cache, s, opts), wrap(t, there.Cache, s, opts)
+
+		// 1. The store has run; its reply is on its way.
+		var joiner <-chan outcome
+		here.tap.onReply("store", func(redis.Cmder) {
+			// 2. Another process invalidates.
+			assert.NoError(t, b.Invalidate(t.Context(), "k"))
+			// 3. A call: it joins the computation, or looks up.
+			lookups := here.tap.count("get")
+			joiner = a.begin(t.Context(), "k")
+			key, err := a.Key("k")
+			assert.NoError(t, err)
+			assert.Eventually(t, func() bool {
+				fs := &here.flights
+				fs.mu.Lock()
+				defer fs.mu.Unlock()
+				slot := fs.m[flightKey{a.Func, key}]
+				joined := slot != nil && slot.leased != nil && slot.leased.callers > 1
+				return joined || here.tap.count("get") > lookups
+			}, 10*time.Second, time.Millisecond)
+		})
+		assert.Equal(t, 1, a.get(t.Context(), "k").value)
+		assert.Equal(t, 2, (<-joiner).value, "it called after the invalidation")
+	})
+}
