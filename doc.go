@@ -107,7 +107,8 @@
 // nodes of a Cluster are taken to share one clock. A function that, through
 // another process or without passing its context on, waits for its own key waits
 // until WaitTimeout; so do two functions under OnCold Wait that need each other's
-// values at the same time. A result is what survives CBOR: unexported fields do not.
+// values at the same time. A result is what survives the codec: with
+// [CBOR], the default, unexported fields do not; [JSON] loses more.
 //
 // # The way of one call
 //
