@@ -127,9 +127,9 @@ func printStorm(w io.Writer, rows []stormRow) {
 	if len(rows) == 0 {
 		return
 	}
-	t := newTable(w, "Invalidation storm", "", "reads", "refused", "stale", "of these > 50ms", "worst", "writes", "invalidation", "computations")
+	t := newTable(w, "Invalidation storm", "", "reads", "refused", "stale", "of these > 50ms", "worst", "writes", "retries", "invalidation", "computations")
 	for _, row := range rows {
-		t.row(row.Peer, row.Reads, row.Refused, row.Stale, row.Late, ms(row.Worst), row.Writes, ms(row.Invalidation), row.Computations)
+		t.row(row.Peer, row.Reads, row.Refused, row.Stale, row.Late, ms(row.Worst), row.Writes, row.Retries, ms(row.Invalidation), row.Computations)
 	}
 	t.end()
 }

@@ -90,7 +90,8 @@ func (b *bench) grow(racers []peers.Peer[ids], cached []*peers.Cached[ids], had,
 			rows[i].ProcessBytes = (heap() - heapBefore) / float64(keys-had)
 		}
 	}
-	results, err := race(b, cell{scaleCallers, "", measure.Uniform(keys).Draws(1 << 20)}, racers, cached)
+	draws := measure.Uniform(keys).Draws(1 << 20)
+	results, err := race(cell{scaleCallers, "", draws}, racers, cached, measure.Plan{Rounds: b.rounds, Turn: b.turn, KeepGarbage: true})
 	if err != nil {
 		return nil, err
 	}

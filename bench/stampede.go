@@ -103,11 +103,11 @@ func (b *bench) burst(peer string, stale bool) (row stampedeRow, err error) {
 }
 
 // goStale caches the old value and lets it outlive its freshness. The processes
-// call one after the other, so that those which keep values of their own have it
-// as well, and the last one has the time for being past it.
+// call twice: the second time all of them get it, and those which keep values of
+// their own do.
 func (b *bench) goStale(f *fleet) error {
-	for _, w := range f.workers {
-		if _, err := w.do(order{Do: doCall, Key: burstKey, Version: oldVersion, Callers: 1, Settle: true}); err != nil {
+	for _, settle := range []bool{true, false} {
+		if _, err := f.all(order{Do: doCall, Key: burstKey, Version: oldVersion, Callers: 1, Settle: settle}); err != nil {
 			return err
 		}
 	}

@@ -37,6 +37,7 @@ type stormRow struct {
 	Worst        time.Duration // how long before the read the invalidation had returned, at most
 	Invalidation time.Duration // how long one took: the median
 	Writes       int
+	Retries      int // of invalidations that failed
 	Computations int
 }
 
@@ -96,14 +97,15 @@ func (s *underStorm) run(name string) (stormRow, error) {
 	defer cancel()
 	rows, faults := make([]stormRow, s.Readers), make([]error, s.Readers+1)
 	var took []time.Duration
+	var retries int
 	var wg sync.WaitGroup
 	for i := range s.Readers {
 		wg.Go(func() { rows[i], faults[i] = s.read(ctx, s.instances[i%s.Instances]) })
 	}
-	wg.Go(func() { took, faults[s.Readers] = s.write(ctx, s.instances[s.Instances]) })
+	wg.Go(func() { took, retries, faults[s.Readers] = s.write(ctx, s.instances[s.Instances]) })
 	wg.Wait()
 	all := stormRow{
-		Peer: name, Writes: len(took), Invalidation: measure.Quantile(took, 0.5),
+		Peer: name, Writes: len(took), Retries: retries, Invalidation: measure.Quantile(took, 0.5),
 		Computations: int(s.computations.Load()),
 	}
 	for _, row := range rows {
@@ -120,19 +122,22 @@ func (s *underStorm) run(name string) (stormRow, error) {
 	return all, nil
 }
 
-func (s *underStorm) write(ctx context.Context, to *peers.Cached[ids]) (took []time.Duration, err error) {
+func (s *underStorm) write(ctx context.Context, to *peers.Cached[ids]) (took []time.Duration, retries int, err error) {
 	tick := time.NewTicker(s.Every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return took, nil
+			return took, retries, nil
 		case <-tick.C:
 		}
 		version := s.version.Add(1)
 		began := time.Now()
-		if err := to.Invalidate(context.Background(), burstKey); err != nil {
-			return took, err
+		for err = to.Invalidate(context.Background(), burstKey); err != nil && ctx.Err() == nil; retries++ {
+			err = to.Invalidate(context.Background(), burstKey)
+		}
+		if err != nil {
+			return took, retries, err
 		}
 		took = append(took, time.Since(began))
 		s.invalidated[version].Store(int64(time.Since(s.began)))

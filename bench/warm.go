@@ -89,7 +89,7 @@ func warmOf[V any](b *bench, near bool, value string, keys int, make func(int64)
 	var rows []warmRow
 	for _, cell := range b.cells(keys) {
 		b.progress("%s, %d callers, %s", value, cell.callers, cell.keys)
-		results, err := race(b, cell, racers, cached)
+		results, err := race(cell, racers, cached, measure.Plan{Rounds: b.rounds, Turn: b.turn})
 		if err != nil {
 			return nil, fmt.Errorf("%s, %d callers, %s: %w", value, cell.callers, cell.keys, err)
 		}
@@ -133,7 +133,7 @@ func fetch[V any](cached *peers.Cached[V]) func(id int64) error {
 	}
 }
 
-func race[V any](b *bench, cell cell, racers []peers.Peer[V], cached []*peers.Cached[V]) (measure.Results, error) {
+func race[V any](cell cell, racers []peers.Peer[V], cached []*peers.Cached[V], plan measure.Plan) (measure.Results, error) {
 	runners := make([]measure.Runner, len(racers))
 	for i, c := range cached {
 		call := fetch(c)
@@ -141,7 +141,8 @@ func race[V any](b *bench, cell cell, racers []peers.Peer[V], cached []*peers.Ca
 			return call(cell.draws[i%len(cell.draws)])
 		}}
 	}
-	return measure.Race(measure.Plan{Callers: cell.callers, Rounds: b.rounds, Turn: b.turn}, runners)
+	plan.Callers = cell.callers
+	return measure.Race(plan, runners)
 }
 
 func warmRows[V any](value string, cell cell, racers []peers.Peer[V], results measure.Results) []warmRow {

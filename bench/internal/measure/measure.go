@@ -97,6 +97,9 @@ type Plan struct {
 	Callers int
 	Rounds  int
 	Turn    time.Duration // about; how many calls that is, is found out once, before the first round
+	// KeepGarbage is for heaps so large that to collect before each turn would
+	// take the time: what others left is then collected when Go sees fit.
+	KeepGarbage bool
 }
 
 // Results are the samples of a race, by runner and round.
@@ -105,7 +108,7 @@ type Results [][]Sample
 // Race lets the runners take turns: in each round each has one, in an order that
 // is another one every round, so that what disturbs the machine disturbs them
 // alike and nobody always runs behind the same neighbour. Each turn begins
-// without the garbage of others.
+// without the garbage of others, unless the plan says otherwise.
 func Race(p Plan, runners []Runner) (Results, error) {
 	results := make(Results, len(runners))
 	calls := make([]int, len(runners))
@@ -119,7 +122,9 @@ func Race(p Plan, runners []Runner) (Results, error) {
 	}
 	for round := range p.Rounds {
 		for _, i := range order(len(runners), round) {
-			runtime.GC()
+			if !p.KeepGarbage {
+				runtime.GC()
+			}
 			sample, err := Turn(runners[i].Call, p.Callers, calls[i])
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", runners[i].Name, err)
