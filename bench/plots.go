@@ -197,7 +197,13 @@ func (r *results) plotStorm(file string) error {
 			return fmt.Sprintf("%s %%", draw.Short(value(row)))
 		}
 	}
-	stale, staleLabel := share(func(row stormRow) int { return row.Stale })
+	stale, staleShare := share(func(row stormRow) int { return row.Stale })
+	staleLabel := func(row stormRow) string {
+		if row.Stale == 0 {
+			return staleShare(row)
+		}
+		return fmt.Sprintf("%s, up to %s", staleShare(row), ms(row.Worst))
+	}
 	late, lateLabel := share(func(row stormRow) int { return row.Late })
 	perWrite := func(row stormRow) float64 { return float64(row.Computations) / float64(max(row.Writes, 1)) }
 	return saveBars(file, "Invalidation storm: 64 readers, 100 invalidations a second (less is better)", r.note(), [][]draw.Bars{{

@@ -15,7 +15,7 @@ import (
 // plot draws how long calls took and how many were answered, over the run.
 func (o outcome) plot(file string) error {
 	took := draw.Lines{
-		Title: "the slowest 1 % of the calls that began then: at least (ms, log)", X: "seconds", LogY: true,
+		Title: "p99 of the calls that began then (ms, log)", X: "seconds", LogY: true,
 		YMin: 0.1, YMax: 100_000,
 	}
 	answered := draw.Lines{Title: "answers per second", X: "seconds", NoLegend: true}

@@ -143,7 +143,7 @@ type Lines struct {
 	Series      []Series
 	LogX, LogY  bool
 	YMin, YMax  float64 // both 0: as the values are
-	From, To    float64 // of X, shaded; both 0: nothing is
+	From, To    float64 // of X, shaded, from YMin to YMax; both 0: nothing is
 	ShadeName   string
 	NoLegend    bool
 }
@@ -155,6 +155,10 @@ func (l Lines) Plot() (*plot.Plot, error) {
 	grid := plotter.NewGrid()
 	grid.Vertical.Width = 0
 	grid.Horizontal.Color = faint
+	if err := l.shade(p); err != nil {
+		return nil, err
+	}
+	p.Add(grid)
 	for _, s := range l.Series {
 		line, points, err := plotter.NewLinePoints(s.XYs)
 		if err != nil {
@@ -179,10 +183,6 @@ func (l Lines) Plot() (*plot.Plot, error) {
 	if l.LogY {
 		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, powers{}
 	}
-	if err := l.shade(p); err != nil {
-		return nil, err
-	}
-	p.Add(grid)
 	p.Legend.Top, p.Legend.Left = true, true
 	p.Legend.TextStyle = style(p, fontSize)
 	p.Legend.ThumbnailWidth = vg.Points(18)
@@ -195,11 +195,11 @@ func (l Lines) shade(p *plot.Plot) error {
 	if l.From == l.To {
 		return nil
 	}
-	area, err := plotter.NewPolygon(plotter.XYs{{X: l.From, Y: p.Y.Min}, {X: l.To, Y: p.Y.Min}, {X: l.To, Y: p.Y.Max}, {X: l.From, Y: p.Y.Max}})
+	area, err := plotter.NewPolygon(plotter.XYs{{X: l.From, Y: l.YMin}, {X: l.To, Y: l.YMin}, {X: l.To, Y: l.YMax}, {X: l.From, Y: l.YMax}})
 	if err != nil {
 		return err
 	}
-	area.Color = color.RGBA{0xd0, 0x50, 0x20, 0x22}
+	area.Color = Shade
 	area.Width = 0
 	p.Add(area)
 	p.Legend.Add(l.ShadeName, area)

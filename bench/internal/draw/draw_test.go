@@ -52,7 +52,7 @@ func TestBarsAreDrawnWithNamesAndLabels(t *testing.T) {
 }
 
 func TestLinesAreDrawnOverLogAxes(t *testing.T) {
-	panel := Lines{Title: "time", X: "keys", LogX: true, LogY: true, From: 10, To: 100, ShadeName: "out", Series: []Series{
+	panel := Lines{Title: "time", X: "keys", LogX: true, LogY: true, From: 10, To: 100, YMin: 0.1, YMax: 10, ShadeName: "out", Series: []Series{
 		{Name: "one", Color: Ours, Points: true, XYs: plotter.XYs{{X: 1, Y: 0.1}, {X: 1000, Y: 10}}},
 	}}
 	p, err := panel.Plot()

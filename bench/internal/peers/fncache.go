@@ -16,12 +16,14 @@ type variant struct {
 	stale fncache.StalePolicy
 	near  bool
 	typed bool // Wrap1
+	piped bool // Config.AutoPipeline
 }
 
 func remoteVariants[V any]() []Peer[V] {
 	return variants[V](
 		variant{name: Fncache},
 		variant{name: FncacheTyped, typed: true},
+		variant{name: FncachePipelined, piped: true},
 	)
 }
 
@@ -50,8 +52,9 @@ func variants[V any](of ...variant) []Peer[V] {
 func openFncache[V any](v variant, s Site, source Source[V]) (*Cached[V], error) {
 	client := Client(s.Addr)
 	cached, err := cacheOn(v, s, source, client, fncache.Config{
-		Redis:  client,
-		Logger: slog.New(slog.DiscardHandler), // leases lost in a storm are the storm's
+		Redis:        client,
+		AutoPipeline: v.piped,
+		Logger:       slog.New(slog.DiscardHandler), // leases lost in a storm are the storm's
 	})
 	if err != nil {
 		_ = client.Close()
