@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -67,7 +68,8 @@ func (c *Cluster) allKnowReplica(replica *Server) error {
 }
 
 // MigrateSlot moves a slot, with the keys in it, from one node to another, as
-// redis-cli does it: clients go on meanwhile, and are redirected.
+// redis-cli does it: clients go on meanwhile, and are redirected. It returns when
+// all nodes know.
 func (c *Cluster) MigrateSlot(ctx context.Context, slot, from, to int) error {
 	source := redis.NewClient(&redis.Options{Addr: c.nodes[from].Addr()})
 	target := redis.NewClient(&redis.Options{Addr: c.nodes[to].Addr()})
@@ -110,5 +112,46 @@ func (c *Cluster) MigrateSlot(ctx context.Context, slot, from, to int) error {
 			return err
 		}
 	}
+	return await(func() error { return c.allKnowOwner(ctx, slot, targetID) })
+}
+
+// allKnowOwner reports, as an error, which node does not know that a slot is the
+// owner's, by the newest epoch there is. Until all do, another move of the slot
+// could give its next owner the same epoch: then two nodes take each other for
+// the owner for good, and send clients to and fro.
+func (c *Cluster) allKnowOwner(ctx context.Context, slot int, owner string) error {
+	for i, node := range c.nodes {
+		client := redis.NewClient(&redis.Options{Addr: node.Addr()})
+		nodes, err := client.ClusterNodes(ctx).Result()
+		slots, slotsErr := client.ClusterSlots(ctx).Result()
+		_ = client.Close()
+		if err := errors.Join(err, slotsErr); err != nil {
+			return err
+		}
+		if !newestEpoch(nodes, owner) {
+			return fmt.Errorf("node %d has not heard of the epoch of %s:\n%s", i, owner, nodes)
+		}
+		for _, r := range slots {
+			if r.Start <= slot && slot <= r.End && r.Nodes[0].ID != owner {
+				return fmt.Errorf("node %d takes %s for the owner of slot %d", i, r.Nodes[0].ID, slot)
+			}
+		}
+	}
 	return nil
+}
+
+// newestEpoch says whether a node has a newer epoch than all others, by CLUSTER
+// NODES.
+func newestEpoch(nodes, id string) bool {
+	var its, others int
+	for line := range strings.Lines(nodes) {
+		fields := strings.Fields(line)
+		epoch, _ := strconv.Atoi(fields[6])
+		if fields[0] == id {
+			its = epoch
+		} else {
+			others = max(others, epoch)
+		}
+	}
+	return its > others
 }
