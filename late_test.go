@@ -44,7 +44,7 @@ func (r *slowRoute) arrive(t *testing.T) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	require.NotEmpty(t, r.held, "an acquire was held back")
-	defer r.on.Close()
+	defer func() { _ = r.on.Close() }()
 	_, err := r.on.Write(r.held)
 	require.NoError(t, err)
 	require.NoError(t, r.on.SetReadDeadline(time.Time{}))

@@ -123,7 +123,7 @@ func TestAVariableIsWrappedOnceInEitherForm(t *testing.T) {
 		forms := []func(*stringFunc, Options) (*Func, error){Wrap[stringFunc], Wrap1[stringFunc]}
 		for _, first := range forms {
 			for _, second := range forms {
-				var fn stringFunc = lengthOf
+				fn := stringFunc(lengthOf)
 				f, err := first(&fn, opts)
 				require.NoError(t, err)
 				_, err = second(&fn, opts)
@@ -219,13 +219,13 @@ func TestArgumentsOfAComputationAreItsOwn(t *testing.T) {
 		type listFunc = func(context.Context, []string, map[string]int) (string, error)
 		for _, wrapForm := range []func(*listFunc, Options) (*Func, error){Wrap[listFunc], Wrap2[listFunc]} {
 			let := make(chan struct{})
-			var fn listFunc = func(_ context.Context, list []string, m map[string]int) (string, error) {
+			fn := listFunc(func(_ context.Context, list []string, m map[string]int) (string, error) {
 				<-let
 				if m["a"] != 1 {
 					return "", errors.New("another map")
 				}
 				return list[0], nil
-			}
+			})
 			f, err := wrapForm(&fn, Options{Cache: b.cache(), Name: "test.List", Timeout: time.Minute})
 			require.NoError(t, err)
 			ctx, leave := context.WithCancel(t.Context())
@@ -278,8 +278,7 @@ func TestTypedFormTakesANilContextAndAnErrorsValue(t *testing.T) {
 
 func TestKeysOfScalarsAndStringsAllocateNothingButTheKey(t *testing.T) {
 	b := &binding{cache: &Cache{hashing: newHashKeys(nil)}, prefix: "fncache:{bench:000000000000:"}
-	var fn func(context.Context, int64, string, bool) (int, error)
-	fn = func(context.Context, int64, string, bool) (int, error) { return 0, nil }
+	fn := func(context.Context, int64, string, bool) (int, error) { return 0, nil }
 	for _, wrapForm := range []func() (*Func, error){
 		func() (*Func, error) { return Wrap(&fn, Options{Name: "test.Keys", Timeout: time.Minute}) },
 		func() (*Func, error) { return Wrap3(&fn, Options{Name: "test.Keys", Timeout: time.Minute}) },
