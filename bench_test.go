@@ -117,7 +117,7 @@ func median(v []float64) float64 {
 func plainConfig(*Config)       {}
 func autoPipelined(cfg *Config) { cfg.AutoPipeline = true }
 
-func BenchmarkHit_OneCaller(b *testing.B) { benchmarkHit(b, 1, 1, plainConfig, Wrap[idsFunc]) }
+func BenchmarkHit_OneCaller(b *testing.B)      { benchmarkHit(b, 1, 1, plainConfig, Wrap[idsFunc]) }
 func BenchmarkHit_OneCallerTyped(b *testing.B) { benchmarkHit(b, 1, 1, plainConfig, Wrap1[idsFunc]) }
 
 func BenchmarkHit_OneCallerAutoPipeline(b *testing.B) {
