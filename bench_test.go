@@ -246,3 +246,66 @@ func benchmarkOwn(b *testing.B, wrapIDs func(*idsFunc, Options) (*Func, error)) 
 
 func BenchmarkOwn_Wrap(b *testing.B)  { benchmarkOwn(b, Wrap[idsFunc]) }
 func BenchmarkOwn_Wrap1(b *testing.B) { benchmarkOwn(b, Wrap1[idsFunc]) }
+
+// nearBench is a function whose results are in this process's memory, in its
+// three forms.
+func nearBench[R any](b *testing.B, value R) (reflected, typed func(context.Context, int64) (R, error)) {
+	server := redistest.Start(b)
+	cache := newTestCache(b, Config{Redis: server.Client()})
+	reflected = func(context.Context, int64) (R, error) { return value, nil }
+	typed = func(context.Context, int64) (R, error) { return value, nil }
+	opts := Options{Cache: cache, Name: "bench.Near", Timeout: time.Hour, Near: time.Hour}
+	f1, err := Wrap(&reflected, opts)
+	require.NoError(b, err)
+	f2, err := Wrap1(&typed, opts)
+	require.NoError(b, err)
+	for f, call := range map[*Func]func(context.Context, int64) (R, error){f1: reflected, f2: typed} {
+		f.bind()
+		require.Eventually(b, func() bool { return cache.events.epoch.Load() != 0 }, 30*time.Second, time.Millisecond)
+		for range 2 {
+			_, err := call(b.Context(), 1)
+			require.NoError(b, err)
+		}
+		require.NotZero(b, f.Stats().Near)
+	}
+	return reflected, typed
+}
+
+func benchmarkNear[R any](b *testing.B, value R) {
+	reflected, typed := nearBench(b, value)
+	for name, call := range map[string]func(context.Context, int64) (R, error){"Wrap": reflected, "Wrap1": typed} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			ctx := context.Background()
+			for b.Loop() {
+				if _, err := call(ctx, 1); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(name+"/parallel", func(b *testing.B) {
+			b.RunParallel(func(pb *testing.PB) {
+				ctx := context.Background()
+				for pb.Next() {
+					if _, err := call(ctx, 1); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+func BenchmarkNear_TenInt64(b *testing.B) { benchmarkNear(b, tenIDs) }
+func BenchmarkNear_Int64(b *testing.B)    { benchmarkNear(b, int64(1)) }
+
+func BenchmarkNear_Struct(b *testing.B) {
+	type author struct{ Name, Country string }
+	type book struct {
+		ID      int64
+		Title   string
+		Authors []author
+		Tags    map[string]int
+	}
+	benchmarkNear(b, book{1, "Emma", []author{{"Jane Austen", "GB"}}, map[string]int{"novel": 1, "classic": 2}})
+}

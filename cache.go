@@ -31,6 +31,9 @@ type Cache struct {
 	subscribed sync.Once    // the subscription has begun
 	trusted    atomic.Int64 // until when events are known to be heard, on clock.elapsed
 
+	nearOnce sync.Once
+	kept     atomic.Pointer[nearStore] // nil until something is kept
+
 	learning atomic.Pointer[learning] // the question for the server's clock under way, nil if none
 
 	closing <-chan struct{} // closed when Close begins

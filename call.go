@@ -46,14 +46,18 @@ type entry struct {
 	err   error       // what a negative entry stands for
 	kept  results     // decoded once by the flight, for one caller to take
 	taken atomic.Bool // that caller was here
+	near  *nearEntry  // where the near cache has it; then kept is not to be taken
 }
 
 // results gives the caller its own copy.
-func (e *entry) results(fn *Func, c *coder) (results, error) {
+func (e *entry) results(fn *Func, c *Cache) (results, error) {
+	if e.near != nil {
+		return e.near.copied(c)
+	}
 	if !e.taken.Swap(true) {
 		return e.kept, nil
 	}
-	return fn.decode(c, e.body)
+	return fn.decode(c.coder, e.body)
 }
 
 // read takes in what the entry holds.
@@ -194,6 +198,11 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 	case holderHere:
 		return c.withHolder(d, *p == toRefresh)
 	case redisDown:
+		if *p != toRefresh {
+			if a, ok := c.lastResort(); ok {
+				return a, false
+			}
+		}
 		return c.withoutRedis(d)
 	}
 	// holderElsewhere, and cold.
@@ -437,7 +446,7 @@ func (c *call) serve(e *entry, source Source) (a answer, again bool) {
 		c.fn.counters.savedTime.Add(int64(e.cost))
 		return answer{err: e.err, source: source, age: c.cache.age(e), cost: e.cost}, false
 	}
-	results, err := e.results(c.fn, c.cache.coder)
+	results, err := e.results(c.fn, c.cache)
 	if err != nil {
 		// The flight could decode it: a codec of the user's own that changes
 		// its mind. Decide again.
@@ -539,6 +548,7 @@ func (c *Cache) lookUp(ctx context.Context, batch []*flight) {
 		keys[i] = f.key
 	}
 	clock := c.readClock(ctx)
+	asked := c.events.here()
 	replies := c.store.lookup(ctx, keys...)
 	if clock != nil {
 		select {
@@ -547,12 +557,13 @@ func (c *Cache) lookUp(ctx context.Context, batch []*flight) {
 		}
 	}
 	for i, f := range batch {
-		c.haveRead(f, replies[i].raw, replies[i].err)
+		c.haveRead(f, replies[i].raw, replies[i].err, asked)
 	}
 }
 
-// haveRead goes through the table with what was read.
-func (c *Cache) haveRead(f *flight, raw []byte, err error) {
+// haveRead goes through the table with what was read, and asked for at some place
+// in the order of events.
+func (c *Cache) haveRead(f *flight, raw []byte, err error, asked place) {
 	if err != nil && !errors.Is(err, errWrongType) {
 		if c.flights.hasRead(f) {
 			c.noteRedis(f.fn, opLookup, f.key, err)
@@ -563,6 +574,7 @@ func (c *Cache) haveRead(f *flight, raw []byte, err error) {
 	c.noteRedis(f.fn, opLookup, f.key, nil)
 	e, s := c.judge(f.fn, raw, err)
 	if s == fresh {
+		c.keepRead(f, e, asked)
 		c.flights.decide(f, decision{verdict: serveFresh, entry: e})
 		return
 	}
@@ -574,6 +586,11 @@ func (c *Cache) haveRead(f *flight, raw []byte, err error) {
 			c.flights.decide(f, d)
 		}
 	})
+}
+
+// keepRead has the near cache keep what was read.
+func (c *Cache) keepRead(f *flight, e *entry, asked place) {
+	e.near = c.keep(f.fn, f.args, f.key, asked, &e.envelope, e.kept)
 }
 
 // timeOut ends the flights whose lookup has taken longer than RedisTimeout,
@@ -607,6 +624,7 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
 		}
 		if got.status == entryChanged {
 			if e, s = c.judge(f.fn, got.raw, nil); s == fresh {
+				c.keepRead(f, e, asked)
 				return decision{verdict: serveFresh, entry: e}, true
 			}
 			continue

@@ -51,6 +51,9 @@ func (c *serverClock) now() int64 {
 // half of what now does, and is not moved by a test.
 func (c *serverClock) elapsed() time.Duration { return time.Since(c.began) }
 
+// moved is how far a test has moved the clock.
+func (c *serverClock) moved() time.Duration { return time.Duration(c.shift.Load()) }
+
 // learned says whether the clock has a reading.
 func (c *serverClock) learned() bool { return c.reading.Load() != nil }
 

@@ -30,6 +30,7 @@ type computation struct {
 	returned chan struct{} // closed when the function has ended
 	ret      returned      // written before returned is closed
 	lost     bool          // the lease is known to be lost; only the tender's
+	decoded  results       // what the encoded results decode to; only the tender's
 
 	started chan struct{} // without a lease: closed when it begins
 	slotted bool          // it has its slot of Options.MaxConcurrent from the start
@@ -292,7 +293,7 @@ func (c *computation) encode(e *ending) (raw []byte) {
 	}
 	raw, err := c.cache.coder.encode(make([]byte, envelopeHeaderLen), e.results.pointers())
 	if err == nil {
-		_, err = c.fn.decode(c.cache.coder, raw[envelopeHeaderLen:])
+		c.decoded, err = c.fn.decode(c.cache.coder, raw[envelopeHeaderLen:])
 	}
 	if err != nil {
 		c.cache.log.once("codec "+c.fn.Name(), slog.LevelError,
@@ -327,9 +328,19 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 	return held && (e.body != nil || e.err != nil || e.panic != nil || e.goexit)
 }
 
+// keepStored has the near cache keep what was stored. It comes before any caller
+// is answered: from then on nobody in this process is to be given an older value.
+func (c *computation) keepStored(e *ending, stored *envelope, asked place) {
+	c.cache.events.note(keyEvent{verbStore, c.key, storeID(stored.id)})
+	kept := *stored
+	kept.body = e.body
+	c.cache.keep(c.fn, c.args, c.key, asked, &kept, c.decoded)
+}
+
 // put stores the results. If Redis does not take them it is tried again behind,
 // or else the lease is given back: the next caller may try.
 func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
+	asked := c.cache.events.here()
 	flags := flagNegative
 	if !e.negative {
 		raw, flags = c.cache.coder.pack(raw)
@@ -341,6 +352,7 @@ func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
 	switch {
 	case held:
 		c.fn.counters.stored.Add(1)
+		c.keepStored(e, &env, asked)
 	case err == nil:
 	case worthAnotherTry(err):
 		until := time.Now().Add(c.cache.flights.leaseLeft(c))

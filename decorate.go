@@ -248,6 +248,7 @@ type Func struct {
 	sig      *signature
 	plan     *keyPlan
 	shape    shape
+	near     *near         // nil without Options.Near
 	variable reflect.Value // where the stub stands
 	original reflect.Value
 	copied   bool // arguments share memory with the caller's, and are copied
@@ -297,6 +298,9 @@ func prepare(variable reflect.Value, place, field string, opts Options, shapeOf 
 	}
 	f.plan = newKeyPlan(f.sig, codecName)
 	f.copied = slices.ContainsFunc(f.sig.params, refers)
+	if f.opts.Near > 0 {
+		f.near = newNear(f)
+	}
 	f.shape = shapeOf(f)
 	f.bulkhead = newBulkhead(f.opts.MaxConcurrent)
 	return f, nil
@@ -377,7 +381,14 @@ func (f *Func) Name() string {
 }
 
 // Stats gives the counters of the function since it was wrapped.
-func (f *Func) Stats() Stats { return f.counters.snapshot() }
+func (f *Func) Stats() Stats {
+	hits, saved := f.near.counted() // these before the beginnings, as all ends
+	s := f.counters.snapshot()
+	s.Calls += hits
+	s.Near += hits
+	s.SavedTime += saved
+	return s
+}
 
 // Unwrap puts the original function back and frees the name. Like Wrap it writes
 // to the variable, so nothing may call it meanwhile; copies of the wrapped
@@ -434,6 +445,7 @@ func (f *Func) Invalidate(ctx context.Context, args ...any) error {
 
 // detach lets newcomers to a key start afresh, in every function that shares it.
 func (f *Func) detach(c *Cache, key string) {
+	c.events.note(keyEvent{verbInvalidate, key, "-"})
 	for _, peer := range f.registry().peers(f.Name()) {
 		c.flights.detach(flightKey{peer, key})
 	}
@@ -499,6 +511,9 @@ func (f *Func) bind() *binding {
 			lease:  max(f.opts.Lease, minLeases*cache.cfg.RedisTimeout),
 		}
 		f.bound.Store(b)
+		if f.near != nil {
+			cache.subscribe()
+		}
 	}
 	return b
 }
@@ -557,6 +572,12 @@ func (f *Func) call(ctx context.Context, args arguments, c *call) (results, erro
 	case ctx.Err() != nil && !c.patient:
 		a.err = ctx.Err()
 	default:
+		if !per.refresh {
+			var ok bool
+			if a, ok = c.nearAnswer(); ok {
+				break
+			}
+		}
 		a = c.answer(per.refresh)
 		a.raise()
 	}

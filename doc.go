@@ -72,6 +72,31 @@
 // callers poll, from every 10 ms to every 250 ms. A subscription that says
 // nothing is noticed within three times 500 ms or RedisTimeout, whichever is more.
 //
+// # The near cache
+//
+// With Options.Near a process answers from its own memory, without asking Redis:
+// while the entry is fresh by the function's own options, for Near at most after
+// it came in, and only until it hears that any process stored or invalidated it.
+// A process's own [Func.Invalidate] counts at once. While the subscription is not
+// up, Redis is asked as without Near, and what was kept before it was lost is not
+// served again. So a caller is given what was invalidated elsewhere for as long as
+// a message takes, some milliseconds; for Near where one is lost unnoticed, as
+// in a Cluster whose nodes have lost touch, or where the client reads from
+// replicas that lag; and a process that was suspended may, for the first calls.
+//
+// With Redis away, a call whose lookup failed is answered with what is still
+// kept, as SourceStale and within Options.Timeout, before anything is computed;
+// never with what is known to have been stored anew or invalidated.
+//
+// Errors that are answers (Options.CacheErrors) are not kept. Results are kept
+// decoded, and no caller shares memory with them: what refers to
+// nothing is handed out as it is, slices, maps and pointers are copied. Types that
+// encode themselves, or that hide references in unexported fields, are kept
+// encoded and decoded for each caller, which is slower (time.Time and the types of
+// net/netip are known not to need it). Config.NearSize bounds the memory. Where
+// all arguments are booleans, integers, float64s and strings, two numbers and a
+// string at most, a hit hashes nothing for a key.
+//
 // # Keys, and what may be a parameter
 //
 //	fncache:{<prefix>:<name>:<signature>:<hash>}         the entry
@@ -124,6 +149,7 @@
 //	flight.go       who joins whom in one process
 //	envelope.go     the stored format; coder.go: a cache's codec, results to bytes
 //	                and back; codec.go, codec_json.go: CBOR and JSON; compress.go
+//	near.go         what this process keeps in its own memory; copy.go: copies of it
 //	clock.go        the server's time
 //	lock.go         the lease protocol: everything said to Redis
 //	                (autopipeline.go: lookups through go-redis's autopipeliner)

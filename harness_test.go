@@ -221,7 +221,7 @@ func bySource(ends []outcome) map[Source]int {
 func requireIdentity(t testing.TB, f *Func) Stats {
 	t.Helper()
 	s := f.Stats()
-	require.Equal(t, s.Calls, s.Fresh+s.Stale+s.Computed+s.Waited+s.Refused+s.Bypassed+s.Failed, "%+v", s)
+	require.Equal(t, s.Calls, s.Fresh+s.Stale+s.Computed+s.Waited+s.Refused+s.Bypassed+s.Failed+s.Near, "%+v", s)
 	return s
 }
 

@@ -45,6 +45,13 @@ type Options struct {
 	// Default: Timeout. It may not be more than Timeout.
 	Freshness time.Duration
 
+	// Near is how long this process may answer from its own memory, without
+	// asking Redis: never longer than an entry is fresh, and not a moment longer
+	// than it takes to hear that somebody stored or invalidated it (see the
+	// section on the near cache in the package documentation).
+	// Default: 0, not at all.
+	Near time.Duration
+
 	// OnCold is what a caller gets when nothing can be served and somebody
 	// else computes. Default: Fail.
 	OnCold ColdPolicy
@@ -218,6 +225,11 @@ type Config struct {
 	// the client for another. Default: off.
 	AutoPipeline bool
 
+	// NearSize bounds the memory, in bytes, of what Options.Near has kept in this
+	// process, of all functions together: about what the decoded results take,
+	// and their keys. What is used least gives way. Default: 64 MiB.
+	NearSize int
+
 	// Logger receives what a person on call wants to know, once and not per
 	// request; never an argument, a result or a secret.
 	// Default: slog.Default(), looked up at each record.
@@ -228,6 +240,7 @@ type Config struct {
 const (
 	DefaultRedisTimeout = 250 * time.Millisecond
 	DefaultNamespace    = "fncache"
+	DefaultNearSize     = 64 << 20
 )
 
 // A DownPolicy says what a call gets when Redis does not answer.
@@ -276,6 +289,7 @@ func (o *Options) durationFaults() error {
 	}{
 		{"Timeout", o.Timeout, true, false},
 		{"Freshness", o.Freshness, false, false},
+		{"Near", o.Near, false, false},
 		{"WaitTimeout", o.WaitTimeout, false, false},
 		{"SoftTimeout", o.SoftTimeout, false, false},
 		{"ErrorTimeout", o.ErrorTimeout, true, false},
@@ -410,11 +424,15 @@ func (c Config) withDefaults() (Config, error) {
 	if c.RedisTimeout > math.MaxInt64/minLeases {
 		faults = append(faults, fmt.Errorf("RedisTimeout is %v; no Lease is %d times as long: use seconds at most", c.RedisTimeout, minLeases))
 	}
+	if c.NearSize < 0 {
+		faults = append(faults, fmt.Errorf("NearSize is %d; it must not be negative; where nothing is to be kept, leave Options.Near out", c.NearSize))
+	}
 	if err := errors.Join(append(faults, checkName("Namespace", c.Namespace))...); err != nil {
 		return c, err
 	}
 	setDefault(&c.RedisTimeout, DefaultRedisTimeout)
 	setDefault(&c.Namespace, DefaultNamespace)
+	setDefault(&c.NearSize, DefaultNearSize)
 	setDefault(&c.CompressOver, DefaultCompressOver)
 	c.HashSecret = bytes.Clone(c.HashSecret) // the caller may wipe its own
 	return c, nil

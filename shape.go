@@ -2,6 +2,7 @@ package fncache
 
 import (
 	"context"
+	"math"
 	"reflect"
 	"slices"
 )
@@ -21,6 +22,10 @@ type shape interface {
 	invoke(ctx context.Context, args arguments) (results, error)
 	// blank makes zero results to decode into.
 	blank() results
+	// plain gives arguments that need no hashing, as the near cache knows them.
+	plain(args arguments) nearKey
+	// copy gives results of their own, by the function's copyPlan.
+	copy(r results) results
 	// stub makes the function that callers call in place of the original.
 	stub() reflect.Value
 }
@@ -85,6 +90,64 @@ func (s *reflectedShape) blank() results {
 	return r
 }
 
+func (s *reflectedShape) plain(args arguments) nearKey {
+	return s.plainValues(*args.(*[]reflect.Value))
+}
+
+func (s *reflectedShape) plainValues(values []reflect.Value) (key nearKey) {
+	for i, place := range s.fn.near.plain {
+		switch v := values[i]; {
+		case place == nearString:
+			key.s = v.String()
+		case v.CanInt():
+			key.n[place] = uint64(v.Int())
+		case v.CanUint():
+			key.n[place] = v.Uint()
+		case v.CanFloat():
+			key.n[place] = math.Float64bits(v.Float())
+		case v.Bool():
+			key.n[place] = 1
+		}
+	}
+	return key
+}
+
+func (s *reflectedShape) copy(r results) results {
+	fresh := s.blank().(*reflectedResults)
+	for i, v := range r.(*reflectedResults).values {
+		fresh.values[i].Set(v)
+		if deepen := s.fn.near.plan.deepen[i]; deepen != nil {
+			deepen(fresh.values[i].Addr().UnsafePointer())
+		}
+	}
+	return fresh
+}
+
+// fromNear makes what the stub returns of an entry of the near cache. Values that
+// refer to nothing are handed out as they are: the stub's caller gets copies.
+func (s *reflectedShape) fromNear(e *nearEntry, own results) []reflect.Value {
+	if own == nil {
+		own = e.results
+	}
+	kept := own.(*reflectedResults).values
+	out := make([]reflect.Value, len(kept), len(kept)+1)
+	copy(out, kept)
+	if plan := s.fn.near.plan; plan != nil {
+		for i, deepen := range plan.deepen {
+			if deepen != nil {
+				fresh := reflect.New(kept[i].Type())
+				fresh.Elem().Set(kept[i])
+				deepen(fresh.UnsafePointer())
+				out[i] = fresh.Elem()
+			}
+		}
+	}
+	if s.fn.sig.hasErr {
+		out = append(out, s.errNil)
+	}
+	return out
+}
+
 func (s *reflectedShape) hash(k *hashKeys, args arguments) (hash128, error) {
 	return s.fn.plan.hash(k, *args.(*[]reflect.Value))
 }
@@ -123,14 +186,19 @@ func (s *reflectedShape) stub() reflect.Value {
 
 // serve is what runs in the stub.
 func (s *reflectedShape) serve(in []reflect.Value) []reflect.Value {
-	ctx := context.Background()
-	c := &reflectedCall{values: in}
+	ctx, values := context.Background(), in
 	if s.fn.sig.hasCtx {
 		if given, ok := in[0].Interface().(context.Context); ok {
 			ctx = given
 		}
-		c.values = in[1:]
+		values = in[1:]
 	}
+	if n := s.fn.near; n != nil && n.plain != nil {
+		if e, own := n.serve(ctx, s.plainValues(values)); e != nil {
+			return s.fromNear(e, own)
+		}
+	}
+	c := &reflectedCall{values: values}
 	r, err := s.fn.call(ctx, &c.values, &c.call)
 	var out []reflect.Value
 	if r == nil {

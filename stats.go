@@ -26,11 +26,13 @@ const (
 	SourceBypassed
 	// SourceFailed: the answer is another error.
 	SourceFailed
+	// SourceNear: a fresh entry that this process had kept (Options.Near).
+	SourceNear
 )
 
 // String gives the source in one lower-case word, fit for a header or a metric.
 func (s Source) String() string {
-	names := [...]string{"none", "fresh", "stale", "computed", "waited", "refused", "bypassed", "failed"}
+	names := [...]string{"none", "fresh", "stale", "computed", "waited", "refused", "bypassed", "failed", "near"}
 	if int(s) < len(names) {
 		return names[s]
 	}
@@ -52,7 +54,7 @@ type Info struct {
 
 // Stats are counters since the function was wrapped. Once no call is under way,
 //
-//	Calls = Fresh + Stale + Computed + Waited + Refused + Bypassed + Failed
+//	Calls = Fresh + Stale + Computed + Waited + Refused + Bypassed + Failed + Near
 //
 // holds: every call ends in exactly one of them. Read while calls are under
 // way, Calls is ahead by those.
@@ -65,6 +67,7 @@ type Stats struct {
 	Refused  uint64 // refused with ErrColdCache
 	Bypassed uint64 // called directly: WithBypass, or come back to its own key
 	Failed   uint64 // any other error, panics and given-up contexts included
+	Near     uint64 // answered with a fresh entry from this process's own memory
 
 	Computations uint64 // runs of the function on behalf of the cache, background refreshes included
 	Stored       uint64 // of these, how many results were stored
@@ -83,7 +86,7 @@ type Stats struct {
 // counters is the live form of Stats.
 type counters struct {
 	calls    atomic.Uint64
-	bySource [SourceFailed + 1]atomic.Uint64
+	bySource [SourceNear + 1]atomic.Uint64
 
 	computations, stored, lostLeases, undecodable atomic.Uint64
 	redisErrors                                   [redisErrorKinds]atomic.Uint64
@@ -101,6 +104,7 @@ func (c *counters) snapshot() Stats {
 		Refused:      c.bySource[SourceRefused].Load(),
 		Bypassed:     c.bySource[SourceBypassed].Load(),
 		Failed:       c.bySource[SourceFailed].Load(),
+		Near:         c.bySource[SourceNear].Load(),
 		Stored:       c.stored.Load(),
 		LostLeases:   c.lostLeases.Load(),
 		Undecodable:  c.undecodable.Load(),

@@ -25,6 +25,7 @@ var tagOptions = []struct {
 	{"name", func(o *Options, s string) error { o.Name = s; return nil }},
 	{"timeout", func(o *Options, s string) error { return setDuration(&o.Timeout, s) }},
 	{"freshness", func(o *Options, s string) error { return setDuration(&o.Freshness, s) }},
+	{"near", func(o *Options, s string) error { return setDuration(&o.Near, s) }},
 	{"oncold", func(o *Options, s string) error { return o.OnCold.UnmarshalText([]byte(s)) }},
 	{"waittimeout", func(o *Options, s string) error { return setDuration(&o.WaitTimeout, s) }},
 	{"onstale", func(o *Options, s string) error { return o.OnStale.UnmarshalText([]byte(s)) }},

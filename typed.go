@@ -25,7 +25,13 @@ func Wrap1[F ~func(context.Context, A) (R, error), A, R any](fn *F, opts Options
 	return wrapTyped[R](fn, opts, func(f *Func, original F) (invoker[tuple1[A], R], F) {
 		invoke := func(ctx context.Context, args *tuple1[A]) (R, error) { return original(ctx, args.A) }
 		return invoke, func(ctx context.Context, a A) (R, error) {
-			return callTyped[tuple1[A], R](ctx, f, &typedCall[tuple1[A]]{args: tuple1[A]{a}})
+			args := tuple1[A]{a}
+			if f.near != nil && f.near.plain != nil {
+				if result, ok := nearTyped[tuple1[A], R](ctx, f, &args); ok {
+					return result, nil
+				}
+			}
+			return callTyped[tuple1[A], R](ctx, f, &typedCall[tuple1[A]]{args: args})
 		}
 	})
 }
@@ -35,7 +41,13 @@ func Wrap2[F ~func(context.Context, A, B) (R, error), A, B, R any](fn *F, opts O
 	return wrapTyped[R](fn, opts, func(f *Func, original F) (invoker[tuple2[A, B], R], F) {
 		invoke := func(ctx context.Context, args *tuple2[A, B]) (R, error) { return original(ctx, args.A, args.B) }
 		return invoke, func(ctx context.Context, a A, b B) (R, error) {
-			return callTyped[tuple2[A, B], R](ctx, f, &typedCall[tuple2[A, B]]{args: tuple2[A, B]{a, b}})
+			args := tuple2[A, B]{a, b}
+			if f.near != nil && f.near.plain != nil {
+				if result, ok := nearTyped[tuple2[A, B], R](ctx, f, &args); ok {
+					return result, nil
+				}
+			}
+			return callTyped[tuple2[A, B], R](ctx, f, &typedCall[tuple2[A, B]]{args: args})
 		}
 	})
 }
@@ -47,7 +59,13 @@ func Wrap3[F ~func(context.Context, A, B, C) (R, error), A, B, C, R any](fn *F, 
 			return original(ctx, args.A, args.B, args.C)
 		}
 		return invoke, func(ctx context.Context, a A, b B, c C) (R, error) {
-			return callTyped[tuple3[A, B, C], R](ctx, f, &typedCall[tuple3[A, B, C]]{args: tuple3[A, B, C]{a, b, c}})
+			args := tuple3[A, B, C]{a, b, c}
+			if f.near != nil && f.near.plain != nil {
+				if result, ok := nearTyped[tuple3[A, B, C], R](ctx, f, &args); ok {
+					return result, nil
+				}
+			}
+			return callTyped[tuple3[A, B, C], R](ctx, f, &typedCall[tuple3[A, B, C]]{args: args})
 		}
 	})
 }
@@ -84,6 +102,7 @@ func wrapTyped[R, T any, F any](fn *F, opts Options, form func(*Func, F) (invoke
 
 // A typedShape is that of a function with arguments T and the result R.
 type typedShape[T, R any] struct {
+	fn      *Func
 	params  []typedParam // the fields of T
 	call    invoker[T, R]
 	stubFor reflect.Value
@@ -92,14 +111,15 @@ type typedShape[T, R any] struct {
 // A typedParam hashes one field of the arguments.
 type typedParam struct {
 	offset uintptr
+	size   uintptr
 	hash   memoryHasher
 }
 
 func newTypedShape[T, R any](f *Func, call invoker[T, R], stub reflect.Value) *typedShape[T, R] {
-	s := &typedShape[T, R]{call: call, stubFor: stub}
+	s := &typedShape[T, R]{fn: f, call: call, stubFor: stub}
 	args := reflect.TypeFor[T]()
 	for i := range args.NumField() {
-		s.params = append(s.params, typedParam{args.Field(i).Offset, memoryHasherOf(f.plan, f.sig, i)})
+		s.params = append(s.params, typedParam{args.Field(i).Offset, f.sig.params[i].Size(), memoryHasherOf(f.plan, f.sig, i)})
 	}
 	return s
 }
@@ -139,6 +159,54 @@ func (s *typedShape[T, R]) hash(k *hashKeys, args arguments) (list hash128, err 
 	return list, nil
 }
 
+func (s *typedShape[T, R]) plain(args arguments) nearKey {
+	return plainMemory(unsafe.Pointer(args.(*T)), s.params, s.fn.near.plain)
+}
+
+// plainMemory gives plain arguments that stand at an address.
+func plainMemory(at unsafe.Pointer, params []typedParam, places []int) (key nearKey) {
+	for i, place := range places {
+		p := &params[i]
+		switch at := unsafe.Add(at, p.offset); {
+		case place == nearString:
+			key.s = *(*string)(at)
+		case p.size == 8:
+			key.n[place] = *(*uint64)(at)
+		case p.size == 4:
+			key.n[place] = uint64(*(*uint32)(at))
+		case p.size == 2:
+			key.n[place] = uint64(*(*uint16)(at))
+		default:
+			key.n[place] = uint64(*(*uint8)(at))
+		}
+	}
+	return key
+}
+
+func (s *typedShape[T, R]) copy(r results) results {
+	fresh := newTypedResult[R]()
+	fresh.value = s.fresh(&r.(*typedResult[R]).value)
+	return fresh
+}
+
+// fresh copies a result of the near cache.
+func (s *typedShape[T, R]) fresh(kept *R) R {
+	plan := s.fn.near.plan
+	switch {
+	case plan.list > 0:
+		r := *kept
+		deepenList(unsafe.Pointer(&r), plan.list)
+		return r
+	case plan.deepen[0] != nil:
+		r := new(R)
+		*r = *kept
+		plan.deepen[0](unsafe.Pointer(r))
+		return *r
+	default:
+		return *kept
+	}
+}
+
 func (s *typedShape[T, R]) own(args arguments) arguments {
 	fresh := copyArgument(reflect.ValueOf(args).Elem()).Interface().(T)
 	return &fresh
@@ -161,6 +229,21 @@ func (s *typedShape[T, R]) invoke(ctx context.Context, args arguments) (results,
 }
 
 func (s *typedShape[T, R]) stub() reflect.Value { return s.stubFor }
+
+// nearTyped answers a call from the near cache, if it can: without reflection, and
+// with no memory but that of the result.
+func nearTyped[T, R any](ctx context.Context, f *Func, args *T) (result R, ok bool) {
+	s := f.shape.(*typedShape[T, R])
+	e, own := f.near.serve(ctx, plainMemory(unsafe.Pointer(args), s.params, f.near.plain))
+	switch {
+	case e == nil:
+		return result, false
+	case own != nil:
+		return own.(*typedResult[R]).value, true
+	default:
+		return s.fresh(&e.results.(*typedResult[R]).value), true
+	}
+}
 
 // callTyped is what runs in the stub.
 func callTyped[T, R any](ctx context.Context, f *Func, c *typedCall[T]) (result R, err error) {

@@ -1,0 +1,296 @@
+package fncache
+
+import (
+	"net/netip"
+	"reflect"
+	"unsafe"
+)
+
+// This file copies results, by a plan that is made when wrapping: the near cache
+// keeps them decoded, and hands each caller a copy of its own.
+//
+// A copy is begun by assignment, which copies everything but what is behind
+// references; a deepener then replaces these by copies of what they refer to.
+
+// A deepener replaces all references in the value at an address. It is nil for a
+// type without any.
+type deepener func(at unsafe.Pointer)
+
+// A copyPlan says how the results of a function are copied.
+type copyPlan struct {
+	deepen []deepener // one for each result; nil: assignment is enough
+	// list is not 0 for a single result that is a slice of elements of that size
+	// that refer to nothing: the most frequent of all references.
+	list uintptr
+}
+
+// newCopyPlan gives nil for what cannot be copied safely: types that hide what
+// they refer to in unexported fields, or encode themselves. Their entries are
+// kept encoded, and decoded for each caller.
+func newCopyPlan(types []reflect.Type) *copyPlan {
+	p := &copyPlan{deepen: make([]deepener, len(types))}
+	for i, t := range types {
+		var ok bool
+		if p.deepen[i], ok = deepenerOf(t); !ok {
+			return nil
+		}
+	}
+	if len(types) == 1 && types[0].Kind() == reflect.Slice && pointerFree(types[0].Elem()) {
+		p.list = types[0].Elem().Size()
+	}
+	return p
+}
+
+// flat says that assignment copies all results.
+func (p *copyPlan) flat() bool {
+	for _, deepen := range p.deepen {
+		if deepen != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// immutable are types whose references lead to what nobody can change.
+var immutable = map[reflect.Type]bool{
+	timeType:                          true,
+	reflect.TypeFor[netip.Addr]():     true,
+	reflect.TypeFor[netip.AddrPort](): true,
+	reflect.TypeFor[netip.Prefix]():   true,
+}
+
+// deepenerOf gives the deepener of a type, or ok false if it has none.
+func deepenerOf(t reflect.Type) (deepen deepener, ok bool) {
+	if assignable(t) {
+		return nil, true
+	}
+	if marshalingOf(t) != nil {
+		return nil, false
+	}
+	switch t.Kind() {
+	case reflect.Slice:
+		return sliceDeepener(t)
+	case reflect.Array:
+		return arrayDeepener(t)
+	case reflect.Map:
+		return mapDeepener(t)
+	case reflect.Pointer:
+		return pointerDeepener(t)
+	case reflect.Struct:
+		return structDeepener(t)
+	default:
+		return nil, false
+	}
+}
+
+// assignable says whether assignment copies all of a value. Strings are shared:
+// nobody can change them.
+func assignable(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Array:
+		return assignable(t.Elem())
+	case reflect.Struct:
+		if immutable[t] {
+			return true
+		}
+		for i := range t.NumField() {
+			if !assignable(t.Field(i).Type) {
+				return false
+			}
+		}
+		return true
+	case reflect.Slice, reflect.Map, reflect.Pointer, reflect.Interface, reflect.Chan, reflect.Func, reflect.UnsafePointer:
+		return false
+	default:
+		return true
+	}
+}
+
+// pointerFree says whether a value of t is nothing but its own bytes.
+func pointerFree(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Array:
+		return pointerFree(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if !pointerFree(t.Field(i).Type) {
+				return false
+			}
+		}
+		return true
+	case reflect.String:
+		return false
+	default:
+		return assignable(t)
+	}
+}
+
+// A sliceHeader is how a slice stands in memory.
+type sliceHeader struct {
+	data     unsafe.Pointer
+	len, cap int
+}
+
+// deepenList deepens a slice of elements of that size that are nothing but their
+// bytes.
+func deepenList(at unsafe.Pointer, size uintptr) {
+	list := (*sliceHeader)(at)
+	if list.data == nil {
+		return
+	}
+	bytes := uintptr(list.len) * size
+	words := make([]uint64, (bytes+7)/8) // as aligned as anything without pointers asks for
+	data := unsafe.Pointer(unsafe.SliceData(words))
+	copy(unsafe.Slice((*byte)(data), bytes), unsafe.Slice((*byte)(list.data), bytes))
+	list.data, list.cap = data, list.len
+}
+
+func sliceDeepener(t reflect.Type) (deepener, bool) {
+	size := t.Elem().Size()
+	if pointerFree(t.Elem()) && size > 0 {
+		return func(at unsafe.Pointer) { deepenList(at, size) }, true
+	}
+	elem, ok := deepenerOf(t.Elem())
+	return func(at unsafe.Pointer) {
+		v := reflect.NewAt(t, at).Elem()
+		if v.IsNil() {
+			return
+		}
+		fresh := reflect.MakeSlice(t, v.Len(), v.Len())
+		reflect.Copy(fresh, v)
+		v.Set(fresh)
+		if elem == nil {
+			return
+		}
+		data := v.UnsafePointer()
+		for i := range uintptr(v.Len()) {
+			elem(unsafe.Add(data, i*size))
+		}
+	}, ok
+}
+
+func arrayDeepener(t reflect.Type) (deepener, bool) {
+	elem, ok := deepenerOf(t.Elem())
+	size, n := t.Elem().Size(), uintptr(t.Len())
+	return func(at unsafe.Pointer) {
+		for i := range n {
+			elem(unsafe.Add(at, i*size))
+		}
+	}, ok
+}
+
+func mapDeepener(t reflect.Type) (deepener, bool) {
+	key, keyOK := deepenerOf(t.Key())
+	elem, elemOK := deepenerOf(t.Elem())
+	return func(at unsafe.Pointer) {
+		v := reflect.NewAt(t, at).Elem()
+		if v.IsNil() {
+			return
+		}
+		fresh := reflect.MakeMapWithSize(t, v.Len())
+		for entry := v.MapRange(); entry.Next(); {
+			fresh.SetMapIndex(deepened(entry.Key(), key), deepened(entry.Value(), elem))
+		}
+		v.Set(fresh)
+	}, keyOK && elemOK
+}
+
+// deepened gives a copy of v.
+func deepened(v reflect.Value, deepen deepener) reflect.Value {
+	if deepen == nil {
+		return v
+	}
+	fresh := reflect.New(v.Type())
+	fresh.Elem().Set(v)
+	deepen(fresh.UnsafePointer())
+	return fresh.Elem()
+}
+
+func pointerDeepener(t reflect.Type) (deepener, bool) {
+	elem, ok := deepenerOf(t.Elem())
+	return func(at unsafe.Pointer) {
+		v := reflect.NewAt(t, at).Elem()
+		if v.IsNil() {
+			return
+		}
+		fresh := reflect.New(t.Elem())
+		fresh.Elem().Set(v.Elem())
+		if elem != nil {
+			elem(fresh.UnsafePointer())
+		}
+		v.Set(fresh.Convert(t)) // of a pointer type that has a name
+	}, ok
+}
+
+func structDeepener(t reflect.Type) (deepener, bool) {
+	type part struct {
+		offset uintptr
+		deepen deepener
+	}
+	var parts []part
+	for i := range t.NumField() {
+		field := t.Field(i)
+		deepen, ok := deepenerOf(field.Type)
+		// What an unexported field refers to is the business of its package: it
+		// may mean to share it. Of an embedded struct, exported fields show.
+		if !ok || deepen != nil && !field.IsExported() && !field.Anonymous {
+			return nil, false
+		}
+		if deepen != nil {
+			parts = append(parts, part{field.Offset, deepen})
+		}
+	}
+	return func(at unsafe.Pointer) {
+		for _, p := range parts {
+			p.deepen(unsafe.Add(at, p.offset))
+		}
+	}, true
+}
+
+// footprint is about how many bytes v keeps in memory beside itself.
+func footprint(v reflect.Value) (n uintptr) {
+	switch v.Kind() {
+	case reflect.String:
+		return uintptr(v.Len())
+	case reflect.Slice:
+		n = uintptr(v.Len()) * v.Type().Elem().Size()
+		return n + elementsFootprint(v)
+	case reflect.Array:
+		return elementsFootprint(v)
+	case reflect.Map:
+		const overhead = 16 // of an entry, about
+		n = uintptr(v.Len()) * (v.Type().Key().Size() + v.Type().Elem().Size() + overhead)
+		if pointerFree(v.Type().Key()) && pointerFree(v.Type().Elem()) {
+			return n
+		}
+		for entry := v.MapRange(); entry.Next(); {
+			n += footprint(entry.Key()) + footprint(entry.Value())
+		}
+		return n
+	case reflect.Pointer:
+		if v.IsNil() {
+			return 0
+		}
+		return v.Type().Elem().Size() + footprint(v.Elem())
+	case reflect.Struct:
+		if immutable[v.Type()] {
+			return 0
+		}
+		for i := range v.NumField() {
+			n += footprint(v.Field(i))
+		}
+		return n
+	default:
+		return 0
+	}
+}
+
+func elementsFootprint(v reflect.Value) (n uintptr) {
+	if pointerFree(v.Type().Elem()) {
+		return 0
+	}
+	for i := range v.Len() {
+		n += footprint(v.Index(i))
+	}
+	return n
+}

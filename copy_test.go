@@ -1,0 +1,199 @@
+package fncache
+
+import (
+	"encoding/json"
+	"math/big"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func typeOf(v any) reflect.Type { return reflect.TypeOf(v) }
+
+// everyKind refers to things in all ways that can be copied.
+type everyKind struct {
+	embedded
+	Bool    bool
+	Number  int16
+	Text    string
+	Bytes   []byte
+	Words   []uint32
+	Texts   []string
+	Nested  [][]int64
+	Structs []embedded
+	Array   [3][]int8
+	Flat    [2]struct{ A, B float64 }
+	Map     map[string]int
+	Deep    map[[2]int8]map[string][]*string
+	Pointer *int
+	Far     **[]string
+	Named   namedPointer
+	Empty   []struct{}
+	Keys    map[struct{ A string }]struct{}
+}
+
+type embedded struct {
+	List []string
+	Flag bool
+}
+
+type namedPointer *embedded
+
+func TestCopiesAreEqualAndShareNothing(t *testing.T) {
+	plan := newCopyPlan([]reflect.Type{typeOf(everyKind{})})
+	require.NotNil(t, plan)
+	values := rapid.Make[everyKind]()
+	rapid.Check(t, func(t *rapid.T) {
+		was := values.Draw(t, "value")
+		is := was
+		plan.deepen[0](reflect.ValueOf(&is).UnsafePointer())
+		require.Equal(t, was, is)
+		seen := make(map[uintptr]bool)
+		references(reflect.ValueOf(was), func(at uintptr) { seen[at] = true })
+		references(reflect.ValueOf(is), func(at uintptr) {
+			require.False(t, seen[at], "a reference is shared")
+		})
+	})
+}
+
+// references visits the addresses of all memory that v refers to and that can be
+// written to.
+func references(v reflect.Value, visit func(uintptr)) {
+	switch v.Kind() {
+	case reflect.Slice:
+		if v.Cap() > 0 && v.Type().Elem().Size() > 0 {
+			visit(v.Pointer())
+		}
+		fallthrough
+	case reflect.Array:
+		for i := range v.Len() {
+			references(v.Index(i), visit)
+		}
+	case reflect.Map:
+		if !v.IsNil() {
+			visit(v.Pointer())
+		}
+		for entry := v.MapRange(); entry.Next(); {
+			references(entry.Key(), visit)
+			references(entry.Value(), visit)
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			visit(v.Pointer())
+			references(v.Elem(), visit)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			references(v.Field(i), visit)
+		}
+	}
+}
+
+func TestNilAndEmptyAreCopiedAsSuch(t *testing.T) {
+	for _, v := range []any{
+		[]int(nil), []int{}, []string(nil), []string{}, map[string]int(nil), map[string]int{}, (*int)(nil), []struct{}{{}},
+		make([]byte, 3, 10),
+	} {
+		was := reflect.ValueOf(v)
+		is := reflect.New(was.Type()).Elem()
+		is.Set(was)
+		newCopyPlan([]reflect.Type{was.Type()}).deepen[0](is.Addr().UnsafePointer())
+		assert.Equal(t, v, is.Interface(), "%T", v)
+		if was.Kind() == reflect.Slice && was.Type().Elem().Size() > 0 {
+			assert.Equal(t, was.Len(), is.Cap(), "there is no room for an append to be seen by others")
+		}
+	}
+}
+
+func TestWhatCanBeCopied(t *testing.T) {
+	type hidden struct {
+		A    int
+		refs []int
+	}
+	type hiddenFlat struct {
+		A int
+		b string
+	}
+	const (
+		flat = iota
+		copied
+		encoded
+	)
+	_, _ = hidden{}.refs, hiddenFlat{}.b
+	for _, test := range []struct {
+		value any
+		want  int
+	}{
+		{1, flat},
+		{"", flat},
+		{1i, flat},
+		{time.Time{}, flat},
+		{netip.Addr{}, flat},
+		{[3]netip.Prefix{}, flat},
+		{hiddenFlat{}, flat},
+		{struct {
+			time.Time
+			A [2]string
+		}{}, flat},
+		{[]int{}, copied},
+		{[]time.Time{}, copied},
+		{map[string]bool{}, copied},
+		{new(int), copied},
+		{struct{ A *time.Time }{}, copied},
+		{struct{ embedded }{}, copied},
+		{json.RawMessage{}, copied},
+		{big.Int{}, encoded},
+		{new(big.Int), encoded},
+		{[]big.Float{}, encoded},
+		{url.URL{}, encoded},
+		{map[string]*big.Rat{}, encoded},
+		{hidden{}, encoded},
+		{[]hidden{}, encoded},
+		{struct {
+			time.Time
+			A []string
+		}{}, encoded},
+		{struct{ A any }{}, encoded},
+		{[1]func(){}, encoded},
+	} {
+		p := newCopyPlan([]reflect.Type{typeOf(test.value)})
+		got := encoded
+		switch {
+		case p != nil && p.flat():
+			got = flat
+		case p != nil:
+			got = copied
+		}
+		assert.Equal(t, test.want, got, "%T", test.value)
+	}
+}
+
+func TestFootprint(t *testing.T) {
+	for _, test := range []struct {
+		value any
+		want  uintptr
+	}{
+		{1, 0},
+		{"four", 4},
+		{[]int64{1, 2}, 16},
+		{[]string{"a", "bc"}, 2*16 + 3},
+		{new(int64), 8},
+		{(*int64)(nil), 0},
+		{struct {
+			A string
+			B []byte
+		}{"abc", []byte("de")}, 5},
+		{[2]string{"ab", "c"}, 3},
+		{time.Now(), 0},
+		{map[int64]int64{1: 2}, 32},
+		{map[string]int64{"abc": 2}, 16 + 8 + 16 + 3},
+	} {
+		assert.Equal(t, test.want, footprint(reflect.ValueOf(test.value)), "%T", test.value)
+	}
+}

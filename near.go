@@ -1,0 +1,329 @@
+package fncache
+
+import (
+	"context"
+	"hash/maphash"
+	"math/bits"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/maypok86/otter/v2"
+)
+
+// This file is the near cache: what one process keeps in its own memory of what
+// it has looked up and stored, for Options.Near.
+//
+// Nothing has to be thrown out of it in time, for each hit judges what it finds.
+// It is served as fresh while
+//
+//   - its time is not over: Near after it came in, and Freshness;
+//   - events have been heard without a gap since before it was asked for
+//     (events.go), and are still known to be heard;
+//   - none of them was about its key, but for that of its own store.
+//
+// So a message costs the same however much is kept, and one that comes while the
+// key is looked up overtakes the answer. What may not be served is replaced by
+// what is looked up then, or gives way to what is used more.
+
+// A nearKey is the arguments of a call as the near cache knows them: up to two
+// numbers and a string as they are, or else the string alone, which then is the
+// Redis key.
+type nearKey struct {
+	n [2]uint64
+	s string
+}
+
+// A near is all that a function has of the near cache.
+type near struct {
+	fn    *Func
+	plan  *copyPlan // nil: entries are kept encoded
+	plain []int     // for each parameter its place in nearKey.n, or nearString; nil where arguments are to be hashed
+	seed  [2]uint64
+	hits  [nearStripes]nearStripe
+}
+
+// nearString is the place of a string.
+const nearString = -1
+
+// nearSeed keeps those who choose arguments from choosing which collide.
+var nearSeed = maphash.MakeSeed()
+
+func newNear(f *Func) *near {
+	return &near{
+		fn:    f,
+		plan:  newCopyPlan(f.sig.results),
+		plain: plainPlaces(f.sig.params),
+		seed:  [2]uint64{rand.Uint64(), rand.Uint64()},
+	}
+}
+
+// plainPlaces gives the places of parameters that need not be hashed, if that is
+// all of them.
+func plainPlaces(params []reflect.Type) []int {
+	places := make([]int, len(params))
+	numbers, strings := 0, 0
+	for i, t := range params {
+		switch {
+		case hasEncoding(t):
+			return nil
+		case t.Kind() == reflect.String:
+			places[i] = nearString
+			strings++
+		case isInteger(t.Kind()), t.Kind() == reflect.Bool, t.Kind() == reflect.Float64:
+			places[i] = numbers
+			numbers++
+		default: // a float32, too: reflection alters some of its NaNs
+			return nil
+		}
+	}
+	if numbers > len(nearKey{}.n) || strings > 1 {
+		return nil
+	}
+	return places
+}
+
+func isInteger(k reflect.Kind) bool {
+	return isNumber(k) && k != reflect.Float32 && k != reflect.Float64
+}
+
+// hash is where an entry is kept. Two keys that share it keep each other out.
+func (n *near) hash(key nearKey) uint64 {
+	h := mix(key.n[0]^n.seed[0], key.n[1]^n.seed[1])
+	if key.s != "" {
+		h = mix(h, maphash.String(nearSeed, key.s))
+	}
+	return h
+}
+
+func mix(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, b)
+	return hi ^ lo
+}
+
+// A nearEntry is one result that is kept. It is never written again.
+type nearEntry struct {
+	near *near
+	key  nearKey
+	// redisKey is the key of the entry in Redis, slot where its marks are.
+	redisKey string
+	slot     uint32
+	asked    place // when Redis was asked for it, or to store it
+	until    time.Duration
+	entry    envelope // with its body only where results is nil
+	results  results  // nobody has them but the near cache, which does not write to them
+	weight   uint32
+}
+
+// copied gives a caller results of its own.
+func (e *nearEntry) copied(c *Cache) (results, error) {
+	if e.results == nil {
+		return e.near.fn.decode(c.coder, e.entry.body)
+	}
+	return e.near.fn.shape.copy(e.results), nil
+}
+
+// nearStore is what keeps the entries of all functions of a cache.
+type nearStore = otter.Cache[uint64, *nearEntry]
+
+// nearStore gives it, made when it is first needed.
+func (c *Cache) nearStore() *nearStore {
+	c.nearOnce.Do(func() {
+		c.kept.Store(otter.Must(&otter.Options[uint64, *nearEntry]{
+			MaximumWeight: uint64(c.cfg.NearSize),
+			Weigher:       func(_ uint64, e *nearEntry) uint32 { return e.weight },
+			Executor:      c.spawn,
+		}))
+	})
+	return c.kept.Load()
+}
+
+// find gives what is kept under a key, of whatever worth.
+func (n *near) find(c *Cache, key nearKey) *nearEntry {
+	kept := c.kept.Load()
+	if kept == nil {
+		return nil
+	}
+	e, ok := kept.GetIfPresent(n.hash(key))
+	if !ok || e.near != n || e.key != key {
+		return nil
+	}
+	return e
+}
+
+// fresh gives what may be served as fresh under a key, or nil.
+func (n *near) fresh(c *Cache, key nearKey) *nearEntry {
+	e := n.find(c, key)
+	if e == nil {
+		return nil
+	}
+	now := c.clock.elapsed()
+	switch {
+	case e.asked.epoch != c.events.epoch.Load(), int64(now) >= c.trusted.Load():
+		return nil
+	case now+c.clock.moved() >= e.until:
+		return nil
+	case c.events.overtaken(e.slot, e.asked, e.entry.id):
+		return nil
+	}
+	return e
+}
+
+// held gives what may be served as stale under a key while Redis is away, or nil:
+// nothing that is known to have been replaced or invalidated, nor what is from
+// before events were last heard again, for then that cannot be known.
+func (n *near) held(c *Cache, key nearKey) *nearEntry {
+	e := n.find(c, key)
+	if e == nil || e.asked.epoch != c.events.last.Load() || c.events.overtaken(e.slot, e.asked, e.entry.id) {
+		return nil
+	}
+	if !c.servable(n.fn, &entry{envelope: e.entry}) {
+		return nil
+	}
+	return e
+}
+
+// keyOf is the nearKey of a call whose Redis key is known.
+func (n *near) keyOf(args arguments, redisKey string) nearKey {
+	if n.plain == nil {
+		return nearKey{s: redisKey}
+	}
+	return n.fn.shape.plain(args)
+}
+
+// keep takes in an entry that was asked for at some place, with the results that
+// it decodes to, which are the near cache's from then on. It gives what was kept,
+// or nil: where there is no near cache, where events were not heard, and of an
+// error that is an answer.
+func (c *Cache) keep(fn *Func, args arguments, redisKey string, asked place, e *envelope, r results) *nearEntry {
+	n := fn.near
+	if n == nil || asked.epoch == 0 || e.negative() {
+		return nil
+	}
+	age := c.age(&entry{envelope: *e})
+	life := min(fn.opts.Near, fn.freshness(e.id)-age)
+	kept := &nearEntry{
+		near:     n,
+		key:      n.keyOf(args, redisKey),
+		redisKey: redisKey,
+		slot:     c.events.slot(redisKey),
+		asked:    asked,
+		until:    c.clock.elapsed() + c.clock.moved() + life,
+		entry:    *e,
+	}
+	size := uintptr(len(e.body))
+	if n.plan != nil {
+		kept.entry.body, kept.results = nil, r
+		size = 0
+		for _, at := range r.pointers() {
+			v := reflect.ValueOf(at).Elem()
+			size += v.Type().Size() + footprint(v)
+		}
+	} else {
+		kept.entry.body = append([]byte(nil), e.body...) // not all that was read
+	}
+	kept.key.s = strings.Clone(kept.key.s) // which may be part of something large
+	size += uintptr(len(redisKey)+len(kept.key.s)) + nearOverhead
+	kept.weight = uint32(min(size, 1<<32-1))
+	c.nearStore().Set(n.hash(kept.key), kept)
+	return kept
+}
+
+// nearOverhead is about what an entry takes beside its results and keys.
+const nearOverhead = 384
+
+// serve answers a call whose arguments are plain, before anything is made for it;
+// nil if it has to go the long way. own is set where the results had to be
+// decoded; else the caller copies those of the entry.
+func (n *near) serve(ctx context.Context, key nearKey) (e *nearEntry, own results) {
+	f := n.fn
+	b := f.bind()
+	if b == nil || ctx == nil || f.unwrapped.Load() {
+		return nil, nil
+	}
+	if e = n.fresh(b.cache, key); e == nil {
+		return nil, nil
+	}
+	per := perCallOf(ctx)
+	if per.bypass || per.refresh || per.frame.computes(e.redisKey) || f.sig.hasErr && ctx.Err() != nil {
+		return nil, nil
+	}
+	if e.results == nil {
+		var err error
+		if own, err = e.copied(b.cache); err != nil {
+			return nil, nil
+		}
+	}
+	n.count(e)
+	if per.info != nil {
+		*per.info = Info{Source: SourceNear, Age: b.cache.age(&entry{envelope: e.entry}), Cost: e.entry.cost, Key: e.redisKey}
+	}
+	return e, own
+}
+
+// nearAnswer answers a call from the near cache, if it can.
+func (c *call) nearAnswer() (a answer, ok bool) {
+	n := c.fn.near
+	if n == nil || n.plain != nil {
+		return answer{}, false // plain arguments were asked for before
+	}
+	return c.fromNear(n.fresh(c.cache, n.keyOf(c.args, c.key)), SourceNear)
+}
+
+// lastResort answers a call from the near cache while Redis is away, if it can.
+func (c *call) lastResort() (a answer, ok bool) {
+	n := c.fn.near
+	if n == nil || c.strict {
+		return answer{}, false
+	}
+	return c.fromNear(n.held(c.cache, n.keyOf(c.args, c.key)), SourceStale)
+}
+
+func (c *call) fromNear(e *nearEntry, source Source) (a answer, ok bool) {
+	if e == nil {
+		return answer{}, false
+	}
+	r, err := e.copied(c.cache)
+	if err != nil {
+		return answer{}, false
+	}
+	c.fn.counters.savedTime.Add(int64(e.entry.cost))
+	return answer{results: r, source: source, age: c.cache.age(&entry{envelope: e.entry}), cost: e.entry.cost}, true
+}
+
+// --- Counting hits ---
+
+// Near hits are so fast that counting them in one place would be the slowest
+// part, where many cores do it at once.
+const nearStripes = 8
+
+type nearStripe struct {
+	hits  atomic.Uint64
+	saved atomic.Int64
+	_     [48]byte // a cache line each
+}
+
+// count counts a hit, on a stripe that goroutines have more or less for
+// themselves: they are told apart by where their stacks are.
+func (n *near) count(e *nearEntry) {
+	var here byte
+	stripe := &n.hits[(uintptr(unsafe.Pointer(&here))>>12)%nearStripes]
+	stripe.hits.Add(1)
+	stripe.saved.Add(int64(e.entry.cost))
+}
+
+// counted gives how many hits were served before a call was made of them, and the
+// time they saved.
+func (n *near) counted() (hits uint64, saved time.Duration) {
+	if n == nil {
+		return 0, 0
+	}
+	for i := range n.hits {
+		hits += n.hits[i].hits.Load()
+		saved += time.Duration(n.hits[i].saved.Load())
+	}
+	return hits, saved
+}

@@ -1,0 +1,736 @@
+package fncache
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unsafe"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+// nearOpts keep long enough for nothing to end by itself on a real server.
+var nearOpts = Options{Near: time.Hour, Timeout: 2 * time.Hour, Lease: slowLease}
+
+// newNearProcess is a process that hears events, and s with a near cache in it.
+func newNearProcess(t *testing.T, client redis.UniversalClient, s *source, change ...func(*Config)) (*process, *wrapped) {
+	t.Helper()
+	p := newProcess(t, client, change...)
+	w := wrap(t, p.Cache, s, nearOpts)
+	awaitHearing(t, p.Cache, 0)
+	return p, w
+}
+
+// markOf gives what a cache has heard of an entry.
+func markOf(t *testing.T, c *Cache, w *wrapped, arg string) mark {
+	t.Helper()
+	key, err := w.Key(arg)
+	require.NoError(t, err)
+	if m := c.events.marks.Load()[c.events.slot(key)].Load(); m != nil {
+		return *m
+	}
+	return mark{}
+}
+
+// invalidate has w invalidate, and waits until a cache has heard of that.
+func invalidate(t *testing.T, w *wrapped, arg string, c *Cache) {
+	t.Helper()
+	require.NoError(t, w.Invalidate(t.Context(), arg))
+	require.Eventually(t, func() bool {
+		m := markOf(t, c, w, arg)
+		return m.ended > 0 && m.stored == 0
+	}, 30*time.Second, time.Millisecond)
+}
+
+// sources calls some times and tells where the answers came from.
+func (w *wrapped) sources(ctx context.Context, arg string, n int) (all []Source) {
+	for range n {
+		all = append(all, w.get(ctx, arg).source)
+	}
+	return all
+}
+
+func TestNearHitAsksNobody(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, client func() redis.UniversalClient) {
+		s := &source{}
+		_, a := newNearProcess(t, client(), s)
+		there, b := newNearProcess(t, client(), s)
+		assert.Equal(t, []Source{SourceComputed, SourceNear}, a.sources(t.Context(), "k", 2), "what is stored here is kept")
+		assert.Equal(t, []Source{SourceFresh, SourceNear}, b.sources(t.Context(), "k", 2), "what is looked up is kept")
+		there.tap.reset()
+		var info Info
+		v, err := b.call(WithInfo(t.Context(), &info), "k")
+		require.NoError(t, err)
+		assert.Equal(t, 1, v)
+		key, _ := b.Key("k")
+		assert.Equal(t, SourceNear, info.Source)
+		assert.Equal(t, "near", info.Source.String())
+		assert.Equal(t, key, info.Key)
+		assert.Less(t, info.Age, time.Minute)
+		assert.Zero(t, there.tap.total())
+		assert.Equal(t, SourceComputed, b.get(t.Context(), "other").source, "another argument is another entry")
+		assert.EqualValues(t, 2, requireIdentity(t, b.Func).Near)
+	})
+}
+
+func TestNearIsOffByDefault(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{}, Options{})
+		assert.Equal(t, []Source{SourceComputed, SourceFresh, SourceFresh}, w.sources(t.Context(), "k", 3))
+		assert.Nil(t, c.events.marks.Load(), "nobody needs a subscription")
+		assert.Nil(t, c.kept.Load())
+	})
+}
+
+func TestNearEndsWithItsTime(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		here, there := b.cache(), b.cache()
+		s := &source{}
+		opts := Options{Near: 2 * time.Second, Freshness: 10 * time.Second, Timeout: time.Minute}
+		a, w := wrap(t, here, s, opts), wrap(t, there, s, opts)
+		awaitBubbleHearing(t, there)
+		a.get(t.Context(), "k")
+		time.Sleep(5 * time.Second)
+		assert.Equal(t, []Source{SourceFresh, SourceNear}, w.sources(t.Context(), "k", 2))
+		time.Sleep(2*time.Second - time.Millisecond)
+		o := w.get(t.Context(), "k")
+		assert.Equal(t, SourceNear, o.source)
+		assert.Equal(t, 7*time.Second-time.Millisecond, o.age)
+		time.Sleep(time.Millisecond)
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source, "Near after it came in, Redis is asked")
+		time.Sleep(2 * time.Second)
+		assert.Equal(t, []Source{SourceFresh, SourceNear}, w.sources(t.Context(), "k", 2))
+		time.Sleep(time.Second - time.Millisecond)
+		assert.Equal(t, SourceNear, w.get(t.Context(), "k").source)
+		time.Sleep(time.Millisecond)
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "k").source, "and when it is no longer fresh, at any rate")
+	})
+}
+
+func TestNearObeysTheFunctionsOwnOptions(t *testing.T) {
+	// Two functions that share entries each keep their own.
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		long := wrap(t, c, s, Options{Near: time.Minute, Timeout: time.Hour})
+		short := wrap(t, c, s, Options{Near: time.Second, Timeout: time.Hour})
+		none := wrap(t, c, s, Options{Timeout: time.Hour})
+		awaitBubbleHearing(t, c)
+		long.get(t.Context(), "k")
+		short.get(t.Context(), "k")
+		time.Sleep(time.Second)
+		assert.Equal(t, SourceNear, long.get(t.Context(), "k").source)
+		assert.Equal(t, SourceFresh, short.get(t.Context(), "k").source)
+		assert.Equal(t, SourceFresh, none.get(t.Context(), "k").source)
+		require.NoError(t, none.Invalidate(t.Context(), "k"))
+		assert.Equal(t, SourceComputed, long.get(t.Context(), "k").source, "but not past an invalidation by any of them")
+		assert.Equal(t, 2, short.get(t.Context(), "k").value)
+	})
+}
+
+func TestNearUnderBypassAndRefresh(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		w := wrap(t, c, s, nearOpts)
+		awaitBubbleHearing(t, c)
+		assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(t.Context(), "k", 2))
+		o := w.get(WithBypass(t.Context()), "k")
+		assert.Equal(t, SourceBypassed, o.source)
+		assert.Equal(t, 2, o.value)
+		assert.Equal(t, 1, w.get(t.Context(), "k").value)
+		o = w.get(WithRefresh(t.Context()), "k")
+		assert.Equal(t, SourceComputed, o.source)
+		assert.Equal(t, 3, o.value)
+		o = w.get(t.Context(), "k")
+		assert.Equal(t, SourceNear, o.source)
+		assert.Equal(t, 3, o.value)
+		require.NoError(t, w.Refresh(t.Context(), "k"))
+		assert.Equal(t, 4, w.get(t.Context(), "k").value)
+		cancelled, cancel := context.WithCancel(t.Context())
+		cancel()
+		assert.ErrorIs(t, w.get(cancelled, "k").err, context.Canceled)
+		requireIdentity(t, w.Func)
+	})
+}
+
+func TestNearNeverAnswersAfterUnwrap(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		w := wrap(t, c, s, nearOpts)
+		copied := w.call
+		awaitBubbleHearing(t, c)
+		w.sources(t.Context(), "k", 2)
+		w.Unwrap()
+		v, err := copied(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, 2, v)
+	})
+}
+
+func TestNearKeepsNothingThatIsNotStored(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		s.do = func(ctx context.Context, run int) (int, error) { NoStore(ctx); return run, nil }
+		w := wrap(t, c, s, nearOpts)
+		awaitBubbleHearing(t, c)
+		assert.Equal(t, []Source{SourceComputed, SourceComputed}, w.sources(t.Context(), "k", 2))
+		s.set(func(s *source) { s.do = func(context.Context, int) (int, error) { return 0, errSource } })
+		assert.Equal(t, []Source{SourceFailed, SourceFailed}, w.sources(t.Context(), "k", 2))
+	})
+}
+
+// --- Orders of events ---
+
+func TestNearInvalidatedByAnotherProcess(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, client func() redis.UniversalClient) {
+		s := &source{}
+		here, a := newNearProcess(t, client(), s)
+		_, b := newNearProcess(t, client(), s)
+		assert.Equal(t, []Source{SourceComputed, SourceNear}, a.sources(t.Context(), "k", 2))
+		a.get(t.Context(), "other")
+		invalidate(t, b, "k", here.Cache)
+		o := a.get(t.Context(), "k")
+		assert.Equal(t, SourceComputed, o.source)
+		assert.Equal(t, 3, o.value)
+		assert.Equal(t, SourceNear, a.get(t.Context(), "other").source, "of another key that says nothing")
+	})
+}
+
+func TestNearReplacedByAnotherProcess(t *testing.T) {
+	server := redistest.Shared(t)
+	s := &source{}
+	here, a := newNearProcess(t, server.Client(), s)
+	_, b := newNearProcess(t, server.Client(), s)
+	assert.Equal(t, []Source{SourceComputed, SourceNear}, a.sources(t.Context(), "k", 2))
+	first := markOf(t, here.Cache, a, "k").stored
+	require.NoError(t, b.Refresh(t.Context(), "k"))
+	require.Eventually(t, func() bool { return markOf(t, here.Cache, a, "k").stored != first }, 30*time.Second, time.Millisecond)
+	o := a.get(t.Context(), "k")
+	assert.Equal(t, SourceFresh, o.source, "looked up afresh")
+	assert.Equal(t, 2, o.value)
+	assert.Equal(t, SourceNear, a.get(t.Context(), "k").source)
+}
+
+func TestNearKeepsWhatItStoredWhenItHearsOfIt(t *testing.T) {
+	server := redistest.Shared(t)
+	s := &source{}
+	here, a := newNearProcess(t, server.Client(), s)
+	a.get(t.Context(), "k")
+	// What is published after the store is heard after it.
+	require.NoError(t, server.Client().Publish(t.Context(), "fncache:events", keyEvent{verbInvalidate, must(a.Key("other")), "-"}.String()).Err())
+	require.Eventually(t, func() bool { return markOf(t, here.Cache, a, "other").ended > 0 }, 30*time.Second, time.Millisecond)
+	assert.Equal(t, SourceNear, a.get(t.Context(), "k").source)
+}
+
+func TestNearOwnInvalidationNeedsNoRoundTrip(t *testing.T) {
+	server := redistest.Shared(t)
+	s := &source{}
+	p, w := newNearProcess(t, server.Client(), s)
+	assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(t.Context(), "k", 2))
+	asked := false
+	p.tap.on("invalidate", func() {
+		// The command is about to be sent: Redis still has the entry.
+		asked = true
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source)
+	})
+	require.NoError(t, w.Invalidate(t.Context(), "k"))
+	assert.True(t, asked)
+	assert.Equal(t, SourceComputed, w.get(t.Context(), "k").source, "what was looked up meanwhile is not kept either")
+}
+
+func TestNearInvalidationThatFailsIsAnInvalidationHere(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		w := wrap(t, c, s, nearOpts)
+		awaitBubbleHearing(t, c)
+		w.sources(t.Context(), "k", 2)
+		b.tap.set(func(tap *tap) { tap.refuse = map[string]error{"invalidate": errGone} })
+		require.Error(t, w.Invalidate(t.Context(), "k"))
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source, "Redis is asked")
+	})
+}
+
+func TestNearInvalidatedWhileItIsLookedUp(t *testing.T) {
+	server := redistest.Shared(t)
+	for name, byItself := range map[string]bool{"by another process": false, "by itself": true} {
+		t.Run(name, func(t *testing.T) {
+			server.Flush(t)
+			s := &source{}
+			here, a := newNearProcess(t, server.Client(), s)
+			_, b := newNearProcess(t, server.Client(), s)
+			b.get(t.Context(), "k")
+			// 1. The lookup has read the entry; 2. it is invalidated, and that is
+			// heard; 3. the lookup's answer is taken in: too late to be kept.
+			here.tap.onReply("get", func(redis.Cmder) {
+				who := b
+				if byItself {
+					who = a
+				}
+				invalidate(t, who, "k", here.Cache)
+			})
+			o := a.get(t.Context(), "k")
+			assert.Equal(t, 1, o.value, "its call was there before")
+			o = a.get(t.Context(), "k")
+			assert.Equal(t, SourceComputed, o.source)
+			assert.Equal(t, 2, o.value)
+		})
+	}
+}
+
+func TestNearInvalidatedBeforeItsStoreIsAnswered(t *testing.T) {
+	server := redistest.Shared(t)
+	s := &source{}
+	here, a := newNearProcess(t, server.Client(), s)
+	_, b := newNearProcess(t, server.Client(), s)
+	here.tap.onReply("store", func(redis.Cmder) {
+		invalidate(t, b, "k", here.Cache)
+	})
+	assert.Equal(t, 1, a.get(t.Context(), "k").value)
+	o := a.get(t.Context(), "k")
+	assert.Equal(t, SourceComputed, o.source)
+	assert.Equal(t, 2, o.value)
+}
+
+func TestNearRefreshIsNotUndoneByAnOlderLookup(t *testing.T) {
+	server := redistest.Shared(t)
+	s := &source{}
+	here, a := newNearProcess(t, server.Client(), s)
+	_, b := newNearProcess(t, server.Client(), s)
+	b.get(t.Context(), "k")
+	require.Eventually(t, func() bool { return markOf(t, here.Cache, a, "k").stored != 0 }, 30*time.Second, time.Millisecond)
+	// 1. A lookup has read the first value; 2. this process stores the second;
+	// 3. the lookup's answer is taken in, after it.
+	read, proceed := make(chan struct{}), make(chan struct{})
+	here.tap.onReply("get", func(redis.Cmder) { close(read); <-proceed })
+	before := a.begin(t.Context(), "k")
+	<-read
+	require.NoError(t, a.Refresh(t.Context(), "k"))
+	assert.Equal(t, 2, a.get(t.Context(), "k").value)
+	close(proceed)
+	assert.Equal(t, 1, (<-before).value)
+	assert.Equal(t, 2, a.get(t.Context(), "k").value, "who has seen the new value is not given the old one")
+}
+
+func TestNearLookedUpBeforeEventsAreHeardIsNotKept(t *testing.T) {
+	server := redistest.Shared(t)
+	s := &source{}
+	here := newProcess(t, server.Client())
+	a := wrap(t, here.Cache, s, nearOpts)
+	_, b := newNearProcess(t, server.Client(), s)
+	b.get(t.Context(), "k")
+	// 1. A lookup is sent, while nothing is heard yet; 2. the key is
+	// invalidated, unheard; 3. events are heard; 4. the lookup's answer comes.
+	here.tap.onReply("get", func(redis.Cmder) {
+		assert.NoError(t, b.Invalidate(t.Context(), "k"))
+		here.subscribe()
+		assert.Eventually(t, func() bool { return here.events.epoch.Load() > 0 }, 30*time.Second, time.Millisecond)
+	})
+	here.tap.on("publish", func() {
+		assert.Eventually(t, func() bool {
+			n, err := server.Client().Exists(t.Context(), must(b.Key("k"))).Result()
+			return err == nil && n == 0
+		}, 30*time.Second, time.Millisecond)
+	})
+	assert.Equal(t, 1, a.get(t.Context(), "k").value)
+	assert.Equal(t, SourceComputed, a.get(t.Context(), "k").source)
+}
+
+func TestNearAfterALossOfTheSubscription(t *testing.T) {
+	server := redistest.Shared(t)
+	s := &source{}
+	here, a := newNearProcess(t, server.Client(), s)
+	_, b := newNearProcess(t, server.Client(), s)
+	assert.Equal(t, []Source{SourceComputed, SourceNear}, a.sources(t.Context(), "k", 2))
+	epoch := here.events.epoch.Load()
+	// Invalidated while nothing is heard: before it hears again, it has to ask.
+	here.tap.on("publish", func() { assert.NoError(t, b.Invalidate(t.Context(), "k")) })
+	killSubscribers(t, server.Client())
+	awaitHearing(t, here.Cache, epoch)
+	o := a.get(t.Context(), "k")
+	assert.Equal(t, SourceComputed, o.source)
+	assert.Equal(t, 2, o.value)
+	assert.Equal(t, SourceNear, a.get(t.Context(), "k").source, "and goes on")
+}
+
+func TestNearIsBypassedWhileTheSubscriptionIsLost(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		w := wrap(t, c, s, nearOpts)
+		awaitBubbleHearing(t, c)
+		assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(t.Context(), "k", 2))
+		c.events.down()
+		assert.Equal(t, []Source{SourceFresh, SourceFresh}, w.sources(t.Context(), "k", 2))
+		c.events.up()
+		assert.Equal(t, []Source{SourceFresh, SourceNear}, w.sources(t.Context(), "k", 2), "what was kept before is looked up once more")
+	})
+}
+
+func TestNearIsBypassedWhileItIsNotSureToHear(t *testing.T) {
+	// The process was suspended: events may wait unread in its connection.
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		w := wrap(t, c, s, nearOpts)
+		awaitBubbleHearing(t, c)
+		assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(t.Context(), "k", 2))
+		c.trusted.Store(int64(c.clock.elapsed()))
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source)
+		time.Sleep(2 * c.pulse()) // it has asked, and been answered
+		synctest.Wait()
+		assert.Equal(t, SourceNear, w.get(t.Context(), "k").source)
+	})
+}
+
+func TestNearOfAUserWithoutTheChannel(t *testing.T) {
+	server := redistest.Start(t)
+	require.NoError(t, server.Client().Do(t.Context(), "ACL", "SETUSER", "deaf", "on", ">secret", "~fncache:*", "resetchannels", "+@all").Err())
+	s := &source{}
+	p := newProcess(t, server.Client(func(o *redis.Options) { o.Username, o.Password = "deaf", "secret" }))
+	w := wrap(t, p.Cache, s, nearOpts)
+	assert.Equal(t, SourceComputed, w.get(t.Context(), "k").source)
+	require.Eventually(t, func() bool { return len(p.log.about("may not publish and subscribe")) == 1 }, 30*time.Second, time.Millisecond)
+	assert.Equal(t, []Source{SourceFresh, SourceFresh}, w.sources(t.Context(), "k", 2))
+	assert.Nil(t, p.kept.Load())
+}
+
+// --- With Redis away ---
+
+func TestNearServesStaleWithRedisAway(t *testing.T) {
+	for name, policy := range map[string]DownPolicy{"compute": DownCompute, "error": DownError} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				c, s := b.cache(func(cfg *Config) { cfg.OnRedisDown = policy }), &source{}
+				w := wrap(t, c, s, Options{Near: time.Second, Freshness: 10 * time.Second, Timeout: time.Minute})
+				awaitBubbleHearing(t, c)
+				w.get(t.Context(), "kept")
+				w.get(t.Context(), "invalidated")
+				require.NoError(t, w.Invalidate(t.Context(), "invalidated"))
+				synctest.Wait()
+				b.tap.set(func(tap *tap) { tap.broken = errGone })
+				c.events.down()
+
+				o := w.get(t.Context(), "kept")
+				assert.Equal(t, SourceStale, o.source)
+				assert.Equal(t, 1, o.value)
+				time.Sleep(time.Minute - time.Millisecond)
+				o = w.get(t.Context(), "kept")
+				assert.Equal(t, SourceStale, o.source)
+				assert.Equal(t, time.Minute-time.Millisecond, o.age)
+				time.Sleep(time.Millisecond)
+				for _, arg := range []string{"kept", "invalidated"} {
+					o = w.get(t.Context(), arg)
+					if policy == DownError {
+						assert.ErrorIs(t, o.err, ErrRedisDown, arg)
+					} else {
+						assert.Equal(t, SourceComputed, o.source, arg)
+					}
+				}
+				assert.NotEqual(t, SourceStale, w.get(WithRefresh(t.Context()), "kept").source)
+				assert.Error(t, w.Refresh(t.Context(), "kept"), "it is about storing")
+				requireIdentity(t, w.Func)
+			})
+		})
+	}
+}
+
+func TestNearFromBeforeEventsWereHeardAgainIsNeverServed(t *testing.T) {
+	// 1. Events are lost for a while; 2. what is kept is invalidated meanwhile;
+	// 3. they are heard again; 4. Redis is away: what was kept before 3 may have
+	// been invalidated, and is not served as stale either.
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		w := wrap(t, c, s, nearOpts)
+		awaitBubbleHearing(t, c)
+		w.get(t.Context(), "k")
+		c.events.down()
+		c.events.up()
+		b.tap.set(func(tap *tap) { tap.broken = errGone })
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "k").source)
+	})
+}
+
+func TestNearServesStaleFromADeadServer(t *testing.T) {
+	server := redistest.Start(t)
+	s := &source{}
+	p, w := newNearProcess(t, server.Client(), s, func(c *Config) { c.RedisTimeout = time.Second })
+	w.get(t.Context(), "k")
+	epoch := p.events.epoch.Load()
+	server.Kill()
+	awaitDeaf(t, p.Cache)
+	o := w.get(t.Context(), "k")
+	assert.Equal(t, SourceStale, o.source)
+	assert.Equal(t, 1, o.value)
+	server.Restart()
+	awaitHearing(t, p.Cache, epoch)
+	require.Eventually(t, func() bool { return w.get(t.Context(), "k").source != SourceStale }, 30*time.Second, time.Millisecond)
+	assert.Equal(t, SourceNear, w.get(t.Context(), "k").source)
+}
+
+// --- What is kept ---
+
+// nearForms wraps a function by Wrap and by Wrap1, with a near cache that hears,
+// and gives the two, called often enough for the next call to be a near hit.
+func nearForms[A, R any](t *testing.T, b *bubble, arg A, do func() R) map[string]func() R {
+	t.Helper()
+	forms := make(map[string]func() R)
+	for name, wrap := range map[string]func(*func(context.Context, A) (R, error), Options) (*Func, error){
+		"Wrap":  Wrap[func(context.Context, A) (R, error)],
+		"Wrap1": Wrap1[func(context.Context, A) (R, error), A, R],
+	} {
+		fn := func(context.Context, A) (R, error) { return do(), nil }
+		opts := nearOpts
+		opts.Cache = b.cache()
+		opts.Name = "test." + t.Name()[strings.LastIndexByte(t.Name(), '/')+1:] + name
+		f, err := wrap(&fn, opts)
+		require.NoError(t, err)
+		awaitBubbleHearing(t, opts.Cache)
+		call := func() R {
+			r, err := fn(t.Context(), arg)
+			require.NoError(t, err)
+			return r
+		}
+		call()
+		call()
+		require.EqualValues(t, 1, f.Stats().Near, name)
+		forms[name] = func() R {
+			hits := f.Stats().Near
+			r := call()
+			require.Equal(t, hits+1, f.Stats().Near)
+			return r
+		}
+	}
+	return forms
+}
+
+func TestNearSharesNoMemoryWithCallers(t *testing.T) {
+	type book struct {
+		Title   string
+		Tags    []string
+		Ratings map[string][]int
+		Next    *book2
+		Price   *big.Rat
+	}
+	want := book{
+		"Emma", []string{"a", "b"}, map[string][]int{"x": {1, 2}}, &book2{Pages: []int{7}}, nil,
+	}
+	inBubble(t, func(t *testing.T, b *bubble) {
+		for name, call := range nearForms(t, b, int64(1), func() book { return want }) {
+			for range 3 {
+				got := call()
+				assert.Equal(t, want, got, name)
+				got.Tags[0], got.Next.Pages[0] = "changed", 0
+				got.Ratings["x"][0] = 0
+				got.Ratings["y"] = nil
+				got.Tags = append(got.Tags[:1], "c")
+			}
+		}
+		for name, call := range nearForms(t, b, "arg", func() []int64 { return []int64{1, 2, 3} }) {
+			for range 3 {
+				got := call()
+				assert.Equal(t, []int64{1, 2, 3}, got, name)
+				got[0] = 0
+				_ = append(got[:1], 0)
+			}
+		}
+		for name, call := range nearForms(t, b, "none", func() []int64 { return nil }) {
+			assert.Nil(t, call(), name)
+		}
+	})
+}
+
+type book2 struct{ Pages []int }
+
+func TestNearHandsOutWhatHasNoReferencesAsItIs(t *testing.T) {
+	type point struct {
+		X, Y [2]float64
+		At   time.Time
+		Name string
+	}
+	want := point{[2]float64{1, 2}, [2]float64{3, 4}, time.Unix(1, 2).UTC(), "p"}
+	inBubble(t, func(t *testing.T, b *bubble) {
+		for name, call := range nearForms(t, b, true, func() point { return want }) {
+			assert.Equal(t, want, call(), name)
+		}
+	})
+}
+
+func TestNearDecodesWhatItCannotCopy(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		for name, call := range nearForms(t, b, 1.5, func() *big.Int { return big.NewInt(42) }) {
+			for range 3 {
+				got := call()
+				assert.Equal(t, "42", got.String(), name)
+				got.SetInt64(0)
+			}
+		}
+	})
+}
+
+func TestNearOfManyResultsAndNoError(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		fn := func(s string, n int64, on bool) (int, []string) { return int(n), []string{s, fmt.Sprint(on)} }
+		opts := nearOpts
+		opts.Cache, opts.OnCold = c, Wait
+		f := Must(Wrap(&fn, opts))
+		awaitBubbleHearing(t, c)
+		for range 4 {
+			n, list := fn("a", 1, true)
+			assert.Equal(t, 1, n)
+			assert.Equal(t, []string{"a", "true"}, list)
+			list[0] = "changed"
+		}
+		fn("a", 1, false)
+		fn("b", 1, true)
+		fn("a", 2, true)
+		assert.EqualValues(t, 3, f.Stats().Near, "each of the others is another entry")
+		assert.EqualValues(t, 4, f.Stats().Computations)
+		assert.Len(t, f.near.plain, 3)
+	})
+}
+
+func TestNearByHashedArguments(t *testing.T) {
+	type query struct {
+		Author string
+		Years  []int
+	}
+	inBubble(t, func(t *testing.T, b *bubble) {
+		for name, call := range nearFormsHashed(t, b, query{"Austen", []int{1815}}) {
+			assert.Equal(t, "Austen [1815]", call(), name)
+		}
+	})
+}
+
+// nearFormsHashed is nearForms for arguments that are hashed.
+func nearFormsHashed[A any](t *testing.T, b *bubble, arg A) map[string]func() string {
+	return nearForms(t, b, arg, func() string { return strings.Trim(fmt.Sprint(arg), "{}") })
+}
+
+func TestWhichArgumentsNeedNoHashing(t *testing.T) {
+	type id int32
+	for _, test := range []struct {
+		fn    any
+		plain bool
+	}{
+		{func() int { return 0 }, true},
+		{func(int) int { return 0 }, true},
+		{func(id, bool) int { return 0 }, true},
+		{func(uint8, float64, string) int { return 0 }, true},
+		{func(int, int, int) int { return 0 }, false},
+		{func(string, string) int { return 0 }, false},
+		{func(float32) int { return 0 }, false},
+		{func(time.Time) int { return 0 }, false},
+		{func(slog.Level) int { return 0 }, false},
+		{func([]int) int { return 0 }, false},
+		{func(...int) int { return 0 }, false},
+		{func(struct{ A int }) int { return 0 }, false},
+	} {
+		f := &Func{}
+		f.sig, _ = newSignature(typeOf(test.fn))
+		assert.Equal(t, test.plain, newNear(f).plain != nil, "%T", test.fn)
+	}
+}
+
+func TestNearKeepsNoMoreThanItMay(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		const size = 64 << 10
+		c := b.cache(func(cfg *Config) { cfg.NearSize = size })
+		fn := func(_ context.Context, n int) ([]byte, error) { return make([]byte, 1000), nil }
+		opts := nearOpts
+		opts.Cache, opts.Name = c, "test.Bytes"
+		Must(Wrap(&fn, opts))
+		awaitBubbleHearing(t, c)
+		for i := range 1000 {
+			_, err := fn(t.Context(), i)
+			require.NoError(t, err)
+		}
+		synctest.Wait()
+		kept := c.kept.Load()
+		kept.CleanUp()
+		assert.LessOrEqual(t, kept.WeightedSize(), uint64(size))
+		assert.Greater(t, kept.EstimatedSize(), size/3000)
+		assert.Less(t, kept.EstimatedSize(), size/1000)
+	})
+}
+
+func TestNearHoldsOnToNoArgument(t *testing.T) {
+	// A string may be part of a large one: the key is a copy.
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		w := wrap(t, c, s, nearOpts)
+		awaitBubbleHearing(t, c)
+		arg := strings.Repeat("k", 10)
+		w.get(t.Context(), arg)
+		e := w.near.find(c, nearKey{s: arg})
+		require.NotNil(t, e)
+		assert.Equal(t, arg, e.key.s)
+		assert.NotSame(t, unsafe.StringData(arg), unsafe.StringData(e.key.s))
+	})
+}
+
+func TestNearKeysThatShareAHashAreTwo(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		w := wrap(t, c, s, nearOpts)
+		awaitBubbleHearing(t, c)
+		w.get(t.Context(), "k")
+		e := *w.near.find(c, nearKey{s: "k"})
+		c.nearStore().Set(w.near.hash(nearKey{s: "other"}), &e)
+		assert.Nil(t, w.near.find(c, nearKey{s: "other"}))
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "other").source)
+	})
+}
+
+func TestNearHitOfAFunctionInComputation(t *testing.T) {
+	// f refreshes, and comes back to its own key: it is run directly, as without
+	// a near cache. A cached g inside of f is answered from it.
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		s := &source{}
+		g := wrap(t, c, s, nearOpts)
+		var sources []Source
+		var f stringFunc
+		f = func(ctx context.Context, arg string) (int, error) {
+			var own, other Info
+			if perCallOf(ctx).frame.outer == nil {
+				_, _ = f(WithInfo(ctx, &own), arg)
+				sources = append(sources, own.Source)
+			}
+			_, err := g.call(WithInfo(ctx, &other), "k")
+			sources = append(sources, other.Source)
+			return 0, err
+		}
+		opts := nearOpts
+		opts.Cache, opts.Name = c, "test.F"
+		h := Must(Wrap(&f, opts))
+		awaitBubbleHearing(t, c)
+		g.get(t.Context(), "k")
+		_, err := f(t.Context(), "k")
+		require.NoError(t, err)
+		sources = nil
+		require.NoError(t, h.Refresh(t.Context(), "k"))
+		assert.Equal(t, []Source{SourceNear, SourceBypassed, SourceNear}, sources)
+	})
+}
+
+func TestNearOptionsAreChecked(t *testing.T) {
+	client := redis.NewClient(&redis.Options{})
+	defer func() { _ = client.Close() }()
+	c, err := New(Config{Redis: client, NearSize: -1})
+	assert.Nil(t, c)
+	assert.ErrorContains(t, err, "NearSize is -1; it must not be negative")
+	fn := func(int) (int, error) { return 0, nil }
+	_, err = Wrap(&fn, Options{Timeout: time.Hour, Near: -1})
+	assert.ErrorContains(t, err, "Near is -1ns; it must not be negative")
+	opts, err := parseTag("timeout=1h,near=1s", Options{})
+	require.NoError(t, err)
+	assert.Equal(t, time.Second, opts.Near)
+}
