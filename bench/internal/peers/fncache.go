@@ -3,18 +3,22 @@ package peers
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/fncache/fncache"
 )
 
+// nearSize is room for all that is cached here, as the other local tiers have.
+const nearSize = 1 << 30
+
 // A variant is one of the ways to use fncache.
 type variant struct {
 	name  string
 	cold  fncache.ColdPolicy
 	stale fncache.StalePolicy
-	near  bool
+	near  bool // Options.Near
 	typed bool // Wrap1
 	piped bool // Config.AutoPipeline
 }
@@ -28,7 +32,10 @@ func remoteVariants[V any]() []Peer[V] {
 }
 
 func nearVariants[V any]() []Peer[V] {
-	return variants[V]()
+	return variants[V](
+		variant{name: FncacheNear, near: true},
+		variant{name: FncacheNearTyped, near: true, typed: true},
+	)
 }
 
 func fleetVariants[V any]() []Peer[V] {
@@ -36,6 +43,7 @@ func fleetVariants[V any]() []Peer[V] {
 		variant{name: Fncache},
 		variant{name: FncacheWaiting, cold: fncache.Wait},
 		variant{name: "fncache, onstale=background", stale: fncache.Background},
+		variant{name: FncacheNearWaiting, cold: fncache.Wait, near: true},
 	)
 }
 
@@ -53,6 +61,7 @@ func openFncache[V any](v variant, s Site, source Source[V]) (*Cached[V], error)
 	client := Client(s.Addr)
 	cached, err := cacheOn(v, s, source, client, fncache.Config{
 		Redis:        client,
+		NearSize:     nearSize,
 		AutoPipeline: v.piped,
 		Logger:       slog.New(slog.DiscardHandler), // leases lost in a storm are the storm's
 	})
@@ -69,6 +78,10 @@ func cacheOn[V any](v variant, s Site, source Source[V], client *redis.Client, c
 		return nil, err
 	}
 	fn := (func(context.Context, int64) (V, error))(source)
+	near := time.Duration(0)
+	if v.near {
+		near = min(localTTL, s.Freshness)
+	}
 	wrap := fncache.Wrap[func(context.Context, int64) (V, error)]
 	if v.typed {
 		wrap = fncache.Wrap1[func(context.Context, int64) (V, error)]
@@ -80,6 +93,7 @@ func cacheOn[V any](v variant, s Site, source Source[V], client *redis.Client, c
 		Timeout:   s.Timeout,
 		OnCold:    v.cold,
 		OnStale:   v.stale,
+		Near:      near,
 	})
 	if err != nil {
 		return nil, err

@@ -50,12 +50,13 @@ type Peer[V any] struct {
 
 // Names of the peers that are compared in particular.
 const (
-	Fncache          = "fncache"
-	FncachePipelined = "fncache, AutoPipeline"
-	FncacheTyped     = "fncache, typed"
-	FncacheWaiting   = "fncache, oncold=wait"
-	FncacheNear      = "fncache, near"
-	FncacheNearTyped = "fncache, near, typed"
+	Fncache            = "fncache"
+	FncachePipelined   = "fncache, AutoPipeline"
+	FncacheTyped       = "fncache, typed"
+	FncacheWaiting     = "fncache, oncold=wait"
+	FncacheNear        = "fncache, near"
+	FncacheNearWaiting = "fncache, near, oncold=wait"
+	FncacheNearTyped   = "fncache, near, typed"
 
 	Bare       = "go-redis, bare"
 	Cache      = "go-redis/cache"
