@@ -116,9 +116,22 @@ func median(v []float64) float64 {
 
 func plainConfig(*Config)       {}
 func autoPipelined(cfg *Config) { cfg.AutoPipeline = true }
+func directly(cfg *Config)      { cfg.DirectLookups = true }
 
-func BenchmarkHit_OneCaller(b *testing.B)      { benchmarkHit(b, 1, 1, plainConfig, Wrap[idsFunc]) }
-func BenchmarkHit_OneCallerTyped(b *testing.B) { benchmarkHit(b, 1, 1, plainConfig, Wrap1[idsFunc]) }
+func BenchmarkHit_OneCaller(b *testing.B)       { benchmarkHit(b, 1, 1, plainConfig, Wrap[idsFunc]) }
+func BenchmarkHit_OneCallerTyped(b *testing.B)  { benchmarkHit(b, 1, 1, plainConfig, Wrap1[idsFunc]) }
+func BenchmarkHit_OneCallerDirect(b *testing.B) { benchmarkHit(b, 1, 1, directly, Wrap[idsFunc]) }
+func BenchmarkHit_OneCallerDirectTyped(b *testing.B) {
+	benchmarkHit(b, 1, 1, directly, Wrap1[idsFunc])
+}
+
+func BenchmarkHit_128CallersOneKeyDirect(b *testing.B) {
+	benchmarkHit(b, 128, 1, directly, Wrap[idsFunc])
+}
+
+func BenchmarkHit_128CallersTenThousandKeysDirect(b *testing.B) {
+	benchmarkHit(b, 128, 10_000, directly, Wrap[idsFunc])
+}
 
 func BenchmarkHit_OneCallerAutoPipeline(b *testing.B) {
 	benchmarkHit(b, 1, 1, autoPipelined, Wrap[idsFunc])
@@ -221,11 +234,15 @@ func (s *served) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 // benchmarkOwn is a hit without the round trip.
-func benchmarkOwn(b *testing.B, wrapIDs func(*idsFunc, Options) (*Func, error)) {
+func benchmarkOwn(b *testing.B, change func(*Config), wrapIDs func(*idsFunc, Options) (*Func, error)) {
 	must := require.New(b)
 	client := redistest.Start(b).Client()
+	hook := &served{}
+	client.AddHook(hook)
+	cfg := Config{Redis: client}
+	change(&cfg)
 	fn := func(context.Context, int64) ([]int64, error) { return tenIDs, nil }
-	f, err := wrapIDs(&fn, Options{Cache: newTestCache(b, Config{Redis: client}), Name: "bench.IDs", Timeout: time.Hour})
+	f, err := wrapIDs(&fn, Options{Cache: newTestCache(b, cfg), Name: "bench.IDs", Timeout: time.Hour})
 	must.NoError(err)
 	_, err = fn(b.Context(), 1)
 	must.NoError(err)
@@ -233,9 +250,7 @@ func benchmarkOwn(b *testing.B, wrapIDs func(*idsFunc, Options) (*Func, error)) 
 	must.NoError(err)
 	value, err := client.Get(b.Context(), key).Result()
 	must.NoError(err)
-	hook := &served{}
 	hook.value.Store(&value)
-	client.AddHook(hook)
 	b.ReportAllocs()
 	for b.Loop() {
 		if ids, err := fn(b.Context(), 1); err != nil || len(ids) != len(tenIDs) {
@@ -244,8 +259,10 @@ func benchmarkOwn(b *testing.B, wrapIDs func(*idsFunc, Options) (*Func, error)) 
 	}
 }
 
-func BenchmarkOwn_Wrap(b *testing.B)  { benchmarkOwn(b, Wrap[idsFunc]) }
-func BenchmarkOwn_Wrap1(b *testing.B) { benchmarkOwn(b, Wrap1[idsFunc]) }
+func BenchmarkOwn_Wrap(b *testing.B)        { benchmarkOwn(b, plainConfig, Wrap[idsFunc]) }
+func BenchmarkOwn_Wrap1(b *testing.B)       { benchmarkOwn(b, plainConfig, Wrap1[idsFunc]) }
+func BenchmarkOwn_WrapDirect(b *testing.B)  { benchmarkOwn(b, directly, Wrap[idsFunc]) }
+func BenchmarkOwn_Wrap1Direct(b *testing.B) { benchmarkOwn(b, directly, Wrap1[idsFunc]) }
 
 // nearBench is a function whose results are in this process's memory, in its
 // three forms.

@@ -23,6 +23,7 @@ type Cache struct {
 	clock   serverClock
 	flights flights
 	readers readers
+	direct  direct
 	names   registry
 	log     logger
 	health  health
@@ -81,6 +82,10 @@ func New(cfg Config) (*Cache, error) {
 	}
 	c.health.back = func() { c.clock.dialed.Store(true) }
 	c.health.init()
+	if cfg.DirectLookups {
+		c.direct.limit = cfg.RedisTimeout / directPart
+		c.store.quick = giveUpAfter(cfg.Redis, c.direct.limit)
+	}
 	c.flights.readLimit, c.flights.timedOut = cfg.RedisTimeout, c.timeOut
 	c.readers = readers{send: c.lookUp, spawn: c.spawn, closing: c.closing, batch: c.store.batch()}
 	c.store.onDial(func() { c.clock.dialed.Store(true) })

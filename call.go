@@ -161,12 +161,13 @@ func (c *call) decision(p purpose) (decision, error) {
 			return decision{verdict: redisDown, cause: err, ended: fs.present()}, nil
 		}
 	}
-	f, start, d := fs.board(c, p, time.Now())
+	now := time.Now()
+	f, start, d := fs.board(c, p, now)
 	if f == nil {
 		return d, nil
 	}
 	if start {
-		c.cache.fly(f)
+		c.cache.fly(f, c, now)
 	}
 	var limit <-chan time.Time
 	if f.purpose != toLookUp { // which has its own
@@ -528,11 +529,13 @@ func (c *call) cancelled() <-chan struct{} {
 
 // --- One flight ---
 
-// fly has a flight run to its decision.
-func (c *Cache) fly(f *flight) {
+// fly has a flight run to its decision, for the call that began it.
+func (c *Cache) fly(f *flight, by *call, now time.Time) {
 	switch f.purpose {
 	case toLookUp:
-		c.readers.read(f)
+		if !c.lookUpDirectly(f, by, now) {
+			c.readers.read(f)
+		}
 	default:
 		c.spawn(func() { c.poll(f) })
 	}
@@ -549,7 +552,9 @@ func (c *Cache) lookUp(ctx context.Context, batch []*flight) {
 	}
 	clock := c.readClock(ctx)
 	asked := c.events.here()
+	began := time.Now()
 	replies := c.store.lookup(ctx, keys...)
+	c.direct.note(time.Since(began), replies[0].err)
 	if clock != nil {
 		select {
 		case <-clock:
@@ -768,12 +773,13 @@ func (c *Cache) judge(fn *Func, raw []byte, err error) (*entry, state) {
 	if err == nil {
 		e.envelope, err = parseEnvelope(raw)
 	}
-	if err == nil && c.clock.now()-e.storedAt < -maxFuture.Milliseconds() {
+	since := c.clock.now() - e.storedAt
+	if err == nil && since < -maxFuture.Milliseconds() {
 		err = errFuture
 	}
 	var s state
 	if err == nil {
-		if s = fn.state(e, c.age(e)); s == cold {
+		if s = fn.state(e, max(0, time.Duration(since)*time.Millisecond)); s == cold {
 			return e, cold
 		}
 		err = e.read(fn, c.coder)

@@ -147,6 +147,7 @@
 //	cache.go        the cache: names, goroutines, closing
 //	call.go         the decision table, for a call and for its flight
 //	flight.go       who joins whom in one process
+//	lookup.go       who sends a lookup; direct.go: its caller
 //	envelope.go     the stored format; coder.go: a cache's codec, results to bytes
 //	                and back; codec.go, codec_json.go: CBOR and JSON; compress.go
 //	near.go         what this process keeps in its own memory; copy.go: copies of it

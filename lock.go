@@ -50,6 +50,7 @@ type lockStore struct {
 	auto    *autoPipeline // of lookups; nil if there is none
 	// refuses gives the error of an operation that is not to be sent, or nil.
 	refuses func(op, key string) error
+	quick   *redis.Client // which gives up early, for lookupDirectly; nil if there is none
 }
 
 // What is asked of Redis, beside the verbs of the protocol.
@@ -201,6 +202,17 @@ func (s *lockStore) lookupOne(ctx context.Context, key string) reply {
 		return reply{err: newRedisError(opLookup, key, err)}
 	}
 	return replyOf(key, auto.Get(ctx, key))
+}
+
+// giveUpAfter makes a clone of a client, which shares its connections, but not its
+// hooks, and reads from a socket no longer than that.
+func giveUpAfter(client redis.UniversalClient, limit time.Duration) *redis.Client {
+	return client.(*redis.Client).WithTimeout(limit)
+}
+
+// lookupDirectly reads an entry, on the way for which quick was made.
+func (s *lockStore) lookupDirectly(ctx context.Context, key string) reply {
+	return replyOf(key, s.quick.Get(ctx, key))
 }
 
 // clientCaches says whether a client caches replies (RESP3 client tracking).

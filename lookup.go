@@ -60,6 +60,13 @@ func (r *readers) read(f *flight) {
 	r.employ()
 }
 
+// sending says whether a reader is at work.
+func (r *readers) sending() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.busy > 0
+}
+
 // employ puts a reader to work, if one may be busy more. mu is held.
 func (r *readers) employ() {
 	switch last := len(r.idle) - 1; {

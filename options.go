@@ -219,8 +219,9 @@ type Config struct {
 	// lone call takes longer by one more change of goroutines. Without it lookups
 	// go together only where more are under way than connections.
 	//
-	// One slow reply holds up those behind it, up to RedisTimeout, and a stopped
-	// Redis more lookups at a time. On a Cluster client, which keeps a single
+	// One slow reply holds up those behind it, up to RedisTimeout. The hooks of a
+	// client of a single server, such as for tracing, do not see these lookups, for
+	// they go through a clone of it that gives up on a reply after RedisTimeout. On a Cluster client, which keeps a single
 	// autopipeliner, Close ends that one: a program that uses it itself must ask
 	// the client for another. Default: off.
 	AutoPipeline bool
@@ -229,6 +230,18 @@ type Config struct {
 	// process, of all functions together: about what the decoded results take,
 	// and their keys. What is used least gives way. Default: 64 MiB.
 	NearSize int
+
+	// DirectLookups has a lookup run on the goroutine of its caller, where no other
+	// is under way and the last one was quick: a lone hit then takes hardly longer
+	// than the bare GET, and else up to half as long again, for the change to
+	// another goroutine and back. In exchange a caller whose context is cancelled
+	// while Redis has just stopped answering may leave up to a tenth of
+	// RedisTimeout late (one whose context has a deadline does not); and the
+	// hooks of the client, such as for tracing, do not see these lookups, for they go
+	// through a clone of it that gives up early. It takes a *redis.Client, of a single
+	// server or of Sentinel, without client-side caching, and no AutoPipeline.
+	// Default: off.
+	DirectLookups bool
 
 	// Logger receives what a person on call wants to know, once and not per
 	// request; never an argument, a result or a secret.
@@ -410,6 +423,11 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if len(faults) == 0 && c.AutoPipeline && clientCaches(c.Redis) {
 		faults = append(faults, errors.New("AutoPipeline is set, and the client of Redis has client-side caching on, which would answer lookups; unset one of them"))
+	}
+	if len(faults) == 0 && c.DirectLookups {
+		if _, single := c.Redis.(*redis.Client); !single || clientCaches(c.Redis) || c.AutoPipeline {
+			faults = append(faults, fmt.Errorf("DirectLookups is set; it takes a *redis.Client without client-side caching, and no AutoPipeline: Redis is a %T; leave it out, or change the others", c.Redis))
+		}
 	}
 	if _, err := c.OnRedisDown.MarshalText(); err != nil {
 		faults = append(faults, fmt.Errorf("OnRedisDown: %w", err))
