@@ -92,6 +92,10 @@ func newPlan(seed uint64, length time.Duration) plan {
 	if r.IntN(4) == 0 {
 		p.Down = fncache.DownError
 	}
+	near := r.IntN(3) == 0
+	if near && p.Faults == nil {
+		p.Delay = 0 // which messages about keys would have, too; see nearLag
+	}
 	for i, policy := range []fncache.ColdPolicy{fncache.Fail, fncache.Wait, fncache.Compute} {
 		f := funcPlan{Name: fmt.Sprintf("f%d", i), OnCold: policy, Typed: r.IntN(2) == 0}
 		if r.IntN(3) == 0 {
@@ -102,6 +106,9 @@ func newPlan(seed uint64, length time.Duration) plan {
 		}
 		if r.IntN(3) == 0 {
 			f.SoftTimeout = 10 * time.Millisecond
+		}
+		if near {
+			f.Near = []time.Duration{freshness / 4, freshness / 2}[r.IntN(2)]
 		}
 		p.Funcs = append(p.Funcs, f)
 	}
@@ -127,7 +134,7 @@ func (p *plan) funcOf(cell string) *funcPlan {
 func (f *funcPlan) options(cache *fncache.Cache) fncache.Options {
 	return fncache.Options{
 		Cache: cache, Prefix: "history", Name: f.Name,
-		Timeout: timeout, Freshness: freshness, Lease: lease, Cooldown: cooldown,
+		Timeout: timeout, Freshness: freshness, Near: f.Near, Lease: lease, Cooldown: cooldown,
 		OnCold: f.OnCold, WaitTimeout: 2 * time.Second,
 		OnStale: f.OnStale, OnError: f.OnError, SoftTimeout: f.SoftTimeout,
 	}

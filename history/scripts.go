@@ -53,6 +53,7 @@ type mutant struct {
 	verb           string // of the script
 	guard, without string
 	caught         rule // by which rule it must be caught
+	near           bool // in processes that answer from memory
 }
 
 // plan is a plan in which the guards are needed often: computations are long,
@@ -61,10 +62,17 @@ func (m *mutant) plan(seed uint64) plan {
 	p := newPlan(seed, 2*time.Second)
 	p.Workers, p.Clients, p.Args = 4, 4, 1
 	p.Faults, p.Delay, p.Failing, p.Busy = nil, 3*time.Millisecond, 0.4, 0.3
+	for i := range p.Funcs {
+		p.Funcs[i].Near = 0
+		if m.near {
+			p.Funcs[i].Near, p.Delay, p.Failing, p.Busy = freshness, 0, 0.05, 0.1
+		}
+	}
 	return p
 }
 
-// mutants are the guards that all rests on.
+// mutants are the guards that all rests on, and the message that the near cache
+// rests on.
 var mutants = []mutant{
 	{
 		name: "store does not compare", verb: "store",
@@ -80,5 +88,10 @@ var mutants = []mutant{
 		name: "release is a plain DEL", verb: "release",
 		guard: "if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then", without: "if false then",
 		caught: ruleOverlap,
+	},
+	{
+		name: "invalidate says nothing", verb: "invalidate",
+		guard: "redis.pcall('PUBLISH', ARGV[1], ARGV[2])", without: "",
+		caught: ruleNear, near: true,
 	},
 }
