@@ -380,12 +380,18 @@ func (x *index) around(c *cell, first, second *command) (events []event) {
 }
 
 // checkStores: a store succeeds only if the lease is held; it is not if all of
-// an invalidation, or of another's grant, came after its own grant.
+// an invalidation, or of another's grant, came after its own grant. A store that
+// is tried again, because there was no answer, may have been done the first time,
+// before another's grant: what counts is when its entry was first sent.
 func (x *index) checkStores(c *cell) (broken []violation) {
 	grants := map[string]*command{}
+	first := map[string]uint64{}
 	for _, k := range c.commands {
 		if k.granted() {
 			grants[k.sent.Token] = k
+		}
+		if seq, known := first[k.sent.Entry]; k.sent.Verb == "store" && (!known || k.sent.Seq < seq) {
+			first[k.sent.Entry] = k.sent.Seq
 		}
 	}
 	for _, s := range c.commands {
@@ -398,8 +404,9 @@ func (x *index) checkStores(c *cell) (broken []violation) {
 			continue
 		}
 		for _, k := range c.commands {
-			ended := k.sent.Verb == "invalidate" && k.replied || k.granted() && k.sent.Token != s.sent.Token
-			if ended && k.sent.Seq > grant.end.Seq && k.end.Seq < s.sent.Seq {
+			ended := k.sent.Verb == "invalidate" && k.replied && k.end.Seq < s.sent.Seq ||
+				k.granted() && k.sent.Token != s.sent.Token && k.end.Seq < first[s.sent.Entry]
+			if ended && k.sent.Seq > grant.end.Seq {
 				broken = append(broken, violation{
 					ruleStored, fmt.Sprintf("%s: lease %.6s had ended", c.name, s.sent.Token),
 					[]event{grant.sent, grant.end, k.sent, k.end, s.sent, s.end},

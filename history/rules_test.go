@@ -188,6 +188,19 @@ func TestGoodHistoriesBreakNoRule(t *testing.T) {
 			h.ask(2, 31, "v", 0)
 			h.reply(31, "acquired", 0)
 		},
+		"a store whose reply is lost, another's lease, and the store again": func(h *tale) {
+			h.wait(freshness)
+			h.ask(1, 30, "u", 0)
+			h.reply(30, "acquired", 0)
+			h.compute(1, 60, 0)
+			h.put(1, 61, "u", 60)
+			h.fail(61)
+			h.wait(freshness)
+			h.ask(2, 31, "v", 0)
+			h.reply(31, "acquired", 0)
+			h.put(1, 62, "u", 60)
+			h.reply(62, "held", 0)
+		},
 		"a lease after a release that had no reply": func(h *tale) {
 			h.wait(freshness)
 			h.ask(1, 30, "u", 0)
@@ -310,6 +323,17 @@ func TestEachRuleIsSeenToBeBroken(t *testing.T) {
 			h.reply(31, "acquired", 0)
 			h.put(1, 61, "u", 60)
 			h.reply(61, "held", 0)
+		}},
+		"stored again after an invalidation": {ruleStored, func(h *tale) {
+			h.wait(freshness)
+			h.ask(1, 30, "u", 0)
+			h.reply(30, "acquired", 0)
+			h.compute(1, 60, 0)
+			h.put(1, 61, "u", 60)
+			h.send(2, 62, "invalidate", "")
+			h.reply(62, "held", 0)
+			h.put(1, 63, "u", 60)
+			h.reply(63, "held", 0)
 		}},
 		"stored without a lease": {ruleStored, func(h *tale) {
 			h.compute(1, 60, 0)

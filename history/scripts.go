@@ -86,7 +86,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "release is a plain DEL", verb: "release",
-		guard: "if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then", without: "if false then",
+		guard: "if type(holder) ~= 'string' or base(holder) ~= base(ARGV[1]) then", without: "if false then",
 		caught: ruleOverlap,
 	},
 	{
