@@ -21,7 +21,8 @@ type scaleRow struct {
 	Nanoseconds float64 // of wall clock per hit, of all callers together
 	HitsPerSec  float64
 	// RedisBytes and ProcessBytes are what an entry takes, there and here; as
-	// the keys grew to their number from the one before.
+	// the keys grew to their number from the one before. Where fncache has a local
+	// tier its entries in Redis are those that fncache without one has already.
 	RedisBytes   float64
 	ProcessBytes float64
 	// ToBare is how many times as long as with bare go-redis a hit takes.
@@ -34,7 +35,7 @@ const scaleCallers = 16
 // Redis, and those with a local tier of their own.
 func scaled() []peers.Peer[ids] {
 	return slices.DeleteFunc(append(peers.Remote[ids](), peers.Near[ids]()...), func(p peers.Peer[ids]) bool {
-		return strings.HasPrefix(p.Name, "rueidis") || strings.Contains(p.Name, "typed") || strings.Contains(p.Name, "pipeline")
+		return strings.HasPrefix(p.Name, "rueidis") || strings.Contains(p.Name, "typed") || p.Name == peers.FncachePipelined
 	})
 }
 

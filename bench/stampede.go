@@ -53,11 +53,15 @@ func (a *answers) add(b answers) {
 
 // stampede measures every peer that processes can share.
 func (b *bench) stampede(stale bool) ([]stampedeRow, error) {
+	repeats := b.repeats
+	if stale {
+		repeats = max(1, repeats-1) // each waits until the value is stale
+	}
 	var rows []stampedeRow
 	for _, peer := range peers.Fleet[ids]() {
 		b.progress("%s", peer.Name)
 		var runs []stampedeRow
-		for range b.repeats {
+		for range repeats {
 			row, err := b.burst(peer.Name, stale)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", peer.Name, err)
@@ -65,7 +69,7 @@ func (b *bench) stampede(stale bool) ([]stampedeRow, error) {
 			runs = append(runs, row)
 		}
 		slices.SortFunc(runs, func(a, b stampedeRow) int { return int(a.LastAnswer - b.LastAnswer) })
-		rows = append(rows, runs[len(runs)/2])
+		rows = append(rows, runs[(len(runs)-1)/2])
 	}
 	return rows, nil
 }
