@@ -214,63 +214,63 @@ func (r *results) plotStorm(file string) error {
 }
 
 // plotScale draws, for each peer, how its hits slow down as keys grow: its time
-// over that with the fewest keys.
+// over that with the fewest keys. It must stay flat.
 func (r *results) plotScale(file string) error {
-	flat := draw.Lines{Title: "time per hit, times that with the fewest keys", X: "keys", LogX: true}
-	ratio := draw.Lines{Title: "time per hit, times bare go-redis (log)", X: "keys", LogX: true, LogY: true, NoLegend: true}
-	for i, peer := range scaledPeers(r.Scale) {
-		grown, compared := plotter.XYs{}, plotter.XYs{}
-		first := 0.0
-		highest := 0.0
-		for _, row := range r.Scale {
-			if row.Peer != peer {
-				continue
-			}
-			if first == 0 {
-				first = row.Nanoseconds
-			}
-			highest = max(highest, row.Nanoseconds/first)
-			grown = append(grown, plotter.XY{X: float64(row.Keys), Y: row.Nanoseconds / first})
-			compared = append(compared, plotter.XY{X: float64(row.Keys), Y: row.ToBare})
+	remote := draw.Lines{Title: "asks Redis at every hit", X: "keys", LogX: true}
+	local := draw.Lines{Title: "answers from the process", X: "keys", LogX: true}
+	for _, peer := range scaledPeers(r.Scale) {
+		line, isLocal := r.growth(peer)
+		panel := &remote
+		if isLocal {
+			panel = &local
 		}
-		flat.YMax = max(flat.YMax, highest*1.8) // room for the legend
-		line := draw.Series{Name: peer, Color: lineColor(peer, i), Points: true}
-		if ours(peer) {
-			line.Dashes = nil
-		} else {
+		line.Color = lineColor(peer, len(panel.Series))
+		if !ours(peer) {
 			line.Dashes = []vg.Length{4, 2}
 		}
-		line.XYs = grown
-		flat.Series = append(flat.Series, line)
-		line.XYs = compared
-		ratio.Series = append(ratio.Series, line)
+		panel.Series = append(panel.Series, line)
+		for _, xy := range line.XYs {
+			panel.YMax = max(panel.YMax, xy.Y*1.6, 3) // room for the legend
+		}
 	}
-	left, err := flat.Plot()
+	left, err := remote.Plot()
 	if err != nil {
 		return err
 	}
-	right, err := ratio.Plot()
+	right, err := local.Plot()
 	if err != nil {
 		return err
 	}
-	return draw.Save(file, fmt.Sprintf("Scale: keys at random, %d callers", scaleCallers), r.note(),
-		vg.Points(plotWidth), vg.Points(300), [][]*plot.Plot{{left, right}})
+	return draw.Save(file, fmt.Sprintf("Scale: time per hit, times that with the fewest keys; keys at random, %d callers", scaleCallers), r.note(),
+		vg.Points(plotWidth), vg.Points(280), [][]*plot.Plot{{left, right}})
 }
 
-// lineColor tells lines apart: fncache's are warm, the peers' cool.
+func (r *results) growth(peer string) (line draw.Series, local bool) {
+	line = draw.Series{Name: peer, Points: true}
+	first := 0.0
+	for _, row := range r.Scale {
+		if row.Peer != peer {
+			continue
+		}
+		if first == 0 {
+			first = row.Nanoseconds
+		}
+		local = row.Local
+		line.XYs = append(line.XYs, plotter.XY{X: float64(row.Keys), Y: row.Nanoseconds / first})
+	}
+	return line, local
+}
+
+// lineColor tells the lines of a panel apart.
 func lineColor(peer string, i int) color.Color {
-	warm := []color.Color{draw.Ours, color.RGBA{0xa6, 0x1c, 0x3c, 0xff}}
+	if ours(peer) {
+		return draw.Ours
+	}
 	cool := []color.Color{
 		draw.Reference,
 		color.RGBA{0x1f, 0x78, 0xb4, 0xff},
 		color.RGBA{0x33, 0x8a, 0x5e, 0xff},
 		color.RGBA{0x6a, 0x51, 0xa3, 0xff},
-		color.RGBA{0x8f, 0xa3, 0xb8, 0xff},
-		color.RGBA{0x9b, 0x8a, 0x3a, 0xff},
-		color.RGBA{0x56, 0xb4, 0xc9, 0xff},
-	}
-	if ours(peer) {
-		return warm[len(peer)%len(warm)]
 	}
 	return cool[i%len(cool)]
 }
