@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -123,21 +124,30 @@ func (c *Cluster) allKnowOwner(ctx context.Context, slot int, owner string) erro
 	for i, node := range c.nodes {
 		client := redis.NewClient(&redis.Options{Addr: node.Addr()})
 		nodes, err := client.ClusterNodes(ctx).Result()
-		slots, slotsErr := client.ClusterSlots(ctx).Result()
+		shards, shardsErr := client.ClusterShards(ctx).Result()
 		_ = client.Close()
-		if err := errors.Join(err, slotsErr); err != nil {
+		if err := errors.Join(err, shardsErr); err != nil {
 			return err
 		}
 		if !newestEpoch(nodes, owner) {
 			return fmt.Errorf("node %d has not heard of the epoch of %s:\n%s", i, owner, nodes)
 		}
-		for _, r := range slots {
-			if r.Start <= slot && slot <= r.End && r.Nodes[0].ID != owner {
-				return fmt.Errorf("node %d takes %s for the owner of slot %d", i, r.Nodes[0].ID, slot)
-			}
+		if !hasSlot(shards, int64(slot), owner) {
+			return fmt.Errorf("node %d takes another for the owner of slot %d", i, slot)
 		}
 	}
 	return nil
+}
+
+// hasSlot says whether a slot is the node's, in what CLUSTER SHARDS says.
+func hasSlot(shards []redis.ClusterShard, slot int64, id string) bool {
+	for _, shard := range shards {
+		owns := slices.ContainsFunc(shard.Slots, func(r redis.SlotRange) bool { return r.Start <= slot && slot <= r.End })
+		if owns {
+			return slices.ContainsFunc(shard.Nodes, func(n redis.Node) bool { return n.ID == id && n.Role == "master" })
+		}
+	}
+	return false
 }
 
 // newestEpoch says whether a node has a newer epoch than all others, by CLUSTER
