@@ -8,9 +8,9 @@ import (
 )
 
 // An autoPipeline is go-redis's autopipeliner, through which lookups go: it gathers
-// the commands of all readers (lookup.go) into pipelines, one after the other, so
-// each reader sends one lookup. It begins with the first of them, for it starts
-// goroutines.
+// the commands of all goroutines into pipelines, one after the other. It is the
+// deferred one, which a caller can wait for as long as it likes. It begins with the
+// first lookup, for it starts goroutines.
 type autoPipeline struct {
 	// open gives the one that the client keeps, which may be a new one if the last
 	// was closed.
@@ -30,7 +30,7 @@ func newAutoPipeline(client redis.UniversalClient, timeout time.Duration) *autoP
 	if single, ok := client.(*redis.Client); ok {
 		client = single.WithTimeout(timeout)
 	}
-	return &autoPipeline{open: client.AutoPipeline}
+	return &autoPipeline{open: client.AsyncAutoPipeline}
 }
 
 // get gives the autopipeliner.

@@ -7,16 +7,17 @@ import (
 	"time"
 )
 
-// This file lets a lone lookup run on its caller's goroutine. To hand it to a
-// reader (lookup.go) and back is two changes of goroutines, across threads where
-// the processor has some to spare: that costs a third as much as the whole round
-// trip to a Redis on the same machine, and is all that a hit takes noticeably
-// longer than the bare GET.
+// This file has lookups run on their callers' goroutines. To hand one to a reader
+// (lookup.go) and back is two changes of goroutines, across threads where the
+// processor has some to spare: that costs a third as much as the whole round trip to
+// a Redis on the same machine, and is all that a hit takes noticeably longer than
+// the bare GET. Where a lookup fails, or its caller has to leave, a reader goes on
+// with it for all who joined.
 //
-// But who reads from a socket in go-redis can leave only when the read times out.
-// So it is done only while Redis is known to be quick, for one lookup at a time,
-// and for a short time: then a reader goes on with it, and the caller, who waits
-// for that like any other, can leave.
+// Through an autopipeliner (Config.AutoPipeline) every lookup can: its caller waits
+// on a channel. Without one (Config.DirectLookups), who reads from a socket can leave
+// only when the read times out. So it is done only while Redis is known to be quick,
+// for one lookup at a time, and for a short time.
 
 // directPart is that time, as a part of Config.RedisTimeout.
 const directPart = 10
@@ -57,7 +58,16 @@ func (c *Cache) lookUpDirectly(f *flight, by *call, began time.Time) bool {
 	if by.patient {
 		ctx = f.ctx
 	}
-	if c.clock.due() || c.readers.sending() || !c.direct.enter(ctx, began) {
+	switch {
+	case c.clock.due():
+		return false
+	case c.store.auto != nil:
+		limited, cancel := context.WithDeadline(ctx, f.deadline)
+		defer cancel()
+		asked := c.events.here()
+		c.readDirectly(f, c.store.lookupPipelined(limited, f.key), asked)
+		return true
+	case c.readers.sending() || !c.direct.enter(ctx, began):
 		return false
 	}
 	defer c.direct.leave()
@@ -66,10 +76,16 @@ func (c *Cache) lookUpDirectly(f *flight, by *call, began time.Time) bool {
 	asked := c.events.here()
 	found := c.store.lookupDirectly(limited, f.key)
 	c.direct.note(time.Since(began), found.err)
+	c.readDirectly(f, found, asked)
+	return true
+}
+
+// readDirectly takes in what a lookup on the caller's goroutine found. If that is an
+// error, or the caller had to leave, a reader goes on with it.
+func (c *Cache) readDirectly(f *flight, found reply, asked place) {
 	if found.err != nil && !errors.Is(found.err, errWrongType) {
-		c.readers.read(f) // which finds out what it means
-		return true
+		c.readers.read(f)
+		return
 	}
 	c.haveRead(f, found.raw, found.err, asked)
-	return true
 }

@@ -204,6 +204,21 @@ func (s *lockStore) lookupOne(ctx context.Context, key string) reply {
 	return replyOf(key, auto.Get(ctx, key))
 }
 
+// lookupPipelined reads an entry through the autopipeliner, and waits for it until
+// ctx ends.
+func (s *lockStore) lookupPipelined(ctx context.Context, key string) reply {
+	auto, err := s.auto.get()
+	if err != nil {
+		return reply{err: newRedisError(opLookup, key, err)}
+	}
+	get := redis.NewStringCmd(ctx, "get", key)
+	err = auto.Submit(ctx, get).WaitContext(ctx)
+	if err != nil && err == ctx.Err() { //nolint:errorlint // then get may be written to yet
+		return reply{err: newRedisError(opLookup, key, err)}
+	}
+	return replyOf(key, get)
+}
+
 // giveUpAfter makes a clone of a client, which shares its connections, but not its
 // hooks, and reads from a socket no longer than that.
 func giveUpAfter(client redis.UniversalClient, limit time.Duration) *redis.Client {
