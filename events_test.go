@@ -439,6 +439,28 @@ func TestSubscriptionSurvivesARestartOfTheServer(t *testing.T) {
 	require.Eventually(t, func() bool { return p.events.seq.Load() > heard }, 30*time.Second, time.Millisecond)
 }
 
+func TestSubscriptionFollowsAFailover(t *testing.T) {
+	for name, how := range map[string]func(*redistest.Server){
+		"the primary is dead":    (*redistest.Server).Kill,
+		"the primary is stopped": (*redistest.Server).Pause,
+	} {
+		t.Run(name, func(t *testing.T) {
+			group := redistest.StartSentinel(t)
+			s := &source{}
+			quick := func(c *Config) { c.RedisTimeout = time.Second }
+			here, a := newNearProcess(t, group.Client(), s, quick)
+			_, b := newNearProcess(t, group.Client(), s, quick)
+			epoch := here.events.epoch.Load()
+			assert.Equal(t, []Source{SourceComputed, SourceNear}, a.sources(t.Context(), "k", 2))
+			how(group.Primary())
+			awaitHearing(t, here.Cache, epoch) // by the new primary
+			assert.NotEqual(t, SourceNear, a.get(t.Context(), "k").source, "what was kept before may have been invalidated")
+			require.Eventually(t, func() bool { return b.Invalidate(t.Context(), "k") == nil }, 30*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { m := markOf(t, here.Cache, a, "k"); return m.ended > 0 && m.stored == 0 }, 30*time.Second, time.Millisecond)
+		})
+	}
+}
+
 func TestHalfOpenSubscriptionIsNoticed(t *testing.T) {
 	server := redistest.Start(t)
 	p := newProcess(t, server.Client(), func(c *Config) { c.RedisTimeout = 100 * time.Millisecond })
