@@ -97,7 +97,14 @@ func references(v reflect.Value, visit func(uintptr)) {
 
 func TestNilAndEmptyAreCopiedAsSuch(t *testing.T) {
 	for _, v := range []any{
-		[]int(nil), []int{}, []string(nil), []string{}, map[string]int(nil), map[string]int{}, (*int)(nil), []struct{}{{}},
+		[]int(nil),
+		[]int{},
+		[]string(nil),
+		[]string{},
+		map[string]int(nil),
+		map[string]int{},
+		(*int)(nil),
+		[]struct{}{{}},
 		make([]byte, 3, 10),
 	} {
 		was := reflect.ValueOf(v)
