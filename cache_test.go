@@ -3,6 +3,7 @@ package fncache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,6 +74,32 @@ func TestWithoutRedisLaterCallersShareTheNextComputation(t *testing.T) {
 			assert.Equal(t, 2, o.value, "what began before their lookup ended may be older than an invalidation they know of")
 			assert.Equal(t, 1500*time.Millisecond, o.took, "one computation at a time")
 		}
+	})
+}
+
+func TestWhoDoesNotAskRedisJoinsWhatRuns(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		w := wrap(t, b.cache(), s, Options{OnCold: Wait})
+		defer b.cut()()
+		for i := range tripFailures {
+			w.get(t.Context(), fmt.Sprint(i))
+		}
+		first := w.begin(t.Context(), "a")
+		synctest.Wait()
+		time.Sleep(900 * time.Millisecond)
+		joined := w.begin(t.Context(), "a")
+		synctest.Wait()
+		require.ErrorIs(t, w.Invalidate(t.Context(), "a"), ErrRedisDown)
+		after := w.begin(t.Context(), "a")
+		want := tripFailures + 1
+		assert.Equal(t, want, (<-first).value)
+		o := <-joined
+		assert.Equal(t, want, o.value, "nobody can tell it anything newer")
+		assert.Equal(t, 100*time.Millisecond, o.took)
+		o = <-after
+		assert.Equal(t, want+1, o.value, "but what began before this process invalidated the key is older")
+		assert.Equal(t, 1100*time.Millisecond, o.took, "one at a time")
 	})
 }
 

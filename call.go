@@ -153,12 +153,12 @@ func (c *call) answer(refresh bool) answer {
 // decision boards a flight and waits for what it decides.
 func (c *call) decision(p purpose) (decision, error) {
 	if c.cache.closed() {
-		return decision{verdict: redisDown, cause: newRedisError(opLookup, c.key, ErrClosed), ended: c.cache.flights.present()}, nil
+		return decision{verdict: redisDown, cause: newRedisError(opLookup, c.key, ErrClosed)}, nil
 	}
 	fs := &c.cache.flights
 	if p == toLookUp {
 		if err := c.cache.health.refuses(opLookup, c.key); err != nil {
-			return decision{verdict: redisDown, cause: err, ended: fs.present()}, nil
+			return decision{verdict: redisDown, cause: err}, nil
 		}
 	}
 	now := time.Now()

@@ -41,6 +41,7 @@ type computation struct {
 	owner    *call     // the caller whose computation it is, nil if there is none
 	ownable  bool      // a caller may become the owner
 	callers  int       // who waits for the end
+	detached bool      // without a lease: it began before this process invalidated the key
 	cached   bool      // newcomers look up, for there may be an entry
 	settling bool      // newcomers look up, for the lease may be over
 	leaseEnd time.Time // until when the lease is good as far as is known

@@ -18,10 +18,11 @@ import (
 //     process knows;
 //   - a computation without a lease, and the one that will follow it.
 //
-// Detaching takes flights and the leased computation out of the slot: they go on
-// for the callers they have, and newcomers start afresh. That happens when the
-// process invalidates the key and when the lease is known to be lost, so that
-// nobody who calls after an invalidation joins what began before it.
+// Detaching takes flights and the leased computation out of the slot, and closes
+// the one without a lease: they go on for the callers they have, and newcomers
+// start afresh. That happens when the process invalidates the key and when the
+// lease is known to be lost, so that nobody who calls after an invalidation joins
+// what began before it.
 
 // flights is the slots of one process.
 type flights struct {
@@ -105,7 +106,7 @@ type decision struct {
 	asked   place         // holderElsewhere: when the lease was asked for
 	cause   error         // redisDown
 	waited  bool          // another process was waited for
-	ended   uint64        // flights.seq at the decision: what computations its callers may share
+	ended   uint64        // flights.seq at the decision: what computations its callers may share; 0, any: nothing was looked up
 }
 
 // A verdict is a row of the decision table.
@@ -386,6 +387,9 @@ func (fs *flights) detach(id flightKey) {
 		}
 	}
 	s.leased = nil
+	if s.running != nil && s.running.began != 0 {
+		s.running.detached = true
+	}
 	fs.sweep(id)
 }
 
@@ -418,8 +422,9 @@ func (fs *flights) renewed(c *computation, until time.Time) {
 
 // shareUnleased puts c on a computation without a lease that begins after the
 // lookup behind c has ended: such a computation has no sign that the key was
-// invalidated, so it may answer only callers who asked before it began. One runs
-// at a time, and may wait for a slot before; later callers gather for the next.
+// invalidated elsewhere, so it may answer only callers who asked before it began,
+// and those who could not ask at all. One runs at a time, and may wait for a slot
+// before; later callers gather for the next.
 // own is true for the caller whose computation it is, start for the one that must
 // run it.
 func (fs *flights) shareUnleased(c *call, ended uint64) (comp *computation, own, start bool) {
@@ -431,7 +436,7 @@ func (fs *flights) shareUnleased(c *call, ended uint64) (comp *computation, own,
 	case s.running == nil:
 		s.running = newComputation(c, id)
 		comp, own, start = s.running, true, true
-	case s.running.began == 0 || s.running.began > ended:
+	case s.running.began == 0 || s.running.began > ended && !s.running.detached:
 		comp = s.running
 	case s.next == nil:
 		s.next = newComputation(c, id)

@@ -132,10 +132,14 @@ func (x *index) checkRecent(c *cell, call *call, comp *comp) []violation {
 	}
 	if comp.begin.Proc == call.begin.Proc && call.end.Source == "waited" {
 		// Joined. With a lease, until its last step, which may have been a
-		// release; without one, only by who was there before it began.
+		// release; without one, only by who was there before it began, unless
+		// Redis is not asked at all: then as long as it runs.
 		to := comp.lastStep(c)
 		if comp.grant == nil {
 			to = comp.begin.Seq
+			if call.end.Troubles > 0 && call.begin.At < comp.end.At+int64(clockError) {
+				to = max(comp.end.Seq, call.begin.Seq+1) // its end is noted a moment before it is published
+			}
 		}
 		if x.during(c, call, comp.begin.Seq, to) {
 			recent, young = true, true
