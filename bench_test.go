@@ -234,15 +234,13 @@ func (s *served) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 // benchmarkOwn is a hit without the round trip.
-func benchmarkOwn(b *testing.B, change func(*Config), wrapIDs func(*idsFunc, Options) (*Func, error)) {
+func benchmarkOwn(b *testing.B, wrapIDs func(*idsFunc, Options) (*Func, error)) {
 	must := require.New(b)
 	client := redistest.Start(b).Client()
 	hook := &served{}
 	client.AddHook(hook)
-	cfg := Config{Redis: client}
-	change(&cfg)
 	fn := func(context.Context, int64) ([]int64, error) { return tenIDs, nil }
-	f, err := wrapIDs(&fn, Options{Cache: newTestCache(b, cfg), Name: "bench.IDs", Timeout: time.Hour})
+	f, err := wrapIDs(&fn, Options{Cache: newTestCache(b, Config{Redis: client}), Name: "bench.IDs", Timeout: time.Hour})
 	must.NoError(err)
 	_, err = fn(b.Context(), 1)
 	must.NoError(err)
@@ -259,10 +257,8 @@ func benchmarkOwn(b *testing.B, change func(*Config), wrapIDs func(*idsFunc, Opt
 	}
 }
 
-func BenchmarkOwn_Wrap(b *testing.B)        { benchmarkOwn(b, plainConfig, Wrap[idsFunc]) }
-func BenchmarkOwn_Wrap1(b *testing.B)       { benchmarkOwn(b, plainConfig, Wrap1[idsFunc]) }
-func BenchmarkOwn_WrapDirect(b *testing.B)  { benchmarkOwn(b, directly, Wrap[idsFunc]) }
-func BenchmarkOwn_Wrap1Direct(b *testing.B) { benchmarkOwn(b, directly, Wrap1[idsFunc]) }
+func BenchmarkOwn_Wrap(b *testing.B)  { benchmarkOwn(b, Wrap[idsFunc]) }
+func BenchmarkOwn_Wrap1(b *testing.B) { benchmarkOwn(b, Wrap1[idsFunc]) }
 
 // nearBench is a function whose results are in this process's memory, in its
 // three forms.
