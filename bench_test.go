@@ -118,7 +118,8 @@ func plainConfig(*Config)       {}
 func autoPipelined(cfg *Config) { cfg.AutoPipeline = true }
 func directly(cfg *Config)      { cfg.DirectLookups = true }
 
-func BenchmarkHit_OneCaller(b *testing.B)       { benchmarkHit(b, 1, 1, plainConfig, Wrap[idsFunc]) }
+func BenchmarkHit_OneCaller(b *testing.B) { benchmarkHit(b, 1, 1, plainConfig, Wrap[idsFunc]) }
+
 func BenchmarkHit_OneCallerTyped(b *testing.B)  { benchmarkHit(b, 1, 1, plainConfig, Wrap1[idsFunc]) }
 func BenchmarkHit_OneCallerDirect(b *testing.B) { benchmarkHit(b, 1, 1, directly, Wrap[idsFunc]) }
 func BenchmarkHit_OneCallerDirectTyped(b *testing.B) {
