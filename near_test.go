@@ -117,6 +117,20 @@ func TestNearEndsWithItsTime(t *testing.T) {
 	})
 }
 
+func TestNearEndsWhenATestMovesTheClock(t *testing.T) {
+	// As package fncachetest does.
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{}, Options{Near: time.Minute, Timeout: time.Hour})
+		awaitBubbleHearing(t, c)
+		assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(t.Context(), "k", 2))
+		c.clock.shift.Add(int64(59 * time.Second))
+		assert.Equal(t, SourceNear, w.get(t.Context(), "k").source)
+		c.clock.shift.Add(int64(time.Second))
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source)
+	})
+}
+
 func TestNearObeysTheFunctionsOwnOptions(t *testing.T) {
 	// Two functions that share entries each keep their own.
 	inBubble(t, func(t *testing.T, b *bubble) {
