@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 )
 
@@ -42,22 +41,23 @@ const (
 // An entry is what a flight read.
 type entry struct {
 	envelope
-	raw   []byte
-	err   error       // what a negative entry stands for
-	kept  results     // decoded once by the flight, for one caller to take
-	taken atomic.Bool // that caller was here
-	near  *nearEntry  // where the near cache has it; then kept is not to be taken
+	raw  []byte
+	err  error      // what a negative entry stands for
+	kept results    // decoded once, by the flight
+	near *nearEntry // where the near cache has it, and kept with it
 }
 
-// results gives the caller its own copy.
-func (e *entry) results(fn *Func, c *Cache) (results, error) {
-	if e.near != nil {
+// results gives the caller results of its own. alone says that it is the only one
+// who is given the entry.
+func (e *entry) results(fn *Func, c *Cache, alone bool) (results, error) {
+	switch {
+	case e.near != nil:
 		return e.near.copied(c)
-	}
-	if !e.taken.Swap(true) {
+	case alone:
 		return e.kept, nil
+	default:
+		return fn.share(c.coder, e.kept, e.body)
 	}
-	return fn.decode(c.coder, e.body)
 }
 
 // read takes in what the entry holds.
@@ -191,11 +191,11 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 	switch d.verdict {
 	case serveFresh:
 		if d.waited {
-			return c.serve(d.entry, SourceWaited)
+			return c.serve(d.entry, SourceWaited, d.alone)
 		}
-		return c.serve(d.entry, SourceFresh)
+		return c.serve(d.entry, SourceFresh, d.alone)
 	case serveStale:
-		return c.serve(d.entry, SourceStale)
+		return c.serve(d.entry, SourceStale, d.alone)
 	case holderHere:
 		return c.withHolder(d, *p == toRefresh)
 	case redisDown:
@@ -227,7 +227,7 @@ func (c *call) withHolder(d decision, refresh bool) (a answer, again bool) {
 	case d.began && fs.own(d.holder, c):
 		return c.awaitOwn(d)
 	case d.entry != nil:
-		return c.serve(d.entry, SourceStale)
+		return c.serve(d.entry, SourceStale, false)
 	case refresh || c.fn.opts.OnCold == Wait:
 		limit, passed := c.waitHere()
 		if passed {
@@ -322,7 +322,7 @@ func (c *call) awaitOwn(d decision) (a answer, again bool) {
 			soft = nil
 			if c.cache.servable(c.fn, d.entry) {
 				c.cache.flights.quit(d.holder)
-				return c.serve(d.entry, SourceStale)
+				return c.serve(d.entry, SourceStale, false)
 			}
 		case <-c.cancelled():
 			c.cache.flights.quit(d.holder)
@@ -361,7 +361,7 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 		return answer{panic: e.panic, goexit: e.goexit, source: SourceFailed}, false
 	}
 	if e.stale != nil && c.cache.servable(c.fn, e.stale) {
-		return c.serve(e.stale, SourceStale)
+		return c.serve(e.stale, SourceStale, false)
 	}
 	if e.err != nil {
 		a = answer{results: e.results, err: e.err, source: SourceFailed, cost: e.cost}
@@ -372,8 +372,8 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 	}
 	results := e.results // as they are, if they do not survive the codec
 	if e.body != nil {
-		if decoded, err := c.fn.decode(c.cache.coder, e.body); err == nil {
-			results = decoded
+		if own, err := c.fn.share(c.cache.coder, e.decoded, e.body); err == nil {
+			results = own
 		}
 	}
 	return answer{results: results, source: SourceComputed, cost: e.cost}, false
@@ -420,7 +420,7 @@ func (c *call) share(comp *computation) (a answer, again bool) {
 	case e.err != nil:
 		return c.giveUp(e.err)
 	}
-	results, err := c.fn.decode(c.cache.coder, e.body)
+	results, err := c.fn.share(c.cache.coder, e.decoded, e.body)
 	if err != nil {
 		return answer{}, true
 	}
@@ -441,13 +441,14 @@ func (c *call) sharePanic(value any) answer {
 	return answer{err: err, source: SourceFailed}
 }
 
-// serve gives the call its copy of an entry.
-func (c *call) serve(e *entry, source Source) (a answer, again bool) {
+// serve gives the call its copy of an entry, or the entry's own where the call is
+// alone with it.
+func (c *call) serve(e *entry, source Source, alone bool) (a answer, again bool) {
 	if e.negative() {
 		c.fn.counters.savedTime.Add(int64(e.cost))
 		return answer{err: e.err, source: source, age: c.cache.age(e), cost: e.cost}, false
 	}
-	results, err := e.results(c.fn, c.cache)
+	results, err := e.results(c.fn, c.cache, alone)
 	if err != nil {
 		// The flight could decode it: a codec of the user's own that changes
 		// its mind. Decide again.

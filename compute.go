@@ -30,7 +30,6 @@ type computation struct {
 	returned chan struct{} // closed when the function has ended
 	ret      returned      // written before returned is closed
 	lost     bool          // the lease is known to be lost; only the tender's
-	decoded  results       // what the encoded results decode to; only the tender's
 
 	started chan struct{} // without a lease: closed when it begins
 	slotted bool          // it has its slot of Options.MaxConcurrent from the start
@@ -60,9 +59,10 @@ type returned struct {
 // ending is what the callers of a computation learn.
 type ending struct {
 	returned
-	body     []byte // the encoded results; nil if there are none to share
-	negative bool   // err is an answer, and cached
-	stale    *entry // what is served instead of err
+	body     []byte  // the encoded results; nil if there are none to share
+	decoded  results // what body decodes to, for callers to copy
+	negative bool    // err is an answer, and cached
+	stale    *entry  // what is served instead of err
 	storedAt int64
 	// shared says that joiners may have this. With a lease that takes the
 	// confirmation of its last step that it was held until then: else a key
@@ -294,7 +294,7 @@ func (c *computation) encode(e *ending) (raw []byte) {
 	}
 	raw, err := c.cache.coder.encode(make([]byte, envelopeHeaderLen), e.results.pointers())
 	if err == nil {
-		c.decoded, err = c.fn.decode(c.cache.coder, raw[envelopeHeaderLen:])
+		e.decoded, err = c.fn.decode(c.cache.coder, raw[envelopeHeaderLen:])
 	}
 	if err != nil {
 		c.cache.log.once("codec "+c.fn.Name(), slog.LevelError,
@@ -335,7 +335,7 @@ func (c *computation) keepStored(e *ending, stored *envelope, asked place) {
 	c.cache.events.note(keyEvent{verbStore, c.key, storeID(stored.id)})
 	kept := *stored
 	kept.body = e.body
-	c.cache.keep(c.fn, c.args, c.key, asked, &kept, c.decoded)
+	c.cache.keep(c.fn, c.args, c.key, asked, &kept, e.decoded)
 }
 
 // put stores the results. If Redis does not take them it is tried again behind,

@@ -247,6 +247,7 @@ type Func struct {
 	place    string // in errors of wrapping; "" for its name
 	sig      *signature
 	plan     *keyPlan
+	copies   *copyPlan // nil: results are decoded for each caller, and kept encoded
 	shape    shape
 	near     *near         // nil without Options.Near
 	variable reflect.Value // where the stub stands
@@ -298,6 +299,7 @@ func prepare(variable reflect.Value, place, field string, opts Options, shapeOf 
 	}
 	f.plan = newKeyPlan(f.sig, codecName)
 	f.copied = slices.ContainsFunc(f.sig.params, refers)
+	f.copies = newCopyPlan(f.sig.results)
 	if f.opts.Near > 0 {
 		f.near = newNear(f)
 	}

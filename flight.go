@@ -106,6 +106,7 @@ type decision struct {
 	asked   place         // holderElsewhere: when the lease was asked for
 	cause   error         // redisDown
 	waited  bool          // another process was waited for
+	alone   bool          // one caller is given it
 	ended   uint64        // flights.seq at the decision: what computations its callers may share; 0, any: nothing was looked up
 }
 
@@ -306,6 +307,7 @@ func (fs *flights) end(f *flight, d decision) bool {
 	fs.endReading(f)
 	d.ended = fs.tick()
 	d.waited = f.purpose == toWait
+	d.alone = f.callers == 1
 	f.decision = d
 	if !f.detached {
 		fs.m[f.flightKey].flights[f.purpose] = nil

@@ -40,8 +40,7 @@ type nearKey struct {
 // A near is all that a function has of the near cache.
 type near struct {
 	fn    *Func
-	plan  *copyPlan // nil: entries are kept encoded
-	plain []int     // for each parameter its place in nearKey.n, or nearString; nil where arguments are to be hashed
+	plain []int // for each parameter its place in nearKey.n, or nearString; nil where arguments are to be hashed
 	seed  [2]uint64
 	hits  [nearStripes]nearStripe
 }
@@ -55,7 +54,6 @@ var nearSeed = maphash.MakeSeed()
 func newNear(f *Func) *near {
 	return &near{
 		fn:    f,
-		plan:  newCopyPlan(f.sig.results),
 		plain: plainPlaces(f.sig.params),
 		seed:  [2]uint64{rand.Uint64(), rand.Uint64()},
 	}
@@ -215,7 +213,7 @@ func (c *Cache) keep(fn *Func, args arguments, redisKey string, asked place, e *
 		entry:    *e,
 	}
 	size := uintptr(len(e.body))
-	if n.plan != nil {
+	if n.fn.copies != nil {
 		kept.entry.body, kept.results = nil, r
 		size = 0
 		for _, at := range r.pointers() {

@@ -71,8 +71,10 @@ type worker struct {
 func runWorker(settings string) {
 	var s workerSettings
 	mustDo(json.Unmarshal([]byte(settings), &s))
+	setDefault(&s.Lease, slowLease)
 	client := redis.NewClient(&redis.Options{Addr: s.Addr})
-	cfg := Config{Redis: client}
+	// As much time for Redis as the lease allows: a busy machine is no outage.
+	cfg := Config{Redis: client, RedisTimeout: s.Lease / minLeases}
 	if s.Codec == "json" {
 		cfg.Codec = JSON{}
 	}
@@ -302,7 +304,7 @@ func TestFourProcessesOnOneColdKeyComputeOnce(t *testing.T) {
 func TestAKilledHolderIsReplacedWithinItsLeaseAndNothingElseIsLost(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
-	lease := 2 * time.Second
+	lease := 4 * time.Second
 	c := startCrew(t, fleet, workerSettings{Addr: server.Addr(), OnCold: Wait, Lease: lease})
 	require.NoError(t, client.Set(t.Context(), "something else", "kept", 0).Err())
 	c.tell(order{Do: "burst", Key: "a", Callers: callers})
@@ -329,7 +331,7 @@ func TestAKilledHolderIsReplacedWithinItsLeaseAndNothingElseIsLost(t *testing.T)
 func TestAStoppedHolderDoesNotOverwriteItsSuccessorsValue(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
-	c := startCrew(t, 2, workerSettings{Addr: server.Addr(), OnCold: Wait, Lease: time.Second})
+	c := startCrew(t, 2, workerSettings{Addr: server.Addr(), OnCold: Wait, Lease: 4 * time.Second})
 	c.tell(order{Do: "burst", Key: "a", Callers: 1})
 	holder := c.await("computing", 1)[0].from
 	entry := strings.TrimSuffix(onlyLock(t, client), lockSuffix)

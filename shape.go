@@ -50,6 +50,15 @@ func (f *Func) decode(c *coder, body []byte) (results, error) {
 	return r, nil
 }
 
+// share gives a caller results of its own: a copy of what was decoded once, or, of
+// types that cannot be copied, the body decoded anew.
+func (f *Func) share(c *coder, decoded results, body []byte) (results, error) {
+	if f.copies == nil {
+		return f.decode(c, body)
+	}
+	return f.shape.copy(decoded), nil
+}
+
 // A reflectedShape is that of a function whose type is any.
 type reflectedShape struct {
 	fn     *Func
@@ -116,7 +125,7 @@ func (s *reflectedShape) copy(r results) results {
 	fresh := s.blank().(*reflectedResults)
 	for i, v := range r.(*reflectedResults).values {
 		fresh.values[i].Set(v)
-		if deepen := s.fn.near.plan.deepen[i]; deepen != nil {
+		if deepen := s.fn.copies.deepen[i]; deepen != nil {
 			deepen(fresh.values[i].Addr().UnsafePointer())
 		}
 	}
@@ -132,7 +141,7 @@ func (s *reflectedShape) fromNear(e *nearEntry, own results) []reflect.Value {
 	kept := own.(*reflectedResults).values
 	out := make([]reflect.Value, len(kept), len(kept)+1)
 	copy(out, kept)
-	if plan := s.fn.near.plan; plan != nil {
+	if plan := s.fn.copies; plan != nil {
 		for i, deepen := range plan.deepen {
 			if deepen != nil {
 				fresh := reflect.New(kept[i].Type())

@@ -191,7 +191,7 @@ func (s *typedShape[T, R]) copy(r results) results {
 
 // fresh copies a result of the near cache.
 func (s *typedShape[T, R]) fresh(kept *R) R {
-	plan := s.fn.near.plan
+	plan := s.fn.copies
 	switch {
 	case plan.list > 0:
 		r := *kept
