@@ -41,6 +41,17 @@ func TestTheLongestDurationsDoNotOverflow(t *testing.T) {
 	}
 }
 
+func TestTheLongestNearDoesNotOverflow(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		const forever = time.Duration(math.MaxInt64)
+		c := b.cache()
+		w := wrap(t, c, &source{}, Options{Timeout: forever, Near: forever})
+		awaitBubbleHearing(t, c)
+		time.Sleep(time.Second)
+		assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(t.Context(), "k", 2))
+	})
+}
+
 func TestTheLongestRedisTimeoutIsRefused(t *testing.T) {
 	client := redis.NewClient(&redis.Options{})
 	defer func() { _ = client.Close() }()

@@ -3,6 +3,7 @@ package fncache
 import (
 	"context"
 	"hash/maphash"
+	"math"
 	"math/bits"
 	"math/rand/v2"
 	"reflect"
@@ -209,7 +210,7 @@ func (c *Cache) keep(fn *Func, args arguments, redisKey string, asked place, e *
 		redisKey: redisKey,
 		slot:     c.events.slot(redisKey),
 		asked:    asked,
-		until:    c.clock.elapsed() + c.clock.moved() + life,
+		until:    after(c.clock.elapsed()+c.clock.moved(), life),
 		entry:    *e,
 	}
 	size := uintptr(len(e.body))
@@ -228,6 +229,14 @@ func (c *Cache) keep(fn *Func, args arguments, redisKey string, asked place, e *
 	kept.weight = uint32(min(size, 1<<32-1))
 	c.nearStore().Set(n.hash(kept.key), kept)
 	return kept
+}
+
+// after is that much later: at the end of time, if it would be past it.
+func after(now, life time.Duration) time.Duration {
+	if life > 0 && now > math.MaxInt64-life {
+		return math.MaxInt64
+	}
+	return now + life
 }
 
 // nearOverhead is about what an entry takes beside its results and keys.
