@@ -358,18 +358,30 @@ func (o *Options) errorFaults(hasErr bool) error {
 	}
 	texts := make(map[string]bool)
 	for i, err := range o.CacheErrors {
-		switch {
-		case err == nil:
+		if err == nil {
 			faults = append(faults, fmt.Errorf("CacheErrors[%d] is nil; leave it out", i))
-		case err.Error() == "":
+			continue
+		}
+		text, ok := textOf(err)
+		switch {
+		case !ok:
+			faults = append(faults, fmt.Errorf("CacheErrors[%d] (%T) panics when asked for its text, which it is stored by; leave it out if it is a nil pointer, or else mend its Error method", i, err))
+		case text == "":
 			faults = append(faults, fmt.Errorf("CacheErrors[%d] (%T) has no text, which it is stored by; give it one", i, err))
-		case texts[err.Error()]:
-			faults = append(faults, fmt.Errorf("CacheErrors[%d] has the text of another, %q, by which it is stored; give each a text of its own", i, err.Error()))
+		case texts[text]:
+			faults = append(faults, fmt.Errorf("CacheErrors[%d] has the text of another, %q, by which it is stored; give each a text of its own", i, text))
 		default:
-			texts[err.Error()] = true
+			texts[text] = true
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// textOf gives the text of an error. ok is false where that panics, as it mostly
+// does for a nil pointer in an error.
+func textOf(err error) (text string, ok bool) {
+	defer func() { _ = recover() }()
+	return err.Error(), true
 }
 
 // boundFaults checks the options that are numbers.

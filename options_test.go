@@ -66,6 +66,11 @@ func TestEachFaultOfOptionsIsNamed(t *testing.T) {
 			[]string{"CacheErrors[1] is nil", "CacheErrors[2] (*errors.errorString) has no text", `CacheErrors[3] has the text of another, "a"`},
 		},
 		{
+			Options{Timeout: time.Minute, ErrorTimeout: time.Second, CacheErrors: []error{(*ComputeTimeoutError)(nil), errGone}},
+			false,
+			[]string{"CacheErrors[0] (*fncache.ComputeTimeoutError) panics when asked for its text"},
+		},
+		{
 			Options{Timeout: time.Minute, OnCold: Wait, CacheErrors: []error{errGone}, ErrorTimeout: time.Second},
 			true,
 			[]string{"CacheErrors is set, and the function has no error result"},
