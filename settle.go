@@ -50,17 +50,41 @@ func (c *computation) takeStale(e *ending) {
 	}
 }
 
-// consult asks code of the user's own about an error. If it panics the answer is
-// no: here that would end the process.
+// consult asks code of the user's own about an error, on a goroutine of its own.
+// Where it panics or ends its goroutine, which here would end the process or leave
+// all callers waiting, the answer is no; so it is where it takes Lease/3, in which the
+// lease, that is renewed no more, stays good.
 func (c *computation) consult(what string, ask func() bool) (yes bool) {
-	defer func() {
-		if value := recover(); value != nil {
-			yes = false
-			c.cache.log.once(what+" "+c.fn.Name(), slog.LevelError, what+" panicked about an error: taken as a no",
-				"func", c.fn.Name(), "panic", panicText(value))
-		}
-	}()
-	return ask()
+	answer := make(chan bool, 1)
+	failed := make(chan string, 1)
+	c.cache.spawn(func() {
+		normal := false
+		defer func() {
+			switch value := recover(); {
+			case normal:
+			case value != nil:
+				failed <- "panicked: " + panicText(value)
+			default:
+				failed <- "ended its goroutine"
+			}
+		}()
+		yes := ask()
+		normal = true
+		answer <- yes
+	})
+	limit := time.NewTimer(c.fn.lease(c.cache) / 3)
+	defer limit.Stop()
+	var how string
+	select {
+	case yes := <-answer:
+		return yes
+	case how = <-failed:
+	case <-limit.C:
+		how = "took a third of Options.Lease"
+	}
+	c.cache.log.once(what+" "+c.fn.Name(), slog.LevelError, what+" gave no answer about an error: taken as a no",
+		"func", c.fn.Name(), "why", how)
+	return false
 }
 
 // storeLater stores behind what Redis did not take, as soon as it does, while the

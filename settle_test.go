@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -158,16 +159,44 @@ func TestStaleIfChoosesWhichErrorsAreAnsweredWithTheStaleEntry(t *testing.T) {
 	})
 }
 
-func TestStaleIfThatPanicsIsANo(t *testing.T) {
+func TestStaleIfThatDoesNotAnswerIsANo(t *testing.T) {
+	for name, staleIf := range map[string]func(error) bool{
+		"panicked: ":          func(error) bool { panic("secret") },
+		"ended its goroutine": func(error) bool { runtime.Goexit(); return true },
+		"took a third of":     func(error) bool { time.Sleep(time.Minute); return true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				s := &source{}
+				w := wrap(t, b.cache(), s, Options{Freshness: time.Second, Timeout: time.Hour, StaleIf: staleIf})
+				w.get(t.Context(), "a")
+				time.Sleep(2 * time.Second)
+				s.set(func(s *source) { s.do = failing(errGone).do })
+				for range 2 {
+					o := w.get(t.Context(), "a")
+					require.ErrorIs(t, o.err, errGone, "the next caller computes again")
+					assert.Less(t, o.took, DefaultLease)
+				}
+				assert.Len(t, b.log.about("StaleIf gave no answer"), 1)
+				assert.Len(t, b.log.about(name), 1)
+				assert.Empty(t, b.log.about("secret"))
+				time.Sleep(2 * time.Minute)
+			})
+		})
+	}
+}
+
+func TestStaleIfIsAskedAboutAFunctionThatRanTooLong(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
-		w := wrap(t, b.cache(), s, Options{Freshness: time.Second, StaleIf: func(error) bool { panic("secret") }})
+		w := wrap(t, b.cache(), s, Options{
+			Freshness: time.Second, ComputeTimeout: time.Second,
+			StaleIf: func(err error) bool { return errors.Is(err, ErrComputeTimeout) },
+		})
 		w.get(t.Context(), "a")
 		time.Sleep(2 * time.Second)
-		s.set(func(s *source) { s.do = failing(errGone).do })
-		require.ErrorIs(t, w.get(t.Context(), "a").err, errGone)
-		assert.Len(t, b.log.about("StaleIf panicked"), 1)
-		assert.Empty(t, b.log.about("secret"))
+		s.set(func(s *source) { s.took = time.Minute })
+		assert.Equal(t, SourceStale, w.get(t.Context(), "a").source)
 	})
 }
 
