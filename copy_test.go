@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"reflect"
+	"runtime"
 	"testing"
 	"time"
 
@@ -198,9 +199,52 @@ func TestFootprint(t *testing.T) {
 		}{"abc", []byte("de")}, 5},
 		{[2]string{"ab", "c"}, 3},
 		{time.Now(), 0},
-		{map[int64]int64{1: 2}, 32},
-		{map[string]int64{"abc": 2}, 16 + 8 + 16 + 3},
+		{map[int64]int64{1: 2}, 48 + 8*17},
+		{map[int64]int64{}, 48},
+		{map[int64]int64(nil), 0},
+		{map[string]int64{"abc": 2}, 48 + 8*25 + 3},
 	} {
 		assert.Equal(t, test.want, footprint(reflect.ValueOf(test.value)), "%T", test.value)
 	}
+}
+
+func TestFootprintIsAboutWhatACopyTakes(t *testing.T) {
+	manyMaps := make([]map[string]int, 20)
+	for i := range manyMaps {
+		manyMaps[i] = map[string]int{"a": i}
+	}
+	large := make(map[int]int)
+	for i := range 1000 {
+		large[i] = i
+	}
+	for _, value := range []any{
+		manyMaps, large,
+		map[string]int{"a": 1},
+		map[int64]*[4]int{1: {}, 2: {}},
+		make([]int, 100),
+		[]*[2]int{{}, {}, {}, {}},
+		[][]int{{1, 2, 3, 4}, {1, 2, 3, 4}},
+	} {
+		deepen, ok := deepenerOf(reflect.TypeOf(value))
+		require.True(t, ok)
+		copies := make([]reflect.Value, 200)
+		for i := range copies {
+			copies[i] = reflect.New(reflect.TypeOf(value))
+			copies[i].Elem().Set(reflect.ValueOf(value))
+		}
+		before := heapInUse()
+		for _, v := range copies {
+			deepen(v.UnsafePointer())
+		}
+		took := float64(heapInUse()-before) / float64(len(copies))
+		assert.InDelta(t, 1, took/float64(footprint(copies[0].Elem())), 0.6, "%T: %.0f bytes", value, took)
+		runtime.KeepAlive(copies)
+	}
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
