@@ -435,7 +435,9 @@ func (f *Func) Invalidate(ctx context.Context, args ...any) error {
 	if b.cache.closed() {
 		return fmt.Errorf("%w; function %s, key %s", newRedisError(opInvalidate, key, ErrClosed), f.Name(), key)
 	}
-	ctx = orBackground(ctx)
+	if ctx = orBackground(ctx); ctx.Err() != nil {
+		return ctx.Err()
+	}
 	f.detach(b.cache, key)
 	err = b.cache.store.invalidate(ctx, key)
 	f.detach(b.cache, key)
@@ -470,7 +472,9 @@ func (f *Func) Refresh(ctx context.Context, args ...any) error {
 	if err != nil {
 		return err
 	}
-	ctx = orBackground(ctx)
+	if ctx = orBackground(ctx); ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if perCallOf(ctx).frame.computes(key) {
 		return fmt.Errorf("fncache: refresh %s: %s is being computed by the very call that refreshes it, which would wait for itself; refresh it from outside",
 			f.Name(), key)
