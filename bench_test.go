@@ -3,6 +3,7 @@ package fncache
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"slices"
 	"sync"
@@ -322,4 +323,42 @@ func BenchmarkNear_Struct(b *testing.B) {
 		Tags    map[string]int
 	}
 	benchmarkNear(b, book{1, "Emma", []author{{"Jane Austen", "GB"}}, map[string]int{"novel": 1, "classic": 2}})
+}
+
+// ---- what a call takes while Redis is not asked
+
+// The breaker is open: a call computes at once, for Redis has not answered for a
+// while. Beside it, in turns, the bare function:
+//
+//	overhead-µs   how much longer the call takes
+//	bare-µs       what the bare function takes
+
+func BenchmarkBreakerOpen_Wrap(b *testing.B)  { benchmarkBreakerOpen(b, Wrap[idsFunc]) }
+func BenchmarkBreakerOpen_Wrap1(b *testing.B) { benchmarkBreakerOpen(b, Wrap1[idsFunc]) }
+
+func benchmarkBreakerOpen(b *testing.B, wrapIDs func(*idsFunc, Options) (*Func, error)) {
+	server := redistest.Start(b)
+	bare := func(context.Context, int64) ([]int64, error) { return tenIDs, nil }
+	cached := bare
+	c := newTestCache(b, Config{Redis: server.Client(), Logger: slog.New(slog.DiscardHandler)})
+	f, err := wrapIDs(&cached, Options{Cache: c, Name: "bench.IDs", Timeout: time.Hour})
+	require.NoError(b, err)
+	server.Kill()
+	key, err := f.Key(0)
+	require.NoError(b, err)
+	for c.health.refuses(opLookup, key) == nil {
+		_, err := cached(b.Context(), 0)
+		require.NoError(b, err)
+	}
+	const turn = 500 // some milliseconds long
+	var alone, overhead []float64
+	for b.Loop() {
+		first, second := run(b, bare, 1, 1, turn), run(b, cached, 1, 1, turn)
+		alone = append(alone, float64(first)/1e3)
+		overhead = append(overhead, float64(second-first)/1e3)
+	}
+	b.ReportMetric(0, "ns/op") // of all turns together: says nothing
+	b.ReportMetric(median(overhead), "overhead-µs")
+	b.ReportMetric(median(alone), "bare-µs")
+	require.Equal(b, uint64(0), f.Stats().Fresh)
 }

@@ -39,7 +39,8 @@ const (
 	// KindTimeout: no answer within Config.RedisTimeout.
 	KindTimeout
 	// KindUnreachable: no connection, or one that broke; and whatever else the
-	// client says of itself.
+	// client says of itself. A server at its maxclients shows as this too: go-redis
+	// does not pass on what it says before it closes a new connection.
 	KindUnreachable
 	// KindPool: no connection of the client's pool was free.
 	KindPool
@@ -62,7 +63,8 @@ const (
 	KindRefusesWrites
 	// KindBusy: the server runs somebody's long script.
 	KindBusy
-	// KindMaxClients: the server takes no more connections.
+	// KindMaxClients: the server takes no more connections, and the client has passed
+	// that on (a proxy may say it to a connection that is open).
 	KindMaxClients
 	// KindClosed: the Cache, or its Redis client, was closed.
 	KindClosed
@@ -80,7 +82,7 @@ var kindFacts = [redisErrorKinds]struct {
 }{
 	KindOther:         {"other", false, ""},
 	KindTimeout:       {"timeout", true, "look for a slow or stopped server, or a slow network; or raise Config.RedisTimeout"},
-	KindUnreachable:   {"unreachable", true, "check that the server runs, its address and the network"},
+	KindUnreachable:   {"unreachable", true, "check that the server runs, its address and the network, and that it is not at its maxclients"},
 	KindPool:          {"pool", true, "raise the client's PoolSize, or look for commands that keep its connections, or for a slow server"},
 	KindAuth:          {"auth", true, "give the client the right user and password"},
 	KindNoPerm:        {"noperm", false, "grant the user " + neededRights},

@@ -1,0 +1,264 @@
+package fncache
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+// What real servers answer when something is wrong, and what is made of it. The
+// texts in TestRedisErrorsAreToldApart are ours; these are theirs.
+
+// A trouble is what can be wrong with a server.
+type trouble struct {
+	kind   RedisErrorKind
+	args   []string // of the server
+	begin  func(*troubled)
+	heal   func(*troubled)
+	client func(*redis.Options) // how the cache's client is made; nil: as it comes
+	pass   time.Duration        // Config.RedisTimeout; 0: long enough for any answer
+}
+
+// troubled is a server with its trouble.
+type troubled struct {
+	*testing.T
+	server *redistest.Server
+	admin  *redis.Client
+	ended  chan struct{} // of what runs meanwhile
+}
+
+func (s *troubled) do(args ...any) {
+	s.Helper()
+	require.NoError(s, s.admin.Do(context.Background(), args...).Err(), "%v", args)
+}
+
+// await waits until PING is answered by an error that begins so.
+func (s *troubled) await(code string) {
+	s.Helper()
+	require.Eventually(s, func() bool {
+		return redis.HasErrorPrefix(s.admin.Ping(context.Background()).Err(), code)
+	}, 30*time.Second, time.Millisecond)
+}
+
+// behind runs a command that takes long.
+func (s *troubled) behind(args ...any) {
+	client := s.server.Client(func(o *redis.Options) { o.ReadTimeout, o.MaxRetries = -1, -1 })
+	go func() {
+		defer close(s.ended)
+		client.Do(context.Background(), args...)
+	}()
+}
+
+// asUser has the client be a user of its own, and the administrator another.
+func asUser(o *redis.Options) { o.Username, o.Password = "app", "secret" }
+
+func (s *troubled) allow() { s.do("ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all") }
+
+func troubles(t *testing.T) []trouble {
+	dir := t.TempDir()
+	return []trouble{
+		{
+			kind: KindTimeout, pass: 100 * time.Millisecond,
+			begin: func(s *troubled) { s.server.Pause() },
+			heal:  func(s *troubled) { s.server.Resume() },
+		},
+		{
+			kind:  KindUnreachable,
+			begin: func(s *troubled) { s.server.Kill() },
+			heal:  func(s *troubled) { s.server.Restart() },
+		},
+		{
+			kind: KindAuth, client: asUser,
+			begin: func(s *troubled) {
+				s.do("ACL", "SETUSER", "app", "resetpass", ">another")
+				s.do("CLIENT", "KILL", "USER", "app")
+			},
+			heal: (*troubled).allow,
+		},
+		{
+			kind: KindNoPerm, client: asUser,
+			begin: func(s *troubled) { s.do("ACL", "SETUSER", "app", "-set") },
+			heal:  (*troubled).allow,
+		},
+		{
+			kind: KindNoPerm, client: asUser,
+			begin: func(s *troubled) { s.do("ACL", "SETUSER", "app", "-get") },
+			heal:  (*troubled).allow,
+		},
+		{
+			kind:  KindReadOnly,
+			begin: func(s *troubled) { s.do("REPLICAOF", "127.0.0.1", "1") },
+			heal:  func(s *troubled) { s.do("REPLICAOF", "NO", "ONE") },
+		},
+		{
+			kind: KindMasterDown, args: []string{"--replica-serve-stale-data", "no"},
+			begin: func(s *troubled) { s.do("REPLICAOF", "127.0.0.1", "1") },
+			heal:  func(s *troubled) { s.do("REPLICAOF", "NO", "ONE") },
+		},
+		{
+			kind: KindLoading,
+			args: []string{
+				"--enable-debug-command", "yes", "--rdbcompression", "no",
+				"--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024",
+			},
+			begin: func(s *troubled) {
+				pipe := s.admin.Pipeline()
+				for i := range 3000 { // half a minute, if it were not healed
+					pipe.Set(context.Background(), fmt.Sprint("ballast ", i), strings.Repeat("x", 1024), 0)
+				}
+				_, err := pipe.Exec(context.Background())
+				require.NoError(s, err)
+				s.behind("DEBUG", "RELOAD")
+				s.await("LOADING")
+			},
+			heal: func(s *troubled) {
+				s.do("CONFIG", "SET", "key-load-delay", "0")
+				<-s.ended
+			},
+		},
+		{
+			kind:  KindOOM,
+			begin: func(s *troubled) { s.do("CONFIG", "SET", "maxmemory", "1") },
+			heal:  func(s *troubled) { s.do("CONFIG", "SET", "maxmemory", "0") },
+		},
+		{
+			kind:  KindRefusesWrites, // NOREPLICAS
+			begin: func(s *troubled) { s.do("CONFIG", "SET", "min-replicas-to-write", "1") },
+			heal:  func(s *troubled) { s.do("CONFIG", "SET", "min-replicas-to-write", "0") },
+		},
+		{
+			kind: KindRefusesWrites, // MISCONF
+			args: []string{"--dir", dir},
+			begin: func(s *troubled) {
+				// A directory stands where the snapshot should.
+				require.NoError(s, os.Mkdir(filepath.Join(dir, "dump.rdb"), 0o700))
+				s.do("CONFIG", "SET", "save", "3600 1000000")
+				s.do("BGSAVE")
+				require.Eventually(s, func() bool {
+					info := s.admin.Info(context.Background(), "persistence").Val()
+					return strings.Contains(info, "rdb_last_bgsave_status:err")
+				}, 30*time.Second, time.Millisecond)
+			},
+			heal: func(s *troubled) { s.do("CONFIG", "SET", "stop-writes-on-bgsave-error", "no") },
+		},
+		{
+			kind: KindBusy, args: []string{"--busy-reply-threshold", "1"},
+			begin: func(s *troubled) {
+				s.behind("EVAL", "while true do end", "0")
+				s.await("BUSY")
+			},
+			heal: func(s *troubled) { s.do("SCRIPT", "KILL"); <-s.ended },
+		},
+		{
+			// The server says so and closes; go-redis takes what it says for an old
+			// server that knows no HELLO, and finds the connection closed.
+			kind: KindUnreachable,
+			begin: func(s *troubled) {
+				s.do("CONFIG", "SET", "maxclients", "1")
+				s.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+			},
+			heal: func(s *troubled) { s.do("CONFIG", "SET", "maxclients", "100") },
+		},
+	}
+}
+
+func TestWhatIsWrongWithARealServerIsToldApart(t *testing.T) {
+	for _, trouble := range troubles(t) {
+		t.Run(trouble.kind.String(), trouble.tell)
+	}
+}
+
+// tell has the trouble come over a cache, and go.
+func (tr trouble) tell(t *testing.T) {
+	server := redistest.Start(t, tr.args...)
+	s := &troubled{T: t, server: server, ended: make(chan struct{})}
+	s.admin = server.Client(func(o *redis.Options) { o.PoolSize = 1 })
+	s.allow()
+	var options []func(*redis.Options)
+	if tr.client != nil {
+		options = append(options, tr.client)
+	}
+	cfg := Config{Redis: server.Client(options...), RedisTimeout: tr.pass}
+	checkKind(t, cfg, tr.kind, anyKey, func() { tr.begin(s) }, func() { tr.heal(s) })
+}
+
+// checkKind has a trouble begin under a cache, and checks that callers get their
+// value, and that Stats, the log and Ping say what it is; then that it is over.
+// The key that is asked for is as wanted.
+func checkKind(t *testing.T, cfg Config, kind RedisErrorKind, wanted func(key string) bool, begin, heal func()) {
+	t.Helper()
+	if cfg.RedisTimeout == 0 {
+		cfg.RedisTimeout = 10 * time.Second
+	}
+	sink := &logSink{}
+	cfg.Logger = slog.New(sink)
+	c := newTestCache(t, cfg)
+	w := wrap(t, c, &source{}, Options{Lease: 4 * cfg.RedisTimeout})
+	arg := argument(t, w, wanted)
+	require.NoError(t, c.Ping(t.Context()))
+	w.get(t.Context(), arg) // learns the clock
+	require.NoError(t, w.Invalidate(t.Context(), arg))
+
+	begin()
+	for range 2 {
+		o := w.get(t.Context(), arg)
+		require.NoError(t, o.err)
+		assert.Equal(t, SourceComputed, o.source)
+	}
+	stats := requireIdentity(t, w.Func)
+	assert.Positive(t, stats.RedisErrorKinds[kind], "%+v", stats)
+	assert.Equal(t, stats.RedisErrors, stats.RedisErrorKinds[kind], "nothing else is wrong: %+v\n%v", stats, sink.about("kind="))
+	lines := sink.about("kind=" + kind.String())
+	if assert.Len(t, lines, 1, "told once") {
+		assert.Contains(t, lines[0], kindFacts[kind].remedy, "with what to do")
+	}
+	err := c.Ping(t.Context())
+	var failure *RedisError
+	require.ErrorAs(t, err, &failure)
+	assert.Equal(t, kind, failure.Kind, "%v", err)
+	assert.ErrorContains(t, err, kindFacts[kind].remedy)
+
+	heal()
+	require.Eventually(t, func() bool { return c.Ping(t.Context()) == nil }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return w.get(t.Context(), arg).source == SourceFresh },
+		30*time.Second, 10*time.Millisecond, "caching resumes")
+}
+
+func TestAClusterWithASlotThatNobodyServesIsToldApart(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	nodes := len(cluster.Nodes())
+	// Ping's key says which node; its slots are these, as redistest deals them.
+	down := clusterSlot(entryPrefix(DefaultNamespace, "", "ping", "")+entrySuffix) * nodes / clusterSlots
+	first, last := down*clusterSlots/nodes, (down+1)*clusterSlots/nodes-1
+	its := func(key string) bool { return first <= clusterSlot(key) && clusterSlot(key) <= last }
+	admin := cluster.Nodes()[down].Client()
+	change := func(verb string) func() {
+		return func() { require.NoError(t, admin.Do(t.Context(), "CLUSTER", verb, first, last).Err()) }
+	}
+	checkKind(t, Config{Redis: cluster.Client()}, KindClusterDown, its, change("DELSLOTSRANGE"), change("ADDSLOTSRANGE"))
+}
+
+// anyKey is for a server that has all keys.
+func anyKey(string) bool { return true }
+
+// argument finds an argument whose key is as wanted.
+func argument(t *testing.T, w *wrapped, wanted func(key string) bool) string {
+	for i := 0; ; i++ {
+		key, err := w.Key(fmt.Sprint(i))
+		require.NoError(t, err)
+		if wanted(key) {
+			return fmt.Sprint(i)
+		}
+	}
+}
