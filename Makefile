@@ -10,7 +10,7 @@ SEED      ?= $(shell date +%s)
 # Modules of their own below examples/; there may be none.
 EXAMPLES := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
 # Those and the other modules that hold more than a list of tools.
-MODULES  := $(EXAMPLES) bench faults
+MODULES  := $(EXAMPLES) bench faults history
 TOOL      = go tool -modfile=$(CURDIR)/tools/go.mod
 
 # The race detector needs cgo and a C compiler.

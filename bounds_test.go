@@ -1,0 +1,67 @@
+package fncache
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+// never is a client whose every own limit is far beyond a test's.
+func never(o *redis.Options) {
+	o.DialTimeout, o.PoolTimeout = time.Hour, time.Hour
+	o.ReadTimeout, o.WriteTimeout = -1, -1
+	o.MaxRetries = 100
+}
+
+// On a stopped server nothing of these clients ever ends by itself: that calls
+// return at all shows that RedisTimeout, or the caller's context, has ended them.
+func TestNoSettingOfTheClientKeepsACallerWaiting(t *testing.T) {
+	for name, option := range map[string]func(*redis.Options){
+		"no timeouts":           func(*redis.Options) {},
+		"a pool of one":         func(o *redis.Options) { o.PoolSize = 1 },
+		"a pool of one, active": func(o *redis.Options) { o.PoolSize, o.MaxActiveConns = 1, 1 },
+		"ContextTimeoutEnabled": func(o *redis.Options) { o.ContextTimeoutEnabled = true },
+		"RESP2":                 func(o *redis.Options) { o.Protocol = 2 },
+	} {
+		for form, change := range map[string]func(*Config){"": plainConfig, ", DirectLookups": directly, ", AutoPipeline": autoPipelined} {
+			t.Run(name+form, func(t *testing.T) { testNothingKeepsACallerWaiting(t, option, change) })
+		}
+	}
+}
+
+func testNothingKeepsACallerWaiting(t *testing.T, option func(*redis.Options), change func(*Config)) {
+	server := redistest.Start(t)
+	cfg := Config{Redis: server.Client(never, option), RedisTimeout: 50 * time.Millisecond}
+	change(&cfg)
+	c := newTestCache(t, cfg)
+	w := wrap(t, c, &source{}, Options{OnCold: Wait})
+	w.get(t.Context(), "a")
+	server.Pause()
+	defer server.Resume() // so that the client's goroutines end, and Close sees it
+
+	// Its own context first, while Redis is still asked.
+	ended, cancel := context.WithCancel(t.Context())
+	asked := w.begin(ended, "a")
+	cancel()
+	if o := <-asked; o.err != nil { // else it was answered before
+		require.ErrorIs(t, o.err, context.Canceled)
+	}
+	for range 2 * tripFailures {
+		for _, o := range w.burst(t.Context(), 5, "a") {
+			require.NoError(t, o.err)
+			assert.Contains(t, []Source{SourceComputed, SourceWaited}, o.source)
+		}
+	}
+	require.ErrorIs(t, w.Invalidate(t.Context(), "a"), ErrRedisDown)
+	require.ErrorIs(t, w.Refresh(t.Context(), "a"), ErrRedisDown)
+	require.ErrorIs(t, c.Ping(t.Context()), ErrRedisDown)
+	require.ErrorIs(t, w.Invalidate(ended, "a"), context.Canceled)
+	stats := requireIdentity(t, w.Func)
+	assert.Equal(t, stats.RedisErrors, stats.RedisErrorKinds[KindTimeout]+stats.RedisErrorKinds[KindPool], "%+v", stats)
+}
