@@ -481,10 +481,10 @@ const minimalMajor = 6
 // ping checks, one after the other, what fncache needs of a server. Each error
 // says which is missing and what to do.
 func (s *lockStore) ping(ctx context.Context, probe string) error {
-	checks := []func(context.Context, string) error{s.pingReachable, s.pingVersion, s.pingScript}
+	checks := append([]func(context.Context) error{s.pingReachable, s.pingVersion}, s.pingScripts(probe)...)
 	for _, check := range checks {
 		_, err := bounded(ctx, s, opPing, probe, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, check(ctx, probe)
+			return struct{}{}, check(ctx)
 		}, nil)
 		if err != nil {
 			return err
@@ -493,14 +493,14 @@ func (s *lockStore) ping(ctx context.Context, probe string) error {
 	return nil
 }
 
-func (s *lockStore) pingReachable(ctx context.Context, _ string) error {
+func (s *lockStore) pingReachable(ctx context.Context) error {
 	if err := s.client.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("not reachable: %w", err)
 	}
 	return nil
 }
 
-func (s *lockStore) pingVersion(ctx context.Context, _ string) error {
+func (s *lockStore) pingVersion(ctx context.Context) error {
 	info, err := s.client.Info(ctx, "server").Result()
 	if err != nil {
 		return nil //nolint:nilerr // INFO may be forbidden; what fncache itself needs, the next check runs
@@ -518,15 +518,34 @@ func (s *lockStore) pingVersion(ctx context.Context, _ string) error {
 	return nil
 }
 
-// pingScript runs the protocol on a key that nobody else uses: acquire and
-// release need a primary, and the right to run scripts and the commands in them.
-func (s *lockStore) pingScript(ctx context.Context, probe string) error {
-	token := newToken()
-	keys := []string{probe, probe + lockSuffix}
-	err := acquireScript.Run(ctx, s.client, keys, token, s.timeout.Milliseconds(), string(acquireRefresh), "", "0").Err()
-	if err == nil {
-		err = releaseScript.Run(ctx, s.client, keys[1:], token, s.channel, keyEvent{verbRelease, probe, token}.String()).Err()
+// pingScripts run the protocol on a key that nobody else uses, so that every
+// command in it but the publishing is called: that takes a primary, and the right
+// to run scripts and these commands. What a failure leaves of it expires.
+func (s *lockStore) pingScripts(probe string) (checks []func(context.Context) error) {
+	token, lease := newToken(), s.timeout.Milliseconds()
+	probe += ":" + token // in the same slot
+	entry, lock := []string{probe, probe + lockSuffix}, []string{probe + lockSuffix}
+	for _, step := range []func(context.Context) *redis.Cmd{
+		func(ctx context.Context) *redis.Cmd { // whole, as to a server that does not know it
+			return acquireScript.Eval(ctx, s.client, entry, token, lease, string(acquireRefresh), "", "0")
+		},
+		func(ctx context.Context) *redis.Cmd { // held: asks for the remaining life
+			return acquireScript.Run(ctx, s.client, entry, newToken(), lease, string(acquireCompare), "", "0")
+		},
+		func(ctx context.Context) *redis.Cmd {
+			return renewScript.Run(ctx, s.client, lock, token, lease)
+		},
+		func(ctx context.Context) *redis.Cmd {
+			return releaseScript.Run(ctx, s.client, lock, token, s.channel, keyEvent{verbRelease, probe, token}.String())
+		},
+	} {
+		checks = append(checks, func(ctx context.Context) error { return pingScriptError(step(ctx).Err()) })
 	}
+	return checks
+}
+
+// pingScriptError says what a script that failed is a sign of.
+func pingScriptError(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -3,6 +3,7 @@ package fncache
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -340,6 +341,19 @@ func TestPingSaysWhatIsNotSo(t *testing.T) {
 		err := ping(server.Client(func(o *redis.Options) { o.Username, o.Password = "noset", "secret" }))
 		assert.ErrorContains(t, err, "scripts are not allowed to this user")
 	})
+	for _, command := range strings.Fields(strings.ReplaceAll(neededRights[:strings.Index(neededRights, " on ")], "+", "-")) {
+		switch command {
+		case "-time", "-publish": // can be done without
+			continue
+		}
+		t.Run(command, func(t *testing.T) {
+			require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", "lacking", "reset", "on", ">secret", "~*", "&*", "+@all", command).Err())
+			err := ping(server.Client(func(o *redis.Options) { o.Username, o.Password = "lacking", "secret" }))
+			var failure *RedisError
+			require.ErrorAs(t, err, &failure)
+			assert.Equal(t, KindNoPerm, failure.Kind, "%v", err)
+		})
+	}
 	t.Run("wrong password", func(t *testing.T) {
 		err := ping(server.Client(func(o *redis.Options) { o.Username, o.Password = "noset", "wrong" }))
 		assert.ErrorContains(t, err, "not reachable")
