@@ -391,12 +391,14 @@ func TestNearIsBypassedWhileTheSubscriptionIsLost(t *testing.T) {
 func TestNearIsBypassedWhileItIsNotSureToHear(t *testing.T) {
 	// The process was suspended: events may wait unread in its connection.
 	inBubble(t, func(t *testing.T, b *bubble) {
-		c, s := b.cache(), &source{}
-		w := wrap(t, c, s, nearOpts)
+		c, there, s := b.cache(), b.cache(), &source{}
+		w, elsewhere := wrap(t, c, s, nearOpts), wrap(t, there, s, nearOpts)
 		awaitBubbleHearing(t, c)
 		assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(t.Context(), "k", 2))
 		c.trusted.Store(int64(c.clock.elapsed()))
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source)
+		invalidate(t, elsewhere, "other", c)
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source, "what is heard may have waited too, and more behind it")
 		time.Sleep(2 * c.pulse()) // it has asked, and been answered
 		synctest.Wait()
 		assert.Equal(t, SourceNear, w.get(t.Context(), "k").source)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -22,9 +23,8 @@ import (
 // read from, which drops messages when it is full, is not used.
 
 const (
-	// leastPulse is how often it is looked whether the connection lives. After
-	// one pulse without a word the server is asked for one, after the next the
-	// connection is given up.
+	// leastPulse is how often the server is asked for a word. After two pulses
+	// without any the connection is given up.
 	leastPulse = 500 * time.Millisecond
 	// pulses is how many pulses may begin before a connection that has gone deaf
 	// is given up.
@@ -82,11 +82,13 @@ func (c *Cache) staySubscribed() {
 // longer than usual to answer may do so here too.
 func (c *Cache) pulse() time.Duration { return max(leastPulse, c.cfg.RedisTimeout) }
 
-// trustEvents notes that the connection has just shown that it is alive. That is
-// good until it would be given up, and no longer, even if this process was
-// suspended meanwhile.
-func (c *Cache) trustEvents() {
-	c.trusted.Store(int64(c.clock.elapsed() + pulses*c.pulse()))
+// trustEvents notes that the server has answered what the connection asked at that
+// time, so that all that happened until then has been heard. That is good until
+// the connection would be given up, and no longer, even if this process was
+// suspended meanwhile: the answer may have waited in the connection, and what was
+// invalidated since may wait behind it.
+func (c *Cache) trustEvents(asked time.Time) {
+	c.trusted.Store(int64(c.clock.elapsed() - time.Since(asked) + pulses*c.pulse()))
 }
 
 // hear takes a message in.
@@ -114,9 +116,9 @@ func (c *Cache) noteSubscription(err error) (forbidden bool) {
 // A listener is whom a connection serves, on one goroutine.
 type listener struct {
 	pulse time.Duration
-	up    func()               // from now on every message is heard, until listen returns
-	alive func()               // something was heard
-	heard func(message string) // a message
+	up    func()                // from now on every message is heard, until listen returns
+	alive func(asked time.Time) // what was asked then has been answered
+	heard func(message string)  // a message
 }
 
 var (
@@ -134,7 +136,7 @@ var (
 func (s *lockStore) listen(closing <-chan struct{}, l listener) error {
 	dial, noMore := context.WithCancel(context.Background())
 	defer noMore()
-	c := &connection{listener: l, pubsub: s.client.Subscribe(dial), dial: dial, noMore: noMore, over: make(chan struct{})}
+	c := &connection{listener: l, pubsub: s.client.Subscribe(dial), dial: dial, noMore: noMore, began: time.Now(), over: make(chan struct{})}
 	s.spawn(func() { c.keep(closing) })
 	defer close(c.over)
 
@@ -165,7 +167,8 @@ type connection struct {
 	pubsub *redis.PubSub
 	dial   context.Context    // of connecting
 	noMore context.CancelFunc // ends it
-	over   chan struct{}      // closed when nothing is read any more
+	began  time.Time
+	over   chan struct{} // closed when nothing is read any more
 
 	words atomic.Uint64         // how many messages of any kind have come
 	hears atomic.Bool           // it has heard itself
@@ -175,27 +178,33 @@ type connection struct {
 // read serves the listener until there is an error.
 func (c *connection) read(s *lockStore) error {
 	hello := keyEvent{verbHello, "-", newToken()}.String()
+	var greeted time.Time
 	for subscribed := false; ; {
 		message, err := c.pubsub.Receive(c.dial)
 		if err != nil {
 			return err
 		}
 		c.words.Add(1)
-		c.alive()
 		switch message := message.(type) {
 		case *redis.Subscription:
 			if subscribed {
 				return errReplaced
 			}
 			subscribed = true
+			greeted = time.Now()
 			s.spawn(func() { c.greet(s, hello) })
 		case *redis.Message:
 			if message.Payload == hello {
 				c.hears.Store(true)
+				c.alive(greeted)
 				c.up()
 				continue
 			}
 			c.heard(message.Payload)
+		case *redis.Pong:
+			if asked, err := strconv.ParseInt(message.Payload, 10, 64); err == nil {
+				c.alive(c.began.Add(time.Duration(asked)))
+			}
 		}
 	}
 }
@@ -228,6 +237,11 @@ func (c *connection) keep(closing <-chan struct{}) {
 		case <-ticker.C:
 		}
 		words, hears := c.words.Load(), c.hears.Load()
+		if hears {
+			// However much is heard: it may have been said long ago. An error is
+			// one of reading too.
+			_ = c.pubsub.Ping(c.dial, strconv.FormatInt(int64(time.Since(c.began)), 10))
+		}
 		if hears && words != heard {
 			heard, silent = words, 0
 			continue
@@ -240,8 +254,6 @@ func (c *connection) keep(closing <-chan struct{}) {
 		case silent == pulses-1:
 			c.end(errDeaf)
 			return
-		case hears:
-			_ = c.pubsub.Ping(c.dial) // an error is one of reading too
 		}
 	}
 }
