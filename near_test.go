@@ -234,6 +234,33 @@ func TestNearReplacedByAnotherProcess(t *testing.T) {
 	assert.Equal(t, SourceNear, a.get(t.Context(), "k").source)
 }
 
+func TestNearGivesWayToAnErrorThatIsAnAnswer(t *testing.T) {
+	inBothForms(t, func(t *testing.T) {
+		server := redistest.Shared(t)
+		s := &source{}
+		here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
+		opts := nearOpts
+		opts.CacheErrors, opts.ErrorTimeout = []error{errNoBook}, time.Hour
+		a, b := wrap(t, here.Cache, s, opts), wrap(t, there.Cache, s, opts)
+		a.bind()
+		b.bind()
+		awaitHearing(t, here.Cache, 0)
+		awaitHearing(t, there.Cache, 0)
+		assert.Equal(t, []Source{SourceComputed, SourceNear}, a.sources(t.Context(), "k", 2))
+		first := markOf(t, here.Cache, a, "k").stored
+		s.set(func(s *source) { s.do = failing(errNoBook).do })
+		require.ErrorIs(t, b.Refresh(t.Context(), "k"), errNoBook)
+		require.Eventually(t, func() bool { return markOf(t, here.Cache, a, "k").stored != first }, 30*time.Second, time.Millisecond)
+		for range 2 { // it is not kept: it is asked for each time
+			o := a.get(t.Context(), "k")
+			assert.Equal(t, errNoBook, o.err)
+			assert.Equal(t, SourceFresh, o.source)
+		}
+		assert.Equal(t, errNoBook, b.get(t.Context(), "k").err, "nor by whom stored it")
+		assert.Zero(t, b.Stats().Near)
+	})
+}
+
 func TestNearKeepsWhatItStoredWhenItHearsOfIt(t *testing.T) {
 	server := redistest.Shared(t)
 	s := &source{}
