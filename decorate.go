@@ -254,7 +254,8 @@ type Func struct {
 	original reflect.Value
 	copied   bool // arguments share memory with the caller's, and are copied
 
-	bulkhead  *bulkhead // of Options.MaxConcurrent
+	negatives []negativeError // of Options.CacheErrors
+	bulkhead  *bulkhead       // of Options.MaxConcurrent
 	counters  counters
 	bound     atomic.Pointer[binding]
 	unwrapped atomic.Bool
@@ -305,6 +306,7 @@ func prepare(variable reflect.Value, place, field string, opts Options, shapeOf 
 	}
 	f.shape = shapeOf(f)
 	f.bulkhead = newBulkhead(f.opts.MaxConcurrent)
+	f.negatives = negativesOf(f.opts.CacheErrors)
 	return f, nil
 }
 

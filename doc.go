@@ -147,7 +147,8 @@
 //	context.go      what a call is asked for
 //	reflectkey.go   name and arguments to the key
 //	cache.go        the cache: names, goroutines, closing
-//	call.go         the decision table, for a call and for its flight
+//	call.go         the decision table, for a call; decide.go: for its flight;
+//	                entry.go: what an entry is worth
 //	flight.go       who joins whom in one process
 //	lookup.go       who sends a lookup; direct.go: its caller
 //	envelope.go     the stored format; coder.go: a cache's codec, results to bytes
@@ -160,6 +161,6 @@
 //	subscribe.go    listening to what the scripts publish
 //	events.go       what is known of what happens to keys elsewhere
 //	compute.go      one run of the function; arguments.go: its own copies;
-//	                bulkhead.go: how many at once; settle.go: what its error becomes
+//	                bulkhead.go: how many at once; settle.go: its end
 //	stats.go, errors.go, logging.go    what is told about it
 package fncache

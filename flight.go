@@ -8,7 +8,7 @@ import (
 )
 
 // This file holds what one process is doing about one key right now: who may
-// join whom. It knows neither Redis nor the decision table; call.go conducts.
+// join whom. It knows neither Redis nor the decision table; call.go and decide.go conduct.
 //
 // Per key there is a slot. In it there can be, at the same time,
 //

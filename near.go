@@ -248,9 +248,10 @@ const nearOverhead = 384
 func (n *near) serve(ctx context.Context, key nearKey) (e *nearEntry, own results) {
 	f := n.fn
 	b := f.bind()
-	if b == nil || ctx == nil || f.unwrapped.Load() {
+	if b == nil || f.unwrapped.Load() {
 		return nil, nil
 	}
+	ctx = orBackground(ctx)
 	if e = n.fresh(b.cache, key); e == nil {
 		return nil, nil
 	}

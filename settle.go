@@ -3,11 +3,12 @@ package fncache
 import (
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 )
 
-// This file says what becomes of an error of the function, and of a result that
-// Redis did not take.
+// This file is the end of a computation: what becomes of its result or its error,
+// the last step of its lease, and a result that Redis did not take.
 
 // Storing again what Redis did not take.
 const (
@@ -15,13 +16,181 @@ const (
 	storeAgainMax = time.Second
 )
 
+// end takes the lease's last step and publishes the ending. cut is why the
+// function was not waited for, nil if it returned.
+func (c *computation) end(cut error, ran time.Duration) {
+	var e ending
+	switch {
+	case cut != nil && !c.hasReturned():
+		e.err, e.cost, e.late = cut, ran, true
+	case cut != nil:
+		e.returned = c.ret
+		e.err = cut
+	default:
+		e.returned = c.ret
+	}
+	c.fn.counters.computeTime.Add(int64(e.cost))
+	var raw []byte
+	if cut == nil && e.failed() {
+		raw = c.takeNegative(&e)
+	} else {
+		raw = c.encode(&e)
+	}
+	c.takeStale(&e)
+	if c.token == "" {
+		e.shared = e.body != nil || e.failed() || e.panic != nil || e.goexit
+	} else {
+		c.cache.flights.settles(c)
+		e.shared = c.settle(&e, raw)
+	}
+	next, alone := c.cache.flights.finish(c, e)
+	if alone || e.stale != nil {
+		c.logUnseen(&e)
+	}
+	if next != nil {
+		c.cache.spawn(next.run)
+	}
+}
+
+func (c *computation) hasReturned() bool {
+	select {
+	case <-c.returned:
+		return true
+	default:
+		return false
+	}
+}
+
+// encode turns results into bytes, for everybody to decode their own copy from.
+// Results that do not survive the trip are returned as they are to the caller
+// that computed, and not stored.
+func (c *computation) encode(e *ending) (raw []byte) {
+	if e.failed() || e.panic != nil || e.goexit {
+		return nil
+	}
+	raw, err := c.cache.coder.encode(make([]byte, envelopeHeaderLen), e.results.pointers())
+	if err == nil {
+		e.decoded, err = c.fn.decode(c.cache.coder, raw[envelopeHeaderLen:])
+	}
+	if err != nil {
+		c.cache.log.once("codec "+c.fn.Name(), slog.LevelError,
+			"result cannot be stored: it does not survive encoding; it is returned as it is",
+			"func", c.fn.Name(), "err", err)
+		return nil
+	}
+	e.body = raw[envelopeHeaderLen:]
+	return raw
+}
+
+// settle takes the last step of the lease and reports whether it was held until
+// then. Renewals have stopped: they and this run on the same goroutine.
+func (c *computation) settle(e *ending, raw []byte) (held bool) {
+	if c.lost {
+		return false
+	}
+	var err error
+	switch {
+	case raw != nil && !c.frame.noStore.Load():
+		held, err = c.put(e, raw)
+	case e.stale != nil && c.fn.opts.Cooldown > 0:
+		held, err = c.cache.store.coolDown(c.ctx, c.key, c.token, c.fn.opts.Cooldown)
+	default:
+		held, err = c.cache.store.release(c.ctx, c.key, c.token)
+	}
+	e.stepErr = err
+	if !c.cache.noteRedis(c.fn, opStore, c.key, err) && !held {
+		c.lose()
+	}
+	// Without a value there is nothing that joiners could have.
+	return held && (e.body != nil || e.err != nil || e.panic != nil || e.goexit)
+}
+
+// keepStored has the near cache keep what was stored. It comes before any caller
+// is answered: from then on nobody in this process is to be given an older value.
+func (c *computation) keepStored(e *ending, stored *envelope, asked place) {
+	c.cache.events.note(keyEvent{verbStore, c.key, storeID(stored.id)})
+	kept := *stored
+	kept.body = e.body
+	c.cache.keep(c.fn, c.args, c.key, asked, &kept, e.decoded)
+}
+
+// put stores the results. If Redis does not take them it is tried again behind,
+// or else the lease is given back: the next caller may try.
+func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
+	asked := c.cache.events.here()
+	flags := flagNegative
+	if !e.negative {
+		raw, flags = c.cache.coder.pack(raw)
+	}
+	env := envelope{flags: flags, codec: c.cache.coder.id, storedAt: c.cache.clock.now(), cost: e.cost, id: rand.Uint64()}
+	env.appendTo(raw[:0])
+	e.storedAt = env.storedAt
+	held, err = c.storeOnce(&env, raw)
+	switch {
+	case held:
+		c.fn.counters.stored.Add(1)
+		c.keepStored(e, &env, asked)
+	case err == nil:
+	case worthAnotherTry(err):
+		until := time.Now().Add(c.cache.flights.leaseLeft(c))
+		c.cache.spawn(func() { c.storeLater(&env, raw, until) })
+	default:
+		c.cache.spawn(func() { _, _ = c.cache.store.release(c.ctx, c.key, c.token) })
+	}
+	return held, err
+}
+
+// storeOnce sends the entry.
+func (c *computation) storeOnce(env *envelope, raw []byte) (held bool, err error) {
+	timeout := c.fn.opts.Timeout
+	if env.negative() {
+		timeout = c.fn.opts.ErrorTimeout
+	}
+	return c.cache.store.store(c.ctx, c.key, c.token, env, raw, timeout)
+}
+
+// logUnseen tells of a failure that no caller sees: none was left, or they are
+// given the stale entry, while nobody would know that it is never refreshed.
+func (c *computation) logUnseen(e *ending) {
+	var err any
+	switch {
+	case e.panic != nil:
+		err = e.panic
+	case e.goexit:
+		err = ErrGoexit
+	case e.err != nil && !e.negative:
+		err = e.err
+	default:
+		return
+	}
+	msg := "computation failed with no caller left to see it"
+	if e.stale != nil {
+		msg = "computation failed: the stale entry is served instead, until it is past its timeout"
+	}
+	c.cache.log.once("unseen "+c.fn.Name(), slog.LevelError, msg, "func", c.fn.Name(), "err", err)
+}
+
+// A negativeError is an error of Options.CacheErrors with the text by which it is
+// stored, which was asked for once.
+type negativeError struct {
+	err  error
+	text string
+}
+
+func negativesOf(errs []error) (all []negativeError) {
+	for _, err := range errs {
+		all = append(all, negativeError{err, err.Error()})
+	}
+	return all
+}
+
 // takeNegative makes an answer of an error of Options.CacheErrors: what callers
 // get is that error, as whoever reads the entry later will.
 func (c *computation) takeNegative(e *ending) (raw []byte) {
-	for _, listed := range c.fn.opts.CacheErrors {
-		if c.consult("CacheErrors", func() bool { return errors.Is(e.err, listed) }) {
-			e.err, e.results, e.negative = listed, nil, true
-			return append(make([]byte, envelopeHeaderLen), listed.Error()...)
+	for _, listed := range c.fn.negatives {
+		if c.consult("CacheErrors", func() bool { return errors.Is(e.err, listed.err) }) {
+			e.err, e.results, e.negative = listed.err, nil, true
+			return append(make([]byte, envelopeHeaderLen), listed.text...)
 		}
 	}
 	return nil
@@ -30,9 +199,9 @@ func (c *computation) takeNegative(e *ending) (raw []byte) {
 // negativeOf gives the error that a negative entry stands for: the one of this
 // process's list that has its text.
 func (f *Func) negativeOf(body []byte) (error, bool) { //nolint:revive // the error is the value
-	for _, listed := range f.opts.CacheErrors {
-		if listed.Error() == string(body) {
-			return listed, true
+	for _, listed := range f.negatives {
+		if listed.text == string(body) {
+			return listed.err, true
 		}
 	}
 	return nil, false

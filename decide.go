@@ -1,0 +1,253 @@
+package fncache
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// This file is the decision table (call.go) for one flight: it looks up, judges what
+// it read (entry.go), asks for the lease, and ends in one decision for all callers.
+
+// maxRounds is how often a flight goes through the table because acquire found
+// an entry other than the one it saw.
+const maxRounds = 3
+
+// Polling for a lease that another process holds, while events are not heard.
+const (
+	pollMin = 10 * time.Millisecond
+	pollMax = 250 * time.Millisecond
+)
+
+// fly has a flight run to its decision, for the call that began it.
+func (c *Cache) fly(f *flight, by *call, now time.Time) {
+	switch f.purpose {
+	case toLookUp:
+		if !c.lookUpDirectly(f, by, now) {
+			c.readers.read(f)
+		}
+	default:
+		c.spawn(func() { c.poll(f) })
+	}
+}
+
+// lookUp reads the entries of some flights, in one round trip.
+func (c *Cache) lookUp(ctx context.Context, batch []*flight) {
+	if batch = c.flights.wanted(batch); len(batch) == 0 {
+		return
+	}
+	keys := make([]string, len(batch))
+	for i, f := range batch {
+		keys[i] = f.key
+	}
+	clock := c.readClock(ctx)
+	asked := c.events.here()
+	began := time.Now()
+	replies := c.store.lookup(ctx, keys...)
+	c.direct.note(time.Since(began), replies[0].err)
+	if clock != nil {
+		select {
+		case <-clock:
+		case <-ctx.Done():
+		}
+	}
+	for i, f := range batch {
+		c.haveRead(f, replies[i].raw, replies[i].err, asked)
+	}
+}
+
+// haveRead goes through the table with what was read, and asked for at some place
+// in the order of events.
+func (c *Cache) haveRead(f *flight, raw []byte, err error, asked place) {
+	if err != nil && !errors.Is(err, errWrongType) {
+		if c.flights.hasRead(f) {
+			c.noteRedis(f.fn, opLookup, f.key, err)
+			c.flights.decide(f, decision{verdict: redisDown, cause: err})
+		}
+		return
+	}
+	c.noteRedis(f.fn, opLookup, f.key, nil)
+	e, s := c.judge(f.fn, raw, err)
+	if s == fresh {
+		c.keepRead(f, e, asked)
+		c.flights.decide(f, decision{verdict: serveFresh, entry: e})
+		return
+	}
+	if !c.flights.hasRead(f) {
+		return // its callers were told that Redis is away
+	}
+	c.spawn(func() {
+		if d, ok := c.resolve(f, e, s); ok {
+			c.flights.decide(f, d)
+		}
+	})
+}
+
+// keepRead has the near cache keep what was read.
+func (c *Cache) keepRead(f *flight, e *entry, asked place) {
+	e.near = c.keep(f.fn, f.args, f.key, asked, &e.envelope, e.kept)
+}
+
+// timeOut ends the flights whose lookup has taken longer than RedisTimeout,
+// whatever go-redis still does for it.
+func (c *Cache) timeOut() {
+	late := c.flights.overdue(time.Now())
+	if len(late) == 0 {
+		return
+	}
+	cause := c.store.timedOut()
+	for _, f := range late {
+		err := newRedisError(opLookup, f.key, cause)
+		c.readers.writeOff(f)
+		c.noteRedis(f.fn, opLookup, f.key, err)
+		c.flights.decide(f, decision{verdict: redisDown, cause: err})
+	}
+}
+
+// resolve goes through the table with an entry that is not fresh. ok is false
+// where the flight has ended in a computation.
+func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
+	for range maxRounds {
+		if s == stale && c.flights.computing(f.flightKey) != nil {
+			return decision{verdict: serveStale, entry: e}, true
+		}
+		token, sent, asked := newToken(), time.Now(), c.events.here()
+		lease := f.fn.lease(c)
+		got, err := c.store.acquire(f.ctx, f.key, token, lease, acquireCompare, e.bytes(), s == stale)
+		if c.noteRedis(f.fn, opAcquire, f.key, err) {
+			return decisionWithoutRedis(e, s, err), true
+		}
+		if got.status == entryChanged {
+			if e, s = c.judge(f.fn, got.raw, nil); s == fresh {
+				c.keepRead(f, e, asked)
+				return decision{verdict: serveFresh, entry: e}, true
+			}
+			continue
+		}
+		if !got.present {
+			s = cold
+		}
+		if got.status == leaseHeld {
+			return c.heldBy(f, e, s, got, asked), true
+		}
+		c.begin(f, e, s, got.token, sent.Add(lease))
+		return decision{}, false
+	}
+	return c.heldBy(f, e, s, acquisition{}, place{}), true
+}
+
+// heldBy decides where the lease is somebody else's, as was asked at some place.
+func (c *Cache) heldBy(f *flight, e *entry, s state, got acquisition, asked place) decision {
+	if s == stale {
+		return decision{verdict: serveStale, entry: e}
+	}
+	if holder := c.flights.joinable(f.flightKey, got.holder); holder != nil {
+		return decision{verdict: holderHere, holder: holder}
+	}
+	return decision{verdict: holderElsewhere, left: got.left, seen: e, asked: asked}
+}
+
+// decisionWithoutRedis serves what is at hand rather than computing.
+func decisionWithoutRedis(e *entry, s state, err error) decision {
+	if s == stale {
+		return decision{verdict: serveStale, entry: e}
+	}
+	return decision{verdict: redisDown, cause: err}
+}
+
+// begin starts the computation under the lease that f was granted, and ends f.
+func (c *Cache) begin(f *flight, e *entry, s state, token string, leaseEnd time.Time) {
+	comp := c.newComputation(f.flightKey, f.ctx, f.args)
+	comp.token, comp.leaseEnd = token, leaseEnd
+	var atHand *entry
+	if s == stale {
+		atHand = e
+	}
+	comp.stale = atHand
+	// A refresh does not look what is there.
+	comp.cached = atHand != nil || f.purpose == toRefresh
+	behind := atHand != nil && f.fn.opts.OnStale == Background
+	c.flights.lead(f, comp, atHand, behind)
+	c.spawn(comp.run)
+}
+
+// poll asks for the lease, whenever there is reason to, until the flight can
+// decide or nobody waits for it any more.
+func (c *Cache) poll(f *flight) {
+	c.subscribe()
+	w := c.events.watch(f.key)
+	defer w.end()
+	d, ok := decision{verdict: holderElsewhere, left: f.left, seen: f.seen, asked: f.asked}, true
+	if f.purpose == toRefresh {
+		d, ok = c.refresh(f)
+	}
+	for backoff := pollMin; ok && d.verdict == holderElsewhere; backoff = min(2*backoff, pollMax) {
+		if !c.pause(w, backoff, d) {
+			d = decision{verdict: redisDown, cause: newRedisError(opAcquire, f.key, ErrClosed)}
+			break
+		}
+		if c.flights.abandon(f) {
+			return
+		}
+		if f.purpose == toRefresh {
+			d, ok = c.refresh(f)
+		} else {
+			d, ok = c.resolve(f, d.seen, cold)
+		}
+	}
+	if ok {
+		c.flights.decide(f, d)
+	}
+}
+
+// pause waits until it is time to ask for a lease again: when something has
+// happened to the key, when the lease may have run out, or when its holder in
+// this process is done. Where events are not heard it also waits no longer than
+// the backoff, jittered so that processes do not ask in step. It is false if the
+// cache was closed.
+func (c *Cache) pause(w *watcher, backoff time.Duration, d decision) bool {
+	wait := d.left + time.Millisecond // just after it
+	switch w.since(d.asked) {
+	case newsPossible:
+		return !c.closed()
+	case newsUnheard:
+		if polled := backoff/2 + rand.N(backoff); d.left <= 0 || polled < wait {
+			wait = polled
+		}
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	var done <-chan struct{}
+	if d.holder != nil {
+		done = d.holder.done
+	}
+	select {
+	case <-timer.C:
+		return true
+	case <-w.woken:
+		return true
+	case <-done:
+		return true
+	case <-c.closing:
+		return false
+	}
+}
+
+// refresh asks once for the lease, whatever the entry is. ok is false where the
+// flight has ended in a computation.
+func (c *Cache) refresh(f *flight) (d decision, ok bool) {
+	token, sent, asked := newToken(), time.Now(), c.events.here()
+	lease := f.fn.lease(c)
+	got, err := c.store.acquire(f.ctx, f.key, token, lease, acquireRefresh, nil, false)
+	switch {
+	case c.noteRedis(f.fn, opAcquire, f.key, err):
+		return decision{verdict: redisDown, cause: err}, true
+	case got.status == leaseHeld:
+		// What is computed now began before the call: it is waited for, and not
+		// taken.
+		return decision{verdict: holderElsewhere, left: got.left, asked: asked, holder: c.flights.computing(f.flightKey)}, true
+	}
+	c.begin(f, nil, cold, got.token, sent.Add(lease))
+	return decision{}, false
+}
