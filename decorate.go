@@ -422,9 +422,14 @@ func (f *Func) Key(args ...any) (string, error) {
 
 // Invalidate deletes the entry for these arguments (as for Key) in the whole
 // fleet, and takes the lease from whoever computes it: what began to be computed
-// before is not stored, and no call that begins after Invalidate has returned is
-// answered with it. The error is nil, the end of ctx, or wraps [ErrRedisDown];
-// after an error the entry may still be there.
+// before is not stored. No call that begins in this process after Invalidate has
+// returned is answered with it; in another process, no call whose lookup is sent
+// after it (callers there may share one that is under way).
+//
+// It is sent even where Redis has not answered for a while and is not asked
+// otherwise, for somebody must know its end, and so may take RedisTimeout. The
+// error is nil, the end of ctx, or wraps [ErrRedisDown]; after an error the entry
+// may still be there.
 func (f *Func) Invalidate(ctx context.Context, args ...any) error {
 	b, given, err := f.handle(args)
 	if err != nil {

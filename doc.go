@@ -39,8 +39,9 @@
 // nothing else is left it computes.
 //
 // [Func.Invalidate] deletes an entry and the lease on it in one step: what began
-// to be computed before is never stored, and no call that begins after it is
-// answered with it.
+// to be computed before is never stored. No call that begins in this process after
+// it is answered with it; in another process, no call whose lookup, which may be
+// shared, is sent after it (with Options.Near: none, a moment later).
 //
 // An error of Options.CacheErrors ("no such book") is an answer: it is cached for
 // Options.ErrorTimeout. Options.StaleIf chooses which of the others are answered
