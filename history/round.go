@@ -196,8 +196,7 @@ func (r *round) finish(slot int) error {
 		}
 	case <-time.After(patience):
 		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // for its goroutines
-		<-ended
-		return p.failure(fmt.Errorf("does not end within %v", patience))
+		return p.failure(fmt.Errorf("does not end within %v: %w", patience, <-ended))
 	}
 	return r.gone(slot, p)
 }
