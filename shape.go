@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// A shape is all that the engine (call.go, decide.go, flight.go, compute.go, settle.go) needs of a
+// A shape is all that the engine (call.go to settle.go in doc.go's map) needs of a
 // function's types. The engine carries arguments and results without looking into
 // them, so it serves functions that are known by reflection only, here, and such
 // whose types the compiler knows, in typed.go.
