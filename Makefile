@@ -70,7 +70,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	@set -e; targets=$$(go test -list '^Fuzz' .); \
 	for target in $$(echo "$$targets" | grep '^Fuzz' || true); do \
 	  echo "fuzz $$target for $(FUZZTIME)"; \
-	  go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) .; \
+	  go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s .; \
 	done
 
 .PHONY: bench

@@ -3,6 +3,7 @@ package fncache
 import (
 	"bytes"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,7 +62,8 @@ func roundTrip(v any) (any, error) {
 }
 
 type (
-	uuid    [16]byte // both marshalers, as in github.com/google/uuid
+	uuid    [16]byte // both marshalers, as in github.com/google/uuid, but its text cannot be read
+	hexID   [16]byte // both marshalers
 	level   int      // as text
 	name    string
 	small   uint8
@@ -111,6 +113,25 @@ func (u uuid) MarshalText() ([]byte, error)      { return fmt.Appendf(nil, "%x",
 func (u *uuid) UnmarshalText(text []byte) error  { return errors.New("binary is preferred") }
 func (u uuid) MarshalBinary() ([]byte, error)    { return u[:], nil }
 func (u *uuid) UnmarshalBinary(raw []byte) error { copy(u[:], raw); return nil }
+
+func (h hexID) MarshalText() ([]byte, error)      { return fmt.Appendf(nil, "%x", h[:]), nil }
+func (h hexID) MarshalBinary() ([]byte, error)    { return h[:], nil }
+func (h *hexID) UnmarshalBinary(raw []byte) error { return h.set(raw) }
+func (h *hexID) UnmarshalText(text []byte) error {
+	raw, err := hex.DecodeString(string(text))
+	if err != nil {
+		return err
+	}
+	return h.set(raw)
+}
+
+func (h *hexID) set(raw []byte) error {
+	if len(raw) != len(h) {
+		return fmt.Errorf("a hexID has %d bytes", len(h))
+	}
+	copy(h[:], raw)
+	return nil
+}
 
 func (l level) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "level-%d", int(l)), nil }
 func (l *level) UnmarshalText(text []byte) error {
@@ -702,7 +723,7 @@ type fuzzed struct {
 	B []string
 	C map[string]*fuzzPart
 	D time.Time
-	E [2]uuid
+	E [2]hexID
 	F float32
 }
 
@@ -724,7 +745,7 @@ func fuzzSamples() [][]reflect.Value {
 			[]string{"", "b"},
 			map[string]*fuzzPart{"a": {7, netip.MustParseAddr("::1"), *big.NewInt(7), []byte{1}}, "nil": nil},
 			time.Date(2024, 2, 29, 12, 0, 0, 1, time.UTC),
-			[2]uuid{{1}, {2}},
+			[2]hexID{{1}, {2}},
 			1.5,
 		}},
 		{[]byte("bytes"), true, []point{{1, 2}}, row{A: 1, B: "b"}},
