@@ -80,6 +80,7 @@ func New(cfg Config) (*Cache, error) {
 		}
 		return failure
 	}
+	c.store.forgotten = c.health.forgot
 	c.health.back = func() { c.clock.dialed.Store(true) }
 	c.health.init()
 	if cfg.DirectLookups {
@@ -88,7 +89,7 @@ func New(cfg Config) (*Cache, error) {
 	}
 	c.flights.readLimit, c.flights.timedOut = cfg.RedisTimeout, c.timeOut
 	c.readers = readers{send: c.lookUp, spawn: c.spawn, closing: c.closing, batch: c.store.batch()}
-	c.store.onDial(func() { c.clock.dialed.Store(true) })
+	c.store.watch(func() { c.clock.dialed.Store(true) })
 	return c, nil
 }
 
@@ -194,6 +195,16 @@ func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {
 		c.health.failed(failure)
 	}
 	return true
+}
+
+// storeFor gives the store as fn uses it: what servers forget is counted for fn.
+func (c *Cache) storeFor(fn *Func) *lockStore {
+	own := *c.store
+	own.forgotten = func(op string) {
+		fn.counters.redisErrors[KindNoScript].Add(1)
+		c.health.forgot(op)
+	}
+	return &own
 }
 
 // readClock has the server's clock learned: at the first call, which waits for

@@ -219,7 +219,7 @@ func (c *computation) cutShort(ctx context.Context) error {
 func (c *computation) renew() {
 	sent := time.Now()
 	lease := c.fn.lease(c.cache)
-	held, err := c.cache.store.renew(c.ctx, c.key, c.token, lease)
+	held, err := c.cache.storeFor(c.fn).renew(c.ctx, c.key, c.token, lease)
 	switch {
 	case c.cache.noteRedis(c.fn, "renew", c.key, err):
 	case held:

@@ -114,7 +114,7 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
 		}
 		token, sent, asked := newToken(), time.Now(), c.events.here()
 		lease := f.fn.lease(c)
-		got, err := c.store.acquire(f.ctx, f.key, token, lease, acquireCompare, e.bytes(), s == stale)
+		got, err := c.storeFor(f.fn).acquire(f.ctx, f.key, token, lease, acquireCompare, e.bytes(), s == stale)
 		if c.noteRedis(f.fn, opAcquire, f.key, err) {
 			return decisionWithoutRedis(e, s, err), true
 		}
@@ -239,7 +239,7 @@ func (c *Cache) pause(w *watcher, backoff time.Duration, d decision) bool {
 func (c *Cache) refresh(f *flight) (d decision, ok bool) {
 	token, sent, asked := newToken(), time.Now(), c.events.here()
 	lease := f.fn.lease(c)
-	got, err := c.store.acquire(f.ctx, f.key, token, lease, acquireRefresh, nil, false)
+	got, err := c.storeFor(f.fn).acquire(f.ctx, f.key, token, lease, acquireRefresh, nil, false)
 	switch {
 	case c.noteRedis(f.fn, opAcquire, f.key, err):
 		return decision{verdict: redisDown, cause: err}, true

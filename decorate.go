@@ -446,7 +446,7 @@ func (f *Func) Invalidate(ctx context.Context, args ...any) error {
 		return ctx.Err()
 	}
 	f.detach(b.cache, key)
-	err = b.cache.store.invalidate(ctx, key)
+	err = b.cache.storeFor(f).invalidate(ctx, key)
 	f.detach(b.cache, key)
 	if ctx.Err() == nil && b.cache.noteRedis(f, opInvalidate, key, err) {
 		return fmt.Errorf("%w; function %s, key %s", err, f.Name(), key)

@@ -61,7 +61,8 @@
 // is stored behind as soon as it does, if the lease is still held then.
 //
 // What is wrong is told apart ([RedisErrorKind]), counted in [Stats], and logged
-// once with what to do. A server that answers, but takes no writes or not from
+// once with what to do. A server that has forgotten the scripts is sent them
+// again, at the cost of a command more, and that is counted and told too. A server that answers, but takes no writes or not from
 // this user, still serves what it has.
 //
 // # What processes tell each other
@@ -156,7 +157,8 @@
 //	                and back; codec.go, codec_json.go: CBOR and JSON; compress.go
 //	near.go         what this process keeps in its own memory; copy.go: copies of it
 //	clock.go        the server's time
-//	lock.go         the lease protocol: everything said to Redis
+//	lock.go         the lease protocol: everything said to Redis; scripts.go: how
+//	                scripts are sent
 //	                (autopipeline.go: lookups through go-redis's autopipeliner)
 //	health.go       whether Redis is fit to be asked: error kinds, the breaker
 //	subscribe.go    listening to what the scripts publish

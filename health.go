@@ -66,6 +66,10 @@ const (
 	// KindMaxClients: the server takes no more connections, and the client has passed
 	// that on (a proxy may say it to a connection that is open).
 	KindMaxClients
+	// KindNoScript: the server has forgotten a script that it had run: it was
+	// restarted, or another took its place, or its scripts were flushed. The script
+	// was sent whole then; the operation has not failed.
+	KindNoScript
 	// KindClosed: the Cache, or its Redis client, was closed.
 	KindClosed
 
@@ -94,6 +98,7 @@ var kindFacts = [redisErrorKinds]struct {
 	KindRefusesWrites: {"refuseswrites", false, "see the server's log: it cannot save to disk, or has too few replicas"},
 	KindBusy:          {"busy", true, "look for a long script; SCRIPT KILL ends it"},
 	KindMaxClients:    {"maxclients", true, "raise maxclients, or have fewer connections"},
+	KindNoScript:      {"noscript", false, "nothing, unless it goes on: then look for what runs SCRIPT FLUSH, or hundreds of different scripts, or restarts the server"},
 	KindClosed:        {"closed", true, ""},
 }
 
@@ -186,6 +191,7 @@ var replyKinds = []struct {
 	{"NOREPLICAS", KindRefusesWrites},
 	{"BUSY", KindBusy},
 	{"ERR max number of clients", KindMaxClients},
+	{"NOSCRIPT", KindNoScript},
 }
 
 func replyKindOf(text string) RedisErrorKind {
@@ -298,6 +304,15 @@ func (h *health) tell(err *RedisError) {
 	h.log.once("redis "+facts.name, slog.LevelWarn,
 		"Redis does not answer as it should: what cannot be served is computed in this process, or refused, and not stored",
 		"kind", facts.name, "operation", err.Op, "err", err.Err, "do", facts.remedy)
+}
+
+// forgot says that a server has forgotten a script. No circuit hears of it: the
+// server answers.
+func (h *health) forgot(op string) {
+	facts := kindFacts[KindNoScript]
+	h.log.once("redis "+facts.name, slog.LevelInfo,
+		"Redis has forgotten a script that it had run before: it is sent whole, and nobody notices but by one more command",
+		"kind", facts.name, "operation", op, "do", facts.remedy)
 }
 
 // failed takes in that an operation was not done.

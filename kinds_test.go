@@ -262,3 +262,129 @@ func argument(t *testing.T, w *wrapped, wanted func(key string) bool) string {
 		}
 	}
 }
+
+// --- Scripts that a server has forgotten ---
+
+// forgottenSoFar gives what w counts of them, and what p has told.
+func forgottenSoFar(w *wrapped, p *process) (counted uint64, told []string) {
+	return w.Stats().RedisErrorKinds[KindNoScript], p.log.about("kind=noscript")
+}
+
+func TestScriptsThatAreFlushedAreCountedToldOnceAndSentWhole(t *testing.T) {
+	onServersInBothForms(t, func(t *testing.T, server *backend) {
+		flush := func() {
+			for _, primary := range server.primaries {
+				require.NoError(t, primary.Client().ScriptFlush(t.Context()).Err())
+			}
+		}
+		flush()
+		p := newProcess(t, server.Client())
+		s := &source{}
+		w := wrap(t, p.Cache, s, Options{Lease: slowLease})
+		cycle := func() { // one run each of acquire, store and invalidate
+			assert.Equal(t, outcome{value: s.count() + 1, source: SourceComputed}, untimed(w.get(t.Context(), "k")))
+			require.NoError(t, w.Invalidate(t.Context(), "k"))
+		}
+		// A server that is new to the scripts has forgotten nothing.
+		for range 2 {
+			cycle()
+		}
+		counted, told := forgottenSoFar(w, p)
+		assert.Zero(t, counted)
+		assert.Empty(t, told)
+
+		flush()
+		p.tap.reset()
+		cycle()
+		assert.Equal(t, 2*3, p.tap.count("acquire")+p.tap.count("store")+p.tap.count("invalidate"), "each is sent again, whole")
+		p.tap.reset()
+		cycle()
+		assert.Equal(t, 3, p.tap.count("acquire")+p.tap.count("store")+p.tap.count("invalidate"), "and is known again")
+		counted, told = forgottenSoFar(w, p)
+		assert.EqualValues(t, 3, counted)
+		if assert.Len(t, told, 1, "once for all three") {
+			assert.Contains(t, told[0], "INFO")
+			assert.Contains(t, told[0], kindFacts[KindNoScript].remedy, "with what to do")
+		}
+		assert.Zero(t, requireIdentity(t, w.Func).RedisErrors, "nothing has failed")
+		assert.Zero(t, p.health.troubled.Load(), "nor has the breaker heard of it")
+		flush()
+		require.NoError(t, p.Ping(t.Context()))
+	})
+}
+
+// untimed is an outcome without what a clock has measured.
+func untimed(o outcome) outcome {
+	o.age, o.took = 0, 0
+	return o
+}
+
+func TestAScriptIsForgottenOnlyIfItWasSentAfterThatServerHadRunIt(t *testing.T) {
+	server := &serverHook{}
+	// send has the server answer after what happens meanwhile.
+	send := func(answer error, meanwhile func()) (forgotten bool) {
+		run := &scriptRun{script: acquireScript}
+		ctx := context.WithValue(t.Context(), scriptRunKey{}, run)
+		process := server.ProcessHook(func(context.Context, redis.Cmder) error {
+			meanwhile()
+			return answer
+		})
+		assert.Equal(t, answer, process(ctx, redis.NewCmd(ctx, "evalsha", acquireScript.Hash())))
+		assert.True(t, run.seen)
+		return run.forgotten
+	}
+	nothing := func() {}
+	// 1. Two callers send the script to a server that has not run it.
+	assert.False(t, send(redis.ErrNoScript, func() {
+		// 2. One of them has it run whole.
+		assert.False(t, send(redis.ErrNoScript, nothing))
+		assert.False(t, send(nil, nothing))
+		// 3. The other hears NOSCRIPT: it was sent before.
+	}), "nothing was forgotten")
+	assert.True(t, send(redis.ErrNoScript, nothing), "sent after it had been run")
+	assert.False(t, send(replyError("OOM command not allowed"), nothing), "another error")
+}
+
+func TestInAClusterEachNodeForgetsForItself(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	client := cluster.Client()
+	require.NoError(t, client.Ping(t.Context()).Err(), "it knows the nodes before the cache is made")
+	p := newProcess(t, client)
+	w := wrap(t, p.Cache, &source{}, Options{Lease: slowLease})
+	cycle := func(arg string) {
+		require.NoError(t, w.get(t.Context(), arg).err)
+		require.NoError(t, w.Invalidate(t.Context(), arg))
+	}
+	nodes, moving := len(cluster.Nodes()), -1
+	ofNode := func(node int) string { // but for what moves away
+		return argument(t, w, func(key string) bool {
+			return clusterSlot(key)*nodes/clusterSlots == node && clusterSlot(key) != moving
+		})
+	}
+	moves, stays := ofNode(0), ofNode(1)
+	for range 3 { // the first run of a node is how the cache comes to watch it
+		cycle(moves)
+	}
+	key, err := w.Key(moves)
+	require.NoError(t, err)
+	moving = clusterSlot(key)
+
+	// The slot comes to a node that has run nothing yet.
+	require.NoError(t, cluster.MigrateSlot(t.Context(), moving, 0, 1))
+	cycle(moves)
+	for range 3 {
+		cycle(stays)
+	}
+	counted, told := forgottenSoFar(w, p)
+	assert.Zero(t, counted, "no node has forgotten anything")
+	assert.Empty(t, told)
+
+	require.NoError(t, cluster.Nodes()[1].Client().ScriptFlush(t.Context()).Err())
+	cycle(ofNode(0))
+	counted, _ = forgottenSoFar(w, p)
+	assert.Zero(t, counted, "another node was flushed")
+	cycle(stays)
+	counted, told = forgottenSoFar(w, p)
+	assert.EqualValues(t, 3, counted, "acquire, store, invalidate")
+	assert.Len(t, told, 1)
+}

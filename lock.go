@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +52,10 @@ type lockStore struct {
 	// refuses gives the error of an operation that is not to be sent, or nil.
 	refuses func(op, key string) error
 	quick   *redis.Client // which gives up early, for lookupDirectly; nil if there is none
+
+	forgotten func(op string)   // told that a server has forgotten a script; nil: nobody
+	newHook   func() redis.Hook // of a server
+	watched   *sync.Map         // addresses of nodes that watchNodeOf has hooked
 }
 
 // What is asked of Redis, beside the verbs of the protocol.
@@ -293,7 +298,7 @@ func (s *lockStore) acquire(ctx context.Context, key, token string, lease time.D
 		seen = seen[:envelopeHeaderLen]
 	}
 	do := func(ctx context.Context) (acquisition, error) {
-		reply, err := acquireScript.Run(ctx, s.client, []string{key, key + lockSuffix},
+		reply, err := s.runScript(ctx, opAcquire, acquireScript, []string{key, key + lockSuffix},
 			&sentToken{base: token}, lease.Milliseconds(), string(mode), seen, flag).Slice()
 		if err != nil {
 			return acquisition{}, err
@@ -396,7 +401,7 @@ func (s *lockStore) invalidate(ctx context.Context, key string) error {
 
 func (s *lockStore) run(ctx context.Context, op string, script *redis.Script, keys []string, args ...any) (held bool, err error) {
 	return bounded(ctx, s, op, strings.TrimSuffix(keys[0], lockSuffix), func(ctx context.Context) (bool, error) {
-		reply, err := script.Run(ctx, s.client, keys, args...).Text()
+		reply, err := s.runScript(ctx, op, script, keys, args...).Text()
 		return reply == "held", err
 	}, nil)
 }
@@ -430,7 +435,7 @@ func (s *lockStore) probe(ctx context.Context, op, key string) *RedisError {
 			}
 			return struct{}{}, nil
 		}
-		return struct{}{}, releaseScript.Run(ctx, s.client, []string{key + lockSuffix}, newToken(), s.channel, "").Err()
+		return struct{}{}, s.runScript(ctx, op, releaseScript, []string{key + lockSuffix}, newToken(), s.channel, "").Err()
 	}, nil)
 	var failure *RedisError
 	if errors.As(err, &failure) {
@@ -443,36 +448,6 @@ func (s *lockStore) probe(ctx context.Context, op, key string) *RedisError {
 func (s *lockStore) clustered() bool {
 	_, cluster := s.client.(*redis.ClusterClient)
 	return cluster
-}
-
-// onDial calls dialed whenever the client has opened a connection. A cluster
-// client dials through its nodes.
-func (s *lockStore) onDial(dialed func()) {
-	hook := dialHook(dialed)
-	if cluster, ok := s.client.(interface{ OnNewNode(func(*redis.Client)) }); ok {
-		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(hook) })
-		return
-	}
-	s.client.AddHook(hook)
-}
-
-// A dialHook is a go-redis hook that adds nothing to a command.
-type dialHook func()
-
-func (h dialHook) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := next(ctx, network, addr)
-		if err == nil {
-			h()
-		}
-		return conn, err
-	}
-}
-
-func (h dialHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
-
-func (h dialHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
 }
 
 // minimalMajor is the oldest major version of Redis that fncache is used with.
@@ -530,13 +505,13 @@ func (s *lockStore) pingScripts(probe string) (checks []func(context.Context) er
 			return acquireScript.Eval(ctx, s.client, entry, token, lease, string(acquireRefresh), "", "0")
 		},
 		func(ctx context.Context) *redis.Cmd { // held: asks for the remaining life
-			return acquireScript.Run(ctx, s.client, entry, newToken(), lease, string(acquireCompare), "", "0")
+			return s.runScript(ctx, opPing, acquireScript, entry, newToken(), lease, string(acquireCompare), "", "0")
 		},
 		func(ctx context.Context) *redis.Cmd {
-			return renewScript.Run(ctx, s.client, lock, token, lease)
+			return s.runScript(ctx, opPing, renewScript, lock, token, lease)
 		},
 		func(ctx context.Context) *redis.Cmd {
-			return releaseScript.Run(ctx, s.client, lock, token, s.channel, keyEvent{verbRelease, probe, token}.String())
+			return s.runScript(ctx, opPing, releaseScript, lock, token, s.channel, keyEvent{verbRelease, probe, token}.String())
 		},
 	} {
 		checks = append(checks, func(ctx context.Context) error { return pingScriptError(step(ctx).Err()) })

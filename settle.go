@@ -93,9 +93,9 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 	case raw != nil && !c.frame.noStore.Load():
 		held, err = c.put(e, raw)
 	case e.stale != nil && c.fn.opts.Cooldown > 0:
-		held, err = c.cache.store.coolDown(c.ctx, c.key, c.token, c.fn.opts.Cooldown)
+		held, err = c.cache.storeFor(c.fn).coolDown(c.ctx, c.key, c.token, c.fn.opts.Cooldown)
 	default:
-		held, err = c.cache.store.release(c.ctx, c.key, c.token)
+		held, err = c.cache.storeFor(c.fn).release(c.ctx, c.key, c.token)
 	}
 	e.stepErr = err
 	if !c.cache.noteRedis(c.fn, opStore, c.key, err) && !held {
@@ -135,7 +135,7 @@ func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
 		until := time.Now().Add(c.cache.flights.leaseLeft(c))
 		c.cache.spawn(func() { c.storeLater(&env, raw, until) })
 	default:
-		c.cache.spawn(func() { _, _ = c.cache.store.release(c.ctx, c.key, c.token) })
+		c.cache.spawn(func() { _, _ = c.cache.storeFor(c.fn).release(c.ctx, c.key, c.token) })
 	}
 	return held, err
 }
@@ -146,7 +146,7 @@ func (c *computation) storeOnce(env *envelope, raw []byte) (held bool, err error
 	if env.negative() {
 		timeout = c.fn.opts.ErrorTimeout
 	}
-	return c.cache.store.store(c.ctx, c.key, c.token, env, raw, timeout)
+	return c.cache.storeFor(c.fn).store(c.ctx, c.key, c.token, env, raw, timeout)
 }
 
 // logUnseen tells of a failure that no caller sees: none was left, or they are
@@ -266,14 +266,14 @@ func (c *computation) storeLater(env *envelope, raw []byte, until time.Time) {
 		case <-timer.C:
 		case <-c.cache.closing:
 			timer.Stop()
-			_, _ = c.cache.store.release(c.ctx, c.key, c.token)
+			_, _ = c.cache.storeFor(c.fn).release(c.ctx, c.key, c.token)
 			return
 		}
 		held, err := c.storeOnce(env, raw)
 		switch {
 		case c.cache.noteRedis(c.fn, opStore, c.key, err):
 			if !worthAnotherTry(err) {
-				_, _ = c.cache.store.release(c.ctx, c.key, c.token)
+				_, _ = c.cache.storeFor(c.fn).release(c.ctx, c.key, c.token)
 				return
 			}
 		case held:

@@ -76,7 +76,8 @@ type Stats struct {
 	RedisErrors  uint64 // Redis operations that failed or took longer than RedisTimeout
 
 	// RedisErrorKinds are RedisErrors by kind: index it by [KindTimeout] and the
-	// like.
+	// like. [KindNoScript] stands beside them: what met it was done all
+	// the same.
 	RedisErrorKinds [redisErrorKinds]uint64
 
 	ComputeTime time.Duration // the time Computations took
@@ -114,7 +115,9 @@ func (c *counters) snapshot() Stats {
 	}
 	for kind := range c.redisErrors {
 		s.RedisErrorKinds[kind] = c.redisErrors[kind].Load()
-		s.RedisErrors += s.RedisErrorKinds[kind]
+		if RedisErrorKind(kind) != KindNoScript {
+			s.RedisErrors += s.RedisErrorKinds[kind]
+		}
 	}
 	s.Calls = c.calls.Load()
 	return s

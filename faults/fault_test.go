@@ -52,6 +52,8 @@ type fault struct {
 	begin func(*scene)
 	again func(*scene)
 	heal  func(*scene)
+	// kind is what Stats and the log must call it; 0 where that is left open.
+	kind fncache.RedisErrorKind
 	// pool is the size of the clients' pools, 0 for go-redis's own.
 	pool int
 }
@@ -102,6 +104,7 @@ var faults = []fault{
 		name:  "forgets scripts between every two commands (SCRIPT FLUSH)",
 		begin: func(s *scene) { s.hook.on.Store(true) },
 		heal:  func(s *scene) { s.hook.on.Store(false) },
+		kind:  fncache.KindNoScript,
 	},
 	{
 		name: "evicts entries and locks at any moment",
@@ -216,11 +219,19 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 	if f.begin != nil {
 		f.begin(s)
 	}
-	f.during(s, func() { fleet.awaitAnswers("during the fault") })
+	f.during(s, func() {
+		fleet.awaitAnswers("during the fault")
+		if f.kind != 0 {
+			fleet.awaitCounted(f.kind)
+		}
+	})
 	if f.heal != nil {
 		f.heal(s)
 	}
 	fleet.awaitCaching("after the fault")
+	if f.kind != 0 {
+		fleet.checkToldOnce(f.kind)
+	}
 	fleet.check(allowed, s.admin)
 }
 

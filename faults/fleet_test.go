@@ -288,6 +288,30 @@ func (f *fleet) check(allowed func(error) bool, raw ...*redis.Client) {
 	}
 }
 
+// awaitCounted waits until every process has counted a kind of trouble.
+func (f *fleet) awaitCounted(kind fncache.RedisErrorKind) {
+	f.t.Helper()
+	for _, m := range f.members {
+		require.Eventually(f.t, func() bool { return m.handle.Stats().RedisErrorKinds[kind] > 0 },
+			patience, time.Millisecond, "process %d has counted no %v", m.number, kind)
+	}
+}
+
+// checkToldOnce checks that every process has told a kind of trouble, and not time
+// and again.
+func (f *fleet) checkToldOnce(kind fncache.RedisErrorKind) {
+	f.t.Helper()
+	assert.Equal(f.t, processes, strings.Count(f.log.String(), "kind="+kind.String()+" "), "the caches said:\n%s", f.log)
+}
+
+// checkNothingForgotten checks that no server was said to have forgotten a script.
+func (f *fleet) checkNothingForgotten() {
+	f.t.Helper()
+	for _, m := range f.members {
+		assert.Zero(f.t, m.handle.Stats().RedisErrorKinds[fncache.KindNoScript], "process %d: %s", m.number, f.log)
+	}
+}
+
 // checkState waits until no lock is left, which must be within a lease, and
 // checks that everything else goes by itself.
 func (f *fleet) checkState(client *redis.Client) {
