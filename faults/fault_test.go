@@ -46,9 +46,16 @@ func (s *scene) hasty(args ...any) {
 	_ = client.Do(ctx, args...).Err()
 }
 
+// fill gives the server much to load: keys of 1 KiB, beside the fleet's database.
+func (s *scene) fill(n int) {
+	client := s.server.Client(func(o *redis.Options) { o.DB = 1 })
+	assert.NoError(s.t, client.Do(context.Background(), "DEBUG", "POPULATE", n, "ballast", 1024).Err())
+}
+
 // A fault is begun, perhaps done again and again, and healed.
 type fault struct {
 	name  string
+	args  []string // of the server
 	begin func(*scene)
 	again func(*scene)
 	heal  func(*scene)
@@ -77,6 +84,18 @@ var faults = []fault{
 		name:  "killed and restarted empty (SIGKILL)",
 		begin: func(s *scene) { s.server.Kill() },
 		heal:  func(s *scene) { s.server.Restart(); s.allow() },
+	},
+	{
+		name: "reads its data set after a restart (LOADING)",
+		args: []string{"--rdbcompression", "no", "--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"},
+		begin: func(s *scene) {
+			s.fill(10_000) // for 20 s, if it were not healed
+			s.do("SAVE")
+			s.server.Restart()
+			s.allow() // while it loads: rights are not in the data set
+		},
+		heal: func(s *scene) { s.do("CONFIG", "SET", "key-load-delay", "0") },
+		kind: fncache.KindLoading,
 	},
 	{
 		name:  "paused for writes (CLIENT PAUSE)",
@@ -203,7 +222,7 @@ func TestFaultUnderDownErrorIsAnErrorThatSaysSo(t *testing.T) {
 
 // play lets the fault come over a fleet, and go.
 func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error) bool) {
-	s := &scene{t: t, server: redistest.Start(t, "--enable-debug-command", "yes")}
+	s := &scene{t: t, server: redistest.Start(t, append([]string{"--enable-debug-command", "yes"}, f.args...)...)}
 	s.net, s.admin = newNetwork(t, s.server.Addr()), s.server.Client()
 	s.hook = &between{do: func() { s.do("SCRIPT", "FLUSH") }}
 	s.allow()
