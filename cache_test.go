@@ -215,6 +215,46 @@ func TestValueThatRedisDidNotTakeIsNotStoredAfterAnInvalidation(t *testing.T) {
 	})
 }
 
+func TestCloseWhileAValueWaitsToBeStoredGivesItUp(t *testing.T) {
+	for name, row := range map[string]struct {
+		away  func(*bubble) (back func())
+		back  bool          // before Close
+		limit time.Duration // of Close
+	}{
+		"Redis is back":     {away: (*bubble).cut, back: true},
+		"Redis is away yet": {away: (*bubble).cut},
+		"Redis hangs":       {away: (*bubble).stall, limit: closeGrace},
+	} {
+		t.Run(name, func(t *testing.T) { // in a bubble: a goroutine that is left fails it
+			inBubble(t, func(t *testing.T, b *bubble) {
+				s, c := &source{took: time.Second}, b.cache()
+				w, other := wrap(t, c, s, Options{}), wrap(t, b.cache(), s, Options{})
+				mine := w.begin(t.Context(), "a")
+				synctest.Wait()
+				back := row.away(b)
+				assert.Equal(t, 1, (<-mine).value)
+				synctest.Wait() // the value waits to be stored
+				stores := b.tap.count("store")
+				if row.back {
+					back()
+				}
+				assert.LessOrEqual(t, timeOf(func() { _ = c.Close() }), row.limit)
+				if !row.back {
+					back()
+				}
+				assert.Equal(t, stores, b.tap.count("store"), "it is not sent again")
+				if row.back {
+					assert.Empty(t, b.redis.Keys(), "the lease was given back")
+				}
+				time.Sleep(DefaultLease)
+				assert.Empty(t, b.redis.Keys())
+				assert.Zero(t, w.Stats().Stored)
+				assert.Equal(t, 2, other.get(t.Context(), "a").value)
+			})
+		})
+	}
+}
+
 func TestStaleEntryIsServedWhenAcquireFails(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
