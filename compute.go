@@ -119,15 +119,13 @@ func (c *computation) run() {
 	c.end(cut, time.Since(began))
 }
 
-// awaitSlot waits for a slot of Options.MaxConcurrent. turn is false if all callers
+// awaitSlot waits for a slot of Options.MaxConcurrent, unless there is a lease. turn is false if all callers
 // have left meanwhile, or the cache was closed.
 func (c *computation) awaitSlot() (give func(), turn bool) {
 	bulkhead := c.fn.bulkhead
 	if c.token != "" {
-		if bulkhead.try() {
-			return bulkhead.give, true
-		}
-		return func() {}, true
+		bulkhead.enter()
+		return bulkhead.give, true
 	}
 	give = bulkhead.give
 	if !c.slotted {

@@ -118,8 +118,9 @@ type Options struct {
 
 	// MaxConcurrent bounds, while Redis is away and Config.OnRedisDown is
 	// DownCompute, how many computations of the function run in this process at
-	// once, so that an outage of Redis does not become one of the database. Past
-	// it the cold policy applies: under OnCold Fail a call is refused with
+	// once, so that an outage of Redis does not become one of the database. What
+	// began under a lease before is never kept from running, and counts. Past
+	// the bound the cold policy applies: under OnCold Fail a call is refused with
 	// [ErrColdCache], under Wait it waits for its turn, up to WaitTimeout. A
 	// function without an error result waits as long as it takes. With OnCold
 	// Compute it would bound nothing, and is refused. Default: no bound.

@@ -327,6 +327,70 @@ func TestALeasedComputationTakesASlotAndIsNeverRefusedOne(t *testing.T) {
 	})
 }
 
+func TestWhatRunsUnderLeasesPastMaxConcurrentIsCounted(t *testing.T) {
+	for _, onCold := range []ColdPolicy{Fail, Wait} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			s := &source{}
+			s.do = func(_ context.Context, run int) (int, error) {
+				if run <= 2 {
+					time.Sleep(time.Second)
+				} else if run <= 5 {
+					time.Sleep(3 * time.Second)
+				}
+				return run, nil
+			}
+			w := wrap(t, b.cache(), s, Options{MaxConcurrent: 2, OnCold: onCold})
+			leased := beginEach(t, w, 5)
+			defer b.cut()()
+			time.Sleep(time.Second)
+			synctest.Wait() // two of five have ended
+			if onCold == Fail {
+				assert.Equal(t, SourceRefused, w.get(t.Context(), "x").source, "three run")
+			}
+			waits := w.begin(t.Context(), "y")
+			time.Sleep(time.Second)
+			assert.Equal(t, 5, s.count(), "nothing begins beside three")
+			for _, end := range leased {
+				assert.Equal(t, SourceComputed, (<-end).source)
+			}
+			o := <-waits
+			if onCold == Wait {
+				assert.Equal(t, SourceComputed, o.source)
+				assert.Equal(t, 2*time.Second, o.took, "its turn comes when they have ended")
+			}
+			assert.Equal(t, SourceComputed, w.get(t.Context(), "z").source, "the slots are free again")
+		})
+	}
+}
+
+func TestWhoLeavesTheQueueForASlotTakesNone(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, _ *bubble) {
+		slots := newBulkhead(1)
+		require.NoError(t, slots.take(t.Context()))
+		ctx, leave := context.WithCancel(t.Context())
+		ends := make(chan error, 2)
+		go func() { ends <- slots.take(ctx) }()
+		synctest.Wait()
+		go func() { ends <- slots.take(t.Context()) }()
+		synctest.Wait()
+		assert.False(t, slots.try())
+		leave()
+		require.ErrorIs(t, <-ends, context.Canceled)
+		slots.give()
+		require.NoError(t, <-ends, "the next in the queue has it")
+		assert.False(t, slots.try())
+		slots.give()
+		assert.True(t, slots.try())
+
+		// Its turn comes as it leaves.
+		turn := slots.enqueue()
+		slots.give()
+		<-turn
+		slots.dequeue(turn)
+		assert.True(t, slots.try(), "and is given back")
+	})
+}
+
 func TestCloseEndsCallsThatWaitForTheirTurn(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
