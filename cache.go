@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -241,13 +242,19 @@ func (c *Cache) learnClock(ctx context.Context) <-chan struct{} {
 		switch {
 		case err == nil:
 			c.clock.learn(before, time.Now(), server, c.cfg.RedisTimeout)
-		case refused(err):
-			c.clock.learnLocal()
+		case timeRefused(err) && c.clock.learnLocal():
 			c.log.once("clock", slog.LevelWarn, "Redis refuses the TIME command: ages are measured on the local clock, which must agree between hosts",
 				"err", err)
 		}
 	})
 	return mine.done
+}
+
+// timeRefused says whether this user, or this server, will not run TIME, now and
+// later. Whatever else a server answers, as while it loads its data, says nothing
+// about its clock.
+func timeRefused(err error) bool {
+	return refused(err) && (kindOf(err) == KindNoPerm || strings.Contains(err.Error(), "unknown command"))
 }
 
 // defaultCache is what functions without Options.Cache use.

@@ -512,6 +512,62 @@ func TestLocalClockServesWhereTimeIsRefused(t *testing.T) {
 	})
 }
 
+func TestAnErrorThatSaysNothingOfTheClockLeavesItAlone(t *testing.T) {
+	for _, text := range []string{
+		"LOADING Redis is loading the dataset in memory",
+		"NOAUTH Authentication required.",
+		"WRONGPASS invalid username-password pair or user is disabled.",
+		"BUSY Redis is busy running a script.",
+		"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+		"MOVED 7 127.0.0.1:7000",
+		"ERR max number of clients reached",
+		// Refused, but what the server has said before is better than the local clock.
+		"NOPERM this user has no permissions to run the 'time' command",
+		"ERR unknown command 'TIME'",
+	} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			// The server is ahead of this host: by the host's clock an entry is
+			// younger than it is.
+			server := time.Now().Add(50 * time.Second)
+			b.redis.SetTime(server)
+			c := b.cache()
+			w := wrap(t, c, &source{}, Options{Freshness: 20 * time.Second, Timeout: time.Hour, OnStale: Background})
+			w.get(t.Context(), "a")
+			synctest.Wait()
+			time.Sleep(30 * time.Second)
+			b.redis.SetTime(server.Add(30 * time.Second))
+			c.clock.dialed.Store(true) // as after a reconnect: it is asked again
+			b.tap.set(func(tap *tap) { tap.refuse["time"] = replyError(text) })
+			asked := b.tap.count("time")
+			<-c.learnClock(t.Context())
+			require.Equal(t, asked+1, b.tap.count("time"))
+			o := w.get(t.Context(), "a")
+			assert.Equal(t, SourceStale, o.source, "%s", text)
+			assert.Equal(t, 30*time.Second, o.age, "%s", text)
+			synctest.Wait()
+			assert.Empty(t, b.log.about("refuses the TIME command"))
+		})
+	}
+}
+
+func TestAClockThatIsRefusedLaterIsAskedForNowAndThen(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(), &source{}, Options{Timeout: time.Hour})
+		w.get(t.Context(), "a")
+		synctest.Wait()
+		b.tap.set(func(tap *tap) { tap.refuse["time"] = replyError("NOPERM no permissions to run the 'time' command") })
+		asked := b.tap.count("time")
+		for range 10 {
+			time.Sleep(clockInterval + time.Millisecond)
+			for range 10 {
+				w.get(t.Context(), "a")
+				synctest.Wait()
+			}
+		}
+		assert.Equal(t, 10, b.tap.count("time")-asked, "and not by every call")
+	})
+}
+
 func TestEntryFromTheFutureIsAMiss(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}

@@ -36,6 +36,9 @@ type clockReading struct {
 	at     time.Time // local; its monotonic part is what counts on
 	wall   int64     // the local wall clock at that instant, Unix nanoseconds
 	server time.Time
+
+	local   bool      // TIME was refused: it is the local wall clock
+	refused time.Time // when TIME was refused after that; zero if it was not
 }
 
 // now is the server's time in Unix milliseconds.
@@ -66,15 +69,28 @@ func (c *serverClock) learn(before, after, server time.Time, most time.Duration)
 	if after.Sub(before) > most {
 		return
 	}
-	c.dialed.Store(false)
 	at := before.Add(after.Sub(before) / 2)
-	c.reading.Store(&clockReading{at: at, wall: at.UnixNano(), server: server})
+	c.keep(clockReading{at: at, wall: at.UnixNano(), server: server})
 }
 
-// learnLocal takes the local wall clock for the server's, where TIME is refused.
-func (c *serverClock) learnLocal() {
+// learnLocal takes the local wall clock for the server's, where TIME is refused, and
+// says whether it did: what the server has said before is better, however long ago
+// that was, and stays.
+func (c *serverClock) learnLocal() bool {
 	now := time.Now()
-	c.learn(now, now, now.Round(0), 0)
+	if last := c.reading.Load(); last != nil && !last.local {
+		kept := *last
+		kept.refused = now
+		c.keep(kept)
+		return false
+	}
+	c.keep(clockReading{at: now, wall: now.UnixNano(), server: now.Round(0), local: true})
+	return true
+}
+
+func (c *serverClock) keep(r clockReading) {
+	c.dialed.Store(false)
+	c.reading.Store(&r)
 }
 
 // due says whether it is time to ask the server again.
@@ -84,6 +100,9 @@ func (c *serverClock) due() bool {
 		return true
 	}
 	now := time.Now()
+	if !r.refused.IsZero() && now.Sub(r.refused) < clockInterval {
+		return false
+	}
 	elapsed := now.Sub(r.at)
 	apart := time.Duration(now.UnixNano()-r.wall) - elapsed
 	return elapsed > clockInterval ||
