@@ -8,9 +8,14 @@
 // refresh, and change the source that the functions read. Meanwhile workers are
 // killed and replaced, stopped with SIGSTOP and let go on, cut off from Redis by
 // a forwarder that each has to itself ([link]), and Redis is stopped and
-// restarted empty. The same seed makes the same decisions, in the same order in
-// each client; the operating system decides how they interleave. The faults
-// stop, the workers end, and the records are read.
+// restarted empty. Then the faults stop, and for some seconds it is calm: what they
+// excuse is over, and everything is required. The workers end, and the records are
+// read.
+//
+// The same seed makes the same decisions, in the same order in each client; how they
+// interleave, the operating system decides, so a seed need not break a rule again.
+// The records of a round that breaks one are kept, in a directory that the failure
+// names (below that of -keep, else below the temporary one).
 //
 // A cell is one function with one argument: what has one entry and one lock. Its
 // source is a number in memory that all processes share. A change adds one and
@@ -34,11 +39,24 @@
 // a slow machine could make false: a rule speaks only where the records leave no
 // other explanation. In protocol.go the same records, seen as operations on one
 // lock and one entry, are given to porcupine, which looks for an order in which
-// a server could have executed them.
+// a server could have executed them. It is given a history in pieces that are cut
+// where the state is known, for its time grows fast with their length; rounds in
+// which go-redis sends again are not for it, as a command may be executed twice.
+//
+// A computation without a lease is excused by what is recorded of its own process:
+// a lease that it was told is held, an error that it met, a breaker that can be open
+// yet (excuse.go).
+//
+// # How much was checked
+//
+// A run ends with a table ([tally]): how often each rule had something to judge, how
+// many computations had which excuse, for how many commands porcupine found no answer
+// in its time. Of a rule that has judged nothing, a run shows nothing: from a minute
+// on it fails then, and if more than a tenth of the commands has no answer.
 //
 // # That it catches bugs
 //
-// A mutant is fncache with one guard taken out of a script. The guard is taken
-// out on the way to Redis, by a go-redis hook, so there is no trace of it in the
-// library. See TestMutants.
+// A mutant is fncache with one guard taken out of a script, or one that asks Redis no
+// more after an error. It is made on the way to Redis, by a go-redis hook, so there
+// is no trace of it in the library. See TestMutants.
 package history

@@ -18,7 +18,7 @@ import (
 var (
 	duration = flag.Duration("duration", 6*time.Second, "how long TestHistories goes on")
 	seed     = flag.Uint64("seed", 1, "the seed of its first round; the next has the next number")
-	length   = flag.Duration("length", 4*time.Second, "how long the clients of a round work")
+	length   = flag.Duration("length", 12*time.Second, "how long the clients of a round work")
 	keep     = flag.String("keep", "", "where to keep the records of a round that breaks a rule (default: the temporary directory)")
 )
 
@@ -34,13 +34,12 @@ const library = ".."
 
 // An outcome is what a round has shown.
 type outcome struct {
-	plan    plan
-	events  []event
-	broken  []violation
-	draw    map[string]func(path string) error // of cells without an order
-	ordered int                                // cells whose replies have an order
-	unknown int                                // cells that took too long to tell
-	dir     string
+	plan   plan
+	events []event
+	broken []violation
+	draw   map[string]func(path string) error // of cells without an order
+	tally  tally
+	dir    string
 }
 
 // run runs a round and checks it.
@@ -48,30 +47,39 @@ func run(t *testing.T, server *redistest.Server, p plan, mutate *mutant) outcome
 	t.Helper()
 	s, err := loadScripts(library, mutate)
 	require.NoError(t, err)
-	o := outcome{plan: p, dir: t.TempDir(), draw: map[string]func(string) error{}}
-	o.events, err = runRound(p, s, server, server.Client(), o.dir)
-	require.NoError(t, err, "seed %d", p.Seed)
-	o.broken = check(&p, o.events)
+	dir := t.TempDir()
+	events, err := runRound(p, s, server, server.Client(), dir)
+	if err != nil {
+		t.Fatalf("seed %d: %v; its records are in %s", p.Seed, err, keepRecords(t, p.Seed, dir))
+	}
+	return judge(p, events, dir)
+}
+
+// judge checks the records of a round, all but the order of replies.
+func judge(p plan, events []event, dir string) outcome {
+	o := outcome{plan: p, events: events, dir: dir, draw: map[string]func(string) error{}}
+	o.broken, o.tally = check(&p, events)
 	return o
 }
+
+// orderTime is how long porcupine may look for the order of a piece of a history;
+// most take it some milliseconds.
+const orderTime = 2 * time.Second
 
 // order looks for an order of the replies. It may take long where there is none,
 // and there is no need for it where a rule is broken.
 func (o *outcome) order() {
-	if o.plan.MaxRetries > 0 || len(o.broken) > 0 {
-		return // a command that may be executed more than once is no operation
+	if len(o.broken) > 0 {
+		return
 	}
 	x := newIndex(&o.plan, o.events)
 	for _, name := range x.names() {
-		broken, drawing, known := x.checkOrder(x.cells[name], 10*time.Second)
-		switch {
-		case broken != nil:
+		found, broken, drawing := x.checkOrder(x.cells[name], orderTime)
+		o.tally.orders.add(found)
+		o.tally.judged[ruleOrder] += found.ordered
+		if broken != nil {
 			o.broken = append(o.broken, *broken)
 			o.draw[name] = drawing
-		case known:
-			o.ordered++
-		default:
-			o.unknown++
 		}
 	}
 }
@@ -86,16 +94,23 @@ func (o *outcome) String() string {
 			sources[e.Source]++
 		}
 	}
-	return fmt.Sprintf("seed %d: %d calls %v, %d computations, %d invalidations, %d commands, %d notes; replies in order: %d cells, too many orders to tell: %d",
-		o.plan.Seed, count[callBegins], sources, count[computeBegins], count[invalidateBegins], count[commandSent], count[note], o.ordered, o.unknown)
+	return fmt.Sprintf("seed %d: %d calls %v, %d computations, %d invalidations, %d commands, %d notes",
+		o.plan.Seed, count[callBegins], sources, count[computeBegins], count[invalidateBegins], count[commandSent], count[note])
+}
+
+// keepRecords copies the records of a round to where they outlive the test.
+func keepRecords(t *testing.T, seed uint64, from string) (dir string) {
+	t.Helper()
+	dir, err := os.MkdirTemp(*keep, fmt.Sprintf("fncache-history-%d-", seed))
+	require.NoError(t, err)
+	require.NoError(t, os.CopyFS(dir, os.DirFS(from)))
+	return dir
 }
 
 // report fails the test with what was broken, and keeps the records.
 func (o *outcome) report(t *testing.T) {
 	t.Helper()
-	dir, err := os.MkdirTemp(*keep, fmt.Sprintf("fncache-history-%d-", o.plan.Seed))
-	require.NoError(t, err)
-	require.NoError(t, os.CopyFS(dir, os.DirFS(o.dir)))
+	dir := keepRecords(t, o.plan.Seed, o.dir)
 	for name, draw := range o.draw {
 		assert.NoError(t, draw(filepath.Join(dir, name+".html")))
 	}
@@ -107,23 +122,37 @@ func (o *outcome) report(t *testing.T) {
 		}
 		text.WriteString(v.String())
 	}
-	t.Fatalf("seed %d breaks rules; its records are in %s\nonce more: make soak SEED=%d DURATION=1s\n%s", o.plan.Seed, dir, o.plan.Seed, &text)
+	t.Fatalf("seed %d breaks rules; its records are in %s\na round with the same decisions: make soak SEED=%d DURATION=1s\n%s", o.plan.Seed, dir, o.plan.Seed, &text)
 }
+
+// mostRounds is how many rounds a run may have past its time, on a machine so slow
+// that some rule has judged nothing yet.
+const mostRounds = 5 * leastRounds
 
 // TestHistories runs rounds, and checks each.
 func TestHistories(t *testing.T) {
+	all := newTally()
+	defer func() { t.Log(&all) }()
+	long := *duration >= time.Minute // long enough to show something of every rule
 	server := redistest.Start(t)
 	end := time.Now().Add(*duration)
-	for n := *seed; ; n++ {
+	for n := *seed; time.Now().Before(end) || long && n < *seed+mostRounds && len(all.lacks()) > 0; n++ {
 		o := run(t, server, newPlan(n, *length), nil)
-		o.order()
-		t.Log(&o)
-		if len(o.broken) > 0 {
-			o.report(t)
-		}
-		if time.Now().After(end) {
-			return
-		}
+		o.finish(t, &all)
+	}
+	if long {
+		assert.Empty(t, all.lacks(), "this run shows too little")
+	}
+}
+
+// finish looks for orders, too, and tells what came of the round.
+func (o *outcome) finish(t *testing.T, all *tally) {
+	t.Helper()
+	o.order()
+	all.add(o.tally)
+	t.Log(o)
+	if len(o.broken) > 0 {
+		o.report(t)
 	}
 }
 

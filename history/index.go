@@ -8,12 +8,16 @@ import (
 
 // An index is a history by what belongs together.
 type index struct {
-	plan  *plan
-	cells map[string]*cell
-	wipes []interval
-	gone  map[int]event   // by process
-	calm  map[int][]event // settled, by process, in order
-	stall map[int][]event // by process
+	plan     *plan
+	cells    map[string]*cell
+	begun    map[int64]event // calls and refreshes, by number
+	wipes    []interval
+	gone     map[int]event   // by process
+	calm     map[int][]event // settled, by process, in order
+	stall    map[int][]event // by process
+	troubles map[int][]event // by process, in order; see findTroubles
+	times    times
+	tally    tally
 }
 
 // A cell is what happened to one entry.
@@ -25,7 +29,76 @@ type cell struct {
 	comps       []*comp
 	compByOp    map[int64]*comp
 	commands    []*command
+	byToken     map[string][]*command
+	under       map[int]*spans // when there were calls under way, by process
+	holdings    []*holding
 	changes     []event
+}
+
+// spans is what is known of the calls of one process in the order in which they
+// began: until when the last of the first so many went on.
+type spans struct{ begin, to []uint64 }
+
+// last is when the last of those calls ended that began before a place.
+func (s *spans) last(before uint64) uint64 {
+	if s == nil {
+		return 0
+	}
+	n, _ := slices.BinarySearch(s.begin, before)
+	if n == 0 {
+		return 0
+	}
+	return s.to[n-1]
+}
+
+// flightTime is how long, at most, a flight goes on that its callers have left: it
+// looks up and asks for the lease three times, each for RedisTimeout; the rest is
+// for a busy machine.
+const flightTime = 10 * redisTimeout
+
+// to is until when there can have been what a call began, for others to join.
+func (x *index) to(c *call) uint64 {
+	switch {
+	case !c.ended:
+		return never
+	case c.end.Err != "gave up":
+		return c.end.Seq
+	}
+	t := c.end.At + int64(flightTime)
+	return max(c.end.Seq, x.times.after(t+int64(x.stoodStill(c.end.Proc, c.end.At, t))))
+}
+
+// times are those of all events. They need not be in the order of the events: one
+// takes its place and then its time, and may be stopped in between.
+type times struct {
+	seqs  []uint64
+	least []int64 // the earliest time from that event on
+}
+
+func newTimes(events []event) times {
+	t := times{make([]uint64, len(events)), make([]int64, len(events))}
+	least := int64(math.MaxInt64)
+	for i := len(events) - 1; i >= 0; i-- {
+		least = min(least, events[i].At)
+		t.seqs[i], t.least[i] = events[i].Seq, least
+	}
+	return t
+}
+
+// after gives the first place from which on everything is later than that.
+func (t *times) after(at int64) uint64 {
+	i, _ := slices.BinarySearch(t.least, at+1)
+	if i == len(t.seqs) {
+		return never
+	}
+	return t.seqs[i]
+}
+
+// A holding is the time in which a process may take itself for the holder of the
+// lease: from a grant to the last step that it took for the same call.
+type holding struct {
+	proc     int
+	from, to uint64
 }
 
 // An interval is two places in the order of events, between which something
@@ -40,15 +113,6 @@ const never = math.MaxUint64
 type call struct {
 	begin, end event
 	ended      bool
-}
-
-// to is when the call ended, or left what it had joined: then nobody knows how
-// long that went on.
-func (c *call) to() uint64 {
-	if !c.ended || c.end.Err == "gave up" {
-		return never
-	}
-	return c.end.Seq
 }
 
 // An invalidation is one of Func.Invalidate. done says that it has succeeded.
@@ -75,7 +139,10 @@ type command struct {
 }
 
 func newIndex(p *plan, events []event) *index {
-	x := &index{plan: p, cells: map[string]*cell{}, gone: map[int]event{}, calm: map[int][]event{}, stall: map[int][]event{}}
+	x := &index{
+		plan: p, cells: map[string]*cell{}, begun: map[int64]event{}, gone: map[int]event{}, calm: map[int][]event{},
+		stall: map[int][]event{}, troubles: map[int][]event{}, times: newTimes(events), tally: newTally(),
+	}
 	calls := map[int64]*call{}
 	invalidations, commands := map[int64]*invalidation{}, map[int64]*command{}
 	var wipe event
@@ -83,6 +150,7 @@ func newIndex(p *plan, events []event) *index {
 		c := x.cell(e.Cell)
 		switch e.Kind {
 		case callBegins:
+			x.begun[e.Op] = e
 			calls[e.Op] = &call{begin: e}
 			c.calls = append(c.calls, calls[e.Op])
 		case callEnds:
@@ -92,6 +160,8 @@ func newIndex(p *plan, events []event) *index {
 			c.invalidated = append(c.invalidated, invalidations[e.Op])
 		case invalidateEnds:
 			invalidations[e.Op].end, invalidations[e.Op].done = e, e.Err == ""
+		case refreshBegins:
+			x.begun[e.Op] = e
 		case sourceChanged:
 			c.changes = append(c.changes, e)
 		case computeBegins:
@@ -102,6 +172,9 @@ func newIndex(p *plan, events []event) *index {
 		case commandSent:
 			commands[e.Op] = &command{sent: e, until: never, untilAt: math.MaxInt64}
 			c.commands = append(c.commands, commands[e.Op])
+			if e.Token != "" {
+				c.byToken[e.Token] = append(c.byToken[e.Token], commands[e.Op])
+			}
 		case commandEnds:
 			k := commands[e.Op]
 			k.end = e
@@ -119,6 +192,7 @@ func newIndex(p *plan, events []event) *index {
 			x.wipes = append(x.wipes, interval{wipe.Seq, e.Seq})
 		}
 	}
+	x.findTroubles(events)
 	for _, c := range x.cells {
 		x.link(c)
 	}
@@ -128,7 +202,7 @@ func newIndex(p *plan, events []event) *index {
 func (x *index) cell(name string) *cell {
 	c := x.cells[name]
 	if c == nil && name != "" {
-		c = &cell{name: name, fn: x.plan.funcOf(name), compByOp: map[int64]*comp{}}
+		c = &cell{name: name, fn: x.plan.funcOf(name), compByOp: map[int64]*comp{}, byToken: map[string][]*command{}, under: map[int]*spans{}}
 		x.cells[name] = c
 	}
 	return c
@@ -140,6 +214,15 @@ func (x *index) names() []string { return slices.Sorted(maps.Keys(x.cells)) }
 // link finds out which command belongs to which computation, and how long
 // commands can have had an effect.
 func (x *index) link(c *cell) {
+	for _, call := range c.calls {
+		s := c.under[call.begin.Proc]
+		if s == nil {
+			s = &spans{}
+			c.under[call.begin.Proc] = s
+		}
+		s.to = append(s.to, max(x.to(call), s.last(never)))
+		s.begin = append(s.begin, call.begin.Seq)
+	}
 	grants := map[int64][]*command{} // by call, in the order of the replies
 	for _, k := range c.commands {
 		x.bound(k)
@@ -162,6 +245,34 @@ func (x *index) link(c *cell) {
 				grants[comp.begin.Call] = slices.Delete(slices.Clone(of), i, i+1)
 				break
 			}
+		}
+	}
+	c.hold()
+}
+
+// hold finds out when processes held the lease, as far as they knew.
+func (c *cell) hold() {
+	of := map[int64]*holding{} // by call
+	for _, k := range c.commands {
+		switch h := of[k.sent.Call]; {
+		case h == nil && k.granted():
+			h = &holding{k.sent.Proc, k.end.Seq, k.end.Seq}
+			of[k.sent.Call] = h
+			c.holdings = append(c.holdings, h)
+		case h != nil && k.ends() && k.replied:
+			h.to = max(h.to, k.end.Seq)
+		case h != nil && k.ends():
+			h.to = max(h.to, k.until)
+		}
+	}
+	for _, comp := range c.comps {
+		h := of[comp.begin.Call]
+		switch {
+		case h == nil:
+		case comp.ended:
+			h.to = max(h.to, comp.end.Seq)
+		default:
+			h.to = never
 		}
 	}
 }

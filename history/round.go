@@ -262,9 +262,10 @@ func (r *round) note(format string, args ...any) {
 func (r *round) disturb() error {
 	random := rand.New(rand.NewPCG(r.plan.Seed, 3))
 	end := time.Now().Add(r.plan.Length)
+	calm := end.Add(r.plan.Faulty - r.plan.Length)
 	for len(r.plan.Faults) > 0 {
 		wait := time.Duration(random.ExpFloat64() * float64(r.plan.Calm))
-		if time.Until(end) <= wait {
+		if time.Until(calm) <= wait {
 			break
 		}
 		time.Sleep(wait)

@@ -26,6 +26,10 @@ const (
 	ruleOrder      rule = "the server's replies have an order"
 )
 
+var rules = []rule{
+	ruleOrigin, ruleRecent, ruleOld, ruleTimeout, ruleFresh, ruleRecomputed, ruleOverlap, ruleStored, ruleUnleased, ruleNear, ruleError, ruleOrder,
+}
+
 // A violation is a rule that a history has broken, and the events that show it.
 type violation struct {
 	rule   rule
@@ -51,8 +55,8 @@ func (v violation) String() string {
 const clockError = redisTimeout + 5*time.Millisecond
 
 // check gives what a history has broken, all but the order of replies, which is
-// protocol.go's.
-func check(p *plan, events []event) (broken []violation) {
+// protocol.go's, and how much there was to judge.
+func check(p *plan, events []event) (broken []violation, done tally) {
 	x := newIndex(p, events)
 	for _, name := range x.names() {
 		c := x.cells[name]
@@ -63,7 +67,7 @@ func check(p *plan, events []event) (broken []violation) {
 			broken = append(broken, check(c)...)
 		}
 	}
-	return broken
+	return broken, x.tally
 }
 
 // checkAnswers looks at what callers were given.
@@ -72,6 +76,7 @@ func (x *index) checkAnswers(c *cell) (broken []violation) {
 		if !call.ended || call.end.Err != "" {
 			continue
 		}
+		x.tally.judged[ruleOrigin]++
 		v := call.end.Value
 		comp := c.compByOp[v.Comp]
 		if cell, _ := parseValue(call.end.Text); cell != c.name || comp == nil || comp.begin.Value != v {
@@ -94,7 +99,11 @@ func (x *index) checkAnswers(c *cell) (broken []violation) {
 // see checkDeliveries.)
 func (x *index) checkOwnInvalidations(c *cell, call *call, comp *comp) []violation {
 	for _, i := range c.invalidated {
-		if i.done && i.begin.Proc == call.begin.Proc && i.end.Seq < call.begin.Seq && comp.begin.Seq < i.begin.Seq {
+		if !i.done || i.begin.Proc != call.begin.Proc || i.end.Seq > call.begin.Seq {
+			continue
+		}
+		x.tally.judged[ruleOld]++
+		if comp.begin.Seq < i.begin.Seq {
 			return []violation{{
 				ruleOld,
 				fmt.Sprintf("%s: process %d had invalidated, and then called, and was given %v", c.name, call.begin.Proc, comp.begin.Value),
@@ -110,6 +119,7 @@ func (x *index) checkOwnInvalidations(c *cell, call *call, comp *comp) []violati
 // that was under way when this one began, since callers of one process share
 // lookups. Of what it can have come from, one must have been young enough.
 func (x *index) checkRecent(c *cell, call *call, comp *comp) []violation {
+	x.tally.judged[ruleRecent]++
 	if call.end.Source == "computed" {
 		if comp.begin.Proc == call.begin.Proc && comp.begin.Seq > call.begin.Seq {
 			return nil
@@ -137,7 +147,7 @@ func (x *index) checkRecent(c *cell, call *call, comp *comp) []violation {
 		to := comp.lastStep(c)
 		if comp.grant == nil {
 			to = comp.begin.Seq
-			if call.end.Troubles > 0 && call.begin.At < comp.end.At+int64(clockError) {
+			if call.begin.At < comp.end.At+int64(clockError) && x.mayNotAsk(&call.begin, &call.end) {
 				to = max(comp.end.Seq, call.begin.Seq+1) // its end is noted a moment before it is published
 			}
 		}
@@ -146,11 +156,13 @@ func (x *index) checkRecent(c *cell, call *call, comp *comp) []violation {
 		}
 	}
 	switch {
-	case !recent && call.end.Source == "stale" && c.fn.Near > 0 && call.end.Troubles > 0:
-		return x.checkKept(call, comp, c, timeout, ruleTimeout) // Redis was away
+	case !recent && call.end.Source == "stale" && c.fn.Near > 0 && x.away(c, &call.begin, &call.end) != "":
+		return x.checkKept(call, comp, c, timeout, ruleTimeout)
 	case !recent:
 		return []violation{{ruleRecent, fmt.Sprintf("%s: nothing brought %v into process %d in time", c.name, comp.begin.Value, call.begin.Proc), evidence}}
-	case !young:
+	}
+	x.tally.judged[ruleBroken]++
+	if !young {
 		return []violation{{ruleBroken, fmt.Sprintf("%s: %v was stored too long before it was read", c.name, comp.begin.Value), evidence}}
 	}
 	return nil
@@ -166,6 +178,9 @@ const nearLag = 50 * time.Millisecond
 // before. To that is added what processes are known to have stood still.
 func (x *index) checkNear(c *cell, call *call, comp *comp) (broken []violation) {
 	broken = x.checkKept(call, comp, c, freshness, ruleFresh)
+	if slices.ContainsFunc(c.invalidated, func(i *invalidation) bool { return i.done && i.end.Seq < call.begin.Seq }) {
+		x.tally.judged[ruleNear]++
+	}
 	for _, i := range c.invalidated {
 		ago := span(i.end.At, call.begin.At)
 		allowed := c.fn.Near
@@ -185,6 +200,8 @@ func (x *index) checkNear(c *cell, call *call, comp *comp) (broken []violation) 
 
 // checkKept: what is answered from memory was brought there, and is young enough.
 func (x *index) checkKept(call *call, comp *comp, c *cell, limit time.Duration, old rule) (broken []violation) {
+	x.tally.judged[ruleRecent]++
+	x.tally.judged[old]++
 	evidence := []event{comp.begin, comp.end, call.begin, call.end}
 	brought := false
 	for _, k := range c.commands {
@@ -214,18 +231,12 @@ func (x *index) stoodStill(proc int, from, to int64) (d time.Duration) {
 // during says whether what went on from one place to another can have answered
 // the call.
 func (x *index) during(c *cell, call *call, from, to uint64) bool {
-	if from > call.end.Seq {
-		return false
-	}
-	if to >= call.begin.Seq {
-		return true
-	}
-	for _, other := range c.calls {
-		if other.begin.Proc == call.begin.Proc && other.begin.Seq < from && other.to() > call.begin.Seq {
-			return true
-		}
-	}
-	return false
+	return x.within(c, &call.begin, call.end.Seq, from, to)
+}
+
+// within is during for a call of which only what came before a place counts.
+func (x *index) within(c *cell, begin *event, limit, from, to uint64) bool {
+	return from <= limit && (to >= begin.Seq || c.under[begin.Proc].last(from) > begin.Seq)
 }
 
 // storedBefore is the last time at which a store that came before a place was
@@ -245,8 +256,8 @@ func (c *comp) lastStep(of *cell) uint64 {
 	if c.grant == nil {
 		return to
 	}
-	for _, k := range of.commands {
-		if k.sent.Token == c.grant.sent.Token && k.ends() {
+	for _, k := range of.byToken[c.grant.sent.Token] {
+		if k.ends() {
 			to = max(to, k.end.Seq)
 		}
 	}
@@ -267,13 +278,18 @@ func (x *index) checkDeliveries(c *cell) (broken []violation) {
 		if op == 0 {
 			continue
 		}
+		x.tally.judged[ruleOrigin]++
 		comp := c.compByOp[op]
 		if comp == nil {
 			broken = append(broken, violation{ruleOrigin, fmt.Sprintf("%s: no computation %d", c.name, op), []event{k.sent, k.end}})
 			continue
 		}
 		for _, i := range c.invalidated {
-			if i.done && i.end.Seq < k.sent.Seq && comp.begin.Seq < i.begin.Seq {
+			if !i.done || i.end.Seq > k.sent.Seq {
+				continue
+			}
+			x.tally.judged[ruleOld]++
+			if comp.begin.Seq < i.begin.Seq {
 				events := []event{comp.begin, i.begin, i.end, k.sent, k.end}
 				for _, s := range comp.stores {
 					events = append(events, s.sent, s.end)
@@ -307,13 +323,17 @@ func (x *index) disturbed(c *cell, from, to uint64) bool {
 // its computation to the grant, less time has passed than Freshness.
 func (x *index) checkGrants(c *cell) (broken []violation) {
 	for _, k := range c.commands {
-		if !k.granted() || k.sent.Mode != "compare" {
+		if k.sent.Verb != "acquire" || !k.replied || k.sent.Mode != "compare" {
 			continue
 		}
 		for _, comp := range c.comps {
 			for _, s := range comp.stores {
-				if s.replied && s.end.Status == "held" && s.end.Seq < k.sent.Seq &&
-					span(comp.end.At, k.end.At) < freshness-clockError && !x.disturbed(c, s.sent.Seq, k.end.Seq) {
+				if !s.replied || s.end.Status != "held" || s.end.Seq > k.sent.Seq ||
+					span(comp.end.At, k.end.At) >= freshness-clockError || x.disturbed(c, s.sent.Seq, k.end.Seq) {
+					continue
+				}
+				x.tally.judged[ruleRecomputed]++
+				if k.granted() {
 					broken = append(broken, violation{
 						ruleRecomputed, fmt.Sprintf("%s: %v was there", c.name, comp.begin.Value),
 						[]event{comp.begin, comp.end, s.sent, s.end, k.sent, k.end},
@@ -328,18 +348,23 @@ func (x *index) checkGrants(c *cell) (broken []violation) {
 // checkOverlaps: from one grant to the next, the first lease has ended: its
 // holder has given it back, it can have expired, or it was deleted.
 func (x *index) checkOverlaps(c *cell) (broken []violation) {
-	var grants []*command
+	var asked []*command
 	for _, k := range c.commands {
-		if k.granted() {
-			grants = append(grants, k)
+		if k.sent.Verb == "acquire" && k.replied {
+			asked = append(asked, k)
 		}
 	}
-	for _, first := range grants {
-		for _, second := range grants {
-			if second.sent.Seq <= first.end.Seq || second.sent.Token == first.sent.Token {
+	for _, first := range asked {
+		for _, second := range asked {
+			if !first.granted() || second.sent.Seq <= first.end.Seq || second.sent.Token == first.sent.Token {
 				continue
 			}
-			if until, why := x.surelyHeld(c, first, second); why != nil && second.end.At < until && !x.disturbed(c, first.sent.Seq, second.end.Seq) {
+			until, why := x.surelyHeld(c, first, second)
+			if why == nil || second.end.At >= until || x.disturbed(c, first.sent.Seq, second.end.Seq) {
+				continue
+			}
+			x.tally.judged[ruleOverlap]++
+			if second.granted() {
 				broken = append(broken, violation{
 					ruleOverlap, fmt.Sprintf("%s: lease %.6s was held when %.6s was granted", c.name, first.sent.Token, second.sent.Token),
 					append(x.around(c, first, second), why.sent, why.end, first.sent, first.end, second.sent, second.end),
@@ -355,8 +380,8 @@ func (x *index) checkOverlaps(c *cell) (broken []violation) {
 // given it back.
 func (x *index) surelyHeld(c *cell, first, second *command) (until int64, why *command) {
 	why = first
-	for _, k := range c.commands {
-		if k.sent.Token != first.sent.Token || k.sent.Seq > second.end.Seq {
+	for _, k := range c.byToken[first.sent.Token] {
+		if k.sent.Seq > second.end.Seq {
 			continue
 		}
 		if k.ends() {
@@ -402,6 +427,7 @@ func (x *index) checkStores(c *cell) (broken []violation) {
 		if s.sent.Verb != "store" || !s.replied || s.end.Status != "held" {
 			continue
 		}
+		x.tally.judged[ruleStored]++
 		grant := grants[s.sent.Token]
 		if grant == nil {
 			broken = append(broken, violation{ruleStored, fmt.Sprintf("%s: there was no lease %.6s", c.name, s.sent.Token), []event{s.sent, s.end}})
@@ -422,13 +448,8 @@ func (x *index) checkStores(c *cell) (broken []violation) {
 	return broken
 }
 
-// quiet is how long after a trouble with Redis a process may still compute
-// without a lease because of it.
-const quiet = 5 * time.Second
-
 // checkLeases: a computation has a lease, and no two have the same. Without one
-// it may run where the cold policy says so, or Redis is away as far as its
-// process knows.
+// it may run where the records say why; see excuse.
 func (x *index) checkLeases(c *cell) (broken []violation) {
 	of := map[string]*comp{}
 	for _, comp := range c.comps {
@@ -438,36 +459,32 @@ func (x *index) checkLeases(c *cell) (broken []violation) {
 			}
 			of[s.sent.Token] = comp
 		}
-		if comp.grant == nil && c.fn.OnCold.String() != "compute" && !x.troubled(comp.begin) {
-			broken = append(broken, violation{ruleUnleased, c.name + ": a computation without a lease, though Redis answered", []event{comp.begin, comp.end}})
+		why := x.excuse(c, comp)
+		switch {
+		case why == "":
+			x.tally.judged[ruleUnleased]++
+		case comp.grant == nil:
+			x.tally.excused[why]++
+		}
+		if comp.grant == nil && why == "" {
+			broken = append(broken, violation{
+				ruleUnleased, c.name + ": a computation without a lease, though nothing kept its process from asking",
+				append(x.lastTrouble(comp.begin), x.begun[comp.begin.Call], comp.begin, comp.end),
+			})
 		}
 	}
 	return broken
 }
 
-// troubled says whether the process of e had trouble with Redis not long before.
-func (x *index) troubled(e event) bool {
-	if e.Troubles == 0 {
-		return false
-	}
-	for _, c := range x.cells {
-		for _, comp := range c.comps {
-			b := comp.begin
-			if b.Proc == e.Proc && b.Seq < e.Seq && b.Troubles == e.Troubles && span(b.At, e.At) > quiet {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// checkErrors: what calls may end with. Redis away is an error only where the
-// plan says so.
+// checkErrors: what calls may end with, each where there is reason to. Redis away is
+// an error only where the plan says so.
 func (x *index) checkErrors(c *cell) (broken []violation) {
 	for _, call := range c.calls {
+		x.tally.judged[ruleError]++
 		switch err := call.end.Err; {
-		case err == "", err == "cold", err == "failing", err == "gave up":
-		case err == "down" && x.plan.Down.String() == "error":
+		case err == "", err == "failing", err == "gave up":
+		case err == "cold" && x.mayBeRefused(c, call):
+		case err == "down" && x.plan.Down.String() == "error" && x.away(c, &call.begin, &call.end) != "":
 		default:
 			broken = append(broken, violation{ruleError, fmt.Sprintf("%s: %s", c.name, err), []event{call.begin, call.end}})
 		}

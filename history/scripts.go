@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/fncache/fncache"
 )
 
 // scripts is how a worker knows fncache's scripts on their way to Redis, and
@@ -15,6 +17,7 @@ import (
 type scripts struct {
 	Verbs   map[string]string // by the name that Redis gives a script
 	Replace map[string]string // the same name to another source, of a mutant
+	Deaf    bool              // of a mutant, too; see there
 }
 
 // loadScripts reads the scripts from the library's directory.
@@ -23,7 +26,7 @@ func loadScripts(dir string, mutate *mutant) (scripts, error) {
 	if err != nil || len(paths) == 0 {
 		return scripts{}, fmt.Errorf("history: no lock_*.lua in %s: %w", dir, err)
 	}
-	s := scripts{Verbs: map[string]string{}, Replace: map[string]string{}}
+	s := scripts{Verbs: map[string]string{}, Replace: map[string]string{}, Deaf: mutate != nil && mutate.deaf}
 	for _, path := range paths {
 		source, err := os.ReadFile(path)
 		if err != nil {
@@ -47,18 +50,25 @@ func scriptName(source string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// A mutant is fncache with one guard taken out of a script.
+// A mutant is fncache with one guard taken out of a script, or deaf: once a lookup
+// has failed, none is sent any more. So it computes without a lease for ever.
 type mutant struct {
 	name           string
 	verb           string // of the script
 	guard, without string
 	caught         rule // by which rule it must be caught
 	near           bool // in processes that answer from memory
+	deaf           bool
 }
 
 // plan is a plan in which the guards are needed often: computations are long,
 // many of them fail, and many are invalidated.
 func (m *mutant) plan(seed uint64) plan {
+	if m.deaf {
+		p := newPlan(seed, 2*calmAfter)
+		p.Faults, p.Down = []fault{faultRefuse, faultPause}, fncache.DownCompute
+		return p
+	}
 	p := newPlan(seed, 2*time.Second)
 	p.Workers, p.Clients, p.Args = 4, 4, 1
 	p.Faults, p.Delay, p.Failing, p.Busy = nil, 3*time.Millisecond, 0.4, 0.3
@@ -71,8 +81,8 @@ func (m *mutant) plan(seed uint64) plan {
 	return p
 }
 
-// mutants are the guards that all rests on, and the message that the near cache
-// rests on.
+// mutants are the guards that all rests on, the message that the near cache rests
+// on, and the end of an outage.
 var mutants = []mutant{
 	{
 		name: "store does not compare", verb: "store",
@@ -94,4 +104,5 @@ var mutants = []mutant{
 		guard: "redis.pcall('PUBLISH', ARGV[1], ARGV[2])", without: "",
 		caught: ruleNear, near: true,
 	},
+	{name: "lookups are not sent any more after one has failed", deaf: true, caught: ruleUnleased},
 }

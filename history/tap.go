@@ -9,6 +9,7 @@ import (
 	"net"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -23,6 +24,16 @@ type tap struct {
 	scripts scripts
 	ops     *atomic.Int64
 	cells   atomic.Pointer[map[string]string] // from the key in Redis; nil until they are known
+	deaf    atomic.Bool                       // of a deaf mutant: a lookup has failed
+}
+
+// errDeaf ends a command that a mutant does not send. Nothing of it is recorded,
+// since there is nothing to record where the library itself does not ask.
+var errDeaf = errors.New("history: a mutant that does not send this any more")
+
+// unsent says that a mutant does not send a command any more.
+func (t *tap) unsent(cmd redis.Cmder) bool {
+	return t.deaf.Load() && strings.EqualFold(cmd.Name(), "get")
 }
 
 var _ redis.Hook = (*tap)(nil)
@@ -67,6 +78,9 @@ func (t *tap) DialHook(next redis.DialHook) redis.DialHook { return next }
 // ProcessHook implements redis.Hook.
 func (t *tap) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
+		if t.unsent(cmd) {
+			return errDeaf
+		}
 		sent := t.sending(ctx, cmd)
 		err := next(ctx, cmd)
 		t.ended(sent, cmd, err)
@@ -77,6 +91,12 @@ func (t *tap) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // ProcessPipelineHook implements redis.Hook.
 func (t *tap) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if slices.ContainsFunc(cmds, t.unsent) { // all of them are lookups
+			for _, cmd := range cmds {
+				cmd.SetErr(errDeaf)
+			}
+			return errDeaf
+		}
 		sent := make([]*event, len(cmds))
 		for i, cmd := range cmds {
 			sent[i] = t.sending(ctx, cmd)
@@ -174,6 +194,9 @@ func (t *tap) ended(sent *event, cmd redis.Cmder, err error) {
 	}
 	if e.Err != "" {
 		e.Text = err.Error()
+		if t.scripts.Deaf && e.Verb == "get" {
+			t.deaf.Store(true)
+		}
 	}
 	t.rec.record(e)
 }

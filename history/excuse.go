@@ -1,0 +1,169 @@
+package history
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// This file says what may keep a process from asking Redis, and so be the reason
+// for a computation without a lease. Each reason is derived from what was
+// recorded: that a process once had trouble with Redis is none.
+
+// An excuse is the reason for a computation without a lease; "" is none.
+type excuse string
+
+const (
+	byPolicy   excuse = "the cold policy is Compute, and the lease was held"
+	ownFailure excuse = "the lookup or the acquire for it failed or was slow"
+	notAsked   excuse = "the breaker may have been open"
+	counted    excuse = "another Redis error was counted meanwhile"
+)
+
+var excuses = []excuse{byPolicy, ownFailure, notAsked, counted}
+
+// What the library does about a Redis that is away (health.go).
+const (
+	// tripFailures is how many failures open a breaker.
+	tripFailures = 5
+	// reopened is how long after the last failure a breaker can be open yet. There
+	// is a probe at most 1.5 s after it, which, if the failure has just opened the
+	// breaker again, is not let through for 250 ms, and takes at most RedisTimeout; the
+	// rest is for timers that are late. A process that stands still takes longer.
+	reopened = 2 * time.Second
+)
+
+// excuse says why a computation may be without a lease.
+func (x *index) excuse(c *cell, comp *comp) excuse {
+	begin := x.begun[comp.begin.Call]
+	switch {
+	case begin.Kind != callBegins:
+		return "" // Func.Refresh stores, or fails
+	case c.fn.OnCold.String() == "compute" && x.leaseSeenHeld(c, &begin, comp.begin.Seq):
+		return byPolicy
+	case x.plan.Down.String() == "error":
+		return ""
+	}
+	return x.away(c, &begin, &comp.begin)
+}
+
+// leaseSeenHeld says whether the call can have learned, up to a place, that the
+// lease was held: from acquire, or because its own process held it. An entry that
+// changes each time that a process asks for its lease counts, too.
+func (x *index) leaseSeenHeld(c *cell, begin *event, to uint64) bool {
+	const maxRounds = 3 // decide.go
+	changed := 0
+	for _, k := range c.commands {
+		if k.sent.Verb != "acquire" || !k.replied || k.sent.Proc != begin.Proc || !x.within(c, begin, to, k.sent.Seq, k.end.Seq) {
+			continue
+		}
+		if k.end.Status == "changed" {
+			changed++
+		}
+		if k.end.Status == "held" || changed == maxRounds {
+			return true
+		}
+	}
+	return slices.ContainsFunc(c.holdings, func(h *holding) bool {
+		return h.proc == begin.Proc && x.within(c, begin, to, h.from, h.to)
+	})
+}
+
+// mayBeRefused says whether a call can have found that it has to do without an
+// answer: it has waited, or it may not wait, and somebody else computes.
+func (x *index) mayBeRefused(c *cell, call *call) bool {
+	switch {
+	case span(call.begin.At, call.end.At) >= waitTimeout:
+		return true
+	case c.fn.OnCold.String() != "fail":
+		return false
+	}
+	return x.leaseSeenHeld(c, &call.begin, call.end.Seq) || x.away(c, &call.begin, &call.end) != ""
+}
+
+// away says why, between the beginning of a call and a place where the errors
+// that its process had counted were noted, the call can have found Redis away.
+func (x *index) away(c *cell, begin, at *event) excuse {
+	// An error is counted before the flight that met it ends, and a call may
+	// board the flight in between.
+	const between = redisTimeout
+	since := begin.At - int64(between+x.stoodStill(begin.Proc, begin.At-int64(between), begin.At))
+	another := x.troubled(begin.Proc, since, at.Seq, func(e *event) bool { return e.Kind != commandEnds })
+	switch {
+	case another && slices.ContainsFunc(c.commands, func(k *command) bool {
+		return k.sent.Proc == begin.Proc && (k.sent.Verb == "get" || k.sent.Verb == "acquire") &&
+			(!k.replied || span(k.sent.At, k.end.At) >= redisTimeout/2) && x.within(c, begin, at.Seq, k.sent.Seq, k.until)
+	}):
+		return ownFailure
+	case x.mayNotAsk(begin, at):
+		return notAsked
+	case another:
+		return counted // of a lookup whose time was over before it was sent
+	}
+	return ""
+}
+
+// mayNotAsk says whether a breaker of the process can have been open between the
+// beginning of a call and a place where the errors counted were noted.
+func (x *index) mayNotAsk(begin, at *event) bool {
+	since := begin.At - int64(reopened)
+	since -= int64(x.stoodStill(begin.Proc, since, begin.At))
+	return at.Troubles >= tripFailures && x.troubled(begin.Proc, since, at.Seq, func(*event) bool { return true })
+}
+
+// troubled says whether there was a trouble of some sort from a time to a place.
+func (x *index) troubled(proc int, since int64, to uint64, sort func(*event) bool) bool {
+	for _, t := range slices.Backward(x.troubles[proc]) {
+		if t.At < since {
+			return false
+		}
+		if t.Seq <= to && sort(&t) {
+			return true
+		}
+	}
+	return false
+}
+
+// lastTrouble gives the last one of the process before e, for the reader.
+func (x *index) lastTrouble(e event) []event {
+	for _, t := range slices.Backward(x.troubles[e.Proc]) {
+		if t.Seq < e.Seq {
+			return []event{t}
+		}
+	}
+	return nil
+}
+
+// findTroubles finds the signs that Redis did not answer a process: it has counted
+// another error, which shows in the next answer or computation, or a probe, which is
+// not counted, may have failed.
+func (x *index) findTroubles(events []event) {
+	most := map[int]uint64{} // counted, by process
+	probes := map[int64]event{}
+	for _, e := range events {
+		switch e.Kind {
+		case callEnds, computeBegins:
+			if e.Troubles > most[e.Proc] {
+				most[e.Proc] = e.Troubles
+				x.troubles[e.Proc] = append(x.troubles[e.Proc], e)
+			}
+		case commandSent:
+			if e.Call == 0 && (e.Verb == "get" || e.Verb == "release") {
+				probes[e.Op] = e // all else is for a call
+			}
+		case commandEnds:
+			if sent, probe := probes[e.Op]; probe && x.mayHaveFailed(&sent, &e) {
+				x.troubles[e.Proc] = append(x.troubles[e.Proc], e)
+			}
+		}
+	}
+}
+
+// mayHaveFailed says whether a probe can have failed: with an error, or because
+// its time ran out, which began some time before it was sent.
+func (x *index) mayHaveFailed(sent, end *event) bool {
+	const short, still = redisTimeout / 2, 10 * time.Millisecond
+	failed := end.Err != "" && !strings.HasPrefix(end.Text, "NOSCRIPT")
+	return failed || span(sent.At, end.At) >= short ||
+		x.stoodStill(end.Proc, sent.At-int64(redisTimeout), end.At+int64(redisTimeout)) >= still
+}
