@@ -6,6 +6,7 @@ BENCHTIME ?= 1s
 COUNT     ?= 1
 DURATION  ?= 10m
 SEED      ?= $(shell date +%s)
+CHECK     ?=
 
 # Modules of their own below examples/; there may be none.
 EXAMPLES := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
@@ -78,8 +79,8 @@ bench: ## the benchmarks BENCH, COUNT times for BENCHTIME each
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) .
 
 .PHONY: soak
-soak: ## random histories of a fleet, checked, for DURATION, from SEED on (both printed)
-	go -C history test $(RACE) -count=1 -timeout 0 -v -run '^TestHistories$$' . -args -duration $(DURATION) -seed $(SEED)
+soak: ## random histories of a fleet, checked, for DURATION, from SEED on (both printed); or CHECK=DIR, records that were kept
+	go -C history test $(RACE) -count=1 -timeout 0 -v -run '^TestHistories$$' . -args $(if $(CHECK),-check $(abspath $(CHECK)),-duration $(DURATION) -seed $(SEED))
 
 .PHONY: model
 model: ## the model of the lease protocol, with spin (needs Debian's spin and gcc); MODEL=deep for minutes

@@ -14,8 +14,15 @@
 //
 // The same seed makes the same decisions, in the same order in each client; how they
 // interleave, the operating system decides, so a seed need not break a rule again.
-// The records of a round that breaks one are kept, in a directory that the failure
-// names (below that of -keep, else below the temporary one).
+// The records do: those of a round that breaks one are kept, with its plan, in a
+// directory that the failure names (below that of -keep, else below the temporary
+// one), and
+//
+//	go test -run TestHistories . -args -check DIR
+//
+// checks them once more without running anything. So a rule can be questioned, or a
+// bug looked for, with the very history that showed it. -duration says how long new
+// rounds are run, -seed which is the first, -length how long one is.
 //
 // A cell is one function with one argument: what has one entry and one lock. Its
 // source is a number in memory that all processes share. A change adds one and

@@ -20,6 +20,7 @@ var (
 	seed     = flag.Uint64("seed", 1, "the seed of its first round; the next has the next number")
 	length   = flag.Duration("length", 12*time.Second, "how long the clients of a round work")
 	keep     = flag.String("keep", "", "where to keep the records of a round that breaks a rule (default: the temporary directory)")
+	recheck  = flag.String("check", "", "a directory of records that were kept: TestHistories checks them again, and runs nothing")
 )
 
 func TestMain(m *testing.M) {
@@ -107,10 +108,14 @@ func keepRecords(t *testing.T, seed uint64, from string) (dir string) {
 	return dir
 }
 
-// report fails the test with what was broken, and keeps the records.
+// report fails the test with what was broken. The records are kept, unless they
+// are already.
 func (o *outcome) report(t *testing.T) {
 	t.Helper()
-	dir := keepRecords(t, o.plan.Seed, o.dir)
+	dir := o.dir
+	if *recheck == "" {
+		dir = keepRecords(t, o.plan.Seed, dir)
+	}
 	for name, draw := range o.draw {
 		assert.NoError(t, draw(filepath.Join(dir, name+".html")))
 	}
@@ -122,17 +127,25 @@ func (o *outcome) report(t *testing.T) {
 		}
 		text.WriteString(v.String())
 	}
-	t.Fatalf("seed %d breaks rules; its records are in %s\na round with the same decisions: make soak SEED=%d DURATION=1s\n%s", o.plan.Seed, dir, o.plan.Seed, &text)
+	t.Fatalf("seed %d breaks rules; its records are in %s\nto check them again: make soak CHECK=%s\na round with the same decisions: make soak SEED=%d DURATION=1s\n%s",
+		o.plan.Seed, dir, dir, o.plan.Seed, &text)
 }
 
 // mostRounds is how many rounds a run may have past its time, on a machine so slow
 // that some rule has judged nothing yet.
 const mostRounds = 5 * leastRounds
 
-// TestHistories runs rounds, and checks each.
+// TestHistories runs rounds, and checks each; or checks records that were kept.
 func TestHistories(t *testing.T) {
 	all := newTally()
 	defer func() { t.Log(&all) }()
+	if *recheck != "" {
+		p, events, err := readRound(*recheck)
+		require.NoError(t, err)
+		o := judge(p, events, *recheck)
+		o.finish(t, &all)
+		return
+	}
 	long := *duration >= time.Minute // long enough to show something of every rule
 	server := redistest.Start(t)
 	end := time.Now().Add(*duration)
@@ -170,6 +183,10 @@ func TestMutants(t *testing.T) {
 				for _, v := range o.broken {
 					if v.rule == m.caught {
 						t.Logf("caught with seed %d:\n%s", p.Seed, v)
+						kept, events, err := readRound(o.dir)
+						require.NoError(t, err)
+						again := judge(kept, events, o.dir)
+						assert.Equal(t, o.broken, again.broken, "the records, judged once more")
 						return
 					}
 				}

@@ -87,6 +87,9 @@ func (r *round) open() (err error) {
 	if r.mem, err = newMemory(filepath.Join(r.dir, memoryName)); err != nil {
 		return err
 	}
+	if err := keepPlan(r.dir, r.plan); err != nil {
+		return err
+	}
 	path := filepath.Join(r.dir, recordName(0))
 	r.records = append(r.records, path)
 	if r.rec, err = newRecorder(r.mem, 0, path); err != nil {

@@ -34,7 +34,8 @@ type workerSettings struct {
 
 const memoryName = "memory"
 
-func recordName(proc int) string { return fmt.Sprintf("events-%d.jsonl", proc) }
+// recordName names the records of a process.
+func recordName(proc any) string { return fmt.Sprintf("events-%v.jsonl", proc) }
 
 // A worker is the inside of a worker process.
 type worker struct {
