@@ -59,6 +59,7 @@ type fault struct {
 	begin func(*scene)
 	again func(*scene)
 	heal  func(*scene)
+	bound time.Duration // of a call; 0 for the fleet's own
 	// kind is what Stats and the log must call it; 0 where that is left open.
 	kind fncache.RedisErrorKind
 	// pool is the size of the clients' pools, 0 for go-redis's own.
@@ -126,13 +127,15 @@ var faults = []fault{
 		kind:  fncache.KindNoScript,
 	},
 	{
-		name: "evicts entries and locks at any moment",
+		name:  "evicts entries and locks at any moment",
+		bound: turns,
 		again: func(s *scene) {
 			s.do("EVAL", `local k = redis.call('RANDOMKEY') if k then redis.call('DEL', k) end return 'done'`, "0")
 		},
 	},
 	{
 		name:  "is emptied time and again (FLUSHALL)",
+		bound: turns,
 		again: func(s *scene) { s.do("FLUSHALL") },
 	},
 	{
@@ -235,6 +238,9 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 		client.AddHook(s.hook)
 		return client
 	})
+	if f.bound != 0 {
+		fleet.bound = f.bound
+	}
 	if f.begin != nil {
 		f.begin(s)
 	}

@@ -30,8 +30,15 @@ const (
 	runs         = 5 * time.Millisecond // how long the function takes
 
 	// bound is what no call may take longer than: a lookup, an acquire and a
-	// store, a lease that nobody gives back, the function; and a busy machine.
-	bound = 3*redisTimeout + lease + runs + 8*time.Second
+	// store, a lease that nobody gives back, the function; and a busy machine. On
+	// two cores the longest call of all tests took 0.65 s, and 1.14 s while four
+	// busy loops had these cores too. For what the machine did not run us at all,
+	// see pulse.
+	bound = 3*redisTimeout + lease + runs + 400*time.Millisecond
+	// turns is the bound where leases are taken away time and again: who joined a
+	// computation that has lost its lease decides again, until it is the one who
+	// computes. The longest took 0.14 s, and 3.3 s with the busy loops.
+	turns = 5 * lease
 	// patience is how long an event may take that must come.
 	patience = 30 * time.Second
 )
@@ -45,8 +52,10 @@ type fleet struct {
 	ctx     context.Context
 	source  *source
 	members []*member
+	bound   time.Duration // of a call
 	stop    chan struct{}
 	callers sync.WaitGroup
+	pulse   pulse
 	log     *memory
 
 	mu      sync.Mutex // guards the fields below
@@ -115,7 +124,7 @@ func (s *source) soFar() map[string]int {
 func newFleet(t *testing.T, policy fncache.DownPolicy, connect func() redis.UniversalClient) *fleet {
 	t.Helper()
 	f := &fleet{
-		t: t, ctx: context.Background(),
+		t: t, ctx: context.Background(), bound: bound,
 		source:  &source{runs: map[string]int{}, active: map[string]int{}, most: map[string]int{}},
 		stop:    make(chan struct{}),
 		changed: make(chan struct{}),
@@ -136,6 +145,7 @@ func newFleet(t *testing.T, policy fncache.DownPolicy, connect func() redis.Univ
 		require.NoError(t, err)
 		f.members = append(f.members, m)
 	}
+	f.callers.Go(func() { f.pulse.beat(f.stop) })
 	for _, m := range f.members {
 		for c := range callers {
 			for _, key := range keys {
@@ -260,10 +270,12 @@ func (f *fleet) check(allowed func(error) bool, raw ...*redis.Client) {
 	f.end()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	so, sources, longest := f.source.soFar(), map[fncache.Source]int{}, time.Duration(0)
+	so, sources, longest := f.source.soFar(), map[fncache.Source]int{}, record{}
 	for _, r := range f.records {
 		sources[r.source]++
-		longest = max(longest, r.took)
+		if r.took > longest.took {
+			longest = r
+		}
 		switch {
 		case r.err != nil:
 			require.True(f.t, allowed(r.err), "process %d got for %q, after %v: %v", r.member, r.key, r.took, r.err)
@@ -271,7 +283,9 @@ func (f *fleet) check(allowed func(error) bool, raw ...*redis.Client) {
 			require.Truef(f.t, strings.HasPrefix(r.value, r.key+"#") && r.run >= 1 && r.run <= so[r.key],
 				"%q was answered for %q", r.value, r.key)
 		}
-		require.LessOrEqual(f.t, r.took, bound, "a call waited past its bound: %+v", r)
+		if r.took > f.bound { // seldom, so that the sum is seldom made
+			require.LessOrEqual(f.t, r.took, f.bound+f.pulse.missed(r.began, r.took), "a call waited past its bound: %+v", r)
+		}
 	}
 	for here, most := range f.source.most {
 		// A computation under a lease may still run when Redis goes away and
@@ -282,18 +296,23 @@ func (f *fleet) check(allowed func(error) bool, raw ...*redis.Client) {
 		s := m.handle.Stats()
 		require.Equal(f.t, s.Calls, s.Fresh+s.Stale+s.Computed+s.Waited+s.Refused+s.Bypassed+s.Failed, "%+v", s)
 	}
-	f.t.Logf("%d calls by source %v; the longest %v; computations by key %v", len(f.records), sources, longest.Round(time.Millisecond), so)
+	f.t.Logf("%d calls by source %v; the longest %v, %v; computations by key %v",
+		len(f.records), sources, longest.took.Round(time.Millisecond), longest.source, so)
 	for _, client := range raw {
 		f.checkState(client)
 	}
 }
 
-// awaitCounted waits until every process has counted a kind of trouble.
+// awaitCounted waits until every process has counted a kind of trouble. Callers
+// may not meet it, where Redis is not asked any more; an invalidation is always
+// sent. Its key is one that nobody calls.
 func (f *fleet) awaitCounted(kind fncache.RedisErrorKind) {
 	f.t.Helper()
 	for _, m := range f.members {
-		require.Eventually(f.t, func() bool { return m.handle.Stats().RedisErrorKinds[kind] > 0 },
-			patience, time.Millisecond, "process %d has counted no %v", m.number, kind)
+		require.Eventually(f.t, func() bool {
+			_ = m.handle.Invalidate(f.ctx, "nobody calls this")
+			return m.handle.Stats().RedisErrorKinds[kind] > 0
+		}, patience, 10*time.Millisecond, "process %d has counted no %v", m.number, kind)
 	}
 }
 
@@ -337,6 +356,44 @@ func (f *fleet) checkState(client *redis.Client) {
 		require.NoError(f.t, iter.Err())
 		return locks == 0
 	}, patience, 20*time.Millisecond, "a lock without a holder is past its lease")
+}
+
+// A pulse knows when the machine did not run this process: what beats every 10 ms
+// then comes late. A call that waits for Redis, or for a lock of ours, does not
+// make it late.
+type pulse struct{ late []beat } // written by beat, read when that has ended
+
+// A beat is one that came late.
+type beat struct {
+	at time.Time     // when it came
+	by time.Duration // how late
+}
+
+func (p *pulse) beat(stop <-chan struct{}) {
+	const pace = 10 * time.Millisecond
+	for last := time.Now(); ; {
+		select {
+		case <-stop:
+			return
+		case <-time.After(pace):
+		}
+		now := time.Now()
+		if by := now.Sub(last) - pace; by > pace {
+			p.late = append(p.late, beat{now, by})
+		}
+		last = now
+	}
+}
+
+// missed gives for how long of a call the machine did not run this process.
+func (p *pulse) missed(began time.Time, took time.Duration) (all time.Duration) {
+	ended := began.Add(took)
+	for _, b := range p.late {
+		if b.at.After(began) && b.at.Add(-b.by).Before(ended) {
+			all += b.by
+		}
+	}
+	return all
 }
 
 // noErrors allows none: under DownCompute and Wait every call has a value.
