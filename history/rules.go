@@ -183,11 +183,14 @@ func (x *index) checkNear(c *cell, call *call, comp *comp) (broken []violation) 
 	}
 	for _, i := range c.invalidated {
 		ago := span(i.end.At, call.begin.At)
+		if !i.done || comp.begin.Seq > i.begin.Seq || ago <= min(c.fn.Near, nearLag) {
+			continue
+		}
 		allowed := c.fn.Near
 		if len(x.plan.Faults) == 0 {
 			allowed = min(allowed, nearLag+x.stoodStill(call.begin.Proc, i.end.At, call.begin.At))
 		}
-		if i.done && comp.begin.Seq < i.begin.Seq && ago > allowed {
+		if ago > allowed {
 			broken = append(broken, violation{
 				ruleNear, fmt.Sprintf("%s: %v was served %v after the invalidation, not at most %v", c.name, comp.begin.Value, ago, allowed),
 				[]event{comp.begin, i.begin, i.end, call.begin, call.end},
@@ -219,10 +222,13 @@ func (x *index) checkKept(call *call, comp *comp, c *cell, limit time.Duration, 
 // stoodStill adds up how long a process, or that of the links, did not run
 // between two times.
 func (x *index) stoodStill(proc int, from, to int64) (d time.Duration) {
-	for _, e := range slices.Concat(x.stall[proc], x.stall[0]) {
-		length := time.Duration(e.Millis+1) * time.Millisecond
-		if e.At > from && e.At-int64(length) < to {
-			d += length
+	for _, stalls := range [][]event{x.stall[proc], x.stall[0]} {
+		for i := range stalls {
+			e := &stalls[i]
+			length := time.Duration(e.Millis+1) * time.Millisecond
+			if e.At > from && e.At-int64(length) < to {
+				d += length
+			}
 		}
 	}
 	return d
