@@ -1,6 +1,9 @@
 package fncache
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -27,10 +30,49 @@ type autoPipeline struct {
 // that does not come holds up the others no longer than that. A Cluster client
 // cannot be cloned.
 func newAutoPipeline(client redis.UniversalClient, timeout time.Duration) *autoPipeline {
-	if single, ok := client.(*redis.Client); ok {
-		client = single.WithTimeout(timeout)
+	single, ok := client.(*redis.Client)
+	if !ok {
+		return &autoPipeline{open: client.AsyncAutoPipeline}
 	}
-	return &autoPipeline{open: client.AsyncAutoPipeline}
+	settings := cmp.Or(autoPipelineSettings(client), overlapping())
+	clone := single.WithTimeout(timeout)
+	return &autoPipeline{open: func() (*redis.AutoPipeliner, error) {
+		return clone.AsyncAutoPipelineWithOptions(settings)
+	}}
+}
+
+// autoPipelineFaults says why lookups cannot go through a client's autopipeliner.
+func autoPipelineFaults(client redis.UniversalClient) (faults []error) {
+	if clientCaches(client) {
+		faults = append(faults, errors.New("AutoPipeline is set, and the client of Redis has client-side caching on, which would answer lookups; unset one of them"))
+	}
+	if settings := autoPipelineSettings(client); settings != nil {
+		if err := settings.Validate(); err != nil {
+			faults = append(faults, fmt.Errorf("AutoPipeline is set, and AutoPipelineOptions of the client of Redis are wrong: %w; change them, or leave them out", err))
+		}
+	}
+	return faults
+}
+
+// autoPipelineSettings are those of a client; nil if it has none of its own.
+func autoPipelineSettings(client redis.UniversalClient) *redis.AutoPipelineOptions {
+	switch client := client.(type) {
+	case *redis.Client:
+		return client.Options().AutoPipelineOptions
+	case *redis.ClusterClient:
+		return client.Options().AutoPipelineOptions
+	default:
+		return nil
+	}
+}
+
+// overlapping is the settings of go-redis, but that one batch is gathered and sent
+// while Redis works at another: lookups need no order among each other. A third
+// would make the batches shallow.
+func overlapping() *redis.AutoPipelineOptions {
+	settings := redis.DefaultAutoPipelineOptions()
+	settings.Unordered, settings.MaxConcurrentBatches = true, 2
+	return settings
 }
 
 // get gives the autopipeliner.

@@ -95,6 +95,39 @@ func TestAutoPipelineIsRefusedWhereTheClientCachesItself(t *testing.T) {
 	require.ErrorContains(t, err, "AutoPipeline is set, and the client of Redis has client-side caching on")
 }
 
+func TestAutoPipelineTakesTheClientsSettingsIfTheyAreRight(t *testing.T) {
+	short := &redis.AutoPipelineOptions{MaxQueuedCommands: 1}
+	server := redistest.Start(t)
+	client := server.Client(func(o *redis.Options) { o.AutoPipelineOptions = short })
+	c := newTestCache(t, Config{Redis: client, AutoPipeline: true, RedisTimeout: 5 * time.Second, OnRedisDown: DownError})
+	w := wrap(t, c, &source{}, Options{Lease: slowLease})
+	for _, key := range []string{"a", "b"} {
+		require.NoError(t, w.get(t.Context(), key).err)
+	}
+	server.Pause()
+	one, other := w.begin(t.Context(), "a"), w.begin(t.Context(), "b")
+	var refused outcome
+	select { // of the two that are asked for, one is queued
+	case refused = <-one:
+		one = other
+	case refused = <-other:
+	}
+	require.ErrorIs(t, refused.err, redis.ErrAutoPipelineQueueFull)
+	assert.Equal(t, uint64(1), w.Stats().RedisErrorKinds[KindPool])
+	server.Resume()
+	require.NoError(t, (<-one).err)
+
+	wrong := &redis.AutoPipelineOptions{MaxConcurrentBatches: 2}
+	for i, client := range []redis.UniversalClient{
+		redis.NewClient(&redis.Options{AutoPipelineOptions: wrong}),
+		redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, AutoPipelineOptions: wrong}),
+	} {
+		_, err := New(Config{Redis: client, AutoPipeline: true})
+		require.ErrorContains(t, err, "AutoPipelineOptions of the client of Redis are wrong", i)
+		require.NoError(t, client.Close())
+	}
+}
+
 func TestAutoPipelineOnAStoppedServerCostsRedisTimeout(t *testing.T) {
 	server := redistest.Start(t)
 	c := newTestCache(t, Config{Redis: server.Client(), AutoPipeline: true, RedisTimeout: 100 * time.Millisecond})

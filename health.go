@@ -42,7 +42,8 @@ const (
 	// client says of itself. A server at its maxclients shows as this too: go-redis
 	// does not pass on what it says before it closes a new connection.
 	KindUnreachable
-	// KindPool: no connection of the client's pool was free.
+	// KindPool: no connection of the client's pool was free, or the queue of its
+	// autopipeliner was full.
 	KindPool
 	// KindAuth: wrong user or password, or none given.
 	KindAuth
@@ -87,7 +88,7 @@ var kindFacts = [redisErrorKinds]struct {
 	KindOther:         {"other", false, ""},
 	KindTimeout:       {"timeout", true, "look for a slow or stopped server, or a slow network; or raise Config.RedisTimeout"},
 	KindUnreachable:   {"unreachable", true, "check that the server runs, its address and the network, and that it is not at its maxclients"},
-	KindPool:          {"pool", true, "raise the client's PoolSize, or look for commands that keep its connections, or for a slow server"},
+	KindPool:          {"pool", true, "raise the client's PoolSize (or, with AutoPipeline, MaxQueuedCommands), or look for commands that keep its connections, or for a slow server"},
 	KindAuth:          {"auth", true, "give the client the right user and password"},
 	KindNoPerm:        {"noperm", false, "grant the user " + neededRights},
 	KindReadOnly:      {"readonly", false, "point the client at the primary, or use a Sentinel or Cluster client, which follow a failover"},
@@ -155,7 +156,8 @@ func kindOf(err error) RedisErrorKind {
 		return replyKindOf(reply.Error())
 	case errors.Is(err, ErrClosed), errors.Is(err, redis.ErrClosed):
 		return KindClosed
-	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, errPoolTimeout):
+	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, errPoolTimeout),
+		errors.Is(err, redis.ErrAutoPipelineQueueFull):
 		return KindPool
 	case errors.Is(err, errRedisTimeout), errors.Is(err, context.DeadlineExceeded):
 		return KindTimeout

@@ -214,17 +214,17 @@ type Config struct {
 	CompressOver int
 
 	// AutoPipeline has lookups go through the autopipeliner of go-redis (which
-	// calls it experimental; its settings are the client's AutoPipelineOptions).
-	// It gathers what many goroutines look up into deep pipelines, one at a time,
-	// for the most answers in a second where many keys are asked for at once; a
-	// lone call takes longer by one more change of goroutines. Without it lookups
-	// go together only where more are under way than connections.
+	// calls it experimental). It gathers what many goroutines look up into deep
+	// pipelines, two at a time or as the client's AutoPipelineOptions say, for the
+	// most answers in a second where many keys are asked for at once; a lone call
+	// takes longer by one more change of goroutines. Without it lookups go together
+	// only where more are under way than connections.
 	//
 	// One slow reply holds up those behind it, up to RedisTimeout. The hooks of a
 	// client of a single server, such as for tracing, do not see these lookups, for
-	// they go through a clone of it that gives up on a reply after RedisTimeout. On a Cluster client, which keeps a single
-	// autopipeliner, Close ends that one: a program that uses it itself must ask
-	// the client for another. Default: off.
+	// they go through a clone of it that gives up on a reply after RedisTimeout. On a
+	// Cluster client, which keeps a single autopipeliner, Close ends that one: a
+	// program that uses it itself must ask the client for another. Default: off.
 	AutoPipeline bool
 
 	// NearSize bounds the memory, in bytes, of what Options.Near has kept in this
@@ -434,8 +434,8 @@ func (c Config) withDefaults() (Config, error) {
 			faults = append(faults, fmt.Errorf("Redis is a nil %T; set a client, as of redis.NewClient", client))
 		}
 	}
-	if len(faults) == 0 && c.AutoPipeline && clientCaches(c.Redis) {
-		faults = append(faults, errors.New("AutoPipeline is set, and the client of Redis has client-side caching on, which would answer lookups; unset one of them"))
+	if len(faults) == 0 && c.AutoPipeline {
+		faults = append(faults, autoPipelineFaults(c.Redis)...)
 	}
 	if len(faults) == 0 && c.DirectLookups {
 		if _, single := c.Redis.(*redis.Client); !single || clientCaches(c.Redis) || c.AutoPipeline {
