@@ -86,16 +86,17 @@ func (b *bench) quicken() {
 type workload struct {
 	name string
 	run  func(*bench, *results) error
+	aims func(*results) []measure.Aim // of what it measured; nil if there are none
 }
 
 func workloads() []workload {
 	return []workload{
-		{"remote", func(b *bench, r *results) (err error) { r.WarmRemote, err = b.warm(false); return err }},
-		{"near", func(b *bench, r *results) (err error) { r.WarmNear, err = b.warm(true); return err }},
-		{"cold", func(b *bench, r *results) (err error) { r.ColdStampede, err = b.stampede(false); return err }},
-		{"stale", func(b *bench, r *results) (err error) { r.StaleStampede, err = b.stampede(true); return err }},
-		{"storm", func(b *bench, r *results) (err error) { r.Storm, err = b.storm(); return err }},
-		{"scale", func(b *bench, r *results) (err error) { r.Scale, err = b.scale(); return err }},
+		{"remote", func(b *bench, r *results) (err error) { r.WarmRemote, err = b.warm(false); return err }, (*results).remoteAims},
+		{"near", func(b *bench, r *results) (err error) { r.WarmNear, err = b.warm(true); return err }, (*results).nearAims},
+		{"cold", func(b *bench, r *results) (err error) { r.ColdStampede, err = b.stampede(false); return err }, (*results).coldAims},
+		{"stale", func(b *bench, r *results) (err error) { r.StaleStampede, err = b.stampede(true); return err }, nil},
+		{"storm", func(b *bench, r *results) (err error) { r.Storm, err = b.storm(); return err }, (*results).stormAims},
+		{"scale", func(b *bench, r *results) (err error) { r.Scale, err = b.scale(); return err }, (*results).scaleAims},
 	}
 }
 
@@ -140,7 +141,9 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 		}
 		b.progress("took %v", time.Since(began).Round(time.Second))
 	}
-	r.judge()
+	if err := r.judge(chosen); err != nil {
+		return err
+	}
 	r.print(stdout)
 	if *out == "" {
 		return nil

@@ -135,9 +135,18 @@ func wallClock(nanoseconds float64) string {
 
 func stampedePeer(row stampedeRow) string { return row.Peer }
 
-func milliseconds(of func(stampedeRow) time.Duration) (value func(stampedeRow) float64, label func(stampedeRow) string) {
-	value = func(row stampedeRow) float64 { return float64(of(row)) / 1e6 }
-	return value, func(row stampedeRow) string { return draw.Short(value(row)) + " ms" }
+// times gives times as ratios to that of bare go-redis.
+func times(rows []stampedeRow, of func(stampedeRow) time.Duration) (value func(stampedeRow) float64, label func(stampedeRow) string) {
+	bare := time.Duration(0)
+	for _, row := range rows {
+		if row.Peer == peers.Bare {
+			bare = of(row)
+		}
+	}
+	value = func(row stampedeRow) float64 { return float64(of(row)) / float64(max(bare, 1)) }
+	return value, func(row stampedeRow) string {
+		return fmt.Sprintf("%s (%s ms)", draw.Short(value(row)), draw.Short(float64(of(row))/1e6))
+	}
 }
 
 func count(of func(stampedeRow) int) (value func(stampedeRow) float64, label func(stampedeRow) string) {
@@ -153,7 +162,7 @@ func (r *results) plotCold(file string) error {
 	rows := r.ColdStampede
 	computations, computationsLabel := count(func(row stampedeRow) int { return row.Computations })
 	commands, commandsLabel := count(func(row stampedeRow) int { return row.Commands })
-	last, lastLabel := milliseconds(func(row stampedeRow) time.Duration { return row.LastAnswer })
+	last, lastLabel := times(rows, func(row stampedeRow) time.Duration { return row.LastAnswer })
 	withRefused := func(row stampedeRow) string {
 		if row.Answers.Refused == 0 {
 			return lastLabel(row)
@@ -163,19 +172,19 @@ func (r *results) plotCold(file string) error {
 	return saveBars(file, fmt.Sprintf("Cold stampede: %s", r.stampedeSize()), r.note(), [][]draw.Bars{{
 		{Title: "computations (log)", Log: true, Bars: stampedeBars(rows, computations, computationsLabel)},
 		{Title: "Redis commands (log)", Log: true, Bars: stampedeBars(rows, commands, commandsLabel)},
-		{Title: "time to the last answer", Bars: stampedeBars(rows, last, withRefused)},
+		{Title: "time to the last answer, x bare", Bars: stampedeBars(rows, last, withRefused)},
 	}})
 }
 
 func (r *results) plotStale(file string) error {
 	rows := r.StaleStampede
 	computations, computationsLabel := count(func(row stampedeRow) int { return row.Computations })
-	p50, p50Label := milliseconds(func(row stampedeRow) time.Duration { return row.P50 })
-	last, lastLabel := milliseconds(func(row stampedeRow) time.Duration { return row.LastAnswer })
+	p50, p50Label := times(rows, func(row stampedeRow) time.Duration { return row.P50 })
+	last, lastLabel := times(rows, func(row stampedeRow) time.Duration { return row.LastAnswer })
 	return saveBars(file, fmt.Sprintf("Stale stampede, on an entry past its freshness: %s", r.stampedeSize()), r.note(), [][]draw.Bars{{
 		{Title: "computations (log)", Log: true, Bars: stampedeBars(rows, computations, computationsLabel)},
-		{Title: "a caller waits (median)", Bars: stampedeBars(rows, p50, p50Label)},
-		{Title: "the last caller waits", Bars: stampedeBars(rows, last, lastLabel)},
+		{Title: "a caller waits (median), x bare", Bars: stampedeBars(rows, p50, p50Label)},
+		{Title: "the last caller waits, x bare", Bars: stampedeBars(rows, last, lastLabel)},
 	}})
 }
 

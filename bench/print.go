@@ -113,9 +113,9 @@ func printStampede(w io.Writer, title string, rows []stampedeRow) {
 	if len(rows) == 0 {
 		return
 	}
-	t := newTable(w, title, "", "computations", "commands", "last answer", "p50", "p99", "old", "new", "refused", "failed")
+	t := newTable(w, title, "", "computations", "at most", "commands", "at most", "last answer", "p50", "p99", "old", "new", "refused", "failed")
 	for _, row := range rows {
-		t.row(row.Peer, row.Computations, row.Commands, ms(row.LastAnswer), ms(row.P50), ms(row.P99),
+		t.row(row.Peer, row.Computations, row.MostComputations, row.Commands, row.MostCommands, ms(row.LastAnswer), ms(row.P50), ms(row.P99),
 			row.Answers.Old, row.Answers.New, row.Answers.Refused, row.Answers.Failed)
 	}
 	t.end()

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -16,7 +18,7 @@ import (
 // nanoseconds.
 type results struct {
 	About         aboutRun
-	Aims          []aim
+	Aims          []measure.Aim
 	WarmRemote    []warmRow
 	WarmNear      []warmRow
 	ColdStampede  []stampedeRow
@@ -75,62 +77,38 @@ func (r *results) json() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// An aim is what is claimed, and whether this run shows it.
-type aim struct {
-	What     string
-	Limit    float64
-	Measured float64
-	AtLeast  bool // Measured is to be at least Limit; else at most
-	Met      bool
-}
-
-func atMost(what string, limit, measured float64) aim {
-	return aim{What: what, Limit: limit, Measured: measured, Met: measured <= limit}
-}
-
-func atLeast(what string, limit, measured float64) aim {
-	return aim{What: what, Limit: limit, Measured: measured, AtLeast: true, Met: measured >= limit}
-}
-
-func (a aim) String() string {
-	sign, verdict := "<=", "met"
-	if a.AtLeast {
-		sign = ">="
-	}
-	if !a.Met {
-		verdict = "MISSED"
-	}
-	return fmt.Sprintf("%-6s  %s: %.3g, aim %s %.3g", verdict, a.What, a.Measured, sign, a.Limit)
-}
-
-// judge compares what was measured with what is aimed at.
-func (r *results) judge() {
-	r.Aims = append(r.Aims, aimsOfRemote(r.WarmRemote)...)
-	r.Aims = append(r.Aims, aimsOfNear(r.WarmNear)...)
-	for _, row := range r.ColdStampede {
-		if ours(row.Peer) {
-			r.Aims = append(r.Aims,
-				atMost("cold stampede, "+row.Peer+": computations", 1, float64(row.Computations)),
-				atMost("cold stampede, "+row.Peer+": Redis commands", 30, float64(row.Commands)))
+// judge compares what the workloads measured with what is aimed at. An aim for
+// which nothing was measured is an error.
+func (r *results) judge(ran []workload) error {
+	for _, w := range ran {
+		if w.aims != nil {
+			r.Aims = append(r.Aims, w.aims(r)...)
 		}
 	}
-	for _, row := range r.Storm {
-		if ours(row.Peer) {
-			r.Aims = append(r.Aims, atMost("storm, "+row.Peer+": reads 50 ms stale", 0, float64(row.Late)))
+	var faults []error
+	for _, a := range r.Aims {
+		if math.IsNaN(a.Measured) {
+			faults = append(faults, fmt.Errorf("nothing was measured for the aim %q", a.What))
 		}
 	}
+	return errors.Join(faults...)
 }
 
-// at keeps the rows of one cell. Empty keys mean any.
+// at keeps the rows of one cell.
 func at(rows []warmRow, value string, callers int, keys string) []warmRow {
 	var kept []warmRow
 	for _, row := range rows {
-		if row.Value == value && row.Callers == callers && row.Keys == keys {
+		if row.Value == value && row.Callers == callers && sameKeys(row.Keys, keys) {
 			kept = append(kept, row)
 		}
 	}
 	return kept
 }
+
+// sameKeys: a smoke test has fewer keys where there are many.
+func sameKeys(a, b string) bool { return a == b || isMany(a) && isMany(b) }
+
+func isMany(keys string) bool { return strings.HasSuffix(keys, " keys") }
 
 func find(rows []warmRow, peer string) (warmRow, bool) {
 	for _, row := range rows {
@@ -141,30 +119,80 @@ func find(rows []warmRow, peer string) (warmRow, bool) {
 	return warmRow{}, false
 }
 
-func aimsOfRemote(rows []warmRow) (aims []aim) {
-	if row, ok := find(at(rows, tenValue, 1, oneKey), peers.Fncache); ok {
-		aims = append(aims, atMost("remote hit, 1 caller: time, x "+peers.Bare, 1.05, row.Ratio[peers.Bare]))
+// ratio is how many times as long as the other a peer's hit takes; NaN if that was
+// not measured.
+func ratio(rows []warmRow, peer, other string) float64 {
+	if row, ok := find(rows, peer); ok {
+		if times, ok := row.Ratio[other]; ok {
+			return times
+		}
 	}
-	stormed := at(rows, tenValue, 128, oneKey)
-	if row, ok := find(stormed, peers.Fncache); ok {
-		best, own := fastest(stormed, true).Peer, fastest(stormed, false).Peer
-		aims = append(aims,
-			atMost("remote hit, 128 callers, one key: time, x fastest peer ("+best+")", 1, row.Ratio[best]),
-			atMost("remote hit, 128 callers, one key: time, x fastest peer that shares no memory ("+own+")", 1, row.Ratio[own]))
+	return math.NaN()
+}
+
+func (r *results) remoteAims() []measure.Aim {
+	lone := at(r.WarmRemote, tenValue, 1, oneKey)
+	crowded := at(r.WarmRemote, tenValue, 128, oneKey)
+	spread := at(r.WarmRemote, tenValue, 128, manyKeys)
+	best, own := fastest(crowded, true).Peer, fastest(crowded, false).Peer
+	return []measure.Aim{
+		measure.AtMost("remote hit, 1 caller: time, x "+peers.Bare, 1.05, ratio(lone, peers.Fncache, peers.Bare)),
+		measure.AtMost("remote hit, 1 caller, DirectLookups: time, x "+peers.Bare, 1.05, ratio(lone, peers.FncacheDirect, peers.Bare)),
+		measure.AtMost("remote hit, 128 callers, one key: time, x fastest peer ("+best+")", 1, ratio(crowded, peers.Fncache, best)),
+		measure.AtMost("remote hit, 128 callers, one key: time, x fastest peer that shares no memory ("+own+")", 1, ratio(crowded, peers.Fncache, own)),
+		measure.AtLeast("remote hit, 128 callers, 10,000 keys, AutoPipeline: throughput, x "+peers.Bare, 2, 1/ratio(spread, peers.FncachePipelined, peers.Bare)),
 	}
-	if row, ok := find(at(rows, tenValue, 128, manyKeys), peers.FncachePipelined); ok {
-		aims = append(aims, atLeast("remote hit, 128 callers, 10,000 keys, AutoPipeline: throughput, x "+peers.Bare, 2, 1/row.Ratio[peers.Bare]))
+}
+
+func (r *results) nearAims() []measure.Aim {
+	lone := at(r.WarmNear, tenValue, 1, oneKey)
+	return []measure.Aim{
+		measure.AtMost("near hit, Wrap: time, x "+peers.LocalCache, 0.75, ratio(lone, peers.FncacheNear, peers.LocalCache)),
+		measure.AtMost("near hit, typed: time, x "+peers.Sturdyc, 1, ratio(lone, peers.FncacheNearTyped, peers.Sturdyc)),
+	}
+}
+
+func (r *results) coldAims() (aims []measure.Aim) {
+	for _, row := range r.ColdStampede {
+		if ours(row.Peer) {
+			aims = append(aims,
+				measure.AtMost("cold stampede, "+row.Peer+": computations", 1, float64(row.MostComputations)),
+				measure.AtMost("cold stampede, "+row.Peer+": Redis commands", 30, float64(row.MostCommands)))
+		}
 	}
 	return aims
 }
 
-func aimsOfNear(rows []warmRow) (aims []aim) {
-	cell := at(rows, tenValue, 1, oneKey)
-	if row, ok := find(cell, peers.FncacheNear); ok {
-		aims = append(aims, atMost("near hit, Wrap: time, x "+peers.LocalCache, 0.75, row.Ratio[peers.LocalCache]))
-	}
-	if row, ok := find(cell, peers.FncacheNearTyped); ok {
-		aims = append(aims, atMost("near hit, typed: time, x "+peers.Sturdyc, 1, row.Ratio[peers.Sturdyc]))
+func (r *results) stormAims() (aims []measure.Aim) {
+	for _, row := range r.Storm {
+		if ours(row.Peer) {
+			aims = append(aims, measure.AtMost("storm, "+row.Peer+": reads 50 ms stale", 0, float64(row.Late)))
+		}
 	}
 	return aims
+}
+
+// flat is how much more a hit may take with the most keys than with the fewest.
+const flat = 1.25
+
+func (r *results) scaleAims() []measure.Aim {
+	growth := func(peer string, of func(scaleRow) float64) float64 {
+		var figures []float64
+		for _, row := range r.Scale {
+			if row.Peer == peer {
+				figures = append(figures, of(row))
+			}
+		}
+		if len(figures) == 0 {
+			return math.NaN()
+		}
+		return figures[len(figures)-1] / figures[0]
+	}
+	toBare := func(row scaleRow) float64 { return row.ToBare }
+	alone := func(row scaleRow) float64 { return row.Nanoseconds }
+	return []measure.Aim{
+		measure.AtMost("scale, "+peers.Fncache+": time to bare, most keys x fewest", flat, growth(peers.Fncache, toBare)),
+		measure.AtMost("scale, "+peers.FncacheNear+": time, most keys x fewest", flat, growth(peers.FncacheNear, alone)),
+		measure.AtMost("scale, "+peers.FncacheNear+": that growth, x otter's own", 1, growth(peers.FncacheNear, alone)/growth(peers.Otter, alone)),
+	}
 }

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/fncache/fncache/bench/internal/measure"
 	"github.com/fncache/fncache/bench/internal/peers"
@@ -20,22 +18,29 @@ type scaleRow struct {
 	Keys        int
 	Nanoseconds float64 // of wall clock per hit, of all callers together
 	HitsPerSec  float64
-	// RedisBytes and ProcessBytes are what an entry takes, there and here; as
-	// the keys grew to their number from the one before. Where fncache has a local
-	// tier its entries in Redis are those that fncache without one has already.
-	RedisBytes   float64
+	// RedisBytes is what an entry takes there, as MEMORY USAGE says; 0 where the
+	// peer has none.
+	RedisBytes float64
+	// ProcessBytes is what an entry takes here, as the keys grew to their number
+	// from the one before.
 	ProcessBytes float64
 	// ToBare is how many times as long as with bare go-redis a hit takes.
 	ToBare float64
 }
 
-const scaleCallers = 16
+const (
+	scaleCallers = 16
+	// warmedUp is how many keys beside those that are measured have been at work
+	// before, so that what a peer takes once is not counted for entries.
+	warmedUp = 256
+)
 
 // scaled are the peers that scale measures: those with bytes of their own in
 // Redis, and those with a local tier of their own.
 func scaled() []peers.Peer[ids] {
 	return slices.DeleteFunc(append(peers.Remote[ids](), peers.Near[ids]()...), func(p peers.Peer[ids]) bool {
-		return strings.HasPrefix(p.Name, "rueidis") || strings.Contains(p.Name, "typed") || p.Name == peers.FncachePipelined
+		return strings.HasPrefix(p.Name, "rueidis") || strings.Contains(p.Name, "typed") ||
+			p.Name == peers.FncachePipelined || p.Name == peers.FncacheDirect
 	})
 }
 
@@ -49,12 +54,15 @@ func (b *bench) scale() ([]scaleRow, error) {
 	var cached []*peers.Cached[ids]
 	defer func() { closeAll(cached) }()
 	for _, peer := range racers {
-		site := peers.Site{Addr: b.server.Addr(), Name: "bench", Freshness: timeout, Timeout: timeout, Keys: largest}
+		site := peers.Site{Addr: b.server.Addr(), Name: "bench", Freshness: timeout, Timeout: timeout, Keys: largest + warmedUp}
 		c, err := peer.Open(site, atOnce(tenIDs))
+		if err == nil {
+			cached = append(cached, c)
+			err = peers.Fill(b.server.Addr(), fetch(c), c.Key, peer.Local, largest, largest+warmedUp)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", peer.Name, err)
 		}
-		cached = append(cached, c)
 	}
 	var rows []scaleRow
 	had := 0
@@ -74,21 +82,17 @@ func (b *bench) scale() ([]scaleRow, error) {
 func (b *bench) grow(racers []peers.Peer[ids], cached []*peers.Cached[ids], had, keys int) ([]scaleRow, error) {
 	rows := make([]scaleRow, len(racers))
 	for i, peer := range racers {
-		redisBefore, err := redisMemory(b.server.Addr())
-		if err != nil {
-			return nil, err
-		}
-		heapBefore := heap()
+		before := heap()
 		if err := peers.Fill(b.server.Addr(), fetch(cached[i]), cached[i].Key, peer.Local, had, keys); err != nil {
 			return nil, fmt.Errorf("%s: %w", peer.Name, err)
 		}
-		redisAfter, err := redisMemory(b.server.Addr())
-		if err != nil {
-			return nil, err
-		}
-		rows[i] = scaleRow{Peer: peer.Name, Local: peer.Local, Keys: keys, RedisBytes: (redisAfter - redisBefore) / float64(keys-had)}
+		rows[i] = scaleRow{Peer: peer.Name, Local: peer.Local, Keys: keys}
 		if peer.Local {
-			rows[i].ProcessBytes = (heap() - heapBefore) / float64(keys-had)
+			rows[i].ProcessBytes = (heap() - before) / float64(keys-had)
+		}
+		var err error
+		if rows[i].RedisBytes, err = redisBytes(b.server.Addr(), cached[i].Key, int64(keys-1)); err != nil {
+			return nil, fmt.Errorf("%s: %w", peer.Name, err)
 		}
 	}
 	draws := measure.Uniform(keys).Draws(1 << 20)
@@ -113,30 +117,17 @@ func heap() float64 {
 	return float64(stats.HeapAlloc)
 }
 
-// redisMemory returns how many bytes the server's data takes.
-func redisMemory(addr string) (float64, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
+// redisBytes returns how many bytes an entry takes in the server.
+func redisBytes(addr string, keyOf func(int64) (string, error), id int64) (float64, error) {
+	if keyOf == nil {
+		return 0, nil
+	}
+	key, err := keyOf(id)
+	if err != nil {
+		return 0, err
+	}
 	client := peers.Client(addr)
 	defer func() { _ = client.Close() }()
-	info, err := client.Info(ctx, "memory").Result()
-	if err != nil {
-		return 0, err
-	}
-	used, err := field(info, "used_memory")
-	if err != nil {
-		return 0, err
-	}
-	clients, err := field(info, "mem_clients_normal") // buffers, which come and go
-	return used - clients, err
-}
-
-// field returns a number from what INFO says.
-func field(info, name string) (float64, error) {
-	for line := range strings.Lines(info) {
-		if value, ok := strings.CutPrefix(line, name+":"); ok {
-			return strconv.ParseFloat(strings.TrimSpace(value), 64)
-		}
-	}
-	return 0, fmt.Errorf("INFO has no %s", name)
+	used, err := client.MemoryUsage(context.Background(), key).Result()
+	return float64(used), err
 }

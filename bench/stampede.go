@@ -31,9 +31,11 @@ type stampedeRow struct {
 	Computations int
 	Commands     int // sent to Redis by the processes
 	ByName       map[string]int
-	LastAnswer   time.Duration // after the burst began
-	P50, P99     time.Duration // how long callers waited
-	Answers      answers
+	// MostComputations and MostCommands are those of the run that had the most.
+	MostComputations, MostCommands int
+	LastAnswer                     time.Duration // after the burst began
+	P50, P99                       time.Duration // how long callers waited
+	Answers                        answers
 }
 
 // answers are counted by what callers got.
@@ -68,10 +70,20 @@ func (b *bench) stampede(stale bool) ([]stampedeRow, error) {
 			}
 			runs = append(runs, row)
 		}
-		slices.SortFunc(runs, func(a, b stampedeRow) int { return int(a.LastAnswer - b.LastAnswer) })
-		rows = append(rows, runs[(len(runs)-1)/2])
+		rows = append(rows, middle(runs))
 	}
 	return rows, nil
+}
+
+// middle is the run that took the middle time, with the most of all runs.
+func middle(runs []stampedeRow) stampedeRow {
+	slices.SortFunc(runs, func(a, b stampedeRow) int { return int(a.LastAnswer - b.LastAnswer) })
+	row := runs[(len(runs)-1)/2]
+	for _, run := range runs {
+		row.MostComputations = max(row.MostComputations, run.Computations)
+		row.MostCommands = max(row.MostCommands, run.Commands)
+	}
+	return row
 }
 
 // burst is one stampede in processes of its own.

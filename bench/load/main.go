@@ -61,6 +61,7 @@ type outcome struct {
 	Popularity string
 	Plan       plan
 	Runs       []result
+	Aims       []measure.Aim
 }
 
 func run(args []string, stdout, stderr io.Writer) error {
@@ -96,6 +97,9 @@ func run(args []string, stdout, stderr io.Writer) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		o.Runs = append(o.Runs, r)
+		if name == peers.FncacheWaiting {
+			o.Aims = r.aims()
+		}
 	}
 	o.print(stdout)
 	if *out == "" {
@@ -109,11 +113,11 @@ func (o outcome) print(w io.Writer) {
 	fmt.Fprintf(w, "%s\n%d callers, %d keys (%s), a function of %v; Redis %s for %v\n\n", o.Command,
 		o.Plan.Callers, o.Plan.Keys, o.Popularity, o.Plan.Cost, o.Plan.trouble(), o.Plan.Outage)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, strings.Join([]string{"", "", "answered", "failed", "p50", "p99", "max", "computations", "of one key at once", ""}, "\t"))
+	fmt.Fprintln(t, strings.Join([]string{"", "", "answered", "failed", "p50", "p99", "max", "computations", "of one key at once", "p50", "and p99 of the function", ""}, "\t"))
 	for _, r := range o.Runs {
 		for _, phase := range r.Phases {
-			fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%d\t%d\t\n", r.Peer, phase.Name, phase.Answered, phase.Failed,
-				ms(phase.P50), ms(phase.P99), ms(phase.Max), phase.Computations, phase.OneKeyAtOnce)
+			fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t\n", r.Peer, phase.Name, phase.Answered, phase.Failed,
+				ms(phase.P50), ms(phase.P99), ms(phase.Max), phase.Computations, phase.OneKeyAtOnce, ms(phase.OwnP50), ms(phase.OwnP99))
 		}
 	}
 	_ = t.Flush()
@@ -121,6 +125,10 @@ func (o outcome) print(w io.Writer) {
 		if r.Failure != "" {
 			fmt.Fprintf(w, "\n%s, a failure: %s\n", r.Peer, r.Failure)
 		}
+	}
+	fmt.Fprintf(w, "\nAims\n")
+	for _, a := range o.Aims {
+		fmt.Fprintf(w, "  %v\n", a)
 	}
 }
 

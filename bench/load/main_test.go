@@ -32,7 +32,9 @@ func TestQuickRunPrintsATableAndWritesResultsAndAPlot(t *testing.T) {
 			require.Len(t, r.Phases, 4)
 			require.Positive(t, r.Phases[0].Answered, "%s %s", how, r.Peer)
 		}
-		require.Zero(t, o.Runs[0].Phases[1].Failed, "fncache failed: %s", o.Runs[0].Failure)
+		require.Len(t, o.Aims, 3)
+		require.True(t, o.Aims[0].Met, "fncache failed: %v, %s", o.Aims[0], o.Runs[0].Failure)
+		require.True(t, o.Aims[2].Met, "%v", o.Aims[2])
 		require.FileExists(t, filepath.Join(dir, how+".svg"))
 	}
 }
@@ -45,7 +47,7 @@ func TestBadFlagsAreRefused(t *testing.T) {
 func TestCallsBelongToTheOutageIfTheyWereUnderWayInIt(t *testing.T) {
 	const s = time.Second
 	p := plan{Before: 10 * s, Outage: 10 * s, After: 10 * s, Settling: s, Patience: s}
-	f := &function{running: make([]atomic.Int32, 1), runs: []computation{{9 * s, 5}, {12 * s, 1}, {13 * s, 2}, {31 * s, 1}}}
+	f := &function{running: make([]atomic.Int32, 1), runs: []computation{{9 * s, s, 5}, {12 * s, s, 1}, {13 * s, 3 * s, 2}, {31 * s, s, 1}}}
 	r := p.result("p", []call{
 		{1 * s, 2 * s, nil},
 		{9 * s, 15 * s, errors.New("gone")}, // it began before and was hit
@@ -65,6 +67,22 @@ func TestCallsBelongToTheOutageIfTheyWereUnderWayInIt(t *testing.T) {
 	require.Equal(t, []int{5, 2, 2, 0}, atOnce)
 	require.Equal(t, "gone", r.Failure)
 	require.Equal(t, 6*s, r.Phases[1].Max)
+	require.Equal(t, 3*s, r.Phases[1].OwnP99)
+}
+
+func TestAimsOfAnOutage(t *testing.T) {
+	const ms = time.Millisecond
+	r := result{Peer: "p", Phases: []phase{
+		{Name: "before", OneKeyAtOnce: 1},
+		{Name: breakerOpen, P99: 23 * ms, OwnP99: 21 * ms, OneKeyAtOnce: 1},
+	}}
+	for _, a := range r.aims() {
+		require.True(t, a.Met, "%v", a)
+	}
+	r.Phases[0].Failed, r.Phases[1].OneKeyAtOnce, r.Phases[1].P99 = 1, 2, 24*ms
+	for _, a := range r.aims() {
+		require.False(t, a.Met, "%v", a)
+	}
 }
 
 func TestBucketsCountAnswersWhereTheyCameAndTimesWhereCallsBegan(t *testing.T) {

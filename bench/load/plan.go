@@ -48,8 +48,9 @@ type phase struct {
 	Name             string
 	Answered, Failed int
 	P50, P99, Max    time.Duration
-	Computations     int // that began in it
-	OneKeyAtOnce     int // computations of one key at the same time, at most
+	Computations     int           // that began in it
+	OneKeyAtOnce     int           // computations of one key at the same time, at most
+	OwnP50, OwnP99   time.Duration // of the function alone
 }
 
 // A bucket is a moment of the run, for the plot.
@@ -138,6 +139,8 @@ func (p plan) one(get peers.Source[[]int64], id int64, began time.Time) call {
 	return c
 }
 
+const breakerOpen = "during, breaker open"
+
 // phases are the parts of a run. A call belongs to the outage if it was under way
 // in it.
 func (p plan) phases() []struct {
@@ -154,7 +157,7 @@ func (p plan) phases() []struct {
 	return []part{
 		{"before", 0, start, func(c call) bool { return c.ended < start }},
 		{"during", start, end, func(c call) bool { return c.ended >= start && c.began < end }},
-		{"during, breaker open", start + p.Settling, end, func(c call) bool { return c.began >= start+p.Settling && c.began < end }},
+		{breakerOpen, start + p.Settling, end, func(c call) bool { return c.began >= start+p.Settling && c.began < end }},
 		{"after", end, p.length() + p.Patience, func(c call) bool { return c.began >= end }},
 	}
 }
@@ -177,7 +180,7 @@ func (p plan) result(name string, calls []call, f *function) result {
 			r.Failure = c.err.Error()
 		}
 		ph.P50, ph.P99, ph.Max = measure.Quantile(took, 0.5), measure.Quantile(took, 0.99), measure.Quantile(took, 1)
-		ph.Computations, ph.OneKeyAtOnce = f.between(part.from, part.to)
+		f.between(part.from, part.to, &ph)
 		r.Phases = append(r.Phases, ph)
 	}
 	return r
@@ -225,6 +228,7 @@ type function struct {
 
 type computation struct {
 	began  time.Duration
+	took   time.Duration
 	atOnce int // of the same key, this one included
 }
 
@@ -236,11 +240,14 @@ func (f *function) begin(cost time.Duration) {
 }
 
 func (f *function) compute(ctx context.Context, id int64) ([]int64, error) {
-	atOnce := int(f.running[id].Add(1))
-	defer f.running[id].Add(-1)
-	f.mu.Lock()
-	f.runs = append(f.runs, computation{time.Since(f.began), atOnce})
-	f.mu.Unlock()
+	run := computation{began: time.Since(f.began), atOnce: int(f.running[id].Add(1))}
+	defer func() {
+		f.running[id].Add(-1)
+		run.took = time.Since(f.began) - run.began
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.runs = append(f.runs, run)
+	}()
 	select {
 	case <-time.After(f.cost):
 		return []int64{id, 3, 41865, 2657, 4671, 11870085, 5907, 5107, 960, 1885}, nil
@@ -249,16 +256,39 @@ func (f *function) compute(ctx context.Context, id int64) ([]int64, error) {
 	}
 }
 
-// between says how many runs began between two times, and how many of one key
-// there were at once.
-func (f *function) between(from, to time.Duration) (runs, atOnce int) {
+// between adds to a phase how many runs began between two times, how long they
+// took, and how many of one key there were at once.
+func (f *function) between(from, to time.Duration, ph *phase) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, c := range f.runs {
-		if c.began >= from && c.began < to {
-			runs++
-			atOnce = max(atOnce, c.atOnce)
+	var took []time.Duration
+	for _, run := range f.runs {
+		if run.began >= from && run.began < to {
+			took = append(took, run.took)
+			ph.OneKeyAtOnce = max(ph.OneKeyAtOnce, run.atOnce)
 		}
 	}
-	return runs, atOnce
+	ph.Computations = len(took)
+	ph.OwnP50, ph.OwnP99 = measure.Quantile(took, 0.5), measure.Quantile(took, 0.99)
+}
+
+// margin is what a call may take longer than the function while Redis is away.
+const margin = 2 * time.Millisecond
+
+// aims are those of fncache.
+func (r result) aims() []measure.Aim {
+	failed, atOnce := 0, 0
+	var open phase
+	for _, ph := range r.Phases {
+		failed += ph.Failed
+		atOnce = max(atOnce, ph.OneKeyAtOnce)
+		if ph.Name == breakerOpen {
+			open = ph
+		}
+	}
+	return []measure.Aim{
+		measure.AtMost(r.Peer+": calls that failed", 0, float64(failed)),
+		measure.AtMost(r.Peer+", breaker open: p99 over that of the function, ms", margin.Seconds()*1e3, (open.P99-open.OwnP99).Seconds()*1e3),
+		measure.AtMost(r.Peer+": computations of one key at once", 1, float64(atOnce)),
+	}
 }

@@ -53,6 +53,7 @@ const (
 	Fncache            = "fncache"
 	FncachePipelined   = "fncache, AutoPipeline"
 	FncacheTyped       = "fncache, typed"
+	FncacheDirect      = "fncache, DirectLookups"
 	FncacheWaiting     = "fncache, oncold=wait"
 	FncacheNear        = "fncache, near"
 	FncacheNearWaiting = "fncache, near, oncold=wait"
@@ -62,6 +63,7 @@ const (
 	Cache      = "go-redis/cache"
 	LocalCache = "go-redis/cache, local"
 	Sturdyc    = "sturdyc"
+	Otter      = "otter"
 )
 
 // errBusy is how the hand-written peer refuses.
@@ -89,7 +91,7 @@ func Near[V any]() []Peer[V] {
 		{Name: LocalCache, Local: true, Open: openCache[V](true)},
 		{Name: "rueidisaside", Local: true, Open: openAside[V](true)},
 		{Name: Sturdyc, Local: true, Shared: true, Open: openSturdyc[V](false)},
-		{Name: "otter", Local: true, Shared: true, Open: openOtter[V]},
+		{Name: Otter, Local: true, Shared: true, Open: openOtter[V]},
 	}, nearVariants[V]()...)
 }
 
@@ -101,7 +103,7 @@ func Fleet[V any]() []Peer[V] {
 		{Name: LocalCache, Local: true, Open: openCache[V](true)},
 		{Name: "rueidisaside", Local: true, Open: openAside[V](true)},
 		{Name: "sturdyc + Redis", Local: true, Shared: true, Open: openSturdyc[V](true)},
-		{Name: "otter", Local: true, Shared: true, Open: openOtter[V]},
+		{Name: Otter, Local: true, Shared: true, Open: openOtter[V]},
 		{Name: "singleflight + SET NX", Shared: true, Open: openHandwritten[V]},
 	}, fleetVariants[V]()...)
 }

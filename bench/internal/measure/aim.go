@@ -1,0 +1,33 @@
+package measure
+
+import "fmt"
+
+// An Aim is what is claimed, and whether a run shows it.
+type Aim struct {
+	What     string
+	Limit    float64
+	Measured float64
+	AtLeast  bool // Measured is to be at least Limit; else at most
+	Met      bool
+}
+
+// AtMost is an aim that Measured is no more than the limit.
+func AtMost(what string, limit, measured float64) Aim {
+	return Aim{What: what, Limit: limit, Measured: measured, Met: measured <= limit}
+}
+
+// AtLeast is an aim that Measured is no less than the limit.
+func AtLeast(what string, limit, measured float64) Aim {
+	return Aim{What: what, Limit: limit, Measured: measured, AtLeast: true, Met: measured >= limit}
+}
+
+func (a Aim) String() string {
+	sign, verdict := "<=", "met"
+	if a.AtLeast {
+		sign = ">="
+	}
+	if !a.Met {
+		verdict = "MISSED"
+	}
+	return fmt.Sprintf("%-6s  %s: %.3g, aim %s %.3g", verdict, a.What, a.Measured, sign, a.Limit)
+}
