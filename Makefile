@@ -4,6 +4,7 @@ FUZZTIME  ?= 20s
 BENCH     ?= .
 BENCHTIME ?= 1s
 COUNT     ?= 1
+BASE      ?= HEAD
 DURATION  ?= 10m
 SEED      ?= $(shell date +%s)
 CHECK     ?=
@@ -77,6 +78,18 @@ fuzz: ## every fuzz target for FUZZTIME
 .PHONY: bench
 bench: ## the benchmarks BENCH, COUNT times for BENCHTIME each
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) .
+
+.PHONY: compare
+compare: ## the benchmarks BENCH at the commit BASE and here, COUNT times in turns, with benchstat
+	tools/compare.sh '$(BASE)' '$(BENCH)' '$(COUNT)' '$(BENCHTIME)'
+
+.PHONY: profile
+profile: ## where the time of the benchmarks BENCH goes, and what they allocate
+	@dir=$$(mktemp -d) && trap 'rm -rf $$dir' EXIT && \
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -o $$dir/bench.test \
+	  -cpuprofile $$dir/cpu -memprofile $$dir/mem -memprofilerate 512 . && \
+	go tool pprof -top -cum -nodecount 45 $$dir/bench.test $$dir/cpu 2>/dev/null && \
+	go tool pprof -top -sample_index alloc_objects -nodecount 25 $$dir/bench.test $$dir/mem 2>/dev/null
 
 .PHONY: soak
 soak: ## random histories of a fleet, checked, for DURATION, from SEED on (both printed); or CHECK=DIR, records that were kept

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# compare.sh BASE BENCH COUNT BENCHTIME: runs the benchmarks that match BENCH at the
+# commit BASE and in the working tree, COUNT times in turns, so that both see the same
+# weather, and compares them with benchstat.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+base=$1 bench=$2 count=$3 benchtime=$4
+
+work=$(mktemp -d)
+trap 'git worktree remove --force "$work/tree" 2>/dev/null || true; rm -rf "$work"' EXIT
+git worktree add --quiet --detach "$work/tree" "$base"
+(cd "$work/tree" && go test -c -o "$work/base.test" .)
+go test -c -o "$work/here.test" .
+
+# run WHICH DIR: one turn of a binary, in the directory of its package.
+run() {
+  (cd "$2" && "$work/$1.test" -test.run '^$' -test.bench "$bench" -test.benchmem -test.benchtime "$benchtime") >>"$work/$1"
+}
+for ((i = 0; i < count; i++)); do
+  run base "$work/tree"
+  run here .
+done
+cd "$work"
+go tool -modfile="$OLDPWD/tools/go.mod" benchstat base here
