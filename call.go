@@ -288,6 +288,11 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 	if e.stale != nil && c.cache.servable(c.fn, e.stale) {
 		return c.serve(e.stale, SourceStale, false)
 	}
+	if c.patient && e.err != nil && e.results == nil {
+		// The function was not called: the cache was closed while it waited for
+		// its turn. Without an error result that would read as zero values.
+		return c.giveUp(e.err)
+	}
 	if e.err != nil {
 		a = answer{results: e.results, err: e.err, source: SourceFailed, cost: e.cost}
 		if e.negative {

@@ -407,6 +407,29 @@ func TestCloseEndsCallsThatWaitForTheirTurn(t *testing.T) {
 	})
 }
 
+func TestAFunctionWithoutErrorThatWaitsForItsTurnComputesAfterClose(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		fn := func(id int) int { time.Sleep(2 * time.Second); return 100 + id }
+		f, err := Wrap(&fn, Options{Cache: c, Name: "test.Patient", Timeout: time.Minute, OnCold: Wait, MaxConcurrent: 1})
+		require.NoError(t, err)
+		defer b.cut()()
+		first, second, joins := make(chan int), make(chan int), make(chan int)
+		for _, call := range []struct {
+			arg int
+			end chan int
+		}{{1, first}, {2, second}, {2, joins}} {
+			go func() { call.end <- fn(call.arg) }()
+			synctest.Wait()
+		}
+		require.NoError(t, c.Close())
+		assert.Equal(t, 101, <-first)
+		assert.Equal(t, 102, <-second, "and not 0, which would look like an answer")
+		assert.Equal(t, 102, <-joins)
+		requireIdentity(t, f)
+	})
+}
+
 func TestWithoutRedisCallersJoinTheComputationThatStillHoldsItsLease(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Second}
