@@ -112,7 +112,8 @@
 // [context.Context] is passed on and is no part of the key; neither is a struct
 // field tagged `fncache:"-"`. Pointers, interfaces, channels, funcs and structs
 // with unexported fields are refused when wrapping, for different values would
-// share an entry. Set Config.HashSecret where arguments come from strangers.
+// share an entry; so are maps whose keys hold a float, a time or a field left out,
+// for two keys may then hash alike. Set Config.HashSecret where arguments come from strangers.
 //
 // The signature is a fingerprint of the parameter and result types with their
 // fields: a deploy that changes them starts cold, and old and new processes run

@@ -173,9 +173,7 @@ func (w *typeWalk) param(t reflect.Type, path string) {
 	case reflect.Slice, reflect.Array:
 		w.enter(t, path, func() { w.param(t.Elem(), path+"[]") })
 	case reflect.Map:
-		if hasFloat(t.Key()) {
-			w.refuse(t, path, "has keys with a float in them: what stands under a NaN cannot be found", "use other keys, or a slice of pairs")
-		}
+		w.mapKey(t.Key(), path+"[key]")
 		w.enter(t, path, func() {
 			w.param(t.Key(), path+"[key]")
 			w.param(t.Elem(), path+"[]")
@@ -230,17 +228,28 @@ func keyFields(t reflect.Type) (fields []reflect.StructField) {
 	return fields
 }
 
-// hasFloat says whether a map key may be, or contain, a NaN.
-func hasFloat(t reflect.Type) bool {
-	switch t.Kind() {
-	case reflect.Float32, reflect.Float64:
-		return true
-	case reflect.Array:
-		return hasFloat(t.Elem())
-	case reflect.Struct:
-		return slices.ContainsFunc(keyFields(t), func(f reflect.StructField) bool { return hasFloat(f.Type) })
-	default:
-		return false
+// mapKey refuses, in the key of a map, what lets two keys differ and hash alike.
+// The hash of a map is the exclusive or over its pairs: two with the same value
+// would cancel each other, and the map have the hash of one without both.
+func (w *typeWalk) mapKey(t reflect.Type, path string) {
+	const remedy = "use other keys, or a slice of pairs"
+	switch {
+	case t == timeType:
+		w.refuse(t, path, "cannot be part of a map's key: two times of one instant can be two keys (one has a monotonic reading, or another Location) and hash alike",
+			"use its UnixNano as the key, or a slice of pairs")
+	case t.Kind() == reflect.Float32, t.Kind() == reflect.Float64:
+		w.refuse(t, path, "cannot be part of a map's key: what stands under a NaN cannot be found", remedy)
+	case t.Kind() == reflect.Array:
+		w.mapKey(t.Elem(), path+"[]")
+	case t.Kind() == reflect.Struct:
+		for field := range t.Fields() {
+			switch inner := path + "." + field.Name; {
+			case !ignored(field):
+				w.mapKey(field.Type, inner)
+			case field.Name != "_": // which == ignores too
+				w.refuse(field.Type, inner, "is left out of a map's key by its tag: keys that differ only in it hash alike", remedy)
+			}
+		}
 	}
 }
 

@@ -37,6 +37,14 @@ type (
 		Trace chan int `fncache:"-"`
 		cache *int     `fncache:"-"` //nolint:unused // refused but for its tag
 	}
+	keyIgnoring struct {
+		SKU  string
+		Note string `fncache:"-"`
+	}
+	keyBlank struct {
+		SKU string
+		_   int `fncache:"-"`
+	}
 	withUnexported struct {
 		ID   int
 		note string //nolint:unused // is what is refused
@@ -201,8 +209,21 @@ func TestParameters(t *testing.T) {
 		{"slice of any", param[[]any](), []string{"parameter 2: []interface {}[] (interface {})"}},
 		{"map of any", param[map[string]any](), []string{"interface"}},
 		{"map with pointer keys", param[map[*int]int](), []string{"[key] (*int)"}},
-		{"map with float keys", param[map[float64]int](), []string{"NaN"}},
-		{"map with floats in its keys", param[map[[1]struct{ F float32 }]int](), []string{"NaN"}},
+		{"map with float keys", param[map[float64]int](), []string{"map[float64]int[key] (float64)", "NaN", "slice of pairs"}},
+		{"map with floats in its keys", param[map[[1]struct{ F float32 }]int](), []string{"[key][].F (float32)", "NaN"}},
+		{"map with times as keys", param[map[time.Time]string](), []string{
+			"parameter 2: map[time.Time]string[key] (time.Time) cannot be part of a map's key", "one instant", "UnixNano",
+		}},
+		{"map with times in its keys", param[[]map[[1]struct{ At time.Time }]int](), []string{"[][key][].At (time.Time)"}},
+		{"map whose keys have a field left out", param[map[keyIgnoring]int](), []string{
+			"parameter 2: map[fncache.keyIgnoring]int[key].Note (string) is left out of a map's key", "hash alike", "slice of pairs",
+		}},
+		{"map whose keys have a field left out, deep", param[struct{ M map[[2]keyIgnoring]int }](), []string{".M[key][].Note (string)"}},
+		{"map whose keys have a blank field left out", param[map[keyBlank]int](), nil},
+		{"map whose values have a field left out, and a time", param[map[string]struct {
+			At   time.Time
+			Note string `fncache:"-"`
+		}](), nil},
 		{"variadic any", reflect.TypeFor[func(context.Context, ...any) (int, error)](), []string{"parameter 2: []interface {}[]"}},
 		{"several faults", reflect.TypeFor[func(chan int, *int) (func(), error)](), []string{"parameter 1", "parameter 2", "result 1"}},
 	} {
