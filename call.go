@@ -33,6 +33,8 @@ type call struct {
 	// is an error.
 	strict bool
 	rounds int // how often a strict call lost the lease
+	// missed calls know from Redis that nothing usable is there.
+	missed bool
 
 	limit *time.Timer // of waiting for others; nil until the call waits
 	began time.Time   // when it began to wait
@@ -113,6 +115,7 @@ func (c *call) decision(p purpose) (decision, error) {
 // act does what the table says. again means that the call must decide again,
 // on a flight for the purpose in p.
 func (c *call) act(d decision, p *purpose) (a answer, again bool) {
+	c.missed = c.missed || d.missed || d.verdict != redisDown // what Redis has answered holds for the next round
 	switch d.verdict {
 	case serveFresh:
 		if d.waited {
@@ -124,7 +127,7 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 	case holderHere:
 		return c.withHolder(d, *p == toRefresh)
 	case redisDown:
-		if *p != toRefresh {
+		if *p != toRefresh && !c.missed {
 			if a, ok := c.lastResort(); ok {
 				return a, false
 			}

@@ -68,9 +68,8 @@ func (c *Cache) haveRead(f *flight, raw []byte, err error, asked place) {
 		return
 	}
 	c.noteRedis(f.fn, opLookup, f.key, nil)
-	e, s := c.judge(f.fn, raw, err)
+	e, s := c.judgeRead(f, raw, err, asked)
 	if s == fresh {
-		c.keepRead(f, e, asked)
 		c.flights.decide(f, decision{verdict: serveFresh, entry: e})
 		return
 	}
@@ -84,9 +83,19 @@ func (c *Cache) haveRead(f *flight, raw []byte, err error, asked place) {
 	})
 }
 
-// keepRead has the near cache keep what was read.
-func (c *Cache) keepRead(f *flight, e *entry, asked place) {
-	e.near = c.keep(f.fn, f.args, f.key, asked, &e.envelope, e.kept)
+// judgeRead judges what was read, and has the near cache keep it if it is fresh.
+func (c *Cache) judgeRead(f *flight, raw []byte, err error, asked place) (*entry, state) {
+	e, s := c.judge(f.fn, raw, err)
+	if s == fresh {
+		e.near = c.keep(f.fn, f.args, f.key, asked, &e.envelope, e.kept)
+	}
+	switch {
+	case s == cold:
+		f.fn.near.correct(c, f.args, f.key, nil)
+	case e.near == nil:
+		f.fn.near.correct(c, f.args, f.key, &e.envelope)
+	}
+	return e, s
 }
 
 // timeOut ends the flights whose lookup has taken longer than RedisTimeout,
@@ -119,14 +128,14 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
 			return decisionWithoutRedis(e, s, err), true
 		}
 		if got.status == entryChanged {
-			if e, s = c.judge(f.fn, got.raw, nil); s == fresh {
-				c.keepRead(f, e, asked)
+			if e, s = c.judgeRead(f, got.raw, nil, asked); s == fresh {
 				return decision{verdict: serveFresh, entry: e}, true
 			}
 			continue
 		}
 		if !got.present {
 			s = cold
+			f.fn.near.correct(c, f.args, f.key, nil)
 		}
 		if got.status == leaseHeld {
 			return c.heldBy(f, e, s, got, asked), true
@@ -153,7 +162,7 @@ func decisionWithoutRedis(e *entry, s state, err error) decision {
 	if s == stale {
 		return decision{verdict: serveStale, entry: e}
 	}
-	return decision{verdict: redisDown, cause: err}
+	return decision{verdict: redisDown, cause: err, missed: true}
 }
 
 // begin starts the computation under the lease that f was granted, and ends f.
@@ -184,7 +193,7 @@ func (c *Cache) poll(f *flight) {
 	}
 	for backoff := pollMin; ok && d.verdict == holderElsewhere; backoff = min(2*backoff, pollMax) {
 		if !c.pause(w, backoff, d) {
-			d = decision{verdict: redisDown, cause: newRedisError(opAcquire, f.key, ErrClosed)}
+			d = decision{verdict: redisDown, cause: newRedisError(opAcquire, f.key, ErrClosed), missed: true}
 			break
 		}
 		if c.flights.abandon(f) {

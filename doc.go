@@ -90,7 +90,8 @@
 //
 // With Redis away, a call whose lookup failed is answered with what is still
 // kept, as SourceStale and within Options.Timeout, before anything is computed;
-// never with what is known to have been stored anew or invalidated.
+// never with what is known to have been stored anew or invalidated, or what a lookup
+// has found gone.
 //
 // Errors that are answers (Options.CacheErrors) are not kept. Results are kept
 // decoded, and no caller shares memory with them: what refers to

@@ -105,6 +105,7 @@ type decision struct {
 	seen    *entry        // holderElsewhere: what was read, for who goes on to wait
 	asked   place         // holderElsewhere: when the lease was asked for
 	cause   error         // redisDown
+	missed  bool          // redisDown: Redis has answered before that nothing usable is there
 	waited  bool          // another process was waited for
 	alone   bool          // one caller is given it
 	ended   uint64        // flights.seq at the decision: what computations its callers may share; 0, any: nothing was looked up

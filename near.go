@@ -231,6 +231,19 @@ func (c *Cache) keep(fn *Func, args arguments, redisKey string, asked place, e *
 	return kept
 }
 
+// correct takes note that Redis has another entry than what is kept, or none that
+// could be served: what is kept is gone, even if no event has told so yet, or none
+// ever will, as of what was evicted. Else it would come back when Redis goes away.
+func (n *near) correct(c *Cache, args arguments, redisKey string, found *envelope) {
+	if n == nil {
+		return
+	}
+	key := n.keyOf(args, redisKey)
+	if kept := n.find(c, key); kept != nil && (found == nil || found.id != kept.entry.id) {
+		c.nearStore().Invalidate(n.hash(key))
+	}
+}
+
 // after is that much later: at the end of time, if it would be past it.
 func after(now, life time.Duration) time.Duration {
 	if life > 0 && now > math.MaxInt64-life {
@@ -281,7 +294,9 @@ func (c *call) nearAnswer() (a answer, ok bool) {
 	return c.fromNear(n.fresh(c.cache, n.keyOf(c.args, c.key)), SourceNear)
 }
 
-// lastResort answers a call from the near cache while Redis is away, if it can.
+// lastResort answers a call from the near cache while Redis is away, if it can:
+// one whose lookup failed or was not sent. What Redis has said is gone is gone, even
+// if no event has told so yet.
 func (c *call) lastResort() (a answer, ok bool) {
 	n := c.fn.near
 	if n == nil || c.strict {

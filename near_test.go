@@ -484,6 +484,91 @@ func TestNearServesStaleWithRedisAway(t *testing.T) {
 	}
 }
 
+func TestNearIsNotServedWhereTheLookupSaidThatItIsGone(t *testing.T) {
+	// 1. A value is kept; 2. it is gone from Redis, and no event has told so: it
+	// was evicted, or the message is under way; 3. the lookup says so; 4. what
+	// fails is to ask for the lease.
+	opts := Options{Near: time.Second, Freshness: 10 * time.Second, Timeout: time.Minute}
+	for name, gone := range map[string]func(t *testing.T, b *bubble, key string){
+		"deleted": func(t *testing.T, b *bubble, key string) { b.redis.Del(key) },
+		"unreadable": func(t *testing.T, b *bubble, key string) {
+			require.NoError(t, b.redis.Set(key, "somebody else's"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				c, s := b.cache(), &source{}
+				w := wrap(t, c, s, opts)
+				awaitBubbleHearing(t, c)
+				for _, refusal := range []string{
+					"OOM command not allowed when used memory > 'maxmemory'.",
+					"READONLY You can't write against a read only replica.",
+					"NOPERM this user has no permissions",
+				} {
+					b.tap.set(func(tap *tap) { tap.refuse = nil })
+					before := w.get(t.Context(), "k").value
+					time.Sleep(time.Second)
+					gone(t, b, must(w.Key("k")))
+					b.tap.set(func(tap *tap) { tap.refuse = map[string]error{"acquire": replyError(refusal)} })
+					o := w.get(t.Context(), "k")
+					assert.Equal(t, SourceComputed, o.source, refusal)
+					assert.Equal(t, before+1, o.value, refusal)
+					b.tap.set(func(tap *tap) { tap.refuse = map[string]error{"get": errGone} })
+					o = w.get(t.Context(), "k")
+					assert.Equal(t, SourceComputed, o.source, "nor when the next lookup fails")
+					b.redis.Del(must(w.Key("k")))
+					time.Sleep(time.Minute) // the circuit breaker has closed again
+				}
+				requireIdentity(t, w.Func)
+			})
+		})
+	}
+}
+
+func TestNearIsNotServedToAWaiterWhoseLookupSaidThatItIsGone(t *testing.T) {
+	// As above, but somebody else has the lease, until it runs out, and with it Redis.
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		w := wrap(t, c, s, Options{Near: time.Second, Timeout: time.Minute, OnCold: Wait})
+		awaitBubbleHearing(t, c)
+		w.get(t.Context(), "k")
+		time.Sleep(time.Second)
+		key := must(w.Key("k"))
+		b.redis.Del(key)
+		require.NoError(t, b.redis.Set(key+lockSuffix, "somebody"))
+		b.redis.SetTTL(key+lockSuffix, 5*time.Second)
+		first := w.begin(t.Context(), "k")
+		synctest.Wait()
+		b.tap.set(func(tap *tap) { tap.broken = errGone })
+		second := w.begin(t.Context(), "k") // boards the flight that waits
+		for _, o := range []outcome{<-first, <-second} {
+			assert.NotEqual(t, SourceStale, o.source)
+			assert.Greater(t, o.value, 1)
+		}
+	})
+}
+
+func TestNearIsNotServedAfterALookupThatFoundAnother(t *testing.T) {
+	// 1. A value is kept; 2. events are lost; 3. another process stores anew, and a
+	// lookup finds that, which is not kept while nothing is heard; 4. Redis is away.
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		w, elsewhere := wrap(t, c, s, nearOpts), wrap(t, b.cache(), s, nearOpts)
+		awaitBubbleHearing(t, c)
+		w.get(t.Context(), "k")
+		c.events.down()
+		hear := c.events.marks.Swap(nil) // the message is lost
+		require.NoError(t, elsewhere.Refresh(t.Context(), "k"))
+		synctest.Wait()
+		c.events.marks.Store(hear)
+		assert.Equal(t, 2, w.get(t.Context(), "k").value)
+		b.tap.set(func(tap *tap) { tap.broken = errGone })
+		o := w.get(t.Context(), "k")
+		assert.Equal(t, SourceComputed, o.source)
+		assert.Equal(t, 3, o.value)
+	})
+}
+
 func TestNearFromBeforeEventsWereHeardAgainIsNeverServed(t *testing.T) {
 	// 1. Events are lost for a while; 2. what is kept is invalidated meanwhile;
 	// 3. they are heard again; 4. Redis is away: what was kept before 3 may have
