@@ -34,6 +34,10 @@ func onManyKeys(t *testing.T, w *wrapped) {
 }
 
 func TestAutoPipelineAnswersAsWithout(t *testing.T) {
+	inBothForms(t, testAutoPipelineAnswersAsWithout)
+}
+
+func testAutoPipelineAnswersAsWithout(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	c := newTestCache(t, Config{Redis: client, AutoPipeline: true, RedisTimeout: 5 * time.Second})
@@ -51,12 +55,20 @@ func TestAutoPipelineAnswersAsWithout(t *testing.T) {
 }
 
 func TestAutoPipelineOnACluster(t *testing.T) {
+	inOneForm(t, testAutoPipelineOnACluster)
+}
+
+func testAutoPipelineOnACluster(t *testing.T) {
 	client := redistest.StartCluster(t).Client()
 	c := newTestCache(t, Config{Redis: client, AutoPipeline: true, RedisTimeout: 5 * time.Second})
 	onManyKeys(t, wrap(t, c, &source{}, Options{Lease: slowLease}))
 }
 
 func TestCloseEndsItsAutoPipelineAndNotTheClients(t *testing.T) {
+	inBothForms(t, testCloseEndsItsAutoPipelineAndNotTheClients)
+}
+
+func testCloseEndsItsAutoPipelineAndNotTheClients(t *testing.T) {
 	client := redistest.Start(t).Client()
 	t.Cleanup(func() { _ = client.Close() })
 	theirs, err := client.AutoPipeline()
@@ -76,6 +88,10 @@ func TestCloseEndsItsAutoPipelineAndNotTheClients(t *testing.T) {
 }
 
 func TestCachesOnOneClusterClientShareItsAutoPipeline(t *testing.T) {
+	inOneForm(t, testCachesOnOneClusterClientShareItsAutoPipeline)
+}
+
+func testCachesOnOneClusterClientShareItsAutoPipeline(t *testing.T) {
 	client := redistest.StartCluster(t).Client()
 	cfg := Config{Redis: client, AutoPipeline: true, RedisTimeout: 5 * time.Second}
 	first, err := New(cfg)
@@ -129,6 +145,10 @@ func TestAutoPipelineTakesTheClientsSettingsIfTheyAreRight(t *testing.T) {
 }
 
 func TestAutoPipelineOnAStoppedServerCostsRedisTimeout(t *testing.T) {
+	inBothForms(t, testAutoPipelineOnAStoppedServerCostsRedisTimeout)
+}
+
+func testAutoPipelineOnAStoppedServerCostsRedisTimeout(t *testing.T) {
 	server := redistest.Start(t)
 	c := newTestCache(t, Config{Redis: server.Client(), AutoPipeline: true, RedisTimeout: 100 * time.Millisecond})
 	w := wrap(t, c, &source{}, Options{Lease: slowLease, OnCold: Wait})

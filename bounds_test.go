@@ -22,6 +22,10 @@ func never(o *redis.Options) {
 // On a stopped server nothing of these clients ever ends by itself: that calls
 // return at all shows that RedisTimeout, or the caller's context, has ended them.
 func TestNoSettingOfTheClientKeepsACallerWaiting(t *testing.T) {
+	inBothForms(t, testNoSettingOfTheClientKeepsACallerWaiting)
+}
+
+func testNoSettingOfTheClientKeepsACallerWaiting(t *testing.T) {
 	for name, option := range map[string]func(*redis.Options){
 		"no timeouts":           func(*redis.Options) {},
 		"a pool of one":         func(o *redis.Options) { o.PoolSize = 1 },

@@ -506,6 +506,10 @@ func TestKeysAreReadableAndTellThePrefix(t *testing.T) {
 }
 
 func TestAHandlesArgumentsAreChecked(t *testing.T) {
+	inBothForms(t, testAHandlesArgumentsAreChecked)
+}
+
+func testAHandlesArgumentsAreChecked(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		w := wrap(t, b.cache(), &source{}, Options{})
 		_, keyErr := w.Key(1)

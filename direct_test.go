@@ -28,6 +28,10 @@ func directCache(t *testing.T, client redis.UniversalClient, change ...func(*Con
 const veryLong = 5 * time.Minute
 
 func TestALoneLookupTakesNoReader(t *testing.T) {
+	inBothForms(t, testALoneLookupTakesNoReader)
+}
+
+func testALoneLookupTakesNoReader(t *testing.T) {
 	server := redistest.Start(t)
 	tap := newTap()
 	client := server.Client()
@@ -51,10 +55,18 @@ func TestALoneLookupTakesNoReader(t *testing.T) {
 }
 
 func TestDirectLookupsAmongMany(t *testing.T) {
+	inBothForms(t, testDirectLookupsAmongMany)
+}
+
+func testDirectLookupsAmongMany(t *testing.T) {
 	onManyKeys(t, wrap(t, directCache(t, redistest.Start(t).Client()), &source{}, Options{Lease: veryLong}))
 }
 
 func TestADirectLookupThatIsSlowGoesOnByAReader(t *testing.T) {
+	inBothForms(t, testADirectLookupThatIsSlowGoesOnByAReader)
+}
+
+func testADirectLookupThatIsSlowGoesOnByAReader(t *testing.T) {
 	server := redistest.Start(t)
 	c := directCache(t, server.Client(), func(cfg *Config) { cfg.RedisTimeout = 500 * time.Millisecond })
 	w := wrap(t, c, &source{}, Options{Lease: time.Minute})
@@ -111,6 +123,10 @@ func TestDirectLookupsTakeAPlainClient(t *testing.T) {
 }
 
 func TestDirectLookupsSharedByCallersWhoJoin(t *testing.T) {
+	inBothForms(t, testDirectLookupsSharedByCallersWhoJoin)
+}
+
+func testDirectLookupsSharedByCallersWhoJoin(t *testing.T) {
 	c := directCache(t, redistest.Start(t).Client())
 	w := wrap(t, c, &source{}, Options{Lease: veryLong})
 	require.NoError(t, w.get(t.Context(), "a").err)

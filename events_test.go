@@ -142,20 +142,23 @@ func awaitWatchers(t *testing.T, c *Cache, n int) {
 	}, 30*time.Second, time.Millisecond)
 }
 
-// onEveryServer runs a test with what makes another client of one and the same
-// server.
+// onEveryServer runs a test, in both forms, with what makes another client of one
+// and the same server.
 func onEveryServer(t *testing.T, test func(t *testing.T, client func() redis.UniversalClient)) {
-	t.Run("RESP3", func(t *testing.T) {
-		server := redistest.Shared(t)
-		test(t, func() redis.UniversalClient { return server.Client() })
-	})
-	t.Run("RESP2", func(t *testing.T) {
-		server := redistest.Shared(t)
-		test(t, func() redis.UniversalClient { return server.Client(func(o *redis.Options) { o.Protocol = 2 }) })
-	})
-	t.Run("cluster", func(t *testing.T) {
-		cluster := redistest.StartCluster(t)
-		test(t, func() redis.UniversalClient { return cluster.Client() })
+	t.Helper()
+	inBothForms(t, func(t *testing.T) {
+		t.Run("RESP3", func(t *testing.T) {
+			server := redistest.Shared(t)
+			test(t, func() redis.UniversalClient { return server.Client() })
+		})
+		t.Run("RESP2", func(t *testing.T) {
+			server := redistest.Shared(t)
+			test(t, func() redis.UniversalClient { return server.Client(func(o *redis.Options) { o.Protocol = 2 }) })
+		})
+		t.Run("cluster", func(t *testing.T) {
+			cluster := redistest.SharedCluster(t)
+			test(t, func() redis.UniversalClient { return cluster.Client() })
+		})
 	})
 }
 
@@ -203,6 +206,10 @@ func TestWaiterDoesNotPollWhileEventsAreHeard(t *testing.T) {
 }
 
 func TestStoredBetweenTheAcquireAndTheWait(t *testing.T) {
+	inBothForms(t, testStoredBetweenTheAcquireAndTheWait)
+}
+
+func testStoredBetweenTheAcquireAndTheWait(t *testing.T) {
 	server := redistest.Shared(t)
 	s := newHeld()
 	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
@@ -226,6 +233,10 @@ func TestStoredBetweenTheAcquireAndTheWait(t *testing.T) {
 }
 
 func TestAWaitersSubscriptionComesUpAfterTheStore(t *testing.T) {
+	inBothForms(t, testAWaitersSubscriptionComesUpAfterTheStore)
+}
+
+func testAWaitersSubscriptionComesUpAfterTheStore(t *testing.T) {
 	// 1. Acquire says that another has the lease, and nothing is heard yet; 2. the
 	// value is stored; 3. the subscription is up: the waiter must ask once more.
 	server := redistest.Shared(t)
@@ -247,7 +258,9 @@ func TestAWaitersSubscriptionComesUpAfterTheStore(t *testing.T) {
 	assert.Equal(t, 1, (<-computed).value)
 }
 
-func TestWaiterIsWokenByARelease(t *testing.T) {
+func TestWaiterIsWokenByARelease(t *testing.T) { inBothForms(t, testWaiterIsWokenByARelease) }
+
+func testWaiterIsWokenByARelease(t *testing.T) {
 	server := redistest.Shared(t)
 	s := newHeld()
 	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
@@ -278,6 +291,10 @@ func TestWaiterIsWokenByARelease(t *testing.T) {
 }
 
 func TestWaiterIsWokenByAnInvalidation(t *testing.T) {
+	inBothForms(t, testWaiterIsWokenByAnInvalidation)
+}
+
+func testWaiterIsWokenByAnInvalidation(t *testing.T) {
 	server := redistest.Shared(t)
 	s := newHeld()
 	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
@@ -297,6 +314,10 @@ func TestWaiterIsWokenByAnInvalidation(t *testing.T) {
 }
 
 func TestWaitersOfManyKeysShareOneSubscription(t *testing.T) {
+	inBothForms(t, testWaitersOfManyKeysShareOneSubscription)
+}
+
+func testWaitersOfManyKeysShareOneSubscription(t *testing.T) {
 	server := redistest.Shared(t)
 	s := newHeld()
 	here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
@@ -443,6 +464,10 @@ func TestSubscriptionSurvivesARestartOfTheServer(t *testing.T) {
 }
 
 func TestSubscriptionFollowsAFailover(t *testing.T) {
+	inOneForm(t, testSubscriptionFollowsAFailover)
+}
+
+func testSubscriptionFollowsAFailover(t *testing.T) {
 	for name, how := range map[string]func(*redistest.Server){
 		"the primary is dead":    (*redistest.Server).Kill,
 		"the primary is stopped": (*redistest.Server).Pause,
@@ -488,7 +513,9 @@ func TestSilentSubscriptionIsKeptAlive(t *testing.T) {
 	})
 }
 
-func TestUserWithoutTheChannel(t *testing.T) {
+func TestUserWithoutTheChannel(t *testing.T) { inBothForms(t, testUserWithoutTheChannel) }
+
+func testUserWithoutTheChannel(t *testing.T) {
 	server := redistest.Start(t)
 	admin := server.Client()
 	for name, rules := range map[string][]any{

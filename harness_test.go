@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,6 +50,13 @@ func inBothForms(t *testing.T, test func(t *testing.T)) {
 	t.Run(typedForm, test)
 }
 
+// inOneForm is for tests that start a cluster or a group of servers for something
+// that is below either form, and take seconds.
+func inOneForm(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	t.Run(reflectedForm, test)
+}
+
 // The forms, as they stand in the names of tests.
 const (
 	reflectedForm = "reflected"
@@ -59,10 +65,17 @@ const (
 
 // wrapString wraps a stringFunc in the form that the test is run in.
 func wrapString(t testing.TB, fn *stringFunc, opts Options) (*Func, error) {
-	if slices.Contains(strings.Split(t.Name(), "/"), typedForm) {
-		return Wrap1(fn, opts)
+	t.Helper()
+	for _, name := range strings.Split(t.Name(), "/") {
+		switch name, _, _ := strings.Cut(name, "#"); name { // the second of a name is #01
+		case typedForm:
+			return Wrap1(fn, opts)
+		case reflectedForm:
+			return Wrap(fn, opts)
+		}
 	}
-	return Wrap(fn, opts)
+	t.Fatalf("%s wraps in one form only; give it to inBothForms", t.Name())
+	return nil, nil
 }
 
 // cache makes a cache, closed at the end of the test.

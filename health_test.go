@@ -223,6 +223,10 @@ func TestCloseEndsTheProbing(t *testing.T) {
 }
 
 func TestAFullPoolIsToldFromASlowServer(t *testing.T) {
+	inBothForms(t, testAFullPoolIsToldFromASlowServer)
+}
+
+func testAFullPoolIsToldFromASlowServer(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client(func(o *redis.Options) { o.PoolSize, o.ReadTimeout = 1, time.Minute })
 	sink := &logSink{}

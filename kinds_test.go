@@ -174,6 +174,10 @@ func troubles(t *testing.T) []trouble {
 }
 
 func TestWhatIsWrongWithARealServerIsToldApart(t *testing.T) {
+	inBothForms(t, testWhatIsWrongWithARealServerIsToldApart)
+}
+
+func testWhatIsWrongWithARealServerIsToldApart(t *testing.T) {
 	for _, trouble := range troubles(t) {
 		t.Run(trouble.kind.String(), trouble.tell)
 	}
@@ -236,6 +240,10 @@ func checkKind(t *testing.T, cfg Config, kind RedisErrorKind, wanted func(key st
 }
 
 func TestAClusterWithASlotThatNobodyServesIsToldApart(t *testing.T) {
+	inOneForm(t, testAClusterWithASlotThatNobodyServesIsToldApart)
+}
+
+func testAClusterWithASlotThatNobodyServesIsToldApart(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	nodes := len(cluster.Nodes())
 	// Ping's key says which node; its slots are these, as redistest deals them.

@@ -219,7 +219,9 @@ func TestNearInvalidatedByAnotherProcess(t *testing.T) {
 	})
 }
 
-func TestNearReplacedByAnotherProcess(t *testing.T) {
+func TestNearReplacedByAnotherProcess(t *testing.T) { inBothForms(t, testNearReplacedByAnotherProcess) }
+
+func testNearReplacedByAnotherProcess(t *testing.T) {
 	server := redistest.Shared(t)
 	s := &source{}
 	here, a := newNearProcess(t, server.Client(), s)
@@ -262,6 +264,10 @@ func TestNearGivesWayToAnErrorThatIsAnAnswer(t *testing.T) {
 }
 
 func TestNearKeepsWhatItStoredWhenItHearsOfIt(t *testing.T) {
+	inBothForms(t, testNearKeepsWhatItStoredWhenItHearsOfIt)
+}
+
+func testNearKeepsWhatItStoredWhenItHearsOfIt(t *testing.T) {
 	server := redistest.Shared(t)
 	s := &source{}
 	here, a := newNearProcess(t, server.Client(), s)
@@ -273,6 +279,10 @@ func TestNearKeepsWhatItStoredWhenItHearsOfIt(t *testing.T) {
 }
 
 func TestNearOwnInvalidationNeedsNoRoundTrip(t *testing.T) {
+	inBothForms(t, testNearOwnInvalidationNeedsNoRoundTrip)
+}
+
+func testNearOwnInvalidationNeedsNoRoundTrip(t *testing.T) {
 	server := redistest.Shared(t)
 	s := &source{}
 	p, w := newNearProcess(t, server.Client(), s)
@@ -301,6 +311,10 @@ func TestNearInvalidationThatFailsIsAnInvalidationHere(t *testing.T) {
 }
 
 func TestNearInvalidatedWhileItIsLookedUp(t *testing.T) {
+	inBothForms(t, testNearInvalidatedWhileItIsLookedUp)
+}
+
+func testNearInvalidatedWhileItIsLookedUp(t *testing.T) {
 	server := redistest.Shared(t)
 	for name, byItself := range map[string]bool{"by another process": false, "by itself": true} {
 		t.Run(name, func(t *testing.T) {
@@ -328,6 +342,10 @@ func TestNearInvalidatedWhileItIsLookedUp(t *testing.T) {
 }
 
 func TestNearInvalidatedBeforeItsStoreIsAnswered(t *testing.T) {
+	inBothForms(t, testNearInvalidatedBeforeItsStoreIsAnswered)
+}
+
+func testNearInvalidatedBeforeItsStoreIsAnswered(t *testing.T) {
 	server := redistest.Shared(t)
 	s := &source{}
 	here, a := newNearProcess(t, server.Client(), s)
@@ -342,6 +360,10 @@ func TestNearInvalidatedBeforeItsStoreIsAnswered(t *testing.T) {
 }
 
 func TestNearRefreshIsNotUndoneByAnOlderLookup(t *testing.T) {
+	inBothForms(t, testNearRefreshIsNotUndoneByAnOlderLookup)
+}
+
+func testNearRefreshIsNotUndoneByAnOlderLookup(t *testing.T) {
 	server := redistest.Shared(t)
 	s := &source{}
 	here, a := newNearProcess(t, server.Client(), s)
@@ -362,6 +384,10 @@ func TestNearRefreshIsNotUndoneByAnOlderLookup(t *testing.T) {
 }
 
 func TestNearLookedUpBeforeEventsAreHeardIsNotKept(t *testing.T) {
+	inBothForms(t, testNearLookedUpBeforeEventsAreHeardIsNotKept)
+}
+
+func testNearLookedUpBeforeEventsAreHeardIsNotKept(t *testing.T) {
 	server := redistest.Shared(t)
 	s := &source{}
 	here := newProcess(t, server.Client())
@@ -386,6 +412,10 @@ func TestNearLookedUpBeforeEventsAreHeardIsNotKept(t *testing.T) {
 }
 
 func TestNearAfterALossOfTheSubscription(t *testing.T) {
+	inBothForms(t, testNearAfterALossOfTheSubscription)
+}
+
+func testNearAfterALossOfTheSubscription(t *testing.T) {
 	server := redistest.Shared(t)
 	s := &source{}
 	here, a := newNearProcess(t, server.Client(), s)
@@ -432,7 +462,9 @@ func TestNearIsBypassedWhileItIsNotSureToHear(t *testing.T) {
 	})
 }
 
-func TestNearOfAUserWithoutTheChannel(t *testing.T) {
+func TestNearOfAUserWithoutTheChannel(t *testing.T) { inBothForms(t, testNearOfAUserWithoutTheChannel) }
+
+func testNearOfAUserWithoutTheChannel(t *testing.T) {
 	server := redistest.Start(t)
 	require.NoError(t, server.Client().Do(t.Context(), "ACL", "SETUSER", "deaf", "on", ">secret", "~fncache:*", "resetchannels", "+@all").Err())
 	s := &source{}
@@ -586,6 +618,10 @@ func TestNearFromBeforeEventsWereHeardAgainIsNeverServed(t *testing.T) {
 }
 
 func TestNearServesStaleFromADeadServer(t *testing.T) {
+	inBothForms(t, testNearServesStaleFromADeadServer)
+}
+
+func testNearServesStaleFromADeadServer(t *testing.T) {
 	server := redistest.Start(t)
 	s := &source{}
 	p, w := newNearProcess(t, server.Client(), s, func(c *Config) { c.RedisTimeout = time.Second })
