@@ -299,14 +299,12 @@ func testNearOwnInvalidationNeedsNoRoundTrip(t *testing.T) {
 }
 
 func TestNearInvalidationThatFailsIsAnInvalidationHere(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
-		c, s := b.cache(), &source{}
-		w := wrap(t, c, s, nearOpts)
-		awaitBubbleHearing(t, c)
-		w.sources(t.Context(), "k", 2)
-		b.tap.set(func(tap *tap) { tap.refuse = map[string]error{"invalidate": errGone} })
+	onEveryServer(t, func(t *testing.T, client func() redis.UniversalClient) {
+		p, w := newNearProcess(t, client(), &source{})
+		assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(t.Context(), "k", 2))
+		p.tap.set(func(tap *tap) { tap.refuse = map[string]error{"invalidate": errGone} })
 		require.Error(t, w.Invalidate(t.Context(), "k"))
-		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source, "Redis is asked")
+		assert.Equal(t, []Source{SourceFresh, SourceNear}, w.sources(t.Context(), "k", 2), "Redis is asked, which still has it")
 	})
 }
 
@@ -433,14 +431,20 @@ func testNearAfterALossOfTheSubscription(t *testing.T) {
 }
 
 func TestNearIsBypassedWhileTheSubscriptionIsLost(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
-		c, s := b.cache(), &source{}
-		w := wrap(t, c, s, nearOpts)
-		awaitBubbleHearing(t, c)
+	onEveryServer(t, func(t *testing.T, client func() redis.UniversalClient) {
+		p, w := newNearProcess(t, client(), &source{})
 		assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(t.Context(), "k", 2))
-		c.events.down()
+		epoch := p.events.epoch.Load()
+		// It has subscribed anew, and is about to make sure that it hears.
+		reached, proceed := make(chan struct{}), make(chan struct{})
+		p.tap.on("publish", func() { close(reached); <-proceed })
+		killSubscribers(t, client())
+		<-reached
+		p.tap.reset()
 		assert.Equal(t, []Source{SourceFresh, SourceFresh}, w.sources(t.Context(), "k", 2))
-		c.events.up()
+		assert.Equal(t, 2, p.tap.count("get"))
+		close(proceed)
+		awaitHearing(t, p.Cache, epoch)
 		assert.Equal(t, []Source{SourceFresh, SourceNear}, w.sources(t.Context(), "k", 2), "what was kept before is looked up once more")
 	})
 }
@@ -605,16 +609,46 @@ func TestNearFromBeforeEventsWereHeardAgainIsNeverServed(t *testing.T) {
 	// 1. Events are lost for a while; 2. what is kept is invalidated meanwhile;
 	// 3. they are heard again; 4. Redis is away: what was kept before 3 may have
 	// been invalidated, and is not served as stale either.
-	inBubble(t, func(t *testing.T, b *bubble) {
-		c, s := b.cache(), &source{}
-		w := wrap(t, c, s, nearOpts)
-		awaitBubbleHearing(t, c)
-		w.get(t.Context(), "k")
-		c.events.down()
-		c.events.up()
-		b.tap.set(func(tap *tap) { tap.broken = errGone })
-		assert.Equal(t, SourceComputed, w.get(t.Context(), "k").source)
+	onEveryServer(t, func(t *testing.T, client func() redis.UniversalClient) {
+		s := &source{}
+		here, a := newNearProcess(t, client(), s)
+		_, b := newNearProcess(t, client(), s)
+		assert.Equal(t, []Source{SourceComputed, SourceNear}, a.sources(t.Context(), "k", 2))
+		a.get(t.Context(), "not invalidated")
+		epoch := here.events.epoch.Load()
+		here.tap.on("publish", func() { assert.NoError(t, b.Invalidate(t.Context(), "k")) })
+		killSubscribers(t, client())
+		awaitHearing(t, here.Cache, epoch)
+		here.tap.set(func(tap *tap) { tap.broken = errGone })
+		for _, arg := range []string{"k", "not invalidated"} {
+			assert.Equal(t, SourceComputed, a.get(t.Context(), arg).source, arg)
+		}
 	})
+}
+
+func TestNearInvalidatedElsewhereAndThenRedisGoesAway(t *testing.T) {
+	inBothForms(t, testNearInvalidatedElsewhereAndThenRedisGoesAway)
+}
+
+func testNearInvalidatedElsewhereAndThenRedisGoesAway(t *testing.T) {
+	// 1. Another process invalidates, and that is heard; 2. Redis goes away; 3. what
+	// had been kept is not served: the function is called.
+	server := redistest.Start(t)
+	s := &source{}
+	quick := func(c *Config) { c.RedisTimeout = time.Second }
+	here, a := newNearProcess(t, server.Client(), s, quick)
+	_, b := newNearProcess(t, server.Client(), s, quick)
+	assert.Equal(t, []Source{SourceComputed, SourceNear}, a.sources(t.Context(), "k", 2))
+	kept := a.get(t.Context(), "other").value
+	invalidate(t, b, "k", here.Cache)
+	server.Kill()
+	awaitDeaf(t, here.Cache)
+	o := a.get(t.Context(), "k")
+	assert.Equal(t, SourceComputed, o.source)
+	assert.Equal(t, 3, o.value)
+	o = a.get(t.Context(), "other")
+	assert.Equal(t, SourceStale, o.source, "of which nothing was heard")
+	assert.Equal(t, kept, o.value)
 }
 
 func TestNearServesStaleFromADeadServer(t *testing.T) {
