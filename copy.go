@@ -22,6 +22,8 @@ type copyPlan struct {
 	// list is not 0 for a single result that is a slice of elements of that size
 	// that refer to nothing: the most frequent of all references.
 	list uintptr
+	// texts says that there is a single result that is a slice of strings.
+	texts bool
 }
 
 // newCopyPlan gives nil for what cannot be copied safely: types that hide what
@@ -35,8 +37,13 @@ func newCopyPlan(types []reflect.Type) *copyPlan {
 			return nil
 		}
 	}
-	if len(types) == 1 && types[0].Kind() == reflect.Slice && pointerFree(types[0].Elem()) {
-		p.list = types[0].Elem().Size()
+	if len(types) == 1 && types[0].Kind() == reflect.Slice {
+		switch elem := types[0].Elem(); {
+		case pointerFree(elem):
+			p.list = elem.Size()
+		case elem.Kind() == reflect.String:
+			p.texts = true
+		}
 	}
 	return p
 }
@@ -145,10 +152,24 @@ func deepenList(at unsafe.Pointer, size uintptr) {
 	list.data, list.cap = data, list.len
 }
 
+// deepenTexts deepens a slice of strings, of whatever named type they are.
+func deepenTexts(at unsafe.Pointer) {
+	list := (*[]string)(at)
+	if *list == nil {
+		return
+	}
+	fresh := make([]string, len(*list))
+	copy(fresh, *list)
+	*list = fresh
+}
+
 func sliceDeepener(t reflect.Type) (deepener, bool) {
 	size := t.Elem().Size()
-	if pointerFree(t.Elem()) && size > 0 {
+	switch {
+	case pointerFree(t.Elem()) && size > 0:
 		return func(at unsafe.Pointer) { deepenList(at, size) }, true
+	case t.Elem().Kind() == reflect.String:
+		return deepenTexts, true
 	}
 	elem, ok := deepenerOf(t.Elem())
 	return func(at unsafe.Pointer) {

@@ -5,7 +5,8 @@
 // Redis first, lets one caller in the whole fleet recompute a value at a time,
 // and meanwhile serves everybody else a somewhat old value, or refuses them at
 // once with [ErrColdCache]. [WrapStruct] does so for the tagged fields of a
-// struct. [Wrap1], [Wrap2] and [Wrap3] are Wrap without reflection.
+// struct. [Wrap1], [Wrap2] and [Wrap3] are Wrap with no reflection in
+// the call.
 //
 // # What a call gets
 //

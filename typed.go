@@ -11,8 +11,10 @@ import (
 // entries, so that processes that use one and such that use the other share what
 // is cached. But as the compiler knows the types, a call takes no reflection: the
 // variable then holds a plain closure. (Arguments other than booleans, numbers,
-// strings and lists of these are still hashed, and slices and maps copied, by
-// reflection.)
+// strings and lists of these are still hashed by reflection. So are results copied
+// for several callers, or out of the near cache, where they hold maps, pointers, or
+// lists of anything but numbers, strings, and structs and arrays without references
+// or strings.)
 //
 // The type arguments are inferred, also where *fn is of a named func type:
 //
@@ -197,6 +199,10 @@ func (s *typedShape[T, R]) fresh(kept *R) R {
 		r := *kept
 		deepenList(unsafe.Pointer(&r), plan.list)
 		return r
+	case plan.texts:
+		r := *kept
+		deepenTexts(unsafe.Pointer(&r))
+		return r
 	case plan.deepen[0] != nil:
 		r := new(R)
 		*r = *kept
@@ -230,8 +236,8 @@ func (s *typedShape[T, R]) invoke(ctx context.Context, args arguments) (results,
 
 func (s *typedShape[T, R]) stub() reflect.Value { return s.stubFor }
 
-// nearTyped answers a call from the near cache, if it can: without reflection, and
-// with no memory but that of the result.
+// nearTyped answers a call from the near cache, if it can: with no memory but that
+// of the result, and without reflection, but for what copy.go copies by it.
 func nearTyped[T, R any](ctx context.Context, f *Func, args *T) (result R, ok bool) {
 	s := f.shape.(*typedShape[T, R])
 	e, own := f.near.serve(ctx, plainMemory(unsafe.Pointer(args), s.params, f.near.plain))
