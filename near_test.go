@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/big"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -674,38 +675,112 @@ func testNearServesStaleFromADeadServer(t *testing.T) {
 
 // --- What is kept ---
 
-// nearForms wraps a function by Wrap and by Wrap1, with a near cache that hears,
-// and gives the two, called often enough for the next call to be a near hit.
-func nearForms[A, R any](t *testing.T, b *bubble, arg A, do func() R) map[string]func() R {
+// A nearForm is a function with a near cache that hears, wrapped in one of the two
+// forms, and called often enough for the next call to be a near hit.
+type nearForm[R any] struct {
+	*Func
+	call func() R
+}
+
+// nearFormsOf wraps a function by Wrap and by Wrap1, each in a cache of its own.
+func nearFormsOf[A, R any](t *testing.T, b *bubble, arg A, do func() R, change ...func(*Config)) map[string]nearForm[R] {
 	t.Helper()
-	forms := make(map[string]func() R)
+	forms := make(map[string]nearForm[R])
 	for name, wrap := range map[string]func(*func(context.Context, A) (R, error), Options) (*Func, error){
 		"Wrap":  Wrap[func(context.Context, A) (R, error)],
 		"Wrap1": Wrap1[func(context.Context, A) (R, error), A, R],
 	} {
 		fn := func(context.Context, A) (R, error) { return do(), nil }
 		opts := nearOpts
-		opts.Cache = b.cache()
+		opts.Cache = b.cache(change...)
 		opts.Name = "test." + t.Name()[strings.LastIndexByte(t.Name(), '/')+1:] + name
 		f, err := wrap(&fn, opts)
 		require.NoError(t, err)
 		awaitBubbleHearing(t, opts.Cache)
+		ctx := t.Context()
 		call := func() R {
-			r, err := fn(t.Context(), arg)
-			require.NoError(t, err)
+			r, err := fn(ctx, arg)
+			if err != nil { // require would allocate
+				t.Fatal(err)
+			}
 			return r
 		}
 		call()
 		call()
 		require.EqualValues(t, 1, f.Stats().Near, name)
-		forms[name] = func() R {
+		forms[name] = nearForm[R]{f, call}
+	}
+	return forms
+}
+
+// nearForms gives nearFormsOf as functions that make sure that each call is a near
+// hit.
+func nearForms[A, R any](t *testing.T, b *bubble, arg A, do func() R) map[string]func() R {
+	t.Helper()
+	calls := make(map[string]func() R)
+	for name, f := range nearFormsOf(t, b, arg, do) {
+		calls[name] = func() R {
 			hits := f.Stats().Near
-			r := call()
+			r := f.call()
 			require.Equal(t, hits+1, f.Stats().Near)
 			return r
 		}
 	}
-	return forms
+	return calls
+}
+
+// countingCodec counts what is decoded.
+type countingCodec struct {
+	CBOR
+	decoded *atomic.Int64
+}
+
+func (c countingCodec) Decode(body []byte, results []any) error {
+	c.decoded.Add(1)
+	return c.CBOR.Decode(body, results)
+}
+
+type nearBook struct {
+	Title string
+	Years []int16
+	Tags  map[string][]string
+	Next  *book2
+}
+
+// requireNearCost checks what a near hit costs in either form: no decoding, and no
+// more allocations than that.
+func requireNearCost[R any](t *testing.T, b *bubble, value R, byWrap, byWrap1 float64) {
+	t.Helper()
+	var decoded atomic.Int64
+	for name, f := range nearFormsOf(t, b, int64(1), func() R { return value }, func(cfg *Config) {
+		cfg.Codec = countingCodec{decoded: &decoded}
+	}) {
+		before := decoded.Load()
+		require.NotZero(t, before)
+		most := map[string]float64{"Wrap": byWrap, "Wrap1": byWrap1}[name]
+		assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { f.call() }), most, "%s: allocations of %T", name, value)
+		assert.Equal(t, before, decoded.Load(), "%s: %T is decoded when it is kept, and not for a hit", name, value)
+		assert.EqualValues(t, 102, f.Stats().Near)
+		f.Unwrap() // the name is free for the next
+	}
+}
+
+func TestNearHitsDecodeNothingAndAllocateNoMoreThanTheirCopy(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		// What refers to nothing is handed out as it is; what calling through
+		// reflection costs is the least by Wrap.
+		requireNearCost(t, b, int64(1), 4, 0)
+		requireNearCost(t, b, "text", 4, 0)
+		requireNearCost(t, b, [2]float64{1, 2}, 4, 0)
+		requireNearCost(t, b, struct{ A, B string }{"a", "b"}, 4, 0)
+		// A list is one piece of memory, as is a list of texts.
+		requireNearCost(t, b, []int64{1, 2, 3}, 6, 1)
+		requireNearCost(t, b, []string{"a", "b"}, 6, 1)
+		// The rest has a piece for each reference, and is copied by reflection.
+		requireNearCost(t, b, &book2{Pages: []int{1}}, 7, 3)
+		requireNearCost(t, b, map[string]int{"a": 1}, 9, 5)
+		requireNearCost(t, b, nearBook{"Emma", []int16{1815}, map[string][]string{"a": {"b"}}, &book2{Pages: []int{1}}}, 14, 10)
+	})
 }
 
 func TestNearSharesNoMemoryWithCallers(t *testing.T) {
