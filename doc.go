@@ -100,8 +100,8 @@
 // encode themselves, or that hide references in unexported fields, are kept
 // encoded and decoded for each caller, which is slower (time.Time and the types of
 // net/netip are known not to need it). Config.NearSize bounds the memory. Where
-// all arguments are booleans, integers, float64s and strings, two numbers and a
-// string at most, a hit hashes nothing for a key.
+// all arguments are booleans, numbers and strings, up to four of the former and two
+// strings, a hit hashes nothing for a key.
 //
 // # Keys, and what may be a parameter
 //

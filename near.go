@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -30,33 +31,36 @@ import (
 // key is looked up overtakes the answer. What may not be served is replaced by
 // what is looked up then, or gives way to what is used more.
 
-// A nearKey is the arguments of a call as the near cache knows them: up to two
-// numbers and a string as they are, or else the string alone, which then is the
+// A nearKey is the arguments of a call as the near cache knows them: up to four
+// numbers and two strings as they are, or else one string alone, which then is the
 // Redis key.
 type nearKey struct {
-	n [2]uint64
-	s string
+	n [4]uint64
+	s [2]string
 }
 
 // A near is all that a function has of the near cache.
 type near struct {
 	fn    *Func
-	plain []int // for each parameter its place in nearKey.n, or nearString; nil where arguments are to be hashed
-	seed  [2]uint64
+	plain []int // for each parameter its place in nearKey.n, or that in nearKey.s from nearString on; nil where arguments are to be hashed
+	wide  bool  // there are more than two numbers
+	seed  [4]uint64
 	hits  [nearStripes]nearStripe
 }
 
-// nearString is the place of a string.
-const nearString = -1
+// nearString is the place of the first string.
+const nearString = 16
 
 // nearSeed keeps those who choose arguments from choosing which collide.
 var nearSeed = maphash.MakeSeed()
 
 func newNear(f *Func) *near {
+	places := plainPlaces(f.sig.params)
 	return &near{
 		fn:    f,
-		plain: plainPlaces(f.sig.params),
-		seed:  [2]uint64{rand.Uint64(), rand.Uint64()},
+		plain: places,
+		wide:  slices.Contains(places, 2),
+		seed:  [4]uint64{rand.Uint64(), rand.Uint64(), rand.Uint64(), rand.Uint64()},
 	}
 }
 
@@ -70,30 +74,31 @@ func plainPlaces(params []reflect.Type) []int {
 		case hasEncoding(t):
 			return nil
 		case t.Kind() == reflect.String:
-			places[i] = nearString
+			places[i] = nearString + strings
 			strings++
-		case isInteger(t.Kind()), t.Kind() == reflect.Bool, t.Kind() == reflect.Float64:
+		case isNumber(t.Kind()), t.Kind() == reflect.Bool:
 			places[i] = numbers
 			numbers++
-		default: // a float32, too: reflection alters some of its NaNs
+		default:
 			return nil
 		}
 	}
-	if numbers > len(nearKey{}.n) || strings > 1 {
+	if numbers > len(nearKey{}.n) || strings > len(nearKey{}.s) {
 		return nil
 	}
 	return places
 }
 
-func isInteger(k reflect.Kind) bool {
-	return isNumber(k) && k != reflect.Float32 && k != reflect.Float64
-}
-
 // hash is where an entry is kept. Two keys that share it keep each other out.
-func (n *near) hash(key nearKey) uint64 {
+func (n *near) hash(key *nearKey) uint64 {
 	h := mix(key.n[0]^n.seed[0], key.n[1]^n.seed[1])
-	if key.s != "" {
-		h = mix(h, maphash.String(nearSeed, key.s))
+	if n.wide {
+		h = mix(h^key.n[2]^n.seed[2], key.n[3]^n.seed[3])
+	}
+	for i := range key.s {
+		if s := key.s[i]; s != "" {
+			h = mix(h+uint64(i), maphash.String(nearSeed, s))
+		}
 	}
 	return h
 }
@@ -141,20 +146,20 @@ func (c *Cache) nearStore() *nearStore {
 }
 
 // find gives what is kept under a key, of whatever worth.
-func (n *near) find(c *Cache, key nearKey) *nearEntry {
+func (n *near) find(c *Cache, key *nearKey) *nearEntry {
 	kept := c.kept.Load()
 	if kept == nil {
 		return nil
 	}
 	e, ok := kept.GetIfPresent(n.hash(key))
-	if !ok || e.near != n || e.key != key {
+	if !ok || e.near != n || e.key != *key {
 		return nil
 	}
 	return e
 }
 
 // fresh gives what may be served as fresh under a key, or nil.
-func (n *near) fresh(c *Cache, key nearKey) *nearEntry {
+func (n *near) fresh(c *Cache, key *nearKey) *nearEntry {
 	e := n.find(c, key)
 	if e == nil {
 		return nil
@@ -174,7 +179,7 @@ func (n *near) fresh(c *Cache, key nearKey) *nearEntry {
 // held gives what may be served as stale under a key while Redis is away, or nil:
 // nothing that is known to have been replaced or invalidated, nor what is from
 // before events were last heard again, for then that cannot be known.
-func (n *near) held(c *Cache, key nearKey) *nearEntry {
+func (n *near) held(c *Cache, key *nearKey) *nearEntry {
 	e := n.find(c, key)
 	if e == nil || e.asked.epoch != c.events.last.Load() || c.events.overtaken(e.slot, e.asked, e.entry.id) {
 		return nil
@@ -186,11 +191,14 @@ func (n *near) held(c *Cache, key nearKey) *nearEntry {
 }
 
 // keyOf is the nearKey of a call whose Redis key is known.
-func (n *near) keyOf(args arguments, redisKey string) nearKey {
+func (n *near) keyOf(args arguments, redisKey string) *nearKey {
+	key := new(nearKey)
 	if n.plain == nil {
-		return nearKey{s: redisKey}
+		key.s[0] = redisKey
+	} else {
+		n.fn.shape.plain(key, args)
 	}
-	return n.fn.shape.plain(args)
+	return key
 }
 
 // keep takes in an entry that was asked for at some place, with the results that
@@ -206,7 +214,7 @@ func (c *Cache) keep(fn *Func, args arguments, redisKey string, asked place, e *
 	life := min(fn.opts.Near, fn.freshness(e.id)-age)
 	kept := &nearEntry{
 		near:     n,
-		key:      n.keyOf(args, redisKey),
+		key:      *n.keyOf(args, redisKey),
 		redisKey: redisKey,
 		slot:     c.events.slot(redisKey),
 		asked:    asked,
@@ -224,10 +232,13 @@ func (c *Cache) keep(fn *Func, args arguments, redisKey string, asked place, e *
 	} else {
 		kept.entry.body = append([]byte(nil), e.body...) // not all that was read
 	}
-	kept.key.s = strings.Clone(kept.key.s) // which may be part of something large
-	size += uintptr(len(redisKey)+len(kept.key.s)) + nearOverhead
+	for i, s := range kept.key.s {
+		kept.key.s[i] = strings.Clone(s) // which may be part of something large
+		size += uintptr(len(s))
+	}
+	size += uintptr(len(redisKey)) + nearOverhead
 	kept.weight = uint32(min(size, 1<<32-1))
-	c.nearStore().Set(n.hash(kept.key), kept)
+	c.nearStore().Set(n.hash(&kept.key), kept)
 	return kept
 }
 
@@ -258,7 +269,7 @@ const nearOverhead = 384
 // serve answers a call whose arguments are plain, before anything is made for it;
 // nil if it has to go the long way. own is set where the results had to be
 // decoded; else the caller copies those of the entry.
-func (n *near) serve(ctx context.Context, key nearKey) (e *nearEntry, own results) {
+func (n *near) serve(ctx context.Context, key *nearKey) (e *nearEntry, own results) {
 	f := n.fn
 	b := f.bind()
 	if b == nil || f.unwrapped.Load() {

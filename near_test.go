@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/big"
 	"strings"
 	"sync/atomic"
@@ -897,9 +898,10 @@ func TestWhichArgumentsNeedNoHashing(t *testing.T) {
 		{func(int) int { return 0 }, true},
 		{func(id, bool) int { return 0 }, true},
 		{func(uint8, float64, string) int { return 0 }, true},
-		{func(int, int, int) int { return 0 }, false},
-		{func(string, string) int { return 0 }, false},
-		{func(float32) int { return 0 }, false},
+		{func(float32, int16, plainRatio, bool) int { return 0 }, true},
+		{func(string, int, string) int { return 0 }, true},
+		{func(int, int, int, int, int) int { return 0 }, false},
+		{func(string, string, string) int { return 0 }, false},
 		{func(time.Time) int { return 0 }, false},
 		{func(slog.Level) int { return 0 }, false},
 		{func([]int) int { return 0 }, false},
@@ -910,6 +912,44 @@ func TestWhichArgumentsNeedNoHashing(t *testing.T) {
 		f.sig, _ = newSignature(typeOf(test.fn))
 		assert.Equal(t, test.plain, newNear(f).plain != nil, "%T", test.fn)
 	}
+}
+
+func TestNearTellsArgumentsApartThatAreNotHashed(t *testing.T) {
+	// Four numbers and two strings: each alone changes the key, as does where they
+	// stand.
+	type arguments struct {
+		a    float32
+		b    int8
+		on   bool
+		c    float64
+		s, t string
+	}
+	signalling := math.Float32frombits(0x7f800001)
+	quiet := math.Float32frombits(0x7fc00001)
+	all := []arguments{
+		{}, {a: 1}, {b: 1}, {on: true}, {c: 1}, {s: "x"}, {t: "x"}, {s: "x", t: "x"}, {s: "xx"}, {s: "x", t: "y"}, {s: "y", t: "x"},
+		{b: -1}, {a: float32(math.Copysign(0, -1))}, {c: math.Copysign(0, -1)}, {a: signalling}, {a: quiet}, {a: -1, b: -1, on: true, c: -1, s: "a", t: "b"},
+	}
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		runs := 0
+		fn := func(_ context.Context, a float32, b int8, on bool, c float64, s, t string) (int, error) {
+			runs++
+			return runs, nil
+		}
+		opts := nearOpts
+		opts.Cache, opts.Name = c, "test.Plain"
+		f := Must(Wrap(&fn, opts))
+		awaitBubbleHearing(t, c)
+		for range 2 {
+			for i, v := range all {
+				got, err := fn(t.Context(), v.a, v.b, v.on, v.c, v.s, v.t)
+				require.NoError(t, err)
+				assert.Equal(t, i+1, got, "%+v", v)
+			}
+		}
+		assert.EqualValues(t, len(all), f.Stats().Near)
+	})
 }
 
 func TestNearKeepsNoMoreThanItMay(t *testing.T) {
@@ -942,10 +982,10 @@ func TestNearHoldsOnToNoArgument(t *testing.T) {
 		awaitBubbleHearing(t, c)
 		arg := strings.Repeat("k", 10)
 		w.get(t.Context(), arg)
-		e := w.near.find(c, nearKey{s: arg})
+		e := w.near.find(c, &nearKey{s: [2]string{arg}})
 		require.NotNil(t, e)
-		assert.Equal(t, arg, e.key.s)
-		assert.NotSame(t, unsafe.StringData(arg), unsafe.StringData(e.key.s))
+		assert.Equal(t, arg, e.key.s[0])
+		assert.NotSame(t, unsafe.StringData(arg), unsafe.StringData(e.key.s[0]))
 	})
 }
 
@@ -955,9 +995,9 @@ func TestNearKeysThatShareAHashAreTwo(t *testing.T) {
 		w := wrap(t, c, s, nearOpts)
 		awaitBubbleHearing(t, c)
 		w.get(t.Context(), "k")
-		e := *w.near.find(c, nearKey{s: "k"})
-		c.nearStore().Set(w.near.hash(nearKey{s: "other"}), &e)
-		assert.Nil(t, w.near.find(c, nearKey{s: "other"}))
+		e := *w.near.find(c, &nearKey{s: [2]string{"k"}})
+		c.nearStore().Set(w.near.hash(&nearKey{s: [2]string{"other"}}), &e)
+		assert.Nil(t, w.near.find(c, &nearKey{s: [2]string{"other"}}))
 		assert.Equal(t, SourceComputed, w.get(t.Context(), "other").source)
 	})
 }

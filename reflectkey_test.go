@@ -208,6 +208,17 @@ func TestKeysAreHashstructuresBitForBit(t *testing.T) {
 	})
 }
 
+func TestKeysOfFloatsAreHashstructuresForEachKindOfNaN(t *testing.T) {
+	fn := reflect.TypeFor[func(float32, plainRatio, float64, []float32, []plainRatio, [1]float32) int]()
+	for _, sign := range []uint32{0, 1 << 31} {
+		for _, bits := range []uint32{0, 1, 0x3f800000, 0x7f800000, 0x7f800001, 0x7fa00000, 0x7fbfffff, 0x7fc00000, 0x7fc00001, 0x7fffffff} {
+			f := math.Float32frombits(sign | bits)
+			args := []any{f, plainRatio(f), math.Float64frombits(uint64(sign|bits)<<32 | 1), []float32{f}, []plainRatio{plainRatio(f)}, [1]float32{f}}
+			assert.Equal(t, reference(t, publicKeys, args), hashOf(t, publicKeys, fn, args...), "%#x", sign|bits)
+		}
+	}
+}
+
 func TestDifferentArgumentsHaveDifferentKeys(t *testing.T) {
 	type argument struct {
 		ID     int64

@@ -22,8 +22,9 @@ type shape interface {
 	invoke(ctx context.Context, args arguments) (results, error)
 	// blank makes zero results to decode into.
 	blank() results
-	// plain gives arguments that need no hashing, as the near cache knows them.
-	plain(args arguments) nearKey
+	// plain puts arguments that need no hashing into a key, as the near cache
+	// knows them.
+	plain(key *nearKey, args arguments)
 	// copy gives results of their own, by the function's copyPlan.
 	copy(r results) results
 	// stub makes the function that callers call in place of the original.
@@ -99,26 +100,27 @@ func (s *reflectedShape) blank() results {
 	return r
 }
 
-func (s *reflectedShape) plain(args arguments) nearKey {
-	return s.plainValues(*args.(*[]reflect.Value))
+func (s *reflectedShape) plain(key *nearKey, args arguments) {
+	s.plainValues(key, *args.(*[]reflect.Value))
 }
 
-func (s *reflectedShape) plainValues(values []reflect.Value) (key nearKey) {
+func (s *reflectedShape) plainValues(key *nearKey, values []reflect.Value) {
 	for i, place := range s.fn.near.plain {
 		switch v := values[i]; {
-		case place == nearString:
-			key.s = v.String()
+		case place >= nearString:
+			key.s[place-nearString] = v.String()
 		case v.CanInt():
 			key.n[place] = uint64(v.Int())
 		case v.CanUint():
 			key.n[place] = v.Uint()
+		case v.Kind() == reflect.Float32:
+			key.n[place] = uint64(float32Bits(v))
 		case v.CanFloat():
 			key.n[place] = math.Float64bits(v.Float())
 		case v.Bool():
 			key.n[place] = 1
 		}
 	}
-	return key
 }
 
 func (s *reflectedShape) copy(r results) results {
@@ -203,7 +205,9 @@ func (s *reflectedShape) serve(in []reflect.Value) []reflect.Value {
 		values = in[1:]
 	}
 	if n := s.fn.near; n != nil && n.plain != nil {
-		if e, own := n.serve(ctx, s.plainValues(values)); e != nil {
+		var key nearKey
+		s.plainValues(&key, values)
+		if e, own := n.serve(ctx, &key); e != nil {
 			return s.fromNear(e, own)
 		}
 	}

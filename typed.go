@@ -161,17 +161,17 @@ func (s *typedShape[T, R]) hash(k *hashKeys, args arguments) (list hash128, err 
 	return list, nil
 }
 
-func (s *typedShape[T, R]) plain(args arguments) nearKey {
-	return plainMemory(unsafe.Pointer(args.(*T)), s.params, s.fn.near.plain)
+func (s *typedShape[T, R]) plain(key *nearKey, args arguments) {
+	plainMemory(key, unsafe.Pointer(args.(*T)), s.params, s.fn.near.plain)
 }
 
-// plainMemory gives plain arguments that stand at an address.
-func plainMemory(at unsafe.Pointer, params []typedParam, places []int) (key nearKey) {
+// plainMemory puts plain arguments that stand at an address into a key.
+func plainMemory(key *nearKey, at unsafe.Pointer, params []typedParam, places []int) {
 	for i, place := range places {
 		p := &params[i]
 		switch at := unsafe.Add(at, p.offset); {
-		case place == nearString:
-			key.s = *(*string)(at)
+		case place >= nearString:
+			key.s[place-nearString] = *(*string)(at)
 		case p.size == 8:
 			key.n[place] = *(*uint64)(at)
 		case p.size == 4:
@@ -182,7 +182,6 @@ func plainMemory(at unsafe.Pointer, params []typedParam, places []int) (key near
 			key.n[place] = uint64(*(*uint8)(at))
 		}
 	}
-	return key
 }
 
 func (s *typedShape[T, R]) copy(r results) results {
@@ -240,7 +239,9 @@ func (s *typedShape[T, R]) stub() reflect.Value { return s.stubFor }
 // of the result, and without reflection, but for what copy.go copies by it.
 func nearTyped[T, R any](ctx context.Context, f *Func, args *T) (result R, ok bool) {
 	s := f.shape.(*typedShape[T, R])
-	e, own := f.near.serve(ctx, plainMemory(unsafe.Pointer(args), s.params, f.near.plain))
+	var key nearKey
+	plainMemory(&key, unsafe.Pointer(args), s.params, f.near.plain)
+	e, own := f.near.serve(ctx, &key)
 	switch {
 	case e == nil:
 		return result, false

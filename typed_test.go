@@ -283,14 +283,14 @@ func TestTypedFormTakesANilContextAndAnErrorsValue(t *testing.T) {
 
 func TestKeysOfScalarsAndStringsAllocateNothingButTheKey(t *testing.T) {
 	b := &binding{cache: &Cache{hashing: newHashKeys(nil)}, prefix: "fncache:{bench:000000000000:"}
-	fn := func(context.Context, int64, string, bool) (int, error) { return 0, nil }
+	fn := func(context.Context, int64, string, float32) (int, error) { return 0, nil }
 	for _, wrapForm := range []func() (*Func, error){
 		func() (*Func, error) { return Wrap(&fn, Options{Name: "test.Keys", Timeout: time.Minute}) },
 		func() (*Func, error) { return Wrap3(&fn, Options{Name: "test.Keys", Timeout: time.Minute}) },
 	} {
 		f, err := wrapForm()
 		require.NoError(t, err)
-		values, err := f.sig.arguments([]any{42, "Ursula K. Le Guin", true})
+		values, err := f.sig.arguments([]any{42, "Ursula K. Le Guin", float32(0.5)})
 		require.NoError(t, err)
 		args := f.shape.arguments(values)
 		assert.EqualValues(t, 1, testing.AllocsPerRun(100, func() {
