@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -323,6 +324,65 @@ func BenchmarkNear_Struct(b *testing.B) {
 		Tags    map[string]int
 	}
 	benchmarkNear(b, book{1, "Emma", []author{{"Jane Austen", "GB"}}, map[string]int{"novel": 1, "classic": 2}})
+}
+
+// ---- how soon a waiter has its value
+
+// BenchmarkWake is how long after a holder sends its value to be stored a caller that
+// waits for it in another process returns with it: the store, the message, and the
+// acquire that brings the value.
+func BenchmarkWake(b *testing.B) {
+	server := redistest.Start(b)
+	holder := server.Client()
+	tap := newTap()
+	holder.AddHook(tap)
+	began, let := make(chan struct{}), make(chan struct{})
+	compute := func(context.Context, int64) ([]int64, error) {
+		began <- struct{}{}
+		<-let
+		return tenIDs, nil
+	}
+	wait := func(context.Context, int64) ([]int64, error) { return nil, errSource }
+	opts := Options{Name: "bench.Wake", Timeout: time.Hour, OnCold: Wait}
+	opts.Cache = newTestCache(b, Config{Redis: holder})
+	Must(Wrap(&compute, opts))
+	there := newTestCache(b, Config{Redis: server.Client()})
+	opts.Cache = there
+	Must(Wrap(&wait, opts))
+	there.subscribe()
+	require.Eventually(b, func() bool { return there.events.epoch.Load() != 0 }, 30*time.Second, time.Millisecond)
+
+	var took []float64
+	for id := int64(0); b.Loop(); id++ {
+		var sent time.Time
+		tap.on("store", func() { sent = time.Now() })
+		var all sync.WaitGroup
+		all.Go(func() { _, _ = compute(b.Context(), id) })
+		<-began
+		var had time.Time
+		all.Go(func() {
+			if ids, err := wait(b.Context(), id); err != nil || len(ids) != len(tenIDs) {
+				b.Errorf("%v, %v", ids, err)
+			}
+			had = time.Now()
+		})
+		for !there.events.watched() {
+			runtime.Gosched()
+		}
+		let <- struct{}{}
+		all.Wait()
+		took = append(took, float64(had.Sub(sent))/1e3)
+	}
+	b.ReportMetric(0, "ns/op") // of the setting-up too: says nothing
+	b.ReportMetric(median(took), "p50-µs")
+	b.ReportMetric(took[len(took)*99/100], "p99-µs")
+}
+
+// watched says whether anybody waits for something to happen.
+func (e *events) watched() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.watchers) > 0
 }
 
 // ---- what a call takes while Redis is not asked
