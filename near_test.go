@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"math/big"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -971,6 +972,33 @@ func TestNearKeepsNoMoreThanItMay(t *testing.T) {
 		assert.LessOrEqual(t, kept.WeightedSize(), uint64(size))
 		assert.Greater(t, kept.EstimatedSize(), size/3000)
 		assert.Less(t, kept.EstimatedSize(), size/1000)
+	})
+}
+
+func TestNearTakesNoMoreMemoryThanItMay(t *testing.T) {
+	// 100,000 small results come in, which are several times as much as may be kept.
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		const size, marks = 8 << 20, 5 << 19
+		c := b.cache(func(cfg *Config) { cfg.NearSize = size })
+		fn := func(_ context.Context, n int) ([]int64, error) { return nil, nil }
+		opts := nearOpts
+		opts.Cache, opts.Name = c, "test.Small"
+		f := Must(Wrap(&fn, opts))
+		before := heapInUse()
+		c.events.listen()
+		for i := range 100_000 {
+			key := fmt.Sprintf("fncache:{test.Small:000000000000:%032d}", i)
+			r := f.shape.blank()
+			*r.pointers()[0].(*[]int64) = make([]int64, 4)
+			args := f.shape.arguments([]reflect.Value{reflect.ValueOf(i)})
+			c.keep(f, args, key, place{epoch: 1}, &envelope{storedAt: c.clock.now(), id: uint64(i)}, r)
+			c.events.note(keyEvent{verbStore, key, storeID(uint64(i))})
+		}
+		synctest.Wait()
+		c.kept.Load().CleanUp()
+		took := heapInUse() - before
+		assert.Less(t, took, int64(size+size/10+marks), "%d bytes, of %d entries", took, c.kept.Load().EstimatedSize())
+		assert.Greater(t, took, int64(size/2), "%d bytes, of %d entries", took, c.kept.Load().EstimatedSize())
 	})
 }
 

@@ -48,7 +48,8 @@ type Options struct {
 	// Near is how long this process may answer from its own memory, without
 	// asking Redis: never longer than an entry is fresh, and not a moment longer
 	// than it takes to hear that somebody stored or invalidated it (see the
-	// section on the near cache in the package documentation).
+	// section on the near cache in the package documentation). A hit is quickest
+	// where the arguments are up to four booleans and numbers and two strings.
 	// Default: 0, not at all.
 	Near time.Duration
 
@@ -228,8 +229,11 @@ type Config struct {
 	AutoPipeline bool
 
 	// NearSize bounds the memory, in bytes, of what Options.Near has kept in this
-	// process, of all functions together: about what the decoded results take,
-	// and their keys. What is used least gives way. Default: 64 MiB.
+	// process, of all functions together, to within a tenth: what the decoded
+	// results take, and their keys. What is used least gives way. Outside of it
+	// lies what is known of keys from events: 512 KiB from when the process
+	// subscribes on, and at most 2.5 MiB, however many keys there are.
+	// Default: 64 MiB.
 	NearSize int
 
 	// DirectLookups has a lookup run on the goroutine of its caller, where no other
