@@ -112,6 +112,10 @@ func TestAutoPipelineIsRefusedWhereTheClientCachesItself(t *testing.T) {
 }
 
 func TestAutoPipelineTakesTheClientsSettingsIfTheyAreRight(t *testing.T) {
+	inBothForms(t, testAutoPipelineTakesTheClientsSettingsIfTheyAreRight)
+}
+
+func testAutoPipelineTakesTheClientsSettingsIfTheyAreRight(t *testing.T) {
 	short := &redis.AutoPipelineOptions{MaxQueuedCommands: 1}
 	server := redistest.Start(t)
 	client := server.Client(func(o *redis.Options) { o.AutoPipelineOptions = short })

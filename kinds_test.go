@@ -354,6 +354,10 @@ func TestAScriptIsForgottenOnlyIfItWasSentAfterThatServerHadRunIt(t *testing.T) 
 }
 
 func TestInAClusterEachNodeForgetsForItself(t *testing.T) {
+	inOneForm(t, testInAClusterEachNodeForgetsForItself)
+}
+
+func testInAClusterEachNodeForgetsForItself(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	client := cluster.Client()
 	require.NoError(t, client.Ping(t.Context()).Err(), "it knows the nodes before the cache is made")
