@@ -928,8 +928,23 @@ func TestNearTellsArgumentsApartThatAreNotHashed(t *testing.T) {
 	signalling := math.Float32frombits(0x7f800001)
 	quiet := math.Float32frombits(0x7fc00001)
 	all := []arguments{
-		{}, {a: 1}, {b: 1}, {on: true}, {c: 1}, {s: "x"}, {t: "x"}, {s: "x", t: "x"}, {s: "xx"}, {s: "x", t: "y"}, {s: "y", t: "x"},
-		{b: -1}, {a: float32(math.Copysign(0, -1))}, {c: math.Copysign(0, -1)}, {a: signalling}, {a: quiet}, {a: -1, b: -1, on: true, c: -1, s: "a", t: "b"},
+		{},
+		{a: 1},
+		{b: 1},
+		{on: true},
+		{c: 1},
+		{s: "x"},
+		{t: "x"},
+		{s: "x", t: "x"},
+		{s: "xx"},
+		{s: "x", t: "y"},
+		{s: "y", t: "x"},
+		{b: -1},
+		{a: float32(math.Copysign(0, -1))},
+		{c: math.Copysign(0, -1)},
+		{a: signalling},
+		{a: quiet},
+		{a: -1, b: -1, on: true, c: -1, s: "a", t: "b"},
 	}
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
