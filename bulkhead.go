@@ -11,6 +11,8 @@ import (
 // of the database. A computation under a lease runs in any case, for it is the only
 // one in the fleet; but it is counted, also past the limit, for the database has to
 // bear it too: those without a lease begin only where all together are below it.
+// What a computation of the same function waits for passes uncounted: it would wait
+// for room that the other gives up only when it has it.
 // nil is no bound.
 type bulkhead struct {
 	limit int
@@ -51,18 +53,27 @@ func (b *bulkhead) try() bool {
 	return true
 }
 
-// take waits for room for a computation without a lease, and counts it.
-func (b *bulkhead) take(ctx context.Context) error {
+// take waits for room for a computation without a lease, and counts it, or lets it
+// pass uncounted when passed is closed. give says that it has ended.
+func (b *bulkhead) take(ctx context.Context, passed <-chan struct{}) (give func(), err error) {
+	select {
+	case <-passed:
+		return func() {}, nil
+	default:
+	}
 	if b.try() {
-		return nil
+		return b.give, nil
 	}
 	turn := b.enqueue()
 	select {
 	case <-turn:
-		return nil
+		return b.give, nil
+	case <-passed:
+		b.dequeue(turn)
+		return func() {}, nil
 	case <-ctx.Done():
 		b.dequeue(turn)
-		return ctx.Err()
+		return func() {}, ctx.Err()
 	}
 }
 

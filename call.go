@@ -404,9 +404,15 @@ func (c *call) giveUp(err error) (a answer, again bool) {
 	return answer{err: err, source: source}, false
 }
 
+// nested says whether the call comes from a computation of its own function, which
+// has a slot of Options.MaxConcurrent and gives it up only when it has its answer.
+func (c *call) nested() bool {
+	return c.fn.bulkhead != nil && perCallOf(c.ctx).frame.runs(c.fn)
+}
+
 // direct calls the function on the caller's goroutine, past the cache.
 func (c *call) direct() answer {
-	ctx, _ := enterFrame(c.ctx, "")
+	ctx, _ := enterFrame(c.ctx, nil, "")
 	results, err := c.fn.shape.invoke(ctx, c.args)
 	return answer{results: results, err: err, source: SourceBypassed}
 }

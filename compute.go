@@ -31,7 +31,8 @@ type computation struct {
 	lost     bool          // the lease is known to be lost; only the tender's
 
 	started chan struct{} // without a lease: closed when it begins
-	slotted bool          // it has its slot of Options.MaxConcurrent from the start
+	passed  chan struct{} // without a lease: closed if it begins without a slot of Options.MaxConcurrent
+	slotted bool          // it has its slot from the start
 	done    chan struct{} // closed at the end
 	ending  ending        // written before done is closed
 
@@ -44,6 +45,7 @@ type computation struct {
 	settling bool      // newcomers look up, for the lease may be over
 	leaseEnd time.Time // until when the lease is good as far as is known
 	began    uint64    // flights.seq when it began; 0 before
+	nested   bool      // passed is closed
 }
 
 // returned is how the function ended.
@@ -86,6 +88,7 @@ func (c *Cache) newComputation(id flightKey, ctx context.Context, args arguments
 		ctx:       ctx,
 		returned:  make(chan struct{}),
 		started:   make(chan struct{}),
+		passed:    make(chan struct{}),
 		done:      make(chan struct{}),
 		ownable:   true,
 	}
@@ -108,7 +111,7 @@ func (c *computation) run() {
 	defer cancel(nil)
 	ctx, stop := context.WithTimeoutCause(ctx, cause.Timeout, cause)
 	defer stop()
-	ctx, c.frame = enterFrame(ctx, c.key)
+	ctx, c.frame = enterFrame(ctx, c.fn, c.key)
 
 	began := time.Now()
 	c.cache.spawn(func() {
@@ -119,26 +122,28 @@ func (c *computation) run() {
 	c.end(cut, time.Since(began))
 }
 
-// awaitSlot waits for a slot of Options.MaxConcurrent, unless there is a lease. turn is false if all callers
-// have left meanwhile, or the cache was closed.
+// awaitSlot waits for a slot of Options.MaxConcurrent, unless there is a lease, or
+// a computation of the same function waits for this one. turn is false if all
+// callers have left meanwhile, or the cache was closed.
 func (c *computation) awaitSlot() (give func(), turn bool) {
 	bulkhead := c.fn.bulkhead
+	give = bulkhead.give
 	if c.token != "" {
 		bulkhead.enter()
-		return bulkhead.give, true
+		return give, true
 	}
-	give = bulkhead.give
 	if !c.slotted {
 		waiting := c.cache.alive
 		if c.closing == nil {
 			waiting = context.Background()
 		}
-		if bulkhead.take(waiting) != nil {
+		var err error
+		if give, err = bulkhead.take(waiting, c.passed); err != nil {
 			// Its callers end as those of every computation that Close cuts short.
 			if next, _ := c.cache.flights.finish(c, ending{returned: returned{err: ErrClosed}, shared: true}); next != nil {
 				c.cache.spawn(next.run)
 			}
-			return func() {}, false
+			return give, false
 		}
 	}
 	next, turn := c.cache.flights.begin(c)
@@ -157,6 +162,7 @@ func (c *computation) call(ctx context.Context, began time.Time) {
 			c.ret.goexit = c.ret.panic == nil
 		}
 		c.ret.cost = time.Since(began)
+		c.frame.ended.Store(true)
 		close(c.returned)
 	}()
 	c.ret.results, c.ret.err = c.fn.shape.invoke(ctx, c.args)
@@ -239,9 +245,21 @@ func (c *computation) lose() {
 
 // A frame is one computation that a context passes through.
 type frame struct {
+	fn      *Func  // nil for a direct call
 	key     string // "" for a direct call
 	outer   *frame
 	noStore atomic.Bool
+	ended   atomic.Bool // the function has returned; what it started may hold its context yet
+}
+
+// runs says whether fn is in computation in f or around it.
+func (f *frame) runs(fn *Func) bool {
+	for ; f != nil; f = f.outer {
+		if f.fn == fn && !f.ended.Load() {
+			return true
+		}
+	}
+	return false
 }
 
 // computes says whether key is in computation in f or around it.

@@ -35,9 +35,10 @@ func withPerCall(ctx context.Context, change func(*perCall)) context.Context {
 }
 
 // enterFrame gives the context that the function is called with: a frame deeper,
-// and without what its own call was asked for.
-func enterFrame(ctx context.Context, key string) (context.Context, *frame) {
-	f := &frame{key: key, outer: perCallOf(ctx).frame}
+// and without what its own call was asked for. fn and key are what is computed;
+// nil and "" for a direct call.
+func enterFrame(ctx context.Context, fn *Func, key string) (context.Context, *frame) {
+	f := &frame{fn: fn, key: key, outer: perCallOf(ctx).frame}
 	return context.WithValue(ctx, perCallKey{}, perCall{frame: f}), f
 }
 

@@ -448,6 +448,9 @@ func (fs *flights) shareUnleased(c *call, ended uint64) (comp *computation, own,
 		comp = s.next
 	}
 	comp.callers++
+	if c.nested() {
+		comp.pass()
+	}
 	return comp, own, start
 }
 
@@ -458,14 +461,27 @@ func (fs *flights) startUnleased(c *call) *computation {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	s := fs.slotOf(id)
-	if s.running != nil || !c.fn.bulkhead.try() {
+	nested := c.nested()
+	if s.running != nil || !nested && !c.fn.bulkhead.try() {
 		fs.sweep(id)
 		return nil
 	}
 	s.running = newComputation(c, id)
-	s.running.slotted = c.fn.bulkhead != nil
 	s.running.callers++
+	if nested {
+		s.running.pass()
+	} else {
+		s.running.slotted = c.fn.bulkhead != nil
+	}
 	return s.running
+}
+
+// pass has a computation without a lease begin without a slot. mu is held.
+func (c *computation) pass() {
+	if !c.nested {
+		c.nested = true
+		close(c.passed)
+	}
 }
 
 // begin marks a computation without a lease as begun. It is false if all callers

@@ -123,8 +123,10 @@ type Options struct {
 	// began under a lease before is never kept from running, and counts. Past
 	// the bound the cold policy applies: under OnCold Fail a call is refused with
 	// [ErrColdCache], under Wait it waits for its turn, up to WaitTimeout. A
-	// function without an error result waits as long as it takes. With OnCold
-	// Compute it would bound nothing, and is refused. Default: no bound.
+	// function without an error result waits as long as it takes. What the
+	// function itself calls of itself, with the context it was given, passes the
+	// bound: it would wait for itself. With OnCold Compute it would bound nothing,
+	// and is refused. Default: no bound.
 	MaxConcurrent int
 }
 

@@ -366,12 +366,13 @@ func TestWhatRunsUnderLeasesPastMaxConcurrentIsCounted(t *testing.T) {
 func TestWhoLeavesTheQueueForASlotTakesNone(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, _ *bubble) {
 		slots := newBulkhead(1)
-		require.NoError(t, slots.take(t.Context()))
+		take := func(ctx context.Context) error { _, err := slots.take(ctx, nil); return err }
+		require.NoError(t, take(t.Context()))
 		ctx, leave := context.WithCancel(t.Context())
 		ends := make(chan error, 2)
-		go func() { ends <- slots.take(ctx) }()
+		go func() { ends <- take(ctx) }()
 		synctest.Wait()
-		go func() { ends <- slots.take(t.Context()) }()
+		go func() { ends <- take(t.Context()) }()
 		synctest.Wait()
 		assert.False(t, slots.try())
 		leave()
@@ -404,6 +405,86 @@ func TestCloseEndsCallsThatWaitForTheirTurn(t *testing.T) {
 			require.ErrorIs(t, (<-end).err, ErrClosed)
 		}
 		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source, "calls after it behave as with Redis away")
+	})
+}
+
+// now gives how many computations are counted when all is quiet.
+func (b *bulkhead) now() int {
+	synctest.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.running
+}
+
+func TestRecursionIsNotHeldUpByTheSlotsOfItsOwnComputations(t *testing.T) {
+	for _, onCold := range []ColdPolicy{Fail, Wait} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			var w *wrapped
+			s := &source{}
+			s.do = func(ctx context.Context, run int) (int, error) {
+				if run == 5 {
+					return run, nil
+				}
+				return w.call(ctx, fmt.Sprint(run))
+			}
+			w = wrap(t, b.cache(), s, Options{MaxConcurrent: 1, OnCold: onCold})
+			defer b.cut()()
+			o := w.get(t.Context(), "0")
+			require.NoError(t, o.err)
+			assert.Equal(t, 5, o.value)
+			assert.Equal(t, 5, s.count())
+			assert.Zero(t, w.bulkhead.now(), "each slot is given back once")
+			requireIdentity(t, w.Func)
+		})
+	}
+}
+
+func TestRecursionIsNotHeldUpByWhoWaitsInTheQueueForASlot(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		step := make(chan struct{})
+		var fn func(ctx context.Context, n int) int
+		fn = func(ctx context.Context, n int) int {
+			if n == 1 {
+				return 1
+			}
+			<-step
+			return 1 + fn(ctx, n-1)
+		}
+		f, err := Wrap(&fn, Options{Cache: b.cache(), Name: "test.Deep", Timeout: time.Minute, OnCold: Wait, MaxConcurrent: 1})
+		require.NoError(t, err)
+		defer b.cut()()
+		deep, queued := make(chan int), make(chan int)
+		go func() { deep <- fn(t.Context(), 2) }()
+		synctest.Wait()
+		go func() { queued <- fn(t.Context(), 1) }() // waits for the slot of the first
+		synctest.Wait()
+		close(step) // and now the first joins it
+		assert.Equal(t, 1, <-queued)
+		assert.Equal(t, 2, <-deep)
+		assert.Zero(t, f.bulkhead.now())
+		requireIdentity(t, f)
+	})
+}
+
+func TestWhatAComputationLeftRunningTakesSlotsLikeEverybody(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		left := make(chan context.Context, 1)
+		s := &source{}
+		s.do = func(ctx context.Context, run int) (int, error) {
+			if run == 1 {
+				left <- context.WithoutCancel(ctx)
+			} else {
+				time.Sleep(time.Second)
+			}
+			return run, nil
+		}
+		w := wrap(t, b.cache(), s, Options{MaxConcurrent: 1})
+		defer b.cut()()
+		w.get(t.Context(), "starts a worker")
+		busy := w.begin(t.Context(), "a")
+		synctest.Wait()
+		assert.Equal(t, SourceRefused, w.get(<-left, "b").source)
+		<-busy
 	})
 }
 
