@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unsafe"
 
@@ -189,6 +191,33 @@ func TestACodecThatFailsIsAMissAndNeverACrash(t *testing.T) {
 				next := w.get(t.Context(), "d")
 				require.Equal(t, SourceComputed, next.source)
 				require.Equal(t, outcome{value: next.value, source: SourceFresh}, w.get(t.Context(), "d"), "and caching resumes")
+			})
+		})
+	}
+}
+
+// As testing.T.FailNow does, in a method that a type encodes itself by.
+func TestACodecThatEndsItsGoroutineWhileAResultIsStoredKeepsNobodyWaiting(t *testing.T) {
+	good := gobCodec{}
+	for name, change := range map[string]func(*moodyCodec){
+		"encode": func(c *moodyCodec) { c.encode = func([]any) ([]byte, error) { runtime.Goexit(); return nil, nil } },
+		"decode": func(c *moodyCodec) { c.decode = func([]byte, []any) error { runtime.Goexit(); return nil } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				codec := &moodyCodec{good.Encode, good.Decode}
+				change(codec)
+				w := wrap(t, b.cache(withCodec(codec)), &source{took: time.Second}, Options{OnCold: Wait})
+				first := w.begin(t.Context(), "a")
+				synctest.Wait()
+				second := w.begin(t.Context(), "a")
+				for i, end := range []<-chan outcome{first, second} {
+					o := <-end
+					assert.Equal(t, outcome{value: i + 1, source: SourceComputed, took: time.Duration(i+1) * time.Second}, o, "as the function returned it")
+				}
+				assert.Empty(t, b.redis.Keys(), "the lease is given back")
+				assert.Len(t, b.log.about("does not survive encoding"), 1)
+				assert.Len(t, b.log.about("a method of the codec or of a result ended its goroutine"), 1)
 			})
 		})
 	}

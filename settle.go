@@ -63,14 +63,21 @@ func (c *computation) hasReturned() bool {
 
 // encode turns results into bytes, for everybody to decode their own copy from.
 // Results that do not survive the trip are returned as they are to the caller
-// that computed, and not stored.
+// that computed, and not stored. Types may have methods of their own for it, and
+// one that ends its goroutine must not end the one that tends the lease.
 func (c *computation) encode(e *ending) (raw []byte) {
 	if e.failed() || e.panic != nil || e.goexit {
 		return nil
 	}
-	raw, err := c.cache.coder.encode(make([]byte, envelopeHeaderLen), e.results.pointers())
-	if err == nil {
-		e.decoded, err = c.fn.decode(c.cache.coder, raw[envelopeHeaderLen:])
+	var err error
+	how := <-c.cache.apart(func() {
+		raw, err = c.cache.coder.encode(make([]byte, envelopeHeaderLen), e.results.pointers())
+		if err == nil {
+			e.decoded, err = c.fn.decode(c.cache.coder, raw[envelopeHeaderLen:])
+		}
+	})
+	if how != "" {
+		err = errors.New("a method of the codec or of a result " + how)
 	}
 	if err != nil {
 		c.cache.log.once("codec "+c.fn.Name(), slog.LevelError,
@@ -224,36 +231,44 @@ func (c *computation) takeStale(e *ending) {
 // all callers waiting, the answer is no; so it is where it takes Lease/3, in which the
 // lease, that is renewed no more, stays good.
 func (c *computation) consult(what string, ask func() bool) (yes bool) {
-	answer := make(chan bool, 1)
-	failed := make(chan string, 1)
-	c.cache.spawn(func() {
-		normal := false
-		defer func() {
-			switch value := recover(); {
-			case normal:
-			case value != nil:
-				failed <- "panicked: " + panicText(value)
-			default:
-				failed <- "ended its goroutine"
-			}
-		}()
-		yes := ask()
-		normal = true
-		answer <- yes
-	})
+	var answer bool
+	ended := c.cache.apart(func() { answer = ask() })
 	limit := time.NewTimer(c.fn.lease(c.cache) / 3)
 	defer limit.Stop()
 	var how string
 	select {
-	case yes := <-answer:
-		return yes
-	case how = <-failed:
+	case how = <-ended:
+		if how == "" {
+			return answer
+		}
 	case <-limit.C:
 		how = "took a third of Options.Lease"
 	}
 	c.cache.log.once(what+" "+c.fn.Name(), slog.LevelError, what+" gave no answer about an error: taken as a no",
 		"func", c.fn.Name(), "why", how)
 	return false
+}
+
+// apart runs code of the user's own on a goroutine of its own, and says how it
+// ended: "" for well.
+func (c *Cache) apart(code func()) (ended <-chan string) {
+	how := make(chan string, 1)
+	c.spawn(func() {
+		normal := false
+		defer func() {
+			switch value := recover(); {
+			case normal:
+				how <- ""
+			case value != nil:
+				how <- "panicked: " + panicText(value)
+			default:
+				how <- "ended its goroutine"
+			}
+		}()
+		code()
+		normal = true
+	})
+	return how
 }
 
 // storeLater stores behind what Redis did not take, as soon as it does, while the
