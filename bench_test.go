@@ -276,7 +276,7 @@ func nearBench[R any](b *testing.B, value R) (reflected, typed func(context.Cont
 	f2, err := Wrap1(&typed, opts)
 	require.NoError(b, err)
 	for f, call := range map[*Func]func(context.Context, int64) (R, error){f1: reflected, f2: typed} {
-		f.bind()
+		Must(f.bind())
 		require.Eventually(b, func() bool { return cache.events.epoch.Load() != 0 }, 30*time.Second, time.Millisecond)
 		for range 2 {
 			_, err := call(b.Context(), 1)

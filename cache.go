@@ -25,7 +25,7 @@ type Cache struct {
 	flights flights
 	readers readers
 	direct  direct
-	names   registry
+	space   keyspace
 	log     logger
 	health  health
 
@@ -50,13 +50,14 @@ type Cache struct {
 func New(cfg Config) (*Cache, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
-		return nil, fmt.Errorf("fncache: new cache: %w", err)
+		return nil, eachFault(err, func(fault error) error { return fmt.Errorf("fncache: new cache: %w", fault) })
 	}
 	c := &Cache{
 		cfg:     cfg,
 		hashing: newHashKeys(cfg.HashSecret),
 		coder:   newCoder(&cfg),
 	}
+	c.space = newKeyspace(c)
 	c.alive, c.end = context.WithCancel(context.Background())
 	c.closing = c.alive.Done()
 	c.log.to = cfg.Logger
@@ -115,6 +116,7 @@ func (c *Cache) Close() error {
 	if !c.life.close() {
 		return nil
 	}
+	names.forget(c)
 	c.end()
 	if auto := c.store.auto; auto != nil {
 		c.spawn(auto.close)
@@ -260,10 +262,6 @@ func timeRefused(err error) bool {
 // defaultCache is what functions without Options.Cache use.
 var defaultCache atomic.Pointer[Cache]
 
-// defaultNames holds the names of functions that use the default cache, for it
-// may not exist yet when they are wrapped.
-var defaultNames registry
-
 // SetDefault makes c the cache of all functions that were or will be wrapped
 // without Options.Cache. Call it in main, before the first call of one of them.
 // SetDefault(nil) takes it away again. A Cache that New did not make counts as
@@ -272,51 +270,3 @@ func SetDefault(c *Cache) { defaultCache.Store(c) }
 
 // Default gives the cache of [SetDefault], or nil.
 func Default() *Cache { return defaultCache.Load() }
-
-// A registry knows the wrapped functions of one cache by prefix and name, so
-// that two different functions never share entries.
-type registry struct {
-	mu sync.Mutex // guards the field below
-	m  map[string][]*Func
-}
-
-// add takes f in, or says why its name is another function's.
-func (r *registry) add(f *Func) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, other := range r.m[f.Name()] {
-		if err := f.conflict(other); err != nil {
-			return err
-		}
-	}
-	if r.m == nil {
-		r.m = make(map[string][]*Func)
-	}
-	r.m[f.Name()] = append(r.m[f.Name()], f)
-	return nil
-}
-
-// remove frees the name of f.
-func (r *registry) remove(f *Func) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	// A copy: peers hands its slices out.
-	var rest []*Func
-	for _, other := range r.m[f.Name()] {
-		if other != f {
-			rest = append(rest, other)
-		}
-	}
-	if len(rest) == 0 {
-		delete(r.m, f.Name())
-		return
-	}
-	r.m[f.Name()] = rest
-}
-
-// peers gives all functions of that name: they share entries.
-func (r *registry) peers(name string) []*Func {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.m[name]
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -642,4 +643,13 @@ func TestWhatIsLoggedHoldsNoArgumentNoResultAndNoSecret(t *testing.T) {
 		}
 		assert.Empty(t, b.log.about(canary))
 	})
+}
+
+func TestEachFaultOfAConfigurationSaysWhatItIsOf(t *testing.T) {
+	_, err := New(Config{RedisTimeout: -1, NearSize: -1, Namespace: "a:b"})
+	lines := strings.Split(err.Error(), "\n")
+	assert.Len(t, lines, 4)
+	for _, line := range lines {
+		assert.True(t, strings.HasPrefix(line, "fncache: new cache: "), line)
+	}
 }

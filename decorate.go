@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,25 +29,40 @@ import (
 //
 //	var _ = fncache.Must(fncache.Wrap(&TopBookIDs, fncache.Options{Timeout: time.Hour}))
 func Wrap[F any](fn *F, opts Options) (*Func, error) {
-	if fn == nil {
-		return nil, errNilPointer
-	}
-	return wrapVariable(reflect.ValueOf(fn).Elem(), opts, reflectedShapeOf)
+	return wrapVariable(reflect.ValueOf(fn), site{at: callersLine()}, opts, reflectedShapeOf)
 }
 
-var errNilPointer = errors.New("fncache: wrap: the pointer is nil; pass the address of a func field or variable")
-
-// wrapVariable wraps the function in a variable, in the form that shapeOf makes.
-func wrapVariable(variable reflect.Value, opts Options, shapeOf func(*Func) shape) (*Func, error) {
-	f, err := prepare(variable, "", "", opts, shapeOf)
+// wrapVariable wraps the function in the variable that pointer points to, in the
+// form that shapeOf makes.
+func wrapVariable(pointer reflect.Value, s site, opts Options, shapeOf func(*Func) shape) (*Func, error) {
+	if pointer.IsNil() {
+		return nil, (&Func{site: s}).errorf("the pointer is nil; pass the address of a func field or variable")
+	}
+	f, err := prepare(pointer.Elem(), s, opts, nil, shapeOf)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.registry().add(f); err != nil {
+	if err := names.add(f, f.opts.Cache); err != nil {
 		return nil, f.errorf("%w", err)
 	}
 	f.replace()
 	return f, nil
+}
+
+// A site is where a function is wrapped, for errors.
+type site struct {
+	at    string // file and line of the call of Wrap or WrapStruct
+	place string // the struct field; "" outside of WrapStruct
+	field string // the name of that field for keys; "" if there is none
+}
+
+// callersLine is where the caller of the function that calls it stands.
+func callersLine() string {
+	_, file, line, ok := runtime.Caller(2)
+	if !ok {
+		return ""
+	}
+	return filepath.Base(file) + ":" + strconv.Itoa(line)
 }
 
 // WrapStruct wraps the func fields of the struct that target points to which
@@ -70,6 +88,7 @@ func WrapStruct(target any, defaults Options) (map[string]*Func, error) {
 		return nil, fmt.Errorf("fncache: wrap struct: %T is not a pointer to a struct; pass &svc", target)
 	}
 	w := structWrapper{
+		at:       callersLine(),
 		defaults: defaults,
 		entered:  make(map[structAt]bool),
 		funcs:    make(map[string]*Func),
@@ -101,6 +120,7 @@ func Must[T any](v T, err error) T {
 
 // structWrapper is one run of WrapStruct.
 type structWrapper struct {
+	at       string // file and line of the call
 	defaults Options
 	entered  map[structAt]bool // what embedded pointers lead to: back, maybe, or to one struct by two ways
 	funcs    map[string]*Func
@@ -191,13 +211,12 @@ func (w *structWrapper) wrap(v reflect.Value, i int, tag, path string) error {
 	case field.Type.Kind() != reflect.Func:
 		return fmt.Errorf("fncache: wrap %s: the field is a %v, not a func; remove its tag", place, field.Type)
 	}
-	opts, err := parseTag(tag, w.defaults)
-	if err != nil {
-		return eachFault(err, func(fault error) error {
-			return fmt.Errorf("fncache: wrap %s: tag %q: %w", place, tag, fault)
-		})
-	}
-	f, err := prepare(v.Field(i), place, fieldName(v.Type(), field.Name), opts, reflectedShapeOf)
+	opts, tagErr := parseTag(tag, w.defaults)
+	tagErr = eachFault(tagErr, func(fault error) error {
+		return fmt.Errorf("fncache: wrap %s: tag %q: %w", place, tag, fault)
+	})
+	here := site{at: w.at, place: place, field: fieldName(v.Type(), field.Name)}
+	f, err := prepare(v.Field(i), here, opts, tagErr, reflectedShapeOf)
 	if err != nil {
 		return err
 	}
@@ -228,13 +247,14 @@ func fieldName(t reflect.Type, field string) string {
 
 // register takes all names, or none.
 func (w *structWrapper) register() {
-	for i, f := range w.order {
-		if err := f.registry().add(f); err != nil {
+	for _, f := range w.order {
+		if err := names.add(f, f.opts.Cache); err != nil {
 			w.faults = append(w.faults, f.errorf("%w", err))
-			for _, taken := range w.order[:i] {
-				taken.registry().remove(taken)
-			}
-			return
+		}
+	}
+	if len(w.faults) > 0 {
+		for _, f := range w.order {
+			names.remove(f, f.opts.Cache)
 		}
 	}
 }
@@ -244,7 +264,7 @@ func (w *structWrapper) register() {
 type Func struct {
 	opts     Options // with their defaults; never written
 	name     funcName
-	place    string // in errors of wrapping; "" for its name
+	site     site
 	sig      *signature
 	plan     *keyPlan
 	copies   *copyPlan // nil: results are decoded for each caller, and kept encoded
@@ -258,6 +278,7 @@ type Func struct {
 	bulkhead  *bulkhead       // of Options.MaxConcurrent
 	counters  counters
 	bound     atomic.Pointer[binding]
+	binding   sync.Mutex // held while bound or unwrapped changes
 	unwrapped atomic.Bool
 }
 
@@ -268,34 +289,20 @@ type binding struct {
 	lease  time.Duration // at least 4 times the cache's RedisTimeout
 }
 
-// prepare checks everything about the function in variable. place is where that
-// is, "" if its name says so; field is the name of the struct field it stands in.
-// shapeOf is called when all is well.
-func prepare(variable reflect.Value, place, field string, opts Options, shapeOf func(*Func) shape) (*Func, error) {
-	f := &Func{opts: opts, variable: variable, place: place}
+// prepare checks everything about the function in variable. optsErr is what is
+// known to be wrong with opts, which then are looked at no further. shapeOf is
+// called when all is well.
+func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeOf func(*Func) shape) (*Func, error) {
+	f := &Func{opts: opts, variable: variable, site: s}
 	if variable.Kind() != reflect.Func {
-		return nil, fmt.Errorf("fncache: wrap: *fn is a %v, not a func; pass the address of a func field or variable", variable.Type())
+		return nil, f.errorf("*fn is a %v, not a func; pass the address of a func field or variable", variable.Type())
 	}
-	if variable.IsNil() {
-		return nil, f.errorf("the func is nil; assign it before wrapping")
+	takeErr := f.take()
+	typeErr := f.checkTypes()
+	if optsErr == nil {
+		optsErr = f.checkOptions()
 	}
-	if other := stubs.of(variable); other != nil {
-		return nil, f.errorf("it is wrapped already, or a copy of the wrapped %s; wrap each function once", other.Name())
-	}
-	// A copy: replace will overwrite the variable.
-	f.original = reflect.New(variable.Type()).Elem()
-	f.original.Set(variable)
-	var nameErr, sigErr, optsErr error
-	f.name, nameErr = nameOf(f.original, opts.Name, field)
-	f.sig, sigErr = newSignature(variable.Type())
-	f.opts, optsErr = opts.withDefaults(f.sig.hasErr)
-	if c := opts.Cache; c != nil && optsErr == nil {
-		optsErr = f.opts.checkCache(c)
-	}
-	if c := opts.Cache; c != nil && c.made() && sigErr == nil {
-		sigErr = c.coder.faults(f.sig)
-	}
-	if err := errors.Join(f.faults(nameErr), f.faults(sigErr), f.faults(optsErr)); err != nil {
+	if err := errors.Join(takeErr, typeErr, optsErr); err != nil {
 		return nil, err
 	}
 	f.plan = newKeyPlan(f.sig, codecName)
@@ -310,9 +317,42 @@ func prepare(variable reflect.Value, place, field string, opts Options, shapeOf 
 	return f, nil
 }
 
-// errorf names the place of an error in wrapping: function or field, and file.
+// take takes the function out of the variable, and finds its name.
+func (f *Func) take() (err error) {
+	if f.variable.IsNil() {
+		return f.errorf("the func is nil; assign it before wrapping")
+	}
+	if other := stubs.of(f.variable); other != nil {
+		return f.errorf("it is wrapped already, or a copy of the wrapped %s; wrap each function once", other.whence())
+	}
+	// A copy: replace will overwrite the variable.
+	f.original = reflect.New(f.variable.Type()).Elem()
+	f.original.Set(f.variable)
+	f.name, err = nameOf(f.original, f.opts.Name, f.site.field)
+	return f.faults(err)
+}
+
+func (f *Func) checkTypes() (err error) {
+	f.sig, err = newSignature(f.variable.Type())
+	if c := f.opts.Cache; c != nil && c.made() && err == nil {
+		err = c.coder.faults(f.sig)
+	}
+	return f.faults(err)
+}
+
+// checkOptions checks the options, and gives them their defaults.
+func (f *Func) checkOptions() (err error) {
+	f.opts, err = f.opts.withDefaults(f.sig.hasErr)
+	if c := f.opts.Cache; c != nil && err == nil {
+		err = f.opts.checkCache(c)
+	}
+	return f.faults(err)
+}
+
+// errorf names the place of an error in wrapping: function or field, its file,
+// and the line that wraps it.
 func (f *Func) errorf(format string, args ...any) error {
-	place := f.place
+	place := f.site.place
 	if place == "" {
 		place = f.name.name[strings.LastIndexByte(f.name.name, '/')+1:]
 	}
@@ -322,7 +362,23 @@ func (f *Func) errorf(format string, args ...any) error {
 	if f.name.where != "" {
 		place += " (" + f.name.where + ")"
 	}
+	if f.site.place == "" && f.site.at != "" {
+		place += " at " + f.site.at
+	}
 	return fmt.Errorf("fncache: wrap%s: %w", place, fmt.Errorf(format, args...))
+}
+
+// whence tells f apart from others of its name: by the field that it stands in,
+// and the line that wrapped it.
+func (f *Func) whence() string {
+	what := f.site.place
+	if what == "" {
+		what = f.Name()
+	}
+	if f.site.at != "" {
+		what += " (wrapped at " + f.site.at + ")"
+	}
+	return what
 }
 
 // faults puts the place before each of the errors that err joins.
@@ -352,26 +408,19 @@ func (f *Func) replace() {
 	stubs.add(f)
 }
 
-// registry is where the name of f must be unique.
-func (f *Func) registry() *registry {
-	if f.opts.Cache != nil {
-		return &f.opts.Cache.names
-	}
-	return &defaultNames
-}
-
 // conflict says why f may not have the name that other has.
 func (f *Func) conflict(other *Func) error {
 	same := f.original.Pointer() == other.original.Pointer() && !f.name.shared
 	switch {
 	case f.plan.sig() != other.plan.sig():
-		return fmt.Errorf("the name %s is taken by a function of another signature, %v; set another Name or Prefix", f.Name(), other.sig)
+		return fmt.Errorf("the name %s is taken by a function of another signature, %v, %s; set another Name or Prefix", f.Name(), other.sig, other.whence())
 	case f.name.explicit && other.name.explicit, same:
 		return nil
 	case f.name.explicit || other.name.explicit:
-		return fmt.Errorf("the name %s is taken by another function; set another Name or Prefix, or the same Name on both if they are the same", f.Name())
+		return fmt.Errorf("the name %s is taken by another function, %s; set another Name or Prefix, or the same Name on both if they are the same", f.Name(), other.whence())
 	default:
-		return fmt.Errorf("the name %s is taken: method values, closures and generic functions can differ behind one name; set a Prefix, or the same Name on both if they are the same", f.Name())
+		return fmt.Errorf("the name %s is taken by %s: method values, closures and generic functions can differ behind one name; set a Prefix, or the same Name on both if they are the same",
+			f.Name(), other.whence())
 	}
 }
 
@@ -399,6 +448,8 @@ func (f *Func) Stats() Stats {
 // function call the original from then on. Calls under way end as they would
 // have. Unwrapping twice is fine.
 func (f *Func) Unwrap() {
+	f.binding.Lock()
+	defer f.binding.Unlock()
 	if !f.unwrapped.CompareAndSwap(false, true) {
 		return
 	}
@@ -406,7 +457,10 @@ func (f *Func) Unwrap() {
 		f.variable.Set(f.original)
 	}
 	stubs.remove(f)
-	f.registry().remove(f)
+	names.remove(f, f.opts.Cache)
+	if b := f.bound.Load(); b != nil {
+		names.remove(f, b.cache)
+	}
 }
 
 // Key gives the Redis key of the entry for these arguments, without the context:
@@ -454,11 +508,16 @@ func (f *Func) Invalidate(ctx context.Context, args ...any) error {
 	return err
 }
 
-// detach lets newcomers to a key start afresh, in every function that shares it.
+// detach lets newcomers to a key start afresh, in every function that shares it,
+// by whichever cache.
 func (f *Func) detach(c *Cache, key string) {
-	c.events.note(keyEvent{verbInvalidate, key, "-"})
-	for _, peer := range f.registry().peers(f.Name()) {
-		c.flights.detach(flightKey{peer, key})
+	event := keyEvent{verbInvalidate, key, "-"}
+	c.events.note(event)
+	for _, peer := range names.peers(f, c) {
+		if peer.cache != c {
+			peer.cache.events.note(event)
+		}
+		peer.cache.flights.detach(flightKey{peer.fn, key})
 	}
 }
 
@@ -498,9 +557,9 @@ func (f *Func) handle(args []any) (*binding, arguments, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	b := f.bind()
-	if b == nil {
-		return nil, nil, errNoCache
+	b, err := f.bind()
+	if err != nil {
+		return nil, nil, err
 	}
 	return b, f.shape.arguments(values), nil
 }
@@ -508,27 +567,48 @@ func (f *Func) handle(args []any) (*binding, arguments, error) {
 // errNoCache says what to do about ErrNoCache.
 var errNoCache = fmt.Errorf("%w: call SetDefault before the first call, or set Options.Cache", ErrNoCache)
 
-// bind finds the cache of f, or nil.
-func (f *Func) bind() *binding {
+// bind finds the cache of f. The error is ErrNoCache, or says that another
+// function has the name of f there: a default cache is known only now.
+func (f *Func) bind() (*binding, error) {
 	cache := f.opts.Cache
 	if cache == nil {
 		if cache = Default(); cache == nil || !cache.made() {
-			return nil
+			return nil, errNoCache
 		}
 	}
-	b := f.bound.Load()
-	if b == nil || b.cache != cache {
-		b = &binding{
-			cache:  cache,
-			prefix: entryPrefix(cache.cfg.Namespace, f.opts.Prefix, f.name.name, cache.coder.fingerprint(f)),
-			lease:  max(f.opts.Lease, minLeases*cache.cfg.RedisTimeout),
-		}
-		f.bound.Store(b)
-		if f.near != nil {
-			cache.subscribe()
+	if b := f.bound.Load(); b != nil && b.cache == cache {
+		return b, nil
+	}
+	return f.bindTo(cache)
+}
+
+// bindTo binds f to a cache: the first one, or another default one.
+func (f *Func) bindTo(cache *Cache) (*binding, error) {
+	f.binding.Lock()
+	defer f.binding.Unlock()
+	old := f.bound.Load()
+	if old != nil && old.cache == cache {
+		return old, nil // another call was faster
+	}
+	if !f.unwrapped.Load() {
+		if err := names.add(f, cache); err != nil {
+			cache.log.once("name "+f.Name(), slog.LevelError, "a function is not cached: its name is another's", "function", f.whence(), "err", err)
+			return nil, err
 		}
 	}
-	return b
+	b := &binding{
+		cache:  cache,
+		prefix: entryPrefix(cache.cfg.Namespace, f.opts.Prefix, f.name.name, cache.coder.fingerprint(f)),
+		lease:  max(f.opts.Lease, minLeases*cache.cfg.RedisTimeout),
+	}
+	f.bound.Store(b)
+	if old != nil {
+		names.remove(f, old.cache)
+	}
+	if f.near != nil {
+		cache.subscribe()
+	}
+	return b, nil
 }
 
 // minLeases is the least Lease in RedisTimeouts: a renewal that is due every
@@ -599,9 +679,12 @@ func (f *Func) call(ctx context.Context, args arguments, c *call) (results, erro
 
 // find sets the cache and the key of the call.
 func (c *call) find() (err error) {
-	b := c.fn.bind()
-	if b == nil {
-		return fmt.Errorf("%w; function %s", errNoCache, c.fn.Name())
+	b, err := c.fn.bind()
+	switch {
+	case errors.Is(err, ErrNoCache):
+		return fmt.Errorf("%w; function %s", err, c.fn.Name())
+	case err != nil:
+		return fmt.Errorf("fncache: call %s: %w", c.fn.whence(), err)
 	}
 	c.cache = b.cache
 	c.key, err = c.fn.key(b, c.args)

@@ -155,11 +155,13 @@ func TestANilContextIsTheBackground(t *testing.T) {
 
 func TestWrapNamesEveryFaultAndReplacesNothing(t *testing.T) {
 	_, err := Wrap[func(int) int](nil, Options{})
-	assertFaults(t, err, "fncache: wrap: the pointer is nil; pass the address")
+	assertFaults(t, err, "the pointer is nil; pass the address")
+	assert.Regexp(t, `^fncache: wrap at decorate_test\.go:\d+: `, err.Error())
 
 	number := 1
 	_, err = Wrap(&number, Options{})
-	assertFaults(t, err, "fncache: wrap: *fn is a int, not a func")
+	assertFaults(t, err, "*fn is a int, not a func")
+	assert.Regexp(t, `^fncache: wrap at decorate_test\.go:\d+: `, err.Error())
 
 	var any interface{} = lengthOf
 	_, err = Wrap(&any, Options{})
@@ -167,7 +169,10 @@ func TestWrapNamesEveryFaultAndReplacesNothing(t *testing.T) {
 
 	var empty func(int) int
 	_, err = Wrap(&empty, Options{Timeout: time.Hour})
-	assertFaults(t, err, "fncache: wrap: the func is nil; assign it before wrapping")
+	assertFaults(t, err, "the func is nil; assign it before wrapping", "OnCold is Fail")
+	for _, line := range strings.Split(err.Error(), "\n") {
+		assert.Regexp(t, `^fncache: wrap at decorate_test\.go:\d+: `, line)
+	}
 
 	bad := badFunction
 	_, err = Wrap(&bad, Options{Prefix: "a:b"})
@@ -182,7 +187,7 @@ func TestWrapNamesEveryFaultAndReplacesNothing(t *testing.T) {
 		require.ErrorContains(t, err, fault)
 	}
 	for _, line := range strings.Split(err.Error(), "\n") {
-		assert.Regexp(t, `^fncache: wrap fncache\.badFunction \(decorate_test\.go:\d+\): `, line)
+		assert.Regexp(t, `^fncache: wrap fncache\.badFunction \(decorate_test\.go:\d+\) at decorate_test\.go:\d+: `, line)
 	}
 	assert.True(t, sameFunc(badFunction, bad))
 }
@@ -264,7 +269,8 @@ func TestFunctionsThatMayDifferBehindANameAreRefusedUnderIt(t *testing.T) {
 				require.Contains(t, []string{"closures", "generic functions"}, kind.what)
 				continue
 			}
-			require.ErrorContains(t, err, "is taken: method values, closures and generic functions can differ behind one name; set a Prefix", kind.what)
+			require.ErrorContains(t, err, "(wrapped at decorate_test.go:", kind.what)
+			require.ErrorContains(t, err, ": method values, closures and generic functions can differ behind one name; set a Prefix", kind.what)
 			g, err := Wrap(&b, opts(func(o *Options) { o.Prefix = "Second" }))
 			require.NoError(t, err)
 			assert.Equal(t, "Second:"+f.Name(), g.Name())
@@ -290,7 +296,7 @@ func TestOneNameForTheSameFunctionInDifferentClothes(t *testing.T) {
 
 		other := func(string) int { return 0 }
 		_, err = Wrap(&other, opts)
-		require.ErrorContains(t, err, "the name shop.Find is taken by a function of another signature, func(int) int")
+		require.ErrorContains(t, err, "the name shop.Find is taken by a function of another signature, func(int) int, shop.Find (wrapped at decorate_test.go:")
 		opts.Prefix = "Other"
 		_, err = Wrap(&other, opts)
 		require.NoError(t, err)
@@ -405,6 +411,7 @@ func TestWrapStructIsAllOrNothingAndNamesEveryFault(t *testing.T) {
 			Tag     func(int) (int, error)      `fncache:"timeout=soon,freshnes=1m"`
 			Param   func(chan int) (int, error) `fncache:"timeout=1m"`
 			Empty   func(int) (int, error)      `fncache:""`
+			All     func(chan int) (int, error) `fncache:"timeout=1m,freshnes=1m"`
 			*embedded
 		}
 		id := func(n int) (int, error) { return n, nil }
@@ -419,12 +426,14 @@ func TestWrapStructIsAllOrNothingAndNamesEveryFault(t *testing.T) {
 			`bad.Tag: tag "timeout=soon,freshnes=1m": unknown option`,
 			"parameter 1: chan int",
 			"bad.Empty", "Timeout",
+			"bad.All: the func is nil", "bad.All: parameter 1: chan int", `bad.All: tag "timeout=1m,freshnes=1m": unknown option`,
 			"the embedded *fncache.embedded is nil, and its field Hidden is tagged",
 		} {
 			assert.ErrorContains(t, err, fault)
 		}
 		for _, line := range strings.Split(err.Error(), "\n") {
 			assert.Contains(t, line, "fncache: wrap ", "each fault says where")
+			assert.NotRegexp(t, `bad\.(Tag|All).*Timeout`, line, "nothing is said of options that a tag failed to set")
 		}
 		assert.True(t, sameFunc(id, svc.Good), "nothing is replaced")
 
@@ -443,10 +452,16 @@ func TestWrapStructFreesTheNamesItTookBeforeAConflict(t *testing.T) {
 		type pair struct {
 			A func(int) (int, error)    `fncache:"name=first"`
 			B func(string) (int, error) `fncache:"name=first"`
+			C func(bool) (int, error)   `fncache:"name=first"`
 		}
-		svc := pair{func(int) (int, error) { return 0, nil }, func(string) (int, error) { return 0, nil }}
+		svc := pair{
+			func(int) (int, error) { return 0, nil }, func(string) (int, error) { return 0, nil },
+			func(bool) (int, error) { return 0, nil },
+		}
 		_, err := WrapStruct(&svc, Options{Cache: c, Timeout: time.Minute})
-		require.ErrorContains(t, err, "the name first is taken by a function of another signature")
+		assertFaults(t, err,
+			"the name first is taken by a function of another signature, func(int) (int, error), fncache.pair.A (wrapped at decorate_test.go:",
+			"fncache.pair.C")
 		_, err = Wrap(&svc.B, Options{Cache: c, Timeout: time.Minute, Name: "first"})
 		require.NoError(t, err)
 	})

@@ -128,7 +128,10 @@
 // the struct field it was wrapped in by WrapStruct. Else it is the runtime's name
 // with a hash of the running executable: two builds then share no entries.
 // Method values, closures and instances of generic functions can differ behind
-// one name, so a second one is refused until it has a Prefix of its own.
+// one name, so a second one is refused until it has a Prefix of its own. Caches
+// on one client that share entries share names. Where the cache is the default
+// one, known at the first call, it is that call whose error says so (a function
+// without an error result then computes, and the log says so).
 //
 // # Limits
 //
@@ -151,7 +154,7 @@
 //	options.go      options, configuration, tags   (when wrapping)
 //	context.go      what a call is asked for
 //	reflectkey.go   name and arguments to the key
-//	cache.go        the cache: names, goroutines, closing
+//	cache.go        the cache: goroutines, closing; registry.go: who has which name
 //	call.go         the decision table, for a call; decide.go: for its flight;
 //	                entry.go: what an entry is worth
 //	flight.go       who joins whom in one process

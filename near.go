@@ -271,8 +271,8 @@ const nearOverhead = 384
 // decoded; else the caller copies those of the entry.
 func (n *near) serve(ctx context.Context, key *nearKey) (e *nearEntry, own results) {
 	f := n.fn
-	b := f.bind()
-	if b == nil || f.unwrapped.Load() {
+	b, err := f.bind()
+	if err != nil || f.unwrapped.Load() {
 		return nil, nil
 	}
 	ctx = orBackground(ctx)

@@ -247,8 +247,8 @@ func TestNearGivesWayToAnErrorThatIsAnAnswer(t *testing.T) {
 		opts := nearOpts
 		opts.CacheErrors, opts.ErrorTimeout = []error{errNoBook}, time.Hour
 		a, b := wrap(t, here.Cache, s, opts), wrap(t, there.Cache, s, opts)
-		a.bind()
-		b.bind()
+		Must(a.bind())
+		Must(b.bind())
 		awaitHearing(t, here.Cache, 0)
 		awaitHearing(t, there.Cache, 0)
 		assert.Equal(t, []Source{SourceComputed, SourceNear}, a.sources(t.Context(), "k", 2))

@@ -189,7 +189,7 @@ func awaitCallers(t *testing.T, w *wrapped, arg string, n int) {
 	key, err := w.Key(arg)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		fs := &w.bind().cache.flights
+		fs := &Must(w.bind()).cache.flights
 		fs.mu.Lock()
 		defer fs.mu.Unlock()
 		s := fs.m[flightKey{w.Func, key}]

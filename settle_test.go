@@ -228,8 +228,8 @@ func TestJitterSpreadsTheEndOfFreshnessAndAllProcessesAgreeOnIt(t *testing.T) {
 			key, _ := w.Key(fmt.Sprint(i))
 			raw, err := b.redis.Get(key)
 			require.NoError(t, err)
-			_, mine := w.bind().cache.judge(w.Func, []byte(raw), nil)
-			_, theirs := other.bind().cache.judge(other.Func, []byte(raw), nil)
+			_, mine := Must(w.bind()).cache.judge(w.Func, []byte(raw), nil)
+			_, theirs := Must(other.bind()).cache.judge(other.Func, []byte(raw), nil)
 			assert.Equal(t, mine, theirs)
 			if mine == 1 {
 				stale++
@@ -515,7 +515,7 @@ func TestWithoutRedisCallersJoinTheComputationThatStillHoldsItsLease(t *testing.
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Second}
 		w, quick := wrap(t, b.cache(), s, Options{OnCold: Wait}), &source{}
-		other := wrap(t, w.bind().cache, quick, Options{Name: "test.Other"})
+		other := wrap(t, Must(w.bind()).cache, quick, Options{Name: "test.Other"})
 		other.get(t.Context(), "learns the clock")
 		first := w.begin(t.Context(), "a")
 		synctest.Wait()

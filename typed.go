@@ -24,7 +24,7 @@ import (
 //
 // For functions of any other form there is Wrap; a variadic one is of another form.
 func Wrap1[F ~func(context.Context, A) (R, error), A, R any](fn *F, opts Options) (*Func, error) {
-	return wrapTyped[R](fn, opts, func(f *Func, original F) (invoker[tuple1[A], R], F) {
+	return wrapTyped[R](fn, callersLine(), opts, func(f *Func, original F) (invoker[tuple1[A], R], F) {
 		invoke := func(ctx context.Context, args *tuple1[A]) (R, error) { return original(ctx, args.A) }
 		return invoke, func(ctx context.Context, a A) (R, error) {
 			args := tuple1[A]{a}
@@ -40,7 +40,7 @@ func Wrap1[F ~func(context.Context, A) (R, error), A, R any](fn *F, opts Options
 
 // Wrap2 is [Wrap1] for a function of a context and two arguments.
 func Wrap2[F ~func(context.Context, A, B) (R, error), A, B, R any](fn *F, opts Options) (*Func, error) {
-	return wrapTyped[R](fn, opts, func(f *Func, original F) (invoker[tuple2[A, B], R], F) {
+	return wrapTyped[R](fn, callersLine(), opts, func(f *Func, original F) (invoker[tuple2[A, B], R], F) {
 		invoke := func(ctx context.Context, args *tuple2[A, B]) (R, error) { return original(ctx, args.A, args.B) }
 		return invoke, func(ctx context.Context, a A, b B) (R, error) {
 			args := tuple2[A, B]{a, b}
@@ -56,7 +56,7 @@ func Wrap2[F ~func(context.Context, A, B) (R, error), A, B, R any](fn *F, opts O
 
 // Wrap3 is [Wrap1] for a function of a context and three arguments.
 func Wrap3[F ~func(context.Context, A, B, C) (R, error), A, B, C, R any](fn *F, opts Options) (*Func, error) {
-	return wrapTyped[R](fn, opts, func(f *Func, original F) (invoker[tuple3[A, B, C], R], F) {
+	return wrapTyped[R](fn, callersLine(), opts, func(f *Func, original F) (invoker[tuple3[A, B, C], R], F) {
 		invoke := func(ctx context.Context, args *tuple3[A, B, C]) (R, error) {
 			return original(ctx, args.A, args.B, args.C)
 		}
@@ -91,12 +91,9 @@ type (
 type invoker[T, R any] func(context.Context, *T) (R, error)
 
 // wrapTyped wraps *fn. form gives what the number of parameters makes different:
-// how the original is called, and the stub.
-func wrapTyped[R, T any, F any](fn *F, opts Options, form func(*Func, F) (invoker[T, R], F)) (*Func, error) {
-	if fn == nil {
-		return nil, errNilPointer
-	}
-	return wrapVariable(reflect.ValueOf(fn).Elem(), opts, func(f *Func) shape {
+// how the original is called, and the stub. at is the line that wraps.
+func wrapTyped[R, T any, F any](fn *F, at string, opts Options, form func(*Func, F) (invoker[T, R], F)) (*Func, error) {
+	return wrapVariable(reflect.ValueOf(fn), site{at: at}, opts, func(f *Func) shape {
 		call, stub := form(f, *fn)
 		return newTypedShape(f, call, reflect.ValueOf(stub))
 	})

@@ -168,11 +168,13 @@ func TestNamesConflictAcrossForms(t *testing.T) {
 
 func TestTypedFormsNameEveryFaultAndReplaceNothing(t *testing.T) {
 	_, err := Wrap1[stringFunc](nil, Options{})
-	assertFaults(t, err, "fncache: wrap: the pointer is nil; pass the address")
+	assertFaults(t, err, "the pointer is nil; pass the address")
+	assert.Regexp(t, `^fncache: wrap at typed_test\.go:\d+: `, err.Error())
 
 	var empty stringFunc
 	_, err = Wrap1(&empty, Options{Timeout: time.Hour})
-	assertFaults(t, err, "fncache: wrap: the func is nil; assign it before wrapping")
+	assertFaults(t, err, "the func is nil; assign it before wrapping")
+	assert.Regexp(t, `^fncache: wrap at typed_test\.go:\d+: `, err.Error())
 	assert.Nil(t, empty)
 
 	bad := func(context.Context, chan int, context.Context, *int) (func(), error) { return nil, nil }
