@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -134,6 +135,12 @@ func (c *Cache) Close() error {
 func (c *Cache) made() bool { return c.store != nil }
 
 func (c *Cache) closed() bool { return c.life.closed.Load() }
+
+// sharesRedis says whether an entry of c is one of other, too, if it has the same
+// key. Of two clients of one server that is not known.
+func (c *Cache) sharesRedis(other *Cache) bool {
+	return c == other || reflect.ValueOf(c.cfg.Redis).Comparable() && c.cfg.Redis == other.cfg.Redis
+}
 
 // spawn runs f on a goroutine that Close waits for.
 func (c *Cache) spawn(f func()) {

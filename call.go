@@ -412,7 +412,7 @@ func (c *call) nested() bool {
 
 // direct calls the function on the caller's goroutine, past the cache.
 func (c *call) direct() answer {
-	ctx, _ := enterFrame(c.ctx, nil, "")
+	ctx, _ := enterFrame(c.ctx, nil)
 	results, err := c.fn.shape.invoke(ctx, c.args)
 	return answer{results: results, err: err, source: SourceBypassed}
 }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -710,6 +711,57 @@ func TestCachedFunctionThatComesBackToItsKeyRunsDirectly(t *testing.T) {
 		w = wrap(t, b.cache(), s, Options{OnCold: Wait})
 		assert.Equal(t, 20, w.get(t.Context(), "a").value)
 		assert.EqualValues(t, 1, requireIdentity(t, w.Func).Bypassed)
+	})
+}
+
+func TestWhatAFunctionLeftRunningIsCachedLikeEverybody(t *testing.T) {
+	for near, want := range map[time.Duration]Source{0: SourceFresh, time.Second: SourceNear} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			var held context.Context
+			s := &source{do: func(ctx context.Context, run int) (int, error) {
+				held = context.WithoutCancel(ctx)
+				return run, nil
+			}}
+			w := wrap(t, b.cache(), s, Options{Near: near})
+			_, _ = w.Key("binds it")
+			synctest.Wait() // it hears events now, if it is to
+			w.get(t.Context(), "a")
+			worker := held // which the function has started, and which outlives it
+			assert.Equal(t, outcome{value: 1, source: want}, w.get(worker, "a"))
+			require.NoError(t, w.Refresh(worker, "a"))
+			assert.Equal(t, outcome{value: 2, source: want}, w.get(worker, "a"))
+			assert.Zero(t, requireIdentity(t, w.Func).Bypassed)
+		})
+	}
+}
+
+func TestAFunctionCallsOneOfTheSameNameInAnotherRedisThroughItsCache(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		far := &bubble{t: t, redis: miniredis.NewMiniRedis(), log: b.log, tap: newTap()}
+		t.Cleanup(far.redis.Close)
+		s := &source{}
+		global := wrap(t, far.cache(), s, Options{Name: "Top", Timeout: time.Hour})
+		local := wrap(t, b.cache(), &source{do: func(ctx context.Context, _ int) (int, error) { return global.call(ctx, "a") }},
+			Options{Name: "Top", Timeout: time.Second})
+		for range 3 {
+			assert.Equal(t, outcome{value: 1, source: SourceComputed}, local.get(t.Context(), "a"))
+			time.Sleep(2 * time.Second)
+		}
+		assert.Equal(t, 1, s.count())
+		assert.Zero(t, requireIdentity(t, global.Func).Bypassed)
+	})
+}
+
+func TestAFunctionThatComesBackToItsKeyThroughAnotherCacheOnItsRedisRunsDirectly(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		other, err := New(Config{Redis: c.cfg.Redis, Logger: c.cfg.Logger})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, other.Close()) })
+		inner := wrap(t, other, &source{}, Options{OnCold: Wait})
+		outer := wrap(t, c, &source{do: func(ctx context.Context, _ int) (int, error) { return inner.call(ctx, "a") }}, Options{})
+		assert.Equal(t, outcome{value: 1, source: SourceComputed}, outer.get(t.Context(), "a"), "it would wait for its own lease")
+		assert.EqualValues(t, 1, requireIdentity(t, inner.Func).Bypassed)
 	})
 }
 

@@ -111,7 +111,7 @@ func (c *computation) run() {
 	defer cancel(nil)
 	ctx, stop := context.WithTimeoutCause(ctx, cause.Timeout, cause)
 	defer stop()
-	ctx, c.frame = enterFrame(ctx, c.fn, c.key)
+	ctx, c.frame = enterFrame(ctx, c)
 
 	began := time.Now()
 	c.cache.spawn(func() {
@@ -245,8 +245,8 @@ func (c *computation) lose() {
 
 // A frame is one computation that a context passes through.
 type frame struct {
-	fn      *Func  // nil for a direct call
-	key     string // "" for a direct call
+	cache *Cache // nil for a direct call, and so what flightKey holds
+	flightKey
 	outer   *frame
 	noStore atomic.Bool
 	ended   atomic.Bool // the function has returned; what it started may hold its context yet
@@ -262,10 +262,11 @@ func (f *frame) runs(fn *Func) bool {
 	return false
 }
 
-// computes says whether key is in computation in f or around it.
-func (f *frame) computes(key string) bool {
+// computes says whether an entry is in computation in f or around it: who waited
+// for that would wait for itself. Another Redis may hold an entry of the same key.
+func (f *frame) computes(c *Cache, key string) bool {
 	for ; f != nil; f = f.outer {
-		if f.key == key {
+		if f.key == key && f.cache != nil && f.cache.sharesRedis(c) && !f.ended.Load() {
 			return true
 		}
 	}

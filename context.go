@@ -35,10 +35,13 @@ func withPerCall(ctx context.Context, change func(*perCall)) context.Context {
 }
 
 // enterFrame gives the context that the function is called with: a frame deeper,
-// and without what its own call was asked for. fn and key are what is computed;
-// nil and "" for a direct call.
-func enterFrame(ctx context.Context, fn *Func, key string) (context.Context, *frame) {
-	f := &frame{fn: fn, key: key, outer: perCallOf(ctx).frame}
+// and without what its own call was asked for. comp is the computation; nil for a
+// direct call.
+func enterFrame(ctx context.Context, comp *computation) (context.Context, *frame) {
+	f := &frame{outer: perCallOf(ctx).frame}
+	if comp != nil {
+		f.cache, f.flightKey = comp.cache, comp.flightKey
+	}
 	return context.WithValue(ctx, perCallKey{}, perCall{frame: f}), f
 }
 

@@ -541,7 +541,7 @@ func (f *Func) Refresh(ctx context.Context, args ...any) error {
 	if ctx = orBackground(ctx); ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if perCallOf(ctx).frame.computes(key) {
+	if perCallOf(ctx).frame.computes(b.cache, key) {
 		return fmt.Errorf("fncache: refresh %s: %s is being computed by the very call that refreshes it, which would wait for itself; refresh it from outside",
 			f.Name(), key)
 	}
@@ -657,7 +657,7 @@ func (f *Func) call(ctx context.Context, args arguments, c *call) (results, erro
 
 	err := c.find()
 	switch {
-	case per.bypass, err == nil && per.frame.computes(c.key), err != nil && c.patient:
+	case per.bypass, err == nil && per.frame.computes(c.cache, c.key), err != nil && c.patient:
 		a.source = SourceBypassed
 		a = c.direct()
 	case err != nil:

@@ -280,7 +280,7 @@ func (n *near) serve(ctx context.Context, key *nearKey) (e *nearEntry, own resul
 		return nil, nil
 	}
 	per := perCallOf(ctx)
-	if per.bypass || per.refresh || per.frame.computes(e.redisKey) || f.sig.hasErr && ctx.Err() != nil {
+	if per.bypass || per.refresh || per.frame.computes(b.cache, e.redisKey) || f.sig.hasErr && ctx.Err() != nil {
 		return nil, nil
 	}
 	if e.results == nil {
