@@ -230,7 +230,8 @@ func testAFullPoolIsToldFromASlowServer(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client(func(o *redis.Options) { o.PoolSize, o.ReadTimeout = 1, time.Minute })
 	sink := &logSink{}
-	w := wrap(t, newTestCache(t, Config{Redis: client, RedisTimeout: 50 * time.Millisecond, Logger: slog.New(sink)}), &source{}, Options{})
+	c := newTestCache(t, Config{Redis: client, RedisTimeout: 50 * time.Millisecond, Logger: slog.New(sink)})
+	w := wrap(t, c, &source{}, Options{})
 	w.get(t.Context(), "a") // learns the clock
 	ctx, cancel := context.WithCancel(t.Context())
 	blocked := make(chan struct{})
@@ -242,6 +243,13 @@ func testAFullPoolIsToldFromASlowServer(t *testing.T) {
 	assert.Equal(t, SourceComputed, w.get(t.Context(), "b").source)
 	assert.Equal(t, uint64(1), w.Stats().RedisErrorKinds[KindPool], "%+v", w.Stats())
 	assert.Len(t, sink.about("kind=pool"), 1)
+	for range 20 { // whether it is judged before it has left the queue must not be luck
+		for name, err := range map[string]error{"Ping": c.Ping(t.Context()), "Invalidate": w.Invalidate(t.Context(), "a")} {
+			var failure *RedisError
+			require.ErrorAs(t, err, &failure)
+			assert.Equal(t, KindPool, failure.Kind, "%s: %v", name, err)
+		}
+	}
 	cancel()
 	server.Kill()
 	<-blocked

@@ -123,17 +123,27 @@ func bounded[T any](ctx context.Context, s *lockStore, op, key string, do func(c
 			return zero, err
 		}
 	}
-	opCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+	opCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	limit := time.AfterFunc(s.timeout, func() {
+		// Judged first: once the operation is cancelled it waits for nothing.
+		cancel(s.timedOut())
+	})
 	answers := make(chan answer)
 	left := make(chan struct{}) // closed when the caller has left
+	deadline := time.Now().Add(s.timeout)
 	s.spawn(func() {
-		defer cancel()
-		value, err := do(opCtx)
+		defer cancel(nil)
+		defer limit.Stop()
+		value, err := do(deadlined{opCtx, deadline})
+		to := answers
 		if err != nil {
 			err = newRedisError(op, key, err)
+			if opCtx.Err() != nil {
+				to = nil // the caller is told that the time ran out, and why
+			}
 		}
 		select {
-		case answers <- answer{value, err}:
+		case to <- answer{value, err}:
 		case <-left:
 			if late != nil {
 				late(value, err)
@@ -146,7 +156,7 @@ func bounded[T any](ctx context.Context, s *lockStore, op, key string, do func(c
 	case <-opCtx.Done():
 		close(left)
 		var zero T
-		return zero, newRedisError(op, key, s.timedOut())
+		return zero, newRedisError(op, key, context.Cause(opCtx))
 	case <-ctx.Done():
 		close(left)
 		var zero T
