@@ -105,9 +105,13 @@ func (c *Cache) timeOut() {
 	if len(late) == 0 {
 		return
 	}
-	cause := c.store.timedOut()
-	for _, f := range late {
-		err := newRedisError(opLookup, f.key, cause)
+	// Judged first: once they are cancelled they wait for nothing.
+	causes := make([]error, len(late))
+	for i, f := range late {
+		causes[i] = c.store.timedOut(f.key)
+	}
+	for i, f := range late {
+		err := newRedisError(opLookup, f.key, causes[i])
 		c.readers.writeOff(f)
 		c.noteRedis(f.fn, opLookup, f.key, err)
 		c.flights.decide(f, decision{verdict: redisDown, cause: err})

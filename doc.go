@@ -166,6 +166,7 @@
 //	lock.go         the lease protocol: everything said to Redis; scripts.go: how
 //	                scripts are sent
 //	                (autopipeline.go: lookups through go-redis's autopipeliner)
+//	connect.go      the connections that the client makes, or cannot make
 //	health.go       whether Redis is fit to be asked: error kinds, the breaker
 //	subscribe.go    listening to what the scripts publish
 //	events.go       what is known of what happens to keys elsewhere

@@ -156,6 +156,8 @@ func kindOf(err error) RedisErrorKind {
 		return replyKindOf(reply.Error())
 	case errors.Is(err, ErrClosed), errors.Is(err, redis.ErrClosed):
 		return KindClosed
+	case errors.Is(err, errNoConnection):
+		return KindUnreachable
 	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, errPoolTimeout),
 		errors.Is(err, redis.ErrAutoPipelineQueueFull):
 		return KindPool

@@ -27,7 +27,7 @@ type trouble struct {
 	begin  func(*troubled)
 	heal   func(*troubled)
 	client func(*redis.Options) // how the cache's client is made; nil: as it comes
-	pass   time.Duration        // Config.RedisTimeout; 0: long enough for any answer
+	late   bool                 // no answer comes, however long it is waited for
 }
 
 // troubled is a server with its trouble.
@@ -69,7 +69,7 @@ func troubles(t *testing.T) []trouble {
 	dir := t.TempDir()
 	return []trouble{
 		{
-			kind: KindTimeout, pass: 100 * time.Millisecond,
+			kind: KindTimeout, late: true,
 			begin: func(s *troubled) { s.server.Pause() },
 			heal:  func(s *troubled) { s.server.Resume() },
 		},
@@ -161,8 +161,8 @@ func troubles(t *testing.T) []trouble {
 			heal: func(s *troubled) { s.do("SCRIPT", "KILL"); <-s.ended },
 		},
 		{
-			// The server says so and closes; go-redis takes what it says for an old
-			// server that knows no HELLO, and finds the connection closed.
+			// The server says so and closes; go-redis greets again, and finds the
+			// connection closed.
 			kind: KindUnreachable,
 			begin: func(s *troubled) {
 				s.do("CONFIG", "SET", "maxclients", "1")
@@ -179,12 +179,21 @@ func TestWhatIsWrongWithARealServerIsToldApart(t *testing.T) {
 
 func testWhatIsWrongWithARealServerIsToldApart(t *testing.T) {
 	for _, trouble := range troubles(t) {
-		t.Run(trouble.kind.String(), trouble.tell)
+		t.Run(trouble.kind.String(), func(t *testing.T) { trouble.tell(t, DefaultRedisTimeout) })
+	}
+	for _, trouble := range troubles(t) {
+		if !trouble.late {
+			t.Run(trouble.kind.String()+", waited for", func(t *testing.T) { trouble.tell(t, longEnough) })
+		}
 	}
 }
 
+// longEnough is a RedisTimeout within which any answer comes, and go-redis gives up
+// by itself.
+const longEnough = 10 * time.Second
+
 // tell has the trouble come over a cache, and go.
-func (tr trouble) tell(t *testing.T) {
+func (tr trouble) tell(t *testing.T, redisTimeout time.Duration) {
 	server := redistest.Start(t, tr.args...)
 	s := &troubled{T: t, server: server, ended: make(chan struct{})}
 	s.admin = server.Client(func(o *redis.Options) { o.PoolSize = 1 })
@@ -193,7 +202,7 @@ func (tr trouble) tell(t *testing.T) {
 	if tr.client != nil {
 		options = append(options, tr.client)
 	}
-	cfg := Config{Redis: server.Client(options...), RedisTimeout: tr.pass}
+	cfg := Config{Redis: server.Client(options...), RedisTimeout: redisTimeout}
 	checkKind(t, cfg, tr.kind, anyKey, func() { tr.begin(s) }, func() { tr.heal(s) })
 }
 
@@ -202,9 +211,6 @@ func (tr trouble) tell(t *testing.T) {
 // The key that is asked for is as wanted.
 func checkKind(t *testing.T, cfg Config, kind RedisErrorKind, wanted func(key string) bool, begin, heal func()) {
 	t.Helper()
-	if cfg.RedisTimeout == 0 {
-		cfg.RedisTimeout = 10 * time.Second
-	}
 	sink := &logSink{}
 	cfg.Logger = slog.New(sink)
 	c := newTestCache(t, cfg)
@@ -254,7 +260,7 @@ func testAClusterWithASlotThatNobodyServesIsToldApart(t *testing.T) {
 	change := func(verb string) func() {
 		return func() { require.NoError(t, admin.Do(t.Context(), "CLUSTER", verb, first, last).Err()) }
 	}
-	checkKind(t, Config{Redis: cluster.Client()}, KindClusterDown, its, change("DELSLOTSRANGE"), change("ADDSLOTSRANGE"))
+	checkKind(t, Config{Redis: cluster.Client(), RedisTimeout: longEnough}, KindClusterDown, its, change("DELSLOTSRANGE"), change("ADDSLOTSRANGE"))
 }
 
 // anyKey is for a server that has all keys.

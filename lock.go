@@ -53,9 +53,10 @@ type lockStore struct {
 	refuses func(op, key string) error
 	quick   *redis.Client // which gives up early, for lookupDirectly; nil if there is none
 
-	forgotten func(op string)   // told that a server has forgotten a script; nil: nobody
-	newHook   func() redis.Hook // of a server
-	watched   *sync.Map         // addresses of nodes that watchNodeOf has hooked
+	forgotten func(op string) // told that a server has forgotten a script; nil: nobody
+	newHook   func() *serverHook
+	hook      *serverHook // of the one server; nil on a cluster
+	watched   *sync.Map   // hooks by the address of their node, on a cluster
 }
 
 // What is asked of Redis, beside the verbs of the protocol.
@@ -94,15 +95,6 @@ var (
 	errPoolTimeout  = errors.New("no connection of the client's pool was free within Config.RedisTimeout")
 )
 
-// timedOut gives the cause where RedisTimeout ran out. go-redis does not say what
-// an operation waited for, but whether others wait for a connection.
-func (s *lockStore) timedOut() error {
-	if pool := s.client.PoolStats(); pool != nil && pool.PendingRequests > 0 && pool.IdleConns == 0 {
-		return errPoolTimeout
-	}
-	return errRedisTimeout
-}
-
 // bounded runs one operation and returns within s.timeout, or when ctx ends.
 //
 // The operation has a goroutine of its own, because neither a deadline nor a
@@ -126,7 +118,7 @@ func bounded[T any](ctx context.Context, s *lockStore, op, key string, do func(c
 	opCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	limit := time.AfterFunc(s.timeout, func() {
 		// Judged first: once the operation is cancelled it waits for nothing.
-		cancel(s.timedOut())
+		cancel(s.timedOut(key))
 	})
 	answers := make(chan answer)
 	left := make(chan struct{}) // closed when the caller has left
@@ -362,12 +354,16 @@ func refused(err error) bool {
 // mayHaveRun says whether a command that failed can have taken effect all the
 // same: it was sent, and its reply was lost.
 func mayHaveRun(err error) bool {
+	for _, settled := range []error{
+		errRedisTimeout, errPoolTimeout, errNoConnection, // bounded has given the answer to late
+		errNotAsked,
+	} {
+		if errors.Is(err, settled) {
+			return false
+		}
+	}
 	var netErr *net.OpError
 	switch {
-	case errors.Is(err, errRedisTimeout), errors.Is(err, errPoolTimeout): // bounded has given the answer to late
-		return false
-	case errors.Is(err, errNotAsked):
-		return false
 	case refused(err):
 		return false
 	case errors.As(err, &netErr) && netErr.Op == "dial", errors.Is(err, redis.ErrClosed), errors.Is(err, redis.ErrPoolTimeout):

@@ -47,16 +47,21 @@ type scriptRun struct {
 type scriptRunKey struct{}
 
 // watch has dialed called whenever the client has opened a connection, and what
-// becomes of scripts noted, server by server. A cluster client dials and sends
+// becomes of connections and scripts noted, server by server. A cluster client dials and sends
 // through its nodes.
 func (s *lockStore) watch(dialed func()) {
-	s.newHook = func() redis.Hook { return &serverHook{dialed: dialed} }
+	s.newHook = func() *serverHook { return &serverHook{dialed: dialed} }
 	if cluster, ok := s.client.(interface{ OnNewNode(func(*redis.Client)) }); ok {
 		s.watched = new(sync.Map)
-		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(s.newHook()) })
+		cluster.OnNewNode(func(node *redis.Client) {
+			hook := s.newHook()
+			s.watched.Store(node.Options().Addr, hook)
+			node.AddHook(hook)
+		})
 		return
 	}
-	s.client.AddHook(s.newHook())
+	s.hook = s.newHook()
+	s.client.AddHook(s.hook)
 }
 
 // watchNodeOf watches the node of a key, which a script has just got to unseen: the
@@ -70,21 +75,25 @@ func (s *lockStore) watchNodeOf(ctx context.Context, key string) {
 	if err != nil {
 		return
 	}
-	if _, already := s.watched.LoadOrStore(node.Options().Addr, true); !already {
-		node.AddHook(s.newHook())
+	hook := s.newHook()
+	if _, already := s.watched.LoadOrStore(node.Options().Addr, hook); !already {
+		node.AddHook(hook)
 	}
 }
 
 // A serverHook is a go-redis hook on the way to one server. It adds nothing to a
 // command.
 type serverHook struct {
-	dialed func()
-	ran    sync.Map // the scripts that the server has run
+	dialed     func()
+	connecting connecting
+	ran        sync.Map // the scripts that the server has run
 }
 
 func (h *serverHook) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ended := h.connecting.dial(ctx)
 		conn, err := next(ctx, network, addr)
+		ended(err)
 		if err == nil {
 			h.dialed()
 		}
@@ -94,6 +103,11 @@ func (h *serverHook) DialHook(next redis.DialHook) redis.DialHook {
 
 func (h *serverHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "hello" {
+			err := next(ctx, cmd)
+			h.connecting.greeted(err)
+			return err
+		}
 		run := runOf(ctx, cmd)
 		if run == nil {
 			return next(ctx, cmd)

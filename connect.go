@@ -1,0 +1,131 @@
+package fncache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// This file knows what becomes of the connections that the client makes. go-redis
+// tries them again behind, for longer than Config.RedisTimeout, and what it would
+// say in the end comes too late: an operation that ran out of time has waited for a
+// connection, and not for an answer nor for its turn in the pool.
+
+// troubleLasts is how long an attempt that failed explains an operation that ran out
+// of time, beyond RedisTimeout: go-redis pauses between attempts, up to a second
+// when they fail time and again.
+const troubleLasts = time.Second
+
+// errNoConnection is the cause where RedisTimeout ran out and no connection could be
+// made.
+var errNoConnection = errors.New("no connection within Config.RedisTimeout")
+
+// A connecting is what is known of the connections to one server. An attempt has two
+// parts: go-redis dials, and then greets with HELLO.
+type connecting struct {
+	mu       sync.Mutex   // guards the fields below
+	underWay []*time.Time // when each dial began that has not ended
+	failure  error        // of the last attempt that ended; nil if it succeeded
+	failed   time.Time    // when that was
+	dialed   bool         // and it had been dialled
+}
+
+// dial notes that a dial has begun, and gives the func to be called at its end.
+func (c *connecting) dial(ctx context.Context) (ended func(error)) {
+	began := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.underWay = append(c.underWay, &began)
+	return func(err error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		i := slices.Index(c.underWay, &began)
+		c.underWay = slices.Delete(c.underWay, i, i+1)
+		switch {
+		case err == nil && !c.dialed: // else the greeting is what fails
+			c.failure = nil
+		case err != nil && !errors.Is(ctx.Err(), context.Canceled): // else nobody wants it any more
+			c.failure, c.failed, c.dialed = err, time.Now(), false
+		}
+	}
+}
+
+// greeted takes in how the server answered HELLO. A server at its maxclients says so
+// and closes: go-redis sends HELLO again, and tells that the connection was closed.
+func (c *connecting) greeted(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case err == nil, refused(err): // by an old server, or for a password: it answers
+		c.failure, c.dialed = nil, false
+	case kindOf(err) == KindUnreachable && !errors.Is(err, context.Canceled):
+		c.failure, c.failed, c.dialed = err, time.Now(), true
+	}
+}
+
+// trouble says why no connection can be made, or nil: an operation that began that
+// long ago could have had one for all that is known.
+func (c *connecting) trouble(since time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.failure != nil && time.Since(c.failed) < since+troubleLasts:
+		return c.failure
+	case len(c.underWay) > 0 && time.Since(*c.underWay[0]) > since/2:
+		return fmt.Errorf("dialing for %v without an answer", time.Since(*c.underWay[0]).Round(time.Millisecond))
+	}
+	return nil
+}
+
+// connectingTo gives what is known of the connections that operations on a key need,
+// most likely first.
+func (s *lockStore) connectingTo(key string) (all []*connecting) {
+	if s.hook != nil {
+		return []*connecting{&s.hook.connecting}
+	}
+	cluster, ok := s.client.(*redis.ClusterClient)
+	if ok && key != "" && !cluster.Options().ReadOnly { // which routing by latency or at random implies
+		// What the client knows without asking: nobody waits for more.
+		ended, end := context.WithCancel(context.Background())
+		end()
+		if node, err := cluster.MasterForKey(ended, key); err == nil {
+			if hook, ok := s.watched.Load(node.Options().Addr); ok {
+				return []*connecting{&hook.(*serverHook).connecting}
+			}
+			return nil
+		}
+	}
+	s.watched.Range(func(_, hook any) bool {
+		all = append(all, &hook.(*serverHook).connecting)
+		return true
+	})
+	return all
+}
+
+// noConnection says why no connection could be made for an operation on a key, or
+// nil.
+func (s *lockStore) noConnection(key string) error {
+	for _, c := range s.connectingTo(key) {
+		if err := c.trouble(s.timeout); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// timedOut gives the cause where RedisTimeout ran out. go-redis does not say what
+// an operation waited for, but whether others wait for a connection.
+func (s *lockStore) timedOut(key string) error {
+	if err := s.noConnection(key); err != nil {
+		return fmt.Errorf("%w: %w", errNoConnection, err)
+	}
+	if pool := s.client.PoolStats(); pool != nil && pool.PendingRequests > 0 && pool.IdleConns == 0 {
+		return errPoolTimeout
+	}
+	return errRedisTimeout
+}
