@@ -12,8 +12,13 @@ import (
 	"time"
 )
 
-// closeGrace is how long Close waits for computations that it has cancelled.
-const closeGrace = 5 * time.Second
+const (
+	// closeGrace is how long Close waits for computations that it has cancelled.
+	closeGrace = 5 * time.Second
+	// mostLinger bounds how much longer it waits for Redis operations, for clients
+	// that wait for an answer as long as it takes.
+	mostLinger = 10 * time.Second
+)
 
 // A Cache keeps the results of wrapped functions in one Redis. It is made by
 // [New] and safe for concurrent use.
@@ -43,6 +48,7 @@ type Cache struct {
 	end     func()          // closes it
 	alive   context.Context // ends when closing is closed
 	life    lifetime
+	asking  lifetime // of the goroutines among them that may wait within go-redis
 }
 
 // New makes a cache on the Redis of cfg. It does not connect: the service comes
@@ -63,12 +69,12 @@ func New(cfg Config) (*Cache, error) {
 	c.closing = c.alive.Done()
 	c.log.to = cfg.Logger
 	c.clock.began = time.Now()
-	c.life.idle = make(chan struct{}, 1)
+	c.life.idle, c.asking.idle = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.store = &lockStore{
 		client:  cfg.Redis,
 		timeout: cfg.RedisTimeout,
 		channel: cfg.Namespace + ":events",
-		spawn:   c.spawn,
+		spawn:   c.spawnAsking,
 		refuses: c.health.refuses,
 	}
 	if cfg.AutoPipeline {
@@ -91,7 +97,7 @@ func New(cfg Config) (*Cache, error) {
 		c.store.quick = giveUpAfter(cfg.Redis, c.direct.limit)
 	}
 	c.flights.readLimit, c.flights.timedOut = cfg.RedisTimeout, c.timeOut
-	c.readers = readers{send: c.lookUp, spawn: c.spawn, closing: c.closing, batch: c.store.batch()}
+	c.readers = readers{send: c.lookUp, spawn: c.spawnAsking, closing: c.closing, batch: c.store.batch()}
 	c.store.watch(func() { c.clock.dialed.Store(true) })
 	return c, nil
 }
@@ -108,7 +114,10 @@ func (c *Cache) Ping(ctx context.Context) error {
 
 // Close cancels the computations under way through their contexts, waits up to
 // five seconds for them to end and to release their leases, and then gives the
-// leases of those that still run back itself. Calls after Close behave as with
+// leases of those that still run back itself. An operation that was sent to a Redis
+// that does not answer cannot be called back: go-redis gives it up after the client's
+// ReadTimeout or WriteTimeout, 5s by default, and Close waits for that too: that much
+// longer at most, and never more than ten seconds longer. Calls after Close behave as with
 // Redis away: they compute in the process, or get [ErrRedisDown] (see
 // Config.OnRedisDown). The Redis client is left open; close it afterwards.
 //
@@ -118,17 +127,17 @@ func (c *Cache) Close() error {
 		return nil
 	}
 	names.forget(c)
+	c.asking.close()
 	c.end()
 	if auto := c.store.auto; auto != nil {
-		c.spawn(auto.close)
+		c.spawnAsking(auto.close)
 	}
-	grace := time.NewTimer(closeGrace)
-	defer grace.Stop()
-	if !c.life.wait(grace.C) {
-		return errors.New("fncache: close: something still runs after " + closeGrace.String() +
-			": a function that does not heed its context, or a Redis operation; it ends on its own")
+	began := time.Now()
+	if c.life.wait(closeGrace) || c.asking.wait(c.store.lingers()) && c.life.running.Load() == 0 {
+		return nil
 	}
-	return nil
+	return errors.New("fncache: close: something still runs after " + time.Since(began).Round(time.Second).String() +
+		": a function that does not heed its context, or a Redis operation; it ends on its own")
 }
 
 // made says whether c comes from New.
@@ -147,6 +156,17 @@ func (c *Cache) spawn(f func()) {
 	c.life.enter()
 	go func() {
 		defer c.life.leave()
+		f()
+	}()
+}
+
+// spawnAsking is spawn for what may wait within go-redis.
+func (c *Cache) spawnAsking(f func()) {
+	c.asking.enter()
+	c.life.enter()
+	go func() {
+		defer c.asking.leave()
+		defer c.life.leave() // before: see Close
 		f()
 	}()
 }
@@ -173,15 +193,17 @@ func (l *lifetime) leave() {
 // close reports whether it was the first to.
 func (l *lifetime) close() bool { return l.closed.CompareAndSwap(false, true) }
 
-// wait reports whether everything ended before the limit.
-func (l *lifetime) wait(limit <-chan time.Time) bool {
+// wait reports whether everything ended within a time.
+func (l *lifetime) wait(most time.Duration) bool {
+	limit := time.NewTimer(most)
+	defer limit.Stop()
 	// 1. leave counts down to 0 before it looks at closed, and
 	// 2. closed was set before this looks at running:
 	// so either this sees 0, or leave sees closed and says so.
 	for l.running.Load() > 0 {
 		select {
 		case <-l.idle:
-		case <-limit:
+		case <-limit.C:
 			return false
 		}
 	}

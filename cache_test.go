@@ -224,7 +224,7 @@ func TestCloseWhileAValueWaitsToBeStoredGivesItUp(t *testing.T) {
 	}{
 		"Redis is back":     {away: (*bubble).cut, back: true},
 		"Redis is away yet": {away: (*bubble).cut},
-		"Redis hangs":       {away: (*bubble).stall, limit: closeGrace},
+		"Redis hangs":       {away: (*bubble).stall, limit: closeGrace + 5*time.Second}, // which is the ReadTimeout
 	} {
 		t.Run(name, func(t *testing.T) { // in a bubble: a goroutine that is left fails it
 			inBubble(t, func(t *testing.T, b *bubble) {

@@ -156,6 +156,22 @@ func bounded[T any](ctx context.Context, s *lockStore, op, key string, do func(c
 	}
 }
 
+// lingers is how long go-redis may keep the goroutine of an operation whose time has
+// run out: as long as it may read or write. Other waits end with the context.
+func (s *lockStore) lingers() time.Duration {
+	var read, write time.Duration
+	switch client := s.client.(type) {
+	case *redis.Client:
+		read, write = client.Options().ReadTimeout, client.Options().WriteTimeout
+	case *redis.ClusterClient:
+		read, write = client.Options().ReadTimeout, client.Options().WriteTimeout
+	}
+	if read <= 0 || write <= 0 { // as long as it takes, or who knows
+		return mostLinger
+	}
+	return min(max(read, write), mostLinger)
+}
+
 // errWrongType is the reason of a miss where another program wrote the key.
 var errWrongType = errors.New("the key holds another Redis type than a string")
 

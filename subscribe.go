@@ -42,7 +42,7 @@ const (
 func (c *Cache) subscribe() {
 	c.subscribed.Do(func() {
 		c.events.listen()
-		c.spawn(c.staySubscribed)
+		c.spawnAsking(c.staySubscribed)
 	})
 }
 
