@@ -76,9 +76,12 @@ func callersLine() string {
 //	}
 //
 // Durations are written as Go writes them. An empty tag takes the defaults as
-// they are; "-" leaves the field alone. Embedded structs, and embedded pointers
+// they are; "-" leaves the field alone. CacheErrors, which a tag cannot say, are
+// given in defaults, and apply to every field with an error result. Embedded structs, and embedded pointers
 // to structs, are entered; where two of them have a field of the same name, the
-// deeper one's handle is under its path ("Base.TopBookIDs").
+// deeper one's handle is under its path ("Base.TopBookIDs"). Tags in structs that
+// are not embedded are an error, unless they are wrapped already or the field that
+// holds the struct is tagged "-".
 //
 // It is all or nothing: the faults of all fields come in one error, and then
 // nothing is replaced.
@@ -148,10 +151,15 @@ func (w *structWrapper) walk(v reflect.Value, path string) {
 		tag, tagged := field.Tag.Lookup("fncache")
 		switch {
 		case tagged && tag == "-":
+		case unreadable(field.Tag):
+			w.faults = append(w.faults, fmt.Errorf("fncache: wrap %v.%s: no option can be read from its tag `%s`; write it as in `fncache:\"timeout=1h\"`",
+				v.Type(), field.Name, field.Tag))
 		case tagged:
 			if err := w.wrap(v, i, tag, path); err != nil {
 				w.faults = append(w.faults, err)
 			}
+		case !field.Anonymous && field.Type.Kind() == reflect.Struct:
+			w.refuseUnreached(v, i)
 		case field.Anonymous:
 			embedded = append(embedded, i)
 		}
@@ -170,6 +178,34 @@ func (w *structWrapper) walk(v reflect.Value, path string) {
 			w.walk(inner, path+v.Type().Field(i).Name+".")
 		}
 	}
+}
+
+// refuseUnreached is for a struct in a field that is not embedded: what is tagged
+// in it would silently stay as it is.
+func (w *structWrapper) refuseUnreached(v reflect.Value, i int) {
+	field := v.Type().Field(i)
+	for _, path := range unreached(v.Field(i), field.Name) {
+		w.faults = append(w.faults, fmt.Errorf("fncache: wrap %v.%s: it is tagged, and only embedded structs are entered; embed %s, or call WrapStruct with a pointer to it first",
+			v.Type(), path, field.Name))
+	}
+}
+
+// unreached gives the paths of the tagged funcs of a struct, but for those that
+// are wrapped by themselves.
+func unreached(v reflect.Value, path string) (paths []string) {
+	for i := range v.NumField() {
+		field, inner := v.Type().Field(i), v.Field(i)
+		here := path + "." + field.Name
+		tag, tagged := field.Tag.Lookup("fncache")
+		switch {
+		case tagged && tag == "-":
+		case inner.Kind() == reflect.Struct:
+			paths = append(paths, unreached(inner, here)...)
+		case inner.Kind() == reflect.Func && (tagged || unreadable(field.Tag)) && stubs.of(inner) == nil:
+			paths = append(paths, here)
+		}
+	}
+	return paths
 }
 
 // refuseNil is for a nil embedded pointer: its tagged fields cannot be wrapped.
@@ -211,7 +247,12 @@ func (w *structWrapper) wrap(v reflect.Value, i int, tag, path string) error {
 	case field.Type.Kind() != reflect.Func:
 		return fmt.Errorf("fncache: wrap %s: the field is a %v, not a func; remove its tag", place, field.Type)
 	}
-	opts, tagErr := parseTag(tag, w.defaults)
+	defaults := w.defaults
+	if !returnsError(field.Type) {
+		// They are meant for the other fields, and no tag can leave them out.
+		defaults.CacheErrors, defaults.ErrorTimeout = nil, 0
+	}
+	opts, tagErr := parseTag(tag, defaults)
 	tagErr = eachFault(tagErr, func(fault error) error {
 		return fmt.Errorf("fncache: wrap %s: tag %q: %w", place, tag, fault)
 	})

@@ -446,6 +446,76 @@ func TestWrapStructIsAllOrNothingAndNamesEveryFault(t *testing.T) {
 	})
 }
 
+func TestATagThatWouldDoNothingIsAFault(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		type Repo struct {
+			Get   func(int) (int, error) `fncache:"timeout=1h"`
+			Plain func(int) (int, error)
+		}
+		type shelf struct {
+			deep struct{ Repo }
+			Top  func(int) (int, error) `fncache:"timeout=1h"`
+			Else func(int) (int, error) `json:"fncache: \"timeout=1h\""`
+			Off  Repo                   `fncache:"-"`
+			Repo Repo
+			Far  *Repo // may be somebody else's, and wrapped there
+		}
+		id := func(n int) (int, error) { return n, nil }
+		svc := shelf{Top: id, Repo: Repo{Get: id}, Far: &Repo{Get: id}}
+		opts := Options{Cache: b.cache(), Prefix: "P"}
+		_, err := WrapStruct(&svc, opts)
+		assertFaults(t, err,
+			"shelf.deep.Repo.Get: it is tagged, and only embedded structs are entered; embed deep, or call WrapStruct",
+			"shelf.Repo.Get: it is tagged, and only embedded structs are entered; embed Repo",
+		)
+		assert.True(t, sameFunc(id, svc.Top), "nothing is replaced")
+
+		for _, tag := range []string{`fncache: "timeout=1h"`, `json:"x" fncache:timeout=1h`, `Fncache:"timeout=1h"`, `fncache`, "fncache:`timeout=1h`"} {
+			// Made by reflection, as go vet would not have it otherwise.
+			unread := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "Top", Type: reflect.TypeOf(id), Tag: reflect.StructTag(tag)}}))
+			unread.Elem().Field(0).Set(reflect.ValueOf(id))
+			_, err := WrapStruct(unread.Interface(), opts)
+			assertFaults(t, err, ".Top: no option can be read from its tag `"+tag+"`; write it as in `fncache:\"timeout=1h\"`")
+		}
+
+		var fine struct {
+			Repo Repo
+			Top  func(int) (int, error) `fncache:"timeout=1h"`
+		}
+		fine.Top, fine.Repo.Get = id, id
+		opts.Prefix = "Q"
+		_, err = WrapStruct(&fine.Repo, opts)
+		require.NoError(t, err)
+		opts.Prefix = "R"
+		_, err = WrapStruct(&fine, opts)
+		require.NoError(t, err, "it is wrapped by itself")
+	})
+}
+
+func TestCacheErrorsInTheDefaultsAreForFieldsWithAnErrorResult(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		svc := struct {
+			Find  func(int) (int, error) `fncache:""`
+			Count func(int) int          `fncache:"oncold=wait"`
+		}{func(int) (int, error) { return 0, errEncoding }, func(n int) int { return n }}
+		defaults := Options{Cache: b.cache(), Timeout: time.Minute, CacheErrors: []error{errEncoding}, ErrorTimeout: time.Second}
+		funcs, err := WrapStruct(&svc, defaults)
+		require.NoError(t, err)
+		for range 2 {
+			_, err := svc.Find(1)
+			require.ErrorIs(t, err, errEncoding)
+			assert.Equal(t, 1, svc.Count(1))
+		}
+		assert.EqualValues(t, 1, funcs["Find"].Stats().Computations)
+
+		bad := struct {
+			Count func(int) int `fncache:"oncold=wait,errortimeout=1s"`
+		}{func(n int) int { return n }}
+		_, err = WrapStruct(&bad, defaults)
+		assertFaults(t, err, "ErrorTimeout is set, and the function has no error result; leave it out")
+	})
+}
+
 func TestWrapStructFreesTheNamesItTookBeforeAConflict(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()

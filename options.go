@@ -355,6 +355,8 @@ func (o *Options) errorFaults(hasErr bool) error {
 	switch {
 	case len(o.CacheErrors) > 0 && !hasErr:
 		faults = append(faults, errors.New("CacheErrors is set, and the function has no error result; leave it out, or return an error"))
+	case o.ErrorTimeout != 0 && !hasErr:
+		faults = append(faults, errors.New("ErrorTimeout is set, and the function has no error result; leave it out, or return an error"))
 	case len(o.CacheErrors) > 0 && o.ErrorTimeout == 0:
 		faults = append(faults, errors.New("CacheErrors is set without ErrorTimeout; set how long these errors are cached"))
 	case len(o.CacheErrors) == 0 && o.ErrorTimeout != 0:

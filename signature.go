@@ -62,6 +62,12 @@ func newSignature(t reflect.Type) (*signature, error) {
 	return s, errors.Join(faults...)
 }
 
+// returnsError says whether the last result of a func type is an error.
+func returnsError(t reflect.Type) bool {
+	last := t.NumOut() - 1
+	return last >= 0 && t.Out(last) == errorType
+}
+
 // String gives the type as Go writes it.
 func (s *signature) String() string { return s.typ.String() }
 
@@ -204,6 +210,8 @@ func (w *typeWalk) paramField(field reflect.StructField, path string) {
 	tag := field.Tag.Get("fncache")
 	switch {
 	case ignored(field):
+	case unreadable(field.Tag):
+		w.refuse(field.Type, path, fmt.Sprintf("has the tag `%s`, from which nothing can be read", field.Tag), "write it as in `fncache:\"-\"`")
 	case tag != "":
 		w.refuse(field.Type, path, fmt.Sprintf("is tagged `fncache:%q`, which means nothing in a parameter", tag),
 			`only "-" does: it leaves the field out of the key`)

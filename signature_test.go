@@ -127,6 +127,11 @@ var (
 // param makes the type of a function with this parameter.
 func param[T any]() reflect.Type { return reflect.TypeFor[func(context.Context, T) (int, error)]() }
 
+// tagUnreadable is a function of a struct that go vet would refuse in source.
+var tagUnreadable = reflect.FuncOf([]reflect.Type{reflect.StructOf([]reflect.StructField{
+	{Name: "Note", Type: reflect.TypeFor[string](), Tag: `fncache: "-"`},
+})}, []reflect.Type{reflect.TypeFor[int]()}, false)
+
 // TestParameters has each row of the design's table of parameters.
 func TestParameters(t *testing.T) {
 	for _, test := range []struct {
@@ -180,6 +185,7 @@ func TestParameters(t *testing.T) {
 		{"tagged set", param[tagSet](), []string{"fncache.tagSet.IDs ([]int)", `fncache:"set"`, "leaves the field out"}},
 		{"tagged string", param[tagString](), []string{`fncache:"string"`}},
 		{"tagged ignore", param[tagIgnore](), []string{`fncache:"ignore"`}},
+		{"tagged in a way that Go cannot read", tagUnreadable, []string{".Note (string) has the tag `fncache: \"-\"`", "write it as in"}},
 		{"recursive struct", param[recursive](), []string{"contains itself"}},
 		{"recursive slice", param[sliceOfIt](), []string{"contains itself"}},
 		{"recursive map", param[mapOfIt](), []string{"contains itself"}},

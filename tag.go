@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,6 +95,23 @@ func parseTag(tag string, defaults Options) (Options, error) {
 		return defaults, errors.Join(faults...)
 	}
 	return opts, nil
+}
+
+// unreadable says that a field's tag means to say something to fncache, and that
+// Go finds nothing in it: `fncache: "timeout=1h"`, with a space, or `fncache:timeout=1h`.
+func unreadable(tag reflect.StructTag) bool {
+	for rest := string(tag); ; {
+		rest = strings.TrimLeft(rest, " ")
+		key, value, _ := strings.Cut(rest, ":")
+		quoted, err := strconv.QuotedPrefix(value)
+		if err != nil || quoted[0] != '"' || strings.Contains(key, " ") {
+			return strings.Contains(strings.ToLower(rest), "fncache") // Go reads no further
+		}
+		if key != "fncache" && strings.EqualFold(key, "fncache") {
+			return true
+		}
+		rest = value[len(quoted):]
+	}
 }
 
 // setOption sets one option.
