@@ -20,5 +20,4 @@ for ((i = 0; i < count; i++)); do
   run base "$work/tree"
   run here .
 done
-cd "$work"
-go tool -modfile="$OLDPWD/tools/go.mod" benchstat base here
+go tool -modfile=tools/go.mod benchstat base="$work/base" here="$work/here"
