@@ -37,14 +37,18 @@ func (c *Cache) lookUp(ctx context.Context, batch []*flight) {
 	if batch = c.flights.wanted(batch); len(batch) == 0 {
 		return
 	}
-	keys := make([]string, len(batch))
+	var room struct { // on the stack
+		keys    [maxBatch]string
+		replies [maxBatch]reply
+	}
+	keys, replies := room.keys[:len(batch)], room.replies[:len(batch)]
 	for i, f := range batch {
 		keys[i] = f.key
 	}
 	clock := c.readClock(ctx)
 	asked := c.events.here()
 	began := time.Now()
-	replies := c.store.lookup(ctx, keys...)
+	c.store.lookupAll(ctx, keys, replies)
 	c.direct.note(time.Since(began), replies[0].err)
 	if clock != nil {
 		select {

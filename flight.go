@@ -26,9 +26,11 @@ import (
 
 // flights is the slots of one process.
 type flights struct {
-	mu  sync.Mutex // guards the fields below, and all of every slot
-	m   map[flightKey]*slot
-	seq uint64 // counts the ends of flights and the beginnings of computations
+	mu sync.Mutex // guards the fields below, and all of every slot
+	m  map[flightKey]*slot
+	// spare are slots that are empty, for a hit takes one for a moment.
+	spare []*slot
+	seq   uint64 // counts the ends of flights and the beginnings of computations
 
 	// The lookups under way, in the order in which they began, which is that in
 	// which their time runs out: so one timer will do for all of them.
@@ -122,6 +124,9 @@ const (
 	redisDown                      // Redis did not answer
 )
 
+// maxSpare bounds what is kept for later.
+const maxSpare = 64
+
 // slotOf gives the slot of a key. mu is held.
 func (fs *flights) slotOf(id flightKey) *slot {
 	s := fs.m[id]
@@ -129,7 +134,11 @@ func (fs *flights) slotOf(id flightKey) *slot {
 		if fs.m == nil {
 			fs.m = make(map[flightKey]*slot)
 		}
-		s = new(slot)
+		if last := len(fs.spare) - 1; last >= 0 {
+			s, fs.spare = fs.spare[last], fs.spare[:last]
+		} else {
+			s = new(slot)
+		}
 		fs.m[id] = s
 	}
 	return s
@@ -139,6 +148,9 @@ func (fs *flights) slotOf(id flightKey) *slot {
 func (fs *flights) sweep(id flightKey) {
 	if s := fs.m[id]; s != nil && s.empty() {
 		delete(fs.m, id)
+		if len(fs.spare) < maxSpare {
+			fs.spare = append(fs.spare, s)
+		}
 	}
 }
 

@@ -156,6 +156,15 @@ func bounded[T any](ctx context.Context, s *lockStore, op, key string, do func(c
 	}
 }
 
+// deadlined is a context with a deadline that ends nothing by itself: what sends
+// can look at it.
+type deadlined struct {
+	context.Context
+	at time.Time
+}
+
+func (d deadlined) Deadline() (time.Time, bool) { return d.at, true }
+
 // lingers is how long go-redis may keep the goroutine of an operation whose time has
 // run out: as long as it may read or write. Other waits end with the context.
 func (s *lockStore) lingers() time.Duration {
@@ -192,16 +201,17 @@ func (s *lockStore) batch() int {
 	return maxBatch
 }
 
-// lookup reads some entries. It may take longer than
-// RedisTimeout: who calls it bounds it, and should give it a context with that
-// deadline, which ends waits for a connection and for a retry.
+// lookupAll reads some entries into replies. It may take longer than RedisTimeout:
+// who calls it bounds it, and should give it a context with that deadline, which
+// ends waits for a connection and for a retry.
 //
 // It asks Redis, even where the client has a cache of its own: go-redis learns
 // of an invalidation some time later, and until then would answer with what was
 // invalidated, in the very process that did it. A pipeline passes by that cache.
-func (s *lockStore) lookup(ctx context.Context, keys ...string) []reply {
+func (s *lockStore) lookupAll(ctx context.Context, keys []string, replies []reply) {
 	if len(keys) == 1 && !clientCaches(s.client) {
-		return []reply{s.lookupOne(ctx, keys[0])}
+		replies[0] = s.lookupOne(ctx, keys[0])
+		return
 	}
 	pipe := s.client.Pipeline()
 	gets := make([]*redis.StringCmd, len(keys))
@@ -209,11 +219,16 @@ func (s *lockStore) lookup(ctx context.Context, keys ...string) []reply {
 		gets[i] = pipe.Get(ctx, key)
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
-	replies := make([]reply, len(keys))
 	for i, get := range gets {
 		replies[i] = replyOf(keys[i], get)
 	}
-	return replies
+}
+
+// lookup is lookupAll for one.
+func (s *lockStore) lookup(ctx context.Context, key string) reply {
+	var one [1]reply
+	s.lookupAll(ctx, []string{key}, one[:])
+	return one[0]
 }
 
 func (s *lockStore) lookupOne(ctx context.Context, key string) reply {
@@ -452,7 +467,7 @@ func (s *lockStore) serverTime(ctx context.Context) (time.Time, error) {
 func (s *lockStore) probe(ctx context.Context, op, key string) *RedisError {
 	_, err := bounded(ctx, s, opPing, key, func(ctx context.Context) (struct{}, error) {
 		if op == opLookup {
-			if err := s.lookup(ctx, key)[0].err; !errors.Is(err, errWrongType) {
+			if err := s.lookup(ctx, key).err; !errors.Is(err, errWrongType) {
 				return struct{}{}, err
 			}
 			return struct{}{}, nil

@@ -133,7 +133,7 @@ func TestProtocolVerbs(t *testing.T) {
 			},
 			"an entry of another type is replaced": func(t *testing.T, v *verbs) {
 				v.raw.LPush(v.ctx, v.key, "x")
-				require.ErrorIs(t, v.lookup(v.ctx, v.key)[0].err, errWrongType)
+				require.ErrorIs(t, v.lookup(v.ctx, v.key).err, errWrongType)
 				assert.Equal(t, acquisition{status: leaseAcquired, token: "me"}, v.acquire("me", "", false))
 				assert.True(t, v.store("me", 1))
 				assert.Len(t, v.entry(), envelopeHeaderLen+1)

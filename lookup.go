@@ -3,6 +3,7 @@ package fncache
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -44,12 +45,13 @@ type readers struct {
 // of it took longer than Config.RedisTimeout. Then another takes its place, and
 // it ends when go-redis lets go of it.
 type reader struct {
-	wake chan struct{} // has an element when it is taken from idle
+	wake  chan struct{} // has an element when it is taken from idle
+	batch []*flight     // what it sends: room that is used again
 
 	// Guarded by readers.mu.
 	writtenOff bool
-	youngest   *flight            // of the batch that is sent: when its time is over, so is that of all
-	cancel     context.CancelFunc // of the batch
+	youngest   *flight  // of the batch that is sent: when its time is over, so is that of all
+	sending    *sending // of that batch
 }
 
 // read has f sent.
@@ -86,12 +88,12 @@ func (r *readers) limit() int { return readersPerCPU * runtime.GOMAXPROCS(0) }
 // run is the life of a reader.
 func (r *readers) run(me *reader) {
 	for {
-		batch, ended := r.take(me)
+		ended := r.take(me)
 		if ended {
 			return
 		}
-		if batch != nil {
-			r.sendAs(me, batch)
+		if len(me.batch) > 0 {
+			r.sendAs(me)
 			continue
 		}
 		select {
@@ -103,46 +105,83 @@ func (r *readers) run(me *reader) {
 }
 
 // take gives the reader what it is to send next: nothing if it is idle now.
-func (r *readers) take(me *reader) (batch []*flight, ended bool) {
+func (r *readers) take(me *reader) (ended bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if me.writtenOff {
-		return nil, true
+		return true
 	}
 	n := min(len(r.queue), r.batch)
 	if n == 0 {
 		r.busy--
 		if len(r.idle) >= r.limit() {
-			return nil, true
+			return true
 		}
 		r.idle = append(r.idle, me)
-		return nil, false
+		return false
 	}
-	batch = append(batch, r.queue[:n]...)
-	r.queue = append(r.queue[:0], r.queue[n:]...)
-	return batch, false
+	me.batch = append(me.batch, r.queue[:n]...)
+	r.queue = slices.Delete(r.queue, 0, n)
+	return false
 }
 
-// sendAs sends a batch, until the time of its youngest is over.
-func (r *readers) sendAs(me *reader, batch []*flight) {
-	youngest := batch[len(batch)-1]
-	ctx, cancel := context.WithCancel(batch[0].ctx)
-	defer cancel()
+// sendAs sends the reader's batch, until the time of its youngest is over.
+func (r *readers) sendAs(me *reader) {
+	youngest := me.batch[len(me.batch)-1]
+	ctx := &sending{Context: me.batch[0].ctx, deadline: youngest.deadline}
 	r.mu.Lock()
-	me.youngest, me.cancel, youngest.reader = youngest, cancel, me
+	me.youngest, me.sending, youngest.reader = youngest, ctx, me
 	r.mu.Unlock()
-	r.send(deadlined{ctx, youngest.deadline}, batch)
+	r.send(ctx, me.batch)
+	ctx.cancel() // what still waits for it
+	clear(me.batch)
+	me.batch = me.batch[:0]
 }
 
-// deadlined is a context with a deadline that ends nothing by itself: what sends
-// can look at it, and writeOff cancels. A timer for each lookup would wake
-// another thread up each time.
-type deadlined struct {
+// A sending is the context of a batch, with the values of its first lookup's. Its
+// deadline ends nothing by itself: what sends can look at it, and writeOff cancels.
+// A timer for each lookup would wake another thread up each time; and what package
+// context has for this allocates three times.
+type sending struct {
 	context.Context
-	at time.Time
+	deadline time.Time
+
+	mu   sync.Mutex    // guards the fields below
+	done chan struct{} // nil until somebody asks for it
+	err  error
 }
 
-func (d deadlined) Deadline() (time.Time, bool) { return d.at, true }
+func (s *sending) Deadline() (time.Time, bool) { return s.deadline, true }
+
+func (s *sending) Done() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done == nil {
+		s.done = make(chan struct{})
+		if s.err != nil {
+			close(s.done)
+		}
+	}
+	return s.done
+}
+
+func (s *sending) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+func (s *sending) cancel() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return
+	}
+	s.err = context.Canceled
+	if s.done != nil {
+		close(s.done)
+	}
+}
 
 // writeOff cancels the batch in which f was the youngest, for its time is over,
 // and has another reader take the place of the one that sends it.
@@ -153,7 +192,7 @@ func (r *readers) writeOff(f *flight) {
 	if late == nil || late.youngest != f || late.writtenOff {
 		return
 	}
-	late.cancel()
+	late.sending.cancel()
 	late.writtenOff = true
 	r.busy--
 	if len(r.queue) > 0 {
