@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -103,13 +104,19 @@ func New(cfg Config) (*Cache, error) {
 }
 
 // Ping says whether Redis is there and fit to be used: reachable, a primary, new
-// enough, and letting this user run scripts. The error says which is not so and
-// what to do; it wraps [ErrRedisDown].
+// enough, and letting this user run scripts; of a Cluster, whether every primary is.
+// The error says which is not so, of which node, and what to do; it wraps
+// [ErrRedisDown].
 func (c *Cache) Ping(ctx context.Context) error {
 	if c.closed() {
 		return newRedisError(opPing, "", ErrClosed)
 	}
-	return c.store.ping(orBackground(ctx), entryPrefix(c.cfg.Namespace, "", "ping", "")+entrySuffix)
+	return c.store.ping(orBackground(ctx), c.pingProbe)
+}
+
+// pingProbe gives keys for Ping, of which each may be on another node of a cluster.
+func (c *Cache) pingProbe(n int) string {
+	return entryPrefix(c.cfg.Namespace, "", "ping", "") + strconv.Itoa(n) + entrySuffix
 }
 
 // Close cancels the computations under way through their contexts, waits up to

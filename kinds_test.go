@@ -253,7 +253,7 @@ func testAClusterWithASlotThatNobodyServesIsToldApart(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	nodes := len(cluster.Nodes())
 	// Ping's key says which node; its slots are these, as redistest deals them.
-	down := clusterSlot(entryPrefix(DefaultNamespace, "", "ping", "")+entrySuffix) * nodes / clusterSlots
+	down := clusterSlot((&Cache{cfg: Config{Namespace: DefaultNamespace}}).pingProbe(0)) * nodes / clusterSlots
 	first, last := down*clusterSlots/nodes, (down+1)*clusterSlots/nodes-1
 	its := func(key string) bool { return first <= clusterSlot(key) && clusterSlot(key) <= last }
 	admin := cluster.Nodes()[down].Client()
@@ -261,6 +261,43 @@ func testAClusterWithASlotThatNobodyServesIsToldApart(t *testing.T) {
 		return func() { require.NoError(t, admin.Do(t.Context(), "CLUSTER", verb, first, last).Err()) }
 	}
 	checkKind(t, Config{Redis: cluster.Client(), RedisTimeout: longEnough}, KindClusterDown, its, change("DELSLOTSRANGE"), change("ADDSLOTSRANGE"))
+}
+
+func TestPingAsksEveryPrimaryOfACluster(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	c := newTestCache(t, Config{Redis: cluster.Client(), Logger: slog.New(&logSink{})})
+	ping := func() string { return fmt.Sprint(c.Ping(t.Context())) }
+	healthy := func() bool { return c.Ping(t.Context()) == nil }
+	require.Eventually(t, healthy, 30*time.Second, 10*time.Millisecond)
+	for kind, change := range map[RedisErrorKind][2][]any{
+		KindOOM:           {{"CONFIG", "SET", "maxmemory", "1"}, {"CONFIG", "SET", "maxmemory", "0"}},
+		KindNoPerm:        {{"ACL", "SETUSER", "default", "-set"}, {"ACL", "SETUSER", "default", "+set"}},
+		KindRefusesWrites: {{"CONFIG", "SET", "min-replicas-to-write", "1"}, {"CONFIG", "SET", "min-replicas-to-write", "0"}},
+	} {
+		for i, node := range cluster.Nodes() {
+			admin := node.Client()
+			require.NoError(t, admin.Do(t.Context(), change[0]...).Err())
+			err := c.Ping(t.Context())
+			var failure *RedisError
+			require.ErrorAs(t, err, &failure, "%v, node %d", kind, i)
+			assert.Equal(t, kind, failure.Kind, "%v", err)
+			for j, addr := range cluster.Addrs() {
+				assert.Equal(t, j == i, strings.Contains(err.Error(), "; node "+addr), "which node: %v", err)
+			}
+			require.NoError(t, admin.Do(t.Context(), change[1]...).Err())
+			require.NoError(t, c.Ping(t.Context()))
+		}
+	}
+
+	// Two at once, and then one that is gone.
+	for i, node := range cluster.Nodes()[:2] {
+		require.NoError(t, node.Client().ConfigSet(t.Context(), "maxmemory", fmt.Sprint(i+1)).Err())
+	}
+	for _, addr := range cluster.Addrs()[:2] {
+		assert.Contains(t, ping(), "; node "+addr)
+	}
+	cluster.Nodes()[2].Kill()
+	assert.Contains(t, ping(), cluster.Addrs()[2])
 }
 
 // anyKey is for a server that has all keys.

@@ -490,10 +490,77 @@ func (s *lockStore) clustered() bool {
 // minimalMajor is the oldest major version of Redis that fncache is used with.
 const minimalMajor = 6
 
-// ping checks, one after the other, what fncache needs of a server. Each error
-// says which is missing and what to do.
-func (s *lockStore) ping(ctx context.Context, probe string) error {
-	checks := append([]func(context.Context) error{s.pingReachable, s.pingVersion}, s.pingScripts(probe)...)
+// ping checks what fncache needs of every server that holds entries. probe gives keys
+// that nobody else uses.
+func (s *lockStore) ping(ctx context.Context, probe func(n int) string) error {
+	cluster, ok := s.client.(*redis.ClusterClient)
+	if !ok {
+		return s.pingServer(ctx, s.client, probe(0))
+	}
+	nodes, err := s.primaries(ctx, cluster, probe)
+	if err != nil {
+		return err
+	}
+	errs := make([]error, len(nodes))
+	var all sync.WaitGroup
+	for i, node := range nodes {
+		all.Add(1)
+		s.spawn(func() {
+			defer all.Done()
+			if err := s.pingServer(ctx, node.client, node.probe); err != nil {
+				errs[i] = fmt.Errorf("%w; node %s", err, node.client.Options().Addr)
+			}
+		})
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return s.pingServer(ctx, s.client, probe(0)) // as operations go, whoever has the key
+}
+
+// A primary is one of a cluster, and a key that it has.
+type primary struct {
+	client *redis.Client
+	probe  string
+}
+
+// probesMost is how many keys are tried for one on each primary: enough for one that
+// has a single slot.
+const probesMost = 16 * clusterSlots
+
+// primaries gives those of a cluster, as it is now.
+func (s *lockStore) primaries(ctx context.Context, cluster *redis.ClusterClient, probe func(n int) string) ([]primary, error) {
+	return bounded(ctx, s, opPing, "", func(ctx context.Context) (found []primary, err error) {
+		var mu sync.Mutex
+		missing := map[string]*redis.Client{}
+		err = cluster.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
+			mu.Lock()
+			defer mu.Unlock()
+			missing[node.Options().Addr] = node
+			return nil
+		})
+		for n := 0; err == nil && n < probesMost && len(missing) > 0; n++ {
+			var node *redis.Client
+			if node, err = cluster.MasterForKey(ctx, probe(n)); err != nil {
+				break
+			}
+			if addr := node.Options().Addr; missing[addr] != nil {
+				found = append(found, primary{node, probe(n)})
+				delete(missing, addr)
+			}
+		}
+		return found, err
+	}, nil)
+}
+
+// pingServer checks, one after the other, what fncache needs of a server, which has
+// the probe. Each error says which is missing and what to do.
+func (s *lockStore) pingServer(ctx context.Context, server redis.UniversalClient, probe string) error {
+	checks := append([]func(context.Context) error{
+		func(ctx context.Context) error { return pingReachable(ctx, server) },
+		func(ctx context.Context) error { return pingVersion(ctx, server) },
+	}, s.pingScripts(probe)...)
 	for _, check := range checks {
 		_, err := bounded(ctx, s, opPing, probe, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, check(ctx)
@@ -505,15 +572,15 @@ func (s *lockStore) ping(ctx context.Context, probe string) error {
 	return nil
 }
 
-func (s *lockStore) pingReachable(ctx context.Context) error {
-	if err := s.client.Ping(ctx).Err(); err != nil {
+func pingReachable(ctx context.Context, server redis.UniversalClient) error {
+	if err := server.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("not reachable: %w", err)
 	}
 	return nil
 }
 
-func (s *lockStore) pingVersion(ctx context.Context) error {
-	info, err := s.client.Info(ctx, "server").Result()
+func pingVersion(ctx context.Context, server redis.UniversalClient) error {
+	info, err := server.Info(ctx, "server").Result()
 	if err != nil {
 		return nil //nolint:nilerr // INFO may be forbidden; what fncache itself needs, the next check runs
 	}
