@@ -474,6 +474,9 @@ func (f *Func) Name() string {
 	return f.name.name
 }
 
+// String gives the name and the type of the function, for logs.
+func (f *Func) String() string { return f.Name() + " " + f.sig.String() }
+
 // Stats gives the counters of the function since it was wrapped.
 func (f *Func) Stats() Stats {
 	hits, saved := f.near.counted() // these before the beginnings, as all ends

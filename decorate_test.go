@@ -2,7 +2,9 @@ package fncache
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -320,6 +322,22 @@ func TestEachCacheHasNamesOfItsOwn(t *testing.T) {
 		assert.Equal(t, 1, one(0))
 		assert.Equal(t, 2, two(0))
 	})
+}
+
+func TestWhatIsPrintedOfAHandleAndItsStatsHasNames(t *testing.T) {
+	length := lengthOf
+	f, err := Wrap(&length, Options{Timeout: time.Minute, Name: "shop.Length", Prefix: "P"})
+	require.NoError(t, err)
+	defer f.Unwrap()
+	assert.Equal(t, "P:shop.Length "+reflect.TypeOf(lengthOf).String(), fmt.Sprintf("%+v", f))
+
+	assert.Contains(t, fmt.Sprintf("%+v", f.Stats()), " RedisErrorKinds:none ")
+	f.counters.redisErrors[KindTimeout].Add(3)
+	f.counters.redisErrors[KindPool].Add(1)
+	assert.Contains(t, fmt.Sprintf("%+v", f.Stats()), " RedisErrorKinds:timeout=3 pool=1 ")
+	text, err := json.Marshal(f.Stats())
+	require.NoError(t, err)
+	assert.Contains(t, string(text), `"RedisErrorKinds":"timeout=3 pool=1"`)
 }
 
 // ---- WrapStruct

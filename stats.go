@@ -1,6 +1,8 @@
 package fncache
 
 import (
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -78,11 +80,32 @@ type Stats struct {
 	// RedisErrorKinds are RedisErrors by kind: index it by [KindTimeout] and the
 	// like. [KindNoScript] stands beside them: what met it was done all
 	// the same.
-	RedisErrorKinds [redisErrorKinds]uint64
+	RedisErrorKinds RedisErrorCounts
 
 	ComputeTime time.Duration // the time Computations took
 	SavedTime   time.Duration // the time the entries and values served had once taken to compute
 }
+
+// RedisErrorCounts has a count for each [RedisErrorKind].
+type RedisErrorCounts [redisErrorKinds]uint64
+
+// String gives the counts that are not zero with the names of their kinds, as in
+// "timeout=3 pool=1"; none if there is none.
+func (c RedisErrorCounts) String() string {
+	var b strings.Builder
+	for kind, n := range c {
+		if n > 0 {
+			fmt.Fprintf(&b, " %v=%d", RedisErrorKind(kind), n)
+		}
+	}
+	if b.Len() == 0 {
+		return "none"
+	}
+	return b.String()[1:]
+}
+
+// MarshalText gives what String does, for JSON and logs.
+func (c RedisErrorCounts) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // counters is the live form of Stats.
 type counters struct {
