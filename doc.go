@@ -110,7 +110,8 @@
 //
 // The hash is 128 bits over the arguments, so they must be plain values:
 // booleans, numbers, strings, [time.Time], and arrays, slices, maps and structs
-// of these; or a type with MarshalBinary or MarshalText. A leading
+// of these; or a type with MarshalBinary or MarshalText. (A time is its instant and
+// its offset from UTC; zones with the same offset are not told apart.) A leading
 // [context.Context] is passed on and is no part of the key; neither is a struct
 // field tagged `fncache:"-"`. Pointers, interfaces, channels, funcs and structs
 // with unexported fields are refused when wrapping, for different values would

@@ -89,7 +89,8 @@ func TestArgumentsThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
 
 		{"equal instants", hashOne(noon), hashOne(noon.Add(0)), true},
 		{"a nanosecond", hashOne(noon), hashOne(noon.Add(1)), false},
-		{"a time in two zones", hashOne(noon), hashOne(noon.In(time.FixedZone("CET", 3600))), false},
+		{"a time at two offsets", hashOne(noon), hashOne(noon.In(time.FixedZone("CET", 3600))), false},
+		{"a time in two zones of one offset", hashOne(noon.In(time.FixedZone("CET", 3600))), hashOne(noon.In(time.FixedZone("WAT", 3600))), true},
 		{"times in structs", hashOne(plainPage{At: noon}), hashOne(plainPage{At: noon.Add(1)}), false},
 
 		{"nil and empty slice", hashOne([]int(nil)), hashOne([]int{}), true},
