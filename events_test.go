@@ -364,6 +364,63 @@ func TestWaiterAsksAgainWhenTheLeaseHasRunOut(t *testing.T) {
 	})
 }
 
+func TestWaiterIsWokenWhenTheHolderFindsThatItsLockWasEvicted(t *testing.T) {
+	const lease = 9 * time.Second
+	for name, test := range map[string]struct {
+		takes, told time.Duration
+		fails       bool
+	}{
+		"by its store":   {takes: time.Second, told: time.Second},
+		"by its release": {takes: time.Second, told: time.Second, fails: true},
+		"by a renewal":   {takes: time.Minute, told: lease / 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				opts := Options{OnCold: Wait, Lease: lease, Timeout: time.Hour}
+				c, s := b.cache(), &source{took: test.takes}
+				if test.fails {
+					s.do = failing(errGone).do
+				}
+				holder, waiter := wrap(t, b.cache(), s, opts), wrap(t, c, &source{}, opts)
+				awaitBubbleHearing(t, c)
+				held := holder.begin(t.Context(), "k")
+				synctest.Wait()
+				waits := waiter.begin(t.Context(), "k")
+				time.Sleep(time.Second / 2)
+				key, _ := holder.Key("k")
+				require.True(t, b.redis.Del(key+lockSuffix))
+				o := <-waits
+				assert.Equal(t, SourceComputed, o.source)
+				assert.Equal(t, test.told, o.took, "and not the rest of the lease")
+				<-held
+			})
+		})
+	}
+}
+
+func TestWaiterIsWokenWhenTheHolderCannotCoolDownForItsLockWasEvicted(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		opts := Options{OnCold: Wait, Freshness: time.Second}
+		c, s := b.cache(), &source{}
+		holder, waiter := wrap(t, b.cache(), s, opts), wrap(t, c, &source{}, opts)
+		awaitBubbleHearing(t, c)
+		holder.get(t.Context(), "k")
+		time.Sleep(2 * time.Second)
+		s.set(func(s *source) { s.took, s.do = time.Second, failing(errGone).do })
+		held := holder.begin(t.Context(), "k")
+		synctest.Wait()
+		refreshed := make(chan error, 1)
+		began := time.Now()
+		go func() { refreshed <- waiter.Refresh(t.Context(), "k") }() // waits, though there is something stale
+		synctest.Wait()
+		key, _ := holder.Key("k")
+		require.True(t, b.redis.Del(key+lockSuffix))
+		require.NoError(t, <-refreshed)
+		assert.Equal(t, time.Second, time.Since(began))
+		<-held
+	})
+}
+
 // awaitBubbleHearing has a cache in a bubble subscribe.
 func awaitBubbleHearing(t *testing.T, c *Cache) {
 	t.Helper()

@@ -407,20 +407,23 @@ func mayHaveRun(err error) bool {
 
 // renew gives the lease its whole life again.
 func (s *lockStore) renew(ctx context.Context, key, token string, lease time.Duration) (held bool, err error) {
-	return s.run(ctx, "renew", renewScript, []string{key + lockSuffix}, token, lease.Milliseconds())
+	return s.run(ctx, "renew", renewScript, []string{key + lockSuffix}, token, lease.Milliseconds(),
+		s.channel, keyEvent{verbRelease, key, token}.String())
 }
 
 // store writes the envelope with its timeout and releases the lease.
 func (s *lockStore) store(ctx context.Context, key, token string, e *envelope, raw []byte, timeout time.Duration) (held bool, err error) {
 	id := e.idBytes()
 	return s.run(ctx, opStore, storeScript, []string{key, key + lockSuffix},
-		token, raw, timeout.Milliseconds(), id[:], s.channel, keyEvent{verbStore, key, storeID(e.id)}.String())
+		token, raw, timeout.Milliseconds(), id[:], s.channel, keyEvent{verbStore, key, storeID(e.id)}.String(),
+		keyEvent{verbRelease, key, token}.String())
 }
 
 // coolDown keeps the lock for d without a holder.
 func (s *lockStore) coolDown(ctx context.Context, key, token string, d time.Duration) (held bool, err error) {
 	return s.run(ctx, "cooldown", coolDownScript, []string{key + lockSuffix},
-		token, max(d.Milliseconds(), 1), s.channel, keyEvent{verbCoolDown, key, token}.String())
+		token, max(d.Milliseconds(), 1), s.channel, keyEvent{verbCoolDown, key, token}.String(),
+		keyEvent{verbRelease, key, token}.String())
 }
 
 // release gives the lease back.
@@ -472,7 +475,9 @@ func (s *lockStore) probe(ctx context.Context, op, key string) *RedisError {
 			}
 			return struct{}{}, nil
 		}
-		return struct{}{}, s.runScript(ctx, op, releaseScript, []string{key + lockSuffix}, newToken(), s.channel, "").Err()
+		token := newToken()
+		return struct{}{}, s.runScript(ctx, op, releaseScript, []string{key + lockSuffix},
+			token, s.channel, keyEvent{verbRelease, key, token}.String()).Err()
 	}, nil)
 	var failure *RedisError
 	if errors.As(err, &failure) {
@@ -612,7 +617,7 @@ func (s *lockStore) pingScripts(probe string) (checks []func(context.Context) er
 			return s.runScript(ctx, opPing, acquireScript, entry, newToken(), lease, string(acquireCompare), "", "0")
 		},
 		func(ctx context.Context) *redis.Cmd {
-			return s.runScript(ctx, opPing, renewScript, lock, token, lease)
+			return s.runScript(ctx, opPing, renewScript, lock, token, lease, s.channel, keyEvent{verbRelease, probe, token}.String())
 		},
 		func(ctx context.Context) *redis.Cmd {
 			return s.runScript(ctx, opPing, releaseScript, lock, token, s.channel, keyEvent{verbRelease, probe, token}.String())

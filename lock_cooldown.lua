@@ -5,6 +5,7 @@
 -- ARGV[1]  token
 -- ARGV[2]  cooldown, milliseconds
 -- ARGV[3]  channel            ARGV[4]  message
+-- ARGV[5]  message if the lease is lost, and nobody has it; see lock_store.lua
 --
 -- Answers  'held' (cooling now) or 'lost'.
 
@@ -14,6 +15,9 @@ if holder == 'cool:' .. ARGV[1] then
   return 'held'
 end
 if holder ~= ARGV[1] then
+  if not holder then
+    redis.pcall('PUBLISH', ARGV[3], ARGV[5])
+  end
   return 'lost'
 end
 redis.call('SET', KEYS[1], 'cool:' .. ARGV[1], 'PX', ARGV[2])

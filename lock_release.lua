@@ -3,7 +3,8 @@
 -- KEYS[1]  the lock
 -- ARGV[1]  token; of whichever sending of its acquire, for who gave up on the
 --          answer does not know which was granted
--- ARGV[2]  channel            ARGV[3]  message
+-- ARGV[2]  channel            ARGV[3]  message, also if the lease is lost and nobody
+--          has it; see lock_store.lua
 --
 -- Answers  'held' (until now) or 'lost'. Sent again after it took effect it
 -- answers 'lost', for it leaves nothing behind to know itself by: whoever asked
@@ -14,6 +15,9 @@ local function base(token)
 end
 local holder = redis.pcall('GET', KEYS[1])
 if type(holder) ~= 'string' or base(holder) ~= base(ARGV[1]) then
+  if not holder then
+    redis.pcall('PUBLISH', ARGV[2], ARGV[3])
+  end
   return 'lost'
 end
 redis.call('DEL', KEYS[1])

@@ -3,11 +3,17 @@
 -- KEYS[1]  the lock
 -- ARGV[1]  token
 -- ARGV[2]  lease, milliseconds
+-- ARGV[3]  channel
+-- ARGV[4]  message if the lease is lost, and nobody has it; see lock_store.lua
 --
 -- Answers  'held' or 'lost'.
 
-if redis.pcall('GET', KEYS[1]) == ARGV[1] then
+local holder = redis.pcall('GET', KEYS[1])
+if holder == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return 'held'
+end
+if not holder then
+  redis.pcall('PUBLISH', ARGV[3], ARGV[4])
 end
 return 'lost'

@@ -9,6 +9,7 @@
 -- ARGV[3]  timeout, milliseconds
 -- ARGV[4]  the envelope's id, 8 bytes, as at offset 24
 -- ARGV[5]  channel            ARGV[6]  message
+-- ARGV[7]  message if the lease is lost, and nobody has it
 --
 -- Answers  'held' (stored) or 'lost'.
 
@@ -17,6 +18,11 @@ if redis.pcall('GETRANGE', KEYS[1], 24, 31) == ARGV[4] then
   return 'held'
 end
 if redis.pcall('GET', KEYS[2]) ~= ARGV[1] then
+  -- Nobody has it: it was evicted, say. Who waits for it to be given back, and
+  -- trusts in being told, would wait until it would have run out.
+  if not redis.pcall('GET', KEYS[2]) then
+    redis.pcall('PUBLISH', ARGV[5], ARGV[7])
+  end
   return 'lost'
 end
 -- The entry first: if it does not fit into memory, the script ends here and the

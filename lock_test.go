@@ -306,6 +306,34 @@ func testEveryStepThatEndsALeasePublishesIt(t *testing.T, server *backend) {
 	}
 }
 
+func TestAStepThatFindsItsLeaseLostPublishesThatNobodyHasIt(t *testing.T) {
+	onServers(t, testAStepThatFindsItsLeaseLostPublishesThatNobodyHasIt)
+}
+
+func testAStepThatFindsItsLeaseLostPublishesThatNobodyHasIt(t *testing.T, server *backend) {
+	v := newVerbs(t, server.Client(), server.raw)
+	sub := server.Client().Subscribe(t.Context(), "fncache:events")
+	defer func() { _ = sub.Close() }()
+	_, err := sub.Receive(t.Context())
+	require.NoError(t, err)
+
+	lostSteps := func() {
+		assert.False(t, v.store("stored", 1))
+		assert.False(t, v.step(v.renew(v.ctx, v.key, "renewed", testLease)))
+		assert.False(t, v.step(v.coolDown(v.ctx, v.key, "cooled", testLease)))
+		assert.False(t, v.step(v.release(v.ctx, v.key, "released")))
+	}
+	v.acquire("you", "", false)
+	lostSteps() // says nothing: who waits, waits for another holder
+	require.NoError(t, v.invalidate(v.ctx, v.key))
+	lostSteps()
+	for _, want := range []string{"invalidate " + v.key + " -", "release " + v.key + " stored", "release " + v.key + " renewed", "release " + v.key + " cooled", "release " + v.key + " released"} {
+		message, err := sub.ReceiveMessage(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, want, message.Payload)
+	}
+}
+
 func TestAUserThatMayNotPublishCanStore(t *testing.T) {
 	server := redistest.Start(t)
 	admin := server.Client()
