@@ -103,6 +103,43 @@ func TestRedisThatFailsTimeAndAgainIsNotAskedUntilAProbeSucceeds(t *testing.T) {
 	})
 }
 
+// slowEntry is a hook by which one key takes longer to be read than anybody waits.
+type slowEntry struct{ key string }
+
+func (slowEntry) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (slowEntry) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (s slowEntry) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if args := cmd.Args(); cmd.Name() == "get" && args[1] == s.key {
+			<-ctx.Done()
+			cmd.SetErr(ctx.Err())
+			return ctx.Err()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func TestAnEntryTooLargeToBeReadInTimeDoesNotKeepRedisFromBeingAskedForOthers(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{}, Options{})
+		w.get(t.Context(), "small")
+		key, err := w.Key("large")
+		require.NoError(t, err)
+		c.cfg.Redis.AddHook(slowEntry{key})
+		for range tripFailures {
+			w.get(t.Context(), "large")
+		}
+		require.Equal(t, SourceComputed, w.get(t.Context(), "small").source, "Redis is not asked")
+		time.Sleep(2 * probeInterval)
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "small").source, "a probe has found that it answers")
+	})
+}
+
 func TestRedisThatIsNotAskedIsRedisDown(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		w := wrap(t, b.cache(func(c *Config) { c.OnRedisDown = DownError }), &source{}, Options{})

@@ -465,15 +465,17 @@ func (s *lockStore) serverTime(ctx context.Context) (time.Time, error) {
 	}, nil)
 }
 
+// probeSuffix makes of the key of an entry one in the same slot, and for the same
+// users, that nothing is ever stored under.
+const probeSuffix = ":probe"
+
 // probe does something that changes nothing, on the server of a key, where an
-// operation on that key has failed.
+// operation on that key has failed. It does not look the entry up: one that is too
+// large to be read within RedisTimeout would keep the others from being asked for.
 func (s *lockStore) probe(ctx context.Context, op, key string) *RedisError {
 	_, err := bounded(ctx, s, opPing, key, func(ctx context.Context) (struct{}, error) {
 		if op == opLookup {
-			if err := s.lookup(ctx, key).err; !errors.Is(err, errWrongType) {
-				return struct{}{}, err
-			}
-			return struct{}{}, nil
+			return struct{}{}, s.lookup(ctx, key+probeSuffix).err
 		}
 		token := newToken()
 		return struct{}{}, s.runScript(ctx, op, releaseScript, []string{key + lockSuffix},
