@@ -34,20 +34,48 @@ func testNoSettingOfTheClientKeepsACallerWaiting(t *testing.T) {
 		"RESP2":                 func(o *redis.Options) { o.Protocol = 2 },
 	} {
 		for form, change := range map[string]func(*Config){"": plainConfig, ", DirectLookups": directly, ", AutoPipeline": autoPipelined} {
-			t.Run(name+form, func(t *testing.T) { testNothingKeepsACallerWaiting(t, option, change) })
+			t.Run(name+form, func(t *testing.T) {
+				server := redistest.Start(t)
+				testNothingKeepsACallerWaiting(t, server.Client(never, option), change, server)
+			})
 		}
+	}
+	for form, change := range map[string]func(*Config){"": plainConfig, ", AutoPipeline": autoPipelined} {
+		t.Run("Cluster"+form, func(t *testing.T) {
+			cluster := redistest.StartCluster(t)
+			testNothingKeepsACallerWaiting(t, cluster.Client(neverCluster), change, cluster.Nodes()...)
+		})
+		t.Run("Sentinel"+form, func(t *testing.T) {
+			group := redistest.StartSentinel(t)
+			all := append([]*redistest.Server{group.Primary(), group.Replica()}, group.Sentinels()...)
+			testNothingKeepsACallerWaiting(t, group.Client(neverSentinel), change, all...)
+		})
 	}
 }
 
-func testNothingKeepsACallerWaiting(t *testing.T, option func(*redis.Options), change func(*Config)) {
-	server := redistest.Start(t)
-	cfg := Config{Redis: server.Client(never, option), RedisTimeout: 50 * time.Millisecond}
+// neverCluster and neverSentinel are never for the other kinds of client.
+func neverCluster(o *redis.ClusterOptions) {
+	o.DialTimeout, o.PoolTimeout = time.Hour, time.Hour
+	o.ReadTimeout, o.WriteTimeout = -1, -1
+	o.MaxRetries, o.MaxRedirects = 100, 100
+}
+
+func neverSentinel(o *redis.FailoverOptions) {
+	o.DialTimeout, o.PoolTimeout = time.Hour, time.Hour
+	o.ReadTimeout, o.WriteTimeout = -1, -1
+	o.MaxRetries = 100
+}
+
+func testNothingKeepsACallerWaiting(t *testing.T, client redis.UniversalClient, change func(*Config), servers ...*redistest.Server) {
+	cfg := Config{Redis: client, RedisTimeout: 50 * time.Millisecond}
 	change(&cfg)
 	c := newTestCache(t, cfg)
 	w := wrap(t, c, &source{}, Options{OnCold: Wait})
 	w.get(t.Context(), "a")
-	server.Pause()
-	defer server.Resume() // so that the client's goroutines end, and Close sees it
+	for _, server := range servers {
+		server.Pause()
+		defer server.Resume() // so that the client's goroutines end, and Close sees it
+	}
 
 	// Its own context first, while Redis is still asked.
 	ended, cancel := context.WithCancel(t.Context())
@@ -67,5 +95,9 @@ func testNothingKeepsACallerWaiting(t *testing.T, option func(*redis.Options), c
 	require.ErrorIs(t, c.Ping(t.Context()), ErrRedisDown)
 	require.ErrorIs(t, w.Invalidate(ended, "a"), context.Canceled)
 	stats := requireIdentity(t, w.Func)
-	assert.Equal(t, stats.RedisErrors, stats.RedisErrorKinds[KindTimeout]+stats.RedisErrorKinds[KindPool], "%+v", stats)
+	known := stats.RedisErrorKinds[KindTimeout] + stats.RedisErrorKinds[KindPool]
+	if client, ok := client.(*redis.Client); ok && client.Options().Addr == "FailoverClient" {
+		known += stats.RedisErrorKinds[KindUnreachable] // to dial it asks the sentinels, which do not answer
+	}
+	assert.Equal(t, stats.RedisErrors, known, "%+v", stats)
 }
