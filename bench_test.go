@@ -200,6 +200,10 @@ func BenchmarkKey_Int64(b *testing.B) {
 	benchmarkKey(b, reflect.TypeFor[func(context.Context, int64) (int, error)](), 42)
 }
 
+func BenchmarkKey_1MiBOfBytes(b *testing.B) {
+	benchmarkKey(b, reflect.TypeFor[func(context.Context, []byte) (int, error)](), make([]byte, 1<<20))
+}
+
 func BenchmarkKey_StringInt(b *testing.B) {
 	benchmarkKey(b, reflect.TypeFor[func(context.Context, string, int) (int, error)](), "Ursula K. Le Guin", 10)
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/bits"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -325,7 +326,8 @@ func appendHex(dst []byte, h hash128) []byte {
 // collisions for it are found in minutes.
 type hashKeys struct {
 	keys  [2][2]uint64
-	pairs sync.Pool // of *[2]hashstructure.HashOptions, which serve one call at a time
+	bytes [256]hash128 // of each byte
+	pairs sync.Pool    // of *[2]hashstructure.HashOptions, which serve one call at a time
 }
 
 // newHashKeys derives the keys from a secret; without one they are constants
@@ -336,6 +338,9 @@ func newHashKeys(secret []byte) *hashKeys {
 	for i := range k.keys {
 		half := seed[16*i:]
 		k.keys[i] = [2]uint64{binary.LittleEndian.Uint64(half), binary.LittleEndian.Uint64(half[8:])}
+	}
+	for i := range k.bytes {
+		k.bytes[i] = k.sum([]byte{byte(i)})
 	}
 	k.pairs.New = func() any {
 		var opts [2]hashstructure.HashOptions
@@ -365,6 +370,56 @@ func (k *hashKeys) chain(list, elem hash128) (h hash128) {
 		h[i] = siphash.Hash(k.keys[i][0], k.keys[i][1], b[:])
 	}
 	return h
+}
+
+// byteList is the hash of a list of bytes: chain over the hash of each. As a
+// megabyte is a million links, the hashes of bytes are known beforehand, and a
+// link is computed without copying.
+func (k *hashKeys) byteList(bytes []byte) (list hash128) {
+	for _, b := range bytes {
+		elem := &k.bytes[b]
+		for i := range list {
+			list[i] = sipPair(&k.keys[i], list[i], elem[i])
+		}
+	}
+	return list
+}
+
+// sipPair is SipHash-2-4 of two numbers, of eight bytes each.
+func sipPair(key *[2]uint64, a, b uint64) uint64 {
+	v0, v1 := key[0]^0x736f6d6570736575, key[1]^0x646f72616e646f6d
+	v2, v3 := key[0]^0x6c7967656e657261, key[1]^0x7465646279746573
+	const length = 16 << 56
+	for _, word := range [3]uint64{a, b, length} {
+		v3 ^= word
+		for range 2 {
+			v0 += v1
+			v1 = bits.RotateLeft64(v1, 13) ^ v0
+			v0 = bits.RotateLeft64(v0, 32)
+			v2 += v3
+			v3 = bits.RotateLeft64(v3, 16) ^ v2
+			v0 += v3
+			v3 = bits.RotateLeft64(v3, 21) ^ v0
+			v2 += v1
+			v1 = bits.RotateLeft64(v1, 17) ^ v2
+			v2 = bits.RotateLeft64(v2, 32)
+		}
+		v0 ^= word
+	}
+	v2 ^= 0xff
+	for range 4 {
+		v0 += v1
+		v1 = bits.RotateLeft64(v1, 13) ^ v0
+		v0 = bits.RotateLeft64(v0, 32)
+		v2 += v3
+		v3 = bits.RotateLeft64(v3, 16) ^ v2
+		v0 += v3
+		v3 = bits.RotateLeft64(v3, 21) ^ v0
+		v2 += v1
+		v1 = bits.RotateLeft64(v1, 17) ^ v2
+		v2 = bits.RotateLeft64(v2, 32)
+	}
+	return v0 ^ v1 ^ v2 ^ v3
 }
 
 // structure hashes a value by hashstructure under both keys.
@@ -510,7 +565,11 @@ func listHasherOf(t reflect.Type) plainHasher {
 	if elem == nil {
 		return nil
 	}
+	bytes := t.Elem().Kind() == reflect.Uint8
 	return func(k *hashKeys, v reflect.Value) (list hash128) {
+		if bytes && (v.Kind() == reflect.Slice || v.CanAddr()) {
+			return k.byteList(v.Bytes())
+		}
 		for i := range v.Len() {
 			list = k.chain(list, elem(k, v.Index(i)))
 		}
@@ -582,7 +641,11 @@ func memoryListHasherOf(t reflect.Type) func(*hashKeys, unsafe.Pointer) hash128 
 	if elem == nil {
 		return nil
 	}
+	bytes := t.Elem().Kind() == reflect.Uint8
 	hash := func(k *hashKeys, at unsafe.Pointer, n int) (list hash128) {
+		if bytes {
+			return k.byteList(unsafe.Slice((*byte)(at), n))
+		}
 		for i := range n {
 			list = k.chain(list, elem(k, unsafe.Add(at, uintptr(i)*size)))
 		}

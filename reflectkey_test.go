@@ -184,7 +184,7 @@ func reference(t require.TestingT, k *hashKeys, args []any) (h hash128) {
 // everything is a function with a parameter of each kind, for which shortcuts
 // are taken or not.
 type everything = func(context.Context, bool, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, plainRatio, float64,
-	string, plainID, []byte, [3]int16, [][]string, map[string][]int, plainPage, time.Time, []float32, ...bool) int
+	string, plainID, []byte, plainBytes, []plainByte, [5]byte, []byte, [0]byte, [][]byte, [3]int16, [][]string, map[string][]int, plainPage, time.Time, []float32, ...bool) int
 
 func TestKeysAreHashstructuresBitForBit(t *testing.T) {
 	fn := reflect.TypeFor[everything]()
@@ -198,7 +198,10 @@ func TestKeysAreHashstructuresBitForBit(t *testing.T) {
 			math.Float32frombits(rapid.Uint32().Draw(t, "float32")),
 			plainRatio(math.Float32frombits(rapid.Uint32().Draw(t, "named float32"))), math.Float64frombits(rapid.Uint64().Draw(t, "float64")),
 			rapid.String().Draw(t, "string"), plainID(rapid.Int64().Draw(t, "named")),
-			rapid.SliceOf(rapid.Byte()).Draw(t, "bytes"), [3]int16(rapid.SliceOfN(rapid.Int16(), 3, 3).Draw(t, "array")),
+			rapid.SliceOf(rapid.Byte()).Draw(t, "bytes"), plainBytes(rapid.SliceOf(rapid.Byte()).Draw(t, "named bytes")),
+			[]plainByte{plainByte(rapid.Byte().Draw(t, "named byte")), 0}, [5]byte(rapid.SliceOfN(rapid.Byte(), 5, 5).Draw(t, "array of bytes")), []byte(nil), [0]byte{},
+			rapid.SliceOf(rapid.SliceOf(rapid.Byte())).Draw(t, "lists of bytes"),
+			[3]int16(rapid.SliceOfN(rapid.Int16(), 3, 3).Draw(t, "array")),
 			rapid.SliceOf(rapid.SliceOf(rapid.String())).Draw(t, "strings"),
 			rapid.MapOf(rapid.String(), rapid.SliceOf(rapid.Int())).Draw(t, "map"),
 			rapid.Make[plainPage]().Draw(t, "struct"), rapid.Make[time.Time]().Draw(t, "time"),

@@ -25,6 +25,8 @@ import (
 type (
 	plainID    int64
 	plainRatio float32
+	plainByte  byte
+	plainBytes []byte
 	plainPage  struct {
 		Author string
 		Years  []int
