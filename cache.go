@@ -147,6 +147,18 @@ func (c *Cache) Close() error {
 		": a function that does not heed its context, or a Redis operation; it ends on its own")
 }
 
+// String names the cache by its namespace. Printed or logged, a Cache shows nothing
+// else of its configuration, in which there may be a secret.
+func (c *Cache) String() string {
+	if c == nil {
+		return "fncache.Cache(nil)"
+	}
+	return fmt.Sprintf("fncache.Cache(%s)", c.cfg.Namespace)
+}
+
+// GoString is String, for %#v.
+func (c *Cache) GoString() string { return c.String() }
+
 // made says whether c comes from New.
 func (c *Cache) made() bool { return c.store != nil }
 

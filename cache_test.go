@@ -1,9 +1,11 @@
 package fncache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -652,4 +654,46 @@ func TestEachFaultOfAConfigurationSaysWhatItIsOf(t *testing.T) {
 	for _, line := range lines {
 		assert.True(t, strings.HasPrefix(line, "fncache: new cache: "), line)
 	}
+}
+
+func TestAFunctionsErrorsAndPanicsAreLoggedByTheirTypes(t *testing.T) {
+	for want, do := range map[string]func(arg string) error{
+		"err=*fmt.wrapError: *errors.errorString": func(arg string) error { return fmt.Errorf("%s: %w", arg, errGone) },
+		"err=panic with a string":                 func(arg string) error { panic(arg) },
+		"err=panic with a *fmt.wrapError":         func(arg string) error { panic(fmt.Errorf("%s: %w", arg, errGone)) },
+	} {
+		inOneBubble(t, func(t *testing.T, b *bubble) {
+			const canary = "canary"
+			fn := func(ctx context.Context, arg string) (int, error) {
+				time.Sleep(time.Second)
+				return 0, do(arg)
+			}
+			_, err := Wrap(&fn, Options{Cache: b.cache(), Name: "f", Timeout: time.Minute})
+			require.NoError(t, err)
+			ctx, leave := context.WithTimeout(t.Context(), time.Millisecond)
+			defer leave()
+			_, err = fn(ctx, canary)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			time.Sleep(2 * time.Second)
+			assert.Len(t, b.log.about("computation failed with no caller left to see it"), 1)
+			assert.Len(t, b.log.about(want), 1)
+			assert.Empty(t, b.log.about(canary))
+		})
+	}
+}
+
+func TestPrintingACacheShowsNoSecret(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		const canary = "canary"
+		c := b.cache(func(c *Config) { c.HashSecret = []byte(canary) })
+		var text, json bytes.Buffer
+		slog.New(slog.NewTextHandler(&text, nil)).Info("made", slog.Any("cache", c))
+		slog.New(slog.NewJSONHandler(&json, nil)).Info("made", slog.Any("cache", c))
+		for _, shown := range []string{fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), text.String(), json.String()} {
+			assert.NotContains(t, shown, canary)
+			assert.NotContains(t, shown, fmt.Sprint([]byte(canary))[1:8])
+			assert.NotContains(t, shown, "HashSecret")
+		}
+		assert.Equal(t, "fncache.Cache(fncache)", c.String())
+	})
 }

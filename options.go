@@ -251,7 +251,9 @@ type Config struct {
 	DirectLookups bool
 
 	// Logger receives what a person on call wants to know, once and not per
-	// request; never an argument, a result or a secret.
+	// request; never an argument, a result or a secret. Of an error or a panic of
+	// a function it is given the types and not the text, which may quote arguments:
+	// where that is wanted the function logs it itself.
 	// Default: slog.Default(), looked up at each record.
 	Logger *slog.Logger
 }

@@ -1,7 +1,9 @@
 package fncache
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -159,14 +161,17 @@ func (c *computation) storeOnce(env *envelope, raw []byte) (held bool, err error
 // logUnseen tells of a failure that no caller sees: none was left, or they are
 // given the stale entry, while nobody would know that it is never refreshed.
 func (c *computation) logUnseen(e *ending) {
-	var err any
+	var err string
 	switch {
 	case e.panic != nil:
-		err = e.panic
+		err = "a panic"
+		if p, ok := e.panic.(*PanicError); ok {
+			err = panicText(p.Value)
+		}
 	case e.goexit:
-		err = ErrGoexit
+		err = ErrGoexit.Error()
 	case e.err != nil && !e.negative:
-		err = e.err
+		err = loggable(e.err)
 	default:
 		return
 	}
@@ -175,6 +180,24 @@ func (c *computation) logUnseen(e *ending) {
 		msg = "computation failed: the stale entry is served instead, until it is past its timeout"
 	}
 	c.cache.log.once("unseen "+c.fn.Name(), slog.LevelError, msg, "func", c.fn.Name(), "err", err)
+}
+
+// loggable says of an error of the function what is sure to quote no argument: the
+// text where it is fncache's own, or of a context, and else the types, from the
+// outermost to the innermost. The function can log the text itself.
+func loggable(err error) string {
+	var timeout *ComputeTimeoutError
+	switch {
+	case errors.As(err, &timeout):
+		return timeout.Error()
+	case err == ErrClosed, err == context.Canceled, err == context.DeadlineExceeded: //nolint:errorlint // wrapped they may quote
+		return err.Error()
+	}
+	types := fmt.Sprintf("%T", err)
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(inner) {
+		types += fmt.Sprintf(": %T", inner)
+	}
+	return types
 }
 
 // A negativeError is an error of Options.CacheErrors with the text by which it is
