@@ -147,6 +147,30 @@ func ExampleFunc_Invalidate() {
 	// 12 <nil>
 }
 
+var errNoBook = errors.New("no such book")
+
+func ExampleWrap1() {
+	cache, stop := newCache()
+	defer stop()
+
+	bookByID := func(_ context.Context, id int64) (Book, error) { return Book{}, errNoBook }
+	fncache.Must(fncache.Wrap1(&bookByID, fncache.Options{
+		Cache: cache, Name: "shop.BookByID", Timeout: time.Hour,
+		Near:         time.Second,        // answer from this process's memory
+		CacheErrors:  []error{errNoBook}, // an answer too
+		ErrorTimeout: time.Minute,
+	}))
+
+	for range 2 {
+		var info fncache.Info
+		_, err := bookByID(fncache.WithInfo(context.Background(), &info), 5)
+		fmt.Println(err, info.Source) // where it came from: computed, then fresh
+	}
+	// Output:
+	// no such book computed
+	// no such book fresh
+}
+
 func ExampleWithInfo() {
 	cache, stop := newCache()
 	defer stop()
