@@ -471,9 +471,9 @@ func TestATagThatWouldDoNothingIsAFault(t *testing.T) {
 			Plain func(int) (int, error)
 		}
 		type shelf struct {
-			deep struct{ Repo }
+			Deep struct{ Repo }
 			Top  func(int) (int, error) `fncache:"timeout=1h"`
-			Else func(int) (int, error) `json:"fncache: \"timeout=1h\""`
+			Else func(int) (int, error) `doc:"fncache: \"timeout=1h\""`
 			Off  Repo                   `fncache:"-"`
 			Repo Repo
 			Far  *Repo // may be somebody else's, and wrapped there
@@ -483,7 +483,7 @@ func TestATagThatWouldDoNothingIsAFault(t *testing.T) {
 		opts := Options{Cache: b.cache(), Prefix: "P"}
 		_, err := WrapStruct(&svc, opts)
 		assertFaults(t, err,
-			"shelf.deep.Repo.Get: it is tagged, and only embedded structs are entered; embed deep, or call WrapStruct",
+			"shelf.Deep.Repo.Get: it is tagged, and only embedded structs are entered; embed Deep, or call WrapStruct",
 			"shelf.Repo.Get: it is tagged, and only embedded structs are entered; embed Repo",
 		)
 		assert.True(t, sameFunc(id, svc.Top), "nothing is replaced")

@@ -215,6 +215,7 @@ func ExampleNoStore() {
 	cache, stop := newCache()
 	defer stop()
 	runs := 0
+
 	search := func(ctx context.Context, _ string) (string, error) {
 		if runs++; runs == 1 {
 			fncache.NoStore(ctx) // one of the shards did not answer
@@ -222,6 +223,7 @@ func ExampleNoStore() {
 		}
 		return "all of the results", nil
 	}
+
 	fncache.Must(fncache.Wrap(&search, fncache.Options{Cache: cache, Name: "shop.Search", Timeout: time.Hour}))
 
 	for range 3 {
