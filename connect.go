@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // This file knows what becomes of the connections that the client makes. go-redis
@@ -80,31 +78,6 @@ func (c *connecting) trouble(since time.Duration) error {
 		return fmt.Errorf("dialing for %v without an answer", time.Since(*c.underWay[0]).Round(time.Millisecond))
 	}
 	return nil
-}
-
-// connectingTo gives what is known of the connections that operations on a key need,
-// most likely first.
-func (s *lockStore) connectingTo(key string) (all []*connecting) {
-	if s.hook != nil {
-		return []*connecting{&s.hook.connecting}
-	}
-	cluster, ok := s.client.(*redis.ClusterClient)
-	if ok && key != "" && !cluster.Options().ReadOnly { // which routing by latency or at random implies
-		// What the client knows without asking: nobody waits for more.
-		ended, end := context.WithCancel(context.Background())
-		end()
-		if node, err := cluster.MasterForKey(ended, key); err == nil {
-			if hook, ok := s.watched.Load(node.Options().Addr); ok {
-				return []*connecting{&hook.(*serverHook).connecting}
-			}
-			return nil
-		}
-	}
-	s.watched.Range(func(_, hook any) bool {
-		all = append(all, &hook.(*serverHook).connecting)
-		return true
-	})
-	return all
 }
 
 // noConnection says why no connection could be made for an operation on a key, or

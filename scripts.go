@@ -9,8 +9,9 @@ import (
 )
 
 // This file sends scripts: by their hash, or whole where the server does not know
-// them. And it tells a server that has forgotten a script from one that never had
-// it, for each answers NOSCRIPT.
+// them. It tells a server that has forgotten a script from one that never had it,
+// for each answers NOSCRIPT. For that it has a hook on the way to each server, which
+// also sees what becomes of connections (connect.go).
 
 // runScript runs a script, in one command where the server knows it.
 //
@@ -79,6 +80,31 @@ func (s *lockStore) watchNodeOf(ctx context.Context, key string) {
 	if _, already := s.watched.LoadOrStore(node.Options().Addr, hook); !already {
 		node.AddHook(hook)
 	}
+}
+
+// connectingTo gives what is known of the connections that operations on a key need,
+// most likely first.
+func (s *lockStore) connectingTo(key string) (all []*connecting) {
+	if s.hook != nil {
+		return []*connecting{&s.hook.connecting}
+	}
+	cluster, ok := s.client.(*redis.ClusterClient)
+	if ok && key != "" && !cluster.Options().ReadOnly { // which routing by latency or at random implies
+		// What the client knows without asking: nobody waits for more.
+		ended, end := context.WithCancel(context.Background())
+		end()
+		if node, err := cluster.MasterForKey(ended, key); err == nil {
+			if hook, ok := s.watched.Load(node.Options().Addr); ok {
+				return []*connecting{&hook.(*serverHook).connecting}
+			}
+			return nil
+		}
+	}
+	s.watched.Range(func(_, hook any) bool {
+		all = append(all, &hook.(*serverHook).connecting)
+		return true
+	})
+	return all
 }
 
 // A serverHook is a go-redis hook on the way to one server. It adds nothing to a
