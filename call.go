@@ -184,8 +184,11 @@ func (c *call) withoutRedis(d decision) (a answer, again bool) {
 	if c.fn.opts.OnCold != Fail || c.patient {
 		return c.unleased(d.ended)
 	}
-	comp := fs.startUnleased(c)
-	if comp == nil {
+	comp, full := fs.startUnleased(c)
+	switch {
+	case full:
+		return c.giveUp(c.full())
+	case comp == nil:
 		return c.giveUp(c.cold(0))
 	}
 	c.cache.spawn(comp.run)
@@ -225,7 +228,7 @@ func (c *call) awaitTurn(comp *computation) (a answer, over bool) {
 		return answer{}, false
 	case <-limit:
 		c.cache.flights.quit(comp)
-		a, _ = c.giveUp(c.cold(0))
+		a, _ = c.giveUp(c.full())
 		return a, true
 	case <-c.cancelled():
 		c.cache.flights.quit(comp)
@@ -417,11 +420,18 @@ func (c *call) direct() answer {
 	return answer{results: results, err: err, source: SourceBypassed}
 }
 
-func (c *call) cold(left time.Duration) error {
+func (c *call) cold(left time.Duration) *ColdCacheError {
 	err := &ColdCacheError{Func: c.fn.Name(), Key: c.key, LeaseLeft: max(left, 0)}
 	if c.limit != nil {
 		err.Waited = time.Since(c.began)
 	}
+	return err
+}
+
+// full is cold where Options.MaxConcurrent refuses the call.
+func (c *call) full() error {
+	err := c.cold(0)
+	err.MaxConcurrent = c.fn.opts.MaxConcurrent
 	return err
 }
 

@@ -55,9 +55,20 @@ type ColdCacheError struct {
 	// Waited is how long the call waited before it was refused; 0 under OnCold
 	// Fail.
 	Waited time.Duration
+	// MaxConcurrent is the bound of that name where nobody computes the entry:
+	// Redis is away, and as many computations of the function run as may. 0 else.
+	MaxConcurrent int
 }
 
 func (e *ColdCacheError) Error() string {
+	if e.MaxConcurrent > 0 {
+		after := ""
+		if e.Waited > 0 {
+			after = fmt.Sprintf(" after %v", e.Waited.Round(time.Millisecond))
+		}
+		return fmt.Sprintf("%v: %s: %s is not being computed%s: Redis is away, and the function runs %d times in this process, which is its MaxConcurrent; try again, mend Redis, or raise MaxConcurrent",
+			ErrColdCache, e.Func, e.Key, after, e.MaxConcurrent)
+	}
 	if e.Waited > 0 {
 		return fmt.Sprintf("%v: %s: %s is still being computed after %v; try again, or raise WaitTimeout",
 			ErrColdCache, e.Func, e.Key, e.Waited.Round(time.Millisecond))

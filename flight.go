@@ -467,16 +467,19 @@ func (fs *flights) shareUnleased(c *call, ended uint64) (comp *computation, own,
 }
 
 // startUnleased is shareUnleased for a call that will not wait: nil if the key is
-// computed here already, or no slot is free.
-func (fs *flights) startUnleased(c *call) *computation {
+// computed here already, or no slot is free: then full is true.
+func (fs *flights) startUnleased(c *call) (comp *computation, full bool) {
 	id := flightKey{c.fn, c.key}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	s := fs.slotOf(id)
 	nested := c.nested()
-	if s.running != nil || !nested && !c.fn.bulkhead.try() {
+	if s.running != nil {
+		return nil, false
+	}
+	if !nested && !c.fn.bulkhead.try() {
 		fs.sweep(id)
-		return nil
+		return nil, true
 	}
 	s.running = newComputation(c, id)
 	s.running.callers++
@@ -485,7 +488,7 @@ func (fs *flights) startUnleased(c *call) *computation {
 	} else {
 		s.running.slotted = c.fn.bulkhead != nil
 	}
-	return s.running
+	return s.running, false
 }
 
 // pass has a computation without a lease begin without a slot. mu is held.

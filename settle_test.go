@@ -253,6 +253,7 @@ func TestMaxConcurrentBoundsComputationsWhileRedisIsAway(t *testing.T) {
 			sources[o.source]++
 			if o.source == SourceRefused {
 				assert.Zero(t, o.took, "refused at once")
+				require.ErrorContains(t, o.err, "is not being computed: Redis is away, and the function runs 3 times in this process, which is its MaxConcurrent")
 			}
 		}
 		assert.Equal(t, map[Source]int{SourceComputed: 3, SourceRefused: 7}, sources)
@@ -285,6 +286,7 @@ func TestPastMaxConcurrentCallsWaitForTheirTurn(t *testing.T) {
 				continue
 			}
 			require.ErrorIs(t, o.err, ErrColdCache)
+			require.ErrorContains(t, o.err, "is not being computed after 3.5s: Redis is away")
 			assert.Equal(t, 3500*time.Millisecond, o.took, "WaitTimeout")
 		}
 		require.ErrorIs(t, (<-joined).err, ErrColdCache)
