@@ -691,7 +691,7 @@ func TestPrintingACacheShowsNoSecret(t *testing.T) {
 		slog.New(slog.NewJSONHandler(&json, nil)).Info("made", slog.Any("cache", c))
 		for _, shown := range []string{fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), text.String(), json.String()} {
 			assert.NotContains(t, shown, canary)
-			assert.NotContains(t, shown, fmt.Sprint([]byte(canary))[1:8])
+			assert.NotContains(t, shown, "99 97 110", "nor its bytes")
 			assert.NotContains(t, shown, "HashSecret")
 		}
 		assert.Equal(t, "fncache.Cache(fncache)", c.String())
