@@ -2,6 +2,7 @@ package fncache
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -62,6 +63,22 @@ func TestRedisErrorsAreToldApart(t *testing.T) {
 	assert.Equal(t, "RedisErrorKind(200)", RedisErrorKind(200).String())
 	for k := range redisErrorKinds {
 		assert.NotEmpty(t, k.String())
+	}
+}
+
+func TestCountsOfRedisErrorsComeBackFromJSON(t *testing.T) {
+	for _, counts := range []RedisErrorCounts{{}, {KindTimeout: 3, KindPool: 1, KindOther: 18446744073709551615}} {
+		text, err := json.Marshal(Stats{RedisErrorKinds: counts})
+		require.NoError(t, err)
+		back := Stats{RedisErrorKinds: RedisErrorCounts{KindOOM: 7}}
+		require.NoError(t, json.Unmarshal(text, &back))
+		assert.Equal(t, counts, back.RedisErrorKinds, "%s", text)
+	}
+	var c RedisErrorCounts
+	require.NoError(t, c.UnmarshalText([]byte("timeout=3 quantum=2")))
+	assert.Equal(t, RedisErrorCounts{KindTimeout: 3}, c, "a kind of a later release")
+	for _, wrong := range []string{"timeout", "timeout=-1", "timeout=x"} {
+		require.ErrorContains(t, c.UnmarshalText([]byte(wrong)), wrong)
 	}
 }
 

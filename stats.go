@@ -2,6 +2,7 @@ package fncache
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -106,6 +107,28 @@ func (c RedisErrorCounts) String() string {
 
 // MarshalText gives what String does, for JSON and logs.
 func (c RedisErrorCounts) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads what MarshalText gave. Kinds that it does not know, as of a
+// later release, are left out.
+func (c *RedisErrorCounts) UnmarshalText(text []byte) error {
+	*c = RedisErrorCounts{}
+	for _, field := range strings.Fields(string(text)) {
+		name, count, ok := strings.Cut(field, "=")
+		if !ok && name == "none" {
+			continue
+		}
+		n, err := strconv.ParseUint(count, 10, 64)
+		if err != nil {
+			return fmt.Errorf("fncache: counts of Redis errors: %q is not KIND=NUMBER", field)
+		}
+		for kind := range c {
+			if kindFacts[kind].name == name {
+				c[kind] = n
+			}
+		}
+	}
+	return nil
+}
 
 // counters is the live form of Stats.
 type counters struct {
