@@ -167,8 +167,12 @@ func TestAimsAreMetOrMissed(t *testing.T) {
 		ColdStampede: []stampedeRow{{Peer: "other", MostComputations: 4}, {Peer: peers.Fncache, MostComputations: 1, Commands: 9, MostCommands: 31}},
 		Storm:        []stormRow{{Peer: peers.Fncache, Late: 1}},
 		Scale: []scaleRow{
-			{Peer: peers.Fncache, ToBare: 1}, {Peer: peers.FncacheNear, Nanoseconds: 100}, {Peer: peers.Otter, Nanoseconds: 10},
-			{Peer: peers.Fncache, ToBare: 1.2}, {Peer: peers.FncacheNear, Nanoseconds: 500}, {Peer: peers.Otter, Nanoseconds: 100},
+			{Peer: peers.Fncache, ToBare: 1},
+			{Peer: peers.FncacheNear, Nanoseconds: 100},
+			{Peer: peers.Otter, Nanoseconds: 10},
+			{Peer: peers.Fncache, ToBare: 1.2},
+			{Peer: peers.FncacheNear, Nanoseconds: 500},
+			{Peer: peers.Otter, Nanoseconds: 100},
 		},
 	}
 	require.NoError(t, r.judge(workloads()))
