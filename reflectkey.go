@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"math/bits"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -387,39 +386,10 @@ func (k *hashKeys) byteList(bytes []byte) (list hash128) {
 
 // sipPair is SipHash-2-4 of two numbers, of eight bytes each.
 func sipPair(key *[2]uint64, a, b uint64) uint64 {
-	v0, v1 := key[0]^0x736f6d6570736575, key[1]^0x646f72616e646f6d
-	v2, v3 := key[0]^0x6c7967656e657261, key[1]^0x7465646279746573
-	const length = 16 << 56
-	for _, word := range [3]uint64{a, b, length} {
-		v3 ^= word
-		for range 2 {
-			v0 += v1
-			v1 = bits.RotateLeft64(v1, 13) ^ v0
-			v0 = bits.RotateLeft64(v0, 32)
-			v2 += v3
-			v3 = bits.RotateLeft64(v3, 16) ^ v2
-			v0 += v3
-			v3 = bits.RotateLeft64(v3, 21) ^ v0
-			v2 += v1
-			v1 = bits.RotateLeft64(v1, 17) ^ v2
-			v2 = bits.RotateLeft64(v2, 32)
-		}
-		v0 ^= word
-	}
-	v2 ^= 0xff
-	for range 4 {
-		v0 += v1
-		v1 = bits.RotateLeft64(v1, 13) ^ v0
-		v0 = bits.RotateLeft64(v0, 32)
-		v2 += v3
-		v3 = bits.RotateLeft64(v3, 16) ^ v2
-		v0 += v3
-		v3 = bits.RotateLeft64(v3, 21) ^ v0
-		v2 += v1
-		v1 = bits.RotateLeft64(v1, 17) ^ v2
-		v2 = bits.RotateLeft64(v2, 32)
-	}
-	return v0 ^ v1 ^ v2 ^ v3
+	var pair [16]byte
+	binary.LittleEndian.PutUint64(pair[:8], a)
+	binary.LittleEndian.PutUint64(pair[8:], b)
+	return siphash.Hash(key[0], key[1], pair[:])
 }
 
 // structure hashes a value by hashstructure under both keys.
