@@ -372,24 +372,12 @@ func (k *hashKeys) chain(list, elem hash128) (h hash128) {
 }
 
 // byteList is the hash of a list of bytes: chain over the hash of each. As a
-// megabyte is a million links, the hashes of bytes are known beforehand, and a
-// link is computed without copying.
+// megabyte is a million links, the hashes of bytes are known beforehand.
 func (k *hashKeys) byteList(bytes []byte) (list hash128) {
 	for _, b := range bytes {
-		elem := &k.bytes[b]
-		for i := range list {
-			list[i] = sipPair(&k.keys[i], list[i], elem[i])
-		}
+		list = k.chain(list, k.bytes[b])
 	}
 	return list
-}
-
-// sipPair is SipHash-2-4 of two numbers, of eight bytes each.
-func sipPair(key *[2]uint64, a, b uint64) uint64 {
-	var pair [16]byte
-	binary.LittleEndian.PutUint64(pair[:8], a)
-	binary.LittleEndian.PutUint64(pair[8:], b)
-	return siphash.Hash(key[0], key[1], pair[:])
 }
 
 // structure hashes a value by hashstructure under both keys.
