@@ -453,7 +453,7 @@ func TestClockIsAskedAgainAfterAReconnect(t *testing.T) {
 		c := b.cache()
 		w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
 		w.get(t.Context(), "a")
-		time.Sleep(2 * clockDialPause)
+		time.Sleep(2 * clockPause)
 		c.clock.dialed.Store(false) // the connections of the first calls
 		w.get(t.Context(), "a")
 		synctest.Wait()
@@ -499,6 +499,56 @@ func TestAnAnswerAboutTheClockThatAStoppedProcessReadsLateIsNotTaken(t *testing.
 	assert.True(t, c.due(), "so the next call asks again")
 	c.learn(asked, asked.Add(most), asked.Add(time.Millisecond), most)
 	assert.True(t, c.learned())
+}
+
+func TestOfTwoAnswersAboutTheClockTheOneLessInDoubtIsTaken(t *testing.T) {
+	const most = time.Second
+	now := time.Now()
+	for _, test := range []struct {
+		name           string
+		later, took    time.Duration // the second answer, and how long it took
+		ahead          time.Duration // it says that the server is that much ahead of what the first said
+		taken, askSoon bool
+		firstTook      time.Duration
+	}{
+		{name: "quick and the same", firstTook: 2 * time.Millisecond, took: 0, ahead: time.Millisecond, taken: true},
+		{name: "slow, and no contradiction", took: 100 * time.Millisecond, ahead: 50 * time.Millisecond, askSoon: true},
+		{name: "slow, and a contradiction", took: 100 * time.Millisecond, ahead: 51 * time.Millisecond, taken: true, askSoon: true},
+		{name: "quick after a slow one", firstTook: 100 * time.Millisecond, took: time.Millisecond, ahead: 40 * time.Millisecond, taken: true},
+		{name: "not quite as good as one that is old by now", later: 10 * time.Minute, took: 50 * time.Millisecond, ahead: 20 * time.Millisecond, taken: true, askSoon: true},
+		{name: "the server's clock was set", took: time.Millisecond, ahead: -time.Hour, taken: true},
+	} {
+		var c serverClock
+		c.learn(now.Add(-test.firstTook/2), now.Add(test.firstTook/2), now, most)
+		at := now.Add(test.later)
+		c.learn(at.Add(-test.took/2), at.Add(test.took/2), at.Add(test.ahead), most)
+		r := c.reading.Load()
+		want := at
+		if test.taken {
+			want = at.Add(test.ahead)
+		}
+		assert.Equal(t, want, r.server, test.name)
+		assert.Equal(t, test.askSoon, r.slow, test.name)
+	}
+}
+
+func TestAClockThatWasAnsweredSlowlyIsAskedForAgainSoon(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
+		w.get(t.Context(), "a")
+		synctest.Wait()
+		now := time.Now()
+		c.clock.learn(now.Add(-100*time.Millisecond), now, now.Add(40*time.Millisecond), time.Second)
+		asked := b.tap.count("time")
+		time.Sleep(clockPause)
+		for range 3 { // the second asks, and after its answer there is no reason to
+			w.get(t.Context(), "a")
+			synctest.Wait()
+			time.Sleep(clockPause + time.Millisecond)
+		}
+		assert.Equal(t, asked+1, b.tap.count("time"))
+	})
 }
 
 func TestLocalClockServesWhereTimeIsRefused(t *testing.T) {

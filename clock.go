@@ -9,11 +9,16 @@ import (
 
 const (
 	// clockInterval is how often a process asks for the server's clock again.
-	// Clocks drift by some 50 parts in a million: 3 ms in a minute.
 	clockInterval = time.Minute
-	// clockDialPause bounds how often new connections make a process ask again:
-	// a pool that grows under load opens many.
-	clockDialPause = time.Second
+	// clockDrift is in what time two clocks part by one unit of it: by some 50 parts
+	// in a million, 3 ms in a minute.
+	clockDrift = 20_000
+	// clockPause is how soon it asks again where there is reason to: it has opened a
+	// connection, maybe to another server, or was not answered quickly. A pool that
+	// grows under load opens many, and a network can be slow for long.
+	clockPause = time.Second
+	// clockDoubt is how far off an answer may be to be good for the whole interval.
+	clockDoubt = 10 * time.Millisecond
 	// clockSuspend is how far wall and monotonic clock may part before the
 	// machine is taken to have been suspended, or its clock to have been set.
 	clockSuspend = time.Second
@@ -36,6 +41,8 @@ type clockReading struct {
 	at     time.Time // local; its monotonic part is what counts on
 	wall   int64     // the local wall clock at that instant, Unix nanoseconds
 	server time.Time
+	doubt  time.Duration // by how much server may be off
+	slow   bool          // the last answer was more in doubt than is good
 
 	local   bool      // TIME was refused: it is the local wall clock
 	refused time.Time // when TIME was refused after that; zero if it was not
@@ -61,16 +68,35 @@ func (c *serverClock) moved() time.Duration { return time.Duration(c.shift.Load(
 func (c *serverClock) learned() bool { return c.reading.Load() != nil }
 
 // learn takes what the server said to a question sent at before and answered at
-// after: the middle of the two is the best guess of when. An answer that took
-// longer than most says too little and is not taken. Nobody waits that long for
-// one, but a process may be stopped in between, and then both have come when it
-// goes on: the answer, and the end of its time.
+// after: the middle of the two is the best guess of when, and off by half of that
+// time at most. An answer that took longer than most says too little and is not
+// taken. Nobody waits that long for one, but a process may be stopped in between, and
+// then both have come when it goes on: the answer, and the end of its time.
+//
+// Of two answers that do not contradict each other the one that is less in doubt is
+// taken (the intersection of intervals of Marzullo and Owicki, 1983, on which NTP
+// rests): a network that was slow for a moment does not spoil a clock that was right.
 func (c *serverClock) learn(before, after, server time.Time, most time.Duration) {
-	if after.Sub(before) > most {
+	took := after.Sub(before)
+	if took > most {
 		return
 	}
-	at := before.Add(after.Sub(before) / 2)
-	c.keep(clockReading{at: at, wall: at.UnixNano(), server: server})
+	at := before.Add(took / 2)
+	r := clockReading{at: at, wall: at.UnixNano(), server: server, doubt: took / 2}
+	if last := c.reading.Load(); last != nil && !last.local {
+		server, doubt := last.carriedTo(at)
+		if doubt < r.doubt && r.server.Sub(server).Abs() <= doubt+r.doubt {
+			r.server, r.doubt = server, doubt
+		}
+	}
+	r.slow = took/2 > clockDoubt
+	c.keep(r)
+}
+
+// carriedTo gives the server's time at a later instant, and how far off it may be.
+func (r *clockReading) carriedTo(at time.Time) (server time.Time, doubt time.Duration) {
+	passed := at.Sub(r.at)
+	return r.server.Add(passed), r.doubt + passed/clockDrift
 }
 
 // learnLocal takes the local wall clock for the server's, where TIME is refused, and
@@ -107,7 +133,7 @@ func (c *serverClock) due() bool {
 	apart := time.Duration(now.UnixNano()-r.wall) - elapsed
 	return elapsed > clockInterval ||
 		apart.Abs() > clockSuspend ||
-		elapsed > clockDialPause && c.dialed.Load()
+		elapsed > clockPause && (r.slow || c.dialed.Load())
 }
 
 // For package fncachetest: moving a server's clock does not move what was read
