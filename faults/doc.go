@@ -7,6 +7,9 @@
 // API.
 //
 //	fleet_test.go     the callers, what they note, and what must hold of it
+//	watch_test.go     what is seen of computations, and of what is said to Redis
+//	rules_test.go     which computations were not alone, and what is the oldest
+//	                  answer that may be given; judge_test.go shows that they speak up
 //	proxy_test.go     the network that misbehaves
 //	fault_test.go     faults of one server and of the way to it
 //	failover_test.go  Sentinel and Cluster

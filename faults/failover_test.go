@@ -9,17 +9,15 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/fncache/fncache"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
 func TestFaultSentinelFailover(t *testing.T) {
 	t.Parallel()
 	group := redistest.StartSentinel(t)
-	fleet := newFleet(t, fncache.DownCompute, func() redis.UniversalClient {
-		return group.Client()
-	})
+	fleet := newFleet(t, plan{loses: true, connect: func() redis.UniversalClient { return group.Client() }})
 	group.Primary().Kill()
+	fleet.watch.forget() // what the replica has not got yet
 	fleet.awaitAnswers("while the primary is away")
 	fleet.awaitCaching("after the failover")
 	fleet.check(noErrors, group.Replica().Client())
@@ -28,9 +26,7 @@ func TestFaultSentinelFailover(t *testing.T) {
 func TestFaultSentinelFailoverOfAPrimaryThatHangsAndComesBack(t *testing.T) {
 	t.Parallel()
 	group := redistest.StartSentinel(t)
-	fleet := newFleet(t, fncache.DownCompute, func() redis.UniversalClient {
-		return group.Client()
-	})
+	fleet := newFleet(t, plan{loses: true, connect: func() redis.UniversalClient { return group.Client() }})
 	group.Primary().Pause()
 	fleet.awaitAnswers("while the primary hangs")
 	fleet.awaitCaching("after the failover")
@@ -38,16 +34,18 @@ func TestFaultSentinelFailoverOfAPrimaryThatHangsAndComesBack(t *testing.T) {
 	// still talks to it must not be left with it.
 	group.Primary().Resume()
 	fleet.awaitCaching("with the old primary back")
+	fleet.watch.forget() // what was said while there were two
 	fleet.check(noErrors, group.Replica().Client())
 }
 
 func TestFaultClusterFailover(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
-	fleet := newFleet(t, fncache.DownCompute, func() redis.UniversalClient { return cluster.Client() })
+	fleet := newFleet(t, plan{loses: true, connect: func() redis.UniversalClient { return cluster.Client() }})
 	node := owner(t, cluster, keyOf(t, fleet))
 	replica := cluster.AddReplica(t, node)
 	cluster.Nodes()[node].Kill()
+	fleet.watch.forget() // what the replica has not got yet
 	fleet.awaitAnswers("while a primary is away")
 	fleet.awaitCaching("after the failover")
 	raw := []*redis.Client{replica.Client()}
@@ -62,7 +60,7 @@ func TestFaultClusterFailover(t *testing.T) {
 func TestFaultClusterSlotsMigrateUnderLoad(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
-	fleet := newFleet(t, fncache.DownCompute, func() redis.UniversalClient { return cluster.Client() })
+	fleet := newFleet(t, plan{pace: invalidationPace, connect: func() redis.UniversalClient { return cluster.Client() }})
 	for _, key := range keys {
 		stored, err := fleet.members[0].handle.Key(key)
 		require.NoError(t, err)

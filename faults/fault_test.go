@@ -62,32 +62,44 @@ type fault struct {
 	bound time.Duration // of a call; 0 for the fleet's own
 	// kind is what Stats and the log must call it; 0 where that is left open.
 	kind fncache.RedisErrorKind
+	// loses says that it takes leases and entries away; older says that it brings
+	// older ones back.
+	loses, older bool
+	// refused says that every caller is told so under DownError; keeps says that
+	// stale entries are served as long as there are any.
+	refused, keeps bool
 	// pool is the size of the clients' pools, 0 for go-redis's own.
 	pool int
 }
 
-func toxic(name, toxic, stream, attributes string) fault {
+func toxic(name string, kind fncache.RedisErrorKind, toxic, stream, attributes string) fault {
 	return fault{
 		name:  name,
 		begin: func(s *scene) { s.net.poison(toxic, stream, attributes) },
 		heal:  func(s *scene) { s.net.mend() },
+		kind:  kind,
 	}
 }
 
 var faults = []fault{
 	// The server.
 	{
-		name:  "stopped (SIGSTOP)",
-		begin: func(s *scene) { s.server.Pause() },
-		heal:  func(s *scene) { s.server.Resume() },
+		name:    "stopped (SIGSTOP)",
+		begin:   func(s *scene) { s.server.Pause() },
+		heal:    func(s *scene) { s.server.Resume() },
+		kind:    fncache.KindTimeout,
+		refused: true,
 	},
 	{
 		name:  "killed and restarted empty (SIGKILL)",
+		loses: true,
 		begin: func(s *scene) { s.server.Kill() },
 		heal:  func(s *scene) { s.server.Restart(); s.allow() },
+		kind:  fncache.KindUnreachable,
 	},
 	{
-		name: "reads its data set after a restart (LOADING)",
+		name:  "reads its data set after a restart (LOADING)",
+		loses: true, older: true,
 		args: []string{"--rdbcompression", "no", "--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"},
 		begin: func(s *scene) {
 			s.fill(10_000) // for 20 s, if it were not healed
@@ -95,30 +107,36 @@ var faults = []fault{
 			s.server.Restart()
 			s.allow() // while it loads: rights are not in the data set
 		},
-		heal: func(s *scene) { s.do("CONFIG", "SET", "key-load-delay", "0") },
-		kind: fncache.KindLoading,
+		heal:    func(s *scene) { s.do("CONFIG", "SET", "key-load-delay", "0") },
+		kind:    fncache.KindLoading,
+		refused: true,
 	},
 	{
 		name:  "paused for writes (CLIENT PAUSE)",
 		begin: func(s *scene) { s.do("CLIENT", "PAUSE", "60000", "WRITE") },
 		heal:  func(s *scene) { s.do("CLIENT", "UNPAUSE") },
+		kind:  fncache.KindTimeout,
 	},
 	{
 		name:  "paused for all (CLIENT PAUSE)", // until it ends by itself
 		begin: func(s *scene) { s.do("CLIENT", "PAUSE", "3000", "ALL") },
+		kind:  fncache.KindTimeout,
 	},
 	{
 		name:  "asleep (DEBUG SLEEP)", // until it wakes by itself
 		begin: func(s *scene) { s.hasty("DEBUG", "SLEEP", "3") },
+		kind:  fncache.KindTimeout,
 	},
 	{
 		name:  "closes connections (CLIENT KILL)",
 		again: func(s *scene) { s.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") },
 	},
 	{
-		name:  "out of memory (maxmemory, noeviction)",
-		begin: func(s *scene) { s.do("CONFIG", "SET", "maxmemory", "1") },
-		heal:  func(s *scene) { s.do("CONFIG", "SET", "maxmemory", "0") },
+		name:    "out of memory (maxmemory, noeviction)",
+		begin:   func(s *scene) { s.do("CONFIG", "SET", "maxmemory", "1") },
+		heal:    func(s *scene) { s.do("CONFIG", "SET", "maxmemory", "0") },
+		kind:    fncache.KindOOM,
+		refused: true, keeps: true,
 	},
 	{
 		name:  "forgets scripts between every two commands (SCRIPT FLUSH)",
@@ -128,6 +146,7 @@ var faults = []fault{
 	},
 	{
 		name:  "evicts entries and locks at any moment",
+		loses: true,
 		bound: turns,
 		again: func(s *scene) {
 			s.do("EVAL", `local k = redis.call('RANDOMKEY') if k then redis.call('DEL', k) end return 'done'`, "0")
@@ -135,6 +154,7 @@ var faults = []fault{
 	},
 	{
 		name:  "is emptied time and again (FLUSHALL)",
+		loses: true,
 		bound: turns,
 		again: func(s *scene) { s.do("FLUSHALL") },
 	},
@@ -142,35 +162,44 @@ var faults = []fault{
 		name:  "has too few replicas (NOREPLICAS)",
 		begin: func(s *scene) { s.do("CONFIG", "SET", "min-replicas-to-write", "1") },
 		heal:  func(s *scene) { s.do("CONFIG", "SET", "min-replicas-to-write", "0") },
+		kind:  fncache.KindRefusesWrites,
 	},
 	{
-		name: "became a replica (READONLY)",
+		name:  "became a replica (READONLY)",
+		loses: true, // it takes over that the other is empty
 		begin: func(s *scene) {
 			s.spare = redistest.Start(s.t)
 			s.do("REPLICAOF", "127.0.0.1", s.spare.Addr()[len("127.0.0.1:"):])
 		},
-		heal: func(s *scene) { s.do("REPLICAOF", "NO", "ONE") },
+		heal:    func(s *scene) { s.do("REPLICAOF", "NO", "ONE") },
+		kind:    fncache.KindReadOnly,
+		refused: true,
 	},
 	// The user.
 	{
-		name:  "user may not run scripts (NOPERM)",
-		begin: func(s *scene) { s.do("ACL", "SETUSER", user, "-@scripting") },
-		heal:  (*scene).allow,
+		name:    "user may not run scripts (NOPERM)",
+		begin:   func(s *scene) { s.do("ACL", "SETUSER", user, "-@scripting") },
+		heal:    (*scene).allow,
+		kind:    fncache.KindNoPerm,
+		refused: true, keeps: true,
 	},
 	{
 		name:  "user may not SET in scripts (NOPERM)",
 		begin: func(s *scene) { s.do("ACL", "SETUSER", user, "-set") },
 		heal:  (*scene).allow,
+		kind:  fncache.KindNoPerm,
 	},
 	{
 		name:  "user may not DEL in scripts (NOPERM)",
 		begin: func(s *scene) { s.do("ACL", "SETUSER", user, "-del") },
 		heal:  (*scene).allow,
+		kind:  fncache.KindNoPerm,
 	},
 	{
 		name:  "user may not read (NOPERM)",
 		begin: func(s *scene) { s.do("ACL", "SETUSER", user, "-get") },
 		heal:  (*scene).allow,
+		kind:  fncache.KindNoPerm,
 	},
 	{
 		name: "password changed (WRONGPASS)",
@@ -178,27 +207,32 @@ var faults = []fault{
 			s.do("ACL", "SETUSER", user, "resetpass", ">another")
 			s.do("CLIENT", "KILL", "USER", user)
 		},
-		heal: (*scene).allow,
+		heal:    (*scene).allow,
+		kind:    fncache.KindAuth,
+		refused: true,
 	},
 	// The network.
 	{
-		name:  "cut",
-		begin: func(s *scene) { s.net.cut() },
-		heal:  func(s *scene) { s.net.mend() },
+		name:    "cut",
+		begin:   func(s *scene) { s.net.cut() },
+		heal:    func(s *scene) { s.net.mend() },
+		kind:    fncache.KindUnreachable,
+		refused: true,
 	},
-	toxic("slow", "latency", "downstream", `"latency": 1000`),
-	toxic("uneven", "latency", "downstream", `"latency": 150, "jitter": 150`),
-	toxic("half-open: replies are lost", "timeout", "downstream", `"timeout": 0`),
-	toxic("half-open: commands are lost", "timeout", "upstream", `"timeout": 0`),
-	toxic("narrow", "bandwidth", "downstream", `"rate": 1`),
-	toxic("reset at the first reply", "reset_peer", "downstream", `"timeout": 0`),
-	toxic("reset at the first command", "reset_peer", "upstream", `"timeout": 0`),
-	toxic("closed in the middle of a reply", "limit_data", "downstream", `"bytes": 100`),
+	toxic("slow", fncache.KindTimeout, "latency", "downstream", `"latency": 1000`),
+	toxic("uneven", 0, "latency", "downstream", `"latency": 150, "jitter": 150`),
+	toxic("half-open: replies are lost", fncache.KindTimeout, "timeout", "downstream", `"timeout": 0`),
+	toxic("half-open: commands are lost", fncache.KindTimeout, "timeout", "upstream", `"timeout": 0`),
+	toxic("narrow", 0, "bandwidth", "downstream", `"rate": 1`),
+	toxic("reset at the first reply", fncache.KindUnreachable, "reset_peer", "downstream", `"timeout": 0`),
+	toxic("reset at the first command", fncache.KindUnreachable, "reset_peer", "upstream", `"timeout": 0`),
+	toxic("closed in the middle of a reply", fncache.KindUnreachable, "limit_data", "downstream", `"bytes": 100`),
 	{
 		name:  "full connection pool",
 		pool:  1,
 		begin: func(s *scene) { s.net.poison("latency", "downstream", `"latency": 150`) },
 		heal:  func(s *scene) { s.net.mend() },
+		kind:  fncache.KindPool,
 	},
 }
 
@@ -211,10 +245,9 @@ func TestFaultEveryCallIsAnsweredAndCachingResumes(t *testing.T) {
 	}
 }
 
-func TestFaultUnderDownErrorIsAnErrorThatSaysSo(t *testing.T) {
+func TestFaultUnderDownErrorIsAnErrorThatSaysWhich(t *testing.T) {
 	for _, fault := range faults {
-		switch fault.name {
-		case "stopped (SIGSTOP)", "cut", "out of memory (maxmemory, noeviction)", "user may not run scripts (NOPERM)":
+		if fault.refused {
 			t.Run(fault.name, func(t *testing.T) {
 				t.Parallel()
 				fault.play(t, fncache.DownError, redisDown)
@@ -229,7 +262,7 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 	s.net, s.admin = newNetwork(t, s.server.Addr()), s.server.Client()
 	s.hook = &between{do: func() { s.do("SCRIPT", "FLUSH") }}
 	s.allow()
-	fleet := newFleet(t, policy, func() redis.UniversalClient {
+	fleet := newFleet(t, plan{policy: policy, bound: f.bound, pace: invalidationPace, loses: f.loses, connect: func() redis.UniversalClient {
 		client := redis.NewClient(&redis.Options{
 			Addr: s.net.addr(), Username: user, Password: password, PoolSize: f.pool,
 			// Who waited for that would be seen waiting.
@@ -237,14 +270,20 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 		})
 		client.AddHook(s.hook)
 		return client
-	})
-	if f.bound != 0 {
-		fleet.bound = f.bound
-	}
+	}})
 	if f.begin != nil {
 		f.begin(s)
 	}
+	if f.older {
+		fleet.watch.forget()
+	}
 	f.during(s, func() {
+		if policy == fncache.DownError {
+			if f.keeps {
+				s.do("FLUSHALL")
+			}
+			fleet.awaitRefusals(f.kind)
+		}
 		fleet.awaitAnswers("during the fault")
 		if f.kind != 0 {
 			fleet.awaitCounted(f.kind)

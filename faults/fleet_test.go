@@ -3,7 +3,6 @@ package faults
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -27,14 +26,20 @@ const (
 	lease        = time.Second
 	timeout      = 20 * time.Second
 	freshness    = 50 * time.Millisecond
-	runs         = 5 * time.Millisecond // how long the function takes
+
+	// How long the function takes, mostly and now and then.
+	shortRuns = 5 * time.Millisecond
+	longRuns  = 60 * time.Millisecond
+
+	// between two invalidations
+	invalidationPace = 400 * time.Millisecond
 
 	// bound is what no call may take longer than: a lookup, an acquire and a
 	// store, a lease that nobody gives back, the function; and a busy machine. On
 	// two cores the longest call of all tests took 0.65 s, and 1.14 s while four
 	// busy loops had these cores too. For what the machine did not run us at all,
 	// see pulse.
-	bound = 3*redisTimeout + lease + runs + 400*time.Millisecond
+	bound = 3*redisTimeout + lease + longRuns + 340*time.Millisecond
 	// turns is the bound where leases are taken away time and again: who joined a
 	// computation that has lost its lease decides again, until it is the one who
 	// computes. The longest took 0.14 s, and 3.3 s with the busy loops.
@@ -43,18 +48,34 @@ const (
 	patience = 30 * time.Second
 )
 
-var keys = []string{"a", "b", "c"}
+// The last key is invalidated time and again, which takes leases away too.
+var (
+	keys        = []string{"a", "b", "c"}
+	undisturbed = keys[:2]
+	invalidated = keys[2]
+)
+
+// A plan says what a fleet is like, and what it has to stand.
+type plan struct {
+	connect func() redis.UniversalClient // for each process
+	policy  fncache.DownPolicy
+	bound   time.Duration // of a call; 0 for bound
+	pace    time.Duration // of invalidations; 0: none
+	// loses says that the fault takes leases away, so that two may compute.
+	loses bool
+}
 
 // A fleet is some processes with callers that ask for the same keys, again and
 // again, until the end.
 type fleet struct {
+	plan
 	t       *testing.T
 	ctx     context.Context
-	source  *source
+	watch   *watch
 	members []*member
-	bound   time.Duration // of a call
 	stop    chan struct{}
 	callers sync.WaitGroup
+	calls   atomic.Int64
 	pulse   pulse
 	log     *memory
 
@@ -84,66 +105,26 @@ type record struct {
 	err            error
 }
 
-// A source is the function behind the cache, for all processes: its value says
-// for which key and in which run it was made.
-type source struct {
-	mu     sync.Mutex // guards the fields below
-	runs   map[string]int
-	active map[string]int // by process and key
-	most   map[string]int // the most there were of active
-}
-
-func (s *source) run(process int, key string) (string, error) {
-	here := fmt.Sprintf("process %d, key %s", process, key)
-	s.mu.Lock()
-	s.runs[key]++
-	run := s.runs[key]
-	s.active[here]++
-	s.most[here] = max(s.most[here], s.active[here])
-	s.mu.Unlock()
-	time.Sleep(runs) // the work
-	s.mu.Lock()
-	s.active[here]--
-	s.mu.Unlock()
-	return key + "#" + strconv.Itoa(run), nil
-}
-
-// soFar gives how often the function was run for each key.
-func (s *source) soFar() map[string]int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	so := make(map[string]int)
-	for key, n := range s.runs {
-		so[key] = n
-	}
-	return so
-}
-
-// newFleet starts the processes, each with a client from connect, and waits until
-// all are served from the cache.
-func newFleet(t *testing.T, policy fncache.DownPolicy, connect func() redis.UniversalClient) *fleet {
+// newFleet starts the processes, and waits until all are served from the cache.
+func newFleet(t *testing.T, p plan) *fleet {
 	t.Helper()
+	if p.bound == 0 {
+		p.bound = bound
+	}
 	f := &fleet{
-		t: t, ctx: context.Background(), bound: bound,
-		source:  &source{runs: map[string]int{}, active: map[string]int{}, most: map[string]int{}},
+		plan: p, t: t, ctx: context.Background(),
+		watch:   newWatch(t),
 		stop:    make(chan struct{}),
 		changed: make(chan struct{}),
 		log:     &memory{},
 	}
 	for i := range processes {
-		m := &member{number: i, client: connect()}
-		cache, err := fncache.New(fncache.Config{
-			Redis: m.client, RedisTimeout: redisTimeout, OnRedisDown: policy, Logger: slog.New(f.log),
-		})
+		f.members = append(f.members, f.newMember(i))
+	}
+	for _, key := range keys {
+		stored, err := f.members[0].handle.Key(key)
 		require.NoError(t, err)
-		m.cache = cache
-		m.call = func(_ context.Context, key string) (string, error) { return f.source.run(i, key) }
-		m.handle, err = fncache.Wrap(&m.call, fncache.Options{
-			Cache: cache, Name: "faults.Source", Timeout: timeout, Freshness: freshness, Lease: lease,
-			OnCold: fncache.Wait, WaitTimeout: 10 * lease,
-		})
-		require.NoError(t, err)
-		f.members = append(f.members, m)
+		f.watch.keys[stored] = key
 	}
 	f.callers.Go(func() { f.pulse.beat(f.stop) })
 	for _, m := range f.members {
@@ -153,27 +134,65 @@ func newFleet(t *testing.T, policy fncache.DownPolicy, connect func() redis.Univ
 			}
 		}
 	}
+	if f.pace != 0 {
+		f.callers.Go(func() { f.invalidateUntilStop(f.members[invalidator]) })
+	}
 	t.Cleanup(f.end)
 	f.awaitCaching("at the start")
 	return f
 }
 
+// newMember makes a process.
+func (f *fleet) newMember(i int) *member {
+	m := &member{number: i, client: f.connect()}
+	m.client.AddHook(tap{f.watch, i})
+	cache, err := fncache.New(fncache.Config{
+		Redis: m.client, RedisTimeout: redisTimeout, OnRedisDown: f.policy, Logger: slog.New(f.log),
+	})
+	require.NoError(f.t, err)
+	m.cache = cache
+	m.call = func(ctx context.Context, key string) (string, error) { return f.watch.run(ctx, i, key) }
+	m.handle, err = fncache.Wrap(&m.call, fncache.Options{
+		Cache: cache, Name: "faults.Source", Timeout: timeout, Freshness: freshness, Lease: lease,
+		OnCold: fncache.Wait, WaitTimeout: 10 * lease,
+	})
+	require.NoError(f.t, err)
+	return m
+}
+
+// stopped waits, but not beyond the end.
+func (f *fleet) stopped(wait time.Duration) bool {
+	select {
+	case <-f.stop:
+		return true
+	case <-time.After(wait):
+		return false
+	}
+}
+
 func (f *fleet) callUntilStop(m *member, caller int, key string) {
-	for {
-		select {
-		case <-f.stop:
-			return
-		default:
-		}
+	for !f.stopped(5 * time.Millisecond) { // the callers' pace: the machine is shared
 		var info fncache.Info
+		ctx := context.WithValue(f.ctx, callKey{}, f.calls.Add(1))
 		r := record{member: m.number, caller: caller, key: key, began: time.Now()}
-		r.value, r.err = m.call(fncache.WithInfo(f.ctx, &info), key)
+		r.value, r.err = m.call(fncache.WithInfo(ctx, &info), key)
 		r.took, r.source = time.Since(r.began), info.Source
 		if _, run, ok := strings.Cut(r.value, "#"); ok {
 			r.run, _ = strconv.Atoi(run)
 		}
 		f.note(r)
-		time.Sleep(5 * time.Millisecond) // the callers' pace: the machine is shared
+	}
+}
+
+// invalidator is the process that invalidates.
+const invalidator = 0
+
+func (f *fleet) invalidateUntilStop(m *member) {
+	for !f.stopped(f.pace) {
+		done := f.watch.invalidating(invalidated)
+		if m.handle.Invalidate(f.ctx, invalidated) == nil {
+			done()
+		}
 	}
 }
 
@@ -242,10 +261,64 @@ func (f *fleet) awaitAnswers(when string) {
 // awaitCaching waits until every caller has a hit on what was computed after now.
 func (f *fleet) awaitCaching(when string) {
 	f.t.Helper()
-	so := f.source.soFar()
+	so := f.watch.soFar()
 	f.await("caching "+when, 1, func(r record) bool {
 		return r.err == nil && r.source == fncache.SourceFresh && r.run > so[r.key]
 	})
+}
+
+// awaitRefusals waits until every caller has been told that Redis is away, and why.
+func (f *fleet) awaitRefusals(kind fncache.RedisErrorKind) {
+	f.t.Helper()
+	f.await("refusals for "+kind.String(), 1, func(r record) bool {
+		var failure *fncache.RedisError
+		return errors.Is(r.err, fncache.ErrRedisDown) && errors.As(r.err, &failure) && failure.Kind == kind && failure.Err != nil
+	})
+}
+
+// awaitLeases waits until every process has computed every key under a lease, and
+// stored what it computed.
+func (f *fleet) awaitLeases(when string) {
+	f.t.Helper()
+	before := f.watch.storesSoFar()
+	require.Eventuallyf(f.t, func() bool {
+		now := f.watch.storesSoFar()
+		for p := range processes {
+			for _, key := range keys {
+				if at := (place{p, key}); now[at] == before[at] {
+					return false
+				}
+			}
+		}
+		return true
+	}, patience, 10*time.Millisecond, "leases of every process %s", when)
+}
+
+// calm lets the fleet run for a while when all is over: who computes has a lease then,
+// is the only one in the fleet, and does it when the entry is no longer fresh.
+func (f *fleet) calm() {
+	f.t.Helper()
+	f.awaitLeases("after all")
+	began, errs := time.Now(), f.redisErrors()
+	f.awaitCaching("in the calm")
+	f.awaitCaching("in the calm, once more")
+	took := time.Since(began)
+	for _, key := range undisturbed {
+		leased, unleased := f.watch.counts(key, began)
+		if f.redisErrors() == errs { // a busy machine has some
+			require.Zero(f.t, unleased, "computations without a lease while Redis is well, key %s", key)
+		}
+		// The clocks of two processes that tell the server's time may be apart.
+		require.LessOrEqual(f.t, leased, int(took/(freshness/2))+2, "computations in %v, key %s", took, key)
+	}
+	require.Empty(f.t, f.watch.leasedOverlaps(undisturbed, began), "in the calm")
+}
+
+func (f *fleet) redisErrors() (n uint64) {
+	for _, m := range f.members {
+		n += m.handle.Stats().RedisErrors
+	}
+	return n
 }
 
 // end stops the callers and closes the caches.
@@ -263,44 +336,76 @@ func (f *fleet) end() {
 	}
 }
 
-// check ends the fleet and checks what its callers got, and what is left in
-// Redis: raw sees all of it.
+// check ends the fleet and checks what its callers got, what was computed, and what
+// is left in Redis: raw sees all of it.
 func (f *fleet) check(allowed func(error) bool, raw ...*redis.Client) {
 	f.t.Helper()
+	f.calm()
 	f.end()
+	f.checkAnswers(allowed)
+	f.checkComputations()
+	for _, client := range raw {
+		f.checkState(client)
+	}
+}
+
+// checkAnswers checks what every caller got, and when.
+func (f *fleet) checkAnswers(allowed func(error) bool) {
+	f.t.Helper()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	so, sources, longest := f.source.soFar(), map[fncache.Source]int{}, record{}
+	so, sources, longest := f.watch.soFar(), map[fncache.Source]int{}, record{}
 	for _, r := range f.records {
 		sources[r.source]++
 		if r.took > longest.took {
 			longest = r
 		}
-		switch {
-		case r.err != nil:
+		if most := f.boundOf(r.key); r.took > most { // seldom, so that the sum is seldom made
+			require.LessOrEqual(f.t, r.took, most+f.pulse.missed(r.began, r.took), "a call waited past its bound: %+v", r)
+		}
+		if r.err != nil {
 			require.True(f.t, allowed(r.err), "process %d got for %q, after %v: %v", r.member, r.key, r.took, r.err)
-		default:
-			require.Truef(f.t, strings.HasPrefix(r.value, r.key+"#") && r.run >= 1 && r.run <= so[r.key],
-				"%q was answered for %q", r.value, r.key)
+			continue
 		}
-		if r.took > f.bound { // seldom, so that the sum is seldom made
-			require.LessOrEqual(f.t, r.took, f.bound+f.pulse.missed(r.began, r.took), "a call waited past its bound: %+v", r)
-		}
-	}
-	for here, most := range f.source.most {
-		// A computation under a lease may still run when Redis goes away and
-		// callers share one without. Each is one at a time.
-		require.LessOrEqual(f.t, most, 2, "computations at a time: %s", here)
+		require.Truef(f.t, strings.HasPrefix(r.value, r.key+"#") && r.run >= 1 && r.run <= so[r.key],
+			"%q was answered for %q", r.value, r.key)
+		least := f.watch.leastAnswer(r, f.boundOf(r.key))
+		require.GreaterOrEqual(f.t, r.run, least, "an older value than was seen or invalidated: %+v", r)
 	}
 	for _, m := range f.members {
 		s := m.handle.Stats()
 		require.Equal(f.t, s.Calls, s.Fresh+s.Stale+s.Computed+s.Waited+s.Refused+s.Bypassed+s.Failed, "%+v", s)
 	}
-	f.t.Logf("%d calls by source %v; the longest %v, %v; computations by key %v",
-		len(f.records), sources, longest.took.Round(time.Millisecond), longest.source, so)
-	for _, client := range raw {
-		f.checkState(client)
+	f.t.Logf("%d calls by source %v; the longest %v, %v", len(f.records), sources, longest.took.Round(time.Millisecond), longest.source)
+}
+
+// boundOf is what no call for a key may take longer than.
+func (f *fleet) boundOf(key string) time.Duration {
+	if key == invalidated && f.pace != 0 {
+		return turns
 	}
+	return f.bound
+}
+
+// checkComputations checks how many there were at once, and that what was stored went
+// up.
+func (f *fleet) checkComputations() {
+	f.t.Helper()
+	for _, key := range keys {
+		leased, unleased := f.watch.counts(key, time.Time{})
+		f.t.Logf("key %s: %d computations with a lease, %d without", key, leased, unleased)
+	}
+	require.Empty(f.t, f.watch.unleasedOverlaps(undisturbed), "one at a time in a process, without a lease")
+	together := f.watch.leasedOverlaps(undisturbed, time.Time{})
+	if f.loses {
+		f.t.Logf("%d computations were not alone, as leases were lost", len(together))
+	} else {
+		require.Empty(f.t, together, "one at a time in the fleet, with a lease")
+	}
+	f.watch.mu.Lock()
+	defer f.watch.mu.Unlock()
+	require.Empty(f.t, f.watch.broken, "an older entry after a newer one, or after an invalidation")
+	require.Positive(f.t, f.watch.judged)
 }
 
 // awaitCounted waits until every process has counted a kind of trouble. Callers

@@ -1,0 +1,358 @@
+package faults
+
+import (
+	"context"
+	"crypto/sha1" // how Redis names scripts
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+)
+
+// A watch sees all runs of the function, and all that the fleet says to Redis and
+// hears from it. The whole fleet is in one operating system process, so there is one
+// clock, and an order in which it sees things.
+//
+// Runs of a key are numbered as they begin. Stored entries go up in these numbers,
+// since a run begins after its lease was granted, and a lease is granted when the one
+// before has stored or can store no more. So a number that somebody was told is the
+// least that whoever asks afterwards may be told: see confirm.
+type watch struct {
+	verbs map[string]string // by the name that Redis gives a script
+	keys  map[string]string // the fleet's own keys, by those in Redis
+
+	mu            sync.Mutex // guards the fields below
+	runs          []*run
+	perKey        map[string]int         // runs begun
+	grants        map[int64]*grant       // the last one, by the call that it was for
+	steps         map[string]time.Time   // by token: when the last step of the lease was sent
+	stores        map[place]int          // that the server has confirmed
+	confirmed     map[string][]confirmed // by key, in order
+	invalidations []confirmed            // the same for who invalidates
+	era           int                    // see forget
+	broken        []string               // what was told that must not be
+	judged        int                    // entries that had to be no older than another
+}
+
+// A place is one key in one process.
+type place struct {
+	process int
+	key     string
+}
+
+// A run is one of the function.
+type run struct {
+	place
+	number int
+	began  time.Time
+	ended  time.Time // zero while it runs
+	grant  *grant    // nil: without a lease
+}
+
+// A grant is a lease that the server has granted, as its process was told in time.
+type grant struct {
+	token string
+	sent  time.Time // the question
+}
+
+// A confirmed is the least number that may be told to who asks after that time.
+type confirmed struct {
+	at     time.Time
+	number int
+}
+
+func newWatch(t *testing.T) *watch {
+	t.Helper()
+	w := &watch{
+		verbs: map[string]string{}, keys: map[string]string{},
+		perKey: map[string]int{}, grants: map[int64]*grant{}, steps: map[string]time.Time{},
+		stores: map[place]int{}, confirmed: map[string][]confirmed{},
+	}
+	scripts, err := filepath.Glob("../lock_*.lua")
+	require.NoError(t, err)
+	require.NotEmpty(t, scripts)
+	for _, path := range scripts {
+		source, err := os.ReadFile(path)
+		require.NoError(t, err)
+		sum := sha1.Sum(source)
+		w.verbs[hex.EncodeToString(sum[:])] = strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "lock_"), ".lua")
+	}
+	return w
+}
+
+// callKey is what the number of a call is under in its context. A computation and
+// the commands for it have the values of the context of the call that they are for.
+type callKey struct{}
+
+func callOf(ctx context.Context) int64 {
+	call, _ := ctx.Value(callKey{}).(int64)
+	return call
+}
+
+// run is the function behind the cache: its value says for which key and in which
+// run it was made. Some runs are long, so that others can come in between.
+func (w *watch) run(ctx context.Context, process int, key string) (string, error) {
+	w.mu.Lock()
+	w.perKey[key]++
+	r := &run{place: place{process, key}, number: w.perKey[key], began: time.Now(), grant: w.grants[callOf(ctx)]}
+	delete(w.grants, callOf(ctx)) // a lease is for one run
+	w.runs = append(w.runs, r)
+	w.mu.Unlock()
+	time.Sleep(r.takes()) // the work
+	w.mu.Lock()
+	r.ended = time.Now()
+	w.mu.Unlock()
+	return fmt.Sprintf("%s#%d", key, r.number), nil
+}
+
+func (r *run) takes() time.Duration {
+	if r.number%4 == 0 {
+		return longRuns
+	}
+	return shortRuns
+}
+
+// soFar gives how often the function was run for each key.
+func (w *watch) soFar() map[string]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	so := make(map[string]int)
+	for key, n := range w.perKey {
+		so[key] = n
+	}
+	return so
+}
+
+// valueText is what the function returns, in an entry behind the header.
+var valueText = regexp.MustCompile(`([a-z])#(\d+)`)
+
+const headerLen = 32
+
+// numberIn gives the run that an entry is from; 0 if that is no entry of the fleet's.
+func numberIn(raw string) int {
+	if len(raw) <= headerLen {
+		return 0
+	}
+	parts := valueText.FindStringSubmatch(raw[headerLen:])
+	if parts == nil {
+		return 0
+	}
+	number, _ := strconv.Atoi(parts[2])
+	return number
+}
+
+// confirm takes in that whoever asks for a key from now on is told of this run or of
+// a later one. w.mu is held.
+func (w *watch) confirm(key string, number int) {
+	if number > w.least(key, time.Now()) {
+		w.confirmed[key] = append(w.confirmed[key], confirmed{time.Now(), number})
+	}
+}
+
+// least is leastOf what was confirmed for a key. w.mu is held.
+func (w *watch) least(key string, until time.Time) int {
+	return leastOf(w.confirmed[key], until)
+}
+
+// leastOf gives what was confirmed until then.
+func leastOf(all []confirmed, until time.Time) int {
+	for i := len(all) - 1; i >= 0; i-- {
+		if !all[i].at.After(until) {
+			return all[i].number
+		}
+	}
+	return 0
+}
+
+// invalidating takes in that a key is about to be invalidated, and done that it is.
+// All runs that have begun until now are older than that.
+func (w *watch) invalidating(key string) (done func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	era, least := w.era, w.perKey[key]+1
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if era != w.era {
+			return
+		}
+		w.confirm(key, least)
+		w.invalidations = append(w.invalidations, confirmed{time.Now(), least})
+	}
+}
+
+// forget is for where Redis may lose what it has confirmed: in a failover, as
+// replication is asynchronous, and when it reads an older data set. What is asked
+// from now on is judged by what is confirmed from now on.
+func (w *watch) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.era++
+	clear(w.confirmed)
+	w.invalidations = nil
+}
+
+// A sending is a command on its way to Redis.
+type sending struct {
+	at    time.Time
+	verb  string
+	place place
+	token string // of the last step of a lease
+	store int    // the run that is to be stored
+	least int    // that the answer may be from
+	era   int
+}
+
+// sending takes in what a process sends. ok is false for what is not about an entry.
+func (w *watch) sending(process int, cmd redis.Cmder) (s sending, ok bool) {
+	args := cmd.Args()
+	var key string
+	switch name := strings.ToLower(cmd.Name()); {
+	case name == "get" && len(args) == 2:
+		s.verb, key = name, text(args[1])
+	case name == "evalsha" || name == "eval":
+		digest := text(args[1])
+		if name == "eval" {
+			sum := sha1.Sum([]byte(digest))
+			digest = hex.EncodeToString(sum[:])
+		}
+		s.verb = w.verbs[digest]
+		keys, _ := strconv.Atoi(text(args[2]))
+		if s.verb == "" || keys < 1 || len(args) < 3+keys {
+			return sending{}, false
+		}
+		key = strings.TrimSuffix(text(args[3]), ":lock")
+		switch rest := args[3+keys:]; s.verb {
+		case "store":
+			s.token, s.store = text(rest[0]), numberIn(text(rest[1]))
+		case "release", "cooldown":
+			s.token = text(rest[0])
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if key = w.keys[key]; key == "" {
+		return sending{}, false
+	}
+	s.at, s.place, s.era, s.least = time.Now(), place{process, key}, w.era, w.least(key, time.Now())
+	if token := baseToken(s.token); token != "" && w.steps[token].IsZero() {
+		w.steps[token] = s.at
+	}
+	return s, true
+}
+
+// heard takes in what Redis answered.
+func (w *watch) heard(ctx context.Context, s sending, cmd redis.Cmder) {
+	if cmd.Err() != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch cmd := cmd.(type) {
+	case *redis.StringCmd:
+		w.told(s, numberIn(cmd.Val()))
+	case *redis.Cmd:
+		if s.verb == "store" && cmd.Val() == "held" {
+			w.stores[s.place]++
+			w.told(s, s.store)
+		}
+		if parts, _ := cmd.Val().([]any); s.verb == "acquire" && len(parts) >= 2 {
+			w.answered(ctx, s, parts)
+		}
+	}
+}
+
+// answered takes in what acquire did. w.mu is held.
+func (w *watch) answered(ctx context.Context, s sending, parts []any) {
+	switch status := text(parts[0]); {
+	case status == "acquired" && len(parts) == 3 && time.Since(s.at) < redisTimeout:
+		w.grants[callOf(ctx)] = &grant{token: baseToken(text(parts[2])), sent: s.at}
+	case status == "changed":
+		w.told(s, numberIn(text(parts[1])))
+	}
+}
+
+// told judges the run that an entry is from, and takes it for confirmed. w.mu is
+// held.
+func (w *watch) told(s sending, number int) {
+	if number == 0 || s.era != w.era {
+		return
+	}
+	if s.least > 0 {
+		w.judged++
+	}
+	if number < s.least {
+		w.broken = append(w.broken, fmt.Sprintf("process %d, key %s: %s gave run %d, sent after run %d had been seen, or all before it invalidated",
+			s.place.process, s.place.key, s.verb, number, s.least))
+	}
+	w.confirm(s.place.key, number)
+}
+
+// baseToken is a token without the number of its sending.
+func baseToken(token string) string {
+	base, _, _ := strings.Cut(token, ".")
+	return base
+}
+
+func text(arg any) string {
+	switch arg := arg.(type) {
+	case nil:
+		return ""
+	case string:
+		return arg
+	case []byte:
+		return string(arg)
+	default:
+		return fmt.Sprint(arg)
+	}
+}
+
+// A tap is a go-redis hook: what one process says to Redis.
+type tap struct {
+	*watch
+	process int
+}
+
+var _ redis.Hook = tap{}
+
+// DialHook implements redis.Hook.
+func (t tap) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessHook implements redis.Hook.
+func (t tap) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		s, ours := t.sending(t.process, cmd)
+		err := next(ctx, cmd)
+		if ours {
+			t.heard(ctx, s, cmd)
+		}
+		return err
+	}
+}
+
+// ProcessPipelineHook implements redis.Hook.
+func (t tap) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		sent := make([]sending, len(cmds))
+		ours := make([]bool, len(cmds))
+		for i, cmd := range cmds {
+			sent[i], ours[i] = t.sending(t.process, cmd)
+		}
+		err := next(ctx, cmds)
+		for i, cmd := range cmds {
+			if ours[i] {
+				t.heard(ctx, sent[i], cmd)
+			}
+		}
+		return err
+	}
+}
