@@ -198,6 +198,7 @@ func TestValueThatRedisDidNotTakeIsDroppedWithItsLease(t *testing.T) {
 		assert.Equal(t, 2, other.get(t.Context(), "a").value)
 		assert.Equal(t, outcome{value: 2, source: SourceFresh}, w.get(t.Context(), "a"), "nothing brings the first one back")
 		assert.Zero(t, w.Stats().Stored)
+		assert.Equal(t, uint64(1), w.Stats().LostLeases)
 	})
 }
 

@@ -295,8 +295,8 @@ func (c *Cache) apart(code func()) (ended <-chan string) {
 }
 
 // storeLater stores behind what Redis did not take, as soon as it does, while the
-// lease can still be ours: the script says whether it is. The callers have long
-// been answered.
+// lease can still be ours: the script says whether it is. After that the result is
+// dropped, and the lease counts as lost. The callers have long been answered.
 func (c *computation) storeLater(env *envelope, raw []byte, until time.Time) {
 	for wait := storeAgainMin; time.Now().Add(wait).Before(until); wait = min(2*wait, storeAgainMax) {
 		timer := time.NewTimer(wait)
@@ -322,6 +322,7 @@ func (c *computation) storeLater(env *envelope, raw []byte, until time.Time) {
 			return
 		}
 	}
+	c.lose() // its life is over before the next try would be
 }
 
 // worthAnotherTry says whether an operation that failed may be done if it is sent

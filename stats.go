@@ -73,8 +73,8 @@ type Stats struct {
 	Near     uint64 // answered with a fresh entry from this process's own memory
 
 	Computations uint64 // runs of the function on behalf of the cache, background refreshes included
-	Stored       uint64 // of these, how many results were stored
-	LostLeases   uint64 // computations that found their lease lost: expired, or invalidated
+	Stored       uint64 // of these, how many results Redis has said to have stored, at once or when asked again
+	LostLeases   uint64 // computations that found their lease lost: expired, or invalidated; their results are dropped
 	Undecodable  uint64 // entries that could not be read: a miss each
 	RedisErrors  uint64 // Redis operations that failed or took longer than RedisTimeout
 
