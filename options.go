@@ -78,9 +78,12 @@ type Options struct {
 
 	// StaleIf, under OnError ServeStale, says whether an error is answered with
 	// the stale entry: so that "not found" is not answered with an old book. An
-	// error it says no to is returned, and the next caller computes again. It may
-	// be called by several goroutines. It has no textual form.
-	// Default: every error.
+	// error it says no to is returned, and the next caller computes again. Under
+	// OnStale Background no caller is there to have it returned: until Timeout all
+	// are served the stale entry whatever StaleIf says, which then only chooses
+	// whether the function is left alone for Cooldown (an error of CacheErrors does
+	// replace the entry). It may be called by several goroutines. It has no textual
+	// form. Default: every error.
 	StaleIf func(error) bool
 
 	// CacheErrors are errors that are answers, such as "not found". When the

@@ -159,6 +159,34 @@ func TestStaleIfChoosesWhichErrorsAreAnsweredWithTheStaleEntry(t *testing.T) {
 	})
 }
 
+func TestUnderBackgroundStaleIfChoosesNoMoreThanTheCooldown(t *testing.T) {
+	for name, row := range map[string]struct {
+		staleIf bool
+		runs    int // of four calls within the cooldown
+	}{"yes": {true, 1}, "no": {false, 4}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				s := &source{}
+				w := wrap(t, b.cache(), s, Options{
+					Freshness: time.Second, Timeout: time.Minute, OnStale: Background,
+					StaleIf: func(error) bool { return row.staleIf },
+				})
+				w.get(t.Context(), "a")
+				time.Sleep(2 * time.Second)
+				s.set(func(s *source) { s.do = failing(errNoBook).do })
+				for range 4 {
+					assert.Equal(t, SourceStale, w.get(t.Context(), "a").source, "the error is nobody's call")
+					synctest.Wait()
+				}
+				assert.Equal(t, 1+row.runs, s.count())
+				assert.NotEmpty(t, b.log.about("computation failed"))
+				time.Sleep(time.Minute)
+				require.ErrorIs(t, w.get(t.Context(), "a").err, errNoBook, "past Timeout there is nothing stale")
+			})
+		})
+	}
+}
+
 func TestStaleIfThatDoesNotAnswerIsANo(t *testing.T) {
 	for name, staleIf := range map[string]func(error) bool{
 		"panicked: ":          func(error) bool { panic("secret") },
