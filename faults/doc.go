@@ -10,7 +10,10 @@
 //	watch_test.go     what is seen of computations, and of what is said to Redis
 //	rules_test.go     which computations were not alone, and what is the oldest
 //	                  answer that may be given; judge_test.go shows that they speak up
+//	process_test.go   single processes, whose every step is the test's
 //	proxy_test.go     the network that misbehaves
+//	resetter_test.go  the network that resets connections, which it reads (resp_test.go)
 //	fault_test.go     faults of one server and of the way to it
+//	reset_test.go     connections reset in the middle of replies
 //	failover_test.go  Sentinel and Cluster
 package faults

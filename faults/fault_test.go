@@ -226,7 +226,7 @@ var faults = []fault{
 	toxic("narrow", 0, "bandwidth", "downstream", `"rate": 1`),
 	toxic("reset at the first reply", fncache.KindUnreachable, "reset_peer", "downstream", `"timeout": 0`),
 	toxic("reset at the first command", fncache.KindUnreachable, "reset_peer", "upstream", `"timeout": 0`),
-	toxic("closed in the middle of a reply", fncache.KindUnreachable, "limit_data", "downstream", `"bytes": 100`),
+	toxic("closed in the middle of the first reply", fncache.KindUnreachable, "limit_data", "downstream", `"bytes": 100`),
 	{
 		name:  "full connection pool",
 		pool:  1,
