@@ -68,7 +68,7 @@ func New(cfg Config) (*Cache, error) {
 	c.space = newKeyspace(c)
 	c.alive, c.end = context.WithCancel(context.Background())
 	c.closing = c.alive.Done()
-	c.log.to = cfg.Logger
+	c.log.to, c.log.out.spawn = cfg.Logger, c.spawn
 	c.clock.began = time.Now()
 	c.life.idle, c.asking.idle = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.store = &lockStore{
@@ -120,8 +120,9 @@ func (c *Cache) pingProbe(n int) string {
 }
 
 // Close cancels the computations under way through their contexts, waits up to
-// five seconds for them to end and to release their leases, and then gives the
-// leases of those that still run back itself. An operation that was sent to a Redis
+// five seconds for them to end and to release their leases, and for the handler of
+// Config.Logger to take what it is to be told, and then gives the leases of those
+// that still run back itself. An operation that was sent to a Redis
 // that does not answer cannot be called back: go-redis gives it up after the client's
 // ReadTimeout or WriteTimeout, 5s by default, and Close waits for that too: that much
 // longer at most, and never more than ten seconds longer. Calls after Close behave as with
@@ -144,7 +145,7 @@ func (c *Cache) Close() error {
 		return nil
 	}
 	return errors.New("fncache: close: something still runs after " + time.Since(began).Round(time.Second).String() +
-		": a function that does not heed its context, or a Redis operation; it ends on its own")
+		": a function that does not heed its context, a Redis operation, or the handler of Config.Logger; it ends on its own")
 }
 
 // String names the cache by its namespace. Printed or logged, a Cache shows nothing

@@ -132,9 +132,10 @@ func TestAFailedBackgroundRefreshIsLoggedOnce(t *testing.T) {
 			synctest.Wait()
 		}
 		assert.Equal(t, 6, s.count())
-		require.Len(t, b.log.lines, 1)
-		assert.Contains(t, b.log.lines[0], "err=*errors.errorString")
-		assert.Contains(t, b.log.lines[0], "func=test.Source")
+		told := b.log.about("")
+		require.Len(t, told, 1)
+		assert.Contains(t, told[0], "err=*errors.errorString")
+		assert.Contains(t, told[0], "func=test.Source")
 	})
 }
 

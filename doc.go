@@ -173,5 +173,6 @@
 //	events.go       what is known of what happens to keys elsewhere
 //	compute.go      one run of the function; arguments.go: its own copies;
 //	                bulkhead.go: how many at once; settle.go: its end
-//	stats.go, errors.go, logging.go    what is told about it
+//	stats.go, errors.go, logging.go    what is told about it; logqueue.go: without
+//	                waiting for the log
 package fncache

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -109,12 +110,25 @@ func (b *bubble) burstOnOneLookup(w *wrapped, n int, arg string) []outcome {
 // newTestCache makes a cache that is closed, with its client, after the test.
 func newTestCache(t testing.TB, cfg Config) *Cache {
 	t.Helper()
-	c, err := New(cfg)
-	require.NoError(t, err)
+	c := newOpenCache(t, cfg)
 	t.Cleanup(func() {
 		require.NoError(t, c.Close())
 		_ = cfg.Redis.Close()
 	})
+	return c
+}
+
+// newOpenCache makes a cache that the test closes. A logSink that it tells keeps up
+// with it.
+func newOpenCache(t testing.TB, cfg Config) *Cache {
+	t.Helper()
+	c, err := New(cfg)
+	require.NoError(t, err)
+	if cfg.Logger != nil {
+		if sink, ok := cfg.Logger.Handler().(*logSink); ok {
+			sink.keepUpWith(&c.log)
+		}
+	}
 	return c
 }
 
@@ -404,8 +418,15 @@ func (t *tap) replied(cmd redis.Cmder, err error) bool {
 
 // logSink is a slog.Handler that keeps messages.
 type logSink struct {
-	mu    sync.Mutex // guards the field below
+	mu    sync.Mutex // guards the fields below
 	lines []string
+	from  []*logger // who may have messages for it in their queues
+}
+
+func (l *logSink) keepUpWith(from *logger) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.from = append(l.from, from)
 }
 
 func (l *logSink) Enabled(context.Context, slog.Level) bool { return true }
@@ -424,8 +445,14 @@ func (l *logSink) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// about gives the messages that contain part.
+// about gives the messages that contain part, of all that were told so far.
 func (l *logSink) about(part string) (found []string) {
+	l.mu.Lock()
+	from := l.from
+	l.mu.Unlock()
+	for _, logger := range from {
+		logger.awaitQuiet()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, line := range l.lines {
@@ -434,4 +461,17 @@ func (l *logSink) about(part string) (found []string) {
 		}
 	}
 	return found
+}
+
+// awaitQuiet waits until what was told is written. That takes no time, and in a
+// bubble none must pass.
+func (l *logger) awaitQuiet() {
+	quiet := func() bool {
+		l.out.mu.Lock()
+		defer l.out.mu.Unlock()
+		return !l.out.writing
+	}
+	for !quiet() {
+		runtime.Gosched()
+	}
 }

@@ -232,7 +232,7 @@ func TestAFewFailuresAreForgottenAfterASuccess(t *testing.T) {
 
 func TestOneNodeOfAClusterThatIsAwayLeavesTheOthersKeysAlone(t *testing.T) {
 	var log logger
-	log.to = slog.New(&logSink{})
+	log.to, log.out.spawn = slog.New(&logSink{}), func(func()) {}
 	h := &health{clustered: true, log: &log, spawn: func(func()) {}, back: func() {}}
 	h.init()
 	keys := map[int]string{}

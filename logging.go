@@ -1,8 +1,9 @@
 package fncache
 
 import (
-	"context"
+	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -11,9 +12,11 @@ import (
 const logInterval = time.Minute
 
 // A logger tells a person on call what they want to know, once and not per
-// request. What it is given never holds an argument, a result or a secret.
+// request. What it is given never holds an argument, a result or a secret. Whoever
+// tells something does not wait for it to be written: see recordQueue.
 type logger struct {
-	to *slog.Logger // nil: slog.Default()
+	to  *slog.Logger // nil: slog.Default()
+	out recordQueue
 
 	mu   sync.Mutex // guards the field below
 	last map[string]*logged
@@ -21,41 +24,55 @@ type logger struct {
 
 // logged is what became of the messages about one thing.
 type logged struct {
-	at      time.Time // of the last one written
+	at      time.Time // of the last one told
 	skipped int       // since then
 }
 
-// once writes a message unless one about the same thing was written within
+// once tells a message unless one about the same thing was told within
 // logInterval; the next one says how many were left out. A subject is a kind of
 // event with its function or operation, so their number is bounded.
 func (l *logger) once(subject string, level slog.Level, msg string, args ...any) {
-	l.mu.Lock()
-	if l.last == nil {
-		l.last = make(map[string]*logged)
-	}
 	now := time.Now()
-	entry := l.last[subject]
-	if entry != nil && now.Sub(entry.at) < logInterval {
-		entry.skipped++
-		l.mu.Unlock()
+	skipped, due := l.due(subject, now)
+	if !due {
 		return
 	}
-	if entry == nil {
-		entry = &logged{}
-		l.last[subject] = entry
+	var pc [1]uintptr
+	runtime.Callers(2, pc[:]) // who tells
+	r := slog.NewRecord(now, level, "fncache: "+msg, pc[0])
+	for i, arg := range args {
+		if err, ok := arg.(error); ok { // what its text is made of may change until it is written
+			args[i] = fmt.Sprint(err) // even of one whose method panics
+		}
 	}
-	if entry.skipped > 0 {
-		args = append(args, "repeated", entry.skipped)
+	r.Add(args...)
+	if skipped > 0 {
+		r.Add("repeated", skipped)
 	}
-	*entry = logged{at: now}
-	l.mu.Unlock()
-	l.write(level, msg, args...)
-}
-
-func (l *logger) write(level slog.Level, msg string, args ...any) {
 	to := l.to
 	if to == nil {
 		to = slog.Default()
 	}
-	to.Log(context.Background(), level, "fncache: "+msg, args...)
+	l.out.put(queued{to.Handler(), r})
+}
+
+// due says whether a message is to be told, and how many about the same thing were
+// left out since the last one. Who is told yes tells it.
+func (l *logger) due(subject string, now time.Time) (skipped int, due bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last == nil {
+		l.last = make(map[string]*logged)
+	}
+	last := l.last[subject]
+	switch {
+	case last == nil:
+	case now.Sub(last.at) < logInterval:
+		last.skipped++
+		return 0, false
+	default:
+		skipped = last.skipped
+	}
+	l.last[subject] = &logged{at: now}
+	return skipped, true
 }

@@ -257,6 +257,14 @@ type Config struct {
 	// request; never an argument, a result or a secret. Of an error or a panic of
 	// a function it is given the types and not the text, which may quote arguments:
 	// where that is wanted the function logs it itself.
+	//
+	// However long its handler takes, it delays no call and nothing else but
+	// [Cache.Close]: records are written behind, one after the other, with the time of
+	// what they tell. Up to 256 of them wait; one more is dropped, and the next one
+	// written says how many were, in the attribute "dropped". A record at which the
+	// handler panics counts as one of these. Close waits for what was told before it, as
+	// it does for computations; what calls tell after it is written too. A program that
+	// ends without Close may lose the last records.
 	// Default: slog.Default(), looked up at each record.
 	Logger *slog.Logger
 }

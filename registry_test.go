@@ -24,8 +24,7 @@ func beside(t *testing.T, c *Cache, change ...func(*Config)) *Cache {
 	for _, f := range change {
 		f(&cfg)
 	}
-	other, err := New(cfg)
-	require.NoError(t, err)
+	other := newOpenCache(t, cfg)
 	t.Cleanup(func() { assert.NoError(t, other.Close()) })
 	return other
 }

@@ -425,7 +425,9 @@ func (f *fleet) awaitCounted(kind fncache.RedisErrorKind) {
 // and again.
 func (f *fleet) checkToldOnce(kind fncache.RedisErrorKind) {
 	f.t.Helper()
-	assert.Equal(f.t, processes, strings.Count(f.log.String(), "kind="+kind.String()+" "), "the caches said:\n%s", f.log)
+	told := func() int { return strings.Count(f.log.String(), "kind="+kind.String()+" ") }
+	require.Eventually(f.t, func() bool { return told() >= processes }, patience, time.Millisecond, "the caches said:\n%s", f.log)
+	assert.Equal(f.t, processes, told(), "the caches said:\n%s", f.log)
 }
 
 // checkNothingForgotten checks that no server was said to have forgotten a script.
