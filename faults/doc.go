@@ -15,5 +15,6 @@
 //	resetter_test.go  the network that resets connections, which it reads (resp_test.go)
 //	fault_test.go     faults of one server and of the way to it
 //	reset_test.go     connections reset in the middle of replies
+//	later_test.go     Redis that goes away while a function computes
 //	failover_test.go  Sentinel and Cluster
 package faults
