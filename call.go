@@ -161,8 +161,8 @@ func (c *call) withHolder(d decision, refresh bool) (a answer, again bool) {
 		if passed {
 			return c.giveUp(c.cold(fs.leaseLeft(d.holder)))
 		}
-		fs.join(d.holder)
-		return c.awaitJoined(d.holder, limit)
+		before := fs.join(d.holder, d.ended)
+		return c.awaitJoined(d.holder, before && !c.strict, limit)
 	case c.fn.opts.OnCold == Compute:
 		return c.unleased(d.ended)
 	default:
@@ -208,7 +208,7 @@ func (c *call) unleased(ended uint64) (a answer, again bool) {
 	if own {
 		return c.awaitOwn(decision{holder: comp})
 	}
-	return c.awaitJoined(comp, nil)
+	return c.awaitJoined(comp, true, nil)
 }
 
 // awaitTurn waits until a computation has a slot of Options.MaxConcurrent; over
@@ -262,11 +262,12 @@ func (c *call) awaitOwn(d decision) (a answer, again bool) {
 	}
 }
 
-// awaitJoined waits for another call's computation.
-func (c *call) awaitJoined(comp *computation, limit <-chan time.Time) (a answer, again bool) {
+// awaitJoined waits for another call's computation; before says that this call
+// asked before the function began, or could not ask.
+func (c *call) awaitJoined(comp *computation, before bool, limit <-chan time.Time) (a answer, again bool) {
 	select {
 	case <-comp.done:
-		return c.share(comp)
+		return c.share(comp, before)
 	case <-limit:
 		c.cache.flights.quit(comp)
 		return c.giveUp(c.cold(c.cache.flights.leaseLeft(comp)))
@@ -322,7 +323,7 @@ func (c *call) takeStrictly(e *ending) (a answer, again bool) {
 	case e.panic != nil || e.goexit:
 		a.source = SourceFailed
 		return a, false
-	case e.shared:
+	case e.shareable && e.confirmed:
 		return a, false
 	case e.body == nil:
 		a.err = fmt.Errorf("fncache: refresh %s: the result does not survive encoding, so it is not stored", c.fn.Name())
@@ -341,10 +342,10 @@ func (c *call) takeStrictly(e *ending) (a answer, again bool) {
 
 // share gives a joiner of a computation its end, or has it decide again where
 // the end is not for joiners.
-func (c *call) share(comp *computation) (a answer, again bool) {
+func (c *call) share(comp *computation, before bool) (a answer, again bool) {
 	e := &comp.ending
 	switch {
-	case !e.shared:
+	case !e.shareable, !e.confirmed && !before:
 		return answer{}, true
 	case e.panic != nil:
 		return c.sharePanic(e.panic), false

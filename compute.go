@@ -65,10 +65,14 @@ type ending struct {
 	negative bool    // err is an answer, and cached
 	stale    *entry  // what is served instead of err
 	storedAt int64
-	// shared says that joiners may have this. With a lease that takes the
-	// confirmation of its last step that it was held until then: else a key
-	// invalidated meanwhile would be answered with what was computed before.
-	shared  bool
+	// shareable says that there is something that others than the owner can have.
+	shareable bool
+	// confirmed says that who joined while the function ran may have it. With a lease
+	// that takes the word of its last step that it was held until then: else a key
+	// invalidated meanwhile would be answered with what was computed before. Who asked
+	// before the function began, or could not ask, may have it in any case.
+	confirmed bool
+
 	late    bool  // the function had not returned: err says why it was not waited for
 	stepErr error // of the lease's last step
 }
@@ -140,7 +144,7 @@ func (c *computation) awaitSlot() (give func(), turn bool) {
 		var err error
 		if give, err = bulkhead.take(waiting, c.passed); err != nil {
 			// Its callers end as those of every computation that Close cuts short.
-			if next, _ := c.cache.flights.finish(c, ending{returned: returned{err: ErrClosed}, shared: true}); next != nil {
+			if next, _ := c.cache.flights.finish(c, ending{returned: returned{err: ErrClosed}, shareable: true, confirmed: true}); next != nil {
 				c.cache.spawn(next.run)
 			}
 			return give, false

@@ -340,13 +340,13 @@ func (fs *flights) lead(f *flight, holder *computation, entry *entry, behind boo
 		holder.callers++
 	}
 	holder.ownable = !behind
-	holder.began = fs.tick()
 	if !f.detached {
 		// A lease that was still good as far as this process knew is not: Redis
 		// has granted the next one.
 		fs.slotOf(f.flightKey).leased = holder
 	}
 	fs.end(f, decision{verdict: holderHere, holder: holder, began: true, entry: entry})
+	holder.began = fs.tick()
 }
 
 // computing gives the computation of this process whose lease is good, or nil.
@@ -529,11 +529,13 @@ func (fs *flights) own(comp *computation, c *call) bool {
 	return comp.owner == c
 }
 
-// join and quit count who waits for a computation.
-func (fs *flights) join(comp *computation) {
+// join and quit count who waits for a computation. before says that it began after
+// the caller's flight had ended, or that the caller had none: see shareUnleased.
+func (fs *flights) join(comp *computation, ended uint64) (before bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	comp.callers++
+	return comp.began > ended
 }
 
 func (fs *flights) quit(comp *computation) {

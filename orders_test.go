@@ -183,6 +183,35 @@ func testInvalidatedByItsOwnProcessWhileComputing(t *testing.T, server *backend)
 	assert.EqualValues(t, 1, w.Stats().LostLeases)
 }
 
+func TestWhoAskedBeforeTheFunctionBeganIsAnsweredByItThoughTheKeyIsInvalidated(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		opts := Options{OnCold: Wait, WaitTimeout: time.Hour}
+		w, other := wrap(t, b.cache(), s, opts), wrap(t, b.cache(), s, opts)
+		var late <-chan outcome
+		s.do = func(ctx context.Context, run int) (int, error) {
+			// No run gets to its end without an invalidation.
+			time.Sleep(time.Second)
+			assert.NoError(t, other.Invalidate(ctx, "k"))
+			if run == 1 {
+				// This process cannot know yet: it joins, and store will say lost.
+				late = w.begin(t.Context(), "k")
+			}
+			time.Sleep(time.Second)
+			return run, nil
+		}
+		for _, o := range b.burstOnOneLookup(w, 20, "k") {
+			assert.Equal(t, 1, o.value)
+			assert.Equal(t, 2*time.Second, o.took)
+		}
+		o := <-late
+		assert.Equal(t, 2, o.value, "who called after the invalidation is not given what was computed before it")
+		assert.Equal(t, 3*time.Second, o.took, "but it waits for no third run, for it asked before the second")
+		assert.Equal(t, 2, s.count())
+		assert.Equal(t, 3, w.get(t.Context(), "k").value, "none of it was stored")
+	})
+}
+
 // awaitCallers waits until n callers wait for the leased computation of a key.
 func awaitCallers(t *testing.T, w *wrapped, arg string, n int) {
 	t.Helper()

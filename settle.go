@@ -39,11 +39,11 @@ func (c *computation) end(cut error, ran time.Duration) {
 		raw = c.encode(&e)
 	}
 	c.takeStale(&e)
-	if c.token == "" {
-		e.shared = e.body != nil || e.failed() || e.panic != nil || e.goexit
-	} else {
+	e.shareable = e.body != nil || e.failed() || e.panic != nil || e.goexit
+	e.confirmed = true
+	if c.token != "" {
 		c.cache.flights.settles(c)
-		e.shared = c.settle(&e, raw)
+		e.confirmed = c.settle(&e, raw)
 	}
 	next, alone := c.cache.flights.finish(c, e)
 	if alone || e.stale != nil {
@@ -110,8 +110,7 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 	if !c.cache.noteRedis(c.fn, opStore, c.key, err) && !held {
 		c.lose()
 	}
-	// Without a value there is nothing that joiners could have.
-	return held && (e.body != nil || e.err != nil || e.panic != nil || e.goexit)
+	return held
 }
 
 // keepStored has the near cache keep what was stored. It comes before any caller
