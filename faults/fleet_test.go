@@ -32,7 +32,7 @@ const (
 	longRuns  = 60 * time.Millisecond
 
 	// between two invalidations
-	invalidationPace = 400 * time.Millisecond
+	invalidationPace = 200 * time.Millisecond
 
 	// bound is what no call may take longer than: a lookup, an acquire and a
 	// store, a lease that nobody gives back, the function; and a busy machine. On
@@ -41,9 +41,9 @@ const (
 	// see pulse.
 	bound = 3*redisTimeout + lease + longRuns + 340*time.Millisecond
 	// turns is the bound where leases are taken away time and again: who joined a
-	// computation that has lost its lease decides again, until it is the one who
-	// computes. The longest took 0.14 s, and 3.3 s with the busy loops.
-	turns = 5 * lease
+	// computation after it had begun, and learns that its lease was lost, decides
+	// again, and then has the next one whatever becomes of that.
+	turns = 2 * bound
 	// patience is how long an event may take that must come.
 	patience = 30 * time.Second
 )
