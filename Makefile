@@ -22,6 +22,9 @@ RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v $$(go env CC) >/
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Parallel tests mostly wait: for servers that do not answer.
+WAITING = -parallel 4
+
 # The other modules are tested without the race detector: the bookstore brings a
 # SQLite translated from C, which it slows down many times and finds nothing in,
 # and a benchmark would measure the detector.
@@ -29,8 +32,8 @@ help: ## list the targets
 test: ## all tests, with the race detector; on real Redis servers where redis-server is on the PATH
 	@test -n "$(RACE)" || echo "make test: no C compiler or CGO_ENABLED=0: testing WITHOUT the race detector"
 	@command -v redis-server >/dev/null || echo "make test: no redis-server on the PATH: tests on a real Redis are skipped"
-	go test $(RACE) -shuffle=on ./...
-	go -C faults test $(RACE) -shuffle=on ./...
+	go test $(RACE) $(WAITING) -shuffle=on ./...
+	go -C faults test $(RACE) $(WAITING) -shuffle=on ./...
 	@set -e; for dir in $(filter-out faults,$(MODULES)); do echo "go -C $$dir test"; go -C $$dir test -shuffle=on ./...; done
 
 .PHONY: servers

@@ -35,6 +35,7 @@ func testNoSettingOfTheClientKeepsACallerWaiting(t *testing.T) {
 	} {
 		for form, change := range map[string]func(*Config){"": plainConfig, ", DirectLookups": directly, ", AutoPipeline": autoPipelined} {
 			t.Run(name+form, func(t *testing.T) {
+				t.Parallel() // most of it is waiting
 				server := redistest.Start(t)
 				testNothingKeepsACallerWaiting(t, server.Client(never, option), change, server)
 			})
@@ -42,10 +43,12 @@ func testNoSettingOfTheClientKeepsACallerWaiting(t *testing.T) {
 	}
 	for form, change := range map[string]func(*Config){"": plainConfig, ", AutoPipeline": autoPipelined} {
 		t.Run("Cluster"+form, func(t *testing.T) {
+			t.Parallel()
 			cluster := redistest.StartCluster(t)
 			testNothingKeepsACallerWaiting(t, cluster.Client(neverCluster), change, cluster.Nodes()...)
 		})
 		t.Run("Sentinel"+form, func(t *testing.T) {
+			t.Parallel()
 			group := redistest.StartSentinel(t)
 			all := append([]*redistest.Server{group.Primary(), group.Replica()}, group.Sentinels()...)
 			testNothingKeepsACallerWaiting(t, group.Client(neverSentinel), change, all...)
