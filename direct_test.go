@@ -40,6 +40,7 @@ func testALoneLookupTakesNoReader(t *testing.T) {
 	w := wrap(t, c, &source{}, Options{Lease: veryLong})
 	require.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
 	require.True(t, c.direct.calm.Load(), "the first lookup, by a reader, was quick")
+	require.Eventually(t, func() bool { return !c.readers.sending() }, patience, time.Millisecond, "it has answered before it is idle")
 	gets := tap.count("get")
 	for range 10 {
 		o := w.get(t.Context(), "a")
