@@ -78,28 +78,29 @@ version() { "$1" --version | sed -n 's/^\([A-Z][a-z]*\) server v=\([0-9.]*\).*/\
 
 # one runs the tests on one server, and writes a row of the table.
 one() {
-  local server=$1 log=$home/$2.log failed=
+  local server=$1 log=$home/$2.log faults=$home/$2.faults.log failed=
   echo "== $(version "$server")" >&2
   FNCACHE_REQUIRE_REDIS=1 FNCACHE_REDIS_SERVER=$server \
     go test -count=1 -v . >"$log" 2>&1 || failed=1
-  [[ ! -d faults ]] || FNCACHE_REQUIRE_REDIS=1 FNCACHE_REDIS_SERVER=$server \
-    go -C faults test -count=1 -v ./... >>"$log" 2>&1 || failed=1
-  row "$(version "$server")" "$log"
+  FNCACHE_REQUIRE_REDIS=1 FNCACHE_REDIS_SERVER=$server \
+    go -C faults test -count=1 -v -parallel 4 ./... >"$faults" 2>&1 || failed=1
+  row "$(version "$server")" "$log" "$faults"
   if [[ -n $failed ]]; then
-    grep -E '^ *--- FAIL|^panic:' "$log" >&2 || tail -n 20 "$log" >&2
-    echo "servers.sh: FAILED on $(version "$server"); the whole log: $log" >&2
+    grep -hE '^ *--- FAIL|^panic:' "$log" "$faults" >&2 || tail -n 20 "$log" "$faults" >&2
+    echo "servers.sh: FAILED on $(version "$server"); the whole logs: $log and $faults" >&2
     return 1
   fi
 }
 
 kinds=(RESP2 RESP3 ContextTimeoutEnabled client-side_caching Cluster Sentinel)
 
-# row counts the tests that ended, by kind of client: "passed", or "passed, n FAILED".
+# row VERSION LOG FAULTS: counts the tests that ended, by kind of client: "passed",
+# or "passed, n FAILED".
 row() {
   awk -v server="$1" -v kinds="${kinds[*]}" '
     BEGIN { n = split(kinds, name, " ") }
     $1 == "---" && ($2 == "PASS:" || $2 == "FAIL:") {
-      column = $3 ~ /^TestFault/ ? n + 1 : 0
+      column = FILENAME == ARGV[2] ? n + 1 : 0
       parts = split($3, part, "/")
       for (i = 2; i <= parts; i++) for (k = 1; k <= n; k++) if (part[i] == name[k]) column = k
       count[column, $2]++
@@ -109,7 +110,7 @@ row() {
       printf "| %s |", server
       for (k = 1; k <= n; k++) printf " %s |", cell(k)
       printf " %s |\n", cell(n + 1)
-    }' "$2"
+    }' "$2" "$3"
 }
 
 run_tests() {
