@@ -377,6 +377,28 @@ func TestCallsAfterCloseBehaveAsWithRedisAway(t *testing.T) {
 	})
 }
 
+func TestACallAfterCloseDoesNotJoinWhatCloseHasCancelled(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		s.do = func(ctx context.Context, run int) (int, error) {
+			time.Sleep(2 * time.Second) // it is slow to notice
+			return run, context.Cause(ctx)
+		}
+		c := b.cache()
+		w := wrap(t, c, s, Options{OnCold: Wait})
+		first := w.begin(t.Context(), "a")
+		synctest.Wait()
+		closed := make(chan error)
+		go func() { closed <- c.Close() }()
+		synctest.Wait()
+		o := w.get(t.Context(), "a")
+		require.NoError(t, o.err)
+		assert.Equal(t, 2, o.value)
+		require.NoError(t, <-closed)
+		assert.ErrorIs(t, (<-first).err, ErrClosed)
+	})
+}
+
 func TestCloseLeavesTheClientOpen(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
@@ -502,6 +524,28 @@ func TestAnAnswerAboutTheClockThatAStoppedProcessReadsLateIsNotTaken(t *testing.
 	assert.True(t, c.due(), "so the next call asks again")
 	c.learn(asked, asked.Add(most), asked.Add(time.Millisecond), most)
 	assert.True(t, c.learned())
+}
+
+func TestASuspendedMachineThatMayNotAskTakesItsOwnClock(t *testing.T) {
+	var c serverClock
+	now := time.Now()
+	c.learn(now, now, now, 0)
+	require.False(t, c.learnLocal(), "what the server has said is better")
+	r := *c.reading.Load()
+	r.wall -= int64(time.Hour) // see above
+	r.server = r.server.Add(-time.Hour)
+	c.reading.Store(&r)
+	require.True(t, c.learnLocal(), "but it is an hour behind now")
+	assert.InDelta(t, time.Now().UnixMilli(), c.now(), 60_000)
+}
+
+func TestAnotherServersClockIsTakenHoweverSlowItsAnswer(t *testing.T) {
+	var c serverClock
+	now := time.Now()
+	c.learn(now, now, now, 0)
+	c.dialed.Store(true)
+	c.learn(now.Add(-100*time.Millisecond), now.Add(100*time.Millisecond), now.Add(90*time.Millisecond), time.Second)
+	assert.Equal(t, now.Add(90*time.Millisecond), c.reading.Load().server)
 }
 
 func TestOfTwoAnswersAboutTheClockTheOneLessInDoubtIsTaken(t *testing.T) {

@@ -161,8 +161,8 @@ func (c *call) withHolder(d decision, refresh bool) (a answer, again bool) {
 		if passed {
 			return c.giveUp(c.cold(fs.leaseLeft(d.holder)))
 		}
-		before := fs.join(d.holder, d.ended)
-		return c.awaitJoined(d.holder, before && !c.strict, limit)
+		fs.join(d.holder)
+		return c.awaitJoined(d.holder, d.ended, limit)
 	case c.fn.opts.OnCold == Compute:
 		return c.unleased(d.ended)
 	default:
@@ -178,7 +178,7 @@ func (c *call) withoutRedis(d decision) (a answer, again bool) {
 	if c.strict || c.cache.cfg.OnRedisDown == DownError && !c.patient {
 		return c.giveUp(fmt.Errorf("%w; function %s, key %s", d.cause, c.fn.Name(), c.key))
 	}
-	if holder := fs.computing(flightKey{c.fn, c.key}); holder != nil {
+	if holder := fs.computing(flightKey{c.fn, c.key}); holder != nil && !holder.cancelled() {
 		return c.withHolder(decision{holder: holder, ended: d.ended}, false)
 	}
 	if c.fn.opts.OnCold != Fail || c.patient {
@@ -208,7 +208,7 @@ func (c *call) unleased(ended uint64) (a answer, again bool) {
 	if own {
 		return c.awaitOwn(decision{holder: comp})
 	}
-	return c.awaitJoined(comp, true, nil)
+	return c.awaitJoined(comp, ended, nil)
 }
 
 // awaitTurn waits until a computation has a slot of Options.MaxConcurrent; over
@@ -262,12 +262,11 @@ func (c *call) awaitOwn(d decision) (a answer, again bool) {
 	}
 }
 
-// awaitJoined waits for another call's computation; before says that this call
-// asked before the function began, or could not ask.
-func (c *call) awaitJoined(comp *computation, before bool, limit <-chan time.Time) (a answer, again bool) {
+// awaitJoined waits for another call's computation, after a decision that ended then.
+func (c *call) awaitJoined(comp *computation, ended uint64, limit <-chan time.Time) (a answer, again bool) {
 	select {
 	case <-comp.done:
-		return c.share(comp, before)
+		return c.share(comp, ended)
 	case <-limit:
 		c.cache.flights.quit(comp)
 		return c.giveUp(c.cold(c.cache.flights.leaseLeft(comp)))
@@ -286,7 +285,7 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 		<-comp.returned
 		e = &ending{returned: comp.ret}
 	}
-	if c.strict && !e.failed() {
+	if c.strict && e.normal() {
 		return c.takeStrictly(e)
 	}
 	if e.panic != nil || e.goexit {
@@ -316,14 +315,12 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 	return answer{results: results, source: SourceComputed, cost: e.cost}, false
 }
 
-// takeStrictly is take for a call that is about storing.
+// takeStrictly is take, or share, for a call that is about storing, where the function
+// returned a result.
 func (c *call) takeStrictly(e *ending) (a answer, again bool) {
-	a = answer{panic: e.panic, goexit: e.goexit, source: SourceComputed, cost: e.cost}
+	a = answer{source: SourceComputed, cost: e.cost}
 	switch {
-	case e.panic != nil || e.goexit:
-		a.source = SourceFailed
-		return a, false
-	case e.shareable && e.confirmed:
+	case e.stored():
 		return a, false
 	case e.body == nil:
 		a.err = fmt.Errorf("fncache: refresh %s: the result does not survive encoding, so it is not stored", c.fn.Name())
@@ -342,10 +339,12 @@ func (c *call) takeStrictly(e *ending) (a answer, again bool) {
 
 // share gives a joiner of a computation its end, or has it decide again where
 // the end is not for joiners.
-func (c *call) share(comp *computation, before bool) (a answer, again bool) {
+func (c *call) share(comp *computation, ended uint64) (a answer, again bool) {
 	e := &comp.ending
 	switch {
-	case !e.shareable, !e.confirmed && !before:
+	case c.strict && !e.stored() && e.normal():
+		return c.takeStrictly(e)
+	case !e.shareable, !e.confirmed && !comp.mayAnswer(ended):
 		return answer{}, true
 	case e.panic != nil:
 		return c.sharePanic(e.panic), false

@@ -76,6 +76,7 @@ func (c *serverClock) learned() bool { return c.reading.Load() != nil }
 // Of two answers that do not contradict each other the one that is less in doubt is
 // taken (the intersection of intervals of Marzullo and Owicki, 1983, on which NTP
 // rests): a network that was slow for a moment does not spoil a clock that was right.
+// Not so where it may be another server's clock, or the machine was suspended.
 func (c *serverClock) learn(before, after, server time.Time, most time.Duration) {
 	took := after.Sub(before)
 	if took > most {
@@ -83,7 +84,7 @@ func (c *serverClock) learn(before, after, server time.Time, most time.Duration)
 	}
 	at := before.Add(took / 2)
 	r := clockReading{at: at, wall: at.UnixNano(), server: server, doubt: took / 2}
-	if last := c.reading.Load(); last != nil && !last.local {
+	if last := c.reading.Load(); last != nil && !last.local && !c.dialed.Load() && !last.jumped(after) {
 		server, doubt := last.carriedTo(at)
 		if doubt < r.doubt && r.server.Sub(server).Abs() <= doubt+r.doubt {
 			r.server, r.doubt = server, doubt
@@ -91,6 +92,12 @@ func (c *serverClock) learn(before, after, server time.Time, most time.Duration)
 	}
 	r.slow = took/2 > clockDoubt
 	c.keep(r)
+}
+
+// jumped says whether the machine was suspended since, or its clock was set.
+func (r *clockReading) jumped(now time.Time) bool {
+	apart := time.Duration(now.UnixNano()-r.wall) - now.Sub(r.at)
+	return apart.Abs() > clockSuspend
 }
 
 // carriedTo gives the server's time at a later instant, and how far off it may be.
@@ -101,10 +108,10 @@ func (r *clockReading) carriedTo(at time.Time) (server time.Time, doubt time.Dur
 
 // learnLocal takes the local wall clock for the server's, where TIME is refused, and
 // says whether it did: what the server has said before is better, however long ago
-// that was, and stays.
+// that was, and stays, unless the machine was suspended since.
 func (c *serverClock) learnLocal() bool {
 	now := time.Now()
-	if last := c.reading.Load(); last != nil && !last.local {
+	if last := c.reading.Load(); last != nil && !last.local && !last.jumped(now) {
 		kept := *last
 		kept.refused = now
 		c.keep(kept)
@@ -130,9 +137,8 @@ func (c *serverClock) due() bool {
 		return false
 	}
 	elapsed := now.Sub(r.at)
-	apart := time.Duration(now.UnixNano()-r.wall) - elapsed
 	return elapsed > clockInterval ||
-		apart.Abs() > clockSuspend ||
+		r.jumped(now) ||
 		elapsed > clockPause && (r.slow || c.dialed.Load())
 }
 

@@ -69,9 +69,10 @@ type ending struct {
 	shareable bool
 	// confirmed says that who joined while the function ran may have it. With a lease
 	// that takes the word of its last step that it was held until then: else a key
-	// invalidated meanwhile would be answered with what was computed before. Who asked
-	// before the function began, or could not ask, may have it in any case.
+	// invalidated meanwhile would be answered with what was computed before. Who else
+	// may have it, mayAnswer says.
 	confirmed bool
+	lost      bool // the lease is known to have been lost
 
 	late    bool  // the function had not returned: err says why it was not waited for
 	stepErr error // of the lease's last step
@@ -79,6 +80,26 @@ type ending struct {
 
 // failed says that there is an error, and not a panic or the end of a goroutine.
 func (e *ending) failed() bool { return e.err != nil && e.panic == nil && !e.goexit }
+
+// normal says that the function has returned no error, and has returned.
+func (e *ending) normal() bool { return e.err == nil && e.panic == nil && !e.goexit }
+
+// stored says that there is an entry of it.
+func (e *ending) stored() bool { return e.shareable && e.confirmed }
+
+// mayAnswer says whether the end of a computation, that was not confirmed, may
+// answer a caller after a decision that ended then: if it began later, for then it
+// is no older than what the caller asked for; or if the caller could not ask, and
+// nobody could tell since that the lease was lost. The computation has ended.
+func (c *computation) mayAnswer(ended uint64) bool {
+	if ended == 0 {
+		return !c.ending.lost
+	}
+	return c.began > ended
+}
+
+// cancelled says that Close has ended it.
+func (c *computation) cancelled() bool { return c.closing != nil && c.cache.closed() }
 
 func newComputation(c *call, id flightKey) *computation {
 	return c.cache.newComputation(id, context.WithoutCancel(c.ctx), c.ownArgs())

@@ -451,7 +451,7 @@ func (fs *flights) shareUnleased(c *call, ended uint64) (comp *computation, own,
 	case s.running == nil:
 		s.running = newComputation(c, id)
 		comp, own, start = s.running, true, true
-	case s.running.began == 0 || s.running.began > ended && !s.running.detached:
+	case !s.running.cancelled() && (s.running.began == 0 || s.running.began > ended && !s.running.detached):
 		comp = s.running
 	case s.next == nil:
 		s.next = newComputation(c, id)
@@ -529,13 +529,11 @@ func (fs *flights) own(comp *computation, c *call) bool {
 	return comp.owner == c
 }
 
-// join and quit count who waits for a computation. before says that it began after
-// the caller's flight had ended, or that the caller had none: see shareUnleased.
-func (fs *flights) join(comp *computation, ended uint64) (before bool) {
+// join and quit count who waits for a computation.
+func (fs *flights) join(comp *computation) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	comp.callers++
-	return comp.began > ended
 }
 
 func (fs *flights) quit(comp *computation) {

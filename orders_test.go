@@ -212,6 +212,47 @@ func TestWhoAskedBeforeTheFunctionBeganIsAnsweredByItThoughTheKeyIsInvalidated(t
 	})
 }
 
+func TestWhoCouldNotAskIsNotGivenWhatRedisHasCalledLost(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: 10 * time.Second}
+		opts := Options{OnCold: Wait, WaitTimeout: time.Hour, Lease: time.Minute}
+		w := wrap(t, b.cache(), s, opts)
+		first := w.begin(t.Context(), "k")
+		synctest.Wait()
+		mend := b.cut()
+		for range tripFailures {
+			w.get(ctxIn(t, time.Second), "another")
+		}
+		key, _ := w.Key("k")
+		b.redis.Del(key + lockSuffix) // as by an invalidation of another process
+		late := w.begin(t.Context(), "k")
+		synctest.Wait()
+		mend()
+		assert.Equal(t, 1, (<-first).value)
+		o := <-late
+		require.NoError(t, o.err)
+		assert.Greater(t, o.value, 1, "it called after that, and Redis has said so since")
+	})
+}
+
+func TestRefreshesOfAKeyThatIsInvalidatedTimeAndAgainGiveUpTogether(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		w, other := wrap(t, b.cache(), s, Options{}), wrap(t, b.cache(), s, Options{})
+		s.do = func(ctx context.Context, run int) (int, error) {
+			time.Sleep(time.Second)
+			return run, other.Invalidate(ctx, "k")
+		}
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() { assert.ErrorIs(t, w.Refresh(t.Context(), "k"), ErrLeaseLost) })
+		}
+		all.Wait()
+		// Each tries that often, and waits for one computation of others before.
+		assert.LessOrEqual(t, s.count(), 2*maxRounds)
+	})
+}
+
 // awaitCallers waits until n callers wait for the leased computation of a key.
 func awaitCallers(t *testing.T, w *wrapped, arg string, n int) {
 	t.Helper()

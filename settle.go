@@ -44,6 +44,7 @@ func (c *computation) end(cut error, ran time.Duration) {
 	if c.token != "" {
 		c.cache.flights.settles(c)
 		e.confirmed = c.settle(&e, raw)
+		e.lost = c.lost
 	}
 	next, alone := c.cache.flights.finish(c, e)
 	if alone || e.stale != nil {
