@@ -42,6 +42,20 @@ func testCloseLeavesNothingBehind(t *testing.T) {
 			heal:  func(*redistest.Server) {},
 			limit: closeGrace,
 		},
+		"out of memory": {
+			begin: func(t *testing.T, s *redistest.Server) {
+				require.NoError(t, s.Client().ConfigSet(t.Context(), "maxmemory", "1").Err())
+			},
+			heal:  func(*redistest.Server) {},
+			limit: closeGrace,
+		},
+		"became a replica": {
+			begin: func(t *testing.T, s *redistest.Server) {
+				require.NoError(t, s.Client().Do(t.Context(), "REPLICAOF", "127.0.0.1", "1").Err())
+			},
+			heal:  func(*redistest.Server) {},
+			limit: closeGrace,
+		},
 	} {
 		for form, near := range map[string]time.Duration{"": 0, ", Near": time.Minute} {
 			t.Run(name+form, func(t *testing.T) {
@@ -69,7 +83,7 @@ func testCloseLeavesNothingBehind(t *testing.T) {
 				assert.LessOrEqual(t, timeOf(func() { assert.NoError(t, c.Close()) }), trouble.limit)
 				assert.Zero(t, c.life.running.Load(), "goroutines")
 				require.ErrorIs(t, (<-end).err, ErrClosed)
-				if name == "connections cut" {
+				if name == "connections cut" || name == "out of memory" {
 					n, err := server.Client().Exists(t.Context(), must(w.Key("a"))+lockSuffix).Result()
 					require.NoError(t, err)
 					assert.Zero(t, n, "the lease was given back")

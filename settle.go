@@ -44,7 +44,6 @@ func (c *computation) end(cut error, ran time.Duration) {
 	if c.token != "" {
 		c.cache.flights.settles(c)
 		e.confirmed = c.settle(&e, raw)
-		e.lost = c.lost
 	}
 	next, alone := c.cache.flights.finish(c, e)
 	if alone || e.stale != nil {
@@ -96,6 +95,7 @@ func (c *computation) encode(e *ending) (raw []byte) {
 // then. Renewals have stopped: they and this run on the same goroutine.
 func (c *computation) settle(e *ending, raw []byte) (held bool) {
 	if c.lost {
+		e.lost = true
 		return false
 	}
 	var err error
@@ -109,6 +109,7 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 	}
 	e.stepErr = err
 	if !c.cache.noteRedis(c.fn, opStore, c.key, err) && !held {
+		e.lost = true
 		c.lose()
 	}
 	return held

@@ -15,9 +15,11 @@ import (
 func TestFaultSentinelFailover(t *testing.T) {
 	t.Parallel()
 	group := redistest.StartSentinel(t)
-	fleet := newFleet(t, plan{loses: true, connect: func() redis.UniversalClient { return group.Client() }})
+	fleet := newFleet(t, plan{connect: func() redis.UniversalClient { return group.Client() }})
+	lost := fleet.watch.losing() // what the replica has not got yet
 	group.Primary().Kill()
-	fleet.watch.forget() // what the replica has not got yet
+	lost()
+	fleet.watch.forget()
 	fleet.awaitAnswers("while the primary is away")
 	fleet.awaitCaching("after the failover")
 	fleet.check(noErrors, group.Replica().Client())
@@ -26,7 +28,8 @@ func TestFaultSentinelFailover(t *testing.T) {
 func TestFaultSentinelFailoverOfAPrimaryThatHangsAndComesBack(t *testing.T) {
 	t.Parallel()
 	group := redistest.StartSentinel(t)
-	fleet := newFleet(t, plan{loses: true, connect: func() redis.UniversalClient { return group.Client() }})
+	fleet := newFleet(t, plan{connect: func() redis.UniversalClient { return group.Client() }})
+	lost := fleet.watch.losing() // while there are two, each may grant a lease
 	group.Primary().Pause()
 	fleet.awaitAnswers("while the primary hangs")
 	fleet.awaitCaching("after the failover")
@@ -34,6 +37,7 @@ func TestFaultSentinelFailoverOfAPrimaryThatHangsAndComesBack(t *testing.T) {
 	// still talks to it must not be left with it.
 	group.Primary().Resume()
 	fleet.awaitCaching("with the old primary back")
+	lost()
 	fleet.watch.forget() // what was said while there were two
 	fleet.check(noErrors, group.Replica().Client())
 }
@@ -41,11 +45,13 @@ func TestFaultSentinelFailoverOfAPrimaryThatHangsAndComesBack(t *testing.T) {
 func TestFaultClusterFailover(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
-	fleet := newFleet(t, plan{loses: true, connect: func() redis.UniversalClient { return cluster.Client() }})
+	fleet := newFleet(t, plan{connect: func() redis.UniversalClient { return cluster.Client() }})
 	node := owner(t, cluster, keyOf(t, fleet))
 	replica := cluster.AddReplica(t, node)
+	lost := fleet.watch.losing() // what the replica has not got yet
 	cluster.Nodes()[node].Kill()
-	fleet.watch.forget() // what the replica has not got yet
+	lost()
+	fleet.watch.forget()
 	fleet.awaitAnswers("while a primary is away")
 	fleet.awaitCaching("after the failover")
 	raw := []*redis.Client{replica.Client()}

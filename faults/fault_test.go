@@ -2,11 +2,13 @@ package faults
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache"
 	"github.com/fncache/fncache/internal/redistest"
@@ -20,12 +22,21 @@ type scene struct {
 	admin  *redis.Client
 	spare  *redistest.Server // another server, started where a fault needs it
 	hook   *between
+	hits   atomic.Int64 // what a fault that is done again and again has met so far
 }
 
 // do runs a command as the administrator, on any goroutine.
 func (s *scene) do(args ...any) {
 	s.t.Helper()
 	assert.NoError(s.t, s.admin.Do(context.Background(), args...).Err(), "%v", args)
+}
+
+// hit is do for a command that says how many it has met.
+func (s *scene) hit(args ...any) {
+	s.t.Helper()
+	met, err := s.admin.Do(context.Background(), args...).Int64()
+	assert.NoError(s.t, err, "%v", args)
+	s.hits.Add(met)
 }
 
 // The fleet's own user: the administrator can take its rights away and keep his.
@@ -62,8 +73,8 @@ type fault struct {
 	bound time.Duration // of a call; 0 for the fleet's own
 	// kind is what Stats and the log must call it; 0 where that is left open.
 	kind fncache.RedisErrorKind
-	// loses says that it takes leases and entries away; older says that it brings
-	// older ones back.
+	// loses says that it takes leases and entries away, at its beginning or again and
+	// again; older says that it brings older ones back.
 	loses, older bool
 	// refused says that every caller is told so under DownError; keeps says that
 	// stale entries are served as long as there are any.
@@ -129,7 +140,7 @@ var faults = []fault{
 	},
 	{
 		name:  "closes connections (CLIENT KILL)",
-		again: func(s *scene) { s.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") },
+		again: func(s *scene) { s.hit("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") },
 	},
 	{
 		name:    "out of memory (maxmemory, noeviction)",
@@ -149,14 +160,16 @@ var faults = []fault{
 		loses: true,
 		bound: turns,
 		again: func(s *scene) {
-			s.do("EVAL", `local k = redis.call('RANDOMKEY') if k then redis.call('DEL', k) end return 'done'`, "0")
+			s.hit("EVAL", `local k = redis.call('RANDOMKEY') if k then return redis.call('DEL', k) end return 0`, "0")
 		},
 	},
 	{
 		name:  "is emptied time and again (FLUSHALL)",
 		loses: true,
 		bound: turns,
-		again: func(s *scene) { s.do("FLUSHALL") },
+		again: func(s *scene) {
+			s.hit("EVAL", `local n = redis.call('DBSIZE') redis.call('FLUSHALL') return n`, "0")
+		},
 	},
 	{
 		name:  "has too few replicas (NOREPLICAS)",
@@ -262,7 +275,7 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 	s.net, s.admin = newNetwork(t, s.server.Addr()), s.server.Client()
 	s.hook = &between{do: func() { s.do("SCRIPT", "FLUSH") }}
 	s.allow()
-	fleet := newFleet(t, plan{policy: policy, bound: f.bound, pace: invalidationPace, loses: f.loses, connect: func() redis.UniversalClient {
+	fleet := newFleet(t, plan{policy: policy, bound: f.bound, pace: invalidationPace, connect: func() redis.UniversalClient {
 		client := redis.NewClient(&redis.Options{
 			Addr: s.net.addr(), Username: user, Password: password, PoolSize: f.pool,
 			// Who waited for that would be seen waiting.
@@ -271,8 +284,13 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 		client.AddHook(s.hook)
 		return client
 	}})
+	lost := func() {}
+	if f.loses {
+		lost = fleet.watch.losing()
+	}
 	if f.begin != nil {
 		f.begin(s)
+		lost() // who is granted a lease from now on has it
 	}
 	if f.older {
 		fleet.watch.forget()
@@ -280,7 +298,9 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 	f.during(s, func() {
 		if policy == fncache.DownError {
 			if f.keeps {
+				lost := fleet.watch.losing()
 				s.do("FLUSHALL")
+				lost()
 			}
 			fleet.awaitRefusals(f.kind)
 		}
@@ -291,6 +311,10 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 	})
 	if f.heal != nil {
 		f.heal(s)
+	}
+	if f.again != nil {
+		lost()
+		require.Positive(t, s.hits.Load(), "the fault has met something")
 	}
 	fleet.awaitCaching("after the fault")
 	if f.kind != 0 {

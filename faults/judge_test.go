@@ -24,6 +24,7 @@ func TestRunsThatAreNotAloneAreFound(t *testing.T) {
 		name             string
 		runs             []*run
 		steps            map[string]time.Time
+		losses           []loss
 		leased, unleased int
 	}{
 		{name: "one after the other", runs: []*run{leased(0, 1, 0, 10, "T"), leased(1, 2, 10, 20, "U")}},
@@ -31,6 +32,9 @@ func TestRunsThatAreNotAloneAreFound(t *testing.T) {
 		{name: "one beside two others", runs: []*run{leased(0, 1, 0, 30, "T"), leased(1, 2, 5, 10, "U"), leased(1, 3, 20, 25, "V")}, leased: 2},
 		{name: "the lease was given back", runs: []*run{leased(0, 1, 0, 10, "T"), leased(1, 2, 9, 20, "U")}, steps: map[string]time.Time{"T": in(8)}},
 		{name: "the lease has run out", runs: []*run{leased(0, 1, 0, 2000, "T"), leased(1, 2, 1001, 1010, "U")}},
+		{name: "the lease was lost", runs: []*run{leased(0, 1, 0, 10, "T"), leased(1, 2, 9, 20, "U")}, losses: []loss{{in(5), in(6)}}},
+		{name: "the lease was granted after the loss", runs: []*run{leased(0, 1, 7, 17, "T"), leased(1, 2, 9, 20, "U")}, losses: []loss{{in(5), in(6)}}, leased: 1},
+		{name: "leases are lost all the time", runs: []*run{leased(0, 1, 7, 17, "T"), leased(1, 2, 9, 20, "U")}, losses: []loss{{from: in(5)}}},
 		{name: "one that has not ended", runs: []*run{{place{0, "a"}, 1, in(0), time.Time{}, &grant{"T", in(0)}}, leased(1, 2, 9, 20, "U")}, leased: 1},
 		{name: "two without a lease in one process", runs: []*run{alone(0, 1, 0, 10), alone(0, 2, 9, 20)}, unleased: 1},
 		{name: "two without a lease in two processes", runs: []*run{alone(0, 1, 0, 10), alone(1, 2, 9, 20)}},
@@ -38,6 +42,7 @@ func TestRunsThatAreNotAloneAreFound(t *testing.T) {
 	} {
 		w := newWatch(t)
 		w.runs = test.runs
+		w.losses = test.losses
 		if test.steps != nil {
 			w.steps = test.steps
 		}

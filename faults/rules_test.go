@@ -18,8 +18,8 @@ type span struct {
 }
 
 // leased gives for each key the spans of the runs that had a lease: until the run has
-// ended, its lease's last step was sent, or the lease may have run out unrenewed. w.mu
-// is held.
+// ended, its lease's last step was sent, or the lease may have run out unrenewed, or
+// was lost. w.mu is held.
 func (w *watch) leased() map[string][]span {
 	spans := map[string][]span{}
 	for _, r := range w.runs {
@@ -29,6 +29,11 @@ func (w *watch) leased() map[string][]span {
 		to := r.grant.sent.Add(lease)
 		if step := w.steps[r.grant.token]; !step.IsZero() && step.Before(to) {
 			to = step
+		}
+		for _, lost := range w.losses {
+			if to.After(lost.from) && (lost.to.IsZero() || r.grant.sent.Before(lost.to)) {
+				to = later(lost.from, r.grant.sent)
+			}
 		}
 		spans[r.key] = append(spans[r.key], span{r, r.began, r.until(to)})
 	}
@@ -45,6 +50,13 @@ func (w *watch) unleased() map[place][]span {
 		}
 	}
 	return spans
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // until is when a run has ended, at the latest then.

@@ -29,6 +29,8 @@ import (
 type watch struct {
 	verbs map[string]string // by the name that Redis gives a script
 	keys  map[string]string // the fleet's own keys, by those in Redis
+	// errors is how many of its operations a process has counted as failed.
+	errors func(process int) uint64
 
 	mu            sync.Mutex // guards the fields below
 	runs          []*run
@@ -39,7 +41,9 @@ type watch struct {
 	confirmed     map[string][]confirmed // by key, in order
 	invalidations []confirmed            // the same for who invalidates
 	era           int                    // see forget
-	broken        []string               // what was told that must not be
+	losses        []loss                 // see losing
+	refusals      map[int64]refusal      // by call
+	broken        []string               // what must not be
 	judged        int                    // entries that had to be no older than another
 }
 
@@ -64,6 +68,12 @@ type grant struct {
 	sent  time.Time // the question
 }
 
+// A refusal is the answer of acquire that somebody else has the lease.
+type refusal struct{ errors uint64 } // of the process, when it asked
+
+// A loss is when Redis may lose leases that it has granted. To is zero while it lasts.
+type loss struct{ from, to time.Time }
+
 // A confirmed is the least number that may be told to who asks after that time.
 type confirmed struct {
 	at     time.Time
@@ -75,7 +85,8 @@ func newWatch(t *testing.T) *watch {
 	w := &watch{
 		verbs: map[string]string{}, keys: map[string]string{},
 		perKey: map[string]int{}, grants: map[int64]*grant{}, steps: map[string]time.Time{},
-		stores: map[place]int{}, confirmed: map[string][]confirmed{},
+		stores: map[place]int{}, confirmed: map[string][]confirmed{}, refusals: map[int64]refusal{},
+		errors: func(int) uint64 { return 0 },
 	}
 	scripts, err := filepath.Glob("../lock_*.lua")
 	require.NoError(t, err)
@@ -106,6 +117,9 @@ func (w *watch) run(ctx context.Context, process int, key string) (string, error
 	r := &run{place: place{process, key}, number: w.perKey[key], began: time.Now(), grant: w.grants[callOf(ctx)]}
 	delete(w.grants, callOf(ctx)) // a lease is for one run
 	w.runs = append(w.runs, r)
+	if refused, ok := w.refusals[callOf(ctx)]; ok && r.grant == nil && refused.errors == w.errors(process) {
+		w.broken = append(w.broken, fmt.Sprintf("process %d, key %s: run %d though somebody else had the lease, and Redis was well", process, key, r.number))
+	}
 	w.mu.Unlock()
 	time.Sleep(r.takes()) // the work
 	w.mu.Lock()
@@ -201,6 +215,20 @@ func (w *watch) forget() {
 	w.invalidations = nil
 }
 
+// losing is for where Redis may lose the leases that it has granted until now, or
+// grants until done.
+func (w *watch) losing() (done func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := len(w.losses)
+	w.losses = append(w.losses, loss{from: time.Now()})
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.losses[n].to = time.Now()
+	}
+}
+
 // A sending is a command on its way to Redis.
 type sending struct {
 	at    time.Time
@@ -210,6 +238,7 @@ type sending struct {
 	store int    // the run that is to be stored
 	least int    // that the answer may be from
 	era   int
+	errs  uint64 // that the process had counted
 }
 
 // sending takes in what a process sends. ok is false for what is not about an entry.
@@ -244,6 +273,9 @@ func (w *watch) sending(process int, cmd redis.Cmder) (s sending, ok bool) {
 		return sending{}, false
 	}
 	s.at, s.place, s.era, s.least = time.Now(), place{process, key}, w.era, w.least(key, time.Now())
+	if s.verb == "acquire" {
+		s.errs = w.errors(process)
+	}
 	if token := baseToken(s.token); token != "" && w.steps[token].IsZero() {
 		w.steps[token] = s.at
 	}
@@ -273,9 +305,13 @@ func (w *watch) heard(ctx context.Context, s sending, cmd redis.Cmder) {
 
 // answered takes in what acquire did. w.mu is held.
 func (w *watch) answered(ctx context.Context, s sending, parts []any) {
+	call, inTime := callOf(ctx), time.Since(s.at) < redisTimeout
+	delete(w.refusals, call)
 	switch status := text(parts[0]); {
-	case status == "acquired" && len(parts) == 3 && time.Since(s.at) < redisTimeout:
-		w.grants[callOf(ctx)] = &grant{token: baseToken(text(parts[2])), sent: s.at}
+	case status == "acquired" && len(parts) == 3 && inTime:
+		w.grants[call] = &grant{token: baseToken(text(parts[2])), sent: s.at}
+	case status == "held" && inTime:
+		w.refusals[call] = refusal{s.errs}
 	case status == "changed":
 		w.told(s, numberIn(text(parts[1])))
 	}
