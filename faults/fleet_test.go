@@ -313,13 +313,6 @@ func (f *fleet) calm() {
 	require.Empty(f.t, f.watch.leasedOverlaps(undisturbed, began), "in the calm")
 }
 
-func (f *fleet) lostLeases() (n uint64) {
-	for _, m := range f.members {
-		n += m.handle.Stats().LostLeases
-	}
-	return n
-}
-
 func (f *fleet) redisErrors() (n uint64) {
 	for _, m := range f.members {
 		n += m.handle.Stats().RedisErrors
