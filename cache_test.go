@@ -381,7 +381,7 @@ func TestACallAfterCloseDoesNotJoinWhatCloseHasCancelled(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
 		s.do = func(ctx context.Context, run int) (int, error) {
-			time.Sleep(2 * time.Second) // it is slow to notice
+			time.Sleep(2 * time.Second) // it is slow to notice; time of the bubble, as in all tests here
 			return run, context.Cause(ctx)
 		}
 		c := b.cache()

@@ -84,7 +84,8 @@ func (e *ending) failed() bool { return e.err != nil && e.panic == nil && !e.goe
 // normal says that the function has returned no error, and has returned.
 func (e *ending) normal() bool { return e.err == nil && e.panic == nil && !e.goexit }
 
-// stored says that there is an entry of it.
+// stored says that what there is was confirmed: it is stored, unless the function
+// asked that it be not.
 func (e *ending) stored() bool { return e.shareable && e.confirmed }
 
 // mayAnswer says whether the end of a computation, that was not confirmed, may

@@ -190,7 +190,7 @@ func TestWhoAskedBeforeTheFunctionBeganIsAnsweredByItThoughTheKeyIsInvalidated(t
 		w, other := wrap(t, b.cache(), s, opts), wrap(t, b.cache(), s, opts)
 		var late <-chan outcome
 		s.do = func(ctx context.Context, run int) (int, error) {
-			// No run gets to its end without an invalidation.
+			// No run gets to its end without an invalidation. (Time of the bubble.)
 			time.Sleep(time.Second)
 			assert.NoError(t, other.Invalidate(ctx, "k"))
 			if run == 1 {

@@ -320,6 +320,7 @@ func leavesNoGoroutine(t *testing.T, test func()) {
 	label := "test of " + t.Name()
 	pprof.Do(context.Background(), pprof.Labels("started by", label), func(context.Context) { test() })
 	var left bytes.Buffer
+	// Asked for time and again: nothing tells when a goroutine has ended.
 	for began := time.Now(); time.Since(began) < patience; time.Sleep(20 * time.Millisecond) {
 		left.Reset()
 		_ = pprof.Lookup("goroutine").WriteTo(&left, 1)

@@ -131,6 +131,7 @@ func (p *process) awaitStats(what string, wanted func(fncache.Stats) bool) {
 func (p *process) awaitRedis() {
 	p.t.Helper()
 	var err error
+	// Asked time and again, as a readiness probe does, and the last error is shown.
 	for began := time.Now(); time.Since(began) < patience; time.Sleep(10 * time.Millisecond) {
 		if err = p.cache.Ping(context.Background()); err == nil {
 			return
