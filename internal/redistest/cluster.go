@@ -130,25 +130,35 @@ func joinCluster(node *redis.Client, i, firstPort, firstBus int) error {
 
 // serves reports, as an error, what keeps a node from serving the whole cluster.
 func serves(node *redis.Client) error {
-	ctx := context.Background()
-	info, err := node.ClusterInfo(ctx).Result()
-	if err != nil {
+	err := clusterInfoHas(node, "cluster_state:ok", fmt.Sprintf("cluster_known_nodes:%d", primaries))
+	if err := errors.Join(err, knowsAllSlots(node)); err != nil {
 		return err
 	}
-	for _, want := range []string{
-		"cluster_state:ok",
-		fmt.Sprintf("cluster_slots_assigned:%d", slots),
-		fmt.Sprintf("cluster_known_nodes:%d", primaries),
-	} {
-		if !strings.Contains(info, want) {
-			return fmt.Errorf("CLUSTER INFO has no %s:\n%s", want, info)
-		}
-	}
-	shards, err := node.ClusterShards(ctx).Result()
+	shards, err := node.ClusterShards(context.Background()).Result()
 	if err == nil && len(shards) != primaries {
 		err = fmt.Errorf("CLUSTER SHARDS has %d of them", len(shards))
 	}
 	return err
+}
+
+// knowsAllSlots reports, as an error, that a node has not heard from all primaries
+// which slots they have.
+func knowsAllSlots(node *redis.Client) error {
+	return clusterInfoHas(node, fmt.Sprintf("cluster_slots_assigned:%d", slots), fmt.Sprintf("cluster_size:%d", primaries))
+}
+
+// clusterInfoHas reports, as an error, which texts CLUSTER INFO of a node lacks.
+func clusterInfoHas(node *redis.Client, wanted ...string) error {
+	info, err := node.ClusterInfo(context.Background()).Result()
+	if err != nil {
+		return err
+	}
+	for _, want := range wanted {
+		if !strings.Contains(info, want) {
+			return fmt.Errorf("CLUSTER INFO has no %s:\n%s", want, info)
+		}
+	}
+	return nil
 }
 
 // Nodes returns the servers; node i has the i-th third of the slots.

@@ -13,7 +13,8 @@ import (
 )
 
 // AddReplica gives node i of a cluster a replica, which takes the node's place a
-// few seconds after the node is gone. It returns when the replica is in sync.
+// few seconds after the node is gone. It returns when the replica is in sync, and
+// it and the primaries know of each other.
 func (c *Cluster) AddReplica(t testing.TB, i int) *Server {
 	t.Helper()
 	ctx := context.Background()
@@ -39,7 +40,9 @@ func (c *Cluster) AddReplica(t testing.TB, i int) *Server {
 		if err := infoHas(client, "replication", "master_link_status:up"); err != nil {
 			return err
 		}
-		return c.allKnowReplica(replica)
+		// A replica that has not heard of the other primaries when its own goes away
+		// never will: nobody is left to tell it of them, and none of them votes for it.
+		return errors.Join(knowsAllSlots(client), c.allKnowReplica(replica))
 	}, replica.p)
 	if err != nil {
 		t.Fatalf("redistest: replica of node %d: %v", i, err)

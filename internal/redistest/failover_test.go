@@ -25,6 +25,20 @@ func TestClusterReplicaTakesThePlaceOfItsNode(t *testing.T) {
 	require.NoError(t, await(func() error { return other.Set(t.Context(), "c", "new", 0).Err() }))
 }
 
+func TestClusterReplicaKnowsWhoVotesForIt(t *testing.T) {
+	t.Parallel()
+	cluster := StartCluster(t)
+	replica := cluster.AddReplica(t, 0).Client()
+	// Asked once, and at once: a primary may be gone the moment after.
+	shards, err := replica.ClusterShards(t.Context()).Result()
+	require.NoError(t, err)
+	var owners int
+	for _, shard := range shards {
+		owners += min(len(shard.Slots), 1)
+	}
+	require.Equal(t, primaries, owners, "primaries of which the replica knows the slots: %+v", shards)
+}
+
 func TestClusterSlotMovesWithItsKeys(t *testing.T) {
 	t.Parallel()
 	cluster := StartCluster(t)
