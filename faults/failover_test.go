@@ -9,20 +9,38 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
+// policies are what a failover is played under.
+var policies = []struct {
+	name   string
+	is     fncache.DownPolicy
+	allows func(error) bool
+}{
+	{"DownCompute", fncache.DownCompute, noErrors},
+	{"DownError", fncache.DownError, redisDown},
+}
+
 func TestFaultSentinelFailover(t *testing.T) {
-	t.Parallel()
-	group := redistest.StartSentinel(t)
-	fleet := newFleet(t, plan{connect: func() redis.UniversalClient { return group.Client() }})
-	lost := fleet.watch.losing() // what the replica has not got yet
-	group.Primary().Kill()
-	lost()
-	fleet.watch.forget()
-	fleet.awaitAnswers("while the primary is away")
-	fleet.awaitCaching("after the failover")
-	fleet.check(noErrors, group.Replica().Client())
+	for _, policy := range policies {
+		t.Run(policy.name, func(t *testing.T) {
+			t.Parallel()
+			group := redistest.StartSentinel(t)
+			fleet := newFleet(t, plan{policy: policy.is, connect: func() redis.UniversalClient { return group.Client() }})
+			lost := fleet.watch.losing() // what the replica has not got yet
+			group.Primary().Kill()
+			lost()
+			fleet.watch.forget()
+			if policy.is == fncache.DownError {
+				fleet.awaitRefusals(fncache.KindUnreachable, keys...)
+			}
+			fleet.awaitAnswers("while the primary is away")
+			fleet.awaitCaching("after the failover")
+			fleet.check(policy.allows, group.Replica().Client())
+		})
+	}
 }
 
 func TestFaultSentinelFailoverOfAPrimaryThatHangsAndComesBack(t *testing.T) {
@@ -43,24 +61,33 @@ func TestFaultSentinelFailoverOfAPrimaryThatHangsAndComesBack(t *testing.T) {
 }
 
 func TestFaultClusterFailover(t *testing.T) {
-	t.Parallel()
-	cluster := redistest.StartCluster(t)
-	fleet := newFleet(t, plan{connect: func() redis.UniversalClient { return cluster.Client() }})
-	node := owner(t, cluster, keyOf(t, fleet))
-	replica := cluster.AddReplica(t, node)
-	lost := fleet.watch.losing() // what the replica has not got yet
-	cluster.Nodes()[node].Kill()
-	lost()
-	fleet.watch.forget()
-	fleet.awaitAnswers("while a primary is away")
-	fleet.awaitCaching("after the failover")
-	raw := []*redis.Client{replica.Client()}
-	for i, server := range cluster.Nodes() {
-		if i != node {
-			raw = append(raw, server.Client())
-		}
+	for _, policy := range policies {
+		t.Run(policy.name, func(t *testing.T) {
+			t.Parallel()
+			cluster := redistest.StartCluster(t)
+			fleet := newFleet(t, plan{policy: policy.is, connect: func() redis.UniversalClient { return cluster.Client() }})
+			key := keys[0]
+			node := owner(t, cluster, fleet.stored(key))
+			replica := cluster.AddReplica(t, node)
+			lost := fleet.watch.losing() // what the replica has not got yet
+			cluster.Nodes()[node].Kill()
+			lost()
+			fleet.watch.forget()
+			if policy.is == fncache.DownError {
+				// The others are on nodes that live.
+				fleet.awaitRefusals(fncache.KindUnreachable, key)
+			}
+			fleet.awaitAnswers("while a primary is away")
+			fleet.awaitCaching("after the failover")
+			raw := []*redis.Client{replica.Client()}
+			for i, server := range cluster.Nodes() {
+				if i != node {
+					raw = append(raw, server.Client())
+				}
+			}
+			fleet.check(policy.allows, raw...)
+		})
 	}
-	fleet.check(noErrors, raw...)
 }
 
 func TestFaultClusterSlotsMigrateUnderLoad(t *testing.T) {
@@ -68,8 +95,7 @@ func TestFaultClusterSlotsMigrateUnderLoad(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	fleet := newFleet(t, plan{pace: invalidationPace, connect: func() redis.UniversalClient { return cluster.Client() }})
 	for _, key := range keys {
-		stored, err := fleet.members[0].handle.Key(key)
-		require.NoError(t, err)
+		stored := fleet.stored(key)
 		from := owner(t, cluster, stored)
 		slot := slotOf(t, cluster, stored)
 		for range 3 { // around the nodes, and back
@@ -87,11 +113,12 @@ func TestFaultClusterSlotsMigrateUnderLoad(t *testing.T) {
 	fleet.check(noErrors, raw...)
 }
 
-// keyOf gives an entry of the fleet.
-func keyOf(t *testing.T, f *fleet) string {
-	key, err := f.members[0].handle.Key(keys[0])
-	require.NoError(t, err)
-	return key
+// stored gives the name under which the entry of a key is stored.
+func (f *fleet) stored(key string) string {
+	f.t.Helper()
+	stored, err := f.members[0].handle.Key(key)
+	require.NoError(f.t, err)
+	return stored
 }
 
 func slotOf(t *testing.T, cluster *redistest.Cluster, key string) int {

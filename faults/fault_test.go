@@ -302,7 +302,7 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 				s.do("FLUSHALL")
 				lost()
 			}
-			fleet.awaitRefusals(f.kind)
+			fleet.awaitRefusals(f.kind, keys...)
 		}
 		fleet.awaitAnswers("during the fault")
 		if f.kind != 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -121,9 +122,7 @@ func newFleet(t *testing.T, p plan) *fleet {
 	}
 	f.watch.errors = func(process int) uint64 { return f.members[process].handle.Stats().RedisErrors }
 	for _, key := range keys {
-		stored, err := f.members[0].handle.Key(key)
-		require.NoError(t, err)
-		f.watch.keys[stored] = key
+		f.watch.keys[f.stored(key)] = key
 	}
 	f.callers.Go(func() { f.pulse.beat(f.stop) })
 	for _, m := range f.members {
@@ -266,10 +265,14 @@ func (f *fleet) awaitCaching(when string) {
 	})
 }
 
-// awaitRefusals waits until every caller has been told that Redis is away, and why.
-func (f *fleet) awaitRefusals(kind fncache.RedisErrorKind) {
+// awaitRefusals waits until every caller of some keys has been told that Redis is
+// away, and why.
+func (f *fleet) awaitRefusals(kind fncache.RedisErrorKind, of ...string) {
 	f.t.Helper()
 	f.await("refusals for "+kind.String(), 1, func(r record) bool {
+		if !slices.Contains(of, r.key) {
+			return true
+		}
 		var failure *fncache.RedisError
 		return errors.Is(r.err, fncache.ErrRedisDown) && errors.As(r.err, &failure) && failure.Kind == kind && failure.Err != nil
 	})

@@ -288,27 +288,38 @@ func TestCloseWhileAValueWaitsToBeStoredGivesTheLeaseBack(t *testing.T) {
 	})
 }
 
-func TestCloseWhileAValueWaitsToBeStoredEndsWithoutRedisToo(t *testing.T) {
+func TestCloseEndsWithoutRedisToo(t *testing.T) {
 	for name, start := range map[string]func(*testing.T) *outage{
-		"cut":     func(t *testing.T) *outage { return aCut(t, longLease) },
-		"stopped": aStop,
+		"cut":                    func(t *testing.T) *outage { return aCut(t, longLease) },
+		"stopped":                aStop,
+		"in a Sentinel failover": func(t *testing.T) *outage { return aFailover(t, false) },
+		"in a Cluster failover":  aFailoverInACluster,
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			o := start(t)
-			leavesNoGoroutine(t, func() {
-				end := o.mine.begin(o.before)
-				o.begin()
-				o.mine.endWithoutRedis(end)
-				began := time.Now()
-				require.NoError(t, o.mine.cache.Close(), "nothing runs any more")
-				assert.Less(t, time.Since(began), 5*time.Second+reads, "the bound that Close is documented to have")
-				closeProcesses(t, o.mine, o.other)
+		for when, returns := range map[string]bool{"while a value waits to be stored": true, "while the function computes": false} {
+			t.Run(name+", "+when, func(t *testing.T) {
+				t.Parallel()
+				o := start(t)
+				leavesNoGoroutine(t, func() {
+					end := o.mine.begin(o.before)
+					o.begin()
+					if returns {
+						o.mine.endWithoutRedis(end)
+					}
+					began := time.Now()
+					require.NoError(t, o.mine.cache.Close(), "nothing runs any more")
+					assert.Less(t, time.Since(began), 5*time.Second+reads, "the bound that Close is documented to have")
+					if !returns {
+						require.ErrorIs(t, o.mine.answer(end).err, fncache.ErrClosed)
+					}
+					closeProcesses(t, o.mine, o.other)
+				})
+				o.end()
+				require.Eventually(t, func() bool { // a replica in a Cluster, as soon as it is the primary
+					left, err := o.raw.PTTL(t.Context(), o.mine.lock()).Result()
+					return err == nil && (left > 0 || left == -2)
+				}, patience, 20*time.Millisecond, "what is left of the lease is over some time, or it is gone")
 			})
-			o.end()
-			left := o.raw.PTTL(t.Context(), o.mine.lock()).Val()
-			assert.True(t, left > 0 || left == -2, "what is left of the lease is over some time, or it is gone: %v", left)
-		})
+		}
 	}
 }
 

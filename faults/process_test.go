@@ -58,11 +58,15 @@ func newProcess(t *testing.T, run *atomic.Int64, client redis.UniversalClient, l
 	p.cache, err = fncache.New(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, p.cache.Close()) })
-	p.call = func(context.Context, string) (string, error) {
+	p.call = func(ctx context.Context, _ string) (string, error) {
 		answer := strconv.FormatInt(p.run.Add(1), 10)
 		if p.let != nil {
 			p.began <- struct{}{}
-			<-p.let
+			select {
+			case <-p.let:
+			case <-ctx.Done():
+				return "", context.Cause(ctx)
+			}
 		}
 		return answer, nil
 	}
