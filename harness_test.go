@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"testing"
@@ -112,7 +113,11 @@ func newTestCache(t testing.TB, cfg Config) *Cache {
 	t.Helper()
 	c := newOpenCache(t, cfg)
 	t.Cleanup(func() {
-		require.NoError(t, c.Close())
+		if err := c.Close(); err != nil {
+			var running strings.Builder
+			_ = pprof.Lookup("goroutine").WriteTo(&running, 1)
+			t.Errorf("%v\nrunning:\n%s", err, &running)
+		}
 		_ = cfg.Redis.Close()
 	})
 	return c

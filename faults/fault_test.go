@@ -113,7 +113,7 @@ var faults = []fault{
 		loses: true, older: true,
 		args: []string{"--rdbcompression", "no", "--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"},
 		begin: func(s *scene) {
-			s.fill(10_000) // for 20 s, if it were not healed
+			s.fill(50_000) // for 100 s, if it were not healed
 			s.do("SAVE")
 			s.server.Restart()
 			s.allow() // while it loads: rights are not in the data set
@@ -124,7 +124,7 @@ var faults = []fault{
 	},
 	{
 		name:  "paused for writes (CLIENT PAUSE)",
-		begin: func(s *scene) { s.do("CLIENT", "PAUSE", "60000", "WRITE") },
+		begin: func(s *scene) { s.do("CLIENT", "PAUSE", "600000", "WRITE") },
 		heal:  func(s *scene) { s.do("CLIENT", "UNPAUSE") },
 		kind:  fncache.KindTimeout,
 	},

@@ -45,8 +45,9 @@ const (
 	// computation after it had begun, and learns that its lease was lost, decides
 	// again, and then has the next one whatever becomes of that.
 	turns = 2 * bound
-	// patience is how long an event may take that must come.
-	patience = 30 * time.Second
+	// patience is how long an event may take that must come: on a machine that has much
+	// else to do, too.
+	patience = time.Minute
 )
 
 // The last key is invalidated time and again, which takes leases away too.
@@ -241,9 +242,31 @@ func (f *fleet) await(what string, often int, wanted func(record) bool) {
 		select {
 		case <-changed:
 		case <-limit:
-			f.t.Fatalf("%s: not within %v, for callers %v\nthe cache said:\n%s", what, patience, missing, f.log)
+			f.t.Fatalf("%s: not within %v, for callers %v\nthe calls that began meanwhile:\n%v\nthe cache said:\n%s",
+				what, patience, missing, f.outcomes(now), f.log)
 		}
 	}
+}
+
+// outcomes tells what the calls got that began after a time, and how many got it.
+func (f *fleet) outcomes(after time.Time) map[string]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	got := make(map[string]int)
+	for _, r := range f.records {
+		if !r.began.After(after) {
+			continue
+		}
+		what := r.source.String()
+		var failure *fncache.RedisError
+		if errors.As(r.err, &failure) {
+			what += ", " + failure.Kind.String()
+		} else if r.err != nil {
+			what += ", another error"
+		}
+		got[what]++
+	}
+	return got
 }
 
 // awaitAnswers waits until every caller has been answered some times, whatever

@@ -305,7 +305,8 @@ func (w *watch) heard(ctx context.Context, s sending, cmd redis.Cmder) {
 
 // answered takes in what acquire did. w.mu is held.
 func (w *watch) answered(ctx context.Context, s sending, parts []any) {
-	call, inTime := callOf(ctx), time.Since(s.at) < redisTimeout
+	// The context of an operation ends when nobody waits for the answer any more.
+	call, inTime := callOf(ctx), ctx.Err() == nil
 	delete(w.refusals, call)
 	switch status := text(parts[0]); {
 	case status == "acquired" && len(parts) == 3 && inTime:
