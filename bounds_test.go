@@ -37,23 +37,30 @@ func testNoSettingOfTheClientKeepsACallerWaiting(t *testing.T) {
 			t.Run(name+form, func(t *testing.T) {
 				t.Parallel() // most of it is waiting
 				server := redistest.Start(t)
-				testNothingKeepsACallerWaiting(t, server.Client(never, option), change, server)
+				testNothingKeepsACallerWaiting(t, server.Client(never, option), change, true, server)
 			})
 		}
 	}
-	for form, change := range map[string]func(*Config){"": plainConfig, ", AutoPipeline": autoPipelined} {
-		t.Run("Cluster"+form, func(t *testing.T) {
-			t.Parallel()
-			cluster := redistest.StartCluster(t)
-			testNothingKeepsACallerWaiting(t, cluster.Client(neverCluster), change, cluster.Nodes()...)
-		})
-		t.Run("Sentinel"+form, func(t *testing.T) {
-			t.Parallel()
-			group := redistest.StartSentinel(t)
-			all := append([]*redistest.Server{group.Primary(), group.Replica()}, group.Sentinels()...)
-			testNothingKeepsACallerWaiting(t, group.Client(neverSentinel), change, all...)
-		})
+	for met, name := range map[bool]string{true: "", false: ", from the start"} {
+		for form, change := range map[string]func(*Config){"": plainConfig, ", AutoPipeline": autoPipelined} {
+			t.Run("Cluster"+form+name, func(t *testing.T) {
+				t.Parallel()
+				cluster := redistest.StartCluster(t)
+				testNothingKeepsACallerWaiting(t, cluster.Client(neverCluster), change, met, cluster.Nodes()...)
+			})
+			t.Run("Sentinel"+form+name, func(t *testing.T) {
+				t.Parallel()
+				group := redistest.StartSentinel(t)
+				all := append([]*redistest.Server{group.Primary(), group.Replica()}, group.Sentinels()...)
+				testNothingKeepsACallerWaiting(t, group.Client(neverSentinel), change, met, all...)
+			})
+		}
 	}
+	t.Run("no timeouts, from the start", func(t *testing.T) {
+		t.Parallel()
+		server := redistest.Start(t)
+		testNothingKeepsACallerWaiting(t, server.Client(never), plainConfig, false, server)
+	})
 }
 
 // neverCluster and neverSentinel are never for the other kinds of client.
@@ -73,12 +80,15 @@ func neverSentinel(o *redis.FailoverOptions) {
 	o.MaxRetries = 10
 }
 
-func testNothingKeepsACallerWaiting(t *testing.T, client redis.UniversalClient, change func(*Config), servers ...*redistest.Server) {
+// met says that the client has had an answer before the servers stop.
+func testNothingKeepsACallerWaiting(t *testing.T, client redis.UniversalClient, change func(*Config), met bool, servers ...*redistest.Server) {
 	cfg := Config{Redis: client, RedisTimeout: 50 * time.Millisecond}
 	change(&cfg)
 	c := newTestCache(t, cfg)
 	w := wrap(t, c, &source{}, Options{OnCold: Wait})
-	w.get(t.Context(), "a")
+	if met {
+		w.get(t.Context(), "a")
+	}
 	for _, server := range servers {
 		server.Pause()
 		defer server.Resume() // so that the client's goroutines end, and Close sees it
@@ -103,8 +113,8 @@ func testNothingKeepsACallerWaiting(t *testing.T, client redis.UniversalClient, 
 	require.ErrorIs(t, w.Invalidate(ended, "a"), context.Canceled)
 	stats := requireIdentity(t, w.Func)
 	known := stats.RedisErrorKinds[KindTimeout] + stats.RedisErrorKinds[KindPool]
-	if client, ok := client.(*redis.Client); ok && client.Options().Addr == "FailoverClient" {
-		known += stats.RedisErrorKinds[KindUnreachable] // to dial it asks the sentinels, which do not answer
+	if client, ok := client.(*redis.Client); ok && client.Options().Addr == "FailoverClient" || !met {
+		known += stats.RedisErrorKinds[KindUnreachable] // it dials, which takes what the stopped servers would have to say
 	}
 	assert.Equal(t, stats.RedisErrors, known, "%+v", stats)
 }

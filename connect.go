@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // This file knows what becomes of the connections that the client makes. go-redis
@@ -97,8 +99,29 @@ func (s *lockStore) timedOut(key string) error {
 	if err := s.noConnection(key); err != nil {
 		return fmt.Errorf("%w: %w", errNoConnection, err)
 	}
-	if pool := s.client.PoolStats(); pool != nil && pool.PendingRequests > 0 && pool.IdleConns == 0 {
+	if s.poolIsFull(key) {
 		return errPoolTimeout
 	}
 	return errRedisTimeout
+}
+
+// poolIsFull says whether operations wait for their turn in the client's pool.
+func (s *lockStore) poolIsFull(key string) bool {
+	if cluster, ok := s.client.(*redis.ClusterClient); ok {
+		// One that has not learned the slots would ask for them first, for as long
+		// as it takes.
+		if _, err := masterKnown(cluster, key); err != nil {
+			return false
+		}
+	}
+	pool := s.client.PoolStats()
+	return pool != nil && pool.PendingRequests > 0 && pool.IdleConns == 0
+}
+
+// masterKnown gives the node that has a key, if a cluster client knows that without
+// asking.
+func masterKnown(cluster *redis.ClusterClient, key string) (*redis.Client, error) {
+	ended, end := context.WithCancel(context.Background())
+	end()
+	return cluster.MasterForKey(ended, key)
 }

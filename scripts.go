@@ -90,10 +90,7 @@ func (s *lockStore) connectingTo(key string) (all []*connecting) {
 	}
 	cluster, ok := s.client.(*redis.ClusterClient)
 	if ok && key != "" && !cluster.Options().ReadOnly { // which routing by latency or at random implies
-		// What the client knows without asking: nobody waits for more.
-		ended, end := context.WithCancel(context.Background())
-		end()
-		if node, err := cluster.MasterForKey(ended, key); err == nil {
+		if node, err := masterKnown(cluster, key); err == nil {
 			if hook, ok := s.watched.Load(node.Options().Addr); ok {
 				return []*connecting{&hook.(*serverHook).connecting}
 			}
