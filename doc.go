@@ -143,8 +143,10 @@
 // nodes of a Cluster are taken to share one clock. A function that, through
 // another process or without passing its context on, waits for its own key waits
 // until WaitTimeout; so do two functions under OnCold Wait that need each other's
-// values at the same time. A result is what survives the codec: with
-// [CBOR], the default, unexported fields do not; [JSON] loses more.
+// values at the same time. So may callers under OnCold Wait of a key that is
+// invalidated faster than it is computed, while other processes are quicker to the
+// lease. A result is what survives the codec: with [CBOR], the default, unexported
+// fields do not; [JSON] loses more.
 //
 // # The way of one call
 //

@@ -43,7 +43,9 @@ const (
 	bound = 3*redisTimeout + lease + longRuns + 340*time.Millisecond
 	// turns is the bound where leases are taken away time and again: who joined a
 	// computation after it had begun, and learns that its lease was lost, decides
-	// again, and then has the next one whatever becomes of that.
+	// again, and then has the next one of its process whatever becomes of that. It
+	// may lose the race for that lease to another process, and again if that one's is
+	// taken away too; but many a run ends before its lease is, so that is over soon.
 	turns = 2 * bound
 	// patience is how long an event may take that must come: on a machine that has much
 	// else to do, too.
