@@ -522,7 +522,8 @@ func (f *Func) Key(args ...any) (string, error) {
 // fleet, and takes the lease from whoever computes it: what began to be computed
 // before is not stored. No call that begins in this process after Invalidate has
 // returned is answered with it; in another process, no call whose lookup is sent
-// after it (callers there may share one that is under way).
+// after it (callers there may share one that is under way), but for what
+// Options.Near has kept there, while Redis is away.
 //
 // It is sent even where Redis has not answered for a while and is not asked
 // otherwise, for somebody must know its end, and so may take RedisTimeout. The

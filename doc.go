@@ -42,7 +42,8 @@
 // [Func.Invalidate] deletes an entry and the lease on it in one step: what began
 // to be computed before is never stored. No call that begins in this process after
 // it is answered with it; in another process, no call whose lookup, which may be
-// shared, is sent after it (with Options.Near: none, a moment later).
+// shared, is sent after it (with Options.Near: none, a moment later, but for what
+// is still kept while Redis is away).
 //
 // An error of Options.CacheErrors ("no such book") is an answer: it is cached for
 // Options.ErrorTimeout. Options.StaleIf chooses which of the others are answered
@@ -90,9 +91,10 @@
 // replicas that lag; and a process that was suspended may, for the first calls.
 //
 // With Redis away, a call whose lookup failed is answered with what is still
-// kept, as SourceStale and within Options.Timeout, before anything is computed;
-// never with what is known to have been stored anew or invalidated, or what a lookup
-// has found gone.
+// kept, as SourceStale and within Options.Timeout, before anything is computed and
+// under DownError too; never with what is known to have been stored anew or
+// invalidated, or what a lookup has found gone. What other processes have
+// invalidated since this one was cut off it cannot know.
 //
 // Errors that are answers (Options.CacheErrors) are not kept. Results are kept
 // decoded, and no caller shares memory with them: what refers to

@@ -608,6 +608,33 @@ func TestNearIsNotServedAfterALookupThatFoundAnother(t *testing.T) {
 	})
 }
 
+func TestNearOfAProcessCutOffIsServedStaleThoughItWasInvalidatedElsewhere(t *testing.T) {
+	// 1. A value is kept; 2. its process is cut off from Redis; 3. another process
+	// invalidates; 4. the first can ask again: what it kept is gone.
+	for name, policy := range map[string]DownPolicy{"compute": DownCompute, "error": DownError} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				c, s := b.cache(func(cfg *Config) { cfg.OnRedisDown = policy }), &source{}
+				w, elsewhere := wrap(t, c, s, nearOpts), wrap(t, b.cache(), s, nearOpts)
+				awaitBubbleHearing(t, c)
+				w.get(t.Context(), "k")
+				c.events.down()
+				hear := c.events.marks.Swap(nil) // the message is lost
+				require.NoError(t, elsewhere.Invalidate(t.Context(), "k"))
+				synctest.Wait()
+				c.events.marks.Store(hear)
+				b.tap.set(func(tap *tap) { tap.broken = errGone })
+				o := w.get(t.Context(), "k")
+				require.NoError(t, o.err)
+				assert.Equal(t, SourceStale, o.source)
+				assert.Equal(t, 1, o.value)
+				b.tap.set(func(tap *tap) { tap.broken = nil })
+				assert.Equal(t, 2, w.get(t.Context(), "k").value)
+			})
+		})
+	}
+}
+
 func TestNearFromBeforeEventsWereHeardAgainIsNeverServed(t *testing.T) {
 	// 1. Events are lost for a while; 2. what is kept is invalidated meanwhile;
 	// 3. they are heard again; 4. Redis is away: what was kept before 3 may have

@@ -48,8 +48,10 @@ type Options struct {
 	// Near is how long this process may answer from its own memory, without
 	// asking Redis: never longer than an entry is fresh, and not a moment longer
 	// than it takes to hear that somebody stored or invalidated it (see the
-	// section on the near cache in the package documentation). A hit is quickest
-	// where the arguments are up to four booleans and numbers and two strings.
+	// section on the near cache in the package documentation). While Redis is away,
+	// what is still kept is served for longer, as stale and up to Timeout, though it
+	// may have been invalidated elsewhere meanwhile. A hit is quickest where the
+	// arguments are up to four booleans and numbers and two strings.
 	// Default: 0, not at all.
 	Near time.Duration
 
@@ -191,8 +193,8 @@ type Config struct {
 	// on, is passed by: it may answer with what was invalidated a moment ago.
 	Redis redis.UniversalClient
 
-	// OnRedisDown is what a call gets when Redis does not answer.
-	// Default: DownCompute.
+	// OnRedisDown is what a call gets when Redis does not answer, and Options.Near
+	// has kept nothing for it. Default: DownCompute.
 	OnRedisDown DownPolicy
 
 	// RedisTimeout bounds every single Redis operation as a caller sees it,
@@ -285,8 +287,8 @@ const (
 	// DownCompute computes in the process, one computation per key at a time,
 	// and stores nothing: the service stays up. As text: compute.
 	DownCompute DownPolicy = iota
-	// DownError returns an error that wraps [ErrRedisDown] and the cause. As
-	// text: error.
+	// DownError returns an error that wraps [ErrRedisDown] and the cause, unless
+	// Options.Near still keeps an answer. As text: error.
 	DownError
 )
 

@@ -16,7 +16,8 @@ const (
 	SourceNone Source = iota
 	// SourceFresh: an entry younger than Freshness.
 	SourceFresh
-	// SourceStale: an entry between Freshness and Timeout.
+	// SourceStale: an entry between Freshness and Timeout; or, while Redis is away,
+	// one of any age up to Timeout that this process had kept (Options.Near).
 	SourceStale
 	// SourceComputed: this call ran the function.
 	SourceComputed
