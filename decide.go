@@ -64,21 +64,28 @@ func (c *Cache) lookUp(ctx context.Context, batch []*flight) {
 // haveRead goes through the table with what was read, and asked for at some place
 // in the order of events.
 func (c *Cache) haveRead(f *flight, raw []byte, err error, asked place) {
-	if err != nil && !errors.Is(err, errWrongType) {
-		if c.flights.hasRead(f) {
-			c.noteRedis(f.fn, opLookup, f.key, err)
-			c.flights.decide(f, decision{verdict: redisDown, cause: err})
-		}
+	// An answer that comes too late counts as the failure that its callers were told
+	// of. Were it a success too, a Redis that answers all too slowly would be asked,
+	// and waited for, time and again.
+	inTime := c.flights.hasRead(f)
+	failed := err != nil && !errors.Is(err, errWrongType)
+	switch {
+	case inTime && failed:
+		c.noteRedis(f.fn, opLookup, f.key, err)
+		c.flights.decide(f, decision{verdict: redisDown, cause: err})
+	case inTime:
+		c.noteRedis(f.fn, opLookup, f.key, nil)
+	}
+	if failed {
 		return
 	}
-	c.noteRedis(f.fn, opLookup, f.key, nil)
 	e, s := c.judgeRead(f, raw, err, asked)
 	if s == fresh {
 		c.flights.decide(f, decision{verdict: serveFresh, entry: e})
 		return
 	}
-	if !c.flights.hasRead(f) {
-		return // its callers were told that Redis is away
+	if !inTime {
+		return
 	}
 	c.spawn(func() {
 		if d, ok := c.resolve(f, e, s); ok {

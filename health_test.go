@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,6 +155,65 @@ func TestAnEntryTooLargeToBeReadInTimeDoesNotKeepRedisFromBeingAskedForOthers(t 
 		require.Equal(t, SourceComputed, w.get(t.Context(), "small").source, "Redis is not asked")
 		time.Sleep(2 * probeInterval)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "small").source, "a probe has found that it answers")
+	})
+}
+
+// lateReplies is a hook by which the replies to a verb come that much later.
+type lateReplies struct {
+	verb string
+	by   time.Duration
+}
+
+func (lateReplies) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (lateReplies) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (l lateReplies) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if verbOf(cmd) == l.verb {
+			time.Sleep(l.by)
+		}
+		return err
+	}
+}
+
+func TestRedisThatAnswersEveryLookupTooLateIsNotAskedAnyMore(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
+		w.get(t.Context(), "a")
+		late := c.cfg.RedisTimeout + 10*time.Millisecond
+		c.cfg.Redis.AddHook(lateReplies{"get", late})
+		for i := range 3 * tripFailures {
+			took := timeOf(func() { assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source) })
+			if i < tripFailures {
+				assert.Equal(t, c.cfg.RedisTimeout, took, "call %d", i)
+			} else {
+				assert.Zero(t, took, "call %d", i)
+			}
+			time.Sleep(20 * time.Millisecond) // the answer comes, before the next call
+		}
+	})
+}
+
+func TestALeaseThatIsGrantedTooLateIsGivenBackThoughRedisIsNotAsked(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{}, Options{})
+		w.get(t.Context(), "a")
+		late := c.cfg.RedisTimeout + 10*time.Millisecond
+		c.cfg.Redis.AddHook(lateReplies{"acquire", late})
+		for i := range tripFailures {
+			assert.Equal(t, SourceComputed, w.get(t.Context(), fmt.Sprint(i)).source)
+		}
+		require.Error(t, c.health.refuses(opAcquire, "any"), "Redis is not asked")
+		time.Sleep(20 * time.Millisecond) // the last answer comes, before a probe
+		for _, key := range b.redis.Keys() {
+			assert.False(t, strings.HasSuffix(key, lockSuffix), "%s is left without a holder", key)
+		}
 	})
 }
 

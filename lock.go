@@ -49,7 +49,8 @@ type lockStore struct {
 	channel string        // where events are published
 	spawn   func(func())  // starts a goroutine that Close waits for
 	auto    *autoPipeline // of lookups; nil if there is none
-	// refuses gives the error of an operation that is not to be sent, or nil.
+	// refuses gives the error of an operation that is not to be sent, or nil. It is
+	// nil where all are.
 	refuses func(op, key string) error
 	quick   *redis.Client // which gives up early, for lookupDirectly; nil if there is none
 
@@ -109,7 +110,7 @@ func bounded[T any](ctx context.Context, s *lockStore, op, key string, do func(c
 		value T
 		err   error
 	}
-	if op != opInvalidate && op != opPing {
+	if s.refuses != nil && op != opInvalidate && op != opPing {
 		if err := s.refuses(op, key); err != nil {
 			var zero T
 			return zero, err
@@ -341,7 +342,7 @@ func (s *lockStore) acquire(ctx context.Context, key, token string, lease time.D
 	late := func(acquisition, error) {
 		// Whatever the answer was: an error can stand for a lease that was
 		// granted and whose reply was lost.
-		_, _ = s.release(context.WithoutCancel(ctx), key, token)
+		s.giveBack(context.WithoutCancel(ctx), key, token)
 	}
 	a, err := bounded(ctx, s, opAcquire, key, do, late)
 	if err != nil && mayHaveRun(err) {
@@ -430,6 +431,16 @@ func (s *lockStore) coolDown(ctx context.Context, key, token string, d time.Dura
 func (s *lockStore) release(ctx context.Context, key, token string) (held bool, err error) {
 	return s.run(ctx, "release", releaseScript, []string{key + lockSuffix},
 		token, s.channel, keyEvent{verbRelease, key, token}.String())
+}
+
+// giveBack is release for a lease that nobody uses. It is tried though Redis is not
+// asked otherwise: Redis may answer again, before anybody has found out, and have
+// granted just then what it was asked before. The key would be nobody's to compute
+// for as long as the lease lives.
+func (s *lockStore) giveBack(ctx context.Context, key, token string) {
+	asking := *s
+	asking.refuses = nil
+	_, _ = asking.release(ctx, key, token)
 }
 
 // invalidate deletes the entry and the lease on it, whoever holds it.

@@ -145,7 +145,7 @@ func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
 		until := time.Now().Add(c.cache.flights.leaseLeft(c))
 		c.cache.spawn(func() { c.storeLater(&env, raw, until) })
 	default:
-		c.cache.spawn(func() { _, _ = c.cache.storeFor(c.fn).release(c.ctx, c.key, c.token) })
+		c.cache.spawn(func() { c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token) })
 	}
 	return held, err
 }
@@ -305,14 +305,14 @@ func (c *computation) storeLater(env *envelope, raw []byte, until time.Time) {
 		case <-timer.C:
 		case <-c.cache.closing:
 			timer.Stop()
-			_, _ = c.cache.storeFor(c.fn).release(c.ctx, c.key, c.token)
+			c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token)
 			return
 		}
 		held, err := c.storeOnce(env, raw)
 		switch {
 		case c.cache.noteRedis(c.fn, opStore, c.key, err):
 			if !worthAnotherTry(err) {
-				_, _ = c.cache.storeFor(c.fn).release(c.ctx, c.key, c.token)
+				c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token)
 				return
 			}
 		case held:
