@@ -116,7 +116,7 @@ peers: ## fncache beside its peers, minutes long; PEERSFLAGS=-quick is a smoke t
 	go -C bench run . $(CATALOGFLAG) $(PEERSFLAGS)
 
 .PHONY: load
-load: ## fncache and go-redis/cache while Redis is stopped; LOADFLAGS=-quick is a smoke test of seconds
+load: ## fncache and go-redis/cache while Redis is stopped; fails if an aim is missed; LOADFLAGS=-quick is a smoke test of seconds
 	go -C bench run ./load $(CATALOGFLAG) $(LOADFLAGS)
 
 .PHONY: cover

@@ -39,6 +39,39 @@ func TestQuickRunPrintsATableAndWritesResultsAndAPlot(t *testing.T) {
 	}
 }
 
+func TestMissedAimFailsAFullRunWhenAllIsWritten(t *testing.T) {
+	for name, c := range map[string]struct {
+		plan   plan
+		failed int
+		err    string
+	}{
+		"all met":           {fullPlan(), 0, ""},
+		"one missed":        {fullPlan(), 2, "1 of 3 aims missed"},
+		"in a smoke test":   {quickPlan(), 2, ""},
+		"with Redis killed": {func() plan { p := fullPlan(); p.Kill = true; return p }(), 2, "1 of 3 aims missed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := c.plan.result("p", []call{{0, time.Second, nil}}, &function{})
+			r.Phases[0].Failed = c.failed
+			o := outcome{Plan: c.plan, Runs: []result{r}, Aims: r.aims()}
+			dir := t.TempDir()
+			var stdout bytes.Buffer
+			err := o.deliver(&stdout, dir)
+			require.Contains(t, stdout.String(), "\nAims")
+			if c.err == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, c.err)
+				require.ErrorContains(t, err, "calls that failed: 2")
+				require.NotContains(t, err.Error(), "at once", "which was met")
+			}
+			written, err := filepath.Glob(filepath.Join(dir, "load*"))
+			require.NoError(t, err)
+			require.Len(t, written, 2, "%v", written)
+		})
+	}
+}
+
 func TestBadFlagsAreRefused(t *testing.T) {
 	require.ErrorContains(t, run([]string{"now"}, &bytes.Buffer{}, &bytes.Buffer{}), `"now"`)
 	require.ErrorContains(t, run([]string{"-catalog", "none.csv"}, &bytes.Buffer{}, &bytes.Buffer{}), "none.csv")

@@ -24,6 +24,7 @@ type plan struct {
 	After    time.Duration
 	Settling time.Duration // from the beginning of the outage until the breaker is taken to be open
 	Kill     bool          // Redis is killed and started again, and not stopped
+	Quick    bool          // a smoke test, whose figures say nothing
 }
 
 func (p plan) length() time.Duration { return p.Before + p.Outage + p.After }
