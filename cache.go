@@ -82,7 +82,9 @@ func New(cfg Config) (*Cache, error) {
 		c.store.auto = newAutoPipeline(cfg.Redis, cfg.RedisTimeout)
 	}
 	c.health.log, c.health.spawn, c.health.closing = &c.log, c.spawn, c.closing
-	c.health.clustered = c.store.clustered()
+	if c.store.clustered() {
+		c.health.serverOf = c.store.serverOf
+	}
 	c.health.probe = func(op, key string) *RedisError {
 		failure := c.store.probe(c.alive, op, key)
 		if failure != nil {
@@ -92,7 +94,6 @@ func New(cfg Config) (*Cache, error) {
 	}
 	c.store.forgotten = c.health.forgot
 	c.health.back = func() { c.clock.dialed.Store(true) }
-	c.health.init()
 	if cfg.DirectLookups {
 		c.direct.limit = cfg.RedisTimeout / directPart
 		c.store.quick = giveUpAfter(cfg.Redis, c.direct.limit)

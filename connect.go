@@ -125,3 +125,13 @@ func masterKnown(cluster *redis.ClusterClient, key string) (*redis.Client, error
 	end()
 	return cluster.MasterForKey(ended, key)
 }
+
+// serverOf gives the address of the node of a cluster that has a key, "" if the
+// client does not know it without asking.
+func (s *lockStore) serverOf(key string) string {
+	node, err := masterKnown(s.client.(*redis.ClusterClient), key)
+	if err != nil {
+		return ""
+	}
+	return node.Options().Addr
+}

@@ -286,6 +286,7 @@ var verbOfScript = map[string]string{
 	coolDownScript.Hash(): "cooldown", coolDownLua: "cooldown",
 	releaseScript.Hash(): "release", releaseLua: "release",
 	invalidateScript.Hash(): "invalidate", invalidateLua: "invalidate",
+	probeScript.Hash(): "probe", probeLua: "probe",
 }
 
 // verbOf names a command: a verb of the protocol, or the Redis command.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -80,8 +81,9 @@ const (
 // kindFacts is what is known of each kind.
 var kindFacts = [redisErrorKinds]struct {
 	name string
-	// away: Redis cannot be used at all, and asking costs time or load.
-	// Otherwise it answers what it can.
+	// away: it is no use to ask, and asking costs time or load. Of a replica go-redis
+	// asks each thing that it may not do several times, on a connection of its own
+	// each. Otherwise Redis answers what it can.
 	away   bool
 	remedy string
 }{
@@ -91,7 +93,7 @@ var kindFacts = [redisErrorKinds]struct {
 	KindPool:          {"pool", true, "raise the client's PoolSize (or, with AutoPipeline, MaxQueuedCommands), or look for commands that keep its connections, or for a slow server"},
 	KindAuth:          {"auth", true, "give the client the right user and password"},
 	KindNoPerm:        {"noperm", false, "grant the user " + neededRights},
-	KindReadOnly:      {"readonly", false, "point the client at the primary, or use a Sentinel or Cluster client, which follow a failover"},
+	KindReadOnly:      {"readonly", true, "point the client at the primary, or use a Sentinel or Cluster client, which follow a failover"},
 	KindLoading:       {"loading", true, "wait until the server has read its data set"},
 	KindOOM:           {"oom", false, "raise maxmemory, or set a maxmemory-policy that evicts, such as volatile-lru"},
 	KindClusterDown:   {"clusterdown", true, "bring the nodes back that serve these slots, or have replicas take over"},
@@ -218,12 +220,13 @@ var errNotAsked = errors.New("not asked")
 // A health is what one cache knows of its Redis. Lookups and scripts are judged
 // apart, for they may go to different servers: a client may read from replicas
 // while the primary is away. So are the parts of a cluster: one node that is down
-// must not take the cache away from the keys of all others.
+// must not take the cache away from the keys of all others, nor slots that no node
+// serves from the others of a node.
 type health struct {
-	lookups, scripts [circuitRanges]circuit
-	clustered        bool
-	troubled         atomic.Int64 // circuits that saw a failure since the last success
-	down             atomic.Bool  // Redis did not answer, and has not since
+	circuits sync.Map                // by circuitID; made at the first failure
+	serverOf func(key string) string // on a cluster, "" if not known; nil for a single server
+	troubled atomic.Int64            // circuits that saw a failure since the last success
+	down     atomic.Bool             // Redis did not answer, and has not since
 
 	log     *logger
 	spawn   func(func())
@@ -232,8 +235,20 @@ type health struct {
 	back    func()                           // Redis answers again
 }
 
-// circuitRanges is into how many parts the slots of a cluster are taken apart.
-const circuitRanges = 64
+// A circuitID says what a circuit is the breaker of.
+type circuitID struct {
+	lookups bool
+	server  string // its address; "" for the only one, or if that is not known
+	part    int    // of the slots of a cluster, from 1; 0 for a server
+}
+
+const (
+	// slotParts is into how many parts the slots of a cluster are taken apart.
+	slotParts = 64
+	// taintLasts is how long after its last failure a circuit that never opened is
+	// forgotten: of a node that has left its cluster no success will be heard.
+	taintLasts = 10 * probeInterval
+)
 
 // A circuit is the breaker before one part of Redis (Nygard, "Release It!",
 // 2007). Closed, everything is asked, and nothing is kept of success; open,
@@ -242,36 +257,45 @@ type circuit struct {
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	tainted atomic.Bool                // a failure since the last success
 	last    atomic.Pointer[RedisError] // that failure
+	failed  atomic.Int64               // when that was, Unix nanoseconds
 	probing atomic.Bool                // its prober runs
 }
 
-func (h *health) init() {
-	for _, circuits := range []*[circuitRanges]circuit{&h.lookups, &h.scripts} {
-		for i := range circuits {
-			c := &circuits[i]
-			c.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-				Timeout:     probeInterval / 4, // the prober waits longer
-				ReadyToTrip: func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= tripFailures },
-				OnStateChange: func(_ string, _, to gobreaker.State) {
-					if to == gobreaker.StateOpen && c.probing.CompareAndSwap(false, true) {
-						h.spawn(func() { h.keepProbing(c) })
-					}
-				},
-			})
-		}
+func (h *health) newCircuit() *circuit {
+	c := new(circuit)
+	c.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Timeout:     probeInterval / 4, // the prober waits longer
+		ReadyToTrip: func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= tripFailures },
+		OnStateChange: func(_ string, _, to gobreaker.State) {
+			if to == gobreaker.StateOpen && c.probing.CompareAndSwap(false, true) {
+				h.spawn(func() { h.keepProbing(c) })
+			}
+		},
+	})
+	return c
+}
+
+// circuitsOf names the circuits that an operation on a key passes: of its server,
+// and of its part of the slots.
+func (h *health) circuitsOf(op, key string) (ids []circuitID) {
+	lookups := op == opLookup
+	if h.serverOf == nil {
+		return []circuitID{{lookups: lookups}}
+	}
+	return []circuitID{
+		{lookups: lookups, server: h.serverOf(key)},
+		{lookups: lookups, part: 1 + clusterSlot(key)/(clusterSlots/slotParts)},
 	}
 }
 
-// circuitOf is the breaker for an operation on a key.
-func (h *health) circuitOf(op, key string) *circuit {
-	circuits := &h.scripts
-	if op == opLookup {
-		circuits = &h.lookups
+// seen gives the circuits on an operation's way that have seen a failure.
+func (h *health) seen(op, key string) (all []*circuit) {
+	for _, id := range h.circuitsOf(op, key) {
+		if c, ok := h.circuits.Load(id); ok {
+			all = append(all, c.(*circuit))
+		}
 	}
-	if !h.clustered {
-		return &circuits[0]
-	}
-	return &circuits[clusterSlot(key)/(clusterSlots/circuitRanges)]
+	return all
 }
 
 // refuses says that an operation is not to be sent: its error, or nil.
@@ -279,15 +303,17 @@ func (h *health) refuses(op, key string) error {
 	if h.troubled.Load() == 0 {
 		return nil
 	}
-	c := h.circuitOf(op, key)
-	if c.breaker.State() == gobreaker.StateClosed {
-		return nil
+	for _, c := range h.seen(op, key) {
+		if c.breaker.State() == gobreaker.StateClosed {
+			continue
+		}
+		kind, cause := KindUnreachable, error(errNotAsked)
+		if last := c.last.Load(); last != nil {
+			kind, cause = last.Kind, fmt.Errorf("%w, for Redis has failed time and again, at last with: %w", errNotAsked, last.Err)
+		}
+		return &RedisError{Op: op, Kind: kind, Err: cause, key: key, notAsked: true}
 	}
-	kind, cause := KindUnreachable, error(errNotAsked)
-	if last := c.last.Load(); last != nil {
-		kind, cause = last.Kind, fmt.Errorf("%w, for Redis has failed time and again, at last with: %w", errNotAsked, last.Err)
-	}
-	return &RedisError{Op: op, Kind: kind, Err: cause, key: key, notAsked: true}
+	return nil
 }
 
 // succeeded takes in that an operation was done.
@@ -295,11 +321,18 @@ func (h *health) succeeded(op, key string) {
 	if h.troubled.Load() == 0 {
 		return
 	}
-	c := h.circuitOf(op, key)
-	if done, err := c.breaker.Allow(); err == nil {
-		done(nil)
-		h.cleanse(c)
+	for _, c := range h.seen(op, key) {
+		if done, err := c.breaker.Allow(); err == nil {
+			done(nil)
+			h.cleanse(c)
+		}
 	}
+	h.circuits.Range(func(_, any any) bool {
+		if c := any.(*circuit); time.Since(time.Unix(0, c.failed.Load())) > taintLasts {
+			h.cleanse(c)
+		}
+		return true
+	})
 }
 
 // tell says what is wrong with Redis, each kind of trouble once.
@@ -326,8 +359,18 @@ func (h *health) failed(err *RedisError) {
 		return
 	}
 	h.down.Store(true)
-	c := h.circuitOf(err.Op, err.key)
+	ids := h.circuitsOf(err.Op, err.key)
+	id := ids[0]
+	if err.Kind == KindClusterDown {
+		id = ids[len(ids)-1] // it is of the slot, whatever server has said so
+	}
+	found, ok := h.circuits.Load(id)
+	if !ok {
+		found, _ = h.circuits.LoadOrStore(id, h.newCircuit())
+	}
+	c := found.(*circuit)
 	c.last.Store(err)
+	c.failed.Store(time.Now().UnixNano())
 	if c.tainted.CompareAndSwap(false, true) {
 		h.troubled.Add(1)
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -261,18 +262,77 @@ func TestErrorsOfAServerThatAnswersDoNotStopLookups(t *testing.T) {
 		inBubble(t, func(t *testing.T, b *bubble) {
 			w := wrap(t, b.cache(), &source{}, Options{})
 			w.get(t.Context(), "kept")
-			b.tap.mu.Lock()
-			b.tap.refuse["acquire"] = replyError(text)
-			b.tap.mu.Unlock()
+			b.tap.set(func(tap *tap) { tap.refuse["acquire"], tap.refuse["probe"] = replyError(text), replyError(text) })
 			for range 3 * tripFailures {
 				assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
 				assert.Equal(t, SourceFresh, w.get(t.Context(), "kept").source)
 			}
-			assert.Equal(t, uint64(3*tripFailures), w.Stats().RedisErrorKinds[kind])
+			assert.NotZero(t, w.Stats().RedisErrorKinds[kind])
+			assert.Equal(t, w.Stats().RedisErrors, w.Stats().RedisErrorKinds[kind])
+			time.Sleep(10 * probeInterval)
 			assert.Len(t, b.log.about("kind="+kind.String()), 1, "told once, with what to do")
-			assert.Empty(t, b.log.about("answers again"), "it has not been away")
+			assert.Empty(t, b.log.about("answers again"), "it has not been away, or still is")
 		})
 	}
+}
+
+// Each thing that a replica may not do costs a connection or more: go-redis closes
+// the one on which it hears so.
+func TestAReplicaIsNotAskedForLeasesTimeAndAgain(t *testing.T) {
+	inBothForms(t, testAReplicaIsNotAskedForLeasesTimeAndAgain)
+}
+
+func testAReplicaIsNotAskedForLeasesTimeAndAgain(t *testing.T) {
+	server := redistest.Start(t)
+	admin, client := server.Client(), server.Client()
+	c := newTestCache(t, Config{Redis: client, Logger: slog.New(&logSink{})})
+	w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
+	require.Equal(t, SourceComputed, w.get(t.Context(), "kept").source)
+	require.NoError(t, admin.Do(t.Context(), "REPLICAOF", "127.0.0.1", "1").Err())
+	for i := range 10 * tripFailures {
+		require.Equal(t, SourceComputed, w.get(t.Context(), fmt.Sprint(i)).source)
+	}
+	assert.Equal(t, uint64(tripFailures), w.Stats().RedisErrorKinds[KindReadOnly])
+	assert.Equal(t, SourceFresh, w.get(t.Context(), "kept").source, "it is asked for entries")
+
+	require.NoError(t, admin.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
+	require.Eventually(t, func() bool { return w.get(t.Context(), "new").source == SourceFresh }, 30*time.Second, 10*time.Millisecond,
+		"when it is the primary again, results are stored again")
+}
+
+// A client that is led to another server by a name, as after a failover that a DNS
+// record follows, has connections to the old one yet.
+func TestConnectionsToAReplicaAreUsedUpByProbing(t *testing.T) {
+	inBothForms(t, testConnectionsToAReplicaAreUsedUpByProbing)
+}
+
+func testConnectionsToAReplicaAreUsedUpByProbing(t *testing.T) {
+	old, next := redistest.Start(t), redistest.Start(t)
+	var moved atomic.Bool
+	const pool = 20
+	client := old.Client(func(o *redis.Options) {
+		o.PoolSize, o.MinIdleConns, o.MaxRetries = pool, pool, -1
+		o.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			to := old.Addr()
+			if moved.Load() {
+				to = next.Addr()
+			}
+			return new(net.Dialer).DialContext(ctx, network, to)
+		}
+	})
+	c := newTestCache(t, Config{Redis: client, Logger: slog.New(&logSink{})})
+	require.Eventually(t, func() bool { return client.PoolStats().IdleConns == pool }, 30*time.Second, time.Millisecond)
+	failure := c.store.probe(t.Context(), opAcquire, "k")
+	require.Nil(t, failure)
+	require.NoError(t, old.Client().Do(t.Context(), "REPLICAOF", "127.0.0.1", "1").Err())
+	moved.Store(true)
+	for range pool/probesOfReplica + 1 {
+		if failure = c.store.probe(t.Context(), opAcquire, "k"); failure == nil {
+			return
+		}
+		require.Equal(t, KindReadOnly, failure.Kind, "%v", failure)
+	}
+	t.Fatalf("it still asks the old one: %v", failure)
 }
 
 func TestAFewFailuresAreForgottenAfterASuccess(t *testing.T) {
@@ -290,28 +350,63 @@ func TestAFewFailuresAreForgottenAfterASuccess(t *testing.T) {
 	})
 }
 
-func TestOneNodeOfAClusterThatIsAwayLeavesTheOthersKeysAlone(t *testing.T) {
+// ofACluster is the health of a cluster of four nodes.
+func ofACluster() *health {
 	var log logger
 	log.to, log.out.spawn = slog.New(&logSink{}), func(func()) {}
-	h := &health{clustered: true, log: &log, spawn: func(func()) {}, back: func() {}}
-	h.init()
-	keys := map[int]string{}
-	for i := 0; len(keys) < circuitRanges; i++ {
-		key := fmt.Sprintf("fncache:{f:sig:%d}", i)
-		keys[clusterSlot(key)/(clusterSlots/circuitRanges)] = key
+	return &health{
+		log: &log, spawn: func(func()) {}, back: func() {},
+		serverOf: func(key string) string { return fmt.Sprint("node ", clusterSlot(key)*4/clusterSlots) },
 	}
-	for range tripFailures {
-		h.failed(newRedisError(opLookup, keys[7], errRedisTimeout))
-		for part, key := range keys {
-			if part != 7 {
-				h.succeeded(opLookup, key)
-			}
+}
+
+// keysOfParts gives a key in every part of the slots.
+func keysOfParts() []string {
+	keys := make([]string, slotParts)
+	for i, missing := 0, slotParts; missing > 0; i++ {
+		key := fmt.Sprintf("fncache:{f:sig:%d}", i)
+		if part := clusterSlot(key) / (clusterSlots / slotParts); keys[part] == "" {
+			keys[part] = key
+			missing--
+		}
+	}
+	return keys
+}
+
+func TestOneNodeOfAClusterThatIsAwayLeavesTheOthersKeysAlone(t *testing.T) {
+	h, keys := ofACluster(), keysOfParts()
+	for i := range tripFailures { // each with another key: the node is what they share
+		h.failed(newRedisError(opLookup, keys[i], errRedisTimeout))
+		for _, key := range keys[slotParts/4:] {
+			h.succeeded(opLookup, key)
 		}
 	}
 	for part, key := range keys {
-		assert.Equal(t, part == 7, h.refuses(opLookup, key) != nil, "part %d", part)
+		assert.Equal(t, part < slotParts/4, h.refuses(opLookup, key) != nil, "part %d", part)
 		require.NoError(t, h.refuses(opAcquire, key), "lookups and scripts are judged apart")
 	}
+}
+
+func TestSlotsThatNobodyServesLeaveTheOthersOfTheirNodeAlone(t *testing.T) {
+	h, keys := ofACluster(), keysOfParts()
+	for range tripFailures {
+		h.failed(newRedisError(opLookup, keys[7], replyError("CLUSTERDOWN Hash slot not served")))
+	}
+	for part, key := range keys {
+		assert.Equal(t, part == 7, h.refuses(opLookup, key) != nil, "part %d", part)
+	}
+}
+
+func TestTroubleOfANodeThatHasLeftIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, keys := ofACluster(), keysOfParts()
+		h.failed(newRedisError(opLookup, keys[0], errRedisTimeout))
+		time.Sleep(taintLasts + time.Second)
+		assert.NotZero(t, h.troubled.Load())
+		h.succeeded(opLookup, keys[slotParts-1])
+		assert.Zero(t, h.troubled.Load())
+		assert.False(t, h.down.Load())
+	})
 }
 
 func TestClusterSlotsAreThoseOfTheServer(t *testing.T) {

@@ -32,6 +32,8 @@ var (
 	releaseLua string
 	//go:embed lock_invalidate.lua
 	invalidateLua string
+	//go:embed lock_probe.lua
+	probeLua string
 
 	acquireScript    = redis.NewScript(acquireLua)
 	renewScript      = redis.NewScript(renewLua)
@@ -39,6 +41,7 @@ var (
 	coolDownScript   = redis.NewScript(coolDownLua)
 	releaseScript    = redis.NewScript(releaseLua)
 	invalidateScript = redis.NewScript(invalidateLua)
+	probeScript      = redis.NewScript(probeLua)
 )
 
 // A lockStore speaks the protocol to one Redis. It is the only part of fncache
@@ -480,17 +483,31 @@ func (s *lockStore) serverTime(ctx context.Context) (time.Time, error) {
 // users, that nothing is ever stored under.
 const probeSuffix = ":probe"
 
+// probesOfReplica is how often in a row a server is probed that says it is a replica:
+// the client may have connections yet to what was the primary when they were made. As
+// go-redis hears READONLY it closes the connection, and tries another, four in all by
+// default. It is not more often, since lookups use these connections, too.
+const probesOfReplica = 3
+
 // probe does something that changes nothing, on the server of a key, where an
 // operation on that key has failed. It does not look the entry up: one that is too
 // large to be read within RedisTimeout would keep the others from being asked for.
-func (s *lockStore) probe(ctx context.Context, op, key string) *RedisError {
+func (s *lockStore) probe(ctx context.Context, op, key string) (failure *RedisError) {
+	for range probesOfReplica {
+		failure = s.probeOnce(ctx, op, key)
+		if failure == nil || failure.Kind != KindReadOnly {
+			break
+		}
+	}
+	return failure
+}
+
+func (s *lockStore) probeOnce(ctx context.Context, op, key string) *RedisError {
 	_, err := bounded(ctx, s, opPing, key, func(ctx context.Context) (struct{}, error) {
 		if op == opLookup {
 			return struct{}{}, s.lookup(ctx, key+probeSuffix).err
 		}
-		token := newToken()
-		return struct{}{}, s.runScript(ctx, op, releaseScript, []string{key + lockSuffix},
-			token, s.channel, keyEvent{verbRelease, key, token}.String()).Err()
+		return struct{}{}, s.runScript(ctx, op, probeScript, []string{key + probeSuffix}).Err()
 	}, nil)
 	var failure *RedisError
 	if errors.As(err, &failure) {

@@ -330,5 +330,5 @@ func (c *computation) storeLater(env *envelope, raw []byte, until time.Time) {
 // again soon: Redis is away, and not unable or unwilling.
 func worthAnotherTry(err error) bool {
 	var failure *RedisError
-	return errors.As(err, &failure) && (kindFacts[failure.Kind].away || failure.Kind == KindReadOnly)
+	return errors.As(err, &failure) && kindFacts[failure.Kind].away
 }

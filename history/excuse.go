@@ -148,8 +148,8 @@ func (x *index) findTroubles(events []event) {
 				x.troubles[e.Proc] = append(x.troubles[e.Proc], e)
 			}
 		case commandSent:
-			if e.Call == 0 && (e.Verb == "get" || e.Verb == "release") {
-				probes[e.Op] = e // all else is for a call
+			if e.Verb == "probe" {
+				probes[e.Op] = e
 			}
 		case commandEnds:
 			if sent, probe := probes[e.Op]; probe && x.mayHaveFailed(&sent, &e) {

@@ -171,6 +171,9 @@ func newIndex(p *plan, events []event) *index {
 			c.compByOp[e.Op].end, c.compByOp[e.Op].ended = e, true
 		case commandSent:
 			commands[e.Op] = &command{sent: e, until: never, untilAt: math.MaxInt64}
+			if e.Verb == "probe" { // which touches neither entry nor lock
+				continue
+			}
 			c.commands = append(c.commands, commands[e.Op])
 			if e.Token != "" {
 				c.byToken[e.Token] = append(c.byToken[e.Token], commands[e.Op])

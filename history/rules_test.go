@@ -419,9 +419,9 @@ func (h *tale) errors(proc int, op int64, troubles uint64) {
 	h.add(event{Kind: callEnds, Op: op, Err: "down", Troubles: troubles})
 }
 
-// probe asks as the one that probes does: for no call.
+// probe asks as the one that probes does.
 func (h *tale) probe(proc int, op int64, works bool) {
-	h.send(proc, op, "get", "")
+	h.send(proc, op, "probe", "")
 	if works {
 		h.reply(op, "", 0)
 	} else {

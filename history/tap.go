@@ -129,6 +129,9 @@ func (t *tap) sending(ctx context.Context, cmd redis.Cmder) *event {
 		key = strings.TrimSuffix(text(args[3]), ":lock")
 		e.describe(args[3+n:])
 	}
+	if of, probe := strings.CutSuffix(key, ":probe"); probe {
+		e.Verb, key = "probe", of
+	}
 	cells := t.cells.Load()
 	if cells == nil || (*cells)[key] == "" {
 		return nil
@@ -162,7 +165,7 @@ func (t *tap) replace(args []any) (verb string) {
 
 // describe takes what a script is given beside its keys.
 func (e *event) describe(args []any) {
-	if e.Verb == "invalidate" {
+	if e.Verb == "invalidate" || e.Verb == "probe" {
 		return
 	}
 	e.Token = tokenIn(args[0])
