@@ -42,9 +42,9 @@
 //
 // # What is checked
 //
-// The rules are in rules.go, each with its reason. They draw no conclusion that
-// a slow machine could make false: a rule speaks only where the records leave no
-// other explanation. In protocol.go the same records, seen as operations on one
+// The rules are in rules.go and joined.go, each with its reason. They draw no
+// conclusion that a slow machine could make false: a rule speaks only where the records
+// leave no other explanation. In protocol.go the same records, seen as operations on one
 // lock and one entry, are given to porcupine, which looks for an order in which
 // a server could have executed them. It is given a history in pieces that are cut
 // where the state is known, for its time grows fast with their length; rounds in
@@ -63,7 +63,8 @@
 //
 // # That it catches bugs
 //
-// A mutant is fncache with one guard taken out of a script, or one that asks Redis no
-// more after an error. It is made on the way to Redis, by a go-redis hook, so there
-// is no trace of it in the library. See TestMutants.
+// A mutant is fncache with one guard taken out of a script, one that asks Redis no
+// more after an error, or one that does not hear that it has lost a lease. It is made
+// on the way to Redis, by a go-redis hook, so there is no trace of it in the library.
+// See TestMutants.
 package history

@@ -15,6 +15,7 @@ const (
 	ruleOrigin     rule = "a value comes from a computation of its own key"
 	ruleRecent     rule = "an answer is of a lookup or a computation that was under way during the call"
 	ruleOld        rule = "no value is older than the last invalidation"
+	ruleJoined     rule = "no value that was joined is older than an invalidation before the call"
 	ruleTimeout    rule = "no value is older than Timeout"
 	ruleFresh      rule = "no value marked fresh is older than Freshness"
 	ruleRecomputed rule = "no lease is granted where a fresh entry was stored before it was asked for"
@@ -27,7 +28,7 @@ const (
 )
 
 var rules = []rule{
-	ruleOrigin, ruleRecent, ruleOld, ruleTimeout, ruleFresh, ruleRecomputed, ruleOverlap, ruleStored, ruleUnleased, ruleNear, ruleError, ruleOrder,
+	ruleOrigin, ruleRecent, ruleOld, ruleJoined, ruleTimeout, ruleFresh, ruleRecomputed, ruleOverlap, ruleStored, ruleUnleased, ruleNear, ruleError, ruleOrder,
 }
 
 // A violation is a rule that a history has broken, and the events that show it.
@@ -88,6 +89,7 @@ func (x *index) checkAnswers(c *cell) (broken []violation) {
 			broken = append(broken, x.checkNear(c, call, comp)...)
 		} else {
 			broken = append(broken, x.checkRecent(c, call, comp)...)
+			broken = append(broken, x.checkJoined(c, call, comp)...)
 		}
 	}
 	return broken
@@ -96,7 +98,7 @@ func (x *index) checkAnswers(c *cell) (broken []violation) {
 // checkOwnInvalidations: in the process that invalidates, no call that begins
 // after the invalidation has ended is given an older value. (In other processes
 // it is the lookup that counts, which may have been sent before the call began;
-// see checkDeliveries.)
+// see checkDeliveries, and checkJoined for who is answered without one.)
 func (x *index) checkOwnInvalidations(c *cell, call *call, comp *comp) []violation {
 	for _, i := range c.invalidated {
 		if !i.done || i.begin.Proc != call.begin.Proc || i.end.Seq > call.begin.Seq {
@@ -143,7 +145,8 @@ func (x *index) checkRecent(c *cell, call *call, comp *comp) []violation {
 	if comp.begin.Proc == call.begin.Proc && call.end.Source == "waited" {
 		// Joined. With a lease, until its last step, which may have been a
 		// release; without one, only by who was there before it began, unless
-		// Redis is not asked at all: then as long as it runs.
+		// Redis is not asked at all: then as long as it runs. That is about time;
+		// whether it was invalidated meanwhile is for checkJoined.
 		to := comp.lastStep(c)
 		if comp.grant == nil {
 			to = comp.begin.Seq

@@ -543,6 +543,210 @@ func TestAComputationWithoutALeaseNeedsAnExcuse(t *testing.T) {
 	}
 }
 
+// runs has a process begin a computation under lease "u", which another process
+// invalidates, if it is to, before a second call of the first process begins.
+func (h *tale) runs(outdated bool) {
+	h.wait(timeout)
+	h.call(2, 40)
+	h.ask(2, 41, "u", 40)
+	h.reply(41, "acquired", 0)
+	h.compute(2, 60, 40)
+	if outdated {
+		h.invalidate(1, 70)
+	}
+	h.call(2, 30)
+}
+
+// ends is the last step of that lease: sent, and answered.
+func (h *tale) ends(verb, status string) {
+	if verb == "store" {
+		h.put(2, 42, "u", 60)
+	} else {
+		h.send(2, 42, verb, "u")
+	}
+	h.reply(42, status, 0)
+}
+
+func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
+	// Redis has not answered for so long that nobody asks.
+	away := func(h *tale) { h.errors(2, 80, tripFailures) }
+	// The second call begins between an invalidation that has followed the store, and the store's reply.
+	lastMoment := func(h *tale) {
+		h.call(2, 40)
+		h.ask(2, 41, "u", 40)
+		h.reply(41, "acquired", 0)
+		h.compute(2, 60, 40)
+		h.computed(60)
+		h.put(2, 42, "u", 60)
+		h.invalidate(1, 70)
+		h.call(2, 30)
+	}
+	// given is the second call's answer, of a process that has counted so many errors.
+	given := func(h *tale, troubles uint64) {
+		v := value{Comp: 60}
+		h.add(event{Kind: callEnds, Op: 30, Value: v, Source: "waited", Text: writeValue("f0(0)", v), Troubles: troubles})
+	}
+	for name, test := range map[string]struct {
+		broken bool
+		more   func(*tale)
+	}{
+		"the lease was held to the end": {false, func(h *tale) {
+			h.runs(false)
+			h.computed(60)
+			h.ends("store", "held")
+			given(h, 0)
+		}},
+		"the lease was lost, after the call had begun": {false, func(h *tale) {
+			h.runs(false)
+			h.invalidate(1, 70)
+			h.computed(60)
+			h.ends("store", "lost")
+			given(h, 0)
+		}},
+		"the lease was lost": {true, func(h *tale) {
+			h.runs(true)
+			h.computed(60)
+			h.ends("store", "lost")
+			given(h, 0)
+		}},
+		"the lease was lost, says release": {true, func(h *tale) {
+			h.runs(true)
+			h.computed(60)
+			h.ends("release", "lost")
+			given(h, 0)
+		}},
+		"the lease was lost, and the call began before the computation": {false, func(h *tale) {
+			h.wait(timeout)
+			h.call(2, 40)
+			h.call(2, 30)
+			h.ask(2, 41, "u", 40)
+			h.reply(41, "acquired", 0)
+			h.compute(2, 60, 40)
+			h.invalidate(1, 70)
+			h.computed(60)
+			h.ends("store", "lost")
+			given(h, 0)
+		}},
+		"nobody knows, and the call could have asked": {true, func(h *tale) {
+			h.runs(true)
+			h.computed(60)
+			h.put(2, 42, "u", 60)
+			h.fail(42)
+			given(h, 1)
+		}},
+		"nobody knows, and the call could not ask": {false, func(h *tale) {
+			away(h)
+			h.runs(true)
+			h.computed(60)
+			h.put(2, 42, "u", 60)
+			h.fail(42)
+			given(h, tripFailures)
+		}},
+		"nobody knows, and all that went wrong is long ago": {true, func(h *tale) {
+			away(h)
+			h.wait(reopened)
+			h.runs(true)
+			h.computed(60)
+			h.put(2, 42, "u", 60)
+			h.fail(42)
+			given(h, tripFailures)
+		}},
+		"the call could not ask, and the last step said lost": {true, func(h *tale) {
+			away(h)
+			h.runs(true)
+			h.computed(60)
+			h.ends("store", "lost")
+			given(h, tripFailures)
+		}},
+		"the call could not ask, and a renewal said lost": {true, func(h *tale) {
+			away(h)
+			h.runs(true)
+			h.send(2, 43, "renew", "u")
+			h.reply(43, "lost", 0)
+			h.computed(60)
+			given(h, tripFailures)
+		}},
+		"the call could not ask, and the last step said lost too late": {false, func(h *tale) {
+			away(h)
+			h.runs(true)
+			h.computed(60)
+			h.put(2, 42, "u", 60)
+			h.wait(redisTimeout)
+			h.reply(42, "lost", 0)
+			given(h, tripFailures)
+		}},
+		"the call could not ask, and a store that was tried again said lost": {false, func(h *tale) {
+			away(h)
+			h.runs(true)
+			h.computed(60)
+			h.put(2, 42, "u", 60)
+			h.fail(42)
+			h.wait(storeAgain)
+			h.put(2, 43, "u", 60)
+			h.reply(43, "lost", 0)
+			given(h, tripFailures)
+		}},
+		"it was stored before, and the call joined in the last moment": {true, func(h *tale) {
+			lastMoment(h)
+			h.reply(42, "held", 0)
+			given(h, 0)
+		}},
+		"it was stored before, and the call asked, and had no answer": {false, func(h *tale) {
+			lastMoment(h)
+			h.send(2, 31, "get", "")
+			h.fail(31)
+			h.reply(42, "held", 0)
+			given(h, 1)
+		}},
+		"it has no lease, and runs since before": {true, func(h *tale) {
+			h.call(2, 40)
+			h.computeAlone(2, 60, 40, 0)
+			h.invalidate(1, 70)
+			h.call(2, 30)
+			h.computed(60)
+			given(h, 0)
+		}},
+		"it has no lease, and the call could not ask": {false, func(h *tale) {
+			away(h)
+			h.call(2, 40)
+			h.computeAlone(2, 60, 40, tripFailures)
+			h.invalidate(1, 70)
+			h.call(2, 30)
+			h.computed(60)
+			given(h, tripFailures)
+		}},
+		"a flight that was told of the holder before": {false, func(h *tale) {
+			h.wait(timeout)
+			h.call(2, 40)
+			h.ask(2, 41, "u", 40)
+			h.reply(41, "acquired", 0)
+			h.compute(2, 60, 40)
+			h.call(2, 30)
+			h.ask(2, 31, "v", 30)
+			h.computed(60)
+			h.put(2, 42, "u", 60)
+			h.invalidate(1, 70)
+			h.call(2, 50) // boards the flight
+			h.add(event{Kind: commandEnds, Op: 31, Status: "held", Holder: "u"})
+			h.reply(42, "held", 0)
+			h.answer(50, 60, "waited")
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := stored()
+			test.more(h)
+			p := handPlan()
+			p.Funcs[0].OnCold = fncache.Wait
+			broken, done := check(&p, h.events)
+			joined := slices.ContainsFunc(broken, func(v violation) bool { return v.rule == ruleJoined && len(v.events) > 0 })
+			assert.Equal(t, test.broken, joined, "%v", broken)
+			if test.broken {
+				assert.Positive(t, done.judged[ruleJoined])
+			}
+		})
+	}
+}
+
 func TestRepliesThatNoServerCanHaveGivenHaveNoOrder(t *testing.T) {
 	for name, test := range map[string]struct {
 		ok   bool

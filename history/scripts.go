@@ -17,7 +17,8 @@ import (
 type scripts struct {
 	Verbs   map[string]string // by the name that Redis gives a script
 	Replace map[string]string // the same name to another source, of a mutant
-	Deaf    bool              // of a mutant, too; see there
+	// Of mutants, too; see there.
+	Deaf, Heedless bool
 }
 
 // loadScripts reads the scripts from the library's directory.
@@ -26,7 +27,10 @@ func loadScripts(dir string, mutate *mutant) (scripts, error) {
 	if err != nil || len(paths) == 0 {
 		return scripts{}, fmt.Errorf("history: no lock_*.lua in %s: %w", dir, err)
 	}
-	s := scripts{Verbs: map[string]string{}, Replace: map[string]string{}, Deaf: mutate != nil && mutate.deaf}
+	s := scripts{Verbs: map[string]string{}, Replace: map[string]string{}}
+	if mutate != nil {
+		s.Deaf, s.Heedless = mutate.deaf, mutate.heedless
+	}
 	for _, path := range paths {
 		source, err := os.ReadFile(path)
 		if err != nil {
@@ -50,8 +54,10 @@ func scriptName(source string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// A mutant is fncache with one guard taken out of a script, or deaf: once a lookup
-// has failed, none is sent any more. So it computes without a lease for ever.
+// A mutant is fncache with one guard taken out of a script; or deaf: once a lookup
+// has failed, none is sent any more, so it computes without a lease for ever; or
+// heedless: where a step says that the lease was lost, held is what it hears, so it
+// answers whoever has joined the computation.
 type mutant struct {
 	name           string
 	verb           string // of the script
@@ -59,6 +65,7 @@ type mutant struct {
 	caught         rule // by which rule it must be caught
 	near           bool // in processes that answer from memory
 	deaf           bool
+	heedless       bool
 }
 
 // plan is a plan in which the guards are needed often: computations are long,
@@ -82,7 +89,7 @@ func (m *mutant) plan(seed uint64) plan {
 }
 
 // mutants are the guards that all rests on, the message that the near cache rests
-// on, and the end of an outage.
+// on, the end of an outage, and the loss of a lease that others have joined.
 var mutants = []mutant{
 	{
 		name: "store does not compare", verb: "store",
@@ -105,4 +112,5 @@ var mutants = []mutant{
 		caught: ruleNear, near: true,
 	},
 	{name: "lookups are not sent any more after one has failed", deaf: true, caught: ruleUnleased},
+	{name: "who has joined is answered though the lease was lost", heedless: true, caught: ruleJoined},
 }

@@ -18,7 +18,8 @@ import (
 )
 
 // A tap is a go-redis hook that records what a worker says to Redis about its
-// cells, and puts a mutant's script in the place of the true one.
+// cells, puts a mutant's script in the place of the true one, and makes a mutant
+// deaf or heedless.
 type tap struct {
 	rec     *recorder
 	scripts scripts
@@ -202,6 +203,9 @@ func (t *tap) ended(sent *event, cmd redis.Cmder, err error) {
 		}
 	}
 	t.rec.record(e)
+	if cmd, ok := cmd.(*redis.Cmd); ok && t.scripts.Heedless && e.Status == "lost" {
+		cmd.SetVal("held")
+	}
 }
 
 // readReply takes what a script answered.
