@@ -73,6 +73,9 @@ type fault struct {
 	bound time.Duration // of a call; 0 for the fleet's own
 	// kind is what Stats and the log must call it; 0 where that is left open.
 	kind fncache.RedisErrorKind
+	// slow is how long lookups of every process must be seen to take at least; 0 where
+	// that is no sign of it.
+	slow time.Duration
 	// loses says that it takes leases and entries away, at its beginning or again and
 	// again; older says that it brings older ones back.
 	loses, older bool
@@ -90,6 +93,12 @@ func toxic(name string, kind fncache.RedisErrorKind, toxic, stream, attributes s
 		heal:  func(s *scene) { s.net.mend() },
 		kind:  kind,
 	}
+}
+
+// lasting is f, where how long lookups take is the sign that it bites.
+func (f fault) lasting(slow time.Duration) fault {
+	f.slow = slow
+	return f
 }
 
 var faults = []fault{
@@ -233,10 +242,10 @@ var faults = []fault{
 		refused: true,
 	},
 	toxic("slow", fncache.KindTimeout, "latency", "downstream", `"latency": 1000`),
-	toxic("uneven", 0, "latency", "downstream", `"latency": 150, "jitter": 150`),
+	toxic("uneven", 0, "latency", "downstream", `"latency": 150, "jitter": 150`).lasting(100 * time.Millisecond),
 	toxic("half-open: replies are lost", fncache.KindTimeout, "timeout", "downstream", `"timeout": 0`),
 	toxic("half-open: commands are lost", fncache.KindTimeout, "timeout", "upstream", `"timeout": 0`),
-	toxic("narrow", 0, "bandwidth", "downstream", `"rate": 1`),
+	toxic("narrow", 0, "bandwidth", "downstream", `"rate": 1`).lasting(40 * time.Millisecond),
 	toxic("reset at the first reply", fncache.KindUnreachable, "reset_peer", "downstream", `"timeout": 0`),
 	toxic("reset at the first command", fncache.KindUnreachable, "reset_peer", "upstream", `"timeout": 0`),
 	toxic("closed in the middle of the first reply", fncache.KindUnreachable, "limit_data", "downstream", `"bytes": 100`),
@@ -292,6 +301,7 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 		f.begin(s)
 		lost() // who is granted a lease from now on has it
 	}
+	fleet.watch.timeLookups()
 	if f.older {
 		fleet.watch.forget()
 	}
@@ -305,6 +315,9 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 			fleet.awaitRefusals(f.kind, keys...)
 		}
 		fleet.awaitAnswers("during the fault")
+		if f.slow != 0 {
+			fleet.awaitSlow(f.slow)
+		}
 		if f.kind != 0 {
 			fleet.awaitCounted(f.kind)
 		}

@@ -446,6 +446,16 @@ func (f *fleet) awaitCounted(kind fncache.RedisErrorKind) {
 	}
 }
 
+// awaitSlow waits until lookups of every process usually take so long at least, since
+// they are timed.
+func (f *fleet) awaitSlow(least time.Duration) {
+	f.t.Helper()
+	for _, m := range f.members {
+		require.Eventually(f.t, func() bool { return f.watch.usualLookup(m.number) >= least },
+			patience, 10*time.Millisecond, "lookups of process %d do not take %v: the fault does not bite", m.number, least)
+	}
+}
+
 // checkToldOnce checks that every process has told a kind of trouble, and not time
 // and again.
 func (f *fleet) checkToldOnce(kind fncache.RedisErrorKind) {

@@ -2,7 +2,9 @@ package faults
 
 import (
 	"context"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -87,5 +89,38 @@ func TestAnOlderEntryAfterANewerOneIsFound(t *testing.T) {
 		w.keys[key] = "a"
 		test.happen(w)
 		assert.Len(t, w.broken, test.broken, test.name)
+	}
+}
+
+func TestOnlyLookupsThatWereSentSinceAreTimed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatch(t)
+		w.keys["fncache:entry"] = "a"
+		lookup := func(process int, takes time.Duration) {
+			get := redis.NewStringCmd(context.Background(), "get", "fncache:entry")
+			s, _ := w.sending(process, get)
+			time.Sleep(takes)
+			w.heard(context.Background(), s, get)
+		}
+		var early sync.WaitGroup
+		early.Go(func() { lookup(1, time.Minute) })
+		time.Sleep(time.Second)
+		w.timeLookups()
+		early.Wait()
+		for range 8 {
+			lookup(1, time.Second)
+		}
+		lookup(2, time.Hour)
+		lookup(1, time.Hour)
+		assert.Zero(t, w.usualLookup(1), "too few")
+		lookup(1, time.Hour)
+		assert.Equal(t, time.Second, w.usualLookup(1))
+		assert.Zero(t, w.usualLookup(2))
+	})
+}
+
+func TestEveryFaultSaysHowItIsSeenToBite(t *testing.T) {
+	for _, f := range faults {
+		assert.True(t, f.kind != 0 || f.again != nil || f.slow != 0, f.name)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,17 +35,19 @@ type watch struct {
 
 	mu            sync.Mutex // guards the fields below
 	runs          []*run
-	perKey        map[string]int         // runs begun
-	grants        map[int64]*grant       // the last one, by the call that it was for
-	steps         map[string]time.Time   // by token: when the last step of the lease was sent
-	stores        map[place]int          // that the server has confirmed
-	confirmed     map[string][]confirmed // by key, in order
-	invalidations []confirmed            // the same for who invalidates
-	era           int                    // see forget
-	losses        []loss                 // see losing
-	refusals      map[int64]refusal      // by call
-	broken        []string               // what must not be
-	judged        int                    // entries that had to be no older than another
+	perKey        map[string]int          // runs begun
+	grants        map[int64]*grant        // the last one, by the call that it was for
+	steps         map[string]time.Time    // by token: when the last step of the lease was sent
+	stores        map[place]int           // that the server has confirmed
+	confirmed     map[string][]confirmed  // by key, in order
+	invalidations []confirmed             // the same for who invalidates
+	era           int                     // see forget
+	losses        []loss                  // see losing
+	refusals      map[int64]refusal       // by call
+	timed         time.Time               // see timeLookups
+	lookups       map[int][]time.Duration // how long they took since then, by process
+	broken        []string                // what must not be
+	judged        int                     // entries that had to be no older than another
 }
 
 // A place is one key in one process.
@@ -86,7 +89,7 @@ func newWatch(t *testing.T) *watch {
 		verbs: map[string]string{}, keys: map[string]string{},
 		perKey: map[string]int{}, grants: map[int64]*grant{}, steps: map[string]time.Time{},
 		stores: map[place]int{}, confirmed: map[string][]confirmed{}, refusals: map[int64]refusal{},
-		errors: func(int) uint64 { return 0 },
+		lookups: map[int][]time.Duration{}, errors: func(int) uint64 { return 0 },
 	}
 	scripts, err := filepath.Glob("../lock_*.lua")
 	require.NoError(t, err)
@@ -229,6 +232,29 @@ func (w *watch) losing() (done func()) {
 	}
 }
 
+// timeLookups forgets how long lookups have taken that were sent until now.
+func (w *watch) timeLookups() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timed = time.Now()
+	clear(w.lookups)
+}
+
+// usualLookup gives the median of how long lookups of a process have taken that were
+// sent after timeLookups, and answered with an entry; 0 if they are few. What a busy
+// machine does to some of them does not show in it.
+func (w *watch) usualLookup(process int) time.Duration {
+	const few = 10
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	took := w.lookups[process]
+	if len(took) < few {
+		return 0
+	}
+	slices.Sort(took)
+	return took[len(took)/2]
+}
+
 // A sending is a command on its way to Redis.
 type sending struct {
 	at    time.Time
@@ -292,6 +318,9 @@ func (w *watch) heard(ctx context.Context, s sending, cmd redis.Cmder) {
 	switch cmd := cmd.(type) {
 	case *redis.StringCmd:
 		w.told(s, numberIn(cmd.Val()))
+		if took := time.Since(s.at); !s.at.Before(w.timed) {
+			w.lookups[s.place.process] = append(w.lookups[s.place.process], took)
+		}
 	case *redis.Cmd:
 		if s.verb == "store" && cmd.Val() == "held" {
 			w.stores[s.place]++
