@@ -77,6 +77,7 @@ func New(cfg Config) (*Cache, error) {
 		channel: cfg.Namespace + ":events",
 		spawn:   c.spawnAsking,
 		refuses: c.health.refuses,
+		traffic: new(traffic),
 	}
 	if cfg.AutoPipeline {
 		c.store.auto = newAutoPipeline(cfg.Redis, cfg.RedisTimeout)

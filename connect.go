@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -115,7 +116,31 @@ func (s *lockStore) poolIsFull(key string) bool {
 		}
 	}
 	pool := s.client.PoolStats()
-	return pool != nil && pool.PendingRequests > 0 && pool.IdleConns == 0
+	return pool != nil && pool.PendingRequests > 0 && pool.IdleConns == 0 && !s.traffic.hangs(int64(pool.PendingRequests), s.timeout)
+}
+
+// A traffic is what is known of the operations that are within go-redis: whether a
+// pool is full because the server does not answer them.
+type traffic struct {
+	within   atomic.Int64 // operations that wait for a connection, or have one
+	answered atomic.Int64 // when the server has answered last, Unix nanoseconds
+}
+
+func (t *traffic) begin() { t.within.Add(1) }
+
+// end takes in how an operation ended: an error can be the server's answer, too.
+func (t *traffic) end(err error) {
+	t.within.Add(-1)
+	if err == nil || refused(err) {
+		t.answered.Store(time.Now().UnixNano())
+	}
+}
+
+// hangs says whether operations have connections, as so many wait for one, and none
+// was answered while one could have run out of time; or nearly so, for it was sent
+// before the server fell silent.
+func (t *traffic) hangs(waiting int64, timeout time.Duration) bool {
+	return t.within.Load() > waiting && time.Since(time.Unix(0, t.answered.Load())) >= timeout-timeout/10
 }
 
 // masterKnown gives the node that has a key, if a cluster client knows that without

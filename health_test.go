@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -462,4 +463,29 @@ func testAFullPoolIsToldFromASlowServer(t *testing.T) {
 	cancel()
 	server.Kill()
 	<-blocked
+}
+
+func TestAServerThatHangsIsToldFromAFullPool(t *testing.T) {
+	inBothForms(t, testAServerThatHangsIsToldFromAFullPool)
+}
+
+func testAServerThatHangsIsToldFromAFullPool(t *testing.T) {
+	server := redistest.Start(t)
+	// The pool is full as well, of connections on which no answer comes.
+	client := server.Client(func(o *redis.Options) { o.PoolSize, o.ReadTimeout = 4, time.Minute })
+	c := newTestCache(t, Config{Redis: client, Logger: slog.New(&logSink{})})
+	w := wrap(t, c, &source{}, Options{OnCold: Wait})
+	crowd := func() { // each with a key of its own
+		var calls sync.WaitGroup
+		for i := range 40 {
+			calls.Go(func() { w.get(t.Context(), fmt.Sprint(i)) })
+		}
+		calls.Wait()
+	}
+	crowd()
+	server.Pause()
+	defer server.Resume()
+	crowd()
+	kinds := w.Stats().RedisErrorKinds
+	assert.Greater(t, kinds[KindTimeout], kinds[KindPool], "%v", kinds)
 }

@@ -52,6 +52,7 @@ type lockStore struct {
 	channel string        // where events are published
 	spawn   func(func())  // starts a goroutine that Close waits for
 	auto    *autoPipeline // of lookups; nil if there is none
+	traffic *traffic
 	// refuses gives the error of an operation that is not to be sent, or nil. It is
 	// nil where all are.
 	refuses func(op, key string) error
@@ -130,7 +131,9 @@ func bounded[T any](ctx context.Context, s *lockStore, op, key string, do func(c
 	s.spawn(func() {
 		defer cancel(nil)
 		defer limit.Stop()
+		s.traffic.begin()
 		value, err := do(deadlined{opCtx, deadline})
+		s.traffic.end(err)
 		to := answers
 		if err != nil {
 			err = newRedisError(op, key, err)
@@ -213,6 +216,13 @@ func (s *lockStore) batch() int {
 // of an invalidation some time later, and until then would answer with what was
 // invalidated, in the very process that did it. A pipeline passes by that cache.
 func (s *lockStore) lookupAll(ctx context.Context, keys []string, replies []reply) {
+	s.traffic.begin()
+	s.readAll(ctx, keys, replies)
+	s.traffic.end(replies[0].err)
+}
+
+// readAll is lookupAll uncounted.
+func (s *lockStore) readAll(ctx context.Context, keys []string, replies []reply) {
 	if len(keys) == 1 && !clientCaches(s.client) {
 		replies[0] = s.lookupOne(ctx, keys[0])
 		return
@@ -228,10 +238,10 @@ func (s *lockStore) lookupAll(ctx context.Context, keys []string, replies []repl
 	}
 }
 
-// lookup is lookupAll for one.
+// lookup is readAll for one.
 func (s *lockStore) lookup(ctx context.Context, key string) reply {
 	var one [1]reply
-	s.lookupAll(ctx, []string{key}, one[:])
+	s.readAll(ctx, []string{key}, one[:])
 	return one[0]
 }
 
@@ -254,7 +264,9 @@ func (s *lockStore) lookupPipelined(ctx context.Context, key string) reply {
 		return reply{err: newRedisError(opLookup, key, err)}
 	}
 	get := redis.NewStringCmd(ctx, "get", key)
+	s.traffic.begin()
 	err = auto.Submit(ctx, get).WaitContext(ctx)
+	s.traffic.end(err)
 	if err != nil && err == ctx.Err() { //nolint:errorlint // then get may be written to yet
 		return reply{err: newRedisError(opLookup, key, err)}
 	}
@@ -269,7 +281,10 @@ func giveUpAfter(client redis.UniversalClient, limit time.Duration) *redis.Clien
 
 // lookupDirectly reads an entry, on the way for which quick was made.
 func (s *lockStore) lookupDirectly(ctx context.Context, key string) reply {
-	return replyOf(key, s.quick.Get(ctx, key))
+	s.traffic.begin()
+	found := replyOf(key, s.quick.Get(ctx, key))
+	s.traffic.end(found.err)
+	return found
 }
 
 // clientCaches says whether a client caches replies (RESP3 client tracking).

@@ -28,7 +28,7 @@ func newVerbs(t *testing.T, client, raw redis.UniversalClient) *verbs {
 	require.NoError(t, acquireScript.Load(t.Context(), raw).Err())
 	s := &lockStore{
 		client: client, timeout: 5 * time.Second, channel: "fncache:events",
-		spawn: func(f func()) { go f() }, refuses: func(string, string) error { return nil },
+		spawn: func(f func()) { go f() }, traffic: new(traffic),
 	}
 	return &verbs{s, raw, t, t.Context(), "fncache:{" + t.Name() + "}"}
 }
