@@ -45,11 +45,13 @@ type Cache struct {
 
 	learning atomic.Pointer[learning] // the question for the server's clock under way, nil if none
 
-	closing <-chan struct{} // closed when Close begins
-	end     func()          // closes it
-	alive   context.Context // ends when closing is closed
-	life    lifetime
-	asking  lifetime // of the goroutines among them that may wait within go-redis
+	closing  <-chan struct{} // closed when Close begins
+	end      func()          // closes it
+	alive    context.Context // ends when closing is closed
+	shut     chan struct{}   // closed when Close ends
+	closeErr error           // what Close returned; written before shut is closed
+	life     lifetime
+	asking   lifetime // of the goroutines among them that may wait within go-redis
 }
 
 // New makes a cache on the Redis of cfg. It does not connect: the service comes
@@ -67,7 +69,7 @@ func New(cfg Config) (*Cache, error) {
 	}
 	c.space = newKeyspace(c)
 	c.alive, c.end = context.WithCancel(context.Background())
-	c.closing = c.alive.Done()
+	c.closing, c.shut = c.alive.Done(), make(chan struct{})
 	c.log.to, c.log.out.spawn = cfg.Logger, c.spawn
 	c.clock.began = time.Now()
 	c.life.idle, c.asking.idle = make(chan struct{}, 1), make(chan struct{}, 1)
@@ -131,11 +133,20 @@ func (c *Cache) pingProbe(n int) string {
 // Redis away: they compute in the process, or get [ErrRedisDown] (see
 // Config.OnRedisDown). The Redis client is left open; close it afterwards.
 //
-// The error says that something was still running. Closing twice is fine.
+// The error says that something was still running. Closing twice is fine, also at
+// once, as by a signal handler and a defer: every Close waits for the end of the
+// first, and returns what that returned.
 func (c *Cache) Close() error {
-	if !c.life.close() {
-		return nil
+	if c.life.close() {
+		c.closeErr = c.shutDown()
+		close(c.shut)
 	}
+	<-c.shut
+	return c.closeErr
+}
+
+// shutDown is the first Close.
+func (c *Cache) shutDown() error {
 	names.forget(c)
 	c.asking.close()
 	c.end()

@@ -344,6 +344,45 @@ func TestCloseGivesBackTheLeaseOfAFunctionThatDoesNotEnd(t *testing.T) {
 	})
 }
 
+func TestEveryCloseWaitsForTheFirstAndReturnsWhatItReturned(t *testing.T) {
+	for name, row := range map[string]struct {
+		took time.Duration // to heed the context
+		want string
+	}{
+		"what runs ends":         {took: time.Second},
+		"what runs does not end": {took: time.Minute, want: "still runs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				s := &source{do: func(ctx context.Context, _ int) (int, error) {
+					<-ctx.Done()
+					time.Sleep(row.took)
+					return 0, context.Cause(ctx)
+				}}
+				c := b.cache()
+				w := wrap(t, c, s, Options{})
+				end := w.begin(t.Context(), "a")
+				synctest.Wait()
+				first := make(chan error)
+				go func() { first <- c.Close() }()
+				synctest.Wait()
+				var err error
+				assert.Equal(t, min(row.took, closeGrace), timeOf(func() { err = c.Close() }))
+				assert.Empty(t, b.redis.Keys(), "the lease was given back before its caller may close the client")
+				assert.Equal(t, err, <-first)
+				assert.Equal(t, err, c.Close(), "as it was the first time")
+				if row.want == "" {
+					require.NoError(t, err)
+				} else {
+					require.ErrorContains(t, err, row.want)
+				}
+				require.ErrorIs(t, (<-end).err, ErrClosed)
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
 func TestCloseEndsWaiters(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Minute}

@@ -108,12 +108,14 @@ func (b *bubble) burstOnOneLookup(w *wrapped, n int, arg string) []outcome {
 	return <-all
 }
 
-// newTestCache makes a cache that is closed, with its client, after the test.
+// newTestCache makes a cache that is closed, with its client, after the test. One that
+// the test has closed itself would only say again what it said then.
 func newTestCache(t testing.TB, cfg Config) *Cache {
 	t.Helper()
 	c := newOpenCache(t, cfg)
 	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
+		closed := c.closed()
+		if err := c.Close(); err != nil && !closed {
 			var running strings.Builder
 			_ = pprof.Lookup("goroutine").WriteTo(&running, 1)
 			t.Errorf("%v\nrunning:\n%s", err, &running)
