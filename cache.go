@@ -131,7 +131,8 @@ func (c *Cache) pingProbe(n int) string {
 // ReadTimeout or WriteTimeout, 5s by default, and Close waits for that too: that much
 // longer at most, and never more than ten seconds longer. Calls after Close behave as with
 // Redis away: they compute in the process, or get [ErrRedisDown] (see
-// Config.OnRedisDown). The Redis client is left open; close it afterwards.
+// Config.OnRedisDown). Close does not wait for what they compute, nor cancels it. The
+// Redis client is left open; close it afterwards.
 //
 // The error says that something was still running. Closing twice is fine, also at
 // once, as by a signal handler and a defer: every Close waits for the end of the
@@ -184,7 +185,7 @@ func (c *Cache) sharesRedis(other *Cache) bool {
 	return c == other || reflect.ValueOf(c.cfg.Redis).Comparable() && c.cfg.Redis == other.cfg.Redis
 }
 
-// spawn runs f on a goroutine that Close waits for.
+// spawn runs f on a goroutine that Close waits for. See also computation.spawn.
 func (c *Cache) spawn(f func()) {
 	c.life.enter()
 	go func() {

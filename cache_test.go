@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -435,6 +436,77 @@ func TestACallAfterCloseDoesNotJoinWhatCloseHasCancelled(t *testing.T) {
 		assert.Equal(t, 2, o.value)
 		require.NoError(t, <-closed)
 		assert.ErrorIs(t, (<-first).err, ErrClosed)
+	})
+}
+
+func TestCloseDoesNotWaitForWhatCallsAfterItCompute(t *testing.T) {
+	for name, opts := range map[string]Options{
+		"Fail":          {},
+		"Wait":          {OnCold: Wait},
+		"Near":          {OnCold: Wait, Near: time.Minute},
+		"MaxConcurrent": {OnCold: Wait, MaxConcurrent: 1},
+	} {
+		t.Run(name, func(t *testing.T) { // in a bubble: a goroutine that is left fails it
+			inBubble(t, func(t *testing.T, b *bubble) {
+				s := &source{}
+				s.do = func(_ context.Context, run int) (int, error) {
+					if run == 1 {
+						time.Sleep(2 * time.Second)
+					} else {
+						time.Sleep(3 * time.Second)
+					}
+					return run, nil
+				}
+				c := b.cache()
+				w := wrap(t, c, s, opts)
+				first := w.begin(t.Context(), "a")
+				synctest.Wait()
+				closed := make(chan error)
+				began := time.Now()
+				go func() { closed <- c.Close() }()
+				synctest.Wait()
+				var calls sync.WaitGroup
+				for _, key := range []string{"a", "a", "b", "c"} { // some gather for the next computation
+					calls.Go(func() {
+						for time.Since(began) < 2*closeGrace {
+							o := w.get(t.Context(), key)
+							if opts.OnCold == Wait {
+								assert.NoError(t, o.err)
+							}
+							if o.source == SourceRefused {
+								time.Sleep(time.Second)
+							}
+						}
+					})
+				}
+				assert.NoError(t, <-closed)
+				assert.Equal(t, 2*time.Second, time.Since(began), "until what it cancelled had ended")
+				assert.Equal(t, 1, (<-first).value)
+				calls.Wait()
+				assert.Zero(t, c.life.running.Load())
+			})
+		})
+	}
+}
+
+func TestALeaseThatIsGrantedWhileCloseBeginsIsGivenBack(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{do: func(ctx context.Context, run int) (int, error) { <-ctx.Done(); return run, context.Cause(ctx) }}
+		c := b.cache()
+		w := wrap(t, c, s, Options{})
+		granted := make(chan struct{})
+		b.tap.onReply("acquire", func(redis.Cmder) { <-granted })
+		end := w.begin(t.Context(), "a")
+		synctest.Wait()
+		closed := make(chan error)
+		began := time.Now()
+		go func() { closed <- c.Close() }()
+		synctest.Wait()
+		close(granted)
+		require.NoError(t, <-closed)
+		assert.Zero(t, time.Since(began))
+		assert.Empty(t, b.redis.Keys())
+		assert.ErrorIs(t, (<-end).err, ErrClosed)
 	})
 }
 

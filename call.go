@@ -191,7 +191,7 @@ func (c *call) withoutRedis(d decision) (a answer, again bool) {
 	case comp == nil:
 		return c.giveUp(c.cold(0))
 	}
-	c.cache.spawn(comp.run)
+	comp.spawn(comp.run)
 	return c.awaitOwn(decision{holder: comp})
 }
 
@@ -200,7 +200,7 @@ func (c *call) withoutRedis(d decision) (a answer, again bool) {
 func (c *call) unleased(ended uint64) (a answer, again bool) {
 	comp, own, start := c.cache.flights.shareUnleased(c, ended)
 	if start {
-		c.cache.spawn(comp.run)
+		comp.spawn(comp.run)
 	}
 	if a, over := c.awaitTurn(comp); over {
 		return a, false

@@ -23,7 +23,7 @@ type computation struct {
 	ctx     context.Context // the values of the caller's context, without its end
 	token   string          // of the lease; "" without one
 	stale   *entry          // what callers live on if the function fails
-	closing <-chan struct{} // the cache's; nil if it was closed before
+	closing <-chan struct{} // the cache's; nil without a lease if it was closed before
 
 	frame    *frame        // what the function's context carries
 	returned chan struct{} // closed when the function has ended
@@ -102,6 +102,16 @@ func (c *computation) mayAnswer(ended uint64) bool {
 // cancelled says that Close has ended it.
 func (c *computation) cancelled() bool { return c.closing != nil && c.cache.closed() }
 
+// spawn runs f on a goroutine that Close waits for, unless the computation began
+// after it: nothing cancels that, and it has no lease to give back.
+func (c *computation) spawn(f func()) {
+	if c.closing == nil {
+		go f()
+		return
+	}
+	c.cache.spawn(f)
+}
+
 func newComputation(c *call, id flightKey) *computation {
 	return c.cache.newComputation(id, context.WithoutCancel(c.ctx), c.ownArgs())
 }
@@ -140,7 +150,7 @@ func (c *computation) run() {
 	ctx, c.frame = enterFrame(ctx, c)
 
 	began := time.Now()
-	c.cache.spawn(func() {
+	c.spawn(func() {
 		defer giveSlot() // not before the function has returned: until then it is a burden
 		c.call(ctx, began)
 	})
@@ -167,14 +177,14 @@ func (c *computation) awaitSlot() (give func(), turn bool) {
 		if give, err = bulkhead.take(waiting, c.passed); err != nil {
 			// Its callers end as those of every computation that Close cuts short.
 			if next, _ := c.cache.flights.finish(c, ending{returned: returned{err: ErrClosed}, shareable: true, confirmed: true}); next != nil {
-				c.cache.spawn(next.run)
+				next.spawn(next.run)
 			}
 			return give, false
 		}
 	}
 	next, turn := c.cache.flights.begin(c)
 	if next != nil {
-		c.cache.spawn(next.run)
+		next.spawn(next.run)
 	}
 	return give, turn
 }

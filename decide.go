@@ -184,6 +184,7 @@ func decisionWithoutRedis(e *entry, s state, err error) decision {
 func (c *Cache) begin(f *flight, e *entry, s state, token string, leaseEnd time.Time) {
 	comp := c.newComputation(f.flightKey, f.ctx, f.args)
 	comp.token, comp.leaseEnd = token, leaseEnd
+	comp.closing = c.closing // even if that was closed while the lease was asked for: Close is to see it given back
 	var atHand *entry
 	if s == stale {
 		atHand = e

@@ -50,7 +50,7 @@ func (c *computation) end(cut error, ran time.Duration) {
 		c.logUnseen(&e)
 	}
 	if next != nil {
-		c.cache.spawn(next.run)
+		next.spawn(next.run)
 	}
 }
 
@@ -72,7 +72,7 @@ func (c *computation) encode(e *ending) (raw []byte) {
 		return nil
 	}
 	var err error
-	how := <-c.cache.apart(func() {
+	how := <-c.apart(func() {
 		raw, err = c.cache.coder.encode(make([]byte, envelopeHeaderLen), e.results.pointers())
 		if err == nil {
 			e.decoded, err = c.fn.decode(c.cache.coder, raw[envelopeHeaderLen:])
@@ -256,7 +256,7 @@ func (c *computation) takeStale(e *ending) {
 // lease, that is renewed no more, stays good.
 func (c *computation) consult(what string, ask func() bool) (yes bool) {
 	var answer bool
-	ended := c.cache.apart(func() { answer = ask() })
+	ended := c.apart(func() { answer = ask() })
 	limit := time.NewTimer(c.fn.lease(c.cache) / 3)
 	defer limit.Stop()
 	var how string
@@ -275,7 +275,7 @@ func (c *computation) consult(what string, ask func() bool) (yes bool) {
 
 // apart runs code of the user's own on a goroutine of its own, and says how it
 // ended: "" for well.
-func (c *Cache) apart(code func()) (ended <-chan string) {
+func (c *computation) apart(code func()) (ended <-chan string) {
 	how := make(chan string, 1)
 	c.spawn(func() {
 		normal := false
