@@ -74,7 +74,8 @@ const (
 	opTime       = "time"
 )
 
-// newToken gives the owner value of one computation's lease.
+// newToken gives the owner value of one computation's lease: 26 letters of base32, or
+// more. lock_acquire.lua tells by that form which locks this protocol has written.
 func newToken() string { return rand.Text() }
 
 // A sentToken is the token as an argument of acquire. go-redis marshals it each

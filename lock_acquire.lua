@@ -77,10 +77,17 @@ if not holder or (cooling and (refresh or not servable)) then
   return {'acquired', present, ARGV[1]}
 end
 
--- A lock without an expiry is none that this protocol wrote. It gets one, or
--- nobody would ever compute again.
+-- A lock without an expiry is none that this protocol wrote, nor is one that holds
+-- no token. It gets the life of a lease, or nobody would compute for as long as it
+-- lives. One that holds a token may live longer than this caller's lease: its holder
+-- may have been given a longer one. A token is the text of newToken, of which a
+-- later release may make a longer one, with the number of the sending.
+local function holdsToken()
+  local token = parts(cooling and string.sub(holder, 6) or holder)
+  return #token >= 26 and not string.find(token, '[^A-Z2-7]')
+end
 local left = redis.call('PTTL', KEYS[2])
-if left < 0 then
+if left < 0 or (left > tonumber(ARGV[2]) and not holdsToken()) then
   redis.call('PEXPIRE', KEYS[2], ARGV[2])
   left = tonumber(ARGV[2])
 end

@@ -151,6 +151,44 @@ func TestProtocolVerbs(t *testing.T) {
 				assert.Equal(t, testLease, a.left)
 				assert.Positive(t, v.raw.PTTL(v.ctx, v.key+lockSuffix).Val())
 			},
+			"a lock that holds no token lives no longer than a lease": func(t *testing.T, v *verbs) {
+				lock, token := v.key+lockSuffix, newToken()
+				for _, stray := range []string{
+					"garbage", "", "1", strings.ToLower(token), token[1:], token[1:] + ".23", token + ".", token + ".x",
+					"x" + token, "COOL:" + token, token + "\n", "\x00" + token, strings.Repeat("0", 1000),
+				} {
+					v.raw.Set(v.ctx, lock, stray, 365*24*time.Hour)
+					a := v.acquire("me", "", false)
+					assert.Equal(t, leaseHeld, a.status, "%q", stray)
+					assert.Equal(t, testLease, a.left, "%q", stray)
+					assert.InDelta(t, testLease, v.raw.PTTL(v.ctx, lock).Val(), float64(10*time.Second))
+
+					v.raw.PExpire(v.ctx, lock, time.Second)
+					assert.LessOrEqual(t, v.acquire("me", "", false).left, time.Second, "and is not prolonged")
+				}
+			},
+			"a cooling lock that holds no token lives no longer than a lease": func(t *testing.T, v *verbs) {
+				v.acquire("you", "", false)
+				v.store("you", 1)
+				for _, stray := range []string{"cool:", "cool:garbage", "cool:cool:" + newToken()} {
+					v.raw.Set(v.ctx, v.key+lockSuffix, stray, 365*24*time.Hour)
+					assert.Equal(t, testLease, v.acquire("me", v.entry(), true).left, "%q", stray)
+				}
+			},
+			"a lock that holds a token lives as long as its holder may": func(t *testing.T, v *verbs) {
+				v.acquire("you", "", false)
+				v.store("you", 1)
+				const longer = time.Hour
+				for _, token := range []string{
+					newToken(), newToken() + ".2", newToken() + ".17", "cool:" + newToken(), "cool:" + newToken() + ".2", newToken() + newToken(),
+				} {
+					v.raw.Set(v.ctx, v.key+lockSuffix, token, longer)
+					a := v.acquire("me", v.entry(), true)
+					assert.Equal(t, leaseHeld, a.status, token)
+					assert.InDelta(t, longer, a.left, float64(10*time.Second), token)
+					assert.InDelta(t, longer, v.raw.PTTL(v.ctx, v.key+lockSuffix).Val(), float64(10*time.Second), token)
+				}
+			},
 			"renew": func(t *testing.T, v *verbs) {
 				v.acquire("me", "", false)
 				v.raw.PExpire(v.ctx, v.key+lockSuffix, 10*time.Second)

@@ -18,7 +18,9 @@
  * what another caller does, for it too has a token of its own.
  *
  * Left out: Redis away (nothing is stored then), computations without a lease
- * (likewise), replicas that lag and failovers that lose writes (see the page).
+ * (likewise), replicas that lag and failovers that lose writes (see the page), and
+ * locks that somebody else wrote: their life is cut short, and here any lock may run
+ * out at any moment.
  *
  * Macros that take a guard out, each of which must make the check fail:
  *
