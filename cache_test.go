@@ -64,6 +64,37 @@ func TestWithoutRedisOneComputationPerKeyAndNothingStored(t *testing.T) {
 	})
 }
 
+func TestTheLastWordInTheLogIsWhetherRedisAnswers(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(), &source{}, Options{Timeout: time.Hour})
+		away := func(from, until time.Duration) {
+			began := time.Now()
+			time.Sleep(from)
+			mend := b.cut()
+			w.get(t.Context(), "a")
+			time.Sleep(until - from)
+			mend()
+			w.get(t.Context(), "a")
+			synctest.Wait()
+			require.Equal(t, until, time.Since(began))
+		}
+		told := func() (words []string) {
+			for _, line := range b.log.about("Redis ") {
+				words = append(words, strings.Join(strings.Fields(line)[2:5], " "))
+			}
+			return words
+		}
+		const no, yes = "Redis does not", "Redis answers again:"
+		w.get(t.Context(), "a")
+		away(0, 50*time.Second)
+		require.Equal(t, []string{no, yes}, told())
+		away(11*time.Second, 12*time.Second)
+		require.Equal(t, []string{no, yes, no, yes}, told(), "the contrary was told since, so it is told again, after 12 s")
+		away(time.Second, 2*time.Second)
+		require.Equal(t, []string{no, yes, no, yes}, told(), "what comes and goes is not told each time")
+	})
+}
+
 func TestWithoutRedisLaterCallersShareTheNextComputation(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Second}

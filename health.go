@@ -227,6 +227,7 @@ type health struct {
 	serverOf func(key string) string // on a cluster, "" if not known; nil for a single server
 	troubled atomic.Int64            // circuits that saw a failure since the last success
 	down     atomic.Bool             // Redis did not answer, and has not since
+	said     atomic.Bool             // that was told, and not that it answers again
 
 	log     *logger
 	spawn   func(func())
@@ -338,9 +339,12 @@ func (h *health) succeeded(op, key string) {
 // tell says what is wrong with Redis, each kind of trouble once.
 func (h *health) tell(err *RedisError) {
 	facts := kindFacts[err.Kind]
-	h.log.once("redis "+facts.name, slog.LevelWarn,
+	told := h.log.once("redis "+facts.name, slog.LevelWarn,
 		"Redis does not answer as it should: what cannot be served is computed in this process, or refused, and not stored",
 		"kind", facts.name, "operation", err.Op, "err", err.Err, "do", facts.remedy)
+	if told && facts.away {
+		h.said.Store(true)
+	}
 }
 
 // forgot says that a server has forgotten a script. No circuit hears of it: the
@@ -384,8 +388,16 @@ func (h *health) cleanse(c *circuit) {
 	if c.breaker.State() != gobreaker.StateClosed || !c.tainted.CompareAndSwap(true, false) {
 		return
 	}
-	if h.troubled.Add(-1) == 0 && h.down.CompareAndSwap(true, false) {
+	if h.troubled.Add(-1) > 0 {
+		return
+	}
+	if h.down.CompareAndSwap(true, false) {
 		h.back()
+	}
+	// Whenever the contrary was told, however lately this was: else the log would end
+	// in what is wrong no more. So it is told as seldom as that.
+	if h.said.CompareAndSwap(true, false) {
+		h.log.forget("back")
 		h.log.once("back", slog.LevelInfo, "Redis answers again: caching resumes")
 	}
 }

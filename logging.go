@@ -31,11 +31,11 @@ type logged struct {
 // once tells a message unless one about the same thing was told within
 // logInterval; the next one says how many were left out. A subject is a kind of
 // event with its function or operation, so their number is bounded.
-func (l *logger) once(subject string, level slog.Level, msg string, args ...any) {
+func (l *logger) once(subject string, level slog.Level, msg string, args ...any) (told bool) {
 	now := time.Now()
 	skipped, due := l.due(subject, now)
 	if !due {
-		return
+		return false
 	}
 	var pc [1]uintptr
 	runtime.Callers(2, pc[:]) // who tells
@@ -54,6 +54,14 @@ func (l *logger) once(subject string, level slog.Level, msg string, args ...any)
 		to = slog.Default()
 	}
 	l.out.put(queued{to.Handler(), r})
+	return true
+}
+
+// forget has the next message about a subject told, however soon it comes.
+func (l *logger) forget(subject string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.last, subject)
 }
 
 // due says whether a message is to be told, and how many about the same thing were
