@@ -128,11 +128,12 @@ type traffic struct {
 
 func (t *traffic) begin() { t.within.Add(1) }
 
-// end takes in how an operation ended: an error can be the server's answer, too.
-func (t *traffic) end(err error) {
+// end takes in how an operation ended, and when: an error can be the server's answer,
+// too.
+func (t *traffic) end(err error, at time.Time) {
 	t.within.Add(-1)
 	if err == nil || refused(err) {
-		t.answered.Store(time.Now().UnixNano())
+		t.answered.Store(at.UnixNano())
 	}
 }
 

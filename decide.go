@@ -48,8 +48,11 @@ func (c *Cache) lookUp(ctx context.Context, batch []*flight) {
 	clock := c.readClock(ctx)
 	asked := c.events.here()
 	began := time.Now()
+	c.store.traffic.begin()
 	c.store.lookupAll(ctx, keys, replies)
-	c.direct.note(time.Since(began), replies[0].err)
+	ended := time.Now()
+	c.store.traffic.end(replies[0].err, ended)
+	c.direct.note(ended.Sub(began), replies[0].err)
 	if clock != nil {
 		select {
 		case <-clock:

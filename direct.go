@@ -74,8 +74,11 @@ func (c *Cache) lookUpDirectly(f *flight, by *call, began time.Time) bool {
 	limited, cancel := context.WithDeadline(ctx, began.Add(c.direct.limit))
 	defer cancel()
 	asked := c.events.here()
+	c.store.traffic.begin()
 	found := c.store.lookupDirectly(limited, f.key)
-	c.direct.note(time.Since(began), found.err)
+	ended := time.Now()
+	c.store.traffic.end(found.err, ended)
+	c.direct.note(ended.Sub(began), found.err)
 	c.readDirectly(f, found, asked)
 	return true
 }

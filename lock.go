@@ -134,7 +134,7 @@ func bounded[T any](ctx context.Context, s *lockStore, op, key string, do func(c
 		defer limit.Stop()
 		s.traffic.begin()
 		value, err := do(deadlined{opCtx, deadline})
-		s.traffic.end(err)
+		s.traffic.end(err, time.Now())
 		to := answers
 		if err != nil {
 			err = newRedisError(op, key, err)
@@ -217,13 +217,6 @@ func (s *lockStore) batch() int {
 // of an invalidation some time later, and until then would answer with what was
 // invalidated, in the very process that did it. A pipeline passes by that cache.
 func (s *lockStore) lookupAll(ctx context.Context, keys []string, replies []reply) {
-	s.traffic.begin()
-	s.readAll(ctx, keys, replies)
-	s.traffic.end(replies[0].err)
-}
-
-// readAll is lookupAll uncounted.
-func (s *lockStore) readAll(ctx context.Context, keys []string, replies []reply) {
 	if len(keys) == 1 && !clientCaches(s.client) {
 		replies[0] = s.lookupOne(ctx, keys[0])
 		return
@@ -239,10 +232,10 @@ func (s *lockStore) readAll(ctx context.Context, keys []string, replies []reply)
 	}
 }
 
-// lookup is readAll for one.
+// lookup is lookupAll for one.
 func (s *lockStore) lookup(ctx context.Context, key string) reply {
 	var one [1]reply
-	s.readAll(ctx, []string{key}, one[:])
+	s.lookupAll(ctx, []string{key}, one[:])
 	return one[0]
 }
 
@@ -267,7 +260,7 @@ func (s *lockStore) lookupPipelined(ctx context.Context, key string) reply {
 	get := redis.NewStringCmd(ctx, "get", key)
 	s.traffic.begin()
 	err = auto.Submit(ctx, get).WaitContext(ctx)
-	s.traffic.end(err)
+	s.traffic.end(err, time.Now())
 	if err != nil && err == ctx.Err() { //nolint:errorlint // then get may be written to yet
 		return reply{err: newRedisError(opLookup, key, err)}
 	}
@@ -282,10 +275,7 @@ func giveUpAfter(client redis.UniversalClient, limit time.Duration) *redis.Clien
 
 // lookupDirectly reads an entry, on the way for which quick was made.
 func (s *lockStore) lookupDirectly(ctx context.Context, key string) reply {
-	s.traffic.begin()
-	found := replyOf(key, s.quick.Get(ctx, key))
-	s.traffic.end(found.err)
-	return found
+	return replyOf(key, s.quick.Get(ctx, key))
 }
 
 // clientCaches says whether a client caches replies (RESP3 client tracking).
