@@ -109,6 +109,7 @@ func New(cfg Config) (*Cache, error) {
 
 // Ping says whether Redis is there and fit to be used: reachable, a primary, new
 // enough, and letting this user run scripts; of a Cluster, whether every primary is.
+// Of a node of a Cluster with a client that is not one for Clusters it says so.
 // The error says which is not so, of which node, and what to do; it wraps
 // [ErrRedisDown].
 func (c *Cache) Ping(ctx context.Context) error {

@@ -56,7 +56,8 @@ const (
 	KindLoading
 	// KindOOM: maxmemory is reached, and nothing may be evicted.
 	KindOOM
-	// KindClusterDown: the slot of the key is served by no node.
+	// KindClusterDown: the slot of the key is served by no node, or not by the one that
+	// was asked.
 	KindClusterDown
 	// KindMasterDown: a replica has lost its primary, and serves no stale data.
 	KindMasterDown
@@ -136,10 +137,21 @@ func newRedisError(op, key string, cause error) *RedisError {
 
 func (e *RedisError) Error() string {
 	text := fmt.Sprintf("%v: %s: %v", ErrRedisDown, e.Op, e.Err)
-	if e.Kind < redisErrorKinds && kindFacts[e.Kind].remedy != "" {
-		text += "; " + kindFacts[e.Kind].remedy
+	if remedy := e.remedy(); remedy != "" {
+		text += "; " + remedy
 	}
 	return text
+}
+
+// remedy says what to do, "" if nothing is known.
+func (e *RedisError) remedy() string {
+	switch {
+	case e.Kind >= redisErrorKinds:
+		return ""
+	case elsewhere(e.Err):
+		return "use redis.NewClusterClient, for this is a node of a Cluster; if that is what you use, raise its MaxRedirects"
+	}
+	return kindFacts[e.Kind].remedy
 }
 
 // Unwrap gives [ErrRedisDown] and the cause.
@@ -341,7 +353,7 @@ func (h *health) tell(err *RedisError) {
 	facts := kindFacts[err.Kind]
 	told := h.log.once("redis "+facts.name, slog.LevelWarn,
 		"Redis does not answer as it should: what cannot be served is computed in this process, or refused, and not stored",
-		"kind", facts.name, "operation", err.Op, "err", err.Err, "do", facts.remedy)
+		"kind", facts.name, "operation", err.Op, "err", err.Err, "do", err.remedy())
 	if told && facts.away {
 		h.said.Store(true)
 	}

@@ -300,6 +300,42 @@ func TestPingAsksEveryPrimaryOfACluster(t *testing.T) {
 	assert.Contains(t, ping(), cluster.Addrs()[2])
 }
 
+func TestPlainClientOfAClusterNodeIsToldToBeOne(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	const want = "use redis.NewClusterClient"
+	for i, node := range cluster.Nodes() {
+		sink := &logSink{}
+		c := newTestCache(t, Config{Redis: node.Client(), Logger: slog.New(sink), RedisTimeout: longEnough})
+		err := c.Ping(t.Context())
+		var failure *RedisError
+		require.ErrorAs(t, err, &failure, "node %d", i)
+		assert.Equal(t, KindClusterDown, failure.Kind)
+		assert.Contains(t, err.Error(), "a node of a Redis Cluster")
+		assert.Contains(t, err.Error(), want)
+		assert.NotContains(t, err.Error(), "bring the nodes back")
+
+		fn := func(context.Context, string) (int, error) { return 1, nil }
+		f, err := Wrap(&fn, Options{Cache: c, Timeout: time.Hour, Lease: time.Minute})
+		require.NoError(t, err)
+		theirs := argument(t, &wrapped{Func: f}, func(key string) bool {
+			return clusterSlot(key)*len(cluster.Nodes())/clusterSlots != i
+		})
+		require.ErrorContains(t, f.Invalidate(t.Context(), theirs), want)
+		got, err := fn(t.Context(), theirs)
+		require.NoError(t, err)
+		assert.Equal(t, 1, got)
+		assert.NotEmpty(t, sink.about(want))
+	}
+}
+
+func TestPingIsContentWithAClusterNodeThatHasAllSlots(t *testing.T) {
+	server := redistest.Start(t, "--cluster-enabled", "yes")
+	client := server.Client()
+	require.NoError(t, client.Do(t.Context(), "CLUSTER", "ADDSLOTSRANGE", 0, clusterSlots-1).Err())
+	c := newTestCache(t, Config{Redis: client, Logger: slog.New(&logSink{}), RedisTimeout: longEnough})
+	require.Eventually(t, func() bool { return c.Ping(t.Context()) == nil }, 30*time.Second, 10*time.Millisecond)
+}
+
 // anyKey is for a server that has all keys.
 func anyKey(string) bool { return true }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -536,7 +537,9 @@ const minimalMajor = 6
 func (s *lockStore) ping(ctx context.Context, probe func(n int) string) error {
 	cluster, ok := s.client.(*redis.ClusterClient)
 	if !ok {
-		return s.pingServer(ctx, s.client, probe(0))
+		return s.pingServer(ctx, s.client, probe(0), func(ctx context.Context) error {
+			return pingWhole(ctx, s.client, probe)
+		})
 	}
 	nodes, err := s.primaries(ctx, cluster, probe)
 	if err != nil {
@@ -596,12 +599,13 @@ func (s *lockStore) primaries(ctx context.Context, cluster *redis.ClusterClient,
 }
 
 // pingServer checks, one after the other, what fncache needs of a server, which has
-// the probe. Each error says which is missing and what to do.
-func (s *lockStore) pingServer(ctx context.Context, server redis.UniversalClient, probe string) error {
-	checks := append([]func(context.Context) error{
+// the probe; more are checks before the scripts. Each error says which is missing and
+// what to do.
+func (s *lockStore) pingServer(ctx context.Context, server redis.UniversalClient, probe string, more ...func(context.Context) error) error {
+	checks := slices.Concat([]func(context.Context) error{
 		func(ctx context.Context) error { return pingReachable(ctx, server) },
 		func(ctx context.Context) error { return pingVersion(ctx, server) },
-	}, s.pingScripts(probe)...)
+	}, more, s.pingScripts(probe))
 	for _, check := range checks {
 		_, err := bounded(ctx, s, opPing, probe, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, check(ctx)
@@ -636,6 +640,33 @@ func pingVersion(ctx context.Context, server redis.UniversalClient) error {
 		}
 	}
 	return nil
+}
+
+// wholeProbes is how many keys tell whether a server has all: of a Cluster of two
+// primaries or more a node has half of them at most, as a rule.
+const wholeProbes = 32
+
+// pingWhole checks that a server has the keys of all slots. A node of a Cluster that a
+// client is pointed at which does not know of Clusters has those of some, and sends
+// the client elsewhere for the others. What INFO says of the mode of the server would
+// not tell: there are proxies, and nodes, that have all slots.
+func pingWhole(ctx context.Context, server redis.UniversalClient, probe func(n int) string) error {
+	pipe := server.Pipeline()
+	for n := range wholeProbes {
+		pipe.Get(ctx, probe(n))
+	}
+	answers, _ := pipe.Exec(ctx) // each has its own error, of which the next checks tell the others
+	for _, answer := range answers {
+		if err := answer.Err(); elsewhere(err) {
+			return fmt.Errorf("a node of a Redis Cluster, which has only a part of the keys: %w", err)
+		}
+	}
+	return nil
+}
+
+// elsewhere says whether a node of a Cluster has sent the client to another node.
+func elsewhere(err error) bool {
+	return redis.HasErrorPrefix(err, "MOVED ") || redis.HasErrorPrefix(err, "ASK ")
 }
 
 // pingScripts run the protocol on a key that nobody else uses, so that every
