@@ -32,9 +32,12 @@ type call struct {
 	// strict calls are about storing (Func.Refresh): what could not be stored
 	// is an error.
 	strict bool
-	rounds int // how often a strict call lost the lease
 	// missed calls know from Redis that nothing usable is there.
 	missed bool
+	rounds int // how often a strict call lost the lease
+	// since is, of a call that refreshes, its place in the order of events
+	// (flights.seq): what began to be computed before does not answer it.
+	since uint64
 
 	limit *time.Timer // of waiting for others; nil until the call waits
 	began time.Time   // when it began to wait
@@ -61,7 +64,7 @@ func (c *call) answer(refresh bool) answer {
 	defer c.stopWaiting()
 	p := toLookUp
 	if refresh {
-		p = toRefresh
+		p, c.since = toRefresh, c.cache.flights.present()
 	}
 	for {
 		var a answer
@@ -132,7 +135,7 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 				return a, false
 			}
 		}
-		return c.withoutRedis(d)
+		return c.withoutRedis(d, *p == toRefresh)
 	}
 	// holderElsewhere, and cold.
 	switch c.fn.opts.OnCold {
@@ -172,13 +175,19 @@ func (c *call) withHolder(d decision, refresh bool) (a answer, again bool) {
 
 // withoutRedis computes in this process, once per key at a time and under the
 // cold policy: what already computes the key here is the holder, as far as
-// anybody can know.
-func (c *call) withoutRedis(d decision) (a answer, again bool) {
+// anybody can know. A call that refreshes takes nothing that began before it.
+func (c *call) withoutRedis(d decision, refresh bool) (a answer, again bool) {
 	fs := &c.cache.flights
 	if c.strict || c.cache.cfg.OnRedisDown == DownError && !c.patient {
 		return c.giveUp(fmt.Errorf("%w; function %s, key %s", d.cause, c.fn.Name(), c.key))
 	}
-	if holder := fs.computing(flightKey{c.fn, c.key}); holder != nil && !holder.cancelled() {
+	if refresh {
+		d.ended = c.since
+	}
+	if holder, began := fs.holderOf(flightKey{c.fn, c.key}); holder != nil && !holder.cancelled() {
+		if refresh && began <= c.since && c.fn.opts.OnCold == Wait {
+			return c.outlast(holder)
+		}
 		return c.withHolder(decision{holder: holder, ended: d.ended}, false)
 	}
 	if c.fn.opts.OnCold != Fail || c.patient {
@@ -272,6 +281,23 @@ func (c *call) awaitJoined(comp *computation, ended uint64, limit <-chan time.Ti
 		return c.giveUp(c.cold(c.cache.flights.leaseLeft(comp)))
 	case <-c.cancelled():
 		c.cache.flights.quit(comp)
+		return c.giveUp(c.ctx.Err())
+	}
+}
+
+// outlast waits for the end of a computation that may not answer this call, so that
+// the key is computed once at a time, and has the call decide again.
+func (c *call) outlast(comp *computation) (a answer, again bool) {
+	limit, passed := c.waitHere()
+	if passed {
+		return c.giveUp(c.cold(c.cache.flights.leaseLeft(comp)))
+	}
+	select {
+	case <-comp.done:
+		return answer{}, true
+	case <-limit:
+		return c.giveUp(c.cold(c.cache.flights.leaseLeft(comp)))
+	case <-c.cancelled():
 		return c.giveUp(c.ctx.Err())
 	}
 }

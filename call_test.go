@@ -629,6 +629,65 @@ func TestRefreshNeverReturnsAComputationThatBeganBeforeIt(t *testing.T) {
 	})
 }
 
+func TestWithoutRedisARefreshTakesNothingThatBeganBeforeIt(t *testing.T) {
+	for name, row := range map[string]struct {
+		closed bool // the cache
+		back   bool // Redis, before what computes has ended
+	}{
+		"Redis is back soon":  {back: true},
+		"Redis stays away":    {},
+		"the cache is closed": {closed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				s, c := &source{took: 2 * time.Second}, b.cache()
+				w := wrap(t, c, s, Options{OnCold: Wait})
+				if row.closed {
+					require.NoError(t, c.Close())
+				}
+				first := w.begin(t.Context(), "a")
+				synctest.Wait()
+				mend := b.cut()
+				time.Sleep(500 * time.Millisecond)
+				refreshes := []<-chan outcome{w.begin(WithRefresh(t.Context()), "a")}
+				synctest.Wait()
+				if row.back {
+					mend()
+				} else {
+					refreshes = append(refreshes, w.begin(WithRefresh(t.Context()), "a"))
+				}
+				assert.Equal(t, 1, (<-first).value)
+				for _, end := range refreshes {
+					o := <-end
+					require.NoError(t, o.err)
+					assert.Equal(t, 2, o.value, "both share what began after them")
+					assert.Equal(t, 3500*time.Millisecond, o.took, "one at a time")
+				}
+				if row.back {
+					assert.Equal(t, outcome{value: 2, source: SourceFresh}, w.get(t.Context(), "a"))
+				}
+				mend()
+			})
+		})
+	}
+}
+
+func TestWithoutRedisARefreshWaitsNoLongerThanWaitTimeoutForWhatBeganBeforeIt(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Minute}
+		w := wrap(t, b.cache(), s, Options{OnCold: Wait, WaitTimeout: 2 * time.Second})
+		w.begin(t.Context(), "a")
+		synctest.Wait()
+		defer b.cut()()
+		o := w.get(WithRefresh(t.Context()), "a")
+		require.ErrorIs(t, o.err, ErrColdCache)
+		assert.Equal(t, 2*time.Second, o.took)
+		o = w.get(WithRefresh(ctxIn(t, time.Second)), "a")
+		assert.Equal(t, context.DeadlineExceeded, o.err)
+		assert.Equal(t, time.Second, o.took)
+	})
+}
+
 func TestConcurrentRefreshesShareOneLaterComputation(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Second}

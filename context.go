@@ -62,8 +62,10 @@ func WithBypass(ctx context.Context) context.Context {
 // WithRefresh returns a context with which the first cached call it reaches
 // recomputes and stores, whatever is cached. Where somebody else computes it
 // waits for the lease, up to Options.WaitTimeout, and never returns what began
-// to be computed before the call. The context that the function is given does
-// not carry it on.
+// to be computed before the call. That holds with Redis away too: what this
+// process computes already is waited for then, and not taken (under OnCold Fail
+// the call is refused meanwhile, under Compute it computes too). The context that
+// the function is given does not carry it on.
 func WithRefresh(ctx context.Context) context.Context {
 	return withPerCall(ctx, func(p *perCall) { p.refresh = true })
 }

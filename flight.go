@@ -359,6 +359,17 @@ func (fs *flights) computing(id flightKey) *computation {
 	return nil
 }
 
+// holderOf is computing for who could not ask Redis, and tells when in the order of
+// events it began.
+func (fs *flights) holderOf(id flightKey) (holder *computation, began uint64) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if s := fs.m[id]; s != nil && s.goodLease(time.Now()) != nil {
+		return s.leased, s.leased.began
+	}
+	return nil, 0
+}
+
 // joinable gives the computation of this process that the lock names as its
 // holder, or nil. The caller found nothing cached, so neither will newcomers.
 func (fs *flights) joinable(id flightKey, token string) *computation {
