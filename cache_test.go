@@ -117,9 +117,7 @@ func TestWhoDoesNotAskRedisJoinsWhatRuns(t *testing.T) {
 		s := &source{took: time.Second}
 		w := wrap(t, b.cache(), s, Options{OnCold: Wait})
 		defer b.cut()()
-		for i := range tripFailures {
-			w.get(t.Context(), fmt.Sprint(i))
-		}
+		b.trip(w)
 		first := w.begin(t.Context(), "a")
 		synctest.Wait()
 		time.Sleep(900 * time.Millisecond)
@@ -135,6 +133,103 @@ func TestWhoDoesNotAskRedisJoinsWhatRuns(t *testing.T) {
 		o = <-after
 		assert.Equal(t, want+1, o.value, "but what began before this process invalidated the key is older")
 		assert.Equal(t, 1100*time.Millisecond, o.took, "one at a time")
+	})
+}
+
+// trip fails lookups until Redis is not asked any more.
+func (b *bubble) trip(w *wrapped) {
+	for i := range tripFailures {
+		w.get(b.t.Context(), fmt.Sprint(i))
+	}
+}
+
+func TestWithoutRedisWaitTimeoutBoundsHowLongOthersAreWaitedFor(t *testing.T) {
+	for name, asks := range map[string]bool{"who joins what runs": false, "who waits for the next run": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				quick, s := &source{}, &source{took: 3 * time.Second}
+				c := b.cache()
+				w := wrap(t, c, s, Options{OnCold: Wait, WaitTimeout: 300 * time.Millisecond})
+				defer b.cut()()
+				if !asks {
+					b.trip(wrap(t, c, quick, Options{Name: "test.Other"}))
+				}
+				first := w.begin(t.Context(), "a")
+				synctest.Wait()
+				time.Sleep(time.Second)
+				for _, o := range w.burst(t.Context(), 3, "a") {
+					var cold *ColdCacheError
+					require.ErrorAs(t, o.err, &cold)
+					assert.Equal(t, SourceRefused, o.source)
+					assert.Equal(t, 300*time.Millisecond, o.took)
+					assert.Equal(t, 300*time.Millisecond, cold.Waited)
+					require.ErrorContains(t, o.err, "is still being computed after 300ms")
+				}
+				assert.Equal(t, outcome{value: 1, source: SourceComputed, took: 3 * time.Second}, <-first, "its own run is not waiting for others")
+				time.Sleep(time.Minute)
+				assert.Equal(t, 1, s.count(), "what nobody waits for any more is not computed")
+				requireIdentity(t, w.Func)
+			})
+		})
+	}
+}
+
+func TestWithoutRedisOthersAreWaitedForAtMostComputeTimeoutByDefault(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Hour}
+		w := wrap(t, b.cache(), s, Options{OnCold: Wait, ComputeTimeout: 3 * time.Second})
+		defer b.cut()()
+		began, boarded := time.Now(), make(chan struct{})
+		b.tap.on("get", func() { <-boarded })
+		var first []<-chan outcome
+		for range 10 {
+			first = append(first, w.begin(t.Context(), "a"))
+		}
+		synctest.Wait()
+		close(boarded)
+		time.Sleep(time.Second)
+		next := w.begin(t.Context(), "a")
+		synctest.Wait()
+		joined := w.begin(t.Context(), "a")
+		for _, end := range first {
+			require.ErrorIs(t, (<-end).err, ErrComputeTimeout, "the run that all of them waited for says why it ended")
+		}
+		o := <-joined
+		require.ErrorIs(t, o.err, ErrColdCache)
+		assert.Equal(t, 3*time.Second, o.took, "a second run is not waited for as long again")
+		require.ErrorIs(t, (<-next).err, ErrComputeTimeout)
+		assert.Equal(t, 6*time.Second, time.Since(began), "which had its turn in time, and its own run")
+	})
+}
+
+func TestWithoutRedisNobodyIsRefusedWhoCannotBe(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		s := &source{took: 3 * time.Second}
+		compute := s.call
+		Must(Wrap(&compute, Options{Cache: c, Name: "test.Compute", Timeout: time.Minute, OnCold: Compute, WaitTimeout: time.Second}))
+		patient := func(string) int { time.Sleep(3 * time.Second); return 7 }
+		Must(Wrap(&patient, Options{Cache: c, Name: "test.Patient", Timeout: time.Minute, OnCold: Wait, WaitTimeout: time.Second}))
+		defer b.cut()()
+		for _, call := range []func() (int, error){
+			func() (int, error) { return compute(t.Context(), "a") },
+			func() (int, error) { return patient("a"), nil },
+		} {
+			began := time.Now()
+			var all sync.WaitGroup
+			for range 3 { // one after the other: the later two share a run
+				all.Go(func() {
+					value, err := call()
+					assert.NoError(t, err)
+					assert.NotZero(t, value)
+				})
+				synctest.Wait()
+				time.Sleep(time.Second)
+			}
+			all.Wait()
+			assert.Equal(t, 6*time.Second, time.Since(began))
+		}
+		assert.Equal(t, 2, s.count())
 	})
 }
 

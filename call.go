@@ -211,39 +211,48 @@ func (c *call) unleased(ended uint64) (a answer, again bool) {
 	if start {
 		comp.spawn(comp.run)
 	}
-	if a, over := c.awaitTurn(comp); over {
-		return a, false
+	var limit <-chan time.Time
+	if atOnce := start && c.fn.bulkhead == nil; !atOnce {
+		var over bool
+		if limit, a, over = c.awaitTurn(comp); over {
+			return a, false
+		}
 	}
 	if own {
 		return c.awaitOwn(decision{holder: comp})
 	}
-	return c.awaitJoined(comp, ended, nil)
+	return c.awaitJoined(comp, ended, limit)
 }
 
-// awaitTurn waits until a computation has a slot of Options.MaxConcurrent; over
-// means that the call has ended before.
-func (c *call) awaitTurn(comp *computation) (a answer, over bool) {
-	if c.fn.bulkhead == nil {
-		return answer{}, false
-	}
-	var limit <-chan time.Time
-	if !c.patient {
+// awaitTurn waits until a computation without a lease has begun: when the one before
+// it has ended, and there is a slot of Options.MaxConcurrent. over means that the call
+// has ended before; else limit is how long it may wait for the end, if it does not
+// own the computation.
+func (c *call) awaitTurn(comp *computation) (limit <-chan time.Time, a answer, over bool) {
+	if !c.patient && c.fn.opts.OnCold == Wait { // under Compute nobody is refused
 		limit = c.wait()
 	}
 	select {
 	case <-comp.started:
-		return answer{}, false
 	case <-comp.done:
-		return answer{}, false
 	case <-limit:
-		c.cache.flights.quit(comp)
-		a, _ = c.giveUp(c.full())
-		return a, true
+		refused := c.cold(0)
+		if c.cache.flights.quitTurn(comp) {
+			refused = c.full()
+		}
+		a, _ = c.giveUp(refused)
+		return nil, a, true
 	case <-c.cancelled():
 		c.cache.flights.quit(comp)
 		a, _ = c.giveUp(c.ctx.Err())
-		return a, true
+		return nil, a, true
 	}
+	if c.fn.opts.WaitTimeout == 0 && time.Since(c.began) < c.cache.cfg.RedisTimeout {
+		// It began as the call came, so that its own ComputeTimeout is the same
+		// bound, and its end says so.
+		limit = nil
+	}
+	return limit, answer{}, false
 }
 
 // awaitOwn waits for the computation that is this call's own.
@@ -455,7 +464,7 @@ func (c *call) cold(left time.Duration) *ColdCacheError {
 }
 
 // full is cold where Options.MaxConcurrent refuses the call.
-func (c *call) full() error {
+func (c *call) full() *ColdCacheError {
 	err := c.cold(0)
 	err.MaxConcurrent = c.fn.opts.MaxConcurrent
 	return err

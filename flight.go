@@ -553,6 +553,16 @@ func (fs *flights) quit(comp *computation) {
 	comp.callers--
 }
 
+// quitTurn is quit for a computation without a lease that has not begun, and says
+// whether that is for want of a slot: no other of the same key runs.
+func (fs *flights) quitTurn(comp *computation) (full bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	comp.callers--
+	s := fs.m[comp.flightKey]
+	return s != nil && s.running == comp && comp.began == 0
+}
+
 // finish publishes how a computation ended, and gives the one that may begin
 // now, if any. alone says that nobody waits for it.
 func (fs *flights) finish(c *computation, e ending) (next *computation, alone bool) {

@@ -61,10 +61,12 @@ type Options struct {
 
 	// WaitTimeout bounds how long a call waits for somebody else's
 	// computation: under OnCold Wait, and for [WithRefresh] and
-	// [Func.Refresh]. Past it the call gets [ErrColdCache]. A key that is
-	// invalidated faster than it is computed may keep a call waiting all that
-	// time, while other processes are quicker to the lease. Default: as long as
-	// the caller's context allows, at most ComputeTimeout.
+	// [Func.Refresh]. Past it the call gets [ErrColdCache]. With Redis away that
+	// goes for what other callers of this process compute, and for the wait until
+	// the call's own computation begins; how long that runs is no matter. A key
+	// that is invalidated faster than it is computed may keep a call waiting all
+	// that time, while other processes are quicker to the lease. Default: as long
+	// as the caller's context allows, at most ComputeTimeout.
 	WaitTimeout time.Duration
 
 	// OnStale is what the caller that holds the lease on a stale entry does.
