@@ -53,8 +53,9 @@
 //
 // The service stays up: calls compute in the process, one computation per key at
 // a time and under the cold policy, and store nothing (Config.OnRedisDown). Who
-// would wait joins what already runs, unless this process has invalidated the key
-// since it began: what other processes have invalidated it cannot know then.
+// would wait joins what already runs, be it under a lease that could not be renewed,
+// unless this process has invalidated the key since it began: what other processes
+// have invalidated it cannot know then.
 // Options.MaxConcurrent bounds them. No operation takes longer than
 // Config.RedisTimeout for its caller; after five failures in a row Redis is not
 // asked any more, but by a goroutine that tries about once a second, so calls do

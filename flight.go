@@ -15,7 +15,9 @@ import (
 //   - a flight for each purpose: to look up, to wait, to refresh. Callers who
 //     want the same share it;
 //   - a computation under a lease, as long as its lease is good as far as this
-//     process knows;
+//     process knows. One whose lease has run out, because it could not be renewed,
+//     stays for those who cannot ask Redis: until Redis says that the lease is lost,
+//     or grants the next;
 //   - a computation without a lease, and the one that will follow it.
 //
 // Detaching takes flights and the leased computation out of the slot, and closes
@@ -51,7 +53,7 @@ type flightKey struct {
 
 type slot struct {
 	flights [purposes]*flight
-	leased  *computation // nil, or its lease is good as far as is known
+	leased  *computation // nil, or its lease is not known to be lost
 	running *computation // without a lease
 	next    *computation // gathers callers until running has ended
 }
@@ -207,8 +209,8 @@ func newFlight(c *call, id flightKey, p purpose) *flight {
 // goodLease gives the leased computation, unless its lease has run out unrenewed.
 // mu is held.
 func (s *slot) goodLease(now time.Time) *computation {
-	if s.leased != nil && !now.Before(s.leased.leaseEnd) {
-		s.leased = nil
+	if s.leased == nil || !now.Before(s.leased.leaseEnd) {
+		return nil
 	}
 	return s.leased
 }
@@ -360,11 +362,13 @@ func (fs *flights) computing(id flightKey) *computation {
 }
 
 // holderOf is computing for who could not ask Redis, and tells when in the order of
-// events it began.
+// events it began. A lease that has run out will do: nobody could renew it, and a
+// computation beside it would know no more than it does, and burden the database
+// twice.
 func (fs *flights) holderOf(id flightKey) (holder *computation, began uint64) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if s := fs.m[id]; s != nil && s.goodLease(time.Now()) != nil {
+	if s := fs.m[id]; s != nil && s.leased != nil {
 		return s.leased, s.leased.began
 	}
 	return nil, 0

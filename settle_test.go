@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -558,5 +559,79 @@ func TestWithoutRedisCallersJoinTheComputationThatStillHoldsItsLease(t *testing.
 		assert.Equal(t, SourceComputed, (<-first).source)
 		assert.Equal(t, SourceWaited, (<-joined).source)
 		assert.Equal(t, 1, s.count())
+	})
+}
+
+func TestWithoutRedisCallersJoinTheComputationWhoseLeaseCouldNotBeRenewed(t *testing.T) {
+	for _, onCold := range []ColdPolicy{Fail, Wait} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			s, c := &source{took: 6 * time.Second}, b.cache()
+			w := wrap(t, c, s, Options{OnCold: onCold, Lease: 2 * time.Second})
+			first := w.begin(t.Context(), "a")
+			synctest.Wait()
+			defer b.cut()()
+			b.trip(wrap(t, c, &source{}, Options{Name: "test.Other"}))
+			time.Sleep(3 * time.Second)
+			late := w.begin(t.Context(), "a")
+			synctest.Wait()
+			if onCold == Fail {
+				o := <-late
+				require.ErrorIs(t, o.err, ErrColdCache)
+				assert.Zero(t, o.took)
+			}
+			require.ErrorIs(t, w.Invalidate(t.Context(), "a"), ErrRedisDown)
+			after := w.begin(t.Context(), "a")
+			assert.Equal(t, 1, (<-first).value)
+			if onCold == Wait {
+				assert.Equal(t, outcome{value: 1, source: SourceWaited, took: 3 * time.Second}, <-late)
+			}
+			assert.Equal(t, outcome{value: 2, source: SourceComputed, took: 6 * time.Second}, <-after,
+				"what began before this process invalidated the key is older")
+			assert.Equal(t, 2, s.count())
+		})
+	}
+}
+
+func TestWithoutRedisWhoAskedInVainBeginsNothingBesideAComputationWhoseLeaseCouldNotBeRenewed(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var running, most atomic.Int64
+		s := &source{}
+		s.do = func(_ context.Context, run int) (int, error) {
+			most.Store(max(most.Load(), running.Add(1)))
+			defer running.Add(-1)
+			time.Sleep(6 * time.Second)
+			return run, nil
+		}
+		w := wrap(t, b.cache(), s, Options{OnCold: Wait, Lease: 2 * time.Second})
+		ends := []<-chan outcome{w.begin(t.Context(), "a")}
+		synctest.Wait()
+		defer b.cut()()
+		for range 10 {
+			ends = append(ends, w.begin(t.Context(), "a"))
+			time.Sleep(500 * time.Millisecond)
+		}
+		for _, end := range ends {
+			require.NoError(t, (<-end).err)
+		}
+		assert.EqualValues(t, 1, most.Load())
+		assert.Equal(t, 2, s.count(), "who asked in vain share the next")
+	})
+}
+
+func TestRedisThatIsBackGrantsTheLeaseThatCouldNotBeRenewed(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: 6 * time.Second}
+		w := wrap(t, b.cache(), s, Options{OnCold: Wait, Lease: 2 * time.Second})
+		first := w.begin(t.Context(), "a")
+		synctest.Wait()
+		mend := b.cut()
+		time.Sleep(2100 * time.Millisecond) // its third renewal has failed
+		mend()
+		asked := w.begin(t.Context(), "a") // before the fourth
+		assert.Equal(t, 1, (<-first).value)
+		assert.Equal(t, outcome{value: 2, source: SourceComputed, took: 6 * time.Second}, <-asked,
+			"who can ask does not join it, for others may have computed since")
+		assert.Equal(t, outcome{value: 2, source: SourceFresh}, w.get(t.Context(), "a"))
+		assert.EqualValues(t, 1, w.Stats().LostLeases)
 	})
 }
