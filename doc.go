@@ -148,8 +148,10 @@
 // until WaitTimeout; so do two functions under OnCold Wait that need each other's
 // values at the same time. So may callers under OnCold Wait of a key that is
 // invalidated faster than it is computed, while other processes are quicker to the
-// lease. A result is what survives the codec: with [CBOR], the default, unexported
-// fields do not; [JSON] loses more.
+// lease. Two functions without error results that call each other, both under
+// MaxConcurrent, can wait for each other's slots for good while Redis is away. A
+// result is what survives the codec: with [CBOR], the default, unexported fields do
+// not; [JSON] loses more.
 //
 // # The way of one call
 //

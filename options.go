@@ -134,10 +134,13 @@ type Options struct {
 	// [ErrColdCache], under Wait it waits for its turn, up to WaitTimeout. A
 	// function without an error result waits as long as it takes. What the
 	// function itself calls of itself, with the context it was given, passes the
-	// bound: it would wait for itself. Where several variables or fields of one
-	// process are wrapped under the same name, each has a bound of its own, and each
-	// computes for itself while Redis is away. With OnCold Compute it would bound
-	// nothing, and is refused. Default: no bound.
+	// bound: it would wait for itself. Two functions that call each other, and have
+	// no error result to be refused by, are not saved from that: each may hold all
+	// its slots and wait for one of the other's, for good. Give them an error result,
+	// or no bound. Where several variables or fields of one process are wrapped under
+	// the same name, each has a bound of its own, and each computes for itself while
+	// Redis is away. With OnCold Compute it would bound nothing, and is refused.
+	// Default: no bound.
 	MaxConcurrent int
 }
 
