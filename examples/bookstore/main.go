@@ -108,6 +108,11 @@ func run(ctx context.Context, cfg config, stdout, stderr io.Writer) (err error) 
 	if err != nil {
 		return err
 	}
+	server, err := startRedis(ctx, cfg.redisURL) // before the database, which takes longer to build
+	if err != nil {
+		return err
+	}
+	defer server.close()
 	dir, err := os.MkdirTemp("", "bookstore-")
 	if err != nil {
 		return fmt.Errorf("a folder for the database: %w", err)
@@ -128,11 +133,6 @@ func run(ctx context.Context, cfg config, stdout, stderr io.Writer) (err error) 
 	}
 	defer func() { err = errors.Join(err, db.close()) }()
 
-	server, err := startRedis(ctx, cfg.redisURL)
-	if err != nil {
-		return err
-	}
-	defer server.close()
 	fmt.Fprintf(stdout, "Catalogue: %d books of %d authors; %s purchases in SQLite.\n", len(books.books), books.authors, thousands(rows))
 	fmt.Fprintf(stdout, "Redis:     %s\n", server.what)
 

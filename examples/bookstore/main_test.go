@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -35,6 +37,17 @@ func TestFlags(t *testing.T) {
 		require.Contains(t, said.String(), strings.TrimPrefix(args[len(args)-1], "-"))
 		require.Contains(t, said.String(), "Usage of bookstore")
 	}
+}
+
+func TestRedisThatIsAwayIsToldBeforeTheDatabaseIsBuilt(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := l.Addr().String()
+	require.NoError(t, l.Close()) // nobody listens there
+	var stdout, progress bytes.Buffer
+	err = run(t.Context(), config{redisURL: "redis://" + addr}, &stdout, &progress)
+	require.ErrorContains(t, err, "does not answer")
+	require.Empty(t, progress.String(), "nothing was built")
 }
 
 func TestRedisURLFaultsSayWhatIsWrong(t *testing.T) {

@@ -62,6 +62,10 @@ func serve(ctx context.Context, addr string, s *shop, stdout io.Writer) error {
 // handler has the shop's pages, which are JSON.
 func handler(store *Store) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "GET /authors/{name}/top   what sells best of an author, as /authors/Jane%20Austen/top\n"+
+			"GET /books/{id}           a book, as /books/42")
+	})
 	mux.HandleFunc("GET /authors/{name}/top", func(w http.ResponseWriter, r *http.Request) {
 		name := r.PathValue("name")
 		// What can be nobody's name costs neither Redis nor the database anything.

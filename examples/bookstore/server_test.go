@@ -52,6 +52,14 @@ func TestPagesSayWhereTheyCameFrom(t *testing.T) {
 	require.Equal(t, "[]\n", get(h, "/authors/Unread/top").Body.String())
 }
 
+func TestTheFirstPageSaysWhichThereAre(t *testing.T) {
+	h, _ := cachedHandler(t, newStore(tinyDatabase(t)))
+	first := get(h, "/")
+	require.Equal(t, http.StatusOK, first.Code)
+	require.Contains(t, first.Body.String(), "/authors/{name}/top")
+	require.Contains(t, first.Body.String(), "/books/{id}")
+}
+
 func TestUnknownIs404AndNonsense400(t *testing.T) {
 	h, cache := cachedHandler(t, newStore(tinyDatabase(t)))
 	for path, want := range map[string]int{
