@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // This file knows what becomes of the connections that the client makes. go-redis
@@ -108,12 +106,10 @@ func (s *lockStore) timedOut(key string) error {
 
 // poolIsFull says whether operations wait for their turn in the client's pool.
 func (s *lockStore) poolIsFull(key string) bool {
-	if cluster, ok := s.client.(*redis.ClusterClient); ok {
-		// One that has not learned the slots would ask for them first, for as long
-		// as it takes.
-		if _, err := masterKnown(cluster, key); err != nil {
-			return false
-		}
+	if s.clustered() && s.serverOf(key) == "" {
+		// It has not learned the slots, and would ask for them first, for as long as
+		// it takes.
+		return false
 	}
 	pool := s.client.PoolStats()
 	return pool != nil && pool.PendingRequests > 0 && pool.IdleConns == 0 && !s.traffic.hangs(int64(pool.PendingRequests), s.timeout)
@@ -142,22 +138,4 @@ func (t *traffic) end(err error, at time.Time) {
 // before the server fell silent.
 func (t *traffic) hangs(waiting int64, timeout time.Duration) bool {
 	return t.within.Load() > waiting && time.Since(time.Unix(0, t.answered.Load())) >= timeout-timeout/10
-}
-
-// masterKnown gives the node that has a key, if a cluster client knows that without
-// asking.
-func masterKnown(cluster *redis.ClusterClient, key string) (*redis.Client, error) {
-	ended, end := context.WithCancel(context.Background())
-	end()
-	return cluster.MasterForKey(ended, key)
-}
-
-// serverOf gives the address of the node of a cluster that has a key, "" if the
-// client does not know it without asking.
-func (s *lockStore) serverOf(key string) string {
-	node, err := masterKnown(s.client.(*redis.ClusterClient), key)
-	if err != nil {
-		return ""
-	}
-	return node.Options().Addr
 }

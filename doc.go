@@ -174,8 +174,10 @@
 //	lock.go         the lease protocol: everything said to Redis; scripts.go: how
 //	                scripts are sent
 //	                (autopipeline.go: lookups through go-redis's autopipeliner)
-//	connect.go      the connections that the client makes, or cannot make
-//	health.go       whether Redis is fit to be asked: error kinds, the breaker
+//	connect.go      the connections that the client makes, or cannot make;
+//	                cluster.go: which node of a Cluster has which key
+//	health.go       whether Redis is fit to be asked: error kinds, the breaker;
+//	                ping.go: how that is found out
 //	subscribe.go    listening to what the scripts publish
 //	events.go       what is known of what happens to keys elsewhere
 //	compute.go      one run of the function; arguments.go: its own copies;

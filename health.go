@@ -446,28 +446,3 @@ func (h *health) keepProbing(c *circuit) {
 		}
 	}
 }
-
-// clusterSlots is how many slots a Redis Cluster has.
-const clusterSlots = 1 << 14
-
-// clusterSlot is the slot of a key of ours: CRC-16/XMODEM of what stands between
-// its braces (Redis Cluster specification, "Key distribution model").
-func clusterSlot(key string) int {
-	if open := strings.IndexByte(key, '{'); open >= 0 {
-		if tag, _, ok := strings.Cut(key[open+1:], "}"); ok && tag != "" {
-			key = tag
-		}
-	}
-	var crc uint16
-	for _, b := range []byte(key) {
-		crc ^= uint16(b) << 8
-		for range 8 {
-			if crc&0x8000 != 0 {
-				crc = crc<<1 ^ 0x1021
-			} else {
-				crc <<= 1
-			}
-		}
-	}
-	return int(crc) % clusterSlots
-}
