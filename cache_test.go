@@ -69,10 +69,10 @@ func TestTheLastWordInTheLogIsWhetherRedisAnswers(t *testing.T) {
 		w := wrap(t, b.cache(), &source{}, Options{Timeout: time.Hour})
 		away := func(from, until time.Duration) {
 			began := time.Now()
-			time.Sleep(from)
+			time.Sleep(from) // no call comes until then; the bubble's time, as in all that follows here
 			mend := b.cut()
 			w.get(t.Context(), "a")
-			time.Sleep(until - from)
+			time.Sleep(until - from) // how long it is away
 			mend()
 			w.get(t.Context(), "a")
 			synctest.Wait()
@@ -156,7 +156,7 @@ func TestWithoutRedisWaitTimeoutBoundsHowLongOthersAreWaitedFor(t *testing.T) {
 				}
 				first := w.begin(t.Context(), "a")
 				synctest.Wait()
-				time.Sleep(time.Second)
+				time.Sleep(time.Second) // the run is under way, of the bubble's three seconds
 				for _, o := range w.burst(t.Context(), 3, "a") {
 					var cold *ColdCacheError
 					require.ErrorAs(t, o.err, &cold)
@@ -166,7 +166,7 @@ func TestWithoutRedisWaitTimeoutBoundsHowLongOthersAreWaitedFor(t *testing.T) {
 					require.ErrorContains(t, o.err, "is still being computed after 300ms")
 				}
 				assert.Equal(t, outcome{value: 1, source: SourceComputed, took: 3 * time.Second}, <-first, "its own run is not waiting for others")
-				time.Sleep(time.Minute)
+				time.Sleep(time.Minute) // long enough for another run, if there were one
 				assert.Equal(t, 1, s.count(), "what nobody waits for any more is not computed")
 				requireIdentity(t, w.Func)
 			})
@@ -187,7 +187,7 @@ func TestWithoutRedisOthersAreWaitedForAtMostComputeTimeoutByDefault(t *testing.
 		}
 		synctest.Wait()
 		close(boarded)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the three for which anybody is waited for
 		next := w.begin(t.Context(), "a")
 		synctest.Wait()
 		joined := w.begin(t.Context(), "a")
@@ -208,7 +208,7 @@ func TestWithoutRedisNobodyIsRefusedWhoCannotBe(t *testing.T) {
 		s := &source{took: 3 * time.Second}
 		compute := s.call
 		Must(Wrap(&compute, Options{Cache: c, Name: "test.Compute", Timeout: time.Minute, OnCold: Compute, WaitTimeout: time.Second}))
-		patient := func(string) int { time.Sleep(3 * time.Second); return 7 }
+		patient := func(string) int { time.Sleep(3 * time.Second); return 7 } // its work, as that of s
 		Must(Wrap(&patient, Options{Cache: c, Name: "test.Patient", Timeout: time.Minute, OnCold: Wait, WaitTimeout: time.Second}))
 		defer b.cut()()
 		for _, call := range []func() (int, error){
@@ -224,7 +224,7 @@ func TestWithoutRedisNobodyIsRefusedWhoCannotBe(t *testing.T) {
 					assert.NotZero(t, value)
 				})
 				synctest.Wait()
-				time.Sleep(time.Second)
+				time.Sleep(time.Second) // so that each finds the run before it under way
 			}
 			all.Wait()
 			assert.Equal(t, 6*time.Second, time.Since(began))
@@ -483,7 +483,7 @@ func TestEveryCloseWaitsForTheFirstAndReturnsWhatItReturned(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
 				s := &source{do: func(ctx context.Context, _ int) (int, error) {
 					<-ctx.Done()
-					time.Sleep(row.took)
+					time.Sleep(row.took) // as a function that is slow to heed its context
 					return 0, context.Cause(ctx)
 				}}
 				c := b.cache()

@@ -335,17 +335,24 @@ func (h *health) succeeded(op, key string) {
 		return
 	}
 	for _, c := range h.seen(op, key) {
-		if done, err := c.breaker.Allow(); err == nil {
-			done(nil)
-			h.cleanse(c)
-		}
+		h.relieve(c)
 	}
 	h.circuits.Range(func(_, any any) bool {
-		if c := any.(*circuit); time.Since(time.Unix(0, c.failed.Load())) > taintLasts {
-			h.cleanse(c)
+		c := any.(*circuit)
+		old := time.Since(time.Unix(0, c.failed.Load())) > taintLasts
+		if old && c.tainted.Load() && c.breaker.State() == gobreaker.StateClosed { // one that is open has its prober
+			h.relieve(c)
 		}
 		return true
 	})
+}
+
+// relieve has a circuit forget its failures, if it lets anything through.
+func (h *health) relieve(c *circuit) {
+	if done, refused := c.breaker.Allow(); refused == nil {
+		done(nil)
+		h.cleanse(c)
+	}
 }
 
 // tell says what is wrong with Redis, each kind of trouble once.

@@ -270,7 +270,7 @@ func TestErrorsOfAServerThatAnswersDoNotStopLookups(t *testing.T) {
 			}
 			assert.NotZero(t, w.Stats().RedisErrorKinds[kind])
 			assert.Equal(t, w.Stats().RedisErrors, w.Stats().RedisErrorKinds[kind])
-			time.Sleep(10 * probeInterval)
+			time.Sleep(10 * probeInterval) // the bubble's time: it is probed meanwhile
 			assert.Len(t, b.log.about("kind="+kind.String()), 1, "told once, with what to do")
 			assert.Empty(t, b.log.about("answers again"), "it has not been away, or still is")
 		})
@@ -401,12 +401,17 @@ func TestSlotsThatNobodyServesLeaveTheOthersOfTheirNodeAlone(t *testing.T) {
 func TestTroubleOfANodeThatHasLeftIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, keys := ofACluster(), keysOfParts()
-		h.failed(newRedisError(opLookup, keys[0], errRedisTimeout))
-		time.Sleep(taintLasts + time.Second)
+		fail := func() { h.failed(newRedisError(opLookup, keys[0], errRedisTimeout)) }
+		for range tripFailures - 1 {
+			fail()
+		}
+		time.Sleep(taintLasts + time.Second) // the bubble's time
 		assert.NotZero(t, h.troubled.Load())
 		h.succeeded(opLookup, keys[slotParts-1])
 		assert.Zero(t, h.troubled.Load())
 		assert.False(t, h.down.Load())
+		fail()
+		assert.NoError(t, h.refuses(opLookup, keys[0]), "it does not count with those of long ago")
 	})
 }
 
