@@ -227,7 +227,10 @@ func TestFootprintIsAboutWhatACopyTakes(t *testing.T) {
 	} {
 		deepen, ok := deepenerOf(reflect.TypeOf(value))
 		require.True(t, ok)
-		copies := make([]reflect.Value, 200)
+		// So much in all that what else the process allocates or frees meanwhile is
+		// little beside it.
+		const total = 8 << 20
+		copies := make([]reflect.Value, total/footprint(reflect.ValueOf(value)))
 		for i := range copies {
 			copies[i] = reflect.New(reflect.TypeOf(value))
 			copies[i].Elem().Set(reflect.ValueOf(value))
