@@ -186,7 +186,8 @@ func benchmarkKey(b *testing.B, fn reflect.Type, args ...any) {
 	given := f.shape.arguments(values)
 	bound := &binding{
 		cache:  &Cache{hashing: newHashKeys(nil)},
-		prefix: entryPrefix(DefaultNamespace, "", "example.com/shop/bookstore.Service.TopBookIDs", f.plan.sig()),
+		prefix: entryPrefix(DefaultNamespace, "example.com/shop/bookstore.Service.TopBookIDs"),
+		suffix: entrySuffix(f.plan.sig()),
 	}
 	b.ReportAllocs()
 	for b.Loop() {

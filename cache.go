@@ -121,7 +121,7 @@ func (c *Cache) Ping(ctx context.Context) error {
 
 // pingProbe gives keys for Ping, of which each may be on another node of a cluster.
 func (c *Cache) pingProbe(n int) string {
-	return entryPrefix(c.cfg.Namespace, "", "ping", "") + strconv.Itoa(n) + entrySuffix
+	return entryPrefix(c.cfg.Namespace, "ping") + strconv.Itoa(n) + "}"
 }
 
 // Close cancels the computations under way through their contexts, waits up to

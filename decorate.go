@@ -327,6 +327,7 @@ type Func struct {
 type binding struct {
 	cache  *Cache
 	prefix string        // of keys, up to the hash
+	suffix string        // of keys, from the hash on
 	lease  time.Duration // at least 4 times the cache's RedisTimeout
 }
 
@@ -643,7 +644,8 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 	}
 	b := &binding{
 		cache:  cache,
-		prefix: entryPrefix(cache.cfg.Namespace, f.opts.Prefix, f.name.name, cache.coder.fingerprint(f)),
+		prefix: entryPrefix(cache.cfg.Namespace, f.Name()),
+		suffix: entrySuffix(cache.coder.fingerprint(f)),
 		lease:  max(f.opts.Lease, minLeases*cache.cfg.RedisTimeout),
 	}
 	f.bound.Store(b)
@@ -680,10 +682,10 @@ func (f *Func) key(b *binding, args arguments) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("fncache: %s: %w", f.Name(), err)
 	}
-	key := make([]byte, 0, len(b.prefix)+2*hashLen+len(entrySuffix))
+	key := make([]byte, 0, len(b.prefix)+2*hashLen+len(b.suffix))
 	key = append(key, b.prefix...)
 	key = appendHex(key, hash)
-	key = append(key, entrySuffix...)
+	key = append(key, b.suffix...)
 	return unsafe.String(unsafe.SliceData(key), len(key)), nil
 }
 

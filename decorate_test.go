@@ -599,7 +599,7 @@ func TestKeysAreReadableAndTellThePrefix(t *testing.T) {
 		require.NoError(t, err)
 		key, err := f.Key(42, "a")
 		require.NoError(t, err)
-		assert.Regexp(t, `^shop:\{Author:ByID:[0-9a-f]{12}:[0-9a-f]{32}\}$`, key)
+		assert.Regexp(t, `^shop:\{Author:ByID:[0-9a-f]{32}\}:[0-9a-f]{12}$`, key)
 		var info Info
 		_, err = fn(WithInfo(t.Context(), &info), 42, "a")
 		require.NoError(t, err)

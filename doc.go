@@ -108,8 +108,8 @@
 //
 // # Keys, and what may be a parameter
 //
-//	fncache:{<prefix>:<name>:<signature>:<hash>}         the entry
-//	fncache:{<prefix>:<name>:<signature>:<hash>}:lock    the lease
+//	fncache:{<prefix>:<name>:<hash>}:<signature>         the entry
+//	fncache:{<prefix>:<name>:<hash>}:<signature>:lock    the lease
 //
 // The hash is 128 bits over the arguments, so they must be plain values:
 // booleans, numbers, strings, [time.Time], and arrays, slices, maps and structs
@@ -123,7 +123,8 @@
 //
 // The signature is a fingerprint of the parameter and result types with their
 // fields: a deploy that changes them starts cold, and old and new processes run
-// side by side.
+// side by side. The braces put the entries of all releases for the same arguments
+// into one slot of a Cluster.
 //
 // # Names
 //

@@ -365,7 +365,7 @@ func ofACluster() *health {
 func keysOfParts() []string {
 	keys := make([]string, slotParts)
 	for i, missing := 0, slotParts; missing > 0; i++ {
-		key := fmt.Sprintf("fncache:{f:sig:%d}", i)
+		key := fmt.Sprintf("fncache:{f:%d}:sig", i)
 		if part := clusterSlot(key) / (clusterSlots / slotParts); keys[part] == "" {
 			keys[part] = key
 			missing--
@@ -417,7 +417,7 @@ func TestTroubleOfANodeThatHasLeftIsForgotten(t *testing.T) {
 
 func TestClusterSlotsAreThoseOfTheServer(t *testing.T) {
 	client := redistest.StartCluster(t).Client()
-	for _, key := range []string{"123456789", "fncache:{Author:f:0a1b:00ff}", "fncache:{Author:f:0a1b:00ff}:lock", "{}x", "a{b"} {
+	for _, key := range []string{"123456789", "fncache:{Author:f:00ff}:0a1b", "fncache:{Author:f:00ff}:0a1b:lock", "{}x", "a{b"} {
 		slot, err := client.ClusterKeySlot(t.Context(), key).Result()
 		require.NoError(t, err)
 		assert.Equal(t, int(slot), clusterSlot(key), key)

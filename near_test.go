@@ -1029,7 +1029,7 @@ func TestNearTakesNoMoreMemoryThanItMay(t *testing.T) {
 		before := heapInUse()
 		c.events.listen()
 		for i := range 100_000 {
-			key := fmt.Sprintf("fncache:{test.Small:000000000000:%032d}", i)
+			key := fmt.Sprintf("fncache:{test.Small:%032d}:000000000000", i)
 			r := f.shape.blank()
 			*r.pointers()[0].(*[]int64) = make([]int64, 4)
 			args := f.shape.arguments([]reflect.Value{reflect.ValueOf(i)})

@@ -30,29 +30,28 @@ import (
 
 // A key is
 //
-//	<namespace>:{<prefix>:<name>:<sig>:<hash>}         the entry
-//	<namespace>:{<prefix>:<name>:<sig>:<hash>}:lock    the lease
+//	<namespace>:{<prefix>:<name>:<hash>}:<sig>         the entry
+//	<namespace>:{<prefix>:<name>:<hash>}:<sig>:lock    the lease
 //
-// without "<prefix>:" where there is none. The braces keep both in one slot of a
-// Redis Cluster. sig is fingerprintLen bytes in hex that change with the types of
-// the function and with the codec; hash is hashLen bytes in hex that change with the
-// arguments. testdata/keys_v1.txt holds examples of all that: if one of them
-// changes, every fleet starts cold.
+// without "<prefix>:" where there is none. hash is hashLen bytes in hex that change
+// with the arguments; sig is fingerprintLen bytes in hex that change with the types of
+// the function and with the codec. A Redis Cluster chooses the slot by what stands in
+// the braces, so one slot has the entries and leases that all releases of a function
+// keep for the same arguments, and one script can delete them. testdata/keys_v1.txt
+// holds examples: if one of them changes, every fleet starts cold.
 const (
-	entrySuffix    = "}"
 	lockSuffix     = ":lock"
 	fingerprintLen = 6
 	hashLen        = 16
 	executableLen  = 6
 )
 
-// entryPrefix is the key of an entry up to the hash.
-func entryPrefix(namespace, prefix, name, sig string) string {
-	if prefix != "" {
-		name = prefix + ":" + name
-	}
-	return namespace + ":{" + name + ":" + sig + ":"
-}
+// entryPrefix returns the key of an entry up to the hash. name is that of the
+// function with its prefix.
+func entryPrefix(namespace, name string) string { return namespace + ":{" + name + ":" }
+
+// entrySuffix returns the key of an entry from the hash on.
+func entrySuffix(sig string) string { return "}:" + sig }
 
 // checkName refuses what would take a key apart: colons stand between the parts
 // of a key, and braces choose its slot.
