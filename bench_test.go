@@ -275,7 +275,7 @@ func nearBench[R any](b *testing.B, value R) (reflected, typed func(context.Cont
 	cache := newTestCache(b, Config{Redis: server.Client()})
 	reflected = func(context.Context, int64) (R, error) { return value, nil }
 	typed = func(context.Context, int64) (R, error) { return value, nil }
-	opts := Options{Cache: cache, Name: "bench.Near", Timeout: time.Hour, Near: time.Hour}
+	opts := Options{Cache: cache, Name: "bench.Near", Shared: true, Timeout: time.Hour, Near: time.Hour}
 	f1, err := Wrap(&reflected, opts)
 	require.NoError(b, err)
 	f2, err := Wrap1(&typed, opts)

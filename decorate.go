@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,6 +96,7 @@ func WrapStruct(target any, defaults Options) (map[string]*Func, error) {
 		funcs:    make(map[string]*Func),
 	}
 	w.walk(v.Elem(), "")
+	w.refuseOneName()
 	if len(w.faults) == 0 && len(w.funcs) == 0 {
 		w.faults = append(w.faults, fmt.Errorf("fncache: wrap %v: no field carries a tag; tag func fields, as in `fncache:\"timeout=1h\"`", v.Elem().Type()))
 	}
@@ -270,20 +270,21 @@ func (w *structWrapper) wrap(v reflect.Value, i int, tag, path string) error {
 	return nil
 }
 
-// fieldName is what a func field is called where its function has no name of its
-// own. An unnamed struct type has none either, nor has one of a main package whose
-// path is not known.
-func fieldName(t reflect.Type, field string) string {
-	if t.Name() == "" {
-		return ""
-	}
-	pkg := t.PkgPath()
-	if pkg == "main" {
-		if pkg = mainPackage(); pkg == "" {
-			return ""
+// refuseOneName is for a Name in the defaults: it cannot be meant for several
+// fields, unless they are to share entries.
+func (w *structWrapper) refuseOneName() {
+	first := make(map[string]*Func)
+	for _, f := range w.order {
+		if f.opts.Name != w.defaults.Name || f.opts.Name == "" || f.opts.Shared {
+			continue
 		}
+		if other := first[f.Name()]; other != nil {
+			w.faults = append(w.faults, f.errorf("the Name %s of the defaults reaches this field and %s; write name=NAME in the tag of each, or set Shared if they are the same function",
+				f.opts.Name, other.site.place))
+			continue
+		}
+		first[f.Name()] = f
 	}
-	return pkg + "." + t.Name() + "." + field
 }
 
 // register takes all names, or none.
@@ -396,7 +397,7 @@ func (f *Func) checkOptions() (err error) {
 func (f *Func) errorf(format string, args ...any) error {
 	place := f.site.place
 	if place == "" {
-		place = f.name.name[strings.LastIndexByte(f.name.name, '/')+1:]
+		place = f.name.title
 	}
 	if place != "" {
 		place = " " + place
@@ -450,18 +451,17 @@ func (f *Func) replace() {
 	stubs.add(f)
 }
 
-// conflict says why f may not have the name that other has.
+// conflict says why f may not have the name that other has: two variables share
+// entries only where they hold one declared function, or where both say so.
 func (f *Func) conflict(other *Func) error {
-	same := f.original.Pointer() == other.original.Pointer() && !f.name.shared
+	same := f.name.declared && f.original.Pointer() == other.original.Pointer()
 	switch {
 	case f.plan.sig() != other.plan.sig():
 		return fmt.Errorf("the name %s is taken by a function of another signature, %v, %s; set another Name or Prefix", f.Name(), other.sig, other.whence())
-	case f.name.explicit && other.name.explicit, same:
+	case same, f.opts.Shared && other.opts.Shared:
 		return nil
-	case f.name.explicit || other.name.explicit:
-		return fmt.Errorf("the name %s is taken by another function, %s; set another Name or Prefix, or the same Name on both if they are the same", f.Name(), other.whence())
 	default:
-		return fmt.Errorf("the name %s is taken by %s: method values, closures and generic functions can differ behind one name; set a Prefix, or the same Name on both if they are the same",
+		return fmt.Errorf("the name %s is taken by %s, which may be another function; set a Prefix or Name of its own, or Shared on both if they are the same function",
 			f.Name(), other.whence())
 	}
 }

@@ -244,71 +244,104 @@ func TestOneTopLevelFunctionMayBeWrappedInSeveralPlaces(t *testing.T) {
 	})
 }
 
-func TestFunctionsThatMayDifferBehindANameAreRefusedUnderIt(t *testing.T) {
-	inOneBubble(t, func(t *testing.T, b *bubble) {
-		c := b.cache()
-		opts := func(change func(*Options)) Options {
-			o := Options{Cache: c, Timeout: time.Minute, OnCold: Wait}
-			change(&o)
-			return o
-		}
-		plain := func(*Options) {}
-		one, two := &shop{1}, &shop{2}
-		for _, kind := range []struct {
-			what string
-			a, b func(int) int
-		}{
-			{"method values", one.Pointer, two.Pointer},
-			{"closures", closure(1), closure(2)},
-			{"generic functions", generic[int], generic[string]},
-		} {
-			a, b := kind.a, kind.b
-			f, err := Wrap(&a, opts(plain))
-			require.NoError(t, err)
-			_, err = Wrap(&b, opts(plain))
-			if err == nil {
-				// What the compiler inlines has a name for each place.
-				require.Contains(t, []string{"closures", "generic functions"}, kind.what)
+// sharedOptions are options of a name, shared or not.
+func sharedOptions(c *Cache, name string, shared bool) Options {
+	return Options{Cache: c, Name: name, Shared: shared, Timeout: time.Minute, OnCold: Wait}
+}
+
+func TestASecondFunctionUnderANameIsRefusedUnlessBothSayShared(t *testing.T) {
+	one, two := &shop{1}, &shop{2}
+	for _, kind := range []struct {
+		what string
+		a, b func(int) int
+		same bool // the two are one declared function
+		free bool // they have a name of their own
+	}{
+		{"a top-level function, twice", topLevel, topLevel, true, true},
+		{"two top-level functions", topLevel, ünïcode, false, false},
+		{"method values", one.Pointer, two.Pointer, false, true},
+		{"one method value", one.Pointer, one.Pointer, false, true},
+		{"closures", closure(1), closure(2), false, false},
+		{"generic functions", generic[int], generic[string], false, true},
+		{"a top-level function and a closure", topLevel, closure(1), false, false},
+	} {
+		for _, name := range []string{"", "shop.Find"} {
+			if name == "" && !kind.free {
 				continue
 			}
-			require.ErrorContains(t, err, "(wrapped at decorate_test.go:", kind.what)
-			require.ErrorContains(t, err, ": method values, closures and generic functions can differ behind one name; set a Prefix", kind.what)
-			g, err := Wrap(&b, opts(func(o *Options) { o.Prefix = "Second" }))
-			require.NoError(t, err)
-			assert.Equal(t, "Second:"+f.Name(), g.Name())
-			g.Unwrap()
-			f.Unwrap()
-			_, err = Wrap(&b, opts(plain))
-			require.NoError(t, err, "Unwrap frees the name")
+			for _, shared := range []struct{ a, b bool }{{}, {a: true}, {b: true}, {a: true, b: true}} {
+				t.Run(fmt.Sprintf("%s, named %q, shared %v", kind.what, name, shared), func(t *testing.T) {
+					inOneBubble(t, func(t *testing.T, b *bubble) {
+						c := b.cache()
+						first, second := kind.a, kind.b
+						f, err := Wrap(&first, sharedOptions(c, name, shared.a))
+						require.NoError(t, err)
+						opts := sharedOptions(c, name, shared.b)
+						_, err = Wrap(&second, opts)
+						if kind.same || shared.a && shared.b {
+							require.NoError(t, err)
+							assert.Equal(t, first(5), second(5))
+							assert.EqualValues(t, 1, f.Stats().Computed)
+							return
+						}
+						require.ErrorContains(t, err, " at decorate_test.go:")
+						require.ErrorContains(t, err, "the name "+f.Name()+" is taken by "+f.Name()+" (wrapped at decorate_test.go:")
+						require.ErrorContains(t, err, "set a Prefix or Name of its own, or Shared on both if they are the same function")
+						opts.Prefix = "Second"
+						g, err := Wrap(&second, opts)
+						require.NoError(t, err)
+						assert.Equal(t, "Second:"+f.Name(), g.Name())
+						g.Unwrap()
+						f.Unwrap()
+						opts.Prefix = ""
+						_, err = Wrap(&second, opts)
+						require.NoError(t, err, "Unwrap frees the name")
+					})
+				})
+			}
 		}
+	}
+}
+
+func TestSharedFunctionsMustAgreeOnTheirSignature(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		first, other := closure(1), func(string) int { return 0 }
+		_, err := Wrap(&first, sharedOptions(c, "shop.Find", true))
+		require.NoError(t, err)
+		_, err = Wrap(&other, sharedOptions(c, "shop.Find", true))
+		require.ErrorContains(t, err, "the name shop.Find is taken by a function of another signature, func(int) int, shop.Find (wrapped at decorate_test.go:")
 	})
 }
 
-func TestOneNameForTheSameFunctionInDifferentClothes(t *testing.T) {
+func TestAGivenNameIsNotADerivedOnesOfAnotherFunction(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
-		opts := Options{Cache: c, Name: "shop.Find", Timeout: time.Minute, OnCold: Wait}
-		first, second := closure(1), closure(2)
-		_, err := Wrap(&first, opts)
-		require.NoError(t, err)
-		_, err = Wrap(&second, opts)
-		require.NoError(t, err, "an explicit equal name says that they are the same")
-		assert.Equal(t, 1, first(5))
-		assert.Equal(t, 1, second(5))
-
-		other := func(string) int { return 0 }
-		_, err = Wrap(&other, opts)
-		require.ErrorContains(t, err, "the name shop.Find is taken by a function of another signature, func(int) int, shop.Find (wrapped at decorate_test.go:")
-		opts.Prefix = "Other"
-		_, err = Wrap(&other, opts)
-		require.NoError(t, err)
-
 		derived := lengthOf
 		f, err := Wrap(&derived, Options{Cache: c, Timeout: time.Minute})
 		require.NoError(t, err)
 		given := func(_ context.Context, s string) (int, error) { return -len(s), nil }
 		_, err = Wrap(&given, Options{Cache: c, Name: f.Name(), Timeout: time.Minute})
-		require.ErrorContains(t, err, "is taken by another function")
+		require.ErrorContains(t, err, "is taken by")
+	})
+}
+
+func TestAClosureInAVariableNeedsAName(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		fn := closure(1)
+		opts := Options{Cache: b.cache(), Timeout: time.Minute, OnCold: Wait}
+		_, err := Wrap(&fn, opts)
+		require.ErrorContains(t, err, "the func is a closure")
+		assert.Regexp(t, `^fncache: wrap \(name_test\.go:\d+\) at decorate_test\.go:\d+: `, err.Error())
+		require.ErrorContains(t, err, "set Options.Name")
+		unnamed := struct {
+			Find func(int) int `fncache:""`
+		}{fn}
+		_, err = WrapStruct(&unnamed, opts)
+		require.ErrorContains(t, err, "name=NAME in the tag", "an unnamed struct type names nothing")
+		opts.Name = "shop.Find"
+		_, err = Wrap(&fn, opts)
+		require.NoError(t, err)
 	})
 }
 
@@ -316,7 +349,7 @@ func TestEachCacheHasNamesOfItsOwn(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		one, two := closure(1), closure(2)
 		for _, fn := range []*func(int) int{&one, &two} {
-			_, err := Wrap(fn, Options{Cache: b.cache(func(c *Config) { c.Namespace = "n" + string(rune('0'+(*fn)(0))) }), Timeout: time.Minute, OnCold: Wait, Prefix: "P"})
+			_, err := Wrap(fn, Options{Cache: b.cache(func(c *Config) { c.Namespace = "n" + string(rune('0'+(*fn)(0))) }), Timeout: time.Minute, OnCold: Wait, Name: "shop.Find"})
 			require.NoError(t, err)
 		}
 		assert.Equal(t, 1, one(0))
@@ -498,7 +531,7 @@ func TestATagThatWouldDoNothingIsAFault(t *testing.T) {
 
 		var fine struct {
 			Repo Repo
-			Top  func(int) (int, error) `fncache:"timeout=1h"`
+			Top  func(int) (int, error) `fncache:"timeout=1h,name=Top"`
 		}
 		fine.Top, fine.Repo.Get = id, id
 		opts.Prefix = "Q"
@@ -513,8 +546,8 @@ func TestATagThatWouldDoNothingIsAFault(t *testing.T) {
 func TestCacheErrorsInTheDefaultsAreForFieldsWithAnErrorResult(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		svc := struct {
-			Find  func(int) (int, error) `fncache:""`
-			Count func(int) int          `fncache:"oncold=wait"`
+			Find  func(int) (int, error) `fncache:"name=Find"`
+			Count func(int) int          `fncache:"name=Count,oncold=wait"`
 		}{func(int) (int, error) { return 0, errEncoding }, func(n int) int { return n }}
 		defaults := Options{Cache: b.cache(), Timeout: time.Minute, CacheErrors: []error{errEncoding}, ErrorTimeout: time.Second}
 		funcs, err := WrapStruct(&svc, defaults)
@@ -527,7 +560,7 @@ func TestCacheErrorsInTheDefaultsAreForFieldsWithAnErrorResult(t *testing.T) {
 		assert.EqualValues(t, 1, funcs["Find"].Stats().Computations)
 
 		bad := struct {
-			Count func(int) int `fncache:"oncold=wait,errortimeout=1s"`
+			Count func(int) int `fncache:"name=Count,oncold=wait,errortimeout=1s"`
 		}{func(n int) int { return n }}
 		_, err = WrapStruct(&bad, defaults)
 		assertFaults(t, err, "ErrorTimeout is set, and the function has no error result; leave it out")
@@ -551,6 +584,35 @@ func TestWrapStructFreesTheNamesItTookBeforeAConflict(t *testing.T) {
 			"the name first is taken by a function of another signature, func(int) (int, error), fncache.pair.A (wrapped at decorate_test.go:",
 			"fncache.pair.C")
 		_, err = Wrap(&svc.B, Options{Cache: c, Timeout: time.Minute, Name: "first"})
+		require.NoError(t, err)
+	})
+}
+
+// pairOfBooks has two fields without a name in their tags.
+type pairOfBooks struct {
+	One func(int) int `fncache:""`
+	Two func(int) int `fncache:""`
+}
+
+func TestANameInTheDefaultsIsForOneField(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		for what, two := range map[string]func(int) int{"another function": closure(2), "the same function": topLevel} {
+			svc := pairOfBooks{topLevel, two}
+			_, err := WrapStruct(&svc, sharedOptions(c, "shop.Book", false))
+			assertFaults(t, err, "the Name shop.Book of the defaults reaches this field and fncache.pairOfBooks.One")
+			require.ErrorContains(t, err, "fncache: wrap fncache.pairOfBooks.Two", what)
+			require.ErrorContains(t, err, "write name=NAME in the tag of each, or set Shared if they are the same function")
+		}
+		svc := pairOfBooks{closure(1), closure(2)}
+		_, err := WrapStruct(&svc, sharedOptions(c, "shop.Book", true))
+		require.NoError(t, err)
+		one := struct {
+			One func(int) int `fncache:""`
+			Two func(int) int `fncache:"name=shop.Two"`
+			Six func(int) int `fncache:"prefix=Six"`
+		}{closure(1), closure(2), closure(6)}
+		_, err = WrapStruct(&one, sharedOptions(c, "shop.Other", false))
 		require.NoError(t, err)
 	})
 }

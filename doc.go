@@ -128,15 +128,31 @@
 //
 // # Names
 //
-// Options.Name wins. Else the name is the runtime's, if the function has one: top
-// level functions and methods do. A function without (a closure) is called after
-// the struct field it was wrapped in by WrapStruct. Else it is the runtime's name
-// with a hash of the running executable: two builds then share no entries.
-// Method values, closures and instances of generic functions can differ behind
-// one name, so a second one is refused until it has a Prefix of its own. Caches
-// on one client that share entries share names. Where the cache is the default
-// one, known at the first call, it is that call whose error says so (a function
-// without an error result then computes, and the log says so).
+// The name of a function in keys is the first of these that it has:
+//
+//	Options.Name
+//	the runtime's name of a top-level function         example.com/shop.TopBookIDs
+//	of a method expression likewise                    example.com/shop.Store.TopBookIDs
+//	in WrapStruct: package, type and field             example.com/shop.Service.TopBookIDs
+//	the runtime's name of a method value               example.com/shop.Store.TopBookIDs-fm
+//	that of an instance of a generic function          example.com/shop.Top%5B...%5D
+//
+// A closure in a variable, or in a field of an unnamed struct type, has none of
+// them: wrapping it is an error until Options.Name is set. The main package is
+// called by its path from the build information. Where a build has none (go run
+// FILE.go), functions and types of the main package have no name either.
+//
+// Derived names are percent-escaped where a character is not allowed in a key or
+// means something in a pattern of SCAN MATCH: fncache:{<name>:* matches the keys of
+// that function alone. A given Name or Prefix may hold * ? [ ] ^ and \, which a
+// pattern must escape by a backslash.
+//
+// Two functions never share a name. Wrapping the same top-level function twice is
+// fine; wrapping any other function under a name that is taken is an error, also
+// where both have set Options.Name, unless both set Options.Shared. Caches of one
+// client and namespace share their names. Where the cache is the default one, known
+// at the first call, the error is that of the call (a function without an error
+// result then computes, and the log says so).
 //
 // # Limits
 //
@@ -162,6 +178,7 @@
 //	signature.go    what may be wrapped            (when wrapping)
 //	options.go      options, configuration, tags   (when wrapping)
 //	context.go      what a call is asked for
+//	name.go         what a function is called
 //	reflectkey.go   name and arguments to the key
 //	cache.go        the cache: goroutines, closing; registry.go: who has which name
 //	call.go         the decision table, for a call; decide.go: for its flight;

@@ -185,11 +185,12 @@ type wrapped struct {
 	call stringFunc
 }
 
-// wrap caches s in c. Equal names share entries, as in a fleet.
+// wrap caches s in c. Equal names share entries, as in a fleet: one test is several
+// processes.
 func wrap(t testing.TB, c *Cache, s *source, opts Options) *wrapped {
 	t.Helper()
 	w := &wrapped{call: s.call}
-	opts.Cache = c
+	opts.Cache, opts.Shared = c, true
 	if opts.Name == "" {
 		opts.Name = "test.Source"
 	}

@@ -315,7 +315,7 @@ func TestPlainClientOfAClusterNodeIsToldToBeOne(t *testing.T) {
 		assert.NotContains(t, err.Error(), "bring the nodes back")
 
 		fn := func(context.Context, string) (int, error) { return 1, nil }
-		f, err := Wrap(&fn, Options{Cache: c, Timeout: time.Hour, Lease: time.Minute})
+		f, err := Wrap(&fn, Options{Cache: c, Name: "test.Find", Timeout: time.Hour, Lease: time.Minute})
 		require.NoError(t, err)
 		theirs := argument(t, &wrapped{Func: f}, func(key string) bool {
 			return clusterSlot(key)*len(cluster.Nodes())/clusterSlots != i

@@ -881,7 +881,7 @@ func TestNearOfManyResultsAndNoError(t *testing.T) {
 		c := b.cache()
 		fn := func(s string, n int64, on bool) (int, []string) { return int(n), []string{s, fmt.Sprint(on)} }
 		opts := nearOpts
-		opts.Cache, opts.OnCold = c, Wait
+		opts.Cache, opts.Name, opts.OnCold = c, "test.Many", Wait
 		f := Must(Wrap(&fn, opts))
 		awaitBubbleHearing(t, c)
 		for range 4 {

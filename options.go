@@ -24,17 +24,28 @@ type Options struct {
 	Cache *Cache
 
 	// Prefix stands before the name in every key: "Author" in
-	// fncache:{Author:...}. Use it to tell apart functions that share a
-	// derived name, such as two method values of one type. It may not contain
-	// a colon, braces, spaces or control characters. Default: none.
+	// fncache:{Author:...}. Use it where functions have the same derived name, such
+	// as two method values of one type. It may not contain a colon, braces, spaces
+	// or control characters. Default: none.
 	Prefix string
 
-	// Name replaces the derived name of the function in every key. Functions
-	// with the same Prefix and Name are the same function to fncache, and
-	// share entries; their signatures must agree. The same characters are
-	// refused as in Prefix. Default: the name of the function, or else of the
-	// struct field (see the section on names in the package documentation).
+	// Name replaces the derived name of the function in every key. A closure in a
+	// variable needs one. Each function has a name of its own: wrapping another
+	// function under the same Prefix and Name is an error, unless both set Shared.
+	// The same characters are refused as in Prefix. The characters * ? [ ] ^ \ mean
+	// something in a pattern of SCAN MATCH: a Name without them is found as it is.
+	// Default: the name of the function, or else of the struct field (see the
+	// section on names in the package documentation).
 	Name string
+
+	// Shared says that this is the same function as the others of its Prefix and
+	// Name, which set Shared too: they share entries, and an invalidation through one
+	// counts for all. Their signatures must agree. Set it where one function is
+	// wrapped several times as a closure, a method value or an instance of a generic
+	// function; a declared function may be wrapped several times without it.
+	// As a tag: shared. Default: off, wrapping a second function under a name is an
+	// error.
+	Shared bool
 
 	// Timeout is the greatest age at which an entry may be served at all, and
 	// its expiry in Redis. Required; at least 1ms, whole milliseconds are kept.

@@ -170,6 +170,8 @@ func TestTagsSetEachOption(t *testing.T) {
 		{"cooldown=-1s", func(o *Options) { o.Cooldown = -time.Second }},
 		{"errortimeout=30s", func(o *Options) { o.ErrorTimeout = 30 * time.Second }},
 		{"jitter=0.25", func(o *Options) { o.Jitter = 0.25 }},
+		{"shared", func(o *Options) { o.Shared = true }},
+		{"timeout=1s, shared ", func(o *Options) { o.Timeout, o.Shared = time.Second, true }},
 		{"maxconcurrent=8", func(o *Options) { o.MaxConcurrent = 8 }},
 		{"lease=0", func(o *Options) { o.Lease = 0 }},
 		{"computetimeout=1.5h", func(o *Options) { o.ComputeTimeout = 90 * time.Minute }},
@@ -208,6 +210,10 @@ func TestEachFaultOfATagIsNamedAndDefaultsStay(t *testing.T) {
 		{"freshnes=1h", []string{`unknown option "freshnes"; did you mean freshness?`}},
 		{"Timeout=1h", []string{`unknown option "Timeout"; did you mean timeout?`}},
 		{"ttl=1h", []string{`unknown option "ttl"; known are prefix, name, timeout, `}},
+		{"shared=true", []string{"shared takes no value; write shared alone"}},
+		{"shared=", []string{"shared takes no value"}},
+		{"shared,shared", []string{"shared is given twice; leave one"}},
+		{"share", []string{`unknown option "share"; did you mean shared?`}},
 		{"=1h", []string{`unknown option ""`}},
 		{"timeout=1,oncold=2,x=3,lease=1s", []string{"timeout", "oncold", `"x"`}},
 	} {
@@ -228,6 +234,9 @@ func TestEveryOptionWithATextHasATagOfItsName(t *testing.T) {
 	}
 	for _, option := range tagOptions {
 		keys = append(keys, option.key)
+	}
+	for _, flag := range tagFlags {
+		keys = append(keys, flag.key)
 	}
 	assert.ElementsMatch(t, fields, keys)
 }

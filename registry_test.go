@@ -123,7 +123,7 @@ func TestInvalidateReachesFlightsOfEveryCacheThatSharesTheEntry(t *testing.T) {
 		began, end := make(chan int), make(chan int)
 		slow := func(context.Context, int) (int, error) { began <- 1; return <-end, nil }
 		mine, theirs, others := slow, slow, slow
-		opts := Options{Name: "shop.Slow", Timeout: time.Minute, OnCold: Wait}
+		opts := Options{Name: "shop.Slow", Shared: true, Timeout: time.Minute, OnCold: Wait}
 		f, err := Wrap(&mine, opts)
 		require.NoError(t, err)
 		defer f.Unwrap()

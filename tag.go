@@ -40,6 +40,14 @@ var tagOptions = []struct {
 	{"computetimeout", func(o *Options, s string) error { return setDuration(&o.ComputeTimeout, s) }},
 }
 
+// tagFlags are the options that are written without a value.
+var tagFlags = []struct {
+	key   string
+	field func(o *Options) *bool
+}{
+	{"shared", func(o *Options) *bool { return &o.Shared }},
+}
+
 func setDuration(field *time.Duration, s string) error {
 	d, err := time.ParseDuration(s)
 	if err != nil {
@@ -77,9 +85,9 @@ func parseTag(tag string, defaults Options) (Options, error) {
 	seen := make(map[string]bool)
 	for item := range strings.SplitSeq(tag, ",") {
 		item = strings.TrimSpace(item)
-		key, value, _ := strings.Cut(item, "=")
+		key, value, valued := strings.Cut(item, "=")
 		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
-		err := setOption(&opts, key, value)
+		err := setOption(&opts, key, value, valued)
 		switch {
 		case item == "":
 			err = errors.New("an option is missing before or after a comma; remove the comma")
@@ -114,8 +122,18 @@ func unreadable(tag reflect.StructTag) bool {
 	}
 }
 
-// setOption sets one option.
-func setOption(o *Options, key, value string) error {
+// setOption sets one option. valued says that an equals sign stands after the key.
+func setOption(o *Options, key, value string, valued bool) error {
+	for _, flag := range tagFlags {
+		switch {
+		case flag.key != key:
+			continue
+		case valued:
+			return fmt.Errorf("%s takes no value; write %s alone, or leave it out", key, key)
+		}
+		*flag.field(o) = true
+		return nil
+	}
 	for _, option := range tagOptions {
 		switch {
 		case option.key != key:
@@ -135,10 +153,15 @@ func setOption(o *Options, key, value string) error {
 func suggestion(key string) string {
 	var known []string
 	for _, option := range tagOptions {
-		if distance(strings.ToLower(key), option.key) <= 2 {
-			return "did you mean " + option.key + "?"
-		}
 		known = append(known, option.key)
+	}
+	for _, flag := range tagFlags {
+		known = append(known, flag.key)
+	}
+	for _, option := range known {
+		if distance(strings.ToLower(key), option) <= 2 {
+			return "did you mean " + option + "?"
+		}
 	}
 	return "known are " + strings.Join(known, ", ")
 }

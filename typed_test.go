@@ -158,9 +158,9 @@ func TestNamesConflictAcrossForms(t *testing.T) {
 		_, err := Wrap1(&first, opts)
 		require.NoError(t, err)
 		_, err = Wrap(&second, opts)
-		require.ErrorContains(t, err, "method values, closures and generic functions can differ behind one name")
+		require.ErrorContains(t, err, "which may be another function; set a Prefix or Name of its own")
 		other := bookOf
-		opts.Name = "github.com/fncache/fncache.(*source).call-fm"
+		opts.Name = "github.com/fncache/fncache.(%2Asource).call-fm"
 		_, err = Wrap2(&other, opts)
 		require.ErrorContains(t, err, "is taken by a function of another signature")
 	})

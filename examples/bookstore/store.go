@@ -15,9 +15,10 @@ import (
 //
 // TopBooks refuses (fncache.ErrColdCache) who comes while another computes the
 // first value: better a page that says "in a second" than a thousand queries.
-// BookByID is quick, so its callers wait for each other.
+// BookByID is quick, so its callers wait for each other. TopBooks is shared: the
+// stampede wraps it a second time, see agingStore.
 type Store struct {
-	TopBooks func(ctx context.Context, author string) ([]Bestseller, error) `fncache:"timeout=24h,freshness=1h,prefix=Author,name=TopBooks,lease=2s"`
+	TopBooks func(ctx context.Context, author string) ([]Bestseller, error) `fncache:"timeout=24h,freshness=1h,prefix=Author,name=TopBooks,shared,lease=2s"`
 	BookByID func(ctx context.Context, id int64) (Book, error)              `fncache:"timeout=1h,freshness=5m,prefix=Book,name=BookByID,oncold=wait,waittimeout=2s"`
 }
 

@@ -19,12 +19,13 @@ import (
 // Retry-After tells it.
 const retryAfter = time.Second
 
-// An agingStore reads and writes the same entries as Store, for their prefix,
-// name and signature are the same, and finds them stale after a second: the
+// An agingStore reads and writes the same entries as Store, since their prefix,
+// name and signature are the same and both say shared. It finds them stale after a
+// second: the
 // reader judges by its own freshness. So the stampede need not wait an hour for
 // an old value.
 type agingStore struct {
-	TopBooks func(ctx context.Context, author string) ([]Bestseller, error) `fncache:"timeout=24h,freshness=1s,prefix=Author,name=TopBooks,lease=2s"`
+	TopBooks func(ctx context.Context, author string) ([]Bestseller, error) `fncache:"timeout=24h,freshness=1s,prefix=Author,name=TopBooks,shared,lease=2s"`
 }
 
 // agingFreshness is the freshness of agingStore.
