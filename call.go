@@ -42,11 +42,21 @@ type call struct {
 	limit *time.Timer // of waiting for others; nil until the call waits
 	began time.Time   // when it began to wait
 
+	// How often the function has failed elsewhere: the count for the key, nil until the
+	// call waits for another process; what it was then, and what it was last.
+	failures       *failures
+	failuresBefore uint64
+	failuresHeard  uint64
+
 	// What the next flight to wait starts from.
 	left  time.Duration
 	seen  *entry
 	asked place
 }
+
+// failuresBorne is how often a call that waits for another process lets the function fail
+// there before it is refused. Otherwise each process of the fleet would try in turn.
+const failuresBorne = 2
 
 // An answer is what a call returns, and where it came from.
 type answer struct {
@@ -91,6 +101,9 @@ func (c *call) decision(p purpose) (decision, error) {
 			return decision{verdict: redisDown, cause: err}, nil
 		}
 	}
+	if c.failedElsewhere() >= failuresBorne {
+		return decision{}, c.cold(0)
+	}
 	now := time.Now()
 	f, start, d := fs.board(c, p, now)
 	if f == nil {
@@ -102,6 +115,9 @@ func (c *call) decision(p purpose) (decision, error) {
 	var limit <-chan time.Time
 	if f.purpose != toLookUp { // which has its own
 		limit = c.wait()
+	}
+	if f.purpose == toWait {
+		c.heedFailures()
 	}
 	select {
 	case <-f.done:
@@ -121,10 +137,13 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 	c.missed = c.missed || d.missed || d.verdict != redisDown // what Redis has answered holds for the next round
 	switch d.verdict {
 	case serveFresh:
-		if d.waited {
-			return c.serve(d.entry, SourceWaited, d.alone)
+		source := SourceFresh
+		if d.waited && (*p == toWait || c.cache.age(d.entry) <= time.Since(c.began)) {
+			// A call that joined others who wait has waited itself only if the entry
+			// was stored since.
+			source = SourceWaited
 		}
-		return c.serve(d.entry, SourceFresh, d.alone)
+		return c.serve(d.entry, source, d.alone)
 	case serveStale:
 		return c.serve(d.entry, SourceStale, d.alone)
 	case holderHere:
@@ -141,6 +160,7 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 	switch c.fn.opts.OnCold {
 	case Wait:
 		*p = toWait
+		c.heedFailures()
 		c.left, c.seen, c.asked = d.left, d.seen, d.asked
 		return answer{}, true
 	case Compute:
@@ -460,7 +480,29 @@ func (c *call) cold(left time.Duration) *ColdCacheError {
 	if c.limit != nil {
 		err.Waited = time.Since(c.began)
 	}
+	if n := c.failedElsewhere(); n >= failuresBorne {
+		err.FailedElsewhere = int(n)
+	}
 	return err
+}
+
+// heedFailures begins to count how often the function fails elsewhere.
+func (c *call) heedFailures() {
+	if c.failures == nil {
+		c.failures = c.cache.events.countFailures(c.key)
+		c.failuresBefore = c.failures.n.Load()
+		c.failuresHeard = c.failuresBefore
+	}
+}
+
+// failedElsewhere returns how often the function has failed elsewhere while the call waited,
+// as far as events are heard.
+func (c *call) failedElsewhere() uint64 {
+	if c.failures == nil {
+		return 0
+	}
+	c.failuresHeard = c.failures.n.Load()
+	return c.failuresHeard - c.failuresBefore
 }
 
 // full is cold where Options.MaxConcurrent refuses the call.
@@ -493,6 +535,9 @@ func (c *call) waitHere() (limit <-chan time.Time, passed bool) {
 func (c *call) stopWaiting() {
 	if c.limit != nil {
 		c.limit.Stop()
+	}
+	if c.failures != nil {
+		c.cache.events.ignoreFailures(c.key, c.failures)
 	}
 }
 

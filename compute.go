@@ -2,6 +2,7 @@ package fncache
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -83,6 +84,12 @@ func (e *ending) failed() bool { return e.err != nil && e.panic == nil && !e.goe
 
 // normal says that the function has returned no error, and has returned.
 func (e *ending) normal() bool { return e.err == nil && e.panic == nil && !e.goexit }
+
+// unsuccessful reports whether the function has failed, by an error that is no answer, a
+// panic, or the end of its goroutine. That the cache was closed is no failure of the function.
+func (e *ending) unsuccessful() bool {
+	return !e.normal() && !e.negative && !errors.Is(e.err, ErrClosed)
+}
 
 // stored says that what there is was confirmed: it is stored, unless the function
 // asked that it be not.

@@ -201,11 +201,14 @@ func (c *Cache) begin(f *flight, e *entry, s state, token string, leaseEnd time.
 }
 
 // poll asks for the lease, whenever there is reason to, until the flight can
-// decide or nobody waits for it any more.
+// decide or nobody waits for it any more. A flight to wait also ends when the function has
+// failed elsewhere: each of its callers counts for itself how often it did while it waited.
 func (c *Cache) poll(f *flight) {
 	c.subscribe()
 	w := c.events.watch(f.key)
 	defer w.end()
+	failures := c.events.countFailures(f.key)
+	defer c.events.ignoreFailures(f.key, failures)
 	d, ok := decision{verdict: holderElsewhere, left: f.left, seen: f.seen, asked: f.asked}, true
 	if f.purpose == toRefresh {
 		d, ok = c.refresh(f)
@@ -220,9 +223,12 @@ func (c *Cache) poll(f *flight) {
 		}
 		if f.purpose == toRefresh {
 			d, ok = c.refresh(f)
-		} else {
-			d, ok = c.resolve(f, d.seen, cold)
+			continue
 		}
+		if failures.n.Load() != f.failures {
+			break // its callers find out whether they wait on
+		}
+		d, ok = c.resolve(f, d.seen, cold)
 	}
 	if ok {
 		c.flights.decide(f, d)

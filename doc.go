@@ -25,7 +25,10 @@
 //
 // A zero result (nil, 0, "") is a hit like any other. An error is returned and
 // not stored; with a stale entry at hand that is served instead, and the function
-// is left alone for Options.Cooldown. What a miss returns went once through the
+// is left alone for Options.Cooldown. Without one the lease is released at once, and the
+// next caller tries. A call that waits for another process hears when the function fails
+// there; it becomes the next to try, and after the second failure it gets [ErrColdCache].
+// (While events are not heard, it goes on trying until WaitTimeout.) What a miss returns went once through the
 // codec, as what a hit returns, so no caller shares memory with another.
 //
 // The function runs on a goroutine of its own, with the values of the caller's
@@ -33,7 +36,8 @@
 // that gives up gets its context's error at once, while the computation ends and
 // is stored for the next one. Slices and maps among the arguments are copied for
 // it. A panic reaches the caller that computes as a [*PanicError], panicked
-// again there; callers who waited get it as an error.
+// again there; callers who waited get it as an error. Where a stale entry is at hand,
+// the Cooldown follows a panic too.
 //
 // A function without an error result cannot be refused: it needs Options.OnCold
 // Wait or Compute, its callers go on waiting when their context ends, and where

@@ -58,9 +58,17 @@ type ColdCacheError struct {
 	// MaxConcurrent is the bound of that name where nobody computes the entry:
 	// Redis is away, and as many computations of the function run as may. 0 else.
 	MaxConcurrent int
+	// FailedElsewhere is how often the function failed in other processes while the
+	// call waited for their value, if that is why it is refused; 0 else. Their errors
+	// are not known here: they are those of their callers.
+	FailedElsewhere int
 }
 
 func (e *ColdCacheError) Error() string {
+	if e.FailedElsewhere > 0 {
+		return fmt.Sprintf("%v: %s: the function failed elsewhere %d times for %s while this call waited for %v; see the errors of the processes that ran it, and try again later",
+			ErrColdCache, e.Func, e.FailedElsewhere, e.Key, e.Waited.Round(time.Millisecond))
+	}
 	if e.MaxConcurrent > 0 {
 		after := ""
 		if e.Waited > 0 {

@@ -31,6 +31,7 @@ const (
 	verbStore      verb = "store"      // a value was stored, and the lease is free
 	verbCoolDown   verb = "cooldown"   // the function failed, and is left alone for a while
 	verbRelease    verb = "release"    // the lease is free, without a value
+	verbFailed     verb = "failed"     // the lease is free, because the function failed
 	verbInvalidate verb = "invalidate" // the entry and the lease on it are gone
 	verbHello      verb = "hello"      // a subscriber asks whether it hears itself
 )
@@ -42,6 +43,13 @@ type keyEvent struct {
 	key  string
 	id   string
 }
+
+// failure reports whether the function failed.
+func (e keyEvent) failure() bool { return e.verb == verbFailed || e.verb == verbCoolDown }
+
+// keepsEntry reports whether the event leaves the entry as it was. An event that only a
+// later release knows is taken for an invalidation.
+func (e keyEvent) keepsEntry() bool { return e.verb == verbRelease || e.failure() }
 
 func (e keyEvent) String() string { return string(e.verb) + " " + e.key + " " + e.id }
 
@@ -96,8 +104,9 @@ type events struct {
 	seq   atomic.Uint64
 	marks atomic.Pointer[[slots]atomic.Pointer[mark]] // nil before listen
 
-	mu       sync.Mutex // guards the field below, and writing to those above
+	mu       sync.Mutex // guards the fields below, and writing to those above
 	watchers map[string][]*watcher
+	failing  map[string]*failures
 }
 
 // listen makes e ready to take events in.
@@ -161,13 +170,48 @@ func (e *events) note(ev keyEvent) {
 	case stored && id == m.stored: // known
 	case stored:
 		m.stored, m.before, m.ended = id, m.ended, seq
-	case ev.verb != verbRelease && ev.verb != verbCoolDown: // an invalidation, or what a later release may say
+	case !ev.keepsEntry():
 		m.stored, m.before, m.ended = 0, 0, seq
 	}
 	at.Store(&m)
 	e.seq.Store(seq)
+	if f := e.failing[ev.key]; f != nil && ev.failure() {
+		f.n.Add(1)
+	}
 	for _, w := range e.watchers[ev.key] {
 		w.wake()
+	}
+}
+
+// A failures counts how often the function failed for a key, in whichever process, while
+// at least one call waits for another's computation of it.
+type failures struct {
+	n     atomic.Uint64
+	users int // guarded by events.mu
+}
+
+// countFailures returns the count for a key. ignoreFailures must follow.
+func (e *events) countFailures(key string) *failures {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f := e.failing[key]
+	if f == nil {
+		if e.failing == nil {
+			e.failing = make(map[string]*failures)
+		}
+		f = new(failures)
+		e.failing[key] = f
+	}
+	f.users++
+	return f
+}
+
+// ignoreFailures ends what countFailures began.
+func (e *events) ignoreFailures(key string, f *failures) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if f.users--; f.users == 0 {
+		delete(e.failing, key)
 	}
 }
 

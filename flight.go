@@ -80,9 +80,10 @@ type flight struct {
 
 	// Where the lookup before left off (toWait): the life of the lease that
 	// somebody else holds, what was read, and when in the order of events.
-	left  time.Duration
-	seen  *entry
-	asked place
+	left     time.Duration
+	seen     *entry
+	asked    place
+	failures uint64 // how often the function had failed (events.countFailures)
 
 	deadline time.Time // of the lookup
 	reader   *reader   // who sends it, if f is the youngest of its batch; guarded by readers.mu
@@ -201,7 +202,7 @@ func newFlight(c *call, id flightKey, p purpose) *flight {
 		done:      make(chan struct{}),
 	}
 	if p != toLookUp {
-		f.left, f.seen, f.asked = c.left, c.seen, c.asked
+		f.left, f.seen, f.asked, f.failures = c.left, c.seen, c.asked, c.failuresHeard
 	}
 	return f
 }

@@ -435,10 +435,11 @@ func (s *lockStore) coolDown(ctx context.Context, key, token string, d time.Dura
 		keyEvent{verbRelease, key, token}.String())
 }
 
-// release gives the lease back.
-func (s *lockStore) release(ctx context.Context, key, token string) (held bool, err error) {
+// release gives the lease back. why is what those who wait for it are told: verbRelease, or
+// verbFailed.
+func (s *lockStore) release(ctx context.Context, key, token string, why verb) (held bool, err error) {
 	return s.run(ctx, "release", releaseScript, []string{key + lockSuffix},
-		token, s.channel, keyEvent{verbRelease, key, token}.String())
+		token, s.channel, keyEvent{why, key, token}.String())
 }
 
 // giveBack is release for a lease that nobody uses. It is tried though Redis is not
@@ -448,7 +449,7 @@ func (s *lockStore) release(ctx context.Context, key, token string) (held bool, 
 func (s *lockStore) giveBack(ctx context.Context, key, token string) {
 	asking := *s
 	asking.refuses = nil
-	_, _ = asking.release(ctx, key, token)
+	_, _ = asking.release(ctx, key, token, verbRelease)
 }
 
 // invalidate deletes the entry and the lease on it, whoever holds it.

@@ -231,9 +231,9 @@ func TestProtocolVerbs(t *testing.T) {
 			},
 			"release": func(t *testing.T, v *verbs) {
 				v.acquire("me", "", false)
-				assert.False(t, v.step(v.release(v.ctx, v.key, "you")))
+				assert.False(t, v.step(v.release(v.ctx, v.key, "you", verbRelease)))
 				assert.Equal(t, "me", v.lock())
-				assert.True(t, v.step(v.release(v.ctx, v.key, "me")))
+				assert.True(t, v.step(v.release(v.ctx, v.key, "me", verbRelease)))
 				assert.Empty(t, v.lock())
 			},
 			"invalidate": func(t *testing.T, v *verbs) {
@@ -271,7 +271,7 @@ func TestVerbsSentTwiceHaveTheEffectAndTheAnswerOfOnce(t *testing.T) {
 				require.NoError(t, v.invalidate(v.ctx, v.key))
 				v.acquire("me.9", "", false)
 				assert.False(t, v.store("me.10", 1), "the lease that was invalidated is not back")
-				assert.True(t, v.step(v.release(v.ctx, v.key, "me")), "of whichever sending")
+				assert.True(t, v.step(v.release(v.ctx, v.key, "me", verbRelease)), "of whichever sending")
 			},
 			"renew": func(t *testing.T, v *verbs) {
 				v.acquire("me", "", false)
@@ -302,9 +302,9 @@ func TestVerbsSentTwiceHaveTheEffectAndTheAnswerOfOnce(t *testing.T) {
 			},
 			"release": func(t *testing.T, v *verbs) {
 				v.acquire("me", "", false)
-				assert.True(t, v.step(v.release(v.ctx, v.key, "me")))
+				assert.True(t, v.step(v.release(v.ctx, v.key, "me", verbRelease)))
 				v.acquire("you", "", false)
-				assert.False(t, v.step(v.release(v.ctx, v.key, "me")), "it answers lost: see lock_release.lua")
+				assert.False(t, v.step(v.release(v.ctx, v.key, "me", verbRelease)), "it answers lost: see lock_release.lua")
 				assert.Equal(t, "you", v.lock())
 			},
 			"invalidate": func(t *testing.T, v *verbs) {
@@ -335,7 +335,7 @@ func testEveryStepThatEndsALeasePublishesIt(t *testing.T, server *backend) {
 	v.acquire("me2", v.entry(), true)
 	v.step(v.coolDown(v.ctx, v.key, "me2", testLease))
 	v.refresh("me3")
-	v.step(v.release(v.ctx, v.key, "me3"))
+	v.step(v.release(v.ctx, v.key, "me3", verbRelease))
 	require.NoError(t, v.invalidate(v.ctx, v.key))
 	for _, want := range []string{"store " + v.key + " beef", "cooldown " + v.key + " me2", "release " + v.key + " me3", "invalidate " + v.key + " -"} {
 		message, err := sub.ReceiveMessage(t.Context())
@@ -359,7 +359,7 @@ func testAStepThatFindsItsLeaseLostPublishesThatNobodyHasIt(t *testing.T, server
 		assert.False(t, v.store("stored", 1))
 		assert.False(t, v.step(v.renew(v.ctx, v.key, "renewed", testLease)))
 		assert.False(t, v.step(v.coolDown(v.ctx, v.key, "cooled", testLease)))
-		assert.False(t, v.step(v.release(v.ctx, v.key, "released")))
+		assert.False(t, v.step(v.release(v.ctx, v.key, "released", verbRelease)))
 	}
 	v.acquire("you", "", false)
 	lostSteps() // says nothing: who waits, waits for another holder

@@ -123,7 +123,8 @@ type Options struct {
 	Jitter float64
 
 	// Cooldown is how long nobody recomputes an entry after a failure that was
-	// answered with the stale value. Default: 1s; negative: none; otherwise at
+	// answered with the stale value, or after a panic where there is a stale value
+	// for others and OnError is ServeStale. Default: 1s; negative: none; otherwise at
 	// least 1ms.
 	Cooldown time.Duration
 

@@ -3,6 +3,7 @@ package fncache
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -42,11 +43,12 @@ type workerSettings struct {
 	Lease  time.Duration
 	Typed  bool   // wrap by Wrap1
 	Codec  string // "json", or none
+	Fails  bool   // the function fails, once for each order to
 }
 
 // order is what a worker is told to do.
 type order struct {
-	Do      string // "burst" or "finish"
+	Do      string // "burst", "finish" or "fail"
 	Key     string
 	Callers int
 }
@@ -64,6 +66,7 @@ type worker struct {
 	mu     sync.Mutex // guards the field below
 	out    *json.Encoder
 	finish chan struct{} // closed when the function may end
+	fail   chan struct{} // an element for each run that may fail
 	lookup func(context.Context, string) (string, error)
 	handle *Func
 }
@@ -79,8 +82,11 @@ func runWorker(settings string) {
 		cfg.Codec = JSON{}
 	}
 	cache := Must(New(cfg))
-	w := &worker{out: json.NewEncoder(os.Stdout), finish: make(chan struct{})}
+	w := &worker{out: json.NewEncoder(os.Stdout), finish: make(chan struct{}), fail: make(chan struct{}, 1)}
 	w.lookup = w.compute
+	if s.Fails {
+		w.lookup = w.computeAndFail
+	}
 	opts := Options{Cache: cache, Name: "test.Expensive", Timeout: time.Hour, OnCold: s.OnCold, Lease: s.Lease}
 	if s.Typed {
 		w.handle = Must(Wrap1(&w.lookup, opts))
@@ -99,6 +105,8 @@ func runWorker(settings string) {
 			go w.burst(o.Key, o.Callers)
 		case "finish":
 			close(w.finish)
+		case "fail":
+			w.fail <- struct{}{}
 		}
 	}
 }
@@ -122,6 +130,16 @@ func (w *worker) compute(_ context.Context, key string) (string, error) {
 	return "value of " + key, nil
 }
 
+// errWorker is what the function fails with.
+var errWorker = errors.New("the database is away")
+
+// computeAndFail is compute for a function that fails, when the parent says so.
+func (w *worker) computeAndFail(context.Context, string) (string, error) {
+	w.tell(event{What: "computing"})
+	<-w.fail
+	return "", errWorker
+}
+
 // burst calls from many goroutines at once.
 func (w *worker) burst(key string, callers int) {
 	ended := event{What: "ended", Outcomes: map[string]int{}}
@@ -136,6 +154,13 @@ func (w *worker) burst(key string, callers int) {
 			mu.Lock()
 			defer mu.Unlock()
 			ended.Outcomes[info.Source.String()]++
+			var refused *ColdCacheError
+			switch {
+			case errors.Is(err, errWorker):
+				return
+			case errors.As(err, &refused) && refused.FailedElsewhere > 0:
+				ended.Outcomes["failed elsewhere"]++
+			}
 			if value != "value of "+key && info.Source != SourceRefused {
 				ended.Wrong = append(ended.Wrong, fmt.Sprintf("%v: %q, %v", info.Source, value, err))
 			}
@@ -299,6 +324,49 @@ func TestFourProcessesOnOneColdKeyComputeOnce(t *testing.T) {
 			assert.EqualValues(t, 1, total.Computations, "one in the whole fleet")
 		})
 	}
+}
+
+func TestAFunctionThatFailsIsNotTriedByEveryProcessInTurn(t *testing.T) {
+	server := redistest.Start(t)
+	const fleet, callers = 6, 20
+	c := startCrew(t, fleet, workerSettings{Addr: server.Addr(), OnCold: Wait, Fails: true})
+	c.tell(order{Do: "burst", Key: "a", Callers: callers})
+	first := c.await("computing", 1)[0].from
+	c.await("begun", fleet)
+	awaitWaiting(t, server.Client(), fleet-1)
+	first.tell(order{Do: "fail"})
+	second := c.await("computing", 1)[0].from
+	require.NotSame(t, first, second, "whoever waited elsewhere tries it once")
+	awaitWaiting(t, server.Client(), fleet-1) // the others are told that they go on waiting
+	second.tell(order{Do: "fail"})
+	outcomes, total := sum(t, c.await("ended", fleet))
+	assert.EqualValues(t, 2, total.Computations, "in the whole fleet")
+	assert.Equal(t, map[string]int{
+		"failed": 2 * callers, "refused": (fleet - 2) * callers, "failed elsewhere": (fleet - 2) * callers,
+	}, outcomes)
+}
+
+// awaitWaiting waits until so many processes are subscribed to events, and have asked Redis
+// for nothing for a while: all their callers wait to be told.
+func awaitWaiting(t *testing.T, client *redis.Client, n int) {
+	t.Helper()
+	asked := ""
+	require.Eventually(t, func() bool {
+		channels := client.PubSubChannels(t.Context(), "fncache:events*").Val()
+		subscribers := 0
+		for _, n := range client.PubSubNumSub(t.Context(), channels...).Val() {
+			subscribers += int(n)
+		}
+		before := asked
+		asked = ""
+		for line := range strings.Lines(client.Info(t.Context(), "commandstats").Val()) {
+			if strings.HasPrefix(line, "cmdstat_get:") || strings.HasPrefix(line, "cmdstat_evalsha:") {
+				calls, _, _ := strings.Cut(line, ",")
+				asked += calls
+			}
+		}
+		return subscribers >= n && asked == before
+	}, patience, 300*time.Millisecond)
 }
 
 func TestAKilledHolderIsReplacedWithinItsLeaseAndNothingElseIsLost(t *testing.T) {

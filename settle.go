@@ -102,10 +102,12 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 	switch {
 	case raw != nil && !c.frame.noStore.Load():
 		held, err = c.put(e, raw)
-	case e.stale != nil && c.fn.opts.Cooldown > 0:
+	case c.cools(e):
 		held, err = c.cache.storeFor(c.fn).coolDown(c.ctx, c.key, c.token, c.fn.opts.Cooldown)
+	case e.unsuccessful():
+		held, err = c.cache.storeFor(c.fn).release(c.ctx, c.key, c.token, verbFailed)
 	default:
-		held, err = c.cache.storeFor(c.fn).release(c.ctx, c.key, c.token)
+		held, err = c.cache.storeFor(c.fn).release(c.ctx, c.key, c.token, verbRelease)
 	}
 	e.stepErr = err
 	if !c.cache.noteRedis(c.fn, opStore, c.key, err) && !held {
@@ -113,6 +115,16 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 		c.lose()
 	}
 	return held
+}
+
+// cools reports whether the function is left alone for Options.Cooldown: where callers are
+// served the stale entry meanwhile. After a panic the caller that computed is not, but those
+// who come after it are.
+func (c *computation) cools(e *ending) bool {
+	if c.fn.opts.Cooldown <= 0 {
+		return false
+	}
+	return e.stale != nil || (e.panic != nil || e.goexit) && c.canServeStale()
 }
 
 // keepStored has the near cache keep what was stored. It comes before any caller
@@ -241,13 +253,19 @@ func (f *Func) negativeOf(body []byte) (error, bool) { //nolint:revive // the er
 // takeStale has the stale entry served in place of an error, where there is one
 // and the policy says so.
 func (c *computation) takeStale(e *ending) {
-	if !e.failed() || e.negative || c.stale == nil || c.fn.opts.OnError != ServeStale || !c.cache.servable(c.fn, c.stale) {
+	if !e.failed() || e.negative || !c.canServeStale() {
 		return
 	}
 	staleIf := c.fn.opts.StaleIf
 	if staleIf == nil || c.consult("StaleIf", func() bool { return staleIf(e.err) }) {
 		e.stale = c.stale
 	}
+}
+
+// canServeStale reports whether there is a stale entry that may be served instead of what
+// went wrong.
+func (c *computation) canServeStale() bool {
+	return c.stale != nil && c.fn.opts.OnError == ServeStale && c.cache.servable(c.fn, c.stale)
 }
 
 // consult asks code of the user's own about an error, on a goroutine of its own.
