@@ -296,7 +296,7 @@ func (w *structWrapper) register() {
 	}
 	if len(w.faults) > 0 {
 		for _, f := range w.order {
-			names.remove(f, f.opts.Cache)
+			names.remove(f)
 		}
 	}
 }
@@ -502,10 +502,7 @@ func (f *Func) Unwrap() {
 		f.variable.Set(f.original)
 	}
 	stubs.remove(f)
-	names.remove(f, f.opts.Cache)
-	if b := f.bound.Load(); b != nil {
-		names.remove(f, b.cache)
-	}
+	names.remove(f)
 }
 
 // Key gives the Redis key of the entry for these arguments, without the context:
@@ -554,16 +551,13 @@ func (f *Func) Invalidate(ctx context.Context, args ...any) error {
 	return err
 }
 
-// detach lets newcomers to a key start afresh, in every function that shares it,
-// by whichever cache.
+// detach lets newcomers to an entry start afresh: in every function of this process
+// that shares it or has one of another signature for the same arguments, on whichever
+// cache.
 func (f *Func) detach(c *Cache, key string) {
-	event := keyEvent{verbInvalidate, key, "-"}
-	c.events.note(event)
-	for _, peer := range names.peers(f, c) {
-		if peer.cache != c {
-			peer.cache.events.note(event)
-		}
-		peer.cache.flights.detach(flightKey{peer.fn, key})
+	for _, h := range names.holdings(f, c, key) {
+		h.cache.events.note(keyEvent{verbInvalidate, h.key, "-"})
+		h.cache.flights.detach(h.flightKey)
 	}
 }
 
@@ -650,7 +644,7 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 	}
 	f.bound.Store(b)
 	if old != nil {
-		names.remove(f, old.cache)
+		names.move(f, old.cache)
 	}
 	if f.near != nil {
 		cache.subscribe()

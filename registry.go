@@ -2,92 +2,118 @@ package fncache
 
 import (
 	"reflect"
+	"slices"
+	"strings"
 	"sync"
 )
 
 // names are the wrapped functions of this process.
 var names registry
 
-// A registry knows wrapped functions by prefix and name, so that two different
-// ones never share entries. A function is in it for each cache that it uses;
-// one of the default cache is so from its first call on, and beside it, as that
-// cache may not exist yet when it is wrapped, for the cache nil.
+// A registry knows the wrapped functions by prefix and name, and the caches that each
+// uses. So two different functions never share entries, and an invalidation reaches
+// whatever this process has of an entry.
+//
+// A function has a user for each cache on which it has been called or wrapped. One of
+// the default cache has a user for the cache nil too, because the cache may not exist
+// yet when it is wrapped.
 type registry struct {
 	mu sync.Mutex // guards the field below
-	m  map[entryName][]named
+	m  map[string][]user
 }
 
-// An entryName is what entries are shared under.
-type entryName struct {
-	space keyspace
-	name  string // of the function, with its prefix
-}
-
-// A keyspace is where a cache keeps its entries: two with equal ones read each
-// other's. It is zero for the cache nil.
+// A keyspace is where a cache keeps its entries: in two with equal ones the keys of
+// one function for the same arguments differ in the signature alone. It is zero for
+// the cache nil.
 type keyspace struct {
 	client    any // a redis.UniversalClient, or what stands for it
 	namespace string
-	codec     string
 	keys      [2][2]uint64 // of the hashes of arguments
 }
 
 func newKeyspace(c *Cache) keyspace {
-	s := keyspace{c.cfg.Redis, c.cfg.Namespace, c.coder.mark, c.hashing.keys}
+	s := keyspace{c.cfg.Redis, c.cfg.Namespace, c.hashing.keys}
 	if !reflect.ValueOf(s.client).Comparable() {
 		s.client = c // nobody can say which clients are the same
 	}
 	return s
 }
 
-// A named is a function with the cache that it uses, nil for the default one.
-type named struct {
-	fn    *Func
-	cache *Cache
+// A user is a function with a cache that it uses, nil for the default one. It is here
+// until the function is unwrapped or the cache is closed.
+type user struct {
+	fn     *Func
+	cache  *Cache
+	suffix string // of the keys that the function has on the cache
+	// moved: the function has another default cache now. It has no claim to its name
+	// here any more, but calls may still be under way, and it may come back to what
+	// the near cache keeps.
+	moved bool
 }
 
-func (m named) entryName() entryName {
-	n := entryName{name: m.fn.Name()}
-	if m.cache != nil {
-		n.space = m.cache.space
+func newUser(f *Func, c *Cache) user {
+	u := user{fn: f, cache: c}
+	if c != nil {
+		u.suffix = entrySuffix(c.coder.fingerprint(f))
 	}
-	return n
+	return u
+}
+
+func (u user) space() keyspace {
+	if u.cache == nil {
+		return keyspace{}
+	}
+	return u.cache.space
 }
 
 // add takes f in, or says why its name is another function's. A closed cache has
 // nobody here: its functions share nothing any more.
 func (r *registry) add(f *Func, c *Cache) error {
-	mine := named{f, c}
-	name := mine.entryName()
+	mine := newUser(f, c)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c != nil && c.closed() {
 		return nil
 	}
-	for _, other := range r.m[name] {
-		if other == mine {
-			return nil
+	known := -1
+	for i, other := range r.m[f.Name()] {
+		switch {
+		case other.space() != mine.space():
+		case other.fn == f && other.cache == c:
+			known = i
+		case other.fn != f && !other.moved:
+			if err := f.conflict(other.fn); err != nil {
+				return err
+			}
 		}
-		if other.fn == f {
-			continue
-		}
-		if err := f.conflict(other.fn); err != nil {
-			return err
-		}
+	}
+	if known >= 0 {
+		r.m[f.Name()][known].moved = false
+		return nil
 	}
 	if r.m == nil {
-		r.m = make(map[entryName][]named)
+		r.m = make(map[string][]user)
 	}
-	r.m[name] = append(r.m[name], mine)
+	r.m[f.Name()] = append(r.m[f.Name()], mine)
 	return nil
 }
 
-// remove frees the name that f has for the cache c.
-func (r *registry) remove(f *Func, c *Cache) {
-	mine := named{f, c}
+// move notes that f has left the default cache c for another: its name is free there.
+func (r *registry) move(f *Func, c *Cache) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.drop(mine.entryName(), func(m named) bool { return m == mine })
+	for i, u := range r.m[f.Name()] {
+		if u.fn == f && u.cache == c {
+			r.m[f.Name()][i].moved = true
+		}
+	}
+}
+
+// remove frees the names that f has, whatever the cache.
+func (r *registry) remove(f *Func) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drop(f.Name(), func(u user) bool { return u.fn == f })
 }
 
 // forget frees the names of all functions of a cache that is closed.
@@ -95,21 +121,13 @@ func (r *registry) forget(c *Cache) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for name := range r.m {
-		if name.space == c.space {
-			r.drop(name, func(m named) bool { return m.cache == c })
-		}
+		r.drop(name, func(u user) bool { return u.cache == c })
 	}
 }
 
-// drop takes out those of which gone says so.
-func (r *registry) drop(name entryName, gone func(named) bool) {
-	// A copy: peers hands its slices out.
-	var rest []named
-	for _, m := range r.m[name] {
-		if !gone(m) {
-			rest = append(rest, m)
-		}
-	}
+// drop takes out the users that are gone. mu is held.
+func (r *registry) drop(name string, gone func(user) bool) {
+	rest := slices.DeleteFunc(r.m[name], gone)
 	if len(rest) == 0 {
 		delete(r.m, name)
 		return
@@ -117,10 +135,24 @@ func (r *registry) drop(name entryName, gone func(named) bool) {
 	r.m[name] = rest
 }
 
-// peers gives all functions that share entries with f on the cache c, and the
-// caches by which they do.
-func (r *registry) peers(f *Func, c *Cache) []named {
+// A holding is what one function has of an entry on one cache.
+type holding struct {
+	cache *Cache
+	flightKey
+}
+
+// holdings returns what this process may have of the entry that f has under a key on
+// the cache c: in every function that has or had its name there, by every cache, under
+// every signature.
+func (r *registry) holdings(f *Func, c *Cache, key string) []holding {
+	all := []holding{{c, flightKey{f, key}}}
+	base, _, _ := strings.Cut(key, "}")
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.m[named{f, c}.entryName()]
+	for _, u := range r.m[f.Name()] {
+		if u.cache != nil && u.space() == c.space && (u.fn != f || u.cache != c) {
+			all = append(all, holding{u.cache, flightKey{u.fn, base + u.suffix}})
+		}
+	}
+	return all
 }

@@ -2,6 +2,7 @@ package fncache
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -101,10 +102,11 @@ func TestCachesOfOneClientAndNamespaceShareTheirNames(t *testing.T) {
 		require.NoError(t, wrapWith(&alice, first))
 		second := beside(t, first)
 		require.ErrorContains(t, wrapWith(&bob, second), "is taken by")
+		require.ErrorContains(t, wrapWith(&bob, beside(t, first, withCodec(JSON{}))), "is taken by",
+			"an invalidation reaches the entries of every codec")
 		for what, other := range map[string]*Cache{
 			"another client":    b.cache(),
 			"another namespace": beside(t, first, func(c *Config) { c.Namespace = "other" }),
-			"another codec":     beside(t, first, withCodec(JSON{})),
 			"another secret":    beside(t, first, func(c *Config) { c.HashSecret = []byte("s") }),
 		} {
 			carol := tenant{"carol"}.Get
@@ -150,6 +152,117 @@ func TestInvalidateReachesFlightsOfEveryCacheThatSharesTheEntry(t *testing.T) {
 	})
 }
 
+func TestInvalidateReachesFlightsOnADefaultCacheThatWasReplaced(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		one := b.cache()
+		two := beside(t, one)
+		defer SetDefault(nil)
+		began, end := make(chan int), make(chan int)
+		slow := func(context.Context, int) (int, error) { began <- 1; return <-end, nil }
+		f, err := Wrap(&slow, Options{Name: "shop.Slow", Timeout: time.Minute, OnCold: Wait})
+		require.NoError(t, err)
+		defer f.Unwrap()
+		answers := make(chan int, 2)
+		call := func() { n, _ := slow(t.Context(), 1); answers <- n }
+
+		SetDefault(one)
+		go call()
+		<-began
+		SetDefault(two)
+		require.NoError(t, f.Invalidate(t.Context(), 1))
+		SetDefault(one)
+		go call() // which may not join what began before
+		<-began
+		end <- 1
+		end <- 2
+		assert.ElementsMatch(t, []int{1, 2}, []int{<-answers, <-answers})
+	})
+}
+
+func TestInvalidateEndsWhatANearCacheKeepsOnADefaultCacheThatWasReplaced(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		one := b.cache()
+		two := beside(t, one)
+		defer SetDefault(nil)
+		runs := 0
+		count := func(context.Context, int) (int, error) { runs++; return runs, nil }
+		f, err := Wrap(&count, Options{Name: "shop.Count", Timeout: time.Hour, Near: time.Hour})
+		require.NoError(t, err)
+		defer f.Unwrap()
+		SetDefault(one)
+		_, err = f.Key(1) // binds it, which subscribes
+		require.NoError(t, err)
+		awaitBubbleHearing(t, one)
+		for range 2 {
+			n, err := count(t.Context(), 1)
+			require.NoError(t, err)
+			require.Equal(t, 1, n)
+		}
+		require.EqualValues(t, 1, f.Stats().Near)
+		SetDefault(two)
+		seq := one.events.seq.Load()
+		f.detach(two, must(f.Key(1)))
+		assert.Greater(t, one.events.seq.Load(), seq, "before any message comes")
+		require.NoError(t, f.Invalidate(t.Context(), 1))
+		SetDefault(one)
+		n, err := count(t.Context(), 1)
+		require.NoError(t, err)
+		assert.Equal(t, 2, n)
+	})
+}
+
+func TestInvalidateReachesWhatFunctionsOfOtherSignaturesHave(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		cbor := b.cache()
+		json := beside(t, cbor, withCodec(JSON{}))
+		elsewhere := beside(t, cbor, func(c *Config) { c.Namespace = "other" })
+		var fs []*Func
+		for _, c := range []*Cache{cbor, cbor, json, elsewhere} {
+			fn := func(context.Context, int) (int, error) { return 1, nil }
+			f, err := Wrap(&fn, Options{Cache: c, Name: "shop.One", Shared: true, Timeout: time.Minute})
+			require.NoError(t, err)
+			_, err = fn(t.Context(), 1)
+			require.NoError(t, err)
+			fs = append(fs, f)
+		}
+		key := func(f *Func) string { return must(f.Key(1)) }
+		want := []holding{
+			{cbor, flightKey{fs[0], key(fs[0])}},
+			{cbor, flightKey{fs[1], key(fs[0])}},
+			{json, flightKey{fs[2], key(fs[2])}},
+		}
+		require.NotEqual(t, key(fs[0]), key(fs[2]))
+		for i, from := range want {
+			assert.ElementsMatch(t, want, names.holdings(from.fn, from.cache, key(fs[i])))
+		}
+	})
+}
+
+func TestTheRegistryKeepsNothingOfCachesThatWereReplacedAndClosed(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		first := b.cache()
+		defer SetDefault(nil)
+		fn := func(context.Context, int) (int, error) { return 1, nil }
+		f, err := Wrap(&fn, Options{Name: "shop.One", Timeout: time.Minute})
+		require.NoError(t, err)
+		for range 10 {
+			c := beside(t, first)
+			SetDefault(c)
+			_, err = fn(t.Context(), 1)
+			require.NoError(t, err)
+			require.NoError(t, c.Close())
+		}
+		assert.Len(t, names.m[f.Name()], 1, "the claim on the default cache")
+		f.Unwrap()
+		assert.NotContains(t, names.m, f.Name())
+	})
+}
+
+// hasName reports whether f is known to use its name on the cache c.
+func hasName(f *Func, c *Cache) bool {
+	return slices.ContainsFunc(names.m[f.Name()], func(u user) bool { return u.fn == f && u.cache == c && !u.moved })
+}
+
 func TestAFunctionFollowsTheDefaultCacheWithItsName(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		one, two := b.cache(), b.cache()
@@ -168,17 +281,16 @@ func TestAFunctionFollowsTheDefaultCacheWithItsName(t *testing.T) {
 		SetDefault(two)
 		_, err = alice(t.Context(), 1)
 		require.NoError(t, err)
-		assert.Empty(t, names.peers(f, one))
-		assert.Equal(t, []named{{f, two}}, names.peers(f, two))
+		assert.False(t, hasName(f, one))
+		assert.True(t, hasName(f, two))
 		bob := tenant{"bob"}.Get
 		_, err = Wrap(&bob, Options{Cache: two, Timeout: time.Minute})
 		require.ErrorContains(t, err, "is taken by")
 		f.Unwrap()
-		assert.Empty(t, names.peers(f, two))
-		assert.Empty(t, names.peers(f, nil))
+		assert.Empty(t, names.m[f.Name()])
 		_, err = f.Key(1)
 		require.NoError(t, err)
-		assert.Empty(t, names.peers(f, two), "an unwrapped function takes no name")
+		assert.Empty(t, names.m[f.Name()], "an unwrapped function takes no name")
 	})
 }
 
@@ -206,12 +318,12 @@ func TestNothingIsKeptOfACacheThatIsClosed(t *testing.T) {
 		get := tenant{"alice"}.Get
 		f, err := Wrap(&get, Options{Cache: c, Timeout: time.Minute})
 		require.NoError(t, err)
-		require.NotEmpty(t, names.peers(f, c))
+		require.True(t, hasName(f, c))
 		require.NoError(t, c.Close())
-		assert.Empty(t, names.peers(f, c))
+		assert.Empty(t, names.m[f.Name()])
 		late := tenant{"bob"}.Get
 		_, err = Wrap(&late, Options{Cache: c, Timeout: time.Minute})
 		require.NoError(t, err)
-		assert.Empty(t, names.peers(f, c))
+		assert.Empty(t, names.m[f.Name()])
 	})
 }
