@@ -1,6 +1,10 @@
 package fncache
 
-import "reflect"
+import (
+	"reflect"
+
+	"github.com/fncache/fncache/internal/keyhash"
+)
 
 // A computation outlives a caller that gives up, and reads the arguments while
 // that caller may already be filling its slice with the next ones: then a value
@@ -19,7 +23,7 @@ func refers(t reflect.Type) bool {
 		for i := range t.NumField() {
 			// What hangs on an ignored field may be anything, and is the
 			// caller's affair.
-			if field := t.Field(i); field.IsExported() && !ignored(field) && refers(field.Type) {
+			if field := t.Field(i); field.IsExported() && !keyhash.Ignored(field) && refers(field.Type) {
 				return true
 			}
 		}
@@ -28,9 +32,6 @@ func refers(t reflect.Type) bool {
 		return false
 	}
 }
-
-// ignored says whether a field is no part of the key.
-func ignored(field reflect.StructField) bool { return field.Tag.Get("fncache") == "-" }
 
 // copyArguments copies what refers says is shared.
 func copyArguments(args []reflect.Value) []reflect.Value {
@@ -67,7 +68,7 @@ func copyArgument(v reflect.Value) reflect.Value {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if field := v.Type().Field(i); field.IsExported() && !ignored(field) {
+			if field := v.Type().Field(i); field.IsExported() && !keyhash.Ignored(field) {
 				fresh.Field(i).Set(copyArgument(v.Field(i)))
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fxamacker/cbor/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -185,7 +186,7 @@ func benchmarkKey(b *testing.B, fn reflect.Type, args ...any) {
 	f.shape = reflectedShapeOf(f)
 	given := f.shape.arguments(values)
 	bound := &binding{
-		cache:  &Cache{hashing: newHashKeys(nil)},
+		cache:  &Cache{hashing: keyhash.NewKeys(nil)},
 		prefix: entryPrefix(DefaultNamespace, "example.com/shop/bookstore.Service.TopBookIDs"),
 		suffix: entrySuffix(f.plan.sig()),
 	}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fncache/fncache/internal/keyhash"
 )
 
 const (
@@ -25,7 +27,7 @@ const (
 // [New] and safe for concurrent use.
 type Cache struct {
 	cfg     Config // with its defaults; never written
-	hashing *hashKeys
+	hashing *keyhash.Keys
 	coder   *coder
 	store   *lockStore
 	clock   serverClock
@@ -64,7 +66,7 @@ func New(cfg Config) (*Cache, error) {
 	}
 	c := &Cache{
 		cfg:     cfg,
-		hashing: newHashKeys(cfg.HashSecret),
+		hashing: keyhash.NewKeys(cfg.HashSecret),
 		coder:   newCoder(&cfg),
 	}
 	c.space = newKeyspace(c)

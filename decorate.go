@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 	"unsafe"
+
+	"github.com/fncache/fncache/internal/keyhash"
 )
 
 // Wrap replaces the function in *fn, a func field or variable, by its cached
@@ -676,9 +678,9 @@ func (f *Func) key(b *binding, args arguments) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("fncache: %s: %w", f.Name(), err)
 	}
-	key := make([]byte, 0, len(b.prefix)+2*hashLen+len(b.suffix))
+	key := make([]byte, 0, len(b.prefix)+2*keyhash.Size+len(b.suffix))
 	key = append(key, b.prefix...)
-	key = appendHex(key, hash)
+	key = hash.AppendHex(key)
 	key = append(key, b.suffix...)
 	return unsafe.String(unsafe.SliceData(key), len(key)), nil
 }

@@ -115,15 +115,17 @@
 //	fncache:{<prefix>:<name>:<hash>}:<signature>         the entry
 //	fncache:{<prefix>:<name>:<hash>}:<signature>:lock    the lease
 //
-// The hash is 128 bits over the arguments, so they must be plain values:
-// booleans, numbers, strings, [time.Time], and arrays, slices, maps and structs
-// of these; or a type with MarshalBinary or MarshalText. (A time is its instant and
-// its offset from UTC; zones with the same offset are not told apart.) A leading
-// [context.Context] is passed on and is no part of the key; neither is a struct
-// field tagged `fncache:"-"`. Pointers, interfaces, channels, funcs and structs
-// with unexported fields are refused when wrapping, for different values would
-// share an entry; so are maps whose keys hold a float, a time or a field left out,
-// for two keys may then hash alike. Set Config.HashSecret where arguments come from strangers.
+// Nothing of a context is part of a key: a leading [context.Context] is passed on.
+//
+// The hash is 128 bits over the arguments. They count by value: booleans, numbers,
+// strings, [time.Time], and arrays, slices, maps and structs of these, whatever methods
+// their types have. A struct with unexported fields counts by its MarshalBinary or
+// MarshalText, on its own and inside of others. A time is its instant and its offset
+// from UTC; the name of its zone does nothing. A struct field tagged `fncache:"-"` is no
+// part of the key. Pointers, interfaces, channels, funcs, and structs with unexported
+// fields and no encoding are refused when wrapping, because different values would
+// share an entry. docs/keys.md has a table of all that. Set Config.HashSecret where
+// arguments come from strangers.
 //
 // The signature is a fingerprint of the parameter and result types with their
 // fields: a deploy that changes them starts cold, and old and new processes run

@@ -71,8 +71,6 @@ func plainPlaces(params []reflect.Type) []int {
 	numbers, strings := 0, 0
 	for i, t := range params {
 		switch {
-		case hasEncoding(t):
-			return nil
 		case t.Kind() == reflect.String:
 			places[i] = nearString + strings
 			strings++

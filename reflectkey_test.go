@@ -2,8 +2,11 @@ package fncache
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"math"
+	"math/big"
+	"net"
 	"net/netip"
 	"reflect"
 	"regexp"
@@ -12,17 +15,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dchest/siphash"
-	"github.com/mitchellh/hashstructure/v2"
+	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/specimen"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
 
-var publicKeys = newHashKeys(nil)
+var publicKeys = keyhash.NewKeys(nil)
 
 // hashOf hashes the arguments of a call of a function of that type, in both forms.
-func hashOf(t require.TestingT, k *hashKeys, fn reflect.Type, args ...any) hash128 {
+func hashOf(t require.TestingT, k *keyhash.Keys, fn reflect.Type, args ...any) keyhash.Hash {
 	sig, err := newSignature(fn)
 	require.NoError(t, err)
 	values, err := sig.arguments(args)
@@ -30,24 +33,24 @@ func hashOf(t require.TestingT, k *hashKeys, fn reflect.Type, args ...any) hash1
 	plan := newKeyPlan(sig, codecName)
 	h, err := plan.hash(k, values)
 	require.NoError(t, err)
-	require.Equal(t, h, hashInMemory(t, k, plan, sig, values))
+	require.Equal(t, h, hashInMemory(t, k, sig, values))
 	return h
 }
 
 // hashInMemory hashes arguments as the typed form does.
-func hashInMemory(t require.TestingT, k *hashKeys, plan *keyPlan, sig *signature, values []reflect.Value) (list hash128) {
+func hashInMemory(t require.TestingT, k *keyhash.Keys, sig *signature, values []reflect.Value) (list keyhash.Hash) {
 	for i, v := range values {
 		p := reflect.New(v.Type())
 		p.Elem().Set(v)
-		h, err := memoryHasherOf(plan, sig, i)(k, p.UnsafePointer())
+		h, err := keyhash.Compile(sig.params[i], sig.place(i))(k, p.UnsafePointer())
 		require.NoError(t, err)
-		list = k.chain(list, h)
+		list = k.Append(list, h)
 	}
 	return list
 }
 
 // hashOne hashes one argument.
-func hashOne[T any](v T) hash128 {
+func hashOne[T any](v T) keyhash.Hash {
 	return hashOf(panics{}, publicKeys, reflect.TypeFor[func(T) int](), v)
 }
 
@@ -59,13 +62,14 @@ func (panics) FailNow()                          { panic("FailNow") }
 
 func TestArgumentsThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
 	noon := time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
+	now := time.Now()
 	pair := reflect.TypeFor[func(string, string) int]()
 	list := reflect.TypeFor[func(...int) int]()
 	mixed := reflect.TypeFor[func(context.Context, []string, int) int]()
-	p := func(fn reflect.Type, args ...any) hash128 { return hashOf(t, publicKeys, fn, args...) }
+	p := func(fn reflect.Type, args ...any) keyhash.Hash { return hashOf(t, publicKeys, fn, args...) }
 	for _, test := range []struct {
 		name string
-		a, b hash128
+		a, b keyhash.Hash
 		same bool
 	}{
 		{"equal ints", hashOne(1), hashOne(1), true},
@@ -91,6 +95,10 @@ func TestArgumentsThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
 		{"a nanosecond", hashOne(noon), hashOne(noon.Add(1)), false},
 		{"a time at two offsets", hashOne(noon), hashOne(noon.In(time.FixedZone("CET", 3600))), false},
 		{"a time in two zones of one offset", hashOne(noon.In(time.FixedZone("CET", 3600))), hashOne(noon.In(time.FixedZone("WAT", 3600))), true},
+		{"UTC and an offset of zero", hashOne(noon), hashOne(noon.In(time.FixedZone("GMT", 0))), true},
+		{"an offset with seconds", hashOne(noon.In(time.FixedZone("", 3600))), hashOne(noon.In(time.FixedZone("", 3601))), false},
+		{"an offset beyond what time.Time encodes", hashOne(noon.In(time.FixedZone("", 1<<30))), hashOne(noon.In(time.FixedZone("", 1<<30+1))), false},
+		{"a monotonic reading", hashOne(now), hashOne(now.Round(0)), true},
 		{"times in structs", hashOne(plainPage{At: noon}), hashOne(plainPage{At: noon.Add(1)}), false},
 
 		{"nil and empty slice", hashOne([]int(nil)), hashOne([]int{}), true},
@@ -113,6 +121,30 @@ func TestArgumentsThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
 		{"field left out", hashOne(withIgnored{ID: 1}), hashOne(withIgnored{ID: 1, Trace: make(chan int)}), true},
 		{"field not left out", hashOne(withIgnored{ID: 1}), hashOne(withIgnored{ID: 2}), false},
 		{"another library's tag leaves nothing out", hashOne(otherTags{1}), hashOne(otherTags{2}), false},
+
+		{"zeros of two signs", hashOne(math.Copysign(0, -1)), hashOne(0.0), false},
+		{"a blank field", hashOne(specimen.Blank{A: 1}), hashOne(specimen.Blank{A: 1}), true},
+		{"the text of a token", hashOne(specimen.Token("alice")), hashOne(specimen.Token("bob")), false},
+		{"enums that share a text", hashOne(specimen.Color(7)), hashOne(specimen.Color(8)), false},
+		{"null and empty", hashOne(specimen.NullString{NullString: sql.NullString{Valid: true}}), hashOne(specimen.NullString{}), false},
+		{"a field that the text leaves out", hashOne(specimen.HalfText{Shown: "a", Left: "b"}), hashOne(specimen.HalfText{Shown: "a", Left: "c"}), false},
+		{"a field that the pointer's encoding leaves out", hashOne(specimen.HalfBinary{Left: 1}), hashOne(specimen.HalfBinary{Left: 2}), false},
+		{"an array that prints short", hashOne(specimen.Digest{31: 1}), hashOne(specimen.Digest{31: 2}), false},
+		{"a list without borders", hashOne(specimen.Tags{"ab", "c"}), hashOne(specimen.Tags{"a", "bc"}), false},
+		{"beside an embedded time", hashOne(specimen.TimeAndNote{Time: noon, Note: "a"}), hashOne(specimen.TimeAndNote{Time: noon, Note: "b"}), false},
+		{"beside an embedded decimal", hashOne(specimen.DecimalAndNote{Decimal: specimen.NewDecimal(1, 0), Note: "a"}), hashOne(specimen.DecimalAndNote{Decimal: specimen.NewDecimal(1, 0), Note: "b"}), false},
+		{"tokens in maps", hashOne(map[specimen.Token]int{"a": 1}), hashOne(map[specimen.Token]int{"b": 1}), false},
+		{"an IPv4 address of two lengths", hashOne(net.IP{1, 2, 3, 4}), hashOne(net.IPv4(1, 2, 3, 4)), false},
+		{"encodings in a slice", hashOne([]specimen.ID{specimen.NewID("a")}), hashOne([]specimen.ID{specimen.NewID("b")}), false},
+		{"encodings in a map", hashOne(map[specimen.ID]specimen.ID{specimen.NewID("a"): specimen.NewID("b")}), hashOne(map[specimen.ID]specimen.ID{specimen.NewID("b"): specimen.NewID("a")}), false},
+		{"encodings in a struct", hashOne(specimen.Order{Price: specimen.NewDecimal(1, 0)}), hashOne(specimen.Order{Price: specimen.NewDecimal(10, -1)}), false},
+		{"equal encodings of pointers", hashOne(specimen.NewPointerID("a")), hashOne(specimen.NewPointerID("a")), true},
+		{"encodings of pointers", hashOne(specimen.NewPointerID("a")), hashOne(specimen.NewPointerID("b")), false},
+		{"encodings of pointers in an array", hashOne([1]specimen.PointerID{specimen.NewPointerID("a")}), hashOne([1]specimen.PointerID{specimen.NewPointerID("b")}), false},
+		{"encodings of pointers in a map", hashOne(map[int]specimen.PointerID{1: specimen.NewPointerID("a")}), hashOne(map[int]specimen.PointerID{1: specimen.NewPointerID("b")}), false},
+		{"the pointer's MarshalBinary before the value's MarshalText", hashOne(specimen.NewMixed(1, 2)), hashOne(specimen.NewMixed(1, 3)), false},
+		{"big.Int", hashOne(*big.NewInt(1)), hashOne(*big.NewInt(2)), false},
+		{"big.Float of two precisions and one text", hashOne(*new(big.Float).SetPrec(24).SetFloat64(0.1)), hashOne(*big.NewFloat(0.1)), false},
 
 		{"equal by MarshalBinary", hashOne(binaryKey{1}), hashOne(binaryKey{1}), true},
 		{"MarshalBinary", hashOne(binaryKey{1}), hashOne(binaryKey{2}), false},
@@ -139,16 +171,8 @@ func TestArgumentsThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
 	}
 }
 
-func TestTheStringsThatFNVCannotTellApart(t *testing.T) {
-	a, err := hashstructure.Hash("M9MQ9R6pH6K", hashstructure.FormatV2, nil)
-	require.NoError(t, err)
-	b, err := hashstructure.Hash("j1zgodLjKBN", hashstructure.FormatV2, nil)
-	require.NoError(t, err)
-	assert.Equal(t, a, b, "why the default hash of hashstructure is not enough")
-}
-
 func TestASecretChangesBothHalvesAndNothingElseDoes(t *testing.T) {
-	secret, same, other := newHashKeys([]byte("s3cret")), newHashKeys([]byte("s3cret")), newHashKeys([]byte("s3cret\x00"))
+	secret, same, other := keyhash.NewKeys([]byte("s3cret")), keyhash.NewKeys([]byte("s3cret")), keyhash.NewKeys([]byte("s3cret\x00"))
 	for _, fn := range []reflect.Type{param[string](), reflect.TypeFor[func(EmbeddedOK) int]()} {
 		arg := any("a")
 		if fn.NumIn() == 1 {
@@ -156,73 +180,12 @@ func TestASecretChangesBothHalvesAndNothingElseDoes(t *testing.T) {
 		}
 		h := hashOf(t, secret, fn, arg)
 		assert.Equal(t, h, hashOf(t, same, fn, arg), "in every process that has it")
-		for _, k := range []*hashKeys{other, publicKeys, newHashKeys([]byte{})} {
+		for _, k := range []*keyhash.Keys{other, publicKeys, keyhash.NewKeys([]byte{})} {
 			assert.NotEqual(t, h[0], hashOf(t, k, fn, arg)[0])
 			assert.NotEqual(t, h[1], hashOf(t, k, fn, arg)[1])
 		}
 	}
-	assert.Equal(t, hashOne("a"), hashOf(t, newHashKeys([]byte{}), reflect.TypeFor[func(string) int](), "a"), "an empty secret is none")
-}
-
-// reference hashes arguments as the design says: as one []any, by hashstructure.
-func reference(t require.TestingT, k *hashKeys, args []any) (h hash128) {
-	for i, key := range k.keys {
-		raw := make([]byte, 0, 16)
-		for _, half := range key {
-			for shift := 0; shift < 64; shift += 8 {
-				raw = append(raw, byte(half>>shift))
-			}
-		}
-		opts := hashstructure.HashOptions{Hasher: siphash.New(raw), TagName: "fncache"}
-		var err error
-		h[i], err = hashstructure.Hash(args, hashstructure.FormatV2, &opts)
-		require.NoError(t, err)
-	}
-	return h
-}
-
-// everything is a function with a parameter of each kind, for which shortcuts
-// are taken or not.
-type everything = func(context.Context, bool, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, plainRatio, float64,
-	string, plainID, []byte, plainBytes, []plainByte, [5]byte, []byte, [0]byte, [][]byte, [3]int16, [][]string, map[string][]int, plainPage, time.Time, []float32, ...bool) int
-
-func TestKeysAreHashstructuresBitForBit(t *testing.T) {
-	fn := reflect.TypeFor[everything]()
-	rapid.Check(t, func(t *rapid.T) {
-		secret := rapid.SliceOf(rapid.Byte()).Draw(t, "secret")
-		args := []any{
-			rapid.Bool().Draw(t, "bool"), rapid.Int().Draw(t, "int"),
-			rapid.Int8().Draw(t, "int8"), rapid.Int16().Draw(t, "int16"), rapid.Int32().Draw(t, "int32"), rapid.Int64().Draw(t, "int64"),
-			rapid.Uint().Draw(t, "uint"), rapid.Uint8().Draw(t, "uint8"), rapid.Uint16().Draw(t, "uint16"),
-			rapid.Uint32().Draw(t, "uint32"), rapid.Uint64().Draw(t, "uint64"),
-			math.Float32frombits(rapid.Uint32().Draw(t, "float32")),
-			plainRatio(math.Float32frombits(rapid.Uint32().Draw(t, "named float32"))), math.Float64frombits(rapid.Uint64().Draw(t, "float64")),
-			rapid.String().Draw(t, "string"), plainID(rapid.Int64().Draw(t, "named")),
-			rapid.SliceOf(rapid.Byte()).Draw(t, "bytes"), plainBytes(rapid.SliceOf(rapid.Byte()).Draw(t, "named bytes")),
-			[]plainByte{plainByte(rapid.Byte().Draw(t, "named byte")), 0},
-			[5]byte(rapid.SliceOfN(rapid.Byte(), 5, 5).Draw(t, "array of bytes")), []byte(nil),
-			[0]byte{},
-			rapid.SliceOf(rapid.SliceOf(rapid.Byte())).Draw(t, "lists of bytes"),
-			[3]int16(rapid.SliceOfN(rapid.Int16(), 3, 3).Draw(t, "array")),
-			rapid.SliceOf(rapid.SliceOf(rapid.String())).Draw(t, "strings"),
-			rapid.MapOf(rapid.String(), rapid.SliceOf(rapid.Int())).Draw(t, "map"),
-			rapid.Make[plainPage]().Draw(t, "struct"), rapid.Make[time.Time]().Draw(t, "time"),
-			rapid.SliceOf(rapid.Float32()).Draw(t, "float32s"), rapid.SliceOf(rapid.Bool()).Draw(t, "variadic"),
-		}
-		k := newHashKeys(secret)
-		require.Equal(t, reference(t, k, args), hashOf(t, k, fn, args...))
-	})
-}
-
-func TestKeysOfFloatsAreHashstructuresForEachKindOfNaN(t *testing.T) {
-	fn := reflect.TypeFor[func(float32, plainRatio, float64, []float32, []plainRatio, [1]float32) int]()
-	for _, sign := range []uint32{0, 1 << 31} {
-		for _, bits := range []uint32{0, 1, 0x3f800000, 0x7f800000, 0x7f800001, 0x7fa00000, 0x7fbfffff, 0x7fc00000, 0x7fc00001, 0x7fffffff} {
-			f := math.Float32frombits(sign | bits)
-			args := []any{f, plainRatio(f), math.Float64frombits(uint64(sign|bits)<<32 | 1), []float32{f}, []plainRatio{plainRatio(f)}, [1]float32{f}}
-			assert.Equal(t, reference(t, publicKeys, args), hashOf(t, publicKeys, fn, args...), "%#x", sign|bits)
-		}
-	}
+	assert.Equal(t, hashOne("a"), hashOf(t, keyhash.NewKeys([]byte{}), reflect.TypeFor[func(string) int](), "a"), "an empty secret is none")
 }
 
 func TestDifferentArgumentsHaveDifferentKeys(t *testing.T) {
@@ -261,16 +224,6 @@ func TestAnEncodingThatFailsIsTheCallsError(t *testing.T) {
 	})
 }
 
-func TestATimeThatCannotBeEncodedIsTheCallsError(t *testing.T) {
-	sig, err := newSignature(param[[]time.Time]())
-	require.NoError(t, err)
-	tooFarEast := time.Now().In(time.FixedZone("nowhere", 1<<30))
-	values, err := sig.arguments([]any{[]time.Time{tooFarEast}})
-	require.NoError(t, err)
-	_, err = newKeyPlan(sig, codecName).hash(publicKeys, values)
-	require.ErrorContains(t, err, "parameter 2: []time.Time cannot be hashed")
-}
-
 func TestHashingIsSafeForConcurrentUse(t *testing.T) {
 	want := hashOne(embedsOK{EmbeddedOK{"a"}, 1})
 	var wg sync.WaitGroup
@@ -290,8 +243,8 @@ func TestGoldenKeys(t *testing.T) {
 	var got strings.Builder
 	for _, k := range []struct {
 		name string
-		keys *hashKeys
-	}{{"public", publicKeys}, {"secret", newHashKeys([]byte("golden"))}} {
+		keys *keyhash.Keys
+	}{{"public", publicKeys}, {"secret", keyhash.NewKeys([]byte("golden"))}} {
 		for _, call := range []struct {
 			prefix, name string
 			fn           reflect.Type
@@ -308,7 +261,7 @@ func TestGoldenKeys(t *testing.T) {
 			sig, err := newSignature(call.fn)
 			require.NoError(t, err)
 			key := []byte(entryPrefix(DefaultNamespace, call.prefix+call.name))
-			key = append(appendHex(key, hashOf(t, k.keys, call.fn, call.args...)), entrySuffix(newKeyPlan(sig, "cbor1").sig())...)
+			key = append(hashOf(t, k.keys, call.fn, call.args...).AppendHex(key), entrySuffix(newKeyPlan(sig, "cbor1").sig())...)
 			fmt.Fprintf(&got, "%s %v\n\t%s\n", k.name, call.fn, key)
 		}
 	}
@@ -352,6 +305,14 @@ func TestFingerprintsTellTypesApart(t *testing.T) {
 		{"result type", result[int](), result[int64](), false},
 		{"parameter type", param[int](), param[int64](), false},
 		{"parameter or result", reflect.TypeFor[func(int) string](), reflect.TypeFor[func(string) int](), false},
+		{"parameter type name", param[int](), param[plainID](), false},
+		{"parameter field name", param[struct{ A int }](), param[struct{ B int }](), false},
+		{"parameter field of another name, deep", param[map[string][]struct{ A time.Time }](), param[map[string][]struct{ B time.Time }](), false},
+		{"parameter with an encoding or by value", param[binaryKey](), param[EmbeddedOK](), false},
+		{"parameter's tags of other libraries", param[otherTags](), param[otherTags](), true},
+		{"a blank field of a parameter", param[struct{ A, _ int }](), param[struct{ A int }](), true},
+		{"array length of a parameter", param[[2]byte](), param[[3]byte](), false},
+		{"sign of a parameter", param[int](), param[uint](), false},
 		{"number of parameters", reflect.TypeFor[func(int) int](), reflect.TypeFor[func(int, int) int](), false},
 		{"number of results", reflect.TypeFor[func() int](), reflect.TypeFor[func() (int, int)](), false},
 		{"type name", result[struct{ A int }](), result[aliased](), false},
@@ -374,5 +335,36 @@ func TestFingerprintsTellTypesApart(t *testing.T) {
 			assert.Equal(t, test.same, sigOf(test.a, "cbor1") == sigOf(test.b, "cbor1"))
 			assert.NotEqual(t, sigOf(test.a, "cbor1"), sigOf(test.a, "cbor2"), "another codec")
 		})
+	}
+}
+
+func TestParametersThatHashAlikeShareAFingerprint(t *testing.T) {
+	of := func(fn reflect.Type) string {
+		sig, err := newSignature(fn)
+		require.NoError(t, err)
+		return paramsFingerprint(sig)
+	}
+	type id struct{ ID int64 }
+	type renamed struct {
+		Key int `json:"key"`
+	}
+	for _, test := range []struct {
+		what string
+		a, b reflect.Type
+		same bool
+	}{
+		{"results do not count", reflect.TypeFor[func(int) int](), reflect.TypeFor[func(int) (string, error)](), true},
+		{"nor does a context", reflect.TypeFor[func(context.Context, int) int](), reflect.TypeFor[func(int) int](), true},
+		{"nor do names of types", param[int64](), param[plainID](), true},
+		{"nor do names and tags of fields", param[id](), param[renamed](), true},
+		{"nor do methods of what is hashed by value", param[[16]byte](), param[specimen.UUID](), true},
+		{"kinds do", param[int64](), param[float64](), false},
+		{"sizes do", param[int64](), param[int32](), false},
+		{"lists and strings", param[[]byte](), param[[]int8](), false},
+		{"the number of parameters does", reflect.TypeFor[func(int, int) int](), reflect.TypeFor[func(int) int](), false},
+		{"and of fields", param[struct{ A int }](), param[struct{ A, B int }](), false},
+		{"types with an encoding", param[binaryKey](), param[textKey](), false},
+	} {
+		assert.Equal(t, test.same, of(test.a) == of(test.b), test.what)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/fncache/fncache/internal/keyhash"
 )
 
 // names are the wrapped functions of this process.
@@ -28,11 +30,11 @@ type registry struct {
 type keyspace struct {
 	client    any // a redis.UniversalClient, or what stands for it
 	namespace string
-	keys      [2][2]uint64 // of the hashes of arguments
+	keys      keyhash.Keys // of the hashes of arguments
 }
 
 func newKeyspace(c *Cache) keyspace {
-	s := keyspace{c.cfg.Redis, c.cfg.Namespace, c.hashing.keys}
+	s := keyspace{c.cfg.Redis, c.cfg.Namespace, *c.hashing}
 	if !reflect.ValueOf(s.client).Comparable() {
 		s.client = c // nobody can say which clients are the same
 	}

@@ -2,9 +2,10 @@ package fncache
 
 import (
 	"context"
-	"math"
 	"reflect"
 	"slices"
+
+	"github.com/fncache/fncache/internal/keyhash"
 )
 
 // A shape is all that the engine (call.go to settle.go in doc.go's map) needs of a
@@ -13,7 +14,7 @@ import (
 // whose types the compiler knows, in typed.go.
 type shape interface {
 	// hash hashes arguments for the key.
-	hash(k *hashKeys, args arguments) (hash128, error)
+	hash(k *keyhash.Keys, args arguments) (keyhash.Hash, error)
 	// own copies arguments, so that the caller cannot change them.
 	own(args arguments) arguments
 	// arguments makes arguments of their values, one for each parameter.
@@ -106,19 +107,10 @@ func (s *reflectedShape) plain(key *nearKey, args arguments) {
 
 func (s *reflectedShape) plainValues(key *nearKey, values []reflect.Value) {
 	for i, place := range s.fn.near.plain {
-		switch v := values[i]; {
-		case place >= nearString:
-			key.s[place-nearString] = v.String()
-		case v.CanInt():
-			key.n[place] = uint64(v.Int())
-		case v.CanUint():
-			key.n[place] = v.Uint()
-		case v.Kind() == reflect.Float32:
-			key.n[place] = uint64(float32Bits(v))
-		case v.CanFloat():
-			key.n[place] = math.Float64bits(v.Float())
-		case v.Bool():
-			key.n[place] = 1
+		if place >= nearString {
+			key.s[place-nearString] = values[i].String()
+		} else {
+			key.n[place] = keyhash.Bits(values[i])
 		}
 	}
 }
@@ -159,7 +151,7 @@ func (s *reflectedShape) fromNear(e *nearEntry, own results) []reflect.Value {
 	return out
 }
 
-func (s *reflectedShape) hash(k *hashKeys, args arguments) (hash128, error) {
+func (s *reflectedShape) hash(k *keyhash.Keys, args arguments) (keyhash.Hash, error) {
 	return s.fn.plan.hash(k, *args.(*[]reflect.Value))
 }
 

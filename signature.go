@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"github.com/fncache/fncache/internal/keyhash"
 )
 
 // A signature is the type of a function that can be cached, taken apart once,
@@ -41,7 +43,7 @@ func newSignature(t reflect.Type) (*signature, error) {
 			continue
 		}
 		s.params = append(s.params, in)
-		faults = append(faults, paramFaults(fmt.Sprintf("parameter %d", i+1), in)...)
+		faults = append(faults, paramFaults(s.place(len(s.params)-1), in)...)
 	}
 	for i := range t.NumOut() {
 		out := t.Out(i)
@@ -71,27 +73,19 @@ func returnsError(t reflect.Type) bool {
 // String gives the type as Go writes it.
 func (s *signature) String() string { return s.typ.String() }
 
-// paramFaults says why values of t cannot be told apart by a hash.
-func paramFaults(place string, t reflect.Type) []error {
-	w := typeWalk{place: place, root: t}
-	if !hasEncoding(t) {
-		w.param(t, "")
-		return w.faults
+// place names parameter i of the function, of those without the context, for errors.
+func (s *signature) place(i int) string {
+	if s.hasCtx {
+		i++
 	}
-	switch {
-	case slices.Contains(addressKinds, t.Kind()):
-		w.refuseParam(t, "")
-	case promoted(t) && len(keyFields(t)) > 1:
-		w.refuse(t, "", "has its encoding from an embedded field, and the other fields would be no part of the key",
-			"name the embedded field, or give the struct an encoding of its own")
-	}
-	return w.faults
+	return fmt.Sprintf("parameter %d", i+1)
 }
 
-// hasEncoding says that a value of t is hashed as what its MarshalBinary, or else
-// its MarshalText, gives.
-func hasEncoding(t reflect.Type) bool {
-	return t.Implements(binaryMarshaler) || t.Implements(textMarshaler)
+// paramFaults returns why values of t cannot be part of a key.
+func paramFaults(place string, t reflect.Type) []error {
+	w := typeWalk{place: place, root: t}
+	w.param(t, "")
+	return w.faults
 }
 
 // resultFaults says why values of t do not come back from the default codec.
@@ -159,7 +153,7 @@ func (w *typeWalk) refuseParam(t reflect.Type, path string) {
 	w.refuse(t, path, "cannot be part of a key", remedy)
 }
 
-// param checks a type whose values hashstructure will hash.
+// param checks a type whose values are to be hashed (see package keyhash for how).
 func (w *typeWalk) param(t reflect.Type, path string) {
 	if t == timeType {
 		return
@@ -168,10 +162,14 @@ func (w *typeWalk) param(t reflect.Type, path string) {
 		w.refuseParam(t, path)
 		return
 	}
+	if encoding := keyhash.EncodingOf(t); encoding != keyhash.None {
+		w.encodedParam(t, path, encoding)
+		return
+	}
 	for _, hook := range hashHooks {
 		if t.Implements(hook) || reflect.PointerTo(t).Implements(hook) {
-			w.refuse(t, path, "has a method "+hook.Method(0).Name+" that would replace its hash",
-				"use a type without it: such a hash has 64 bits and no key")
+			w.refuse(t, path, "has a method "+hook.Method(0).Name+", by which it has its own idea of its hash",
+				"use a type without it: such a hash has 64 bits and no key, and is not asked for")
 			return
 		}
 	}
@@ -186,10 +184,40 @@ func (w *typeWalk) param(t reflect.Type, path string) {
 		})
 	case reflect.Struct:
 		w.enter(t, path, func() {
-			for i := range t.NumField() {
-				w.paramField(t.Field(i), path)
+			for field := range t.Fields() {
+				w.paramField(t, field, path)
 			}
 		})
+	}
+}
+
+// encodedParam checks a type that is hashed by its encoding.
+func (w *typeWalk) encodedParam(t reflect.Type, path string, encoding keyhash.Encoding) {
+	if fields := keyhash.Fields(t); len(fields) > 1 && promotedMethod(t, encoding) {
+		w.refuse(t, path, fmt.Sprintf("has its %v from an embedded field, and the other fields would be no part of the key", encoding),
+			"name the embedded field, or give the struct an encoding of its own")
+	}
+}
+
+// promotedMethod reports whether the encoding of a struct is that of an embedded field.
+func promotedMethod(t reflect.Type, encoding keyhash.Encoding) bool {
+	method, ok := methodOf(t, encoding)
+	if !ok {
+		method, ok = methodOf(reflect.PointerTo(t), encoding)
+	}
+	return ok && t.Kind() == reflect.Struct && written(method)
+}
+
+// methodOf looks up an encoding. The names are constants where they are looked up: else
+// the linker would keep every exported method of a program.
+func methodOf(t reflect.Type, encoding keyhash.Encoding) (reflect.Method, bool) {
+	switch encoding {
+	case keyhash.MarshalBinary:
+		return t.MethodByName("MarshalBinary")
+	case keyhash.MarshalText:
+		return t.MethodByName("MarshalText")
+	default:
+		return reflect.Method{}, false
 	}
 }
 
@@ -205,57 +233,43 @@ var hashHooks = []reflect.Type{
 	}](),
 }
 
-func (w *typeWalk) paramField(field reflect.StructField, path string) {
+func (w *typeWalk) paramField(t reflect.Type, field reflect.StructField, path string) {
 	path += "." + field.Name
 	tag := field.Tag.Get("fncache")
 	switch {
-	case ignored(field):
+	case keyhash.Ignored(field):
 	case unreadable(field.Tag):
 		w.refuse(field.Type, path, fmt.Sprintf("has the tag `%s`, from which nothing can be read", field.Tag), "write it as in `fncache:\"-\"`")
 	case tag != "":
 		w.refuse(field.Type, path, fmt.Sprintf("is tagged `fncache:%q`, which means nothing in a parameter", tag),
 			`only "-" does: it leaves the field out of the key`)
+	case field.Name == "_":
 	case !field.IsExported():
 		w.refuse(field.Type, path, "is unexported, so all its values would share one entry",
-			`export it, tag it fncache:"-" to leave it out of the key, or pass the struct as a parameter of its own with a MarshalBinary or MarshalText`)
+			fmt.Sprintf(`export it, tag it fncache:"-" to leave it out of the key, or give %v a MarshalBinary or MarshalText`, t))
 	default:
 		w.param(field.Type, path)
 	}
 }
 
-// keyFields are the fields of a struct that are part of the key.
-func keyFields(t reflect.Type) (fields []reflect.StructField) {
-	if t.Kind() != reflect.Struct {
-		return nil
-	}
-	for i := range t.NumField() {
-		if field := t.Field(i); !ignored(field) {
-			fields = append(fields, field)
-		}
-	}
-	return fields
-}
-
-// mapKey refuses, in the key of a map, what lets two keys differ and hash alike.
-// The hash of a map is the exclusive or over its pairs: two with the same value
-// would cancel each other, and the map have the hash of one without both.
+// mapKey refuses, in the key of a map, types of which it is known that two keys can be
+// the same argument: then two maps that differ would be. Of other types, those with an
+// encoding among them, the hash of a map finds out (see package keyhash).
 func (w *typeWalk) mapKey(t reflect.Type, path string) {
-	const remedy = "use other keys, or a slice of pairs"
 	switch {
 	case t == timeType:
 		w.refuse(t, path, "cannot be part of a map's key: two times of one instant can be two keys (one has a monotonic reading, or another Location) and hash alike",
 			"use its UnixNano as the key, or a slice of pairs")
-	case t.Kind() == reflect.Float32, t.Kind() == reflect.Float64:
-		w.refuse(t, path, "cannot be part of a map's key: what stands under a NaN cannot be found", remedy)
+	case keyhash.Opaque(t):
 	case t.Kind() == reflect.Array:
 		w.mapKey(t.Elem(), path+"[]")
 	case t.Kind() == reflect.Struct:
 		for field := range t.Fields() {
 			switch inner := path + "." + field.Name; {
-			case !ignored(field):
+			case !keyhash.Ignored(field):
 				w.mapKey(field.Type, inner)
 			case field.Name != "_": // which == ignores too
-				w.refuse(field.Type, inner, "is left out of a map's key by its tag: keys that differ only in it hash alike", remedy)
+				w.refuse(field.Type, inner, "is left out of a map's key by its tag: keys that differ only in it hash alike", "use other keys, or a slice of pairs")
 			}
 		}
 	}

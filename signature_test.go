@@ -16,6 +16,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/fncache/fncache/internal/specimen"
 	"github.com/mitchellh/hashstructure/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -94,6 +95,8 @@ type (
 		time.Time
 		Shelf string
 	}
+	hiddenList  []specimen.Hidden
+	encodedTree struct{ Children []encodedTree }
 )
 
 func (hashable) Hash() (uint64, error)                           { return 1, nil }
@@ -108,6 +111,8 @@ func (k bothKey) MarshalText() ([]byte, error)                   { return []byte
 func (k *pointerKey) MarshalText() ([]byte, error)               { return []byte{byte(k.n)}, nil }
 func (o ownEncoding) MarshalBinary() ([]byte, error)             { return []byte(o.Shelf), nil }
 func (o *ownEncoding) UnmarshalBinary(b []byte) error            { o.Shelf = string(b); return nil }
+func (l hiddenList) MarshalBinary() ([]byte, error)              { return nil, errIf(len(l) > 9) }
+func (t encodedTree) MarshalText() ([]byte, error)               { return nil, errIf(len(t.Children) > 9) }
 func (k *binaryKey) UnmarshalBinary(b []byte) error              { k.n = int(b[0]); return nil }
 
 var errEncoding = errors.New("no encoding for that")
@@ -196,12 +201,22 @@ func TestParameters(t *testing.T) {
 		{"MarshalText", param[textKey](), nil},
 		{"netip.Addr", param[netip.Addr](), nil},
 		{"net.IP", param[net.IP](), nil},
-		{"an encoding deeper down", param[[]binaryKey](), []string{"fncache.binaryKey", "unexported", "as a parameter of its own"}},
-		{"an encoding of the pointer", param[pointerKey](), []string{"unexported"}},
-		{"big.Int", param[big.Int](), []string{"unexported"}},
+		{"encodings deeper down", param[map[binaryKey][]struct{ A [2]textKey }](), nil},
+		{"an encoding of the pointer", param[pointerKey](), nil},
+		{"an encoding of the pointer, in a map", param[map[string]pointerKey](), nil},
+		{"big.Int", param[big.Int](), nil},
+		{"big.Float", param[[]big.Float](), nil},
+		{"an order", param[specimen.Order](), nil},
+		{"a visible type that has a pointer, and a text that says less", param[url.URL](), []string{"url.URL.User (*url.Userinfo) cannot be part of a key"}},
+		{"an unexported field beside an embedded encoding", param[specimen.TimeBeside](), []string{"specimen.TimeBeside has its MarshalBinary from an embedded field", "no part of the key"}},
+		{"the same, deep", param[[]specimen.TimeBeside](), []string{"[]specimen.TimeBeside[] (specimen.TimeBeside) has its MarshalBinary"}},
+		{"a list of what is hidden", param[[]specimen.Hidden](), []string{"[].n (int) is unexported", "give specimen.Hidden a MarshalBinary or MarshalText"}},
+		{"a list with an encoding of what is hidden", param[hiddenList](), nil},
+		{"a recursive type with an encoding", param[[]encodedTree](), nil},
+		{"a blank field", param[specimen.Blank](), nil},
 		{"a func with an encoding", param[textFunc](), []string{"cannot be part of a key"}},
 		{"encoding of the one embedded field", param[dated](), nil},
-		{"encoding of an embedded field among others", param[datedShelf](), []string{"embedded field", "no part of the key"}},
+		{"encoding of an embedded field among others, all visible", param[datedShelf](), nil},
 		{"encoding of its own over an embedded one", param[ownEncoding](), nil},
 
 		{"pointer", param[*int](), []string{"parameter 2: *int cannot be part of a key; pass what it points to by value"}},
@@ -217,8 +232,9 @@ func TestParameters(t *testing.T) {
 		{"slice of any", param[[]any](), []string{"parameter 2: []interface {}[] (interface {})"}},
 		{"map of any", param[map[string]any](), []string{"interface"}},
 		{"map with pointer keys", param[map[*int]int](), []string{"[key] (*int)"}},
-		{"map with float keys", param[map[float64]int](), []string{"map[float64]int[key] (float64)", "NaN", "slice of pairs"}},
-		{"map with floats in its keys", param[map[[1]struct{ F float32 }]int](), []string{"[key][].F (float32)", "NaN"}},
+		{"map with float keys", param[map[float64]int](), nil},
+		{"map with floats in its keys", param[map[[1]struct{ F float32 }]int](), nil},
+		{"map with keys that have an encoding", param[map[netip.Addr]int](), nil},
 		{"map with times as keys", param[map[time.Time]string](), []string{
 			"parameter 2: map[time.Time]string[key] (time.Time) cannot be part of a map's key", "one instant", "UnixNano",
 		}},

@@ -4,6 +4,8 @@ import (
 	"context"
 	"reflect"
 	"unsafe"
+
+	"github.com/fncache/fncache/internal/keyhash"
 )
 
 // Wrap1 is [Wrap] for a function of a context and one argument that returns one
@@ -111,14 +113,14 @@ type typedShape[T, R any] struct {
 type typedParam struct {
 	offset uintptr
 	size   uintptr
-	hash   memoryHasher
+	hash   keyhash.Hasher
 }
 
 func newTypedShape[T, R any](f *Func, call invoker[T, R], stub reflect.Value) *typedShape[T, R] {
 	s := &typedShape[T, R]{fn: f, call: call, stubFor: stub}
 	args := reflect.TypeFor[T]()
 	for i := range args.NumField() {
-		s.params = append(s.params, typedParam{args.Field(i).Offset, f.sig.params[i].Size(), memoryHasherOf(f.plan, f.sig, i)})
+		s.params = append(s.params, typedParam{args.Field(i).Offset, f.sig.params[i].Size(), keyhash.Compile(f.sig.params[i], f.sig.place(i))})
 	}
 	return s
 }
@@ -145,15 +147,15 @@ func (r *typedResult[R]) pointers() []any { return r.at[:] }
 
 func (s *typedShape[T, R]) blank() results { return newTypedResult[R]() }
 
-func (s *typedShape[T, R]) hash(k *hashKeys, args arguments) (list hash128, err error) {
+func (s *typedShape[T, R]) hash(k *keyhash.Keys, args arguments) (list keyhash.Hash, err error) {
 	at := unsafe.Pointer(args.(*T))
 	for i := range s.params {
 		p := &s.params[i]
 		h, err := p.hash(k, unsafe.Add(at, p.offset))
 		if err != nil {
-			return hash128{}, err
+			return keyhash.Hash{}, err
 		}
-		list = k.chain(list, h)
+		list = k.Append(list, h)
 	}
 	return list, nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -284,7 +285,7 @@ func TestTypedFormTakesANilContextAndAnErrorsValue(t *testing.T) {
 }
 
 func TestKeysOfScalarsAndStringsAllocateNothingButTheKey(t *testing.T) {
-	b := &binding{cache: &Cache{hashing: newHashKeys(nil)}, prefix: "fncache:{bench:", suffix: "}:000000000000"}
+	b := &binding{cache: &Cache{hashing: keyhash.NewKeys(nil)}, prefix: "fncache:{bench:", suffix: "}:000000000000"}
 	fn := func(context.Context, int64, string, float32) (int, error) { return 0, nil }
 	for _, wrapForm := range []func() (*Func, error){
 		func() (*Func, error) { return Wrap(&fn, Options{Name: "test.Keys", Timeout: time.Minute}) },

@@ -1,0 +1,139 @@
+package keyhash
+
+import (
+	"encoding"
+	"math/big"
+	"reflect"
+	"slices"
+	"time"
+)
+
+var (
+	timeType        = reflect.TypeFor[time.Time]()
+	bigFloatType    = reflect.TypeFor[big.Float]()
+	float32Type     = reflect.TypeFor[float32]()
+	binaryMarshaler = reflect.TypeFor[encoding.BinaryMarshaler]()
+	textMarshaler   = reflect.TypeFor[encoding.TextMarshaler]()
+)
+
+// Ignored reports whether a field is left out of the key by its tag.
+func Ignored(field reflect.StructField) bool { return field.Tag.Get("fncache") == "-" }
+
+// Fields returns the fields of a struct that are part of the key: those that are
+// neither Ignored nor called "_", which == does not compare either. It returns nil for
+// other types.
+func Fields(t reflect.Type) (fields []reflect.StructField) {
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	for field := range t.Fields() {
+		if !Ignored(field) && field.Name != "_" {
+			fields = append(fields, field)
+		}
+	}
+	return fields
+}
+
+// Opaque reports whether values of t are not told apart by what is seen of them, so
+// that it takes an encoding to hash one. That are structs with hidden fields, types that
+// contain themselves, because such a value may have no end, and what has a part that is
+// Opaque and has no encoding.
+func Opaque(t reflect.Type) bool {
+	if t == timeType {
+		return false
+	}
+	for _, field := range Fields(t) {
+		if !field.IsExported() {
+			return true
+		}
+	}
+	for _, part := range parts(t) {
+		if contains(part, t, nil) || Opaque(part) && EncodingOf(part) == None {
+			return true
+		}
+	}
+	return false
+}
+
+// parts returns the types of what is seen in a value.
+func parts(t reflect.Type) (types []reflect.Type) {
+	switch t.Kind() {
+	case reflect.Slice, reflect.Array:
+		return []reflect.Type{t.Elem()}
+	case reflect.Map:
+		return []reflect.Type{t.Key(), t.Elem()}
+	case reflect.Struct:
+		for _, field := range Fields(t) {
+			if field.IsExported() && t != timeType {
+				types = append(types, field.Type)
+			}
+		}
+	}
+	return types
+}
+
+// contains reports whether inner is t or among its parts, however deep. What has an
+// encoding ends the search for a type without one: it is not walked into when that is
+// hashed, for then it contains itself too. above are the types that the search is
+// inside of.
+func contains(t, inner reflect.Type, above []reflect.Type) bool {
+	if t == inner {
+		return true
+	}
+	if slices.Contains(above, t) || methodOf(t) != None && methodOf(inner) == None {
+		return false
+	}
+	above = append(above, t)
+	return slices.ContainsFunc(parts(t), func(part reflect.Type) bool { return contains(part, inner, above) })
+}
+
+// An Encoding is the method by which a type that is Opaque says what its value is.
+type Encoding uint8
+
+// The encodings, in the order in which they are preferred.
+const (
+	None          Encoding = iota
+	MarshalBinary          // the method of encoding.BinaryMarshaler
+	MarshalText            // the method of encoding.TextMarshaler
+	gobEncode              // of big.Float, whose text leaves out the precision that it is the shortest for
+)
+
+// EncodingOf returns the encoding of a type that is Opaque: None for others, and where
+// it has none. The method may be the pointer's: it is then called on a copy.
+func EncodingOf(t reflect.Type) Encoding {
+	if !Opaque(t) {
+		return None
+	}
+	return methodOf(t)
+}
+
+// methodOf returns the encoding that a type has methods for.
+func methodOf(t reflect.Type) Encoding {
+	switch p := reflect.PointerTo(t); {
+	case t == bigFloatType:
+		return gobEncode
+	case p.Implements(binaryMarshaler):
+		return MarshalBinary
+	case p.Implements(textMarshaler):
+		return MarshalText
+	default:
+		return None
+	}
+}
+
+// String returns the name of the method.
+func (e Encoding) String() string {
+	return [...]string{"None", "MarshalBinary", "MarshalText", "GobEncode"}[e]
+}
+
+// of encodes the value that p, a pointer, points to.
+func (e Encoding) of(p any) ([]byte, error) {
+	switch e {
+	case MarshalBinary:
+		return p.(encoding.BinaryMarshaler).MarshalBinary()
+	case MarshalText:
+		return p.(encoding.TextMarshaler).MarshalText()
+	default:
+		return p.(*big.Float).GobEncode()
+	}
+}
