@@ -34,7 +34,10 @@ type call struct {
 	strict bool
 	// missed calls know from Redis that nothing usable is there.
 	missed bool
-	rounds int // how often a strict call lost the lease
+	// What bounds deciding again: see answer.
+	rounds    int // how often a strict call lost the lease
+	misread   int // how often an entry could not be decoded for it
+	fruitless int // how often a patient call could have reported an error instead
 	// since is, of a call that refreshes, its place in the order of events
 	// (flights.seq): what began to be computed before does not answer it.
 	since uint64
@@ -69,7 +72,21 @@ type answer struct {
 	cost    time.Duration
 }
 
-// answer goes through the table until there is an answer.
+// answer goes through the table until there is an answer. Each way of deciding again is
+// bounded, or waits for something, so that no call goes round at full speed:
+//
+//   - the lease is another process's, under OnCold Wait: the next flight waits for that
+//     process, within the limit of waiting, and for failuresBorne failures at most;
+//   - what was joined may not answer the call, because its lease was lost or it began
+//     before the call refreshed: the call has waited for its end, and goes on waiting
+//     within the same limit;
+//   - a refresh that is about storing (strict) lost its lease: maxRounds;
+//   - an entry could be decoded by the flight, and not for the call: maxRounds. Then the
+//     call computes alone;
+//   - a call that cannot report an error (patient) computes instead: shared with others
+//     once, and alone after that.
+//
+// A computation that a call has for itself (alone) ends with an answer.
 func (c *call) answer(refresh bool) answer {
 	defer c.stopWaiting()
 	p := toLookUp
@@ -148,6 +165,8 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 		return c.serve(d.entry, SourceStale, d.alone)
 	case holderHere:
 		return c.withHolder(d, *p == toRefresh)
+	case notLeased:
+		return c.unleased(d.ended)
 	case redisDown:
 		if *p != toRefresh && !c.missed {
 			if a, ok := c.lastResort(); ok {
@@ -242,6 +261,19 @@ func (c *call) unleased(ended uint64) (a answer, again bool) {
 		return c.awaitOwn(decision{holder: comp})
 	}
 	return c.awaitJoined(comp, ended, limit)
+}
+
+// alone computes for this call only, without a lease: where nothing can be shared.
+func (c *call) alone() (a answer, again bool) {
+	comp := c.cache.flights.startSingle(c)
+	comp.spawn(comp.run)
+	if c.fn.bulkhead != nil {
+		var over bool
+		if _, a, over = c.awaitTurn(comp); over {
+			return a, false
+		}
+	}
+	return c.awaitOwn(decision{holder: comp})
 }
 
 // awaitTurn waits until a computation without a lease has begun: when the one before
@@ -397,9 +429,9 @@ func (c *call) takeStrictly(e *ending) (a answer, again bool) {
 func (c *call) share(comp *computation, ended uint64) (a answer, again bool) {
 	e := &comp.ending
 	switch {
-	case c.strict && !e.stored() && e.normal():
+	case c.strict && e.normal():
 		return c.takeStrictly(e)
-	case !e.shareable, !e.confirmed && !comp.mayAnswer(ended):
+	case !e.confirmed && !comp.mayAnswer(ended):
 		return answer{}, true
 	case e.panic != nil:
 		return c.sharePanic(e.panic), false
@@ -408,15 +440,33 @@ func (c *call) share(comp *computation, ended uint64) (a answer, again bool) {
 	case e.negative:
 		c.fn.counters.savedTime.Add(int64(e.cost))
 		return answer{err: e.err, source: SourceWaited, cost: e.cost}, false
-	case e.err != nil:
+	case e.err != nil && c.patient:
 		return c.giveUp(e.err)
 	}
-	results, err := c.fn.share(c.cache.coder, e.decoded, e.body)
-	if err != nil {
-		return answer{}, true
+	results, ok := c.copyOf(e)
+	switch {
+	case e.err != nil:
+		return answer{results: results, err: e.err, source: SourceFailed}, false
+	case !ok:
+		// To wait for the next computation would be as fruitless, and callers would
+		// compute one after the other.
+		return c.alone()
 	}
 	c.fn.counters.savedTime.Add(int64(e.cost))
 	return answer{results: results, source: SourceWaited, cost: e.cost}, false
+}
+
+// copyOf gives the call results of its own from the end of a computation. ok is false where
+// they can be neither encoded nor copied.
+func (c *call) copyOf(e *ending) (r results, ok bool) {
+	switch {
+	case e.decoded == nil:
+		return nil, false
+	case e.body == nil:
+		return c.fn.shape.copy(e.decoded), true
+	}
+	r, err := c.fn.share(c.cache.coder, e.decoded, e.body)
+	return r, err == nil
 }
 
 // sharePanic returns the panic of another call's computation as an error, or
@@ -441,9 +491,12 @@ func (c *call) serve(e *entry, source Source, alone bool) (a answer, again bool)
 	}
 	results, err := e.results(c.fn, c.cache, alone)
 	if err != nil {
-		// The flight could decode it: a codec of the user's own that changes
-		// its mind. Decide again.
-		return answer{}, true
+		// The flight could decode it: a codec or a type of the user's own changes its mind.
+		c.cache.undecodable(c.fn, err)
+		if c.misread++; c.misread < maxRounds {
+			return answer{}, true
+		}
+		return c.alone()
 	}
 	c.fn.counters.savedTime.Add(int64(e.cost))
 	return answer{results: results, source: source, age: c.cache.age(e), cost: e.cost}, false
@@ -453,6 +506,9 @@ func (c *call) serve(e *entry, source Source, alone bool) (a answer, again bool)
 // instead, shared like any computation without a lease.
 func (c *call) giveUp(err error) (a answer, again bool) {
 	if c.patient {
+		if c.fruitless++; c.fruitless > 1 {
+			return c.alone()
+		}
 		return c.unleased(c.cache.flights.present())
 	}
 	source := SourceFailed

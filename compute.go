@@ -34,6 +34,7 @@ type computation struct {
 	started chan struct{} // without a lease: closed when it begins
 	passed  chan struct{} // without a lease: closed if it begins without a slot of Options.MaxConcurrent
 	slotted bool          // it has its slot from the start
+	single  bool          // without a lease: it is one call's own
 	done    chan struct{} // closed at the end
 	ending  ending        // written before done is closed
 
@@ -61,13 +62,11 @@ type returned struct {
 // ending is what the callers of a computation learn.
 type ending struct {
 	returned
-	body     []byte  // the encoded results; nil if there are none to share
-	decoded  results // what body decodes to, for callers to copy
+	body     []byte  // the encoded results; nil if they could not be encoded
+	decoded  results // what body decodes to, or else a copy of the results, for callers to copy; nil if there is none
 	negative bool    // err is an answer, and cached
 	stale    *entry  // what is served instead of err
 	storedAt int64
-	// shareable says that there is something that others than the owner can have.
-	shareable bool
 	// confirmed says that who joined while the function ran may have it. With a lease
 	// that takes the word of its last step that it was held until then: else a key
 	// invalidated meanwhile would be answered with what was computed before. Who else
@@ -93,7 +92,7 @@ func (e *ending) unsuccessful() bool {
 
 // stored says that what there is was confirmed: it is stored, unless the function
 // asked that it be not.
-func (e *ending) stored() bool { return e.shareable && e.confirmed }
+func (e *ending) stored() bool { return e.normal() && e.body != nil && e.confirmed }
 
 // mayAnswer says whether the end of a computation, that was not confirmed, may
 // answer a caller after a decision that ended then: if it began later, for then it
@@ -183,7 +182,7 @@ func (c *computation) awaitSlot() (give func(), turn bool) {
 		var err error
 		if give, err = bulkhead.take(waiting, c.passed); err != nil {
 			// Its callers end as those of every computation that Close cuts short.
-			if next, _ := c.cache.flights.finish(c, ending{returned: returned{err: ErrClosed}, shareable: true, confirmed: true}); next != nil {
+			if next, _ := c.cache.flights.finish(c, ending{returned: returned{err: ErrClosed}, confirmed: true}); next != nil {
 				next.spawn(next.run)
 			}
 			return give, false

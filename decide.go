@@ -11,7 +11,8 @@ import (
 // it read (entry.go), asks for the lease, and ends in one decision for all callers.
 
 // maxRounds is how often a flight goes through the table because acquire found
-// an entry other than the one it saw.
+// an entry other than the one it saw, and how often a call does where it could not be
+// given what it was promised: see call.answer.
 const maxRounds = 3
 
 // Polling for a lease that another process holds, while events are not heard.
@@ -135,11 +136,13 @@ func (c *Cache) timeOut() {
 // resolve goes through the table with an entry that is not fresh. ok is false
 // where the flight has ended in a computation.
 func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
+	var asked place
 	for range maxRounds {
 		if s == stale && c.flights.computing(f.flightKey) != nil {
 			return decision{verdict: serveStale, entry: e}, true
 		}
-		token, sent, asked := newToken(), time.Now(), c.events.here()
+		asked = c.events.here()
+		token, sent := newToken(), time.Now()
 		lease := f.fn.lease(c)
 		got, err := c.storeFor(f.fn).acquire(f.ctx, f.key, token, lease, acquireCompare, e.bytes(), s == stale)
 		if c.noteRedis(f.fn, opAcquire, f.key, err) {
@@ -161,13 +164,16 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
 		c.begin(f, e, s, got.token, sent.Add(lease))
 		return decision{}, false
 	}
-	return c.heldBy(f, e, s, acquisition{}, place{}), true
+	return c.heldBy(f, e, s, acquisition{}, asked), true
 }
 
 // heldBy decides where the lease is somebody else's, as was asked at some place.
 func (c *Cache) heldBy(f *flight, e *entry, s state, got acquisition, asked place) decision {
 	if s == stale {
 		return decision{verdict: serveStale, entry: e}
+	}
+	if got.open {
+		return decision{verdict: notLeased}
 	}
 	if holder := c.flights.joinable(f.flightKey, got.holder); holder != nil {
 		return decision{verdict: holderHere, holder: holder}

@@ -31,6 +31,13 @@
 // (While events are not heard, it goes on trying until WaitTimeout.) What a miss returns went once through the
 // codec, as what a hit returns, so no caller shares memory with another.
 //
+// A result that does not survive the codec is returned as it is to the caller that
+// computed, logged, and not stored. Callers of the same process who waited get a copy of
+// it, and so they do of what comes together with an error. Where types hide references in
+// unexported fields there is no safe copy: then each caller computes for itself, at once,
+// or gets the error with zero values. For a second afterwards the key is computed without
+// a lease, as under OnCold Compute.
+//
 // The function runs on a goroutine of its own, with the values of the caller's
 // context but not its cancellation, bounded by Options.ComputeTimeout: a caller
 // that gives up gets its context's error at once, while the computation ends and

@@ -91,12 +91,17 @@ func (c *Cache) judge(fn *Func, raw []byte, err error) (*entry, state) {
 		err = e.read(fn, c.coder)
 	}
 	if err != nil {
-		fn.counters.undecodable.Add(1)
-		c.log.once("undecodable "+fn.Name(), slog.LevelWarn, "entry cannot be read: it is a miss, and will be replaced",
-			"func", fn.Name(), "err", err)
+		c.undecodable(fn, err)
 		return e, cold
 	}
 	return e, s
+}
+
+// undecodable counts and logs an entry that cannot be read.
+func (c *Cache) undecodable(fn *Func, err error) {
+	fn.counters.undecodable.Add(1)
+	c.log.once("undecodable "+fn.Name(), slog.LevelWarn, "entry cannot be read: it is a miss, and will be replaced",
+		"func", fn.Name(), "err", err)
 }
 
 // age is how long ago an entry was stored, on the server's clock.

@@ -32,6 +32,7 @@ const (
 	verbCoolDown   verb = "cooldown"   // the function failed, and is left alone for a while
 	verbRelease    verb = "release"    // the lease is free, without a value
 	verbFailed     verb = "failed"     // the lease is free, because the function failed
+	verbOpen       verb = "open"       // the value cannot be stored: compute without a lease
 	verbInvalidate verb = "invalidate" // the entry and the lease on it are gone
 	verbHello      verb = "hello"      // a subscriber asks whether it hears itself
 )
@@ -49,7 +50,9 @@ func (e keyEvent) failure() bool { return e.verb == verbFailed || e.verb == verb
 
 // keepsEntry reports whether the event leaves the entry as it was. An event that only a
 // later release knows is taken for an invalidation.
-func (e keyEvent) keepsEntry() bool { return e.verb == verbRelease || e.failure() }
+func (e keyEvent) keepsEntry() bool {
+	return e.verb == verbRelease || e.verb == verbOpen || e.failure()
+}
 
 func (e keyEvent) String() string { return string(e.verb) + " " + e.key + " " + e.id }
 

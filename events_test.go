@@ -52,7 +52,7 @@ func TestWhatOvertakesAnAnswer(t *testing.T) {
 		"an invalidation after its own store":   {after: []keyEvent{own, invalidated}, want: true},
 		"another's store after its own":         {after: []keyEvent{own, other}, want: true},
 		"its own after an older one was heard":  {before: []keyEvent{other}, after: []keyEvent{own}, want: false},
-		"what ends no entry":                    {after: []keyEvent{{verbRelease, key, "t"}, {verbCoolDown, key, "t"}}, want: false},
+		"what ends no entry":                    {after: []keyEvent{{verbRelease, key, "t"}, {verbCoolDown, key, "t"}, {verbFailed, key, "t"}, {verbOpen, key, "t"}}, want: false},
 		"what ends no entry, after its store":   {after: []keyEvent{own, {verbRelease, key, "t"}}, want: false},
 		"a store of something that is no id":    {after: []keyEvent{{verbStore, key, "?"}}, want: true},
 		"a verb to come, which might end it":    {after: []keyEvent{{"touch", key, "-"}}, want: true},

@@ -124,6 +124,7 @@ const (
 	serveStale                     // the entry is stale, and somebody else computes
 	holderHere                     // this process computes under the lease
 	holderElsewhere                // cold, and another process computes
+	notLeased                      // cold, and no lease is given for a while: the value cannot be stored
 	redisDown                      // Redis did not answer
 )
 
@@ -507,6 +508,19 @@ func (fs *flights) startUnleased(c *call) (comp *computation, full bool) {
 	return s.running, false
 }
 
+// startSingle begins a computation without a lease that nobody else joins.
+func (fs *flights) startSingle(c *call) *computation {
+	comp := newComputation(c, flightKey{c.fn, c.key})
+	comp.single = true
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	comp.callers = 1
+	if c.nested() {
+		comp.pass()
+	}
+	return comp
+}
+
 // pass has a computation without a lease begin without a slot. mu is held.
 func (c *computation) pass() {
 	if !c.nested {
@@ -565,7 +579,7 @@ func (fs *flights) quitTurn(comp *computation) (full bool) {
 	defer fs.mu.Unlock()
 	comp.callers--
 	s := fs.m[comp.flightKey]
-	return s != nil && s.running == comp && comp.began == 0
+	return comp.began == 0 && (comp.single || s != nil && s.running == comp)
 }
 
 // finish publishes how a computation ended, and gives the one that may begin

@@ -325,6 +325,7 @@ type acquisition struct {
 	token   string        // the lease's (leaseAcquired)
 	holder  string        // the value of the lock (leaseHeld)
 	left    time.Duration // the life of the lock (leaseHeld)
+	open    bool          // nobody holds it: the last value could not be stored (leaseHeld)
 	raw     []byte        // the entry (entryChanged)
 }
 
@@ -373,6 +374,7 @@ func parseAcquisition(reply []any) (acquisition, error) {
 		return a, nil
 	case a.status == leaseHeld && len(reply) == 4:
 		a.holder, _ = reply[1].(string)
+		a.open = strings.HasPrefix(a.holder, markOpen)
 		ms, _ := reply[2].(int64)
 		a.left = time.Duration(ms) * time.Millisecond
 		a.present = reply[3] == int64(1)
@@ -428,11 +430,26 @@ func (s *lockStore) store(ctx context.Context, key, token string, e *envelope, r
 		keyEvent{verbRelease, key, token}.String())
 }
 
-// coolDown keeps the lock for d without a holder.
+// What stands before the token in a lock without a holder.
+const (
+	markCool = "cool:" // a stale entry is served instead of computing
+	markOpen = "open:" // callers compute without a lease
+)
+
+// coolDown keeps the lock for d without a holder, while a stale entry is served.
 func (s *lockStore) coolDown(ctx context.Context, key, token string, d time.Duration) (held bool, err error) {
+	return s.unhold(ctx, key, token, d, markCool, verbCoolDown)
+}
+
+// leaveOpen keeps the lock for d without a holder, while callers compute without a lease.
+func (s *lockStore) leaveOpen(ctx context.Context, key, token string, d time.Duration) (held bool, err error) {
+	return s.unhold(ctx, key, token, d, markOpen, verbOpen)
+}
+
+func (s *lockStore) unhold(ctx context.Context, key, token string, d time.Duration, mark string, why verb) (held bool, err error) {
 	return s.run(ctx, "cooldown", coolDownScript, []string{key + lockSuffix},
-		token, max(d.Milliseconds(), 1), s.channel, keyEvent{verbCoolDown, key, token}.String(),
-		keyEvent{verbRelease, key, token}.String())
+		token, max(d.Milliseconds(), 1), s.channel, keyEvent{why, key, token}.String(),
+		keyEvent{verbRelease, key, token}.String(), mark)
 }
 
 // release gives the lease back. why is what those who wait for it are told: verbRelease, or

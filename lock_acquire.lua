@@ -69,10 +69,12 @@ if not refresh and present == 1 and head ~= ARGV[4] then
 end
 
 -- A cooling lock guards the function only while callers have a stale entry to
--- live on.
+-- live on. An open lock says that the last value could not be stored: callers compute
+-- without a lease, rather than wait for each other's. It gives way to a refresh only.
 local servable = present == 1 and ARGV[5] == '1'
-local cooling = holder and string.sub(holder, 1, 5) == 'cool:'
-if not holder or (cooling and (refresh or not servable)) then
+local mark = holder and string.sub(holder, 1, 5)
+local cooling, open = mark == 'cool:', mark == 'open:'
+if not holder or (cooling and (refresh or not servable)) or (open and refresh) then
   redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
   return {'acquired', present, ARGV[1]}
 end
@@ -83,7 +85,7 @@ end
 -- may have been given a longer one. A token is the text of newToken, of which a
 -- later release may make a longer one, with the number of the sending.
 local function holdsToken()
-  local token = parts(cooling and string.sub(holder, 6) or holder)
+  local token = parts((cooling or open) and string.sub(holder, 6) or holder)
   return #token >= 26 and not string.find(token, '[^A-Z2-7]')
 end
 local left = redis.call('PTTL', KEYS[2])

@@ -1,17 +1,19 @@
--- Turn a lease into a cooldown: a lock that nobody renews, so that a failing
--- function is left alone for a while. A late renew does not find its token.
+-- Turn a lease into a lock that nobody renews and nobody computes under, for a while:
+-- a cooldown, in which a failing function is left alone, or an open lock, beside which
+-- callers compute without a lease. A late renew does not find its token.
 --
 -- KEYS[1]  the lock
 -- ARGV[1]  token
--- ARGV[2]  cooldown, milliseconds
+-- ARGV[2]  how long, milliseconds
 -- ARGV[3]  channel            ARGV[4]  message
 -- ARGV[5]  message if the lease is lost, and nobody has it; see lock_store.lua
+-- ARGV[6]  what stands before the token in the lock: 'cool:' or 'open:'
 --
--- Answers  'held' (cooling now) or 'lost'.
+-- Answers  'held' (cooling or open now) or 'lost'.
 
 local holder = redis.pcall('GET', KEYS[1])
 -- The same cool down again: the client resent it after a lost reply.
-if holder == 'cool:' .. ARGV[1] then
+if holder == ARGV[6] .. ARGV[1] then
   return 'held'
 end
 if holder ~= ARGV[1] then
@@ -20,6 +22,6 @@ if holder ~= ARGV[1] then
   end
   return 'lost'
 end
-redis.call('SET', KEYS[1], 'cool:' .. ARGV[1], 'PX', ARGV[2])
+redis.call('SET', KEYS[1], ARGV[6] .. ARGV[1], 'PX', ARGV[2])
 redis.pcall('PUBLISH', ARGV[3], ARGV[4])
 return 'held'

@@ -181,6 +181,7 @@ func TestProtocolVerbs(t *testing.T) {
 				const longer = time.Hour
 				for _, token := range []string{
 					newToken(), newToken() + ".2", newToken() + ".17", "cool:" + newToken(), "cool:" + newToken() + ".2", newToken() + newToken(),
+					"open:" + newToken(), "open:" + newToken() + ".3",
 				} {
 					v.raw.Set(v.ctx, v.key+lockSuffix, token, longer)
 					a := v.acquire("me", v.entry(), true)
@@ -218,6 +219,25 @@ func TestProtocolVerbs(t *testing.T) {
 				assert.False(t, v.step(v.renew(v.ctx, v.key, "me", testLease)), "a late renew")
 				assert.Equal(t, leaseHeld, v.acquire("third", v.entry(), true).status)
 				assert.Equal(t, leaseAcquired, v.acquire("third", v.entry(), false).status, "nothing to live on")
+			},
+			"an open lock": func(t *testing.T, v *verbs) {
+				v.acquire("me", "", false)
+				assert.True(t, v.step(v.leaveOpen(v.ctx, v.key, "me", testLease)))
+				assert.True(t, v.step(v.leaveOpen(v.ctx, v.key, "me", testLease)), "sent again")
+				assert.Equal(t, "open:me", v.lock())
+				assert.False(t, v.step(v.renew(v.ctx, v.key, "me", testLease)), "a late renew")
+				assert.False(t, v.step(v.coolDown(v.ctx, v.key, "me", testLease)))
+				assert.False(t, v.store("me", 1))
+				a := v.acquire("third", "", false)
+				assert.Equal(t, leaseHeld, a.status, "though there is nothing to live on")
+				assert.True(t, a.open)
+				assert.Equal(t, leaseAcquired, v.refresh("third").status)
+			},
+			"an open lock without the lease": func(t *testing.T, v *verbs) {
+				v.acquire("you", "", false)
+				assert.False(t, v.step(v.leaveOpen(v.ctx, v.key, "me", testLease)))
+				assert.Equal(t, "you", v.lock())
+				assert.False(t, v.acquire("me", "", false).open)
 			},
 			"cool down without the lease": func(t *testing.T, v *verbs) {
 				v.acquire("you", "", false)
@@ -336,8 +356,12 @@ func testEveryStepThatEndsALeasePublishesIt(t *testing.T, server *backend) {
 	v.step(v.coolDown(v.ctx, v.key, "me2", testLease))
 	v.refresh("me3")
 	v.step(v.release(v.ctx, v.key, "me3", verbRelease))
+	v.refresh("me4")
+	v.step(v.leaveOpen(v.ctx, v.key, "me4", testLease))
+	v.refresh("me5")
+	v.step(v.release(v.ctx, v.key, "me5", verbFailed))
 	require.NoError(t, v.invalidate(v.ctx, v.key))
-	for _, want := range []string{"store " + v.key + " beef", "cooldown " + v.key + " me2", "release " + v.key + " me3", "invalidate " + v.key + " -"} {
+	for _, want := range []string{"store " + v.key + " beef", "cooldown " + v.key + " me2", "release " + v.key + " me3", "open " + v.key + " me4", "failed " + v.key + " me5", "invalidate " + v.key + " -"} {
 		message, err := sub.ReceiveMessage(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, want, message.Payload)

@@ -12,6 +12,10 @@ import (
 // This file is the end of a computation: what becomes of its result or its error,
 // the last step of its lease, and a result that Redis did not take.
 
+// openFor is how long a key is computed without leases after its value could not be stored:
+// waiting for what is never stored helps nobody.
+const openFor = time.Second
+
 // Storing again what Redis did not take.
 const (
 	storeAgainMin = 100 * time.Millisecond
@@ -33,13 +37,15 @@ func (c *computation) end(cut error, ran time.Duration) {
 	}
 	c.fn.counters.computeTime.Add(int64(e.cost))
 	var raw []byte
-	if cut == nil && e.failed() {
-		raw = c.takeNegative(&e)
-	} else {
+	switch {
+	case cut == nil && e.failed():
+		if raw = c.takeNegative(&e); raw == nil {
+			c.copyBesideError(&e)
+		}
+	case e.normal():
 		raw = c.encode(&e)
 	}
 	c.takeStale(&e)
-	e.shareable = e.body != nil || e.failed() || e.panic != nil || e.goexit
 	e.confirmed = true
 	if c.token != "" {
 		c.cache.flights.settles(c)
@@ -65,30 +71,56 @@ func (c *computation) hasReturned() bool {
 
 // encode turns results into bytes, for everybody to decode their own copy from.
 // Results that do not survive the trip are returned as they are to the caller
-// that computed, and not stored. Types may have methods of their own for it, and
+// that computed, copied for those who waited for them, and not stored. Types may have methods of their own for it, and
 // one that ends its goroutine must not end the one that tends the lease.
 func (c *computation) encode(e *ending) (raw []byte) {
-	if e.failed() || e.panic != nil || e.goexit {
-		return nil
-	}
-	var err error
-	how := <-c.apart(func() {
-		raw, err = c.cache.coder.encode(make([]byte, envelopeHeaderLen), e.results.pointers())
-		if err == nil {
-			e.decoded, err = c.fn.decode(c.cache.coder, raw[envelopeHeaderLen:])
-		}
-	})
-	if how != "" {
-		err = errors.New("a method of the codec or of a result " + how)
-	}
+	raw, decoded, err := c.trip(e.results)
 	if err != nil {
+		e.decoded = c.copied(e.results)
 		c.cache.log.once("codec "+c.fn.Name(), slog.LevelError,
 			"result cannot be stored: it does not survive encoding; it is returned as it is",
 			"func", c.fn.Name(), "err", err)
 		return nil
 	}
-	e.body = raw[envelopeHeaderLen:]
+	e.body, e.decoded = raw[envelopeHeaderLen:], decoded
 	return raw
+}
+
+// trip takes results through the codec. raw has room for the header of an entry.
+func (c *computation) trip(r results) (raw []byte, decoded results, err error) {
+	how := <-c.apart(func() {
+		raw, err = c.cache.coder.encode(make([]byte, envelopeHeaderLen), r.pointers())
+		if err == nil {
+			decoded, err = c.fn.decode(c.cache.coder, raw[envelopeHeaderLen:])
+		}
+	})
+	if how != "" {
+		err = errors.New("a method of the codec or of a result " + how)
+	}
+	return raw, decoded, err
+}
+
+// copied returns a copy of results that are about to be a caller's, nil where their types
+// hide what they refer to: to copy or to share that could break it.
+func (c *computation) copied(r results) results {
+	if c.fn.copies == nil {
+		return nil
+	}
+	return c.fn.shape.copy(r)
+}
+
+// copyBesideError keeps a copy of what the function returned together with an error, for
+// those who wait. Where it cannot be copied, they are given zero values with the error.
+func (c *computation) copyBesideError(e *ending) {
+	if e.results == nil || e.results.zero() {
+		return
+	}
+	if e.decoded = c.copied(e.results); e.decoded != nil {
+		return
+	}
+	if raw, decoded, err := c.trip(e.results); err == nil {
+		e.body, e.decoded = raw[envelopeHeaderLen:], decoded
+	}
 }
 
 // settle takes the last step of the lease and reports whether it was held until
@@ -102,6 +134,8 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 	switch {
 	case raw != nil && !c.frame.noStore.Load():
 		held, err = c.put(e, raw)
+	case e.normal() && raw == nil:
+		held, err = c.cache.storeFor(c.fn).leaveOpen(c.ctx, c.key, c.token, openFor)
 	case c.cools(e):
 		held, err = c.cache.storeFor(c.fn).coolDown(c.ctx, c.key, c.token, c.fn.opts.Cooldown)
 	case e.unsuccessful():

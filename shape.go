@@ -41,6 +41,8 @@ type arguments any
 type results interface {
 	// pointers gives a pointer to each result, for the codec.
 	pointers() []any
+	// zero reports whether each result is the zero value of its type.
+	zero() bool
 }
 
 // decode makes results of a body.
@@ -90,6 +92,10 @@ type reflectedResults struct {
 }
 
 func (r *reflectedResults) pointers() []any { return r.at }
+
+func (r *reflectedResults) zero() bool {
+	return !slices.ContainsFunc(r.values, func(v reflect.Value) bool { return !v.IsZero() })
+}
 
 func (s *reflectedShape) blank() results {
 	types := s.fn.sig.results

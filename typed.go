@@ -145,6 +145,8 @@ func newTypedResult[R any]() *typedResult[R] {
 
 func (r *typedResult[R]) pointers() []any { return r.at[:] }
 
+func (r *typedResult[R]) zero() bool { return reflect.ValueOf(&r.value).Elem().IsZero() }
+
 func (s *typedShape[T, R]) blank() results { return newTypedResult[R]() }
 
 func (s *typedShape[T, R]) hash(k *keyhash.Keys, args arguments) (list keyhash.Hash, err error) {

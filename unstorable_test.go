@@ -1,0 +1,350 @@
+package fncache
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// What becomes of results that cannot be stored, and of entries that cannot always be read.
+
+// sealed hides what it refers to, and does not encode.
+type sealed struct{ at *int }
+
+func (sealed) MarshalBinary() ([]byte, error)     { return nil, errors.New("sealed") }
+func (*sealed) UnmarshalBinary(_ []byte) error    { return errors.New("sealed") }
+func notEncodable(run int) []float64              { return []float64{float64(run), math.NaN()} }
+func asJSON(c *Config)                            { c.Codec = JSON{} }
+func (b *bubble) lockOf(f *Func, a ...any) string { return must(f.Key(a...)) + lockSuffix }
+
+// crowd calls from n goroutines at once, and returns when all have their answers.
+func crowd(n int, call func(i int)) (took time.Duration) {
+	var wg sync.WaitGroup
+	began := time.Now()
+	for i := range n {
+		wg.Go(func() { call(i) })
+	}
+	wg.Wait()
+	return time.Since(began)
+}
+
+func TestWhatCannotBeStoredIsCopiedForThoseWhoWaited(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		var runs atomic.Int64
+		fn := func(context.Context) ([]float64, error) {
+			run := runs.Add(1)
+			time.Sleep(time.Second)
+			return notEncodable(int(run)), nil
+		}
+		f := must(Wrap(&fn, Options{Cache: b.cache(asJSON), Name: "test.NaN", Timeout: time.Minute, OnCold: Wait}))
+		const n = 100
+		var sources [SourceNear + 1]atomic.Int64
+		took := crowd(n, func(i int) {
+			var info Info
+			v, err := fn(WithInfo(t.Context(), &info))
+			if assert.NoError(t, err) && assert.Len(t, v, 2) {
+				assert.EqualValues(t, 1, v[0])
+				v[0] = float64(-i) // it is this caller's own
+			}
+			sources[info.Source].Add(1)
+		})
+		assert.Equal(t, time.Second, took)
+		assert.EqualValues(t, 1, runs.Load())
+		assert.EqualValues(t, 1, sources[SourceComputed].Load())
+		assert.EqualValues(t, n-1, sources[SourceWaited].Load())
+		assert.Len(t, b.log.about("result cannot be stored"), 1)
+		requireIdentity(t, f)
+	})
+}
+
+func TestWhatCanNeitherBeStoredNorCopiedIsComputedAtOnceByThoseWhoWaited(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		fn := func(context.Context) (sealed, error) {
+			time.Sleep(time.Second)
+			return sealed{new(int)}, nil
+		}
+		f := must(Wrap(&fn, Options{Cache: b.cache(), Name: "test.Sealed", Timeout: time.Minute, OnCold: Wait}))
+		var mu sync.Mutex
+		distinct := map[*int]bool{}
+		took := crowd(100, func(int) {
+			v, err := fn(t.Context())
+			assert.NoError(t, err)
+			mu.Lock()
+			defer mu.Unlock()
+			distinct[v.at] = true
+		})
+		assert.Equal(t, 2*time.Second, took, "not one after the other")
+		assert.Len(t, distinct, 100, "nobody shares memory")
+		requireIdentity(t, f)
+	})
+}
+
+func TestMaxConcurrentBoundsWhatIsComputedForOneCallEach(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		var now, most atomic.Int64
+		fn := func(context.Context) (sealed, error) {
+			most.Store(max(most.Load(), now.Add(1)))
+			defer now.Add(-1)
+			time.Sleep(time.Second)
+			return sealed{new(int)}, nil
+		}
+		f := must(Wrap(&fn, Options{Cache: b.cache(), Name: "test.Sealed", Timeout: time.Minute, OnCold: Wait, WaitTimeout: 3500 * time.Millisecond, MaxConcurrent: 4}))
+		var computed, refused atomic.Int64
+		crowd(20, func(int) {
+			var cold *ColdCacheError
+			switch _, err := fn(t.Context()); {
+			case err == nil:
+				computed.Add(1)
+			case assert.ErrorAs(t, err, &cold):
+				refused.Add(1)
+				assert.Equal(t, 4, cold.MaxConcurrent)
+			}
+		})
+		assert.EqualValues(t, 4, most.Load())
+		assert.EqualValues(t, 1+3*4, computed.Load())
+		assert.EqualValues(t, 20-1-3*4, refused.Load())
+		requireIdentity(t, f)
+	})
+}
+
+func TestAKeyWhoseValueCannotBeStoredIsNotLeasedForAWhile(t *testing.T) {
+	for _, onCold := range []ColdPolicy{Fail, Wait, Compute} {
+		t.Run(onCold.String(), func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				var runs atomic.Int64
+				var all []*Func
+				calls := make([]func(context.Context) ([]float64, error), 5)
+				for i := range calls { // processes
+					calls[i] = func(context.Context) ([]float64, error) {
+						time.Sleep(time.Second)
+						return notEncodable(int(runs.Add(1))), nil
+					}
+					c := b.cache(asJSON)
+					all = append(all, must(Wrap(&calls[i], Options{Cache: c, Name: "test.NaN", Timeout: time.Minute, OnCold: onCold, Shared: true})))
+					awaitBubbleHearing(t, c)
+				}
+				_, err := calls[0](t.Context())
+				require.NoError(t, err)
+				lock := b.lockOf(all[0])
+				require.Equal(t, markOpen, must(b.redis.Get(lock))[:len(markOpen)])
+				require.Equal(t, openFor, b.redis.TTL(lock))
+				took := crowd(100, func(i int) {
+					_, err := calls[i%len(calls)](t.Context())
+					assert.NoError(t, err)
+				})
+				// A caller whose lookup ended after its process had begun waits for the next run.
+				assert.LessOrEqual(t, took, 2*time.Second, "nobody waits for another process")
+				assert.LessOrEqual(t, runs.Load(), int64(1+2*len(calls)))
+				time.Sleep(openFor)
+				assert.False(t, b.redis.Exists(lock))
+				for _, f := range all {
+					requireIdentity(t, f)
+				}
+			})
+		})
+	}
+}
+
+func TestThoseWhoWaitInOtherProcessesForWhatCannotBeStoredComputeAtOnce(t *testing.T) {
+	for _, heard := range []bool{true, false} {
+		inOneBubble(t, func(t *testing.T, b *bubble) {
+			if !heard {
+				b.tap.set(func(tap *tap) { tap.refuse = map[string]error{"publish": replyError("NOPERM no channel")} })
+			}
+			var runs atomic.Int64
+			calls := make([]func(context.Context) ([]float64, error), 5)
+			for i := range calls {
+				calls[i] = func(context.Context) ([]float64, error) {
+					time.Sleep(time.Second)
+					return notEncodable(int(runs.Add(1))), nil
+				}
+				c := b.cache(asJSON)
+				must(Wrap(&calls[i], Options{Cache: c, Name: "test.NaN", Timeout: time.Minute, OnCold: Wait, Shared: true}))
+				if heard {
+					awaitBubbleHearing(t, c)
+				}
+			}
+			took := crowd(100, func(i int) {
+				_, err := calls[i%len(calls)](t.Context())
+				assert.NoError(t, err)
+			})
+			assert.LessOrEqual(t, took, 2*time.Second+3*pollMax/2)
+			assert.EqualValues(t, len(calls), runs.Load(), "once in each process")
+		})
+	}
+}
+
+func TestARefreshTakesTheLeaseThoughTheLastValueCouldNotBeStored(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		value := notEncodable(1)
+		fn := func(context.Context) ([]float64, error) { return value, nil }
+		f := must(Wrap(&fn, Options{Cache: b.cache(asJSON), Name: "test.NaN", Timeout: time.Minute}))
+		require.ErrorContains(t, f.Refresh(t.Context()), "does not survive encoding")
+		value = []float64{2}
+		require.NoError(t, f.Refresh(t.Context()))
+		got, err := fn(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, value, got)
+		assert.EqualValues(t, 1, requireIdentity(t, f).Fresh)
+	})
+}
+
+func TestWhatIsReturnedWithAnErrorReachesEverybodyWhoWaitedAsACopy(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		fn := func(context.Context) ([]int, error) {
+			time.Sleep(time.Second)
+			return []int{1, 2, 3}, errGone
+		}
+		f := must(Wrap(&fn, Options{Cache: b.cache(), Name: "test.Part", Timeout: time.Minute, OnCold: Wait}))
+		took := crowd(20, func(i int) {
+			part, err := fn(t.Context())
+			assert.ErrorIs(t, err, errGone)
+			if assert.Equal(t, []int{1, 2, 3}, part) {
+				part[0] = i
+				assert.Equal(t, i, part[0])
+			}
+		})
+		assert.Equal(t, time.Second, took)
+		assert.EqualValues(t, 20, requireIdentity(t, f).Failed)
+	})
+}
+
+// boxed hides what it refers to, and encodes.
+type boxed struct{ at *byte }
+
+func boxOf(n byte) boxed { return boxed{&n} }
+
+func (b boxed) MarshalBinary() ([]byte, error) { return []byte{*b.at}, nil }
+func (b *boxed) UnmarshalBinary(data []byte) error {
+	n := data[0]
+	b.at = &n
+	return nil
+}
+
+func TestWhatIsReturnedWithAnErrorIsCopiedByTheCodecWhereItHidesReferences(t *testing.T) {
+	for name, test := range map[string]struct {
+		call func() (*int, *byte)
+		want bool
+	}{
+		"boxed": {want: true}, "sealed": {want: false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				opts := Options{Cache: b.cache(), Name: "test.Part", Timeout: time.Minute, OnCold: Wait}
+				box := func(context.Context) (boxed, error) { time.Sleep(time.Second); return boxOf(7), errGone }
+				seal := func(context.Context) (sealed, error) { time.Sleep(time.Second); return sealed{new(int)}, errGone }
+				var got, shared atomic.Int64
+				seen := sync.Map{}
+				note := func(at any, isNil bool, err error) {
+					assert.ErrorIs(t, err, errGone)
+					if isNil {
+						return
+					}
+					got.Add(1)
+					if _, known := seen.LoadOrStore(at, true); known {
+						shared.Add(1)
+					}
+				}
+				call := func(int) { v, err := seal(t.Context()); note(v.at, v.at == nil, err) }
+				if test.want {
+					call = func(int) { v, err := box(t.Context()); note(v.at, v.at == nil, err) }
+					must(Wrap(&box, opts))
+				} else {
+					must(Wrap(&seal, opts))
+				}
+				assert.Equal(t, time.Second, crowd(10, call))
+				assert.Zero(t, shared.Load())
+				if test.want {
+					assert.EqualValues(t, 10, got.Load())
+				} else {
+					assert.EqualValues(t, 1, got.Load(), "the others have the error alone")
+				}
+			})
+		})
+	}
+}
+
+// --- Entries that cannot always be read ---
+
+// fickle decodes every second time.
+type fickle struct{ n *byte }
+
+var fickleDecodes atomic.Int64
+
+func (f fickle) MarshalBinary() ([]byte, error) { return []byte{7}, nil }
+func (f *fickle) UnmarshalBinary(data []byte) error {
+	if fickleDecodes.Add(1)%2 == 0 {
+		return errMoody
+	}
+	f.n = &data[0]
+	return nil
+}
+
+func TestAResultThatDecodesEverySecondTimeHasNoCallGoRound(t *testing.T) {
+	for _, onCold := range []ColdPolicy{Fail, Wait, Compute} {
+		for _, patient := range []bool{false, true} {
+			if patient && onCold == Fail {
+				continue
+			}
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				fickleDecodes.Store(0)
+				c := b.cache()
+				opts := Options{Cache: c, Name: "test.Fickle", Timeout: time.Minute, OnCold: onCold}
+				asked := func(context.Context) (fickle, error) { time.Sleep(time.Second); return fickle{new(byte)}, nil }
+				silent := func(context.Context) fickle { time.Sleep(time.Second); return fickle{new(byte)} }
+				var f *Func
+				call := func() error { v, err := asked(t.Context()); assert.True(t, err != nil || v.n != nil); return err }
+				if patient {
+					f = must(Wrap(&silent, opts))
+					call = func() error { assert.NotNil(t, silent(t.Context()).n); return nil }
+				} else {
+					f = must(Wrap(&asked, opts))
+				}
+				const n = 20
+				for range 3 {
+					took := crowd(n, func(int) {
+						if err := call(); err != nil {
+							assert.ErrorIs(t, err, ErrColdCache)
+						}
+					})
+					assert.LessOrEqual(t, took, 4*time.Second)
+				}
+				assert.Less(t, fickleDecodes.Load(), int64(3*n*(maxRounds+2)), "a few for each call")
+				assert.Less(t, b.tap.total(), 3*n*2*maxRounds)
+				requireIdentity(t, f)
+			})
+		}
+	}
+}
+
+func TestAFlightThatFindsAnotherEntryEachTimeWaitsBeforeItAsksAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		c := b.cache()
+		w := wrap(t, c, s, Options{OnCold: Wait, WaitTimeout: 50 * time.Millisecond})
+		awaitBubbleHearing(t, c)
+		key := must(w.Key("a"))
+		// Somebody writes nonsense to the key all the time.
+		n := byte(0)
+		var scribble func()
+		scribble = func() {
+			n++
+			_ = b.redis.Set(key, string([]byte{n, 'x'}))
+			b.tap.on("acquire", scribble)
+		}
+		b.tap.on("acquire", scribble)
+		o := w.get(t.Context(), "a")
+		require.ErrorIs(t, o.err, ErrColdCache)
+		assert.Less(t, b.tap.count("acquire"), 200)
+		b.tap.on("acquire", func() {})
+		synctest.Wait()
+	})
+}
