@@ -143,6 +143,7 @@ func (c *Cache) pingProbe(n int) string {
 func (c *Cache) Close() error {
 	if c.life.close() {
 		c.closeErr = c.shutDown()
+		c.release()
 		close(c.shut)
 	}
 	<-c.shut
@@ -152,6 +153,7 @@ func (c *Cache) Close() error {
 // shutDown is the first Close.
 func (c *Cache) shutDown() error {
 	names.forget(c)
+	c.store.unwatch()
 	c.asking.close()
 	c.end()
 	if auto := c.store.auto; auto != nil {
@@ -163,6 +165,13 @@ func (c *Cache) shutDown() error {
 	}
 	return errors.New("fncache: close: something still runs after " + time.Since(began).Round(time.Second).String() +
 		": a function that does not heed its context, a Redis operation, or the handler of Config.Logger; it ends on its own")
+}
+
+// release gives up what a closed cache has no use for: functions that are never
+// unwrapped keep it alive.
+func (c *Cache) release() {
+	c.kept.Store(nil)
+	c.events.end()
 }
 
 // String names the cache by its namespace. Printed or logged, a Cache shows nothing

@@ -645,6 +645,9 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 		lease:  max(f.opts.Lease, minLeases*cache.cfg.RedisTimeout),
 	}
 	f.bound.Store(b)
+	if cache.closed() {
+		f.unbind(cache) // Close may have gone by before
+	}
 	if old != nil {
 		names.move(f, old.cache)
 	}
@@ -652,6 +655,14 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 		cache.subscribe()
 	}
 	return b, nil
+}
+
+// unbind has a function of the default cache forget one that is closed, which it would
+// keep alive.
+func (f *Func) unbind(c *Cache) {
+	if b := f.bound.Load(); b != nil && b.cache == c && f.opts.Cache == nil {
+		f.bound.CompareAndSwap(b, nil)
+	}
 }
 
 // minLeases is the least Lease in RedisTimeouts: a renewal that is due every

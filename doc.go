@@ -205,6 +205,7 @@
 //	lock.go         the lease protocol: everything said to Redis; scripts.go: how
 //	                scripts are sent
 //	                (autopipeline.go: lookups through go-redis's autopipeliner)
+//	watch.go        the hooks on the clients;
 //	connect.go      the connections that the client makes, or cannot make;
 //	                cluster.go: which node of a Cluster has which key
 //	health.go       whether Redis is fit to be asked: error kinds, the breaker;

@@ -110,16 +110,26 @@ type events struct {
 	mu       sync.Mutex // guards the fields below, and writing to those above
 	watchers map[string][]*watcher
 	failing  map[string]*failures
+	ended    bool
 }
 
 // listen makes e ready to take events in.
 func (e *events) listen() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.marks.Load() == nil {
+	if e.marks.Load() == nil && !e.ended {
 		e.seed = maphash.MakeSeed()
 		e.marks.Store(new([slots]atomic.Pointer[mark]))
 	}
+}
+
+// end gives up the marks: nothing is kept any more that they could be about.
+func (e *events) end() {
+	e.down()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended = true
+	e.marks.Store(nil)
 }
 
 // here is the present place. Note it before you ask, not after.
@@ -224,7 +234,7 @@ func (e *events) ignoreFailures(key string, f *failures) {
 func (e *events) overtaken(slot uint32, p place, id uint64) bool {
 	marks := e.marks.Load()
 	if marks == nil {
-		return false
+		return true // nobody knows
 	}
 	m := marks[slot].Load()
 	return m != nil && m.ended > p.seq && (m.stored != id || m.before > p.seq)
@@ -311,7 +321,11 @@ func (w *watcher) since(p place) news {
 	case epoch != p.epoch:
 		return newsPossible
 	}
-	if m := e.marks.Load()[e.slot(w.key)].Load(); m != nil && m.any > p.seq {
+	marks := e.marks.Load()
+	if marks == nil {
+		return newsUnheard // ended meanwhile
+	}
+	if m := marks[e.slot(w.key)].Load(); m != nil && m.any > p.seq {
 		return newsPossible
 	}
 	return newsComing

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,9 +57,8 @@ type lockStore struct {
 	quick   *redis.Client // which gives up early, for lookupDirectly; nil if there is none
 
 	forgotten func(op string) // told that a server has forgotten a script; nil: nobody
-	newHook   func() *serverHook
-	hook      *serverHook // of the one server; nil on a cluster
-	watched   *sync.Map   // hooks by the address of their node, on a cluster
+	watched   *clientWatch    // what is known of the client's servers
+	unwatch   func()          // ends the part of this cache in it
 }
 
 // What is asked of Redis, beside the verbs of the protocol.

@@ -131,7 +131,7 @@ func (e *nearEntry) copied(c *Cache) (results, error) {
 // nearStore is what keeps the entries of all functions of a cache.
 type nearStore = otter.Cache[uint64, *nearEntry]
 
-// nearStore gives it, made when it is first needed.
+// nearStore gives it, made when it is first needed; nil when the cache is closed.
 func (c *Cache) nearStore() *nearStore {
 	c.nearOnce.Do(func() {
 		c.kept.Store(otter.Must(&otter.Options[uint64, *nearEntry]{
@@ -140,6 +140,9 @@ func (c *Cache) nearStore() *nearStore {
 			Executor:      c.spawn,
 		}))
 	})
+	if c.closed() {
+		c.kept.Store(nil)
+	}
 	return c.kept.Load()
 }
 
@@ -236,7 +239,9 @@ func (c *Cache) keep(fn *Func, args arguments, redisKey string, asked place, e *
 	}
 	size += uintptr(len(redisKey)) + nearOverhead
 	kept.weight = uint32(min(size, 1<<32-1))
-	c.nearStore().Set(n.hash(&kept.key), kept)
+	if store := c.nearStore(); store != nil {
+		store.Set(n.hash(&kept.key), kept)
+	}
 	return kept
 }
 
@@ -249,7 +254,9 @@ func (n *near) correct(c *Cache, args arguments, redisKey string, found *envelop
 	}
 	key := n.keyOf(args, redisKey)
 	if kept := n.find(c, key); kept != nil && (found == nil || found.id != kept.entry.id) {
-		c.nearStore().Invalidate(n.hash(key))
+		if store := c.nearStore(); store != nil {
+			store.Invalidate(n.hash(key))
+		}
 	}
 }
 

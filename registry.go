@@ -118,12 +118,18 @@ func (r *registry) remove(f *Func) {
 	r.drop(f.Name(), func(u user) bool { return u.fn == f })
 }
 
-// forget frees the names of all functions of a cache that is closed.
+// forget frees the names of all functions of a cache that is closed, and the cache
+// from them.
 func (r *registry) forget(c *Cache) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for name := range r.m {
-		r.drop(name, func(u user) bool { return u.cache == c })
+		r.drop(name, func(u user) bool {
+			if u.cache == c {
+				u.fn.unbind(c)
+			}
+			return u.cache == c
+		})
 	}
 }
 

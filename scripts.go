@@ -10,8 +10,8 @@ import (
 
 // This file sends scripts: by their hash, or whole where the server does not know
 // them. It tells a server that has forgotten a script from one that never had it,
-// for each answers NOSCRIPT. For that it has a hook on the way to each server, which
-// also sees what becomes of connections (connect.go).
+// for each answers NOSCRIPT. For that there is a hook on the way to each server (watch.go),
+// which also sees what becomes of connections (connect.go).
 
 // runScript runs a script, in one command where the server knows it.
 //
@@ -46,63 +46,6 @@ type scriptRun struct {
 }
 
 type scriptRunKey struct{}
-
-// watch has dialed called whenever the client has opened a connection, and what
-// becomes of connections and scripts noted, server by server. A cluster client dials and sends
-// through its nodes.
-func (s *lockStore) watch(dialed func()) {
-	s.newHook = func() *serverHook { return &serverHook{dialed: dialed} }
-	if cluster, ok := s.client.(interface{ OnNewNode(func(*redis.Client)) }); ok {
-		s.watched = new(sync.Map)
-		cluster.OnNewNode(func(node *redis.Client) {
-			hook := s.newHook()
-			s.watched.Store(node.Options().Addr, hook)
-			node.AddHook(hook)
-		})
-		return
-	}
-	s.hook = s.newHook()
-	s.client.AddHook(s.hook)
-}
-
-// watchNodeOf watches the node of a key, which a script has just got to unseen: the
-// client knew it before New, and OnNewNode does not tell of those.
-func (s *lockStore) watchNodeOf(ctx context.Context, key string) {
-	cluster, ok := s.client.(*redis.ClusterClient)
-	if !ok || s.watched == nil {
-		return
-	}
-	node, err := cluster.MasterForKey(ctx, key)
-	if err != nil {
-		return
-	}
-	hook := s.newHook()
-	if _, already := s.watched.LoadOrStore(node.Options().Addr, hook); !already {
-		node.AddHook(hook)
-	}
-}
-
-// connectingTo gives what is known of the connections that operations on a key need,
-// most likely first.
-func (s *lockStore) connectingTo(key string) (all []*connecting) {
-	if s.hook != nil {
-		return []*connecting{&s.hook.connecting}
-	}
-	cluster, ok := s.client.(*redis.ClusterClient)
-	if ok && key != "" && !cluster.Options().ReadOnly { // which routing by latency or at random implies
-		if node, err := masterKnown(cluster, key); err == nil {
-			if hook, ok := s.watched.Load(node.Options().Addr); ok {
-				return []*connecting{&hook.(*serverHook).connecting}
-			}
-			return nil
-		}
-	}
-	s.watched.Range(func(_, hook any) bool {
-		all = append(all, &hook.(*serverHook).connecting)
-		return true
-	})
-	return all
-}
 
 // A serverHook is a go-redis hook on the way to one server. It adds nothing to a
 // command.
