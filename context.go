@@ -1,15 +1,32 @@
 package fncache
 
-import "context"
+import (
+	"context"
+	"sync/atomic"
+)
 
 // perCall is all that fncache keeps in a context: what the next cached call is
 // asked for, and the computations around it. One value, so that a hit looks
 // into its context once.
 type perCall struct {
-	info    *Info
+	info    *infoClaim
 	bypass  bool
 	refresh bool
 	frame   *frame
+}
+
+// An infoClaim is the Info of one WithInfo: the first call that reaches it owns it.
+type infoClaim struct {
+	info    *Info
+	claimed atomic.Bool
+}
+
+// claim returns the Info to its first caller, and nil to all others.
+func (c *infoClaim) claim() *Info {
+	if c == nil || !c.claimed.CompareAndSwap(false, true) {
+		return nil
+	}
+	return c.info
 }
 
 type perCallKey struct{}
@@ -47,9 +64,11 @@ func enterFrame(ctx context.Context, comp *computation) (context.Context, *frame
 
 // WithInfo returns a context with which the first cached call it reaches writes
 // to info where its answer came from, when it returns, on the caller's
-// goroutine. The context that the cached function is given does not carry it on.
+// goroutine. All other calls leave info alone, also those that have the same context
+// at the same time or later: make a context for each call that is to be known of. The
+// context that the cached function is given does not carry it on.
 func WithInfo(ctx context.Context, info *Info) context.Context {
-	return withPerCall(ctx, func(p *perCall) { p.info = info })
+	return withPerCall(ctx, func(p *perCall) { p.info = &infoClaim{info: info} })
 }
 
 // WithBypass returns a context with which the first cached call it reaches calls

@@ -707,7 +707,8 @@ func (f *Func) call(ctx context.Context, args arguments, c *call) (results, erro
 	per := perCallOf(ctx)
 	a := answer{source: SourceFailed} // stays if a direct call panics
 	c.fn, c.ctx, c.args, c.patient = f, ctx, args, !f.sig.hasErr
-	defer func() { f.record(&a, per.info, c.key) }()
+	info := per.info.claim()
+	defer func() { f.record(&a, info, c.key) }()
 
 	err := c.find()
 	switch {

@@ -295,8 +295,8 @@ func (n *near) serve(ctx context.Context, key *nearKey) (e *nearEntry, own resul
 		}
 	}
 	n.count(e)
-	if per.info != nil {
-		*per.info = Info{Source: SourceNear, Age: b.cache.age(&entry{envelope: e.entry}), Cost: e.entry.cost, Key: e.redisKey}
+	if info := per.info.claim(); info != nil {
+		*info = Info{Source: SourceNear, Age: b.cache.age(&entry{envelope: e.entry}), Cost: e.entry.cost, Key: e.redisKey}
 	}
 	return e, own
 }
