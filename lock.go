@@ -340,7 +340,7 @@ func (s *lockStore) acquire(ctx context.Context, key, token string, lease time.D
 	}
 	do := func(ctx context.Context) (acquisition, error) {
 		reply, err := s.runScript(ctx, opAcquire, acquireScript, []string{key, key + lockSuffix},
-			&sentToken{base: token}, lease.Milliseconds(), string(mode), seen, flag).Slice()
+			&sentToken{base: token}, millis(lease), string(mode), seen, flag).Slice()
 		if err != nil {
 			return acquisition{}, err
 		}
@@ -412,11 +412,21 @@ func mayHaveRun(err error) bool {
 	return true
 }
 
+// millis is how long a lock lives at least: a whole number of milliseconds, and one or
+// more, for Redis refuses 0.
+func millis(d time.Duration) int64 {
+	whole := d.Milliseconds()
+	if d%time.Millisecond > 0 {
+		whole++
+	}
+	return max(1, whole)
+}
+
 // The verbs below answer whether the lease was held until the step was done.
 
 // renew gives the lease its whole life again.
 func (s *lockStore) renew(ctx context.Context, key, token string, lease time.Duration) (held bool, err error) {
-	return s.run(ctx, "renew", renewScript, []string{key + lockSuffix}, token, lease.Milliseconds(),
+	return s.run(ctx, "renew", renewScript, []string{key + lockSuffix}, token, millis(lease),
 		s.channel, keyEvent{verbRelease, key, token}.String())
 }
 
@@ -446,7 +456,7 @@ func (s *lockStore) leaveOpen(ctx context.Context, key, token string, d time.Dur
 
 func (s *lockStore) unhold(ctx context.Context, key, token string, d time.Duration, mark string, why verb) (held bool, err error) {
 	return s.run(ctx, "cooldown", coolDownScript, []string{key + lockSuffix},
-		token, max(d.Milliseconds(), 1), s.channel, keyEvent{why, key, token}.String(),
+		token, millis(d), s.channel, keyEvent{why, key, token}.String(),
 		keyEvent{verbRelease, key, token}.String(), mark)
 }
 

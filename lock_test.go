@@ -3,6 +3,7 @@ package fncache
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -461,4 +462,27 @@ func TestPingSaysWhatIsNotSo(t *testing.T) {
 		gone.Kill()
 		assert.ErrorContains(t, ping(client), "not reachable")
 	})
+}
+
+func TestPingWorksWithARedisTimeoutUnderAMillisecond(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) { // in which no time passes
+		c := b.cache(func(c *Config) { c.RedisTimeout = 100 * time.Microsecond })
+		require.NoError(t, c.Ping(t.Context()))
+	})
+	onServers(t, func(t *testing.T, server *backend) {
+		c := newTestCache(t, Config{Redis: server.Client(), RedisTimeout: 100 * time.Microsecond})
+		// Each by itself, without the timeout that a real server may exceed.
+		for i, check := range c.store.pingScripts(c.pingProbe(0)) {
+			require.NoError(t, check(t.Context()), "script %d", i)
+		}
+	})
+}
+
+func TestLocksLiveForWholeMilliseconds(t *testing.T) {
+	for d, want := range map[time.Duration]int64{
+		-time.Second: 1, 0: 1, 1: 1, time.Millisecond: 1, time.Millisecond + 1: 2, 1500 * time.Microsecond: 2,
+		10 * time.Second: 10_000, math.MaxInt64: math.MaxInt64/1_000_000 + 1,
+	} {
+		assert.Equal(t, want, millis(d), d)
+	}
 }

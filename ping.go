@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -157,11 +158,15 @@ func elsewhere(err error) bool {
 	return redis.HasErrorPrefix(err, "MOVED ") || redis.HasErrorPrefix(err, "ASK ")
 }
 
+// leastPingLease is how long what a failed Ping has left in Redis stays there at least:
+// it is to outlive the few commands between.
+const leastPingLease = time.Second
+
 // pingScripts run the protocol on a key that nobody else uses, so that every
 // command in it but the publishing is called: that takes a primary, and the right
 // to run scripts and these commands. What a failure leaves of it expires.
 func (s *lockStore) pingScripts(probe string) (checks []func(context.Context) error) {
-	token, lease := newToken(), s.timeout.Milliseconds()
+	token, lease := newToken(), millis(max(s.timeout, leastPingLease))
 	probe += ":" + token // in the same slot
 	entry, lock := []string{probe, probe + lockSuffix}, []string{probe + lockSuffix}
 	for _, step := range []func(context.Context) *redis.Cmd{
