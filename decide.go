@@ -61,13 +61,19 @@ func (c *Cache) lookUp(ctx context.Context, batch []*flight) {
 		}
 	}
 	for i, f := range batch {
-		c.haveRead(f, replies[i].raw, replies[i].err, asked)
+		handOver := len(replies[i].raw) > decodedHere || f.fn.decodesApart(c.coder)
+		c.haveRead(f, replies[i].raw, replies[i].err, asked, handOver)
 	}
 }
 
+// decodedHere is how many bytes of an entry a reader decodes itself: what is longer takes
+// it some ten microseconds and more, and the callers of other keys would wait for it.
+const decodedHere = 4 << 10
+
 // haveRead goes through the table with what was read, and asked for at some place
-// in the order of events.
-func (c *Cache) haveRead(f *flight, raw []byte, err error, asked place) {
+// in the order of events. handOver says that it is to be decoded on another goroutine, for
+// others wait for this one.
+func (c *Cache) haveRead(f *flight, raw []byte, err error, asked place, handOver bool) {
 	// An answer that comes too late counts as the failure that its callers were told
 	// of. Were it a success too, a Redis that answers all too slowly would be asked,
 	// and waited for, time and again.
@@ -80,9 +86,17 @@ func (c *Cache) haveRead(f *flight, raw []byte, err error, asked place) {
 	case inTime:
 		c.noteRedis(f.fn, opLookup, f.key, nil)
 	}
-	if failed {
-		return
+	switch {
+	case failed:
+	case handOver && raw != nil:
+		c.spawn(func() { c.takeIn(f, raw, err, asked, inTime) })
+	default:
+		c.takeIn(f, raw, err, asked, inTime)
 	}
+}
+
+// takeIn is haveRead for what Redis has answered.
+func (c *Cache) takeIn(f *flight, raw []byte, err error, asked place, inTime bool) {
 	e, s := c.judgeRead(f, raw, err, asked)
 	if s == fresh {
 		c.flights.decide(f, decision{verdict: serveFresh, entry: e})

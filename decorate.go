@@ -317,6 +317,8 @@ type Func struct {
 	variable reflect.Value // where the stub stands
 	original reflect.Value
 	copied   bool // arguments share memory with the caller's, and are copied
+	// selfDecoding says that results may be decoded by methods of the user's own.
+	selfDecoding bool
 
 	negatives []negativeError // of Options.CacheErrors
 	bulkhead  *bulkhead       // of Options.MaxConcurrent
@@ -353,6 +355,7 @@ func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeO
 	f.plan = newKeyPlan(f.sig, codecName)
 	f.copied = slices.ContainsFunc(f.sig.params, refers)
 	f.copies = newCopyPlan(f.sig.results)
+	f.selfDecoding = decodeThemselves(f.sig.results)
 	if f.opts.Near > 0 {
 		f.near = newNear(f)
 	}

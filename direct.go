@@ -90,5 +90,5 @@ func (c *Cache) readDirectly(f *flight, found reply, asked place) {
 		c.readers.read(f)
 		return
 	}
-	c.haveRead(f, found.raw, found.err, asked)
+	c.haveRead(f, found.raw, found.err, asked, f.fn.decodesApart(c.coder))
 }

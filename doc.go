@@ -212,6 +212,7 @@
 //	                ping.go: how that is found out
 //	subscribe.go    listening to what the scripts publish
 //	events.go       what is known of what happens to keys elsewhere
+//	apart.go        code of the user's own, such as unmarshalers, on its own goroutines
 //	compute.go      one run of the function; arguments.go: its own copies;
 //	                bulkhead.go: how many at once; settle.go: its end
 //	stats.go, errors.go, logging.go    what is told about it; logqueue.go: without

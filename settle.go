@@ -88,14 +88,15 @@ func (c *computation) encode(e *ending) (raw []byte) {
 
 // trip takes results through the codec. raw has room for the header of an entry.
 func (c *computation) trip(r results) (raw []byte, decoded results, err error) {
-	how := <-c.apart(func() {
+	run := runApart(c.spawn, func() {
 		raw, err = c.cache.coder.encode(make([]byte, envelopeHeaderLen), r.pointers())
 		if err == nil {
-			decoded, err = c.fn.decode(c.cache.coder, raw[envelopeHeaderLen:])
+			decoded, err = c.fn.decodeHere(c.cache.coder, raw[envelopeHeaderLen:])
 		}
 	})
-	if how != "" {
-		err = errors.New("a method of the codec or of a result " + how)
+	<-run.ended
+	if run.fault != "" {
+		err = &apartError{run.fault}
 	}
 	return raw, decoded, err
 }
@@ -308,13 +309,13 @@ func (c *computation) canServeStale() bool {
 // lease, that is renewed no more, stays good.
 func (c *computation) consult(what string, ask func() bool) (yes bool) {
 	var answer bool
-	ended := c.apart(func() { answer = ask() })
+	run := runApart(c.spawn, func() { answer = ask() })
 	limit := time.NewTimer(c.fn.lease(c.cache) / 3)
 	defer limit.Stop()
 	var how string
 	select {
-	case how = <-ended:
-		if how == "" {
+	case <-run.ended:
+		if how = run.fault; how == "" {
 			return answer
 		}
 	case <-limit.C:
@@ -323,28 +324,6 @@ func (c *computation) consult(what string, ask func() bool) (yes bool) {
 	c.cache.log.once(what+" "+c.fn.Name(), slog.LevelError, what+" gave no answer about an error: taken as a no",
 		"func", c.fn.Name(), "why", how)
 	return false
-}
-
-// apart runs code of the user's own on a goroutine of its own, and says how it
-// ended: "" for well.
-func (c *computation) apart(code func()) (ended <-chan string) {
-	how := make(chan string, 1)
-	c.spawn(func() {
-		normal := false
-		defer func() {
-			switch value := recover(); {
-			case normal:
-				how <- ""
-			case value != nil:
-				how <- "panicked: " + panicText(value)
-			default:
-				how <- "ended its goroutine"
-			}
-		}()
-		code()
-		normal = true
-	})
-	return how
 }
 
 // storeLater stores behind what Redis did not take, as soon as it does, while the

@@ -45,8 +45,20 @@ type results interface {
 	zero() bool
 }
 
-// decode makes results of a body.
+// decode makes results of a body, for callers that go on whatever code of the user's own
+// does: see apart.go.
 func (f *Func) decode(c *coder, body []byte) (results, error) {
+	if f.decodesApart(c) {
+		return f.decodeApart(c, body)
+	}
+	return f.decodeHere(c, body)
+}
+
+// decodesApart reports whether decoding may run code of the user's own.
+func (f *Func) decodesApart(c *coder) bool { return f.selfDecoding || c.id == codecOther }
+
+// decodeHere is decode on this goroutine.
+func (f *Func) decodeHere(c *coder, body []byte) (results, error) {
 	r := f.shape.blank()
 	if err := c.decode(body, r.pointers()); err != nil {
 		return nil, err
