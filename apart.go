@@ -1,12 +1,6 @@
 package fncache
 
 import (
-	"encoding"
-	"encoding/json"
-	"math/big"
-	"net/netip"
-	"net/url"
-	"reflect"
 	"time"
 )
 
@@ -67,60 +61,3 @@ func (f *Func) decodeApart(c *coder, body []byte) (results, error) {
 type apartError struct{ fault string }
 
 func (e *apartError) Error() string { return "a method of the codec or of a result " + e.fault }
-
-// unmarshalers are the interfaces by which a type decodes itself, under any codec.
-var unmarshalers = []reflect.Type{
-	reflect.TypeFor[interface{ UnmarshalCBOR(data []byte) error }](),
-	reflect.TypeFor[encoding.BinaryUnmarshaler](),
-	reflect.TypeFor[encoding.TextUnmarshaler](),
-	reflect.TypeFor[json.Unmarshaler](),
-}
-
-// harmless are types whose methods are known to return.
-var harmless = map[reflect.Type]bool{
-	timeType:                          true,
-	reflect.TypeFor[big.Int]():        true,
-	reflect.TypeFor[big.Float]():      true,
-	reflect.TypeFor[big.Rat]():        true,
-	reflect.TypeFor[netip.Addr]():     true,
-	reflect.TypeFor[netip.AddrPort](): true,
-	reflect.TypeFor[netip.Prefix]():   true,
-	reflect.TypeFor[url.URL]():        true,
-}
-
-// decodeThemselves reports whether values of these types may be decoded by methods of the
-// user's own.
-func decodeThemselves(types []reflect.Type) bool {
-	seen := make(map[reflect.Type]bool)
-	for _, t := range types {
-		if decodesItself(t, seen) {
-			return true
-		}
-	}
-	return false
-}
-
-func decodesItself(t reflect.Type, seen map[reflect.Type]bool) bool {
-	if seen[t] || harmless[t] {
-		return false
-	}
-	seen[t] = true
-	for _, unmarshaler := range unmarshalers {
-		if reflect.PointerTo(t).Implements(unmarshaler) {
-			return true
-		}
-	}
-	switch t.Kind() {
-	case reflect.Array, reflect.Slice, reflect.Pointer:
-		return decodesItself(t.Elem(), seen)
-	case reflect.Map:
-		return decodesItself(t.Key(), seen) || decodesItself(t.Elem(), seen)
-	case reflect.Struct:
-		for field := range t.Fields() {
-			if decodesItself(field.Type, seen) {
-				return true
-			}
-		}
-	}
-	return false
-}

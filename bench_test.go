@@ -178,7 +178,7 @@ func BenchmarkStub(b *testing.B) {
 // ---- keys
 
 func benchmarkKey(b *testing.B, fn reflect.Type, args ...any) {
-	sig, err := newSignature(fn)
+	sig, err := newSignature(fn, false)
 	require.NoError(b, err)
 	values, err := sig.arguments(args)
 	require.NoError(b, err)

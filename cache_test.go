@@ -934,7 +934,7 @@ func TestReaderJudgesByItsOwnOptions(t *testing.T) {
 }
 
 // secretive is a result that does not survive its own encoding.
-type secretive struct{ Text string }
+type secretive struct{ text string }
 
 func (secretive) MarshalBinary() ([]byte, error)     { return nil, errEncoding }
 func (*secretive) UnmarshalBinary(data []byte) error { return errEncoding }

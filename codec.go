@@ -2,141 +2,129 @@ package fncache
 
 import (
 	"bytes"
-	"encoding"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"reflect"
 	"runtime"
-	"strings"
 	"sync"
 
-	"github.com/fxamacker/cbor/v2"
+	"github.com/fncache/fncache/internal/codec"
 )
 
 // codecName is the codec in the fingerprint that keys carry. It changes, as does
-// codecCBOR, whenever a body changes its meaning, the options below included.
-const codecName = "cbor1"
+// codecCBOR, whenever a body changes its meaning.
+const codecName = "cbor2"
 
-// CBOR is the codec that a [Cache] has by default: what it writes is short, quickly
-// read, and keeps all that the result types that can be wrapped can say but for
-// what the package documentation names. It is exported for codecs that wrap it,
-// such as one that encrypts.
+// CBOR is the codec that a [Cache] has by default. What it writes is short and
+// quickly read, and each value of a type that can be wrapped comes back as it was
+// (see docs/results.md). It is exported for codecs that wrap it, such as one that
+// encrypts. What such a codec is given was checked when the function was wrapped.
 type CBOR struct{}
 
 // Name implements [Codec].
 func (CBOR) Name() string { return codecName }
 
 // Encode implements [Codec].
-func (CBOR) Encode(results []any) ([]byte, error) { return encodeAll(nil, results) }
+func (CBOR) Encode(results []any) ([]byte, error) {
+	plans, err := pointedPlans(codec.CBOR, results)
+	if err != nil {
+		return nil, err
+	}
+	return encodeAll(nil, plans, results, cborMarks)
+}
 
 // Decode implements [Codec]. The results share no memory with body.
-func (CBOR) Decode(body []byte, results []any) error { return decodeAll(body, results) }
+func (CBOR) Decode(body []byte, results []any) error {
+	plans, err := pointedPlans(codec.CBOR, results)
+	if err != nil {
+		return err
+	}
+	return decodeCBOR(body, plans, results)
+}
 
-// A body is one CBOR array with the results. What goes in comes out, with these
-// exceptions:
+// A body is one CBOR array with the results; package codec says how each is written.
+// Of a value that comes back, this is not kept:
 //
-//   - A time keeps its instant to the nanosecond and its offset in minutes, not
-//     its zone's name, nor its monotonic clock. RFC 3339 has no seconds of an
-//     offset: with one (local mean time, before about 1940) the instant shifts
-//     by them. A year outside 0 to 9999 is an error.
-//   - A pointer to what is itself encoded as null (a nil slice or map, another
-//     nil pointer, the zero time) comes back nil.
-//   - A signalling NaN in a float32 comes back quiet; other NaNs keep their bits.
-//   - A big.Float comes back as its shortest text reads with 64 bits.
-//   - What a tag leaves out (`cbor:"-"`, `json:"-"`, omitempty, omitzero), what
-//     is unexported, and embedded fields that another hides are lost, as with
-//     encoding/json; a struct that has its marshaler from an embedded field is
-//     encoded as that field.
-var encMode = Must(cbor.EncOptions{
-	// Exact: a float keeps its width, with the bits of its NaNs.
-	ShortestFloat: cbor.ShortestFloatNone,
-	NaNConvert:    cbor.NaNConvertNone,
-	InfConvert:    cbor.InfConvertNone,
-	// The default is whole seconds.
-	Time: cbor.TimeRFC3339Nano,
-	// By default text marshalers are left aside, and a struct of unexported
-	// fields that has only them becomes empty.
-	BinaryMarshaler: cbor.BinaryMarshalerByteString,
-	TextMarshaler:   cbor.TextMarshalerTextString,
-	// As encoding/json does, which drops less.
-	OmitEmpty: cbor.OmitEmptyGoValue,
-	// The decoder reads them in any case.
-	ToIndefArrayStructTag: cbor.ToIndefArrayStructTagAllowed,
-}.UserBufferEncMode())
+//   - the name of a time's zone, and its monotonic reading. The instant and the
+//     offset are kept, UTC as UTC.
+//   - the capacity of a slice, and that two pointers or slices share memory.
+//   - a field whose tag is `cbor:"-"` or `fncache:"-"`, and the unexported fields that
+//     Options.Lossy accepts to lose.
+//
+// What a type with methods of its own keeps is its own affair.
 
-var decMode = Must(cbor.DecOptions{
-	// What was encoded can be decoded: there are no limits on the other side. An
-	// array's length is believed only once its elements were seen to be there.
-	MaxArrayElements: 1<<31 - 1,
-	MaxMapPairs:      1<<31 - 1,
-	MaxNestedLevels:  1<<16 - 1,
-	// Go's strings may hold anything.
-	UTF8:              cbor.UTF8DecodeInvalid,
-	BinaryUnmarshaler: cbor.BinaryUnmarshalerByteString,
-	TextUnmarshaler:   cbor.TextUnmarshalerTextString,
-	// Names are those of the same type: a field that is not found, or found
-	// twice, is a sign of something else. Two keys of a map come out the same if
-	// their marshaler says the same of both, and one value would be lost.
-	FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
-	ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
-	DupMapKey:         cbor.DupMapKeyEnforcedAPF,
-}.DecMode())
+// bodyMarks are what stands around the results of a body.
+type bodyMarks struct {
+	open func(dst []byte, n int) []byte
+	// comma and end are what stands between the results and after them.
+	comma, end string
+}
+
+var cborMarks = bodyMarks{open: appendArrayHead}
 
 // maxKeptBuffer is the largest buffer that is kept for the next encoding.
 const maxKeptBuffer = 1 << 20
 
-// buffers holds buffers to encode into. The encoder grows one more cheaply than
-// a slice that is handed in, and once warm it need not grow at all.
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// buffers holds buffers to encode into: once warm they need not grow.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // encodeAll appends the results at these pointers to dst, as one array. Panics of
-// marshalers are errors. By their pointers, for that saves copies, and comes out
-// the same.
-func encodeAll(dst []byte, from []any) (_ []byte, err error) {
-	buf := buffers.Get().(*bytes.Buffer)
+// marshalers are errors.
+func encodeAll(dst []byte, plans []*codec.Plan, from []any, marks bodyMarks) (_ []byte, err error) {
+	kept := buffers.Get().(*[]byte)
+	buf := marks.open((*kept)[:0], len(from))
 	at := 0
 	defer func() {
-		// Not put back: who knows what the marshaler still does with it.
 		if value := recover(); value != nil {
-			err = &codecError{"encode", at, pointedTo(from[at]), panicText(value), panicCause(value)}
+			err = &codecError{"encode", at, plans[at].Type(), panicText(value), panicCause(value)}
 		}
 	}()
 	for ; at < len(from); at++ {
-		if err := encMode.MarshalToBuffer(from[at], buf); err != nil {
-			return nil, &codecError{"encode", at, pointedTo(from[at]), errorText(err), err}
+		if at > 0 {
+			buf = append(buf, marks.comma...)
+		}
+		if buf, err = plans[at].Append(buf, reflect.ValueOf(from[at]).UnsafePointer()); err != nil {
+			return nil, &codecError{"encode", at, plans[at].Type(), errorText(err), err}
 		}
 	}
-	dst = append(appendArrayHead(dst, len(from)), buf.Bytes()...)
-	if buf.Cap() <= maxKeptBuffer {
-		buf.Reset()
-		buffers.Put(buf)
+	dst = append(append(dst, buf...), marks.end...)
+	if cap(buf) <= maxKeptBuffer {
+		*kept = buf
+		buffers.Put(kept)
 	}
 	return dst, nil
 }
 
-// decodeAll reads the array of a body into the zero values at these pointers,
+// decodeCBOR reads the array of a body into the zero values at these pointers,
 // which then share no memory with it. Whatever the bytes are, and whatever
 // unmarshalers do with them, it does not panic.
-func decodeAll(body []byte, into []any) (err error) {
+func decodeCBOR(body []byte, plans []*codec.Plan, into []any) error {
 	rest, err := cutArrayHead(body, len(into))
 	if err != nil {
 		return err
 	}
-	at := 0
-	defer func() {
-		if value := recover(); value != nil {
-			err = &codecError{"decode", at, pointedTo(into[at]), panicText(value), panicCause(value)}
-		}
-	}()
-	for ; at < len(into); at++ {
-		if rest, err = decMode.UnmarshalFirst(rest, into[at]); err != nil {
-			return &codecError{"decode", at, pointedTo(into[at]), errorText(err), err}
+	r := codec.NewReader(rest)
+	for at := range into {
+		if err := decodeOne(r, plans[at], at, into[at]); err != nil {
+			return err
 		}
 	}
-	if len(rest) > 0 {
-		return miss(missCorrupt, "%d bytes behind the results", len(rest))
+	if n := r.Rest(); n > 0 {
+		return miss(missCorrupt, "%d bytes behind the results", n)
+	}
+	return nil
+}
+
+// decodeOne reads result number at.
+func decodeOne(r *codec.Reader, plan *codec.Plan, at int, into any) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &codecError{"decode", at, plan.Type(), panicText(value), panicCause(value)}
+		}
+	}()
+	if err := plan.Decode(r, reflect.ValueOf(into).UnsafePointer()); err != nil {
+		return &codecError{"decode", at, plan.Type(), errorText(err), err}
 	}
 	return nil
 }
@@ -163,7 +151,6 @@ func appendArrayHead(dst []byte, n int) []byte {
 }
 
 // cutArrayHead cuts off the head of an array of n, as appendArrayHead writes it.
-// By hand, for the library would have to go through all elements twice.
 func cutArrayHead(body []byte, n int) (rest []byte, err error) {
 	var space [3]byte
 	head := appendArrayHead(space[:0], n)
@@ -197,35 +184,13 @@ func (e *codecError) Error() string {
 
 func (e *codecError) Unwrap() error { return e.cause }
 
-// errorText tells as much of an error as has nothing of the value in it.
+// errorText returns as much of an error as has nothing of the value in it: the text
+// of those that this package and package codec make, and else the type.
 func errorText(err error) string {
 	last := err
 	for e := err; e != nil; e = errors.Unwrap(e) {
 		switch e := e.(type) { //nolint:errorlint // the loop unwraps
-		case *cbor.UnmarshalTypeError:
-			text := "cannot put CBOR " + e.CBORType + " into " + e.GoType
-			if e.StructFieldName != "" {
-				text += ", in " + e.StructFieldName
-			}
-			return text
-		case *json.UnmarshalTypeError:
-			what, _, _ := strings.Cut(e.Value, " ") // behind it may stand the value
-			text := fmt.Sprintf("cannot put a JSON %s into %v", what, e.Type)
-			if e.Field != "" {
-				text += ", in " + e.Field
-			}
-			return text
-		case *json.SyntaxError: // whose text shows a character
-			return fmt.Sprintf("is no JSON at byte %d", e.Offset)
-		case *json.UnsupportedTypeError, *json.UnsupportedValueError:
-			return e.Error()
-		case *codecError, *otherCodecError, *missReason: // from a codec around ours
-			return e.Error()
-		case *cbor.DupMapKeyError:
-			return fmt.Sprintf("a map has the same key twice, at element %d", e.Index)
-		case *cbor.SyntaxError, *cbor.UnknownFieldError,
-			*cbor.UnsupportedTypeError, *cbor.UnsupportedValueError, *cbor.InadmissibleTagContentTypeError,
-			*cbor.MaxNestedLevelError, *cbor.MaxArrayElementsError, *cbor.MaxMapPairsError:
+		case *codec.Error, *codecError, *otherCodecError, *missReason: // maybe from a codec around ours
 			return e.Error()
 		}
 		last = e
@@ -247,23 +212,4 @@ func panicText(value any) string {
 func panicCause(value any) error {
 	err, _ := value.(error)
 	return err
-}
-
-// The interfaces by which the codec has a type encode itself, the methods of its
-// pointer included, in the order in which it prefers them.
-var (
-	cborMarshaler     = reflect.TypeFor[cbor.Marshaler]()
-	cborUnmarshaler   = reflect.TypeFor[cbor.Unmarshaler]()
-	binaryMarshaler   = reflect.TypeFor[encoding.BinaryMarshaler]()
-	binaryUnmarshaler = reflect.TypeFor[encoding.BinaryUnmarshaler]()
-	textMarshaler     = reflect.TypeFor[encoding.TextMarshaler]()
-	textUnmarshaler   = reflect.TypeFor[encoding.TextUnmarshaler]()
-)
-
-// fieldTag is the tag that the library reads.
-func fieldTag(f reflect.StructField) string {
-	if tag := f.Tag.Get("cbor"); tag != "" {
-		return tag
-	}
-	return f.Tag.Get("json")
 }

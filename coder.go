@@ -2,9 +2,7 @@ package fncache
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"reflect"
 	"strconv"
 )
 
@@ -89,8 +87,13 @@ func checkCodec(c Codec) (err error) {
 // fingerprint gives the part of a function's keys that changes with its types and
 // with the codec.
 func (c *coder) fingerprint(f *Func) string {
-	if c.id == codecCBOR {
+	switch c.id {
+	case codecCBOR:
 		return f.plan.sig()
+	case codecJSON:
+		if plans, err := f.sig.plans.json(); err == nil {
+			return fingerprint(f.sig, plans, c.mark)
+		}
 	}
 	return otherFingerprint(f.sig, c.mark)
 }
@@ -101,17 +104,21 @@ func (c *coder) faults(sig *signature) error {
 	if c.id != codecJSON {
 		return nil
 	}
-	var faults []error
-	for i, t := range sig.results {
-		faults = append(faults, jsonFaults(fmt.Sprintf("result %d", i+1), t))
-	}
-	return errors.Join(faults...)
+	_, err := sig.plans.json()
+	return err
 }
 
 // encode appends the results at these pointers to dst.
-func (c *coder) encode(dst []byte, results []any) ([]byte, error) {
-	if c.id == codecCBOR {
-		return encodeAll(dst, results)
+func (c *coder) encode(dst []byte, plans *resultPlans, results []any) ([]byte, error) {
+	switch c.id {
+	case codecCBOR:
+		return encodeAll(dst, plans.cbor, results, cborMarks)
+	case codecJSON:
+		json, err := plans.json()
+		if err != nil {
+			return nil, err
+		}
+		return encodeAll(dst, json, results, jsonMarks)
 	}
 	body, err := c.encodeOther(results)
 	if err != nil {
@@ -120,16 +127,21 @@ func (c *coder) encode(dst []byte, results []any) ([]byte, error) {
 	return append(dst, body...), nil
 }
 
-// decode reads a body into the zero values at these pointers. They share no
-// memory with it.
-func (c *coder) decode(body []byte, results []any) error {
+// decode reads a body into the zero values at these pointers. They share no memory
+// with it, and it stays as it is: who decodes by methods of his own is given bytes of
+// his own, which he may decrypt in place.
+func (c *coder) decode(body []byte, plans *resultPlans, results []any) error {
 	switch c.id {
 	case codecCBOR:
-		return decodeAll(body, results)
-	case codecOther:
-		body = bytes.Clone(body)
+		return decodeCBOR(body, plans.cbor, results)
+	case codecJSON:
+		json, err := plans.json()
+		if err != nil {
+			return err
+		}
+		return decodeJSON(body, json, results)
 	}
-	return c.decodeOther(body, results)
+	return c.decodeOther(bytes.Clone(body), results)
 }
 
 func (c *coder) encodeOther(results []any) (body []byte, err error) {
@@ -205,11 +217,3 @@ func (e *otherCodecError) Error() string {
 }
 
 func (e *otherCodecError) Unwrap() error { return e.cause }
-
-func pointedTo(pointer any) reflect.Type {
-	t := reflect.TypeOf(pointer)
-	if t != nil && t.Kind() == reflect.Pointer {
-		return t.Elem()
-	}
-	return t // a mistake in a codec that hands its results on: the error says so
-}

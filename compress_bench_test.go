@@ -154,12 +154,14 @@ func BenchmarkDecode_Books64KiB(b *testing.B) { benchmarkDecode(b, someBooks(103
 // benchmarkDecodeBy decodes a body of a codec: what JSON costs more is told in its
 // comment.
 func benchmarkDecodeBy[T any](b *testing.B, c *coder, v T) {
-	body, err := c.encode(nil, []any{&v})
+	plans, err := plansOf([]any{&v})
+	require.NoError(b, err)
+	body, err := c.encode(nil, plans, []any{&v})
 	require.NoError(b, err)
 	b.ReportAllocs()
 	for b.Loop() {
 		var got T
-		if err := c.decode(body, []any{&got}); err != nil {
+		if err := c.decode(body, plans, []any{&got}); err != nil {
 			b.Fatal(err)
 		}
 	}

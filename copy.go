@@ -26,9 +26,9 @@ type copyPlan struct {
 	texts bool
 }
 
-// newCopyPlan gives nil for what cannot be copied safely: types that hide what
-// they refer to in unexported fields, or encode themselves. Their entries are
-// kept encoded, and decoded for each caller.
+// newCopyPlan returns nil for what cannot be copied safely: types that hide what they
+// refer to in unexported fields. Their entries are kept encoded, and decoded for each
+// caller. Methods do not matter: what is visible of a value is all of it.
 func newCopyPlan(types []reflect.Type) *copyPlan {
 	p := &copyPlan{deepen: make([]deepener, len(types))}
 	for i, t := range types {
@@ -70,9 +70,6 @@ var immutable = map[reflect.Type]bool{
 func deepenerOf(t reflect.Type) (deepen deepener, ok bool) {
 	if assignable(t) {
 		return nil, true
-	}
-	if marshalingOf(t) != nil {
-		return nil, false
 	}
 	switch t.Kind() {
 	case reflect.Slice:

@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/fncache/fncache/internal/specimen"
 )
 
 func typeOf(v any) reflect.Type { return reflect.TypeOf(v) }
@@ -159,14 +161,16 @@ func TestWhatCanBeCopied(t *testing.T) {
 		{big.Int{}, encoded},
 		{new(big.Int), encoded},
 		{[]big.Float{}, encoded},
-		{url.URL{}, encoded},
+		{url.URL{}, copied},
 		{map[string]*big.Rat{}, encoded},
 		{hidden{}, encoded},
 		{[]hidden{}, encoded},
 		{struct {
 			time.Time
 			A []string
-		}{}, encoded},
+		}{}, copied},
+		{specimen.Tags{}, copied},
+		{struct{ C chan int }{}, encoded},
 		{struct{ A any }{}, encoded},
 		{[1]func(){}, encoded},
 	} {

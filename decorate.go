@@ -355,7 +355,7 @@ func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeO
 	f.plan = newKeyPlan(f.sig, codecName)
 	f.copied = slices.ContainsFunc(f.sig.params, refers)
 	f.copies = newCopyPlan(f.sig.results)
-	f.selfDecoding = decodeThemselves(f.sig.results)
+	f.selfDecoding = f.sig.plans.askMethods()
 	if f.opts.Near > 0 {
 		f.near = newNear(f)
 	}
@@ -381,7 +381,7 @@ func (f *Func) take() (err error) {
 }
 
 func (f *Func) checkTypes() (err error) {
-	f.sig, err = newSignature(f.variable.Type())
+	f.sig, err = newSignature(f.variable.Type(), f.opts.Lossy)
 	if c := f.opts.Cache; c != nil && c.made() && err == nil {
 		err = c.coder.faults(f.sig)
 	}

@@ -111,9 +111,9 @@
 // Errors that are answers (Options.CacheErrors) are not kept. Results are kept
 // decoded, and no caller shares memory with them: what refers to
 // nothing is handed out as it is, slices, maps and pointers are copied. Types that
-// encode themselves, or that hide references in unexported fields, are kept
-// encoded and decoded for each caller, which is slower (time.Time and the types of
-// net/netip are known not to need it). Config.NearSize bounds the memory. Where
+// hide references in unexported fields are kept encoded and decoded for each caller,
+// which is slower (time.Time and the types of net/netip are known not to need it).
+// Config.NearSize bounds the memory. Where
 // all arguments are booleans, numbers and strings, up to four of the former and two
 // strings, a hit hashes nothing for a key.
 //
@@ -179,9 +179,21 @@
 // values at the same time. So may callers under OnCold Wait of a key that is
 // invalidated faster than it is computed, while other processes are quicker to the
 // lease. Two functions without error results that call each other, both under
-// MaxConcurrent, can wait for each other's slots for good while Redis is away. A
-// result is what survives the codec: with [CBOR], the default, unexported fields do
-// not; [JSON] loses more.
+// MaxConcurrent, can wait for each other's slots for good while Redis is away.
+//
+// # Results
+//
+// A result that is stored comes back exactly: nil as nil, empty as empty, floats with
+// their bits, times with instant and offset. A type all of whose values are visible
+// (plain kinds, and arrays, slices, maps, pointers and structs of exported fields) is
+// encoded by value, whatever methods it has; MarshalCBOR with UnmarshalCBOR is the one
+// exception. A type with unexported fields is encoded by its own MarshalCBOR,
+// MarshalBinary, MarshalText or MarshalJSON, if it has the other half too. Anything
+// else of which something would be lost is refused when wrapping: unexported fields,
+// interfaces, channels, funcs, recursive types, maps whose keys hold addresses. A field
+// tagged `fncache:"-"` (or `cbor:"-"`, under [JSON] `json:"-"`) is left out on purpose,
+// and Options.Lossy accepts the loss of unexported fields. The name of a time's zone is
+// not kept. See docs/results.md.
 //
 // # The way of one call
 //
@@ -199,7 +211,9 @@
 //	flight.go       who joins whom in one process
 //	lookup.go       who sends a lookup; direct.go: its caller
 //	envelope.go     the stored format; coder.go: a cache's codec, results to bytes
-//	                and back; codec.go, codec_json.go: CBOR and JSON; compress.go
+//	                and back; results.go: how each type is encoded; codec.go,
+//	                codec_json.go: CBOR and JSON; internal/codec: both in detail;
+//	                compress.go
 //	near.go         what this process keeps in its own memory; copy.go: copies of it
 //	clock.go        the server's time
 //	lock.go         the lease protocol: everything said to Redis; scripts.go: how

@@ -246,6 +246,6 @@ func ExampleFunc_Key() {
 	_, err := f.Key("42")
 	fmt.Println(err)
 	// Output:
-	// fncache:{Book:ByID:478c6c07e801b5b6b477d5411452caf1}:dd5062e29c94 <nil>
+	// fncache:{Book:ByID:478c6c07e801b5b6b477d5411452caf1}:3a28af0fc355 <nil>
 	// fncache: key of Book:ByID: argument 1, of type string, does not convert to int64 without loss: the function is func(context.Context, int64) (fncache_test.Book, error)
 }

@@ -937,7 +937,7 @@ func TestWhichArgumentsNeedNoHashing(t *testing.T) {
 		{func(struct{ A int }) int { return 0 }, false},
 	} {
 		f := &Func{}
-		f.sig, _ = newSignature(typeOf(test.fn))
+		f.sig, _ = newSignature(typeOf(test.fn), false)
 		assert.Equal(t, test.plain, newNear(f).plain != nil, "%T", test.fn)
 	}
 }

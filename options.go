@@ -122,6 +122,12 @@ type Options struct {
 	// Freshness. From 0 to 1. Default: 0.
 	Jitter float64
 
+	// Lossy accepts results that lose something when they are stored: the
+	// unexported fields of structs that have no encoding of their own are left out,
+	// and come back as zero. The caller that computes gets them as zero too. Without
+	// it such a result type is refused when wrapping. Tag: lossy. Default: false.
+	Lossy bool
+
 	// Cooldown is how long nobody recomputes an entry after a failure that was
 	// answered with the stale value, or after a panic where there is a stale value
 	// for others and OnError is ServeStale. Default: 1s; negative: none; otherwise at

@@ -2,12 +2,15 @@ package fncache
 
 import (
 	"crypto/sha256"
+	"encoding"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 
+	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/keyhash"
 )
 
@@ -37,37 +40,30 @@ func entrySuffix(sig string) string { return "}:" + sig }
 // ---- fingerprints
 
 // fingerprint is a short hash of the types of parameters and results, and of how
-// results are encoded by the default codec. The context and the error are neither
+// results are encoded by a codec of ours. The context and the error are neither
 // stored nor hashed, and may come and go.
-func fingerprint(sig *signature, codec string) string {
-	return fingerprintBy(sig, codec, typeText{
-		fields:      storedFields,
-		opaque:      func(t reflect.Type) bool { return t == timeType || marshalingOf(t) != nil },
-		marshalings: marshalings,
-	})
+func fingerprint(sig *signature, results []*codec.Plan, codec string) string {
+	return fingerprintBy(sig, codec, func(b *strings.Builder) { describe(b, results) })
 }
 
 // otherFingerprint is fingerprint for a codec of which nothing is known: whatever
 // there is in a result type may be stored.
 func otherFingerprint(sig *signature, codec string) string {
-	return fingerprintBy(sig, codec, typeText{
-		fields:      allFields,
-		opaque:      func(t reflect.Type) bool { return t == timeType },
-		marshalings: slices.Concat(marshalings, jsonMarshalings),
+	return fingerprintBy(sig, codec, func(b *strings.Builder) {
+		for _, t := range sig.results {
+			b.WriteString("\nresult ")
+			writeType(b, t, nil)
+		}
 	})
 }
 
-func fingerprintBy(sig *signature, codec string, results typeText) string {
+func fingerprintBy(sig *signature, codec string, results func(*strings.Builder)) string {
 	var b strings.Builder
 	b.WriteString(codec)
-	results.b = &b
 	for _, t := range sig.params {
 		b.WriteString("\nparameter " + keyhash.Form(t, true))
 	}
-	for _, t := range sig.results {
-		b.WriteString("\nresult ")
-		results.write(t)
-	}
+	results(&b)
 	sum := sha256.Sum256([]byte(b.String()))
 	return hex.EncodeToString(sum[:fingerprintLen])
 }
@@ -84,48 +80,42 @@ func paramsFingerprint(sig *signature) string {
 	return hex.EncodeToString(sum[:fingerprintLen])
 }
 
-// A typeText writes types out with all that changes what is stored or hashed.
-type typeText struct {
-	b      *strings.Builder
-	fields func(reflect.Type) []reflect.StructField // that count
-	opaque func(reflect.Type) bool                  // types that encode themselves: their insides do not count
-	// marshalings are the methods that count.
-	marshalings []marshaling
-	above       []reflect.Type // the types that are being written
+// encoders are the methods by which a codec may have a type encode itself.
+var encoders = []reflect.Type{
+	reflect.TypeFor[interface{ MarshalCBOR() ([]byte, error) }](),
+	reflect.TypeFor[encoding.BinaryMarshaler](),
+	reflect.TypeFor[encoding.TextMarshaler](),
+	reflect.TypeFor[json.Marshaler](),
 }
 
-// name writes a type without its insides.
-func (w typeText) name(t reflect.Type) {
-	fmt.Fprintf(w.b, "%q.%s %v", t.PkgPath(), t.Name(), t.Kind())
-	for _, m := range w.marshalings {
-		if t.Kind() != reflect.Pointer && reflect.PointerTo(t).Implements(m.encode) {
-			w.b.WriteString(" " + m.encodeName)
+// writeType writes a type out with all that may change what a codec stores. above are
+// the types that it is inside of.
+func writeType(b *strings.Builder, t reflect.Type, above []reflect.Type) {
+	fmt.Fprintf(b, "%q.%s %v", t.PkgPath(), t.Name(), t.Kind())
+	for _, m := range encoders {
+		if t.Kind() != reflect.Pointer && reflect.PointerTo(t).Implements(m) {
+			b.WriteString(" " + m.Method(0).Name)
 		}
 	}
-}
-
-// write writes a type with its insides.
-func (w typeText) write(t reflect.Type) {
-	w.name(t)
-	if w.opaque(t) || slices.Contains(w.above, t) {
+	if t == timeType || slices.Contains(above, t) {
 		return
 	}
-	w.above = append(w.above, t)
-	w.b.WriteString("(")
-	defer w.b.WriteString(")")
+	above = append(above, t)
+	b.WriteString("(")
+	defer b.WriteString(")")
 	switch t.Kind() {
 	case reflect.Array:
-		fmt.Fprintf(w.b, "%d ", t.Len())
-		w.write(t.Elem())
+		fmt.Fprintf(b, "%d ", t.Len())
+		writeType(b, t.Elem(), above)
 	case reflect.Slice, reflect.Pointer:
-		w.write(t.Elem())
+		writeType(b, t.Elem(), above)
 	case reflect.Map:
-		w.write(t.Key())
-		w.write(t.Elem())
+		writeType(b, t.Key(), above)
+		writeType(b, t.Elem(), above)
 	case reflect.Struct:
-		for _, field := range w.fields(t) {
-			fmt.Fprintf(w.b, "%q %t %q ", field.Name, field.Anonymous, field.Tag)
-			w.write(field.Type)
+		for field := range t.Fields() {
+			fmt.Fprintf(b, "%q %t %q ", field.Name, field.Anonymous, field.Tag)
+			writeType(b, field.Type, above)
 		}
 	}
 }
@@ -139,7 +129,7 @@ type keyPlan struct {
 }
 
 func newKeyPlan(sig *signature, codec string) *keyPlan {
-	p := &keyPlan{fingerprint: fingerprint(sig, codec)}
+	p := &keyPlan{fingerprint: fingerprint(sig, sig.plans.cbor, codec)}
 	for i, t := range sig.params {
 		p.params = append(p.params, keyhash.CompileValue(t, sig.place(i)))
 	}

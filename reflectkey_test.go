@@ -26,7 +26,7 @@ var publicKeys = keyhash.NewKeys(nil)
 
 // hashOf hashes the arguments of a call of a function of that type, in both forms.
 func hashOf(t require.TestingT, k *keyhash.Keys, fn reflect.Type, args ...any) keyhash.Hash {
-	sig, err := newSignature(fn)
+	sig, err := newSignature(fn, false)
 	require.NoError(t, err)
 	values, err := sig.arguments(args)
 	require.NoError(t, err)
@@ -258,7 +258,7 @@ func TestGoldenKeys(t *testing.T) {
 			{"", "Days", reflect.TypeFor[func(time.Time, float64) time.Time](), []any{time.Date(2024, 2, 29, 12, 0, 0, 123, time.UTC), 0.5}},
 			{"", "Hosts", reflect.TypeFor[func(netip.Addr) []netip.Addr](), []any{netip.MustParseAddr("192.0.2.1")}},
 		} {
-			sig, err := newSignature(call.fn)
+			sig, err := newSignature(call.fn, false)
 			require.NoError(t, err)
 			key := []byte(entryPrefix(DefaultNamespace, call.prefix+call.name))
 			key = append(hashOf(t, k.keys, call.fn, call.args...).AppendHex(key), entrySuffix(newKeyPlan(sig, "cbor1").sig())...)
@@ -272,7 +272,7 @@ func TestGoldenKeys(t *testing.T) {
 
 func TestFingerprintsTellTypesApart(t *testing.T) {
 	sigOf := func(fn reflect.Type, codec string) string {
-		sig, err := newSignature(fn)
+		sig, err := newSignature(fn, false)
 		require.NoError(t, err)
 		return newKeyPlan(sig, codec).sig()
 	}
@@ -293,9 +293,9 @@ func TestFingerprintsTellTypesApart(t *testing.T) {
 		{"a context", reflect.TypeFor[func(context.Context, int) int](), reflect.TypeFor[func(int) int](), true},
 		{"an error", reflect.TypeFor[func(int) int](), reflect.TypeFor[func(int) (int, error)](), true},
 		{"variadic", reflect.TypeFor[func([]int) int](), reflect.TypeFor[func(...int) int](), true},
-		{"unexported fields of results", result[struct {
+		{"fields left out of results", result[struct {
 			A int
-			b int
+			b int `fncache:"-"`
 		}](), result[struct{ A int }](), true},
 		{"fields left out of the key", param[struct {
 			A int
@@ -329,18 +329,19 @@ func TestFingerprintsTellTypesApart(t *testing.T) {
 		{"array length", result[[2]int](), result[[3]int](), false},
 		{"slice or array", result[[2]int](), result[[]int](), false},
 		{"map key", result[map[int]int](), result[map[string]int](), false},
+		{"what it is encoded by", result[onlyBinary](), result[onlyText](), false},
 		{"its own encoding", result[binaryKey](), result[ownEncoding](), false},
 	} {
 		t.Run(test.what, func(t *testing.T) {
-			assert.Equal(t, test.same, sigOf(test.a, "cbor1") == sigOf(test.b, "cbor1"))
-			assert.NotEqual(t, sigOf(test.a, "cbor1"), sigOf(test.a, "cbor2"), "another codec")
+			assert.Equal(t, test.same, sigOf(test.a, "cbor2") == sigOf(test.b, "cbor2"))
+			assert.NotEqual(t, sigOf(test.a, "cbor2"), sigOf(test.a, "cbor3"), "another codec")
 		})
 	}
 }
 
 func TestParametersThatHashAlikeShareAFingerprint(t *testing.T) {
 	of := func(fn reflect.Type) string {
-		sig, err := newSignature(fn)
+		sig, err := newSignature(fn, false)
 		require.NoError(t, err)
 		return paramsFingerprint(sig)
 	}

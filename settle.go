@@ -89,7 +89,7 @@ func (c *computation) encode(e *ending) (raw []byte) {
 // trip takes results through the codec. raw has room for the header of an entry.
 func (c *computation) trip(r results) (raw []byte, decoded results, err error) {
 	run := runApart(c.spawn, func() {
-		raw, err = c.cache.coder.encode(make([]byte, envelopeHeaderLen), r.pointers())
+		raw, err = c.fn.encode(c.cache.coder, make([]byte, envelopeHeaderLen), r)
 		if err == nil {
 			decoded, err = c.fn.decodeHere(c.cache.coder, raw[envelopeHeaderLen:])
 		}

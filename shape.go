@@ -45,6 +45,11 @@ type results interface {
 	zero() bool
 }
 
+// encode appends results to dst.
+func (f *Func) encode(c *coder, dst []byte, r results) ([]byte, error) {
+	return c.encode(dst, f.sig.plans, r.pointers())
+}
+
 // decode makes results of a body, for callers that go on whatever code of the user's own
 // does: see apart.go.
 func (f *Func) decode(c *coder, body []byte) (results, error) {
@@ -60,7 +65,7 @@ func (f *Func) decodesApart(c *coder) bool { return f.selfDecoding || c.id == co
 // decodeHere is decode on this goroutine.
 func (f *Func) decodeHere(c *coder, body []byte) (results, error) {
 	r := f.shape.blank()
-	if err := c.decode(body, r.pointers()); err != nil {
+	if err := c.decode(body, f.sig.plans, r.pointers()); err != nil {
 		return nil, err
 	}
 	return r, nil

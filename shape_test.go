@@ -1,6 +1,11 @@
 package fncache
 
-import "reflect"
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/fncache/fncache/internal/codec"
+)
 
 // encodeResults and decodeResults are the codec as tests of it see it: values of
 // any types.
@@ -18,15 +23,60 @@ func encodeResults(dst []byte, results []reflect.Value) ([]byte, error) {
 		}
 		from[i] = v.Addr().Interface()
 	}
-	return cborCoder.encode(dst, from)
+	return encodeBy(cborCoder, dst, from)
 }
 
 func decodeResults(body []byte, types []reflect.Type) ([]reflect.Value, error) {
-	f := &Func{sig: &signature{results: types}}
+	plans, err := newResultPlans(types, false)
+	if err != nil {
+		return nil, err
+	}
+	f := &Func{sig: &signature{results: types, plans: plans}}
 	f.shape = reflectedShapeOf(f)
 	r, err := f.decode(cborCoder, body)
 	if err != nil {
 		return nil, err
 	}
 	return r.(*reflectedResults).values, nil
+}
+
+// encodeBy and decodeBy are a coder as tests see it: pointers to results of any types,
+// which are wrapped without loss.
+
+func encodeBy(c *coder, dst []byte, from []any) ([]byte, error) {
+	plans, err := plansOf(from)
+	if err != nil {
+		return nil, err
+	}
+	return c.encode(dst, plans, from)
+}
+
+func decodeBy(c *coder, body []byte, into []any) error {
+	plans, err := plansOf(into)
+	if err != nil {
+		return err
+	}
+	return c.decode(body, plans, into)
+}
+
+func plansOf(pointers []any) (*resultPlans, error) {
+	var list []reflect.Type
+	for _, pointer := range pointers {
+		list = append(list, reflect.TypeOf(pointer).Elem())
+	}
+	plans, err := newResultPlans(list, false)
+	if err != nil {
+		return nil, fmt.Errorf("wrap: %w", err)
+	}
+	return plans, nil
+}
+
+func resultFaults(t reflect.Type) error {
+	_, err := plansFor([]reflect.Type{t}, codec.CBOR, false)
+	return err
+}
+
+func jsonFaults(t reflect.Type) error {
+	_, err := plansFor([]reflect.Type{t}, codec.JSON, false)
+	return err
 }

@@ -46,6 +46,7 @@ var tagFlags = []struct {
 	field func(o *Options) *bool
 }{
 	{"shared", func(o *Options) *bool { return &o.Shared }},
+	{"lossy", func(o *Options) *bool { return &o.Lossy }},
 }
 
 func setDuration(field *time.Duration, s string) error {

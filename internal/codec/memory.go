@@ -1,0 +1,227 @@
+package codec
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"strings"
+	"unsafe"
+)
+
+// A Reader is where a body is read from.
+type Reader struct {
+	body []byte
+	off  int
+	left int // bytes of memory that values may still take
+}
+
+// What decoding may allocate: memoryBase, and memoryFactor bytes for each byte of the
+// body. Slices of slices take 24 bytes for a byte, small maps up to a hundred. More
+// comes only from types whose values are large and whose bytes are few, because tags
+// or methods leave out most of them.
+const (
+	memoryBase   = 16 << 20
+	memoryFactor = 128
+)
+
+// NewReader returns a reader of a body, which it leaves as it is. Nothing that is
+// decoded shares memory with it.
+func NewReader(body []byte) *Reader {
+	return &Reader{body: body, left: memoryBase + memoryFactor*len(body)}
+}
+
+// Rest returns how many bytes were not read.
+func (r *Reader) Rest() int { return len(r.body) - r.off }
+
+// take allows for memory that a value needs.
+func (r *Reader) take(n, size int) error {
+	if size > 0 && n > r.left/size {
+		return errorf("would take more memory than %d MiB and %d times its %d bytes", memoryBase>>20, memoryFactor, len(r.body))
+	}
+	r.left -= n * size
+	return nil
+}
+
+// An Error is why a value could not be encoded or decoded. Its text has nothing of
+// the value in it; the text of the cause may.
+type Error struct {
+	Path  string // of the part, from the type that was compiled; "" for itself
+	Text  string
+	Cause error // what a method of the type returned
+}
+
+func (e *Error) Error() string {
+	if e.Path == "" {
+		return e.Text
+	}
+	return e.Text + ", in " + strings.TrimPrefix(e.Path, ".")
+}
+
+func (e *Error) Unwrap() error { return e.Cause }
+
+func errorf(format string, args ...any) *Error { return &Error{Text: fmt.Sprintf(format, args...)} }
+
+// within puts the place of a part before the path of an error.
+func within(place string, err error) error {
+	if e, ok := err.(*Error); ok { //nolint:errorlint // it is made here
+		e.Path = place + e.Path
+	}
+	return err
+}
+
+// short returns the error for a body that is cut. It is a fresh one, because within
+// writes to it.
+func short() *Error { return &Error{Text: "ends too early"} }
+
+// A scratch has room for a pair of a map.
+type scratch struct{ key, elem reflect.Value }
+
+// clear lets go of what the pair refers to.
+func (s *scratch) clear() {
+	s.key.SetZero()
+	s.elem.SetZero()
+}
+
+// A sliceHeader is how a slice stands in memory.
+type sliceHeader struct {
+	data     unsafe.Pointer
+	len, cap int
+}
+
+// integer reads a signed integer of the plan's size.
+func (p *Plan) integer(at unsafe.Pointer) int64 {
+	switch p.size {
+	case 1:
+		return int64(*(*int8)(at))
+	case 2:
+		return int64(*(*int16)(at))
+	case 4:
+		return int64(*(*int32)(at))
+	default:
+		return *(*int64)(at)
+	}
+}
+
+// unsigned reads as many bits as the plan's size has.
+func (p *Plan) unsigned(at unsafe.Pointer) uint64 {
+	switch p.size {
+	case 1:
+		return uint64(*(*uint8)(at))
+	case 2:
+		return uint64(*(*uint16)(at))
+	case 4:
+		return uint64(*(*uint32)(at))
+	default:
+		return *(*uint64)(at)
+	}
+}
+
+// setInteger writes a signed integer, and reports whether it fits.
+func (p *Plan) setInteger(at unsafe.Pointer, n int64) bool {
+	p.setUnsigned(at, uint64(n))
+	return p.integer(at) == n
+}
+
+// setUnsigned writes as many bits as the plan's size has, and reports whether they
+// are all.
+func (p *Plan) setUnsigned(at unsafe.Pointer, n uint64) bool {
+	switch p.size {
+	case 1:
+		*(*uint8)(at) = uint8(n)
+	case 2:
+		*(*uint16)(at) = uint16(n)
+	case 4:
+		*(*uint32)(at) = uint32(n)
+	default:
+		*(*uint64)(at) = n
+	}
+	return p.unsigned(at) == n
+}
+
+// bytes returns the bytes of an array.
+func (p *Plan) bytes(at unsafe.Pointer) []byte { return unsafe.Slice((*byte)(at), p.len) }
+
+// setBytes sets a slice of bytes, of whatever named type, to a copy.
+func setBytes(at unsafe.Pointer, b []byte) {
+	fresh := make([]byte, len(b))
+	copy(fresh, b)
+	*(*[]byte)(at) = fresh
+}
+
+// makeSlice sets a slice to one of n zero elements.
+func (p *Plan) makeSlice(r *Reader, at unsafe.Pointer, n int) error {
+	if n > r.Rest()/p.elem.least {
+		return short()
+	}
+	if err := r.take(n, int(p.elem.size)); err != nil {
+		return err
+	}
+	switch {
+	case p.elem.kind == kindString:
+		*(*[]string)(at) = make([]string, n)
+	case p.elem.size == 8 && (p.elem.kind == kindInt || p.elem.kind == kindUint || p.elem.kind == kindFloat):
+		*(*[]uint64)(at) = make([]uint64, n)
+	default:
+		p.value(at).Set(reflect.MakeSlice(p.typ, n, n))
+	}
+	return nil
+}
+
+// makeMap returns a map with room for n pairs.
+func (p *Plan) makeMap(r *Reader, n int) (reflect.Value, error) {
+	const header, group = 48, 8
+	if n > r.Rest()/(p.key.least+p.elem.least) {
+		return reflect.Value{}, short()
+	}
+	slots := group
+	if n > group {
+		slots = 2 * n
+	}
+	if err := r.take(slots, int(p.key.size+p.elem.size)+1); err != nil {
+		return reflect.Value{}, err
+	}
+	if err := r.take(1, header); err != nil {
+		return reflect.Value{}, err
+	}
+	return reflect.MakeMapWithSize(p.typ, n), nil
+}
+
+// setPair puts a pair into a map that then has n.
+func setPair(m reflect.Value, pair *scratch, n int) error {
+	m.SetMapIndex(pair.key, pair.elem)
+	if m.Len() != n {
+		return errorf("a map has the same key twice, at pair %d", n)
+	}
+	return nil
+}
+
+// newElem sets a pointer to a zero value, and returns its address.
+func (p *Plan) newElem(r *Reader, at unsafe.Pointer) (unsafe.Pointer, error) {
+	if err := r.take(1, int(p.elem.size)); err != nil {
+		return nil, err
+	}
+	fresh := reflect.New(p.elem.typ).UnsafePointer()
+	*(*unsafe.Pointer)(at) = fresh
+	return fresh, nil
+}
+
+// encodeSelf has a value encode itself.
+func (p *Plan) encodeSelf(at unsafe.Pointer) ([]byte, error) {
+	b, err := p.self.encode(reflect.NewAt(p.typ, at).Interface())
+	if err != nil {
+		return nil, p.failed(p.self.encodeName, err)
+	}
+	return b, nil
+}
+
+// decodeSelf has a value decode itself, from bytes of its own: it may write to them.
+func (p *Plan) decodeSelf(at unsafe.Pointer, b []byte) error {
+	if err := p.self.decode(reflect.NewAt(p.typ, at).Interface(), bytes.Clone(b)); err != nil {
+		return p.failed(p.self.decodeName, err)
+	}
+	return nil
+}
+
+func (p *Plan) failed(method string, err error) error {
+	return &Error{Text: fmt.Sprintf("%s of %v: %T, whose text may quote the value", method, p.typ, err), Cause: err}
+}
