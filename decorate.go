@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 	"unsafe"
+	"weak"
 
 	"github.com/fncache/fncache/internal/keyhash"
 )
@@ -767,51 +769,64 @@ func (f *Func) record(a *answer, info *Info, key string) {
 	}
 }
 
-// stubs knows the wrapped functions by their stub, so that none is wrapped
-// twice. Stubs share their code; what tells them apart is the closure that
-// a func value points to, which the stub's variable keeps alive while it is
-// known here.
+// stubs knows the wrapped functions by their stub, so that none is wrapped twice.
+// Stubs share their code; they differ in the closure that a func value points to.
 var stubs stubSet
 
+// A stubSet keeps neither stubs nor functions alive: a variable that nobody has any
+// more is gone with what it was wrapped in.
 type stubSet struct {
-	mu sync.Mutex // guards the field below
-	m  map[unsafe.Pointer]stubbed
+	mu    sync.Mutex // guards the fields below
+	m     map[uintptr]stubbed
+	sweep int // the number of stubs at which those that are gone are taken out
 }
 
+// leastSweep is the least number of stubs, or of subjects of a logger, that are looked
+// through for what can be forgotten.
+const leastSweep = 256
+
+// A stubbed is a function with the closure of its stub, whose address is another's
+// when it is gone.
 type stubbed struct {
-	fn   *Func
-	stub reflect.Value // keeps the closure, and so its address
+	closure weak.Pointer[byte]
+	fn      weak.Pointer[Func]
 }
 
 // closureOf is the closure that the func value in an addressable variable points
 // to.
-func closureOf(variable reflect.Value) unsafe.Pointer {
-	return *(*unsafe.Pointer)(variable.Addr().UnsafePointer())
+func closureOf(variable reflect.Value) *byte {
+	return *(**byte)(variable.Addr().UnsafePointer())
 }
 
+func address(closure *byte) uintptr { return uintptr(unsafe.Pointer(closure)) }
+
 func (s *stubSet) of(variable reflect.Value) *Func {
+	closure := closureOf(variable)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.m[closureOf(variable)].fn
+	if known := s.m[address(closure)]; known.closure.Value() == closure {
+		return known.fn.Value()
+	}
+	return nil
 }
 
 func (s *stubSet) add(f *Func) {
-	keep := reflect.New(f.variable.Type()).Elem()
-	keep.Set(f.variable)
+	closure := closureOf(f.variable)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.m == nil {
-		s.m = make(map[unsafe.Pointer]stubbed)
+		s.m = make(map[uintptr]stubbed)
 	}
-	s.m[closureOf(f.variable)] = stubbed{f, keep}
+	if len(s.m) >= max(s.sweep, leastSweep) {
+		maps.DeleteFunc(s.m, func(_ uintptr, known stubbed) bool { return known.closure.Value() == nil })
+		s.sweep = 2 * len(s.m)
+	}
+	s.m[address(closure)] = stubbed{weak.Make(closure), weak.Make(f)}
 }
 
 func (s *stubSet) remove(f *Func) {
+	mine := weak.Make(f)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for closure, known := range s.m {
-		if known.fn == f {
-			delete(s.m, closure)
-		}
-	}
+	maps.DeleteFunc(s.m, func(_ uintptr, known stubbed) bool { return known.fn == mine })
 }

@@ -235,7 +235,8 @@ var errNotAsked = errors.New("not asked")
 // must not take the cache away from the keys of all others, nor slots that no node
 // serves from the others of a node.
 type health struct {
-	circuits sync.Map                // by circuitID; made at the first failure
+	circuits sync.Map                // by circuitID; made at the first failure, see taint
+	tainting sync.Mutex              // held while a failure is noted in a circuit
 	serverOf func(key string) string // on a cluster, "" if not known; nil for a single server
 	troubled atomic.Int64            // circuits that saw a failure since the last success
 	down     atomic.Bool             // Redis did not answer, and has not since
@@ -387,9 +388,29 @@ func (h *health) failed(err *RedisError) {
 	if err.Kind == KindClusterDown {
 		id = ids[len(ids)-1] // it is of the slot, whatever server has said so
 	}
+	c := h.taint(id, err)
+	if done, refused := c.breaker.Allow(); refused == nil {
+		done(err)
+	}
+}
+
+// taint notes a failure in its circuit. One that is made makes room: those that have
+// seen no failure since the last success are as good as new, and of a Cluster whose
+// nodes come and go there would be more and more. A circuit that is tainted under the
+// lock is not taken out by another.
+func (h *health) taint(id circuitID, err *RedisError) *circuit {
+	h.tainting.Lock()
+	defer h.tainting.Unlock()
 	found, ok := h.circuits.Load(id)
 	if !ok {
-		found, _ = h.circuits.LoadOrStore(id, h.newCircuit())
+		h.circuits.Range(func(id, old any) bool {
+			if c := old.(*circuit); !c.tainted.Load() && c.breaker.State() == gobreaker.StateClosed {
+				h.circuits.Delete(id)
+			}
+			return true
+		})
+		found = h.newCircuit()
+		h.circuits.Store(id, found)
 	}
 	c := found.(*circuit)
 	c.last.Store(err)
@@ -397,9 +418,7 @@ func (h *health) failed(err *RedisError) {
 	if c.tainted.CompareAndSwap(false, true) {
 		h.troubled.Add(1)
 	}
-	if done, refused := c.breaker.Allow(); refused == nil {
-		done(err)
-	}
+	return c
 }
 
 // cleanse takes note that a circuit has no failure since its last success.

@@ -3,6 +3,7 @@ package fncache
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime"
 	"sync"
 	"time"
@@ -18,8 +19,9 @@ type logger struct {
 	to  *slog.Logger // nil: slog.Default()
 	out recordQueue
 
-	mu   sync.Mutex // guards the field below
-	last map[string]*logged
+	mu    sync.Mutex // guards the fields below
+	last  map[string]*logged
+	sweep int // the number of subjects at which those of long ago are forgotten
 }
 
 // logged is what became of the messages about one thing.
@@ -30,7 +32,8 @@ type logged struct {
 
 // once tells a message unless one about the same thing was told within
 // logInterval; the next one says how many were left out. A subject is a kind of
-// event with its function or operation, so their number is bounded.
+// event with its function or operation; those of more than logInterval ago are
+// forgotten where there are many.
 func (l *logger) once(subject string, level slog.Level, msg string, args ...any) (told bool) {
 	now := time.Now()
 	skipped, due := l.due(subject, now)
@@ -73,6 +76,10 @@ func (l *logger) due(subject string, now time.Time) (skipped int, due bool) {
 		l.last = make(map[string]*logged)
 	}
 	last := l.last[subject]
+	if last == nil && len(l.last) >= max(l.sweep, leastSweep) {
+		maps.DeleteFunc(l.last, func(_ string, last *logged) bool { return now.Sub(last.at) >= logInterval })
+		l.sweep = 2 * len(l.last)
+	}
 	switch {
 	case last == nil:
 	case now.Sub(last.at) < logInterval:
