@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -143,7 +144,10 @@ var untold = map[string]struct {
 		happen: func(t *testing.T, b *bubble, c *Cache) {
 			w := wrap(t, c, &source{took: time.Second}, Options{})
 			assert.Equal(t, outcome{value: 1, source: SourceComputed, took: time.Second}, w.get(t.Context(), "a"))
-			assert.Empty(t, b.redis.Keys(), "the lease is given back")
+			lock := must(b.redis.Get(must(w.Key("a")) + lockSuffix))
+			assert.True(t, strings.HasPrefix(lock, markOpen), "callers compute without a lease for a while: %s", lock)
+			time.Sleep(openFor)
+			assert.Empty(t, b.redis.Keys())
 		},
 		want: "does not survive encoding",
 	},
