@@ -1,6 +1,7 @@
 package fncache
 
 import (
+	"math/big"
 	"reflect"
 
 	"github.com/fncache/fncache/internal/keyhash"
@@ -11,8 +12,17 @@ import (
 // would be stored under a key that it does not belong to. So a flight works on
 // copies.
 
-// refers says whether values of t share memory when they are assigned, as far
-// as a parameter may: through slices and maps.
+// bigNumbers are the types of math/big, with what copies one: by value they share their
+// digits, and their methods write into those. (What other types hide in unexported fields
+// is shared: only they know what it is.)
+var bigNumbers = map[reflect.Type]func(to, from any){
+	reflect.TypeFor[big.Int]():   func(to, from any) { to.(*big.Int).Set(from.(*big.Int)) },
+	reflect.TypeFor[big.Rat]():   func(to, from any) { to.(*big.Rat).Set(from.(*big.Rat)) },
+	reflect.TypeFor[big.Float](): func(to, from any) { to.(*big.Float).Copy(from.(*big.Float)) },
+}
+
+// refers reports whether values of t share memory when they are assigned, as far as a
+// parameter may: through slices, maps, and numbers of math/big.
 func refers(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Slice, reflect.Map:
@@ -20,10 +30,13 @@ func refers(t reflect.Type) bool {
 	case reflect.Array:
 		return refers(t.Elem())
 	case reflect.Struct:
-		for i := range t.NumField() {
+		if bigNumbers[t] != nil {
+			return true
+		}
+		for field := range t.Fields() {
 			// What hangs on an ignored field may be anything, and is the
 			// caller's affair.
-			if field := t.Field(i); field.IsExported() && !keyhash.Ignored(field) && refers(field.Type) {
+			if field.IsExported() && !keyhash.Ignored(field) && refers(field.Type) {
 				return true
 			}
 		}
@@ -47,6 +60,12 @@ func copyArgument(v reflect.Value) reflect.Value {
 		return v
 	}
 	fresh := reflect.New(v.Type()).Elem()
+	if copyNumber := bigNumbers[v.Type()]; copyNumber != nil {
+		from := reflect.New(v.Type())
+		from.Elem().Set(v)
+		copyNumber(fresh.Addr().Interface(), from.Interface()) // into one that has no digits yet
+		return fresh
+	}
 	fresh.Set(v)
 	switch v.Kind() {
 	case reflect.Slice:

@@ -122,11 +122,14 @@ func (c *call) decision(p purpose) (decision, error) {
 		return decision{}, c.cold(0)
 	}
 	now := time.Now()
-	f, start, d := fs.board(c, p, now)
+	f, start, ready, d := fs.board(c, p, now)
 	if f == nil {
 		return d, nil
 	}
 	if start {
+		if !ready {
+			now = fs.equip(f, c)
+		}
 		c.cache.fly(f, c, now)
 	}
 	var limit <-chan time.Time
@@ -239,6 +242,7 @@ func (c *call) withoutRedis(d decision, refresh bool) (a answer, again bool) {
 	case comp == nil:
 		return c.giveUp(c.cold(0))
 	}
+	c.give(comp)
 	comp.spawn(comp.run)
 	return c.awaitOwn(decision{holder: comp})
 }
@@ -247,6 +251,9 @@ func (c *call) withoutRedis(d decision, refresh bool) (a answer, again bool) {
 // stores nothing.
 func (c *call) unleased(ended uint64) (a answer, again bool) {
 	comp, own, start := c.cache.flights.shareUnleased(c, ended)
+	if own {
+		c.give(comp)
+	}
 	if start {
 		comp.spawn(comp.run)
 	}

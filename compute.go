@@ -21,6 +21,7 @@ type computation struct {
 	flightKey
 	cache   *Cache
 	args    arguments
+	given   chan struct{}   // closed when args are set; nil if they are from the start
 	ctx     context.Context // the values of the caller's context, without its end
 	token   string          // of the lease; "" without one
 	stale   *entry          // what callers live on if the function fails
@@ -118,8 +119,22 @@ func (c *computation) spawn(f func()) {
 	c.cache.spawn(f)
 }
 
+// newComputation makes a computation without a lease, for a call that is to call give.
 func newComputation(c *call, id flightKey) *computation {
-	return c.cache.newComputation(id, context.WithoutCancel(c.ctx), c.ownArgs())
+	comp := c.cache.newComputation(id, context.WithoutCancel(c.ctx), c.args)
+	if c.fn.copied {
+		comp.args, comp.given = nil, make(chan struct{})
+	}
+	return comp
+}
+
+// give gives a computation that c owns its own copy of the arguments. That may take
+// long, so flights.mu is not held; the computation does not run before.
+func (c *call) give(comp *computation) {
+	if comp.given != nil {
+		comp.args = c.ownArgs()
+		close(comp.given)
+	}
 }
 
 func (c *Cache) newComputation(id flightKey, ctx context.Context, args arguments) *computation {
@@ -142,6 +157,9 @@ func (c *Cache) newComputation(id flightKey, ctx context.Context, args arguments
 
 // run computes to the end, when it is its turn.
 func (c *computation) run() {
+	if c.given != nil {
+		<-c.given // by a call that is about to: see give
+	}
 	giveSlot, turn := c.awaitSlot()
 	if !turn {
 		giveSlot()

@@ -76,7 +76,7 @@ type flight struct {
 	flightKey
 	purpose purpose
 	ctx     context.Context // the values of the first caller's context, without its end
-	args    arguments
+	args    arguments       // set by the call that starts it, before it runs
 
 	// Where the lookup before left off (toWait): the life of the lease that
 	// somebody else holds, what was read, and when in the order of events.
@@ -166,15 +166,16 @@ func (fs *flights) tick() uint64 {
 
 // board puts c on the flight for that purpose, or gives the decision at once
 // where this process computes and nothing is cached. start is true for the
-// caller that must run the flight.
-func (fs *flights) board(c *call, p purpose, now time.Time) (f *flight, start bool, d decision) {
+// caller that must run the flight: ready is false if it has to call equip before.
+// Others can join the flight meanwhile.
+func (fs *flights) board(c *call, p purpose, now time.Time) (f *flight, start, ready bool, d decision) {
 	id := flightKey{c.fn, c.key}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	s := fs.slotOf(id)
 	if p == toLookUp {
 		if holder := s.goodLease(now); holder != nil && !holder.cached && !holder.settling {
-			return nil, false, decision{verdict: holderHere, holder: holder, ended: fs.tick()}
+			return nil, false, false, decision{verdict: holderHere, holder: holder, ended: fs.tick()}
 		}
 		if s.flights[toWait] != nil {
 			p = toWait
@@ -184,13 +185,32 @@ func (fs *flights) board(c *call, p purpose, now time.Time) (f *flight, start bo
 	if f == nil {
 		f = newFlight(c, id, p)
 		s.flights[p] = f
-		start = true
-		if p == toLookUp {
-			fs.beginReading(f, now)
+		start, ready = true, !c.fn.copied
+		if ready {
+			f.args = c.args
+			fs.depart(f, now)
 		}
 	}
 	f.callers++
-	return f, start, decision{}
+	return f, start, ready, decision{}
+}
+
+// equip gives a flight its own copy of the arguments, for the call that started it. That
+// may take long, so mu is not held: the calls of all other keys go on.
+func (fs *flights) equip(f *flight, c *call) (now time.Time) {
+	f.args = c.ownArgs()
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	now = time.Now()
+	fs.depart(f, now)
+	return now
+}
+
+// depart starts the clock of a flight that is ready to run. mu is held.
+func (fs *flights) depart(f *flight, now time.Time) {
+	if f.purpose == toLookUp {
+		fs.beginReading(f, now)
+	}
 }
 
 func newFlight(c *call, id flightKey, p purpose) *flight {
@@ -198,7 +218,6 @@ func newFlight(c *call, id flightKey, p purpose) *flight {
 		flightKey: id,
 		purpose:   p,
 		ctx:       context.WithoutCancel(c.ctx),
-		args:      c.ownArgs(),
 		leader:    c,
 		done:      make(chan struct{}),
 	}
@@ -457,8 +476,8 @@ func (fs *flights) renewed(c *computation, until time.Time) {
 // invalidated elsewhere, so it may answer only callers who asked before it began,
 // and those who could not ask at all. One runs at a time, and may wait for a slot
 // before; later callers gather for the next.
-// own is true for the caller whose computation it is, start for the one that must
-// run it.
+// own is true for the caller whose computation it is, and that must give it its
+// arguments, start for the one that must run it.
 func (fs *flights) shareUnleased(c *call, ended uint64) (comp *computation, own, start bool) {
 	id := flightKey{c.fn, c.key}
 	fs.mu.Lock()
@@ -483,8 +502,9 @@ func (fs *flights) shareUnleased(c *call, ended uint64) (comp *computation, own,
 	return comp, own, start
 }
 
-// startUnleased is shareUnleased for a call that will not wait: nil if the key is
-// computed here already, or no slot is free: then full is true.
+// startUnleased is shareUnleased for a call that will not wait, and owns and starts what
+// it is given: nil if the key is computed here already, or no slot is free: then full is
+// true.
 func (fs *flights) startUnleased(c *call) (comp *computation, full bool) {
 	id := flightKey{c.fn, c.key}
 	fs.mu.Lock()

@@ -1,0 +1,195 @@
+package fncache
+
+import (
+	"context"
+	"math/big"
+	"reflect"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A slowCopy is a shape for which copying the first arguments takes until the test
+// lets it go on.
+type slowCopy struct {
+	shape
+	copies atomic.Int32
+	begun  chan struct{}
+	goOn   chan struct{}
+}
+
+func (s *slowCopy) own(args arguments) arguments {
+	if s.copies.Add(1) == 1 {
+		close(s.begun)
+		<-s.goOn
+	}
+	return s.shape.own(args)
+}
+
+func newSlowCopy(f *Func) *slowCopy {
+	s := &slowCopy{shape: f.shape, begun: make(chan struct{}), goOn: make(chan struct{})}
+	f.shape = s
+	return s
+}
+
+type sumFunc = func(context.Context, []byte) (int, error)
+
+func sumOf(_ context.Context, numbers []byte) (n int, err error) {
+	for _, b := range numbers {
+		n += int(b)
+	}
+	return n, nil
+}
+
+// result is how a call of a sumFunc ended.
+type sumResult struct {
+	n   int
+	err error
+}
+
+func begin(t *testing.T, fn sumFunc, arg ...byte) <-chan sumResult {
+	end := make(chan sumResult, 1)
+	go func() {
+		n, err := fn(t.Context(), arg)
+		end <- sumResult{n, err}
+	}()
+	return end
+}
+
+func TestCopyingAnArgumentStopsNoOtherCall(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		cache := b.cache()
+		slow, other := sumOf, sumOf
+		f, err := Wrap(&slow, Options{Cache: cache, Name: "slow", Timeout: time.Minute, OnCold: Wait})
+		require.NoError(t, err)
+		_, err = Wrap(&other, Options{Cache: cache, Name: "other", Timeout: time.Minute})
+		require.NoError(t, err)
+		copying := newSlowCopy(f)
+
+		first := begin(t, slow, 1, 2)
+		<-copying.begun
+		for range 2 { // a miss, and a hit
+			n, err := other(t.Context(), []byte{3})
+			require.NoError(t, err)
+			require.Equal(t, 3, n)
+			n, err = slow(t.Context(), []byte{4})
+			require.NoError(t, err, "the same function, another key")
+			require.Equal(t, 4, n)
+		}
+		require.NoError(t, f.Invalidate(t.Context(), []byte{4}))
+		copies := copying.copies.Load()
+		second := begin(t, slow, 1, 2)
+		synctest.Wait()
+		time.Sleep(time.Hour) // of the bubble: the lookup has not begun, so its time does not run out
+		require.Empty(t, first)
+		require.Empty(t, second)
+		require.Equal(t, copies, copying.copies.Load(), "who joins copies nothing")
+
+		close(copying.goOn)
+		assert.Equal(t, sumResult{n: 3}, <-first)
+		assert.Equal(t, sumResult{n: 3}, <-second)
+		assert.Equal(t, copies, copying.copies.Load(), "one lookup, one computation, one copy")
+	})
+}
+
+func TestInvalidatingWhileAnArgumentIsCopiedDetachesTheLookup(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		slow := sumOf
+		f, err := Wrap(&slow, Options{Cache: b.cache(), Name: "slow", Timeout: time.Minute})
+		require.NoError(t, err)
+		copying := newSlowCopy(f)
+		first := begin(t, slow, 1, 2)
+		<-copying.begun
+		require.NoError(t, f.Invalidate(t.Context(), []byte{1, 2}))
+		n, err := slow(t.Context(), []byte{1, 2})
+		require.NoError(t, err)
+		require.Equal(t, 3, n, "on a lookup of its own")
+		close(copying.goOn)
+		assert.Equal(t, sumResult{n: 3}, <-first)
+	})
+}
+
+// TestAComputationWaitsForItsArguments: without Redis,
+//  1. a call computes;
+//  2. another one, which may not share it, is to compute next, and copies its argument;
+//  3. the first computation ends, and the next one is due;
+//  4. the copy is ready.
+func TestAComputationWaitsForItsArguments(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		cache := b.cache()
+		running, end := make(chan struct{}), make(chan struct{})
+		var calls atomic.Int32
+		slow := func(ctx context.Context, numbers []byte) (int, error) {
+			if calls.Add(1) == 1 {
+				close(running)
+				<-end
+			}
+			return sumOf(ctx, numbers)
+		}
+		f, err := Wrap(&slow, Options{Cache: cache, Name: "slow", Timeout: time.Minute, OnCold: Compute})
+		require.NoError(t, err)
+		b.redis.SetError("LOADING Redis is loading the dataset in memory")
+		first := begin(t, slow, 1, 2)
+		<-running
+
+		copying := newSlowCopy(f)
+		args := []byte{1, 2}
+		key, err := f.Key(args)
+		require.NoError(t, err)
+		c := &call{fn: f, cache: cache, ctx: t.Context(), args: f.shape.arguments([]reflect.Value{reflect.ValueOf(args)}), key: key}
+		second := make(chan answer, 1)
+		go func() {
+			a, _ := c.unleased(cache.flights.present())
+			second <- a
+		}()
+		<-copying.begun
+		close(end)
+		require.Equal(t, sumResult{n: 3}, <-first)
+		synctest.Wait()
+		require.EqualValues(t, 1, calls.Load(), "its arguments are not there yet")
+		require.Empty(t, second)
+		close(copying.goOn)
+		a := <-second
+		require.NoError(t, a.err)
+		assert.Equal(t, 3, *a.results.pointers()[0].(*int))
+		assert.EqualValues(t, 2, calls.Load())
+	})
+}
+
+// Numbers of math/big are passed by value, and share their digits with the caller all
+// the same.
+func TestNumbersOfMathBigAreCopiedForAComputation(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		seen := make(chan string, 1)
+		type numbers struct {
+			Int   big.Int
+			Rat   []big.Rat
+			Float map[string]big.Float
+		}
+		text := func(n numbers) string {
+			f := n.Float["a"]
+			return n.Int.String() + " " + n.Rat[0].String() + " " + f.String()
+		}
+		fn := func(_ context.Context, n numbers) (string, error) {
+			time.Sleep(time.Second)
+			seen <- text(n)
+			return "", nil
+		}
+		_, err := Wrap(&fn, Options{Cache: b.cache(), Name: "big", Timeout: time.Minute})
+		require.NoError(t, err)
+		n := numbers{*big.NewInt(7), []big.Rat{*big.NewRat(7, 2)}, map[string]big.Float{"a": *big.NewFloat(7)}}
+		want := text(n)
+		_, err = fn(ctxIn(t, time.Millisecond), n)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		n.Int.SetInt64(9) // into the same digits
+		n.Rat[0].SetFrac64(9, 5)
+		f := n.Float["a"]
+		f.SetUint64(9)
+		require.NotEqual(t, want, text(n))
+		assert.Equal(t, want, <-seen)
+	})
+}
