@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"math/big"
+	"net/netip"
 	"reflect"
 	"strings"
 	"sync/atomic"
@@ -931,7 +932,8 @@ func TestWhichArgumentsNeedNoHashing(t *testing.T) {
 		{func(int, int, int, int, int) int { return 0 }, false},
 		{func(string, string, string) int { return 0 }, false},
 		{func(time.Time) int { return 0 }, false},
-		{func(slog.Level) int { return 0 }, false},
+		{func(netip.Addr) int { return 0 }, false},
+		{func(slog.Level) int { return 0 }, true}, // by value, whatever its text
 		{func([]int) int { return 0 }, false},
 		{func(...int) int { return 0 }, false},
 		{func(struct{ A int }) int { return 0 }, false},
