@@ -377,6 +377,9 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 		// It has no error result to be told by, and waits for the value that
 		// the cache has dropped.
 		<-comp.returned
+		if comp.encoding != nil {
+			<-comp.encoding.ended
+		}
 		e = &ending{returned: comp.ret}
 	}
 	if c.strict && e.normal() {

@@ -12,8 +12,8 @@ import (
 
 // A computation is one run of a cached function, with a lease or without. Two
 // goroutines belong to it: one calls the function, the other tends: it renews
-// the lease while the function runs, and ends the computation when the function
-// returns, runs out of time, or is cancelled.
+// the lease while the function runs and its result is encoded, and ends the computation
+// when that is done, runs out of time, or is cancelled.
 //
 // Its end is in this order, so that who looks up after a caller was answered
 // finds the value: the lease's last step, then the ending, then done.
@@ -30,7 +30,11 @@ type computation struct {
 	frame    *frame        // what the function's context carries
 	returned chan struct{} // closed when the function has ended
 	ret      returned      // written before returned is closed
-	lost     bool          // the lease is known to be lost; only the tender's
+	encoding *apartRun     // reads the results, nil if nothing does; written before done is closed
+
+	// Only the tender's.
+	tender tender
+	lost   bool // the lease is known to be lost
 
 	started chan struct{} // without a lease: closed when it begins
 	passed  chan struct{} // without a lease: closed if it begins without a slot of Options.MaxConcurrent
@@ -75,7 +79,7 @@ type ending struct {
 	confirmed bool
 	lost      bool // the lease is known to have been lost
 
-	late    bool  // the function had not returned: err says why it was not waited for
+	late    bool  // the function had not returned, or its result was not encoded: err says why that was not waited for
 	stepErr error // of the lease's last step
 }
 
@@ -88,7 +92,7 @@ func (e *ending) normal() bool { return e.err == nil && e.panic == nil && !e.goe
 // unsuccessful reports whether the function has failed, by an error that is no answer, a
 // panic, or the end of its goroutine. That the cache was closed is no failure of the function.
 func (e *ending) unsuccessful() bool {
-	return !e.normal() && !e.negative && !errors.Is(e.err, ErrClosed)
+	return !e.normal() && !e.negative && e.err != ErrClosed //nolint:errorlint // errors.Is would ask the user's own
 }
 
 // stored says that what there is was confirmed: it is stored, unless the function
@@ -173,12 +177,21 @@ func (c *computation) run() {
 	defer stop()
 	ctx, c.frame = enterFrame(ctx, c)
 
+	c.tender = tender{ctx: ctx, cancel: cancel, timeout: ctx.Done(), closing: c.closing}
+	if c.token != "" {
+		renewals := time.NewTicker(c.fn.lease(c.cache) / 3)
+		defer renewals.Stop()
+		c.tender.renew = renewals.C
+	}
 	began := time.Now()
 	c.spawn(func() {
 		defer giveSlot() // not before the function has returned: until then it is a burden
 		c.call(ctx, began)
 	})
-	cut := c.tend(ctx, cancel)
+	cut := c.await(c.returned, nil)
+	if cut == nil {
+		cut = c.cutShort(ctx)
+	}
 	c.end(cut, time.Since(began))
 }
 
@@ -238,35 +251,46 @@ func panicked(value any) any {
 	return &PanicError{Value: value, Stack: debug.Stack()}
 }
 
-// tend renews the lease until the function has returned (nil) or is not waited
-// for any longer (the reason).
-func (c *computation) tend(ctx context.Context, cancel context.CancelCauseFunc) error {
-	var renew, grace <-chan time.Time
-	if c.token != "" {
-		ticker := time.NewTicker(c.fn.lease(c.cache) / 3)
-		defer ticker.Stop()
-		renew = ticker.C
-	}
-	closing, timeout := c.closing, ctx.Done()
+// A tender is what the goroutine that tends a computation listens to while code of the
+// user's own runs for it: the function, then what encodes its result or is asked about its
+// error. A channel is nil while it has nothing to tell, and again once it has told it.
+type tender struct {
+	ctx     context.Context // the function's
+	cancel  context.CancelCauseFunc
+	renew   <-chan time.Time // the lease is to be renewed
+	timeout <-chan struct{}  // ComputeTimeout is over
+	closing <-chan struct{}  // Close has begun
+	grace   <-chan time.Time // Close will not wait much longer
+}
+
+// errUnanswered is why await gives up at its limit.
+var errUnanswered = errors.New("no answer in time")
+
+// await renews the lease until code of the user's own has ended (nil), or is not waited for
+// any longer (the reason).
+func (c *computation) await(ended <-chan struct{}, limit <-chan time.Time) error {
+	t := &c.tender
 	for {
 		select {
-		case <-c.returned:
-			return c.cutShort(ctx)
-		case <-renew:
+		case <-ended:
+			return nil
+		case <-t.renew:
 			c.renew()
 			if c.lost {
-				renew = nil
+				t.renew = nil
 			}
-		case <-closing:
-			cancel(ErrClosed)
-			closing, timeout = nil, nil
-			timer := time.NewTimer(closeGrace - time.Second) // Close must see the release
-			defer timer.Stop()
-			grace = timer.C
-		case <-grace:
+		case <-t.closing:
+			t.cancel(ErrClosed)
+			t.closing, t.timeout = nil, nil
+			t.grace = time.After(closeGrace - time.Second) // Close must see the release
+		case <-t.grace:
+			t.grace = nil
 			return ErrClosed
-		case <-timeout:
-			return context.Cause(ctx)
+		case <-t.timeout:
+			t.timeout = nil
+			return context.Cause(t.ctx)
+		case <-limit:
+			return errUnanswered
 		}
 	}
 }

@@ -29,7 +29,8 @@ var (
 	// calls after Close get, and of the cancelled contexts of computations.
 	ErrClosed = errors.New("fncache: cache is closed")
 
-	// ErrComputeTimeout: the function ran longer than Options.ComputeTimeout.
+	// ErrComputeTimeout: the function, and the encoding of its result, took longer than
+	// Options.ComputeTimeout.
 	// It comes in a [*ComputeTimeoutError].
 	ErrComputeTimeout = errors.New("fncache: compute timeout")
 
@@ -96,9 +97,15 @@ type ComputeTimeoutError struct {
 	Key string
 	// Timeout is the Options.ComputeTimeout that ran out.
 	Timeout time.Duration
+	// Encoding says that the function had returned, and its result was being encoded.
+	Encoding bool
 }
 
 func (e *ComputeTimeoutError) Error() string {
+	if e.Encoding {
+		return fmt.Sprintf("%v: %s returned, but its result was not encoded within %v for %s; make the codec, or the methods by which its types encode themselves, faster, or raise ComputeTimeout",
+			ErrComputeTimeout, e.Func, e.Timeout, e.Key)
+	}
 	return fmt.Sprintf("%v: %s ran longer than %v for %s; make it faster, make it heed its context, or raise ComputeTimeout",
 		ErrComputeTimeout, e.Func, e.Timeout, e.Key)
 }

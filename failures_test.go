@@ -205,3 +205,28 @@ func TestACallThatJoinsAWaitForWhatIsThereAlreadyHasNotWaited(t *testing.T) {
 		requireIdentity(t, there.Func)
 	})
 }
+
+// vicious is an error whose methods panic.
+type vicious struct{}
+
+func (vicious) Error() string { panic("secret") }
+func (vicious) Unwrap() error { panic("secret") }
+func (vicious) Is(error) bool { panic("secret") }
+func (vicious) As(any) bool   { panic("secret") }
+
+func TestAnErrorWhoseMethodsPanicEndsNoProcess(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		w := wrap(t, b.cache(), s, Options{Freshness: time.Second, CacheErrors: []error{errNoBook}, ErrorTimeout: time.Second})
+		w.get(t.Context(), "a")
+		time.Sleep(2 * time.Second)
+		s.set(func(s *source) { s.do = func(context.Context, int) (int, error) { return 0, vicious{} } })
+		assert.Equal(t, SourceStale, w.get(t.Context(), "a").source)
+		synctest.Wait()
+		assert.Len(t, b.log.about("whose methods do not return"), 1)
+		time.Sleep(time.Hour)
+		assert.Equal(t, vicious{}, w.get(t.Context(), "a").err)
+		assert.Empty(t, b.log.about("secret"))
+		requireIdentity(t, w.Func)
+	})
+}

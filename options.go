@@ -139,7 +139,8 @@ type Options struct {
 	// Default: 10s; at least 4 times Config.RedisTimeout.
 	Lease time.Duration
 
-	// ComputeTimeout bounds one run of the function, through the context it is
+	// ComputeTimeout bounds one run of the function and the encoding of its result,
+	// during which the lease is renewed; the function through the context it is
 	// given. A function that ignores its context loses its lease then, and its
 	// late result is dropped. Default: 5m.
 	ComputeTimeout time.Duration

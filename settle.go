@@ -43,7 +43,10 @@ func (c *computation) end(cut error, ran time.Duration) {
 			c.copyBesideError(&e)
 		}
 	case e.normal():
-		raw = c.encode(&e)
+		var tooLong error
+		if raw, tooLong = c.encode(&e); tooLong != nil {
+			e = ending{returned: returned{err: notEncoded(tooLong), cost: e.cost}, late: true}
+		}
 	}
 	c.takeStale(&e)
 	e.confirmed = true
@@ -52,11 +55,11 @@ func (c *computation) end(cut error, ran time.Duration) {
 		e.confirmed = c.settle(&e, raw)
 	}
 	next, alone := c.cache.flights.finish(c, e)
-	if alone || e.stale != nil {
-		c.logUnseen(&e)
-	}
 	if next != nil {
 		next.spawn(next.run)
+	}
+	if alone || e.stale != nil {
+		c.logUnseen(&e)
 	}
 }
 
@@ -71,34 +74,60 @@ func (c *computation) hasReturned() bool {
 
 // encode turns results into bytes, for everybody to decode their own copy from.
 // Results that do not survive the trip are returned as they are to the caller
-// that computed, copied for those who waited for them, and not stored. Types may have methods of their own for it, and
-// one that ends its goroutine must not end the one that tends the lease.
-func (c *computation) encode(e *ending) (raw []byte) {
-	raw, decoded, err := c.trip(e.results)
-	if err != nil {
+// that computed, copied for those who waited for them, and not stored. tooLong is why the
+// encoding is not waited for any longer: then nobody may have the results, which it reads.
+func (c *computation) encode(e *ending) (raw []byte, tooLong error) {
+	t, tooLong := c.trip(e.results)
+	if tooLong != nil {
+		return nil, tooLong
+	}
+	if t.err != nil {
 		e.decoded = c.copied(e.results)
 		c.cache.log.once("codec "+c.fn.Name(), slog.LevelError,
 			"result cannot be stored: it does not survive encoding; it is returned as it is",
-			"func", c.fn.Name(), "err", err)
-		return nil
+			"func", c.fn.Name(), "err", t.err)
+		return nil, nil
 	}
-	e.body, e.decoded = raw[envelopeHeaderLen:], decoded
-	return raw
+	e.body, e.decoded = t.raw[envelopeHeaderLen:], t.decoded
+	return t.raw, nil
 }
 
-// trip takes results through the codec. raw has room for the header of an entry.
-func (c *computation) trip(r results) (raw []byte, decoded results, err error) {
-	run := runApart(c.spawn, func() {
-		raw, err = c.fn.encode(c.cache.coder, make([]byte, envelopeHeaderLen), r)
-		if err == nil {
-			decoded, err = c.fn.decodeHere(c.cache.coder, raw[envelopeHeaderLen:])
+// notEncoded is the error where a result was not encoded in time.
+func notEncoded(tooLong error) error {
+	var timeout *ComputeTimeoutError
+	if errors.As(tooLong, &timeout) {
+		encoding := *timeout
+		encoding.Encoding = true
+		return &encoding
+	}
+	return tooLong
+}
+
+// A trip is what became of results that went through the codec. raw has room for the header
+// of an entry.
+type trip struct {
+	raw     []byte
+	decoded results
+	err     error
+}
+
+// trip takes results through the codec, on a goroutine of its own, for types may have methods
+// of their own for it. The error is why that is not waited for any longer.
+func (c *computation) trip(r results) (*trip, error) {
+	t := new(trip)
+	c.encoding = runApart(c.spawn, func() {
+		t.raw, t.err = c.fn.encode(c.cache.coder, make([]byte, envelopeHeaderLen), r)
+		if t.err == nil {
+			t.decoded, t.err = c.fn.decodeHere(c.cache.coder, t.raw[envelopeHeaderLen:])
 		}
 	})
-	<-run.ended
-	if run.fault != "" {
-		err = &apartError{run.fault}
+	if tooLong := c.await(c.encoding.ended, nil); tooLong != nil {
+		return nil, tooLong
 	}
-	return raw, decoded, err
+	if c.encoding.fault != "" {
+		t.err = &apartError{c.encoding.fault}
+	}
+	return t, nil
 }
 
 // copied returns a copy of results that are about to be a caller's, nil where their types
@@ -119,8 +148,11 @@ func (c *computation) copyBesideError(e *ending) {
 	if e.decoded = c.copied(e.results); e.decoded != nil {
 		return
 	}
-	if raw, decoded, err := c.trip(e.results); err == nil {
-		e.body, e.decoded = raw[envelopeHeaderLen:], decoded
+	switch t, tooLong := c.trip(e.results); {
+	case tooLong != nil:
+		e.results = nil // they are read yet
+	case t.err == nil:
+		e.body, e.decoded = t.raw[envelopeHeaderLen:], t.decoded
 	}
 }
 
@@ -219,7 +251,8 @@ func (c *computation) logUnseen(e *ending) {
 	case e.goexit:
 		err = ErrGoexit.Error()
 	case e.err != nil && !e.negative:
-		err = loggable(e.err)
+		err = "an error whose methods do not return"
+		<-runApart(c.spawn, func() { err = loggable(e.err) }).ended
 	default:
 		return
 	}
@@ -303,26 +336,26 @@ func (c *computation) canServeStale() bool {
 	return c.stale != nil && c.fn.opts.OnError == ServeStale && c.cache.servable(c.fn, c.stale)
 }
 
-// consult asks code of the user's own about an error, on a goroutine of its own.
-// Where it panics or ends its goroutine, which here would end the process or leave
-// all callers waiting, the answer is no; so it is where it takes Lease/3, in which the
-// lease, that is renewed no more, stays good.
+// consult asks code of the user's own about an error, on a goroutine of its own. A panic,
+// the end of the goroutine, or no answer within Lease/3 count as false.
 func (c *computation) consult(what string, ask func() bool) (yes bool) {
 	var answer bool
 	run := runApart(c.spawn, func() { answer = ask() })
 	limit := time.NewTimer(c.fn.lease(c.cache) / 3)
 	defer limit.Stop()
-	var how string
-	select {
-	case <-run.ended:
-		if how = run.fault; how == "" {
-			return answer
-		}
-	case <-limit.C:
-		how = "took a third of Options.Lease"
+	var why string
+	switch err := c.await(run.ended, limit.C); {
+	case err == nil && run.fault == "":
+		return answer
+	case err == nil:
+		why = run.fault
+	case err == errUnanswered: //nolint:errorlint // await's own
+		why = "took a third of Options.Lease"
+	default:
+		why = "was not waited for: " + loggable(err)
 	}
 	c.cache.log.once(what+" "+c.fn.Name(), slog.LevelError, what+" gave no answer about an error: taken as a no",
-		"func", c.fn.Name(), "why", how)
+		"func", c.fn.Name(), "why", why)
 	return false
 }
 

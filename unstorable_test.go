@@ -3,6 +3,7 @@ package fncache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -346,5 +347,115 @@ func TestAFlightThatFindsAnotherEntryEachTimeWaitsBeforeItAsksAgain(t *testing.T
 		assert.Less(t, b.tap.count("acquire"), 200)
 		b.tap.on("acquire", func() {})
 		synctest.Wait()
+	})
+}
+
+// --- Encoding that takes long ---
+
+// slowly is a codec whose encoding takes a while.
+func slowly(takes time.Duration) *moodyCodec {
+	good := gobCodec{}
+	return &moodyCodec{
+		encode: func(r []any) ([]byte, error) { time.Sleep(takes); return good.Encode(r) },
+		decode: good.Decode,
+	}
+}
+
+func TestTheLeaseIsRenewedWhileTheResultIsEncoded(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		opts := Options{Lease: 3 * time.Second}
+		here, there := wrap(t, b.cache(withCodec(slowly(20*time.Second))), s, opts), wrap(t, b.cache(withCodec(slowly(0))), s, opts)
+		first := here.begin(t.Context(), "a")
+		for range 20 {
+			synctest.Wait()
+			require.Equal(t, SourceRefused, there.get(t.Context(), "a").source, "the lease is held")
+			time.Sleep(time.Second)
+		}
+		assert.Equal(t, outcome{value: 1, source: SourceComputed, took: 21 * time.Second}, <-first)
+		assert.Equal(t, SourceFresh, there.get(t.Context(), "a").source, "and the result is stored")
+		assert.Equal(t, 1, s.count())
+		assert.Zero(t, here.Stats().LostLeases)
+	})
+}
+
+// slowError takes a while to say what it is.
+type slowError struct{ takes time.Duration }
+
+func (slowError) Error() string { return "slow" }
+func (e slowError) Is(error) bool {
+	time.Sleep(e.takes)
+	return false
+}
+
+func TestTheLeaseIsRenewedWhileErrorsAreAskedAbout(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		const lease = 3 * time.Second
+		s := &source{do: func(context.Context, int) (int, error) { return 0, slowError{900 * time.Millisecond} }}
+		opts := Options{Lease: lease, ErrorTimeout: time.Second}
+		for i := range 10 {
+			opts.CacheErrors = append(opts.CacheErrors, fmt.Errorf("another %d", i))
+		}
+		here, there := wrap(t, b.cache(), s, opts), wrap(t, b.cache(), s, opts)
+		first := here.begin(t.Context(), "a")
+		for range 9 {
+			synctest.Wait()
+			require.Equal(t, SourceRefused, there.get(t.Context(), "a").source)
+			time.Sleep(time.Second)
+		}
+		assert.Equal(t, 9*time.Second, (<-first).took)
+		assert.Zero(t, here.Stats().LostLeases)
+	})
+}
+
+func TestEncodingIsWaitedForWithinComputeTimeout(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		w := wrap(t, b.cache(withCodec(slowly(time.Hour))), s, Options{ComputeTimeout: 10 * time.Second, OnCold: Wait})
+		first := w.begin(t.Context(), "a")
+		synctest.Wait()
+		second := w.begin(t.Context(), "a")
+		for _, end := range []<-chan outcome{first, second} {
+			o := <-end
+			require.ErrorIs(t, o.err, ErrComputeTimeout)
+			require.ErrorContains(t, o.err, "returned, but its result was not encoded within 10s")
+			assert.Equal(t, 10*time.Second, o.took)
+			assert.Zero(t, o.value, "it is being read")
+		}
+		assert.Empty(t, b.redis.Keys(), "the lease is given back")
+		time.Sleep(2 * time.Hour)
+		requireIdentity(t, w.Func)
+	})
+}
+
+func TestAFunctionWithoutAnErrorWaitsForWhatReadsItsResult(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		fn := func() int { return 7 }
+		f := must(Wrap(&fn, Options{Cache: b.cache(withCodec(slowly(time.Minute))), Name: "test.Patient", Timeout: time.Hour, OnCold: Wait, ComputeTimeout: 10 * time.Second}))
+		began := time.Now()
+		assert.Equal(t, 7, fn())
+		assert.Equal(t, time.Minute, time.Since(began))
+		requireIdentity(t, f)
+	})
+}
+
+func TestCloseDoesNotWaitForEncodingWithoutEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache(withCodec(slowly(3 * time.Second)))
+		w := wrap(t, c, &source{}, Options{})
+		end := w.begin(t.Context(), "a")
+		synctest.Wait()
+		began := time.Now()
+		require.NoError(t, c.Close())
+		assert.Equal(t, 3*time.Second, time.Since(began))
+		assert.Equal(t, 1, (<-end).value)
+
+		c = b.cache(withCodec(slowly(4500 * time.Millisecond)))
+		w = wrap(t, c, &source{}, Options{Name: "test.Slower"})
+		end = w.begin(t.Context(), "a")
+		synctest.Wait()
+		require.NoError(t, c.Close())
+		require.ErrorIs(t, (<-end).err, ErrClosed)
+		assert.False(t, b.redis.Exists(b.lockOf(w.Func, "a")))
 	})
 }
