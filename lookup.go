@@ -111,6 +111,7 @@ func (r *readers) take(me *reader) (ended bool) {
 	if me.writtenOff {
 		return true
 	}
+	me.youngest, me.sending = nil, nil // and with them what was read
 	n := min(len(r.queue), r.batch)
 	if n == 0 {
 		r.busy--

@@ -98,6 +98,7 @@ func TestAClosedCacheHoldsNothingThatItDecoded(t *testing.T) {
 		first := b.cache()
 		defer SetDefault(nil)
 		var results []weak.Pointer[nearEntry]
+		var decoded []weak.Pointer[bigResult]
 		open := func(i int) {
 			cfg := first.cfg
 			c := newOpenCache(t, cfg)
@@ -115,6 +116,7 @@ func TestAClosedCacheHoldsNothingThatItDecoded(t *testing.T) {
 				kept := f.near.find(c, f.near.keyOf(f.shape.arguments(must(f.sig.arguments([]any{1}))), must(f.Key(1))))
 				require.NotNil(t, kept)
 				results = append(results, weak.Make(kept))
+				decoded = append(decoded, weak.Make(*kept.results.pointers()[0].(**bigResult)))
 			}
 			require.NoError(t, c.Close())
 			assert.Nil(t, c.events.marks.Load())
@@ -124,9 +126,10 @@ func TestAClosedCacheHoldsNothingThatItDecoded(t *testing.T) {
 			open(i)
 		}
 		require.Len(t, results, 10)
+		time.Sleep(time.Minute) // timers end
 		collect(t, func() bool {
-			for _, r := range results {
-				if r.Value() != nil {
+			for i := range results {
+				if results[i].Value() != nil || decoded[i].Value() != nil {
 					return false
 				}
 			}
