@@ -38,6 +38,8 @@ type Cache struct {
 	log     logger
 	health  health
 
+	releases ownReleases
+
 	events     events
 	subscribed sync.Once    // the subscription has begun
 	trusted    atomic.Int64 // until when events are known to be heard, on clock.elapsed
@@ -75,6 +77,7 @@ func New(cfg Config) (*Cache, error) {
 	c.log.to, c.log.out.spawn = cfg.Logger, c.spawn
 	c.clock.began = time.Now()
 	c.life.idle, c.asking.idle = make(chan struct{}, 1), make(chan struct{}, 1)
+	c.releases.dialed = make(chan struct{}, 1)
 	c.store = &lockStore{
 		client:  cfg.Redis,
 		timeout: cfg.RedisTimeout,
@@ -105,7 +108,10 @@ func New(cfg Config) (*Cache, error) {
 	}
 	c.flights.readLimit, c.flights.timedOut = cfg.RedisTimeout, c.timeOut
 	c.readers = readers{send: c.lookUp, spawn: c.spawnAsking, closing: c.closing, batch: c.store.batch()}
-	c.store.watch(func() { c.clock.dialed.Store(true) })
+	c.store.watch(func() {
+		c.clock.dialed.Store(true)
+		c.releases.noteDial()
+	})
 	return c, nil
 }
 

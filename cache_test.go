@@ -377,10 +377,10 @@ func TestCloseWhileAValueWaitsToBeStoredGivesItUp(t *testing.T) {
 				}
 				assert.Equal(t, stores, b.tap.count("store"), "it is not sent again")
 				if row.back {
-					assert.Empty(t, b.redis.Keys(), "the lease was given back")
+					assert.Empty(t, b.keys(), "the lease was given back")
 				}
 				time.Sleep(DefaultLease)
-				assert.Empty(t, b.redis.Keys())
+				assert.Empty(t, b.keys())
 				assert.Zero(t, w.Stats().Stored)
 				assert.Equal(t, 2, other.get(t.Context(), "a").value)
 			})
@@ -452,7 +452,7 @@ func TestCloseCancelsWhatComputesAndReleasesItsLease(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, c.Close())
 		require.ErrorIs(t, (<-end).err, ErrClosed)
-		assert.Empty(t, b.redis.Keys())
+		assert.Empty(t, b.keys())
 		require.NoError(t, c.Close(), "twice is fine")
 	})
 }
@@ -466,7 +466,7 @@ func TestCloseGivesBackTheLeaseOfAFunctionThatDoesNotEnd(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, closeGrace, timeOf(func() { assert.ErrorContains(t, c.Close(), "still runs") }))
 		require.ErrorIs(t, (<-end).err, ErrClosed)
-		assert.Empty(t, b.redis.Keys())
+		assert.Empty(t, b.keys())
 		time.Sleep(time.Minute)
 	})
 }
@@ -495,7 +495,7 @@ func TestEveryCloseWaitsForTheFirstAndReturnsWhatItReturned(t *testing.T) {
 				synctest.Wait()
 				var err error
 				assert.Equal(t, min(row.took, closeGrace), timeOf(func() { err = c.Close() }))
-				assert.Empty(t, b.redis.Keys(), "the lease was given back before its caller may close the client")
+				assert.Empty(t, b.keys(), "the lease was given back before its caller may close the client")
 				assert.Equal(t, err, <-first)
 				assert.Equal(t, err, c.Close(), "as it was the first time")
 				if row.want == "" {
@@ -631,7 +631,7 @@ func TestALeaseThatIsGrantedWhileCloseBeginsIsGivenBack(t *testing.T) {
 		close(granted)
 		require.NoError(t, <-closed)
 		assert.Zero(t, time.Since(began))
-		assert.Empty(t, b.redis.Keys())
+		assert.Empty(t, b.keys())
 		assert.ErrorIs(t, (<-end).err, ErrClosed)
 	})
 }
@@ -662,7 +662,7 @@ func TestPingOnAnEmbeddedRedis(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
 		require.NoError(t, c.Ping(t.Context()))
-		assert.Empty(t, b.redis.Keys(), "nothing is left")
+		assert.Empty(t, b.keys(), "nothing is left")
 		defer b.cut()()
 		err := c.Ping(t.Context())
 		require.ErrorIs(t, err, ErrRedisDown)
@@ -951,7 +951,7 @@ func TestWhatIsLoggedHoldsNoArgumentNoResultAndNoSecret(t *testing.T) {
 		require.NoError(t, err)
 		loses := func(ctx context.Context, arg string) (string, error) {
 			key := perCallOf(ctx).frame.key
-			require.NoError(t, c.store.invalidate(ctx, key))
+			require.NoError(t, c.store.invalidate(ctx, []string{key}))
 			return canary + arg, nil
 		}
 		_, err = Wrap(&loses, Options{Cache: c, Name: "loses", Timeout: time.Minute})

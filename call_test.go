@@ -264,7 +264,7 @@ func TestErrorIsReturnedNotStoredAndReleasesTheLease(t *testing.T) {
 		o := here.get(t.Context(), "a")
 		assert.Equal(t, errSource, o.err)
 		assert.Equal(t, -1, o.value, "what the function returned beside its error")
-		assert.Empty(t, b.redis.Keys(), "nothing is left, no lock either")
+		assert.Empty(t, b.keys(), "nothing is left, no lock either")
 		assert.Equal(t, errSource, there.get(t.Context(), "a").err)
 		assert.Equal(t, 2, s.count(), "the next caller may ask again at once")
 	})
@@ -389,7 +389,7 @@ func TestPanicReachesTheCallerThatComputes(t *testing.T) {
 			assert.Equal(t, SourceFailed, o.source)
 		}
 		assert.Equal(t, 9, joined)
-		assert.Empty(t, b.redis.Keys(), "the lease is released")
+		assert.Empty(t, b.keys(), "the lease is released")
 		requireIdentity(t, w.Func)
 	})
 }
@@ -417,7 +417,7 @@ func TestGoexitEndsTheComputingCallerAndIsAnErrorForOthers(t *testing.T) {
 		o := w.get(t.Context(), "a")
 		require.ErrorIs(t, o.err, ErrGoexit)
 		assert.False(t, <-ended)
-		assert.Empty(t, b.redis.Keys())
+		assert.Empty(t, b.keys())
 		requireIdentity(t, w.Func)
 	})
 }
@@ -485,7 +485,7 @@ func TestComputeTimeoutOfAFunctionThatHeedsItsContext(t *testing.T) {
 			assert.Contains(t, o.err.Error(), "test.Source ran longer than 3s")
 			assert.Equal(t, 3*time.Second, o.took)
 		}
-		assert.Empty(t, b.redis.Keys())
+		assert.Empty(t, b.keys())
 	})
 }
 
@@ -496,10 +496,10 @@ func TestComputeTimeoutOfAFunctionThatIgnoresItsContext(t *testing.T) {
 		o := w.get(t.Context(), "a")
 		require.ErrorIs(t, o.err, ErrComputeTimeout)
 		assert.Equal(t, 3*time.Second, o.took)
-		assert.Empty(t, b.redis.Keys(), "the lease is released")
+		assert.Empty(t, b.keys(), "the lease is released")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		assert.Empty(t, b.redis.Keys(), "the late result is dropped")
+		assert.Empty(t, b.keys(), "the late result is dropped")
 	})
 }
 
@@ -563,7 +563,7 @@ func TestFunctionWithoutErrorThatOutlivesComputeTimeoutStillAnswersItsCaller(t *
 		_, err := Wrap(&fn, Options{Cache: b.cache(), Timeout: time.Hour, Name: "x", OnCold: Wait, ComputeTimeout: time.Second})
 		require.NoError(t, err)
 		assert.Equal(t, 7, fn())
-		assert.Empty(t, b.redis.Keys())
+		assert.Empty(t, b.keys())
 	})
 }
 
@@ -595,7 +595,7 @@ func TestBypassCallsTheFunctionAndTouchesNoCache(t *testing.T) {
 		w := wrap(t, b.cache(), s, Options{})
 		o := w.get(WithBypass(t.Context()), "a")
 		assert.Equal(t, outcome{value: 1, source: SourceBypassed}, o)
-		assert.Empty(t, b.redis.Keys())
+		assert.Empty(t, b.keys())
 		assert.Zero(t, b.tap.total())
 	})
 }
@@ -740,7 +740,7 @@ func TestNoStoreReturnsAndDoesNotStore(t *testing.T) {
 		for _, o := range w.burst(t.Context(), 10, "a") {
 			assert.Equal(t, 1, o.value, "who waited shares it")
 		}
-		assert.Empty(t, b.redis.Keys())
+		assert.Empty(t, b.keys())
 		assert.NoError(t, w.Refresh(t.Context(), "a"), "the function's own wish is no failure")
 		NoStore(t.Context()) // outside a computation: nothing happens
 	})

@@ -214,7 +214,7 @@ func TestACodecThatEndsItsGoroutineWhileAResultIsStoredKeepsNobodyWaiting(t *tes
 				assert.Equal(t, outcome{value: 1, source: SourceComputed, took: time.Second}, <-first, "as the function returned it")
 				assert.Equal(t, outcome{value: 1, source: SourceWaited, took: time.Second}, <-second, "and a copy of it")
 				time.Sleep(openFor + time.Millisecond)
-				assert.Empty(t, b.redis.Keys(), "the lease is given back")
+				assert.Empty(t, b.keys(), "the lease is given back")
 				assert.Len(t, b.log.about("does not survive encoding"), 1)
 				assert.Len(t, b.log.about("a method of the codec or of a result ended its goroutine"), 1)
 			})
@@ -355,7 +355,7 @@ func TestEntriesOfTwoCodecsLieSideBySideInOneRedis(t *testing.T) {
 		assert.EqualValues(t, 1, total.Computations)
 		assert.Zero(t, total.Failed)
 	}
-	keys := client.Keys(t.Context(), "*").Val()
+	keys := client.Keys(t.Context(), "fncache:{*").Val()
 	require.Len(t, keys, 2)
 	var bodies []string
 	for _, key := range keys {

@@ -35,6 +35,9 @@ type computation struct {
 	// Only the tender's.
 	tender tender
 	lost   bool // the lease is known to be lost
+	// unregistered is why the release is not registered, so that nothing is stored; nil if
+	// it is.
+	unregistered error
 
 	started chan struct{} // without a lease: closed when it begins
 	passed  chan struct{} // without a lease: closed if it begins without a slot of Options.MaxConcurrent
@@ -79,6 +82,8 @@ type ending struct {
 	confirmed bool
 	lost      bool // the lease is known to have been lost
 
+	unregistered error // why what there is was not stored, though its lease was held
+
 	late    bool  // the function had not returned, or its result was not encoded: err says why that was not waited for
 	stepErr error // of the lease's last step
 }
@@ -97,7 +102,9 @@ func (e *ending) unsuccessful() bool {
 
 // stored says that what there is was confirmed: it is stored, unless the function
 // asked that it be not.
-func (e *ending) stored() bool { return e.normal() && e.body != nil && e.confirmed }
+func (e *ending) stored() bool {
+	return e.normal() && e.body != nil && e.confirmed && e.unregistered == nil
+}
 
 // mayAnswer says whether the end of a computation, that was not confirmed, may
 // answer a caller after a decision that ended then: if it began later, for then it
@@ -169,6 +176,9 @@ func (c *computation) run() {
 		giveSlot()
 		return
 	}
+	if c.token != "" {
+		c.unregistered = c.enlist()
+	}
 	c.fn.counters.computations.Add(1)
 	cause := &ComputeTimeoutError{Func: c.fn.Name(), Key: c.key, Timeout: c.fn.opts.ComputeTimeout}
 	ctx, cancel := context.WithCancelCause(c.ctx)
@@ -193,6 +203,15 @@ func (c *computation) run() {
 		cut = c.cutShort(ctx)
 	}
 	c.end(cut, time.Since(began))
+}
+
+// enlist prepares a computation under a lease for storing its result: the release must be
+// registered before the function runs (releases.go).
+func (c *computation) enlist() error {
+	if clock := c.cache.readClock(c.ctx); clock != nil {
+		<-clock // it has RedisTimeout
+	}
+	return c.cache.register(c.ctx, c.fn)
 }
 
 // awaitSlot waits for a slot of Options.MaxConcurrent, unless there is a lease, or

@@ -312,6 +312,7 @@ type Func struct {
 	name     funcName
 	site     site
 	sig      *signature
+	params   string // paramsFingerprint
 	plan     *keyPlan
 	copies   *copyPlan // nil: results are decoded for each caller, and kept encoded
 	shape    shape
@@ -355,6 +356,7 @@ func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeO
 		return nil, err
 	}
 	f.plan = newKeyPlan(f.sig, codecName)
+	f.params = paramsFingerprint(f.sig)
 	f.copied = slices.ContainsFunc(f.sig.params, refers)
 	f.copies = newCopyPlan(f.sig.results)
 	f.selfDecoding = f.sig.plans.askMethods()
@@ -510,6 +512,9 @@ func (f *Func) Unwrap() {
 	}
 	stubs.remove(f)
 	names.remove(f)
+	if b := f.bound.Load(); b != nil {
+		b.cache.releases.forget(f)
+	}
 }
 
 // Key gives the Redis key of the entry for these arguments, without the context:
@@ -525,15 +530,18 @@ func (f *Func) Key(args ...any) (string, error) {
 
 // Invalidate deletes the entry for these arguments (as for Key) in the whole
 // fleet, and takes the lease from whoever computes it: what began to be computed
-// before is not stored. No call that begins in this process after Invalidate has
+// before is not stored. It does so for every release of the function that has the
+// same parameter types, so that in a rolling deploy one release invalidates what
+// the other serves. No call that begins in this process after Invalidate has
 // returned is answered with it; in another process, no call whose lookup is sent
 // after it (callers there may share one that is under way), but for what
 // Options.Near has kept there, while Redis is away.
 //
 // It is sent even where Redis has not answered for a while and is not asked
-// otherwise, for somebody must know its end, and so may take RedisTimeout. The
-// error is nil, the end of ctx, or wraps [ErrRedisDown]; after an error the entry
-// may still be there.
+// otherwise, for somebody must know its end, and so may take twice RedisTimeout: the
+// releases are looked up first. The error is nil, the end of ctx, or wraps
+// [ErrRedisDown]; after an error the entry, or that of another release, may still be
+// there.
 func (f *Func) Invalidate(ctx context.Context, args ...any) error {
 	b, given, err := f.handle(args)
 	if err != nil {
@@ -549,10 +557,7 @@ func (f *Func) Invalidate(ctx context.Context, args ...any) error {
 	if ctx = orBackground(ctx); ctx.Err() != nil {
 		return ctx.Err()
 	}
-	f.detach(b.cache, key)
-	err = b.cache.storeFor(f).invalidate(ctx, key)
-	f.detach(b.cache, key)
-	if ctx.Err() == nil && b.cache.noteRedis(f, opInvalidate, key, err) {
+	if err = b.cache.invalidate(ctx, f, key); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("%w; function %s, key %s", err, f.Name(), key)
 	}
 	return err
@@ -655,6 +660,7 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 	}
 	if old != nil {
 		names.move(f, old.cache)
+		old.cache.releases.forget(f)
 	}
 	if f.near != nil {
 		cache.subscribe()

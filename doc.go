@@ -139,6 +139,18 @@
 // side by side. The braces put the entries of all releases for the same arguments
 // into one slot of a Cluster.
 //
+// Where the parameter types are the same, [Func.Invalidate] reaches the entries of all
+// releases: in a rolling deploy no release serves what the other has invalidated. For that
+// each process registers, before a function first computes, under
+//
+//	fncache:functions:{<prefix>:<name>}    the releases of a function
+//
+// a small hash without an expiry. While it cannot register nothing is stored; a release
+// that has not registered for 35 days, or for longer where its Timeout is longer, is
+// forgotten, as are those seen longest ago of more than 256. Give Redis a maxmemory-policy
+// that spares keys without an expiry (volatile-lru, say). Where the hash is lost, each
+// process restores its part within about five minutes while its functions are called.
+//
 // # Names
 //
 // The name of a function in keys is the first of these that it has:
@@ -217,7 +229,7 @@
 //	near.go         what this process keeps in its own memory; copy.go: copies of it
 //	clock.go        the server's time
 //	lock.go         the lease protocol: everything said to Redis; scripts.go: how
-//	                scripts are sent
+//	                scripts are sent; releases.go: which releases of a function there are
 //	                (autopipeline.go: lookups through go-redis's autopipeliner)
 //	watch.go        the hooks on the clients;
 //	connect.go      the connections that the client makes, or cannot make;

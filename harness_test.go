@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -94,6 +95,12 @@ func (b *bubble) cache(change ...func(*Config)) *Cache {
 		f(&cfg)
 	}
 	return newTestCache(b.t, cfg)
+}
+
+// keys gives the keys of entries and leases, and whatever else there is but the registries
+// of releases.
+func (b *bubble) keys() []string {
+	return slices.DeleteFunc(b.redis.Keys(), func(key string) bool { return strings.Contains(key, ":functions:{") })
 }
 
 // burstOnOneLookup is burst with all calls on one lookup: it is held until they
@@ -289,6 +296,8 @@ var verbOfScript = map[string]string{
 	coolDownScript.Hash(): "cooldown", coolDownLua: "cooldown",
 	releaseScript.Hash(): "release", releaseLua: "release",
 	invalidateScript.Hash(): "invalidate", invalidateLua: "invalidate",
+	registerScript.Hash(): "register", registerLua: "register",
+	releasesScript.Hash(): "releases", releasesLua: "releases",
 	probeScript.Hash(): "probe", probeLua: "probe",
 }
 

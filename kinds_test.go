@@ -368,7 +368,7 @@ func TestScriptsThatAreFlushedAreCountedToldOnceAndSentWhole(t *testing.T) {
 		p := newProcess(t, server.Client())
 		s := &source{}
 		w := wrap(t, p.Cache, s, Options{Lease: slowLease})
-		cycle := func() { // one run each of acquire, store and invalidate
+		cycle := func() { // one run each of acquire, store, releases and invalidate
 			assert.Equal(t, outcome{value: s.count() + 1, source: SourceComputed}, untimed(w.get(t.Context(), "k")))
 			require.NoError(t, w.Invalidate(t.Context(), "k"))
 		}
@@ -383,13 +383,16 @@ func TestScriptsThatAreFlushedAreCountedToldOnceAndSentWhole(t *testing.T) {
 		flush()
 		p.tap.reset()
 		cycle()
-		assert.Equal(t, 2*3, p.tap.count("acquire")+p.tap.count("store")+p.tap.count("invalidate"), "each is sent again, whole")
+		scripts := func() int {
+			return p.tap.count("acquire") + p.tap.count("store") + p.tap.count("releases") + p.tap.count("invalidate")
+		}
+		assert.Equal(t, 2*4, scripts(), "each is sent again, whole")
 		p.tap.reset()
 		cycle()
-		assert.Equal(t, 3, p.tap.count("acquire")+p.tap.count("store")+p.tap.count("invalidate"), "and is known again")
+		assert.Equal(t, 4, scripts(), "and is known again")
 		counted, told = forgottenSoFar(w, p)
-		assert.EqualValues(t, 3, counted)
-		if assert.Len(t, told, 1, "once for all three") {
+		assert.EqualValues(t, 4, counted)
+		if assert.Len(t, told, 1, "once for all four") {
 			assert.Contains(t, told[0], "INFO")
 			assert.Contains(t, told[0], kindFacts[KindNoScript].remedy, "with what to do")
 		}

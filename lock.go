@@ -30,6 +30,10 @@ var (
 	releaseLua string
 	//go:embed lock_invalidate.lua
 	invalidateLua string
+	//go:embed lock_register.lua
+	registerLua string
+	//go:embed lock_releases.lua
+	releasesLua string
 	//go:embed lock_probe.lua
 	probeLua string
 
@@ -39,6 +43,8 @@ var (
 	coolDownScript   = redis.NewScript(coolDownLua)
 	releaseScript    = redis.NewScript(releaseLua)
 	invalidateScript = redis.NewScript(invalidateLua)
+	registerScript   = redis.NewScript(registerLua)
+	releasesScript   = redis.NewScript(releasesLua)
 	probeScript      = redis.NewScript(probeLua)
 )
 
@@ -67,6 +73,8 @@ const (
 	opAcquire    = "acquire"
 	opStore      = "store"
 	opInvalidate = "invalidate"
+	opRegister   = "register"
+	opReleases   = "releases"
 	opPing       = "ping"
 	opTime       = "time"
 )
@@ -112,7 +120,7 @@ func bounded[T any](ctx context.Context, s *lockStore, op, key string, do func(c
 		value T
 		err   error
 	}
-	if s.refuses != nil && op != opInvalidate && op != opPing {
+	if s.refuses != nil && op != opInvalidate && op != opReleases && op != opPing {
 		if err := s.refuses(op, key); err != nil {
 			var zero T
 			return zero, err
@@ -477,10 +485,16 @@ func (s *lockStore) giveBack(ctx context.Context, key, token string) {
 	_, _ = asking.release(ctx, key, token, verbRelease)
 }
 
-// invalidate deletes the entry and the lease on it, whoever holds it.
-func (s *lockStore) invalidate(ctx context.Context, key string) error {
-	_, err := s.run(ctx, opInvalidate, invalidateScript, []string{key, key + lockSuffix},
-		s.channel, keyEvent{verbInvalidate, key, "-"}.String())
+// invalidate deletes entries and the leases on them, whoever holds those. The entries are
+// in one slot.
+func (s *lockStore) invalidate(ctx context.Context, entries []string) error {
+	keys, args := make([]string, 0, 2*len(entries)), make([]any, 0, 1+len(entries))
+	args = append(args, s.channel)
+	for _, key := range entries {
+		keys = append(keys, key, key+lockSuffix)
+		args = append(args, keyEvent{verbInvalidate, key, "-"}.String())
+	}
+	_, err := s.run(ctx, opInvalidate, invalidateScript, keys, args...)
 	return err
 }
 

@@ -1,11 +1,16 @@
--- Delete an entry and whatever lease is on it, in one step: a computation that
--- began before has lost its lease, and cannot bring the old value back.
+-- Delete entries and whatever leases are on them, in one step: a computation that
+-- began before has lost its lease, and cannot bring the old value back. The entries
+-- are those of all releases for the same arguments.
 --
--- KEYS[1]  the entry          KEYS[2]  the lock
--- ARGV[1]  channel            ARGV[2]  message
+-- KEYS     an entry, its lock, another entry, its lock, ...
+-- ARGV[1]  channel            ARGV[2], ...  a message for each entry
 --
 -- Answers  'held'.
 
-redis.call('DEL', KEYS[1], KEYS[2])
-redis.pcall('PUBLISH', ARGV[1], ARGV[2])
+for i = 1, #KEYS do
+  redis.call('DEL', KEYS[i])
+end
+for i = 2, #ARGV do
+  redis.pcall('PUBLISH', ARGV[1], ARGV[i])
+end
 return 'held'

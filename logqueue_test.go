@@ -147,7 +147,7 @@ var untold = map[string]struct {
 			lock := must(b.redis.Get(must(w.Key("a")) + lockSuffix))
 			assert.True(t, strings.HasPrefix(lock, markOpen), "callers compute without a lease for a while: %s", lock)
 			time.Sleep(openFor)
-			assert.Empty(t, b.redis.Keys())
+			assert.Empty(t, b.keys())
 		},
 		want: "does not survive encoding",
 	},
@@ -257,7 +257,7 @@ func TestCloseIsBoundedThoughTheLogTakesNothing(t *testing.T) {
 			assert.Equal(t, closeGrace, timeOf(func() { err = c.Close() }), method)
 			require.ErrorContains(t, err, "the handler of Config.Logger", "it says what was still running")
 			require.ErrorIs(t, (<-end).err, ErrClosed)
-			assert.Empty(t, b.redis.Keys(), "the lease was given back")
+			assert.Empty(t, b.keys(), "the lease was given back")
 			assert.EqualValues(t, 1, c.life.running.Load(), "but for the writer nothing is left")
 		}
 	})

@@ -164,10 +164,12 @@ const leastPingLease = time.Second
 
 // pingScripts run the protocol on a key that nobody else uses, so that every
 // command in it but the publishing is called: that takes a primary, and the right
-// to run scripts and these commands. What a failure leaves of it expires.
+// to run scripts and these commands. What a failure leaves of it expires, but for a
+// registry of Ping's own, which the next Ping deletes.
 func (s *lockStore) pingScripts(probe string) (checks []func(context.Context) error) {
 	token, lease := newToken(), millis(max(s.timeout, leastPingLease))
-	probe += ":" + token // in the same slot
+	registry := []string{strings.Replace(probe, ":{", ":functions:{", 1)} // in the same slot
+	probe += ":" + token                                                  // also
 	entry, lock := []string{probe, probe + lockSuffix}, []string{probe + lockSuffix}
 	for _, step := range []func(context.Context) *redis.Cmd{
 		func(ctx context.Context) *redis.Cmd { // whole, as to a server that does not know it
@@ -181,6 +183,18 @@ func (s *lockStore) pingScripts(probe string) (checks []func(context.Context) er
 		},
 		func(ctx context.Context) *redis.Cmd {
 			return s.runScript(ctx, opPing, releaseScript, lock, token, s.channel, keyEvent{verbRelease, probe, token}.String())
+		},
+		func(ctx context.Context) *redis.Cmd {
+			return s.runScript(ctx, opPing, registerScript, registry, "former", "-", 0, 0, 1)
+		},
+		func(ctx context.Context) *redis.Cmd { // the former is one too many
+			return s.runScript(ctx, opPing, registerScript, registry, "latter", "-", 0, 0, 1)
+		},
+		func(ctx context.Context) *redis.Cmd {
+			return s.runScript(ctx, opPing, releasesScript, registry, "-")
+		},
+		func(ctx context.Context) *redis.Cmd {
+			return s.runScript(ctx, opPing, probeScript, registry)
 		},
 	} {
 		checks = append(checks, func(ctx context.Context) error { return pingScriptError(step(ctx).Err()) })

@@ -44,18 +44,25 @@ type workerSettings struct {
 	Typed  bool   // wrap by Wrap1
 	Codec  string // "json", or none
 	Fails  bool   // the function fails, once for each order to
+
+	// Of the workers of TestARollingDeployWithARollback.
+	Release int // 0: it is no such worker
+	Addrs   []string
+	Cluster bool
+	Near    time.Duration
 }
 
 // order is what a worker is told to do.
 type order struct {
-	Do      string // "burst", "finish" or "fail"
+	Do      string // "burst", "get", "invalidate", "finish" or "fail"
 	Key     string
 	Callers int
 }
 
 // event is what a worker tells.
 type event struct {
-	What     string // "ready", "computing", "begun" or "ended"
+	What     string // "ready", "computing", "begun", "ended", "got" or "invalidated"
+	Value    string // that a call got
 	Outcomes map[string]int
 	Wrong    []string // answers that no caller should have got
 	Stats    Stats
@@ -74,6 +81,10 @@ type worker struct {
 func runWorker(settings string) {
 	var s workerSettings
 	mustDo(json.Unmarshal([]byte(settings), &s))
+	if s.Release != 0 {
+		runDeployed(s)
+		return
+	}
 	setDefault(&s.Lease, slowLease)
 	client := redis.NewClient(&redis.Options{Addr: s.Addr})
 	// As much time for Redis as the lease allows: a busy machine is no outage.

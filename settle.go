@@ -164,10 +164,13 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 		return false
 	}
 	var err error
+	if raw != nil && !c.frame.noStore.Load() {
+		e.unregistered = c.unregistered
+	}
 	switch {
-	case raw != nil && !c.frame.noStore.Load():
+	case raw != nil && !c.frame.noStore.Load() && c.unregistered == nil:
 		held, err = c.put(e, raw)
-	case e.normal() && raw == nil:
+	case e.normal() && (raw == nil || e.unregistered != nil):
 		held, err = c.cache.storeFor(c.fn).leaveOpen(c.ctx, c.key, c.token, openFor)
 	case c.cools(e):
 		held, err = c.cache.storeFor(c.fn).coolDown(c.ctx, c.key, c.token, c.fn.opts.Cooldown)

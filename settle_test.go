@@ -59,7 +59,7 @@ func TestOtherErrorsAreNotCached(t *testing.T) {
 			assert.Equal(t, SourceFailed, o.source)
 		}
 		assert.Equal(t, 3, s.count())
-		assert.Empty(t, b.redis.Keys())
+		assert.Empty(t, b.keys())
 	})
 }
 
@@ -135,7 +135,7 @@ func TestNoStoreKeepsAnErrorFromBeingCached(t *testing.T) {
 		w.get(t.Context(), "a")
 		assert.Equal(t, errNoBook, w.get(t.Context(), "a").err)
 		assert.Equal(t, 2, s.count())
-		assert.Empty(t, b.redis.Keys())
+		assert.Empty(t, b.keys())
 	})
 }
 

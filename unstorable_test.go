@@ -422,7 +422,7 @@ func TestEncodingIsWaitedForWithinComputeTimeout(t *testing.T) {
 			assert.Equal(t, 10*time.Second, o.took)
 			assert.Zero(t, o.value, "it is being read")
 		}
-		assert.Empty(t, b.redis.Keys(), "the lease is given back")
+		assert.Empty(t, b.keys(), "the lease is given back")
 		time.Sleep(2 * time.Hour)
 		requireIdentity(t, w.Func)
 	})

@@ -1,0 +1,48 @@
+-- Register a release of a function, so that invalidations by other releases reach
+-- what it stores, and forget releases that nobody has registered for long.
+--
+-- KEYS[1]  the registry of the function: a hash of `<seen> <kept> <parameters>` by
+--          signature
+-- ARGV[1]  the signature      ARGV[2]  the fingerprint of the parameter types
+-- ARGV[3]  now                ARGV[4]  until when the release is kept
+--          both in Unix seconds on the server's clock
+-- ARGV[5]  how many releases are kept at most
+--
+-- Answers  1 if the registry did not have the release, else 0.
+
+-- A key of another type is no registry of this protocol.
+local known = redis.pcall('HGETALL', KEYS[1])
+if known.err then
+  if not string.find(known.err, 'WRONGTYPE', 1, true) then
+    return known
+  end
+  redis.call('DEL', KEYS[1])
+  known = {}
+end
+
+local now, kept, missing = tonumber(ARGV[3]), ARGV[4], 1
+local others = {}
+for i = 1, #known, 2 do
+  -- What a later release may have written in another form counts as seen just now.
+  local seen, stays = string.match(known[i + 1], '^(%d+) (%d+) ')
+  if known[i] == ARGV[1] then
+    missing = 0
+    -- Another process may have a longer Timeout.
+    if stays and tonumber(stays) > tonumber(kept) then
+      kept = stays
+    end
+  elseif stays and tonumber(stays) < now then
+    redis.call('HDEL', KEYS[1], known[i])
+  else
+    table.insert(others, {sig = known[i], seen = tonumber(seen) or now})
+  end
+end
+
+-- Of too many, those go that were seen longest ago.
+table.sort(others, function(a, b) return a.seen < b.seen end)
+for i = 1, #others + 1 - tonumber(ARGV[5]) do
+  redis.call('HDEL', KEYS[1], others[i].sig)
+end
+
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3] .. ' ' .. kept .. ' ' .. ARGV[2])
+return missing

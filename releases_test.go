@@ -1,0 +1,529 @@
+package fncache
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+func TestTheRegistryOfReleases(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	const day = 24 * time.Hour
+	onServers(t, func(t *testing.T, server *backend) {
+		for name, test := range map[string]func(t *testing.T, v *verbs, registry string){
+			"a release is missing once": func(t *testing.T, v *verbs, registry string) {
+				for _, want := range []bool{true, false} {
+					missing, err := v.register(v.ctx, registry, "a", "p", now, day)
+					require.NoError(t, err)
+					assert.Equal(t, want, missing)
+				}
+				assert.Equal(t, map[string]string{"a": "1800000000 1800086400 p"}, v.raw.HGetAll(v.ctx, registry).Val())
+				assert.Equal(t, time.Duration(-1), v.raw.TTL(v.ctx, registry).Val(), "no volatile-* policy evicts it")
+			},
+			"those of the same parameter types are read": func(t *testing.T, v *verbs, registry string) {
+				for sig, params := range map[string]string{"a": "p", "b": "p", "c": "q"} {
+					_, err := v.register(v.ctx, registry, sig, params, now, day)
+					require.NoError(t, err)
+				}
+				v.raw.HSet(v.ctx, registry, "later", "in another form")
+				sigs, err := v.releases(v.ctx, registry, "p")
+				require.NoError(t, err)
+				assert.ElementsMatch(t, []string{"a", "b", "later"}, sigs)
+			},
+			"there is none": func(t *testing.T, v *verbs, registry string) {
+				sigs, err := v.releases(v.ctx, registry, "p")
+				require.NoError(t, err)
+				assert.Empty(t, sigs)
+			},
+			"one that nobody has registered for long is forgotten": func(t *testing.T, v *verbs, registry string) {
+				for sig, keep := range map[string]time.Duration{"short": day, "long": 3 * day} {
+					_, err := v.register(v.ctx, registry, sig, "p", now, keep)
+					require.NoError(t, err)
+				}
+				_, err := v.register(v.ctx, registry, "new", "p", now.Add(2*day), day)
+				require.NoError(t, err)
+				sigs, err := v.releases(v.ctx, registry, "p")
+				require.NoError(t, err)
+				assert.ElementsMatch(t, []string{"long", "new"}, sigs)
+			},
+			"the longest time to be kept counts": func(t *testing.T, v *verbs, registry string) {
+				for _, keep := range []time.Duration{3 * day, day} {
+					_, err := v.register(v.ctx, registry, "a", "p", now, keep)
+					require.NoError(t, err)
+				}
+				assert.Equal(t, "1800000000 1800259200 p", v.raw.HGet(v.ctx, registry, "a").Val())
+			},
+			"of too many those go that were seen longest ago": func(t *testing.T, v *verbs, registry string) {
+				for i := range maxReleases + 2 {
+					_, err := v.register(v.ctx, registry, fmt.Sprint(i), "p", now.Add(time.Duration(i)*time.Second), day)
+					require.NoError(t, err)
+				}
+				sigs, err := v.releases(v.ctx, registry, "p")
+				require.NoError(t, err)
+				assert.Len(t, sigs, maxReleases)
+				assert.NotContains(t, sigs, "0")
+				assert.NotContains(t, sigs, "1")
+				require.NoError(t, v.invalidate(v.ctx, keysOfReleases(registry+":sig", sigs)), "so many keys are one script's")
+			},
+			"a key of another type is replaced": func(t *testing.T, v *verbs, registry string) {
+				v.raw.Set(v.ctx, registry, "x", 0)
+				sigs, err := v.releases(v.ctx, registry, "p")
+				require.NoError(t, err)
+				assert.Empty(t, sigs)
+				missing, err := v.register(v.ctx, registry, "a", "p", now, day)
+				require.NoError(t, err)
+				assert.True(t, missing)
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				v := newVerbs(t, server.Client(), server.raw)
+				registry := registryKey("fncache", t.Name())
+				test(t, v, registry)
+				v.raw.Del(v.ctx, registry)
+			})
+		}
+	})
+}
+
+// wrapText caches s as wrap does, as another release of the function would: with a string
+// for its result.
+func wrapText(t *testing.T, c *Cache, s *source, opts Options) (text func(context.Context, string) (string, error), f *Func) {
+	t.Helper()
+	text = func(ctx context.Context, arg string) (string, error) {
+		n, err := s.call(ctx, arg)
+		return fmt.Sprint(n), err
+	}
+	opts.Cache, opts.Name = c, "test.Source"
+	setDefault(&opts.Timeout, time.Minute)
+	f, err := Wrap(&text, opts)
+	require.NoError(t, err)
+	return text, f
+}
+
+func TestAnInvalidationTakesTheEntriesAndLeasesOfOtherReleases(t *testing.T) {
+	onServersInBothForms(t, func(t *testing.T, server *backend) {
+		s := newHeld()
+		here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
+		former := wrap(t, here.Cache, &s.source, Options{Lease: slowLease})
+		text, later := wrapText(t, there.Cache, &s.source, Options{Lease: slowLease})
+		s.let <- struct{}{}
+		assert.Equal(t, 1, former.get(t.Context(), "k").value)
+		s.let <- struct{}{}
+		n, err := text(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "2", n)
+		require.NoError(t, former.Invalidate(t.Context(), "k"))
+		for len(s.began) > 0 {
+			<-s.began
+		}
+
+		// A computation of the later release that began before an invalidation by the former.
+		done := make(chan string, 1)
+		go func() {
+			n, _ := text(t.Context(), "k")
+			done <- n
+		}()
+		assert.Equal(t, 3, <-s.began, "its entry was gone")
+		require.NoError(t, former.Invalidate(t.Context(), "k"))
+		s.let <- struct{}{}
+		assert.Equal(t, "3", <-done, "its own caller has it")
+		assert.EqualValues(t, 1, later.Stats().LostLeases)
+		s.let <- struct{}{}
+		n, err = text(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "4", n, "and nobody else")
+		s.let <- struct{}{}
+		assert.Equal(t, 5, former.get(t.Context(), "k").value)
+	})
+}
+
+func TestAReleaseThatRegistersWhileAnotherInvalidatesStoresWhatItComputesThen(t *testing.T) {
+	// 1. The former release changes the source, invalidates, and has read the registry; 2. the
+	// later one acquires, registers, computes and stores; 3. the entries are deleted. What the
+	// later one has computed is new, so that it does not matter whether it is among them.
+	onServersInBothForms(t, func(t *testing.T, server *backend) {
+		s := &source{}
+		here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
+		former := wrap(t, here.Cache, s, Options{Lease: slowLease})
+		text, later := wrapText(t, there.Cache, s, Options{Lease: slowLease})
+		former.get(t.Context(), "k")
+		there.tap.on("register", func() {
+			assert.Equal(t, 1, s.count(), "it registers before the function runs")
+			assert.EqualValues(t, 1, server.raw.Exists(t.Context(), must(later.Key("k"))+lockSuffix).Val())
+		})
+		here.tap.onReply("releases", func(redis.Cmder) {
+			n, err := text(t.Context(), "k")
+			assert.NoError(t, err)
+			assert.Equal(t, "2", n)
+		})
+		require.NoError(t, former.Invalidate(t.Context(), "k"))
+		n, err := text(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "2", n)
+		require.NoError(t, former.Invalidate(t.Context(), "k"))
+		n, err = text(t.Context(), "k")
+		require.NoError(t, err)
+		assert.Equal(t, "3", n, "from now on it is known")
+	})
+}
+
+func TestAnInvalidationLeavesReleasesOfOtherParameterTypesAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		former := wrap(t, b.cache(), &source{}, Options{})
+		former.get(t.Context(), "k")
+		other := func(context.Context, int) (int, error) { return 7, nil }
+		f, err := Wrap(&other, Options{Cache: b.cache(), Name: "test.Source", Timeout: time.Minute})
+		require.NoError(t, err)
+		_, err = other(t.Context(), 1)
+		require.NoError(t, err)
+		var invalidated []any
+		b.tap.onReply("invalidate", func(cmd redis.Cmder) { invalidated = cmd.Args() })
+		require.NoError(t, former.Invalidate(t.Context(), "k"))
+		assert.Contains(t, invalidated, must(former.Key("k")))
+		assert.NotContains(t, fmt.Sprint(invalidated...), must(f.Key(1))[strings.LastIndexByte(must(f.Key(1)), ':'):])
+	})
+}
+
+func TestAFunctionIsRegisteredOnceBeforeItFirstStores(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(), &source{took: time.Second}, Options{})
+		var registered bool
+		b.tap.on("store", func() { registered = b.tap.count("register") == 2 }) // by its hash, then whole
+		ends := bySource(w.burst(t.Context(), 10, "a"))
+		assert.Equal(t, 1, ends[SourceComputed])
+		assert.True(t, registered)
+		b.tap.reset()
+		for _, key := range []string{"b", "c", "b", "c"} {
+			w.get(t.Context(), key)
+		}
+		assert.Zero(t, b.tap.count("register"), "a hit and a further store cost nothing more")
+		time.Sleep(registerAgain)
+		w.burst(t.Context(), 10, "d")
+		assert.Equal(t, 1, b.tap.count("register"), "after a minute it is renewed")
+	})
+}
+
+func TestManyComputationsThatBeginAtOnceShareOneRegistration(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(), &source{}, Options{})
+		w.get(t.Context(), "warm the script cache")
+		time.Sleep(registerAgain)
+		b.tap.reset()
+		arrive := make(chan struct{})
+		b.tap.on("register", func() { <-arrive })
+		var ends []<-chan outcome
+		for i := range 20 {
+			ends = append(ends, w.begin(t.Context(), fmt.Sprint(i)))
+		}
+		synctest.Wait()
+		close(arrive)
+		for _, end := range ends {
+			assert.Equal(t, SourceComputed, (<-end).source)
+		}
+		assert.Equal(t, 1, b.tap.count("register"))
+	})
+}
+
+func TestNothingIsStoredWhereTheReleaseCannotBeRegistered(t *testing.T) {
+	refusal := replyError("NOPERM this user has no permissions to access one of the keys used as arguments")
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(), &source{}, Options{})
+		b.tap.set(func(tap *tap) { tap.refuse["register"] = refusal })
+		for want := 1; want <= 2; want++ {
+			o := w.get(t.Context(), "k")
+			assert.Equal(t, outcome{value: want, source: SourceComputed}, untimed(o), "its value is returned")
+			time.Sleep(openFor + time.Millisecond)
+			assert.Empty(t, b.redis.Keys(), "and the lease given back")
+		}
+		require.ErrorIs(t, w.Refresh(t.Context(), "k"), ErrRedisDown, "for it is about storing")
+		assert.EqualValues(t, 3, w.Stats().RedisErrorKinds[KindNoPerm])
+		assert.Zero(t, w.Stats().Stored)
+		told := b.log.about("cannot be registered")
+		require.Len(t, told, 1)
+		assert.Contains(t, told[0], "fncache:functions:{test.Source}")
+
+		b.tap.set(func(tap *tap) { delete(tap.refuse, "register") })
+		time.Sleep(openFor + time.Millisecond)
+		assert.Equal(t, 4, w.get(t.Context(), "k").value)
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source)
+
+		// What was registered a while ago is stored if that cannot be renewed at the moment.
+		b.tap.set(func(tap *tap) { tap.refuse["register"] = refusal })
+		time.Sleep(2 * registerAgain)
+		w.get(t.Context(), "l")
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "l").source)
+		time.Sleep(2 * registerGood)
+		w.get(t.Context(), "m")
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "m").source)
+	})
+}
+
+func TestAnInvalidationFailsWhereTheReleasesCannotBeRead(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(), &source{}, Options{})
+		w.get(t.Context(), "k")
+		b.tap.set(func(tap *tap) {
+			tap.refuse["releases"] = replyError("NOPERM this user has no permissions to run the 'hgetall' command")
+		})
+		err := w.Invalidate(t.Context(), "k")
+		require.ErrorIs(t, err, ErrRedisDown)
+		require.ErrorContains(t, err, "+hgetall")
+		require.ErrorContains(t, err, "key fncache:functions:{test.Source}")
+		require.ErrorContains(t, err, "function test.Source, key fncache:{test.Source:")
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source)
+	})
+}
+
+func TestALostRegistrationIsRestoredAndTold(t *testing.T) {
+	const registry = "fncache:functions:{test.Source}"
+	restored := func(t *testing.T, b *bubble, within time.Duration) {
+		t.Helper()
+		b.redis.Del(registry) // as if it had been evicted
+		time.Sleep(within)
+		synctest.Wait()
+		assert.True(t, b.redis.Exists(registry))
+		assert.Len(t, b.log.about("had lost the registration"), 1)
+	}
+	t.Run("of a function that computes", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			w := wrap(t, b.cache(), &source{}, Options{})
+			w.get(t.Context(), "k")
+			time.Sleep(registerAgain)
+			b.redis.Del(registry)
+			w.get(t.Context(), "l")
+			assert.True(t, b.redis.Exists(registry))
+			assert.Len(t, b.log.about("had lost the registration"), 1)
+		})
+	})
+	t.Run("of a function whose entries are only served", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			w := wrap(t, b.cache(), &source{}, Options{Timeout: time.Hour})
+			w.get(t.Context(), "k")
+			restored(t, b, 2*registerIdle)
+		})
+	})
+	t.Run("of a function that was not called for long", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			w := wrap(t, b.cache(), &source{}, Options{})
+			w.get(t.Context(), "k")
+			time.Sleep(10 * registerIdlest)
+			restored(t, b, 2*registerIdlest)
+		})
+	})
+	t.Run("after a connection was opened", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			c := b.cache()
+			w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
+			w.get(t.Context(), "k")
+			time.Sleep(2 * registerAgain)
+			c.releases.noteDial()
+			restored(t, b, registerDialed+time.Millisecond)
+		})
+	})
+}
+
+func TestAReleaseIsKeptLongerThanItsEntries(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(), &source{}, Options{Timeout: 365 * 24 * time.Hour})
+		w.get(t.Context(), "k")
+		w.Unwrap() // nobody registers it any more
+		time.Sleep(300 * 24 * time.Hour)
+		text, _ := wrapText(t, b.cache(), &source{}, Options{})
+		_, err := text(t.Context(), "k")
+		require.NoError(t, err)
+		registered, err := b.redis.HKeys("fncache:functions:{test.Source}")
+		require.NoError(t, err)
+		assert.Len(t, registered, 2)
+		time.Sleep(100 * 24 * time.Hour)
+		_, err = text(t.Context(), "k")
+		require.NoError(t, err)
+		registered, err = b.redis.HKeys("fncache:functions:{test.Source}")
+		require.NoError(t, err)
+		assert.Len(t, registered, 1)
+	})
+}
+
+func TestAnUnwrappedFunctionIsNotRegisteredAnyMore(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{}, Options{})
+		w.get(t.Context(), "k")
+		assert.Len(t, c.releases.all(), 1)
+		w.Unwrap()
+		assert.Empty(t, c.releases.all())
+	})
+}
+
+// ---- a rolling deploy, in real processes
+
+// A deployed is a worker of TestARollingDeployWithARollback: a release of a function that
+// reads what a source in Redis holds.
+type deployed struct {
+	release int
+	client  redis.UniversalClient
+	source  func(ctx context.Context, key string) (string, error)
+	handle  *Func
+	finish  chan struct{}
+	worker  *worker
+}
+
+// runDeployed is the inside of such a process.
+func runDeployed(s workerSettings) {
+	d := &deployed{release: s.Release, finish: make(chan struct{}), worker: &worker{out: json.NewEncoder(os.Stdout)}}
+	d.client = redis.NewUniversalClient(&redis.UniversalOptions{Addrs: s.Addrs, IsClusterMode: s.Cluster})
+	cache := Must(New(Config{Redis: d.client, RedisTimeout: 10 * time.Second}))
+	opts := Options{Cache: cache, Name: "test.Deployed", Timeout: time.Hour, Lease: slowLease, Near: s.Near}
+	if s.Release == 1 {
+		d.source = d.read
+		d.handle = Must(Wrap(&d.source, opts))
+	} else {
+		type later struct{ Value string }
+		fn := func(ctx context.Context, key string) (later, error) {
+			value, err := d.read(ctx, key)
+			return later{value}, err
+		}
+		d.handle = Must(Wrap1(&fn, opts))
+		d.source = func(ctx context.Context, key string) (string, error) {
+			l, err := fn(ctx, key)
+			return l.Value, err
+		}
+	}
+	d.worker.tell(event{What: "ready"})
+	orders := json.NewDecoder(os.Stdin)
+	for {
+		var o order
+		if orders.Decode(&o) != nil {
+			return // the parent has gone
+		}
+		switch o.Do {
+		case "get":
+			go func() { d.worker.tell(event{What: "got", Value: Must(d.source(context.Background(), o.Key))}) }()
+		case "invalidate":
+			mustDo(d.handle.Invalidate(context.Background(), o.Key))
+			d.worker.tell(event{What: "invalidated"})
+		case "finish":
+			close(d.finish)
+		}
+	}
+}
+
+// read is the function. For keys that begin with "slow" it goes on, after it has read,
+// until the parent says so.
+func (d *deployed) read(ctx context.Context, key string) (string, error) {
+	value, err := d.client.Get(ctx, "source").Result()
+	if strings.HasPrefix(key, "slow") {
+		d.worker.tell(event{What: "computing"})
+		<-d.finish
+	}
+	return value, err
+}
+
+func TestARollingDeployWithARollback(t *testing.T) {
+	t.Run("single server", func(t *testing.T) {
+		server := redistest.Start(t)
+		testARollingDeployWithARollback(t, server.Client(), workerSettings{Addrs: []string{server.Addr()}})
+	})
+	t.Run("Cluster", func(t *testing.T) {
+		cluster := redistest.SharedCluster(t)
+		client := cluster.Client()
+		require.NoError(t, client.ForEachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error {
+			return node.FlushAll(ctx).Err()
+		}))
+		testARollingDeployWithARollback(t, client, workerSettings{Addrs: cluster.Addrs(), Cluster: true})
+	})
+	t.Run("near caches", func(t *testing.T) {
+		server := redistest.Start(t)
+		testARollingDeployWithARollback(t, server.Client(), workerSettings{Addrs: []string{server.Addr()}, Near: time.Hour})
+	})
+}
+
+func testARollingDeployWithARollback(t *testing.T, client redis.UniversalClient, s workerSettings) {
+	c := &crew{t: t, reports: make(chan report, 64)}
+	start := func(release int) *member {
+		s.Release = release
+		settings, err := json.Marshal(s)
+		require.NoError(t, err)
+		c.start(string(settings))
+		c.await("ready", 1)
+		return c.members[len(c.members)-1]
+	}
+	stop := func(m *member) {
+		m.signal(syscall.SIGKILL)
+	}
+	source := 0
+	change := func() string { // of the source
+		source++
+		require.NoError(t, client.Set(t.Context(), "source", source, 0).Err())
+		return fmt.Sprint(source)
+	}
+	get := func(m *member, key string) string {
+		m.tell(order{Do: "get", Key: key})
+		return c.await("got", 1)[0].Value
+	}
+	// serves checks that a process answers with a value: at once, or where it keeps copies
+	// after it has heard of the invalidation.
+	serves := func(m *member, want, why string) {
+		t.Helper()
+		if s.Near > 0 {
+			require.Eventually(t, func() bool { return get(m, "k") == want }, patience, time.Millisecond, why)
+			return
+		}
+		require.Equal(t, want, get(m, "k"), why)
+	}
+	invalidate := func(m *member, key string) {
+		m.tell(order{Do: "invalidate", Key: key})
+		c.await("invalidated", 1)
+	}
+
+	value := change()
+	old1, old2 := start(1), start(1)
+	serves(old1, value, "release 1 serves")
+	serves(old2, value, "release 1 serves")
+	new1 := start(2)
+	serves(new1, value, "release 2 starts cold")
+
+	value = change()
+	invalidate(new1, "k")
+	for _, m := range []*member{old1, old2, new1} {
+		serves(m, value, "release 2 has invalidated")
+	}
+	value = change()
+	invalidate(old1, "k")
+	for _, m := range []*member{old1, old2, new1} {
+		serves(m, value, "release 1 has invalidated")
+	}
+
+	old2.tell(order{Do: "get", Key: "slow"})
+	c.await("computing", 1)
+	value = change()
+	invalidate(new1, "slow")
+	old2.tell(order{Do: "finish"})
+	require.NotEqual(t, value, c.await("got", 1)[0].Value, "the caller was there before")
+	require.Equal(t, value, get(old2, "slow"), "release 2 has taken the lease of release 1")
+
+	invalidate(new1, "k")
+	serves(old1, value, "before the deploy ends")
+	stop(old1)
+	stop(old2)
+	value = change()
+	invalidate(new1, "k")
+	serves(new1, value, "release 2 is alone")
+	back := start(1) // the rollback
+	serves(back, value, "what release 1 had stored before is not served again")
+	value = change()
+	invalidate(back, "k")
+	serves(new1, value, "release 1 has invalidated")
+	serves(back, value, "release 1 has invalidated")
+}
