@@ -273,6 +273,7 @@ func (c *call) unleased(ended uint64) (a answer, again bool) {
 // alone computes for this call only, without a lease: where nothing can be shared.
 func (c *call) alone() (a answer, again bool) {
 	comp := c.cache.flights.startSingle(c)
+	c.give(comp)
 	comp.spawn(comp.run)
 	if c.fn.bulkhead != nil {
 		var over bool

@@ -68,15 +68,18 @@ func TestWhatCannotBeStoredIsCopiedForThoseWhoWaited(t *testing.T) {
 
 func TestWhatCanNeitherBeStoredNorCopiedIsComputedAtOnceByThoseWhoWaited(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
-		fn := func(context.Context) (sealed, error) {
+		fn := func(_ context.Context, list []int) (sealed, error) { // the list is copied for each run
 			time.Sleep(time.Second)
+			assert.Equal(t, []int{1, 2}, list)
 			return sealed{new(int)}, nil
 		}
 		f := must(Wrap(&fn, Options{Cache: b.cache(), Name: "test.Sealed", Timeout: time.Minute, OnCold: Wait}))
 		var mu sync.Mutex
 		distinct := map[*int]bool{}
 		took := crowd(100, func(int) {
-			v, err := fn(t.Context())
+			list := []int{1, 2}
+			v, err := fn(t.Context(), list)
+			list[0] = 3
 			assert.NoError(t, err)
 			mu.Lock()
 			defer mu.Unlock()
