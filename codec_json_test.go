@@ -198,7 +198,7 @@ func TestWhatJSONLeavesOutIsSaidByItsOwnTags(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, mine{A: 1, B: 2}, got)
 	require.ErrorContains(t, jsonFaults(reflect.TypeFor[halfJSON]()),
-		"fncache.halfJSON has no exported field, so nothing of it would be stored; export its fields, or give it UnmarshalJSON too (it has a MarshalJSON, but no UnmarshalJSON to read it back)")
+		"fncache.halfJSON has no exported field, so nothing of it would be stored; export its fields, give it UnmarshalJSON too (it has a MarshalJSON, but no UnmarshalJSON to read it back), or leave it out")
 }
 
 // replaced writes JSON by encoding/json.

@@ -312,6 +312,8 @@ func TestWhatTextsAndTagsLoseComesBack(t *testing.T) {
 			*big.Int
 			*time.Time
 		}{big.NewInt(1), &zero},
+		"an encoding of its own beside an embedded one": stampedNote{time.Unix(1, 2).UTC(), "note"},
+		"generic":      map[string]*boxOfAny[[]int]{"a": {[]int{1}}},
 		"raw CBOR nil": cbor.RawMessage(nil), "raw CBOR empty": cbor.RawMessage{}, "raw CBOR that is none": cbor.RawMessage{0xff},
 		"raw JSON that is none": json.RawMessage("{"),
 		"password empty":        url.UserPassword("a", ""), "password none": url.User("a"), "URL": url.URL{Host: "%zz", RawPath: "/a"},

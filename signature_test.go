@@ -313,6 +313,28 @@ func (readsNothing) MarshalBinary() ([]byte, error)  { return nil, nil }
 func (linkedBinary) MarshalBinary() ([]byte, error)  { return nil, nil }
 func (*linkedBinary) UnmarshalBinary(b []byte) error { return nil }
 
+// stampedNote hides a field beside an embedded time, and encodes both.
+type stampedNote struct {
+	time.Time
+	note string
+}
+
+func (s stampedNote) MarshalBinary() ([]byte, error) {
+	at, err := s.Time.MarshalBinary()
+	return append(at, s.note...), err
+}
+
+func (s *stampedNote) UnmarshalBinary(b []byte) error {
+	s.note = string(b[15:])
+	return s.Time.UnmarshalBinary(b[:15])
+}
+
+// boxOfAny is generic, and hides what it has.
+type boxOfAny[T any] struct{ content T }
+
+func (b boxOfAny[T]) MarshalText() ([]byte, error)     { return json.Marshal(b.content) }
+func (b *boxOfAny[T]) UnmarshalText(text []byte) error { return json.Unmarshal(text, &b.content) }
+
 // money has its MarshalText from level.
 type money struct {
 	level
@@ -378,6 +400,9 @@ func TestResults(t *testing.T) {
 		{"unexported beside an embedded encoding", result[money](), []string{
 			"fncache.money.level (fncache.level) is unexported", "give fncache.money a MarshalText and UnmarshalText of its own (those of an embedded field know nothing of the others)",
 		}},
+		{"unexported beside an embedded time", result[specimen.TimeBeside](), []string{"specimen.TimeBeside.note (string) is unexported", "MarshalBinary and UnmarshalBinary of its own"}},
+		{"unexported beside an embedded time, with an encoding of its own", result[[]stampedNote](), nil},
+		{"unexported, generic", result[map[string]*boxOfAny[[]int]](), nil},
 		{"keys by address", result[map[*int]int](), []string{"map[*int]int[key] (*int) cannot be the key of a stored map: it may be compared by an address; use a string"}},
 		{"keys that hide an address", result[map[specimen.Decimal]int](), []string{"[key].value (*big.Int) cannot be the key of a stored map"}},
 		{"times as keys", result[map[[2]time.Time]int](), []string{"[key][] (time.Time) cannot be the key of a stored map: == also compares the address of a time's zone; use its UnixNano"}},

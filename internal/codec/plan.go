@@ -401,7 +401,7 @@ func (c *compiler) fieldPlan(f reflect.StructField, path string) *Plan {
 // where there is nothing else, the struct.
 func (c *compiler) refuseHidden(t reflect.Type, path string, all bool) {
 	if all {
-		c.refuse(t, path, "has no exported field, so nothing of it would be stored", "export its fields, or give it "+c.remedy(t))
+		c.refuse(t, path, "has no exported field, so nothing of it would be stored", "export its fields, give it "+c.remedy(t)+", or leave it out: by a tag `fncache:\"-\"`, or by Options.Lossy (tag lossy)")
 		return
 	}
 	for f := range t.Fields() {
