@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -424,7 +425,7 @@ func mayHaveRun(err error) bool {
 // more, for Redis refuses 0.
 func millis(d time.Duration) int64 {
 	whole := d.Milliseconds()
-	if d%time.Millisecond > 0 {
+	if d%time.Millisecond > 0 && whole < math.MaxInt64/int64(time.Millisecond) { // else it is no Duration any more
 		whole++
 	}
 	return max(1, whole)

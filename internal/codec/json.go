@@ -49,9 +49,12 @@ func (p *Plan) appendJSON(dst []byte, at unsafe.Pointer) ([]byte, error) {
 
 // appendFloat writes a float as encoding/json does.
 func (p *Plan) appendFloat(dst []byte, at unsafe.Pointer) ([]byte, error) {
-	f, bits := *(*float64)(at), 64
+	var f float64
+	bits := 64
 	if p.size == 4 {
 		f, bits = float64(*(*float32)(at)), 32
+	} else {
+		f = *(*float64)(at)
 	}
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return nil, errorf("JSON has no NaN and no infinities; use CBOR for this function")
