@@ -232,7 +232,7 @@ func FuzzBody(f *testing.F) {
 				require.Less(t, took, uint64(60<<20+1000*len(body)))
 				require.Equal(t, kept, body)
 				if err != nil {
-					require.NotEmpty(t, err.Error())
+					require.NotContains(t, err.Error(), "panic: runtime error")
 					continue
 				}
 				once, err := fn.encode(c, nil, got)
