@@ -238,6 +238,40 @@ func TestInvalidateReachesWhatFunctionsOfOtherSignaturesHave(t *testing.T) {
 	})
 }
 
+func TestInvalidateThroughACacheOfAnotherCodecEndsWhatIsStoredAndWhatIsUnderWay(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		cbor := b.cache()
+		json := beside(t, cbor, withCodec(JSON{}))
+		opts := Options{Name: "shop.Slow", Shared: true, Timeout: time.Minute, OnCold: Wait}
+		began, end := make(chan int), make(chan int)
+		slow := func(context.Context, int) (int, error) { began <- 1; return <-end, nil }
+		mine, theirs := slow, slow
+		opts.Cache = cbor
+		f, err := Wrap(&mine, opts)
+		require.NoError(t, err)
+		opts.Cache = json
+		_, err = Wrap(&theirs, opts)
+		require.NoError(t, err)
+		answers := make(chan int, 3)
+		call := func() { n, _ := theirs(t.Context(), 1); answers <- n }
+
+		go call()
+		<-began
+		require.NoError(t, f.Invalidate(t.Context(), 1))
+		go call() // which may not join what began before
+		<-began
+		end <- 1
+		end <- 2
+		assert.ElementsMatch(t, []int{1, 2}, []int{<-answers, <-answers})
+
+		require.NoError(t, f.Invalidate(t.Context(), 1))
+		go call()
+		<-began
+		end <- 3
+		assert.Equal(t, 3, <-answers)
+	})
+}
+
 func TestTheRegistryKeepsNothingOfCachesThatWereReplacedAndClosed(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		first := b.cache()
