@@ -481,7 +481,7 @@ func TestPingWorksWithARedisTimeoutUnderAMillisecond(t *testing.T) {
 func TestLocksLiveForWholeMilliseconds(t *testing.T) {
 	for d, want := range map[time.Duration]int64{
 		-time.Second: 1, 0: 1, 1: 1, time.Millisecond: 1, time.Millisecond + 1: 2, 1500 * time.Microsecond: 2,
-		10 * time.Second: 10_000, math.MaxInt64: math.MaxInt64/1_000_000 + 1,
+		10 * time.Second: 10_000, math.MaxInt64: math.MaxInt64 / 1_000_000,
 	} {
 		assert.Equal(t, want, millis(d), d)
 	}
