@@ -24,7 +24,9 @@ const jsonName = "json2"
 //   - Bytes are written in base64, an embedded struct as a field, a map whose keys are
 //     neither strings nor integers as an array of pairs.
 //
-// It is read only as it is written: an entry that was edited by hand is a miss.
+// It is read only as it is written: an entry that was edited by hand is a miss. It takes
+// two to three times as long to read as CBOR does, and is longer by a third (texts) to
+// two thirds (numbers).
 type JSON struct{}
 
 // Name implements [Codec].

@@ -461,13 +461,14 @@ func (p *Plan) decodeFloat(r *Reader, at unsafe.Pointer) error {
 	return err
 }
 
-func (p *Plan) decodeElements(r *Reader, at unsafe.Pointer, n int) error {
-	decode := p.decodeCBOR
-	if p.kind == kindInt {
-		decode = p.decodeInt
-	}
+func (p *Plan) decodeElements(r *Reader, at unsafe.Pointer, n int) (err error) {
 	for i := range n {
-		if err := decode(r, unsafe.Add(at, uintptr(i)*p.size)); err != nil {
+		if elem := unsafe.Add(at, uintptr(i)*p.size); p.kind == kindInt { // the most frequent
+			err = p.decodeInt(r, elem)
+		} else {
+			err = p.decodeCBOR(r, elem)
+		}
+		if err != nil {
 			return within("[]", err)
 		}
 	}
