@@ -145,7 +145,7 @@ func TestAnUnmarshalerThatEndsItsGoroutineEndsNoneThatWaitsForTheLease(t *testin
 		body := must(encodeBy(c.coder, nil, []any{&touchy{9}}))
 		require.NoError(t, b.redis.Set(key, string(append(stored.appendTo(nil), body...))))
 		b.redis.Del(key + lockSuffix)
-		b.redis.Publish(c.store.channel, keyEvent{verbStore, key, storeID(7)}.String())
+		b.redis.Publish(c.store.channelOf(key), keyEvent{verbStore, key, storeID(7)}.String())
 		require.NoError(t, <-end)
 		assert.NotZero(t, requireIdentity(t, f).Undecodable)
 	})

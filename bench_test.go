@@ -283,7 +283,7 @@ func nearBench[R any](b *testing.B, value R) (reflected, typed func(context.Cont
 	require.NoError(b, err)
 	for f, call := range map[*Func]func(context.Context, int64) (R, error){f1: reflected, f2: typed} {
 		Must(f.bind())
-		require.Eventually(b, func() bool { return cache.events.epoch.Load() != 0 }, 30*time.Second, time.Millisecond)
+		require.Eventually(b, func() bool { return hearing(cache) != 0 }, 30*time.Second, time.Millisecond)
 		for range 2 {
 			_, err := call(b.Context(), 1)
 			require.NoError(b, err)
@@ -355,8 +355,8 @@ func BenchmarkWake(b *testing.B) {
 	there := newTestCache(b, Config{Redis: server.Client()})
 	opts.Cache = there
 	Must(Wrap(&wait, opts))
-	there.subscribe()
-	require.Eventually(b, func() bool { return there.events.epoch.Load() != 0 }, 30*time.Second, time.Millisecond)
+	hearAll(there)
+	require.Eventually(b, func() bool { return hearing(there) != 0 }, 30*time.Second, time.Millisecond)
 
 	var took []float64
 	for id := int64(0); b.Loop(); id++ {

@@ -77,11 +77,11 @@ func New(cfg Config) (*Cache, error) {
 	c.log.to, c.log.out.spawn = cfg.Logger, c.spawn
 	c.clock.began = time.Now()
 	c.life.idle, c.asking.idle = make(chan struct{}, 1), make(chan struct{}, 1)
-	c.releases.dialed = make(chan struct{}, 1)
+	c.releases.dialed, c.events.changed = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.store = &lockStore{
 		client:  cfg.Redis,
 		timeout: cfg.RedisTimeout,
-		channel: cfg.Namespace + ":events",
+		channel: cfg.Namespace + ":events:",
 		spawn:   c.spawnAsking,
 		refuses: c.health.refuses,
 		traffic: new(traffic),
@@ -100,7 +100,7 @@ func New(cfg Config) (*Cache, error) {
 		}
 		return failure
 	}
-	c.store.forgotten = c.health.forgot
+	c.store.forgotten, c.store.unpublished = c.health.forgot, c.noteUnpublished
 	c.health.back = func() { c.clock.dialed.Store(true) }
 	if cfg.DirectLookups {
 		c.direct.limit = cfg.RedisTimeout / directPart
@@ -178,6 +178,7 @@ func (c *Cache) shutDown() error {
 func (c *Cache) release() {
 	c.kept.Store(nil)
 	c.events.end()
+	c.releases.end()
 }
 
 // String names the cache by its namespace. Printed or logged, a Cache shows nothing

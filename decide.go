@@ -19,6 +19,9 @@ const maxRounds = 3
 const (
 	pollMin = 10 * time.Millisecond
 	pollMax = 250 * time.Millisecond
+	// mostTold is how long a caller trusts that it would be told: the holder may be a
+	// process that may not publish.
+	mostTold = time.Second
 )
 
 // fly has a flight run to its decision, for the call that began it.
@@ -41,13 +44,16 @@ func (c *Cache) lookUp(ctx context.Context, batch []*flight) {
 	var room struct { // on the stack
 		keys    [maxBatch]string
 		replies [maxBatch]reply
+		asked   [maxBatch]place
 	}
 	keys, replies := room.keys[:len(batch)], room.replies[:len(batch)]
 	for i, f := range batch {
 		keys[i] = f.key
 	}
 	clock := c.readClock(ctx)
-	asked := c.events.here()
+	for i, f := range batch {
+		room.asked[i] = c.here(f.fn)
+	}
 	began := time.Now()
 	c.store.traffic.begin()
 	c.store.lookupAll(ctx, keys, replies)
@@ -62,7 +68,7 @@ func (c *Cache) lookUp(ctx context.Context, batch []*flight) {
 	}
 	for i, f := range batch {
 		handOver := len(replies[i].raw) > decodedHere || f.fn.decodesApart(c.coder)
-		c.haveRead(f, replies[i].raw, replies[i].err, asked, handOver)
+		c.haveRead(f, replies[i].raw, replies[i].err, room.asked[i], handOver)
 	}
 }
 
@@ -155,7 +161,7 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
 		if s == stale && c.flights.computing(f.flightKey) != nil {
 			return decision{verdict: serveStale, entry: e}, true
 		}
-		asked = c.events.here()
+		asked = c.here(f.fn)
 		token, sent := newToken(), time.Now()
 		lease := f.fn.lease(c)
 		got, err := c.storeFor(f.fn).acquire(f.ctx, f.key, token, lease, acquireCompare, e.bytes(), s == stale)
@@ -224,8 +230,12 @@ func (c *Cache) begin(f *flight, e *entry, s state, token string, leaseEnd time.
 // decide or nobody waits for it any more. A flight to wait also ends when the function has
 // failed elsewhere: each of its callers counts for itself how often it did while it waited.
 func (c *Cache) poll(f *flight) {
-	c.subscribe()
-	w := c.events.watch(f.key)
+	ch := c.joinChannel(f.fn.Name())
+	defer c.events.leave(ch)
+	if b := f.fn.bound.Load(); b != nil && b.cache == c {
+		b.channel.Store(ch)
+	}
+	w := c.events.watch(ch, f.key)
 	defer w.end()
 	failures := c.events.countFailures(f.key)
 	defer c.events.ignoreFailures(f.key, failures)
@@ -258,13 +268,17 @@ func (c *Cache) poll(f *flight) {
 // pause waits until it is time to ask for a lease again: when something has
 // happened to the key, when the lease may have run out, or when its holder in
 // this process is done. Where events are not heard it also waits no longer than
-// the backoff, jittered so that processes do not ask in step. It is false if the
-// cache was closed.
+// the backoff, and where they are no longer than mostTold; both are jittered so that
+// processes do not ask in step. It is false if the cache was closed.
 func (c *Cache) pause(w *watcher, backoff time.Duration, d decision) bool {
 	wait := d.left + time.Millisecond // just after it
 	switch w.since(d.asked) {
 	case newsPossible:
 		return !c.closed()
+	case newsComing:
+		if told := mostTold/2 + rand.N(mostTold/2); d.left <= 0 || told < wait {
+			wait = told
+		}
 	case newsUnheard:
 		if polled := backoff/2 + rand.N(backoff); d.left <= 0 || polled < wait {
 			wait = polled
@@ -291,7 +305,7 @@ func (c *Cache) pause(w *watcher, backoff time.Duration, d decision) bool {
 // refresh asks once for the lease, whatever the entry is. ok is false where the
 // flight has ended in a computation.
 func (c *Cache) refresh(f *flight) (d decision, ok bool) {
-	token, sent, asked := newToken(), time.Now(), c.events.here()
+	token, sent, asked := newToken(), time.Now(), c.here(f.fn)
 	lease := f.fn.lease(c)
 	got, err := c.storeFor(f.fn).acquire(f.ctx, f.key, token, lease, acquireRefresh, nil, false)
 	switch {

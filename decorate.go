@@ -334,9 +334,12 @@ type Func struct {
 // A binding is what a function's calls need of its cache.
 type binding struct {
 	cache  *Cache
-	prefix string        // of keys, up to the hash
-	suffix string        // of keys, from the hash on
-	lease  time.Duration // at least 4 times the cache's RedisTimeout
+	prefix string   // of keys, up to the hash
+	suffix string   // of keys, from the hash on
+	near   *channel // of events, for the near cache; nil without one
+	// channel is what was last heard of the function's events, nil if nothing was.
+	channel atomic.Pointer[channel]
+	lease   time.Duration // at least 4 times the cache's RedisTimeout
 }
 
 // prepare checks everything about the function in variable. optsErr is what is
@@ -514,6 +517,7 @@ func (f *Func) Unwrap() {
 	names.remove(f)
 	if b := f.bound.Load(); b != nil {
 		b.cache.releases.forget(f)
+		b.cache.events.leave(b.near)
 	}
 }
 
@@ -654,6 +658,12 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 		suffix: entrySuffix(cache.coder.fingerprint(f)),
 		lease:  max(f.opts.Lease, minLeases*cache.cfg.RedisTimeout),
 	}
+	if f.near != nil && !f.unwrapped.Load() {
+		b.near = cache.joinChannel(f.Name())
+		b.channel.Store(b.near)
+	} else {
+		b.channel.Store(cache.events.known(f.Name()))
+	}
 	f.bound.Store(b)
 	if cache.closed() {
 		f.unbind(cache) // Close may have gone by before
@@ -661,9 +671,7 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 	if old != nil {
 		names.move(f, old.cache)
 		old.cache.releases.forget(f)
-	}
-	if f.near != nil {
-		cache.subscribe()
+		old.cache.events.leave(old.near)
 	}
 	return b, nil
 }

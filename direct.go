@@ -64,7 +64,7 @@ func (c *Cache) lookUpDirectly(f *flight, by *call, began time.Time) bool {
 	case c.store.auto != nil:
 		limited, cancel := context.WithDeadline(ctx, f.deadline)
 		defer cancel()
-		asked := c.events.here()
+		asked := c.here(f.fn)
 		c.readDirectly(f, c.store.lookupPipelined(limited, f.key), asked)
 		return true
 	case c.readers.sending() || !c.direct.enter(ctx, began):
@@ -73,7 +73,7 @@ func (c *Cache) lookUpDirectly(f *flight, by *call, began time.Time) bool {
 	defer c.direct.leave()
 	limited, cancel := context.WithDeadline(ctx, began.Add(c.direct.limit))
 	defer cancel()
-	asked := c.events.here()
+	asked := c.here(f.fn)
 	c.store.traffic.begin()
 	found := c.store.lookupDirectly(limited, f.key)
 	ended := time.Now()

@@ -81,14 +81,22 @@
 //
 // # What processes tell each other
 //
-// Every script that ends a lease or an entry publishes its verb and the key on
-// the channel fncache:events (Config.Namespace comes first). A process that needs
-// it subscribes, once: then a caller that waits for another process's value has
-// it as soon as it is stored, and no command is sent meanwhile. Until the
-// subscription is up, while it is lost, and where the user may not publish and
-// subscribe (an ACL: +subscribe +ping +publish, and the channel), waiting
-// callers poll, from every 10 ms to every 250 ms. A subscription that says
+// Every script that ends a lease or an entry publishes its verb and the key on the channel of
+// the function, fncache:events:<prefix>:<name> (Config.Namespace comes first). A process
+// subscribes to the channels of functions that have a near cache there, and of those that a
+// call waits for; one connection serves them all. A channel that nobody has needed for a
+// minute is let go.
+//
+// A caller that waits for another process's value has it as soon as it is stored. It asks
+// about once a second all the same, because the process that stores may not be allowed to
+// publish. Until the subscription is up, while it is lost, and where the user may not
+// subscribe, it asks more often, from every 10 ms to every 250 ms. A subscription that says
 // nothing is noticed within three times 500 ms or RedisTimeout, whichever is more.
+//
+// An ACL needs +subscribe +unsubscribe +ping +publish, and the channels &fncache:events:*.
+// The log says once if this user may not publish, and [Cache.Ping] is an error then: other
+// processes are not told what this one stores and invalidates, so their near caches may serve
+// what was replaced until their time, Near, is over.
 //
 // # The near cache
 //
@@ -99,7 +107,7 @@
 // up, Redis is asked as without Near, and what was kept before it was lost is not
 // served again. So a caller is given what was invalidated elsewhere for as long as
 // a message takes, some milliseconds; for Near where one is lost unnoticed, as
-// in a Cluster whose nodes have lost touch, or where the client reads from
+// in a Cluster whose nodes have lost touch, where a process may not publish, or where the client reads from
 // replicas that lag; and a process that was suspended may, for the first calls.
 //
 // With Redis away, a call whose lookup failed is answered with what is still

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // This file holds what a process knows of what happens to keys elsewhere: what
@@ -79,11 +80,32 @@ func (e keyEvent) stored() (id uint64, ok bool) {
 	return id, err == nil
 }
 
-// A place is a point in the order of events.
-type place struct {
-	epoch uint64 // counts continuous stretches of hearing; 0: events are not heard
-	seq   uint64 // counts events
+// A channel is what is heard about the keys of one function. It is subscribed to while
+// somebody needs it: the function's near cache, or callers that wait for another process.
+// Once it is let go it is deaf; whoever needs it then joins another of the same name.
+type channel struct {
+	name  string        // the function's, with its prefix
+	epoch atomic.Uint64 // of the present continuous stretch of hearing; 0 while nothing is heard
+	last  atomic.Uint64 // the epoch that is, or was the last
+
+	// Guarded by events.mu.
+	users int
+	idle  time.Time // since when there are no users
 }
+
+// A place is a point in the order of events, as one channel tells them.
+type place struct {
+	channel *channel // nil: the function has none
+	epoch   uint64   // of the channel; 0: events are not heard
+	seq     uint64   // counts events of all channels
+}
+
+// heard reports whether everything that the channel told since p has been heard.
+func (p place) heard() bool { return p.epoch != 0 && p.channel.epoch.Load() == p.epoch }
+
+// remembered reports whether no stretch of hearing has begun since p: then everything
+// that could be heard since p has been.
+func (p place) remembered() bool { return p.epoch != 0 && p.channel.last.Load() == p.epoch }
 
 // A mark is the last that was heard about the keys of one slot.
 type mark struct {
@@ -102,15 +124,81 @@ const slots = 1 << 16
 // ready to hear.
 type events struct {
 	seed  maphash.Seed
-	epoch atomic.Uint64 // of the present place; 0 while nothing is heard
-	last  atomic.Uint64 // the epoch that is, or was the last
 	seq   atomic.Uint64
 	marks atomic.Pointer[[slots]atomic.Pointer[mark]] // nil before listen
 
-	mu       sync.Mutex // guards the fields below, and writing to those above
+	mu       sync.Mutex // guards the fields below, and writing to those above and to channels
+	channels map[string]*channel
+	changed  chan struct{} // has an element if other channels are needed, or hearing was interrupted
+	epochs   uint64        // the last epoch of any channel
+	cuts     uint64        // how often hearing was interrupted
 	watchers map[string][]*watcher
 	failing  map[string]*failures
 	ended    bool
+}
+
+// channelLinger is how long a channel that nobody needs stays subscribed to: callers of a
+// key that is waited for often come again.
+const channelLinger = time.Minute
+
+// join returns the channel of a function for somebody who needs it until leave.
+func (e *events) join(name string) *channel {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	ch := e.channels[name]
+	if ch == nil {
+		if e.channels == nil {
+			e.channels = make(map[string]*channel)
+		}
+		ch = &channel{name: name}
+		e.channels[name] = ch
+		e.signal()
+	}
+	ch.users++
+	return ch
+}
+
+// known returns the channel of a function, or nil if nobody has needed it lately.
+func (e *events) known(name string) *channel {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.channels[name]
+}
+
+// leave ends what join began.
+func (e *events) leave(ch *channel) {
+	if ch == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if ch.users--; ch.users == 0 {
+		ch.idle = time.Now()
+	}
+}
+
+// needed lets the channels go that nobody has needed for channelLinger, and returns the
+// others.
+func (e *events) needed() (all []*channel) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for name, ch := range e.channels {
+		if ch.users == 0 && time.Since(ch.idle) >= channelLinger {
+			ch.epoch.Store(0)
+			delete(e.channels, name)
+			continue
+		}
+		all = append(all, ch)
+	}
+	return all
+}
+
+// signal has whoever subscribes look again. mu is held.
+func (e *events) signal() {
+	select {
+	case e.changed <- struct{}{}:
+	default:
+	}
 }
 
 // listen makes e ready to take events in.
@@ -132,12 +220,17 @@ func (e *events) end() {
 	e.marks.Store(nil)
 }
 
-// here is the present place. Note it before you ask, not after.
-func (e *events) here() place {
+// here is the present place on a channel, which may be nil. Note it before you ask, not
+// after.
+func (e *events) here(ch *channel) place {
 	// The epoch first: if it ends between the two, the place is one in which
 	// nothing can be kept.
-	epoch := e.epoch.Load()
-	return place{epoch, e.seq.Load()}
+	p := place{channel: ch}
+	if ch != nil {
+		p.epoch = ch.epoch.Load()
+	}
+	p.seq = e.seq.Load()
+	return p
 }
 
 // slot is where the marks of a key are, if listen was called.
@@ -145,20 +238,45 @@ func (e *events) slot(key string) uint32 {
 	return uint32(maphash.String(e.seed, key) % slots)
 }
 
-// up says that from now on every event is heard. It begins an epoch.
-func (e *events) up() {
+// cut returns how often hearing was interrupted, for up.
+func (e *events) cut() uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.epoch.Store(e.last.Add(1))
-	e.wakeAll()
+	return e.cuts
 }
 
-// down says that events may go by unheard.
+// up says that from now on every event of a channel is heard, unless hearing was interrupted
+// since cut said that, or the channel was let go. It begins an epoch.
+func (e *events) up(ch *channel, since uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.cuts != since || e.channels[ch.name] != ch {
+		return
+	}
+	e.epochs++
+	ch.last.Store(e.epochs)
+	ch.epoch.Store(e.epochs)
+	e.wakeAll(ch)
+}
+
+// interrupt says that what the present connection hears does not count any more: it may have
+// lost what happened meanwhile. Another takes its place.
+func (e *events) interrupt() {
+	e.mu.Lock()
+	e.cuts++
+	e.signal()
+	e.mu.Unlock()
+	e.down()
+}
+
+// down says that events of any channel may go by unheard.
 func (e *events) down() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.epoch.Swap(0) != 0 {
-		e.wakeAll()
+	for _, ch := range e.channels {
+		if ch.epoch.Swap(0) != 0 {
+			e.wakeAll(ch)
+		}
 	}
 }
 
@@ -242,14 +360,15 @@ func (e *events) overtaken(slot uint32, p place, id uint64) bool {
 
 // A watcher is somebody who waits for something to happen to a key.
 type watcher struct {
-	events *events
-	key    string
-	woken  chan struct{} // has an element if something may have happened
+	events  *events
+	channel *channel
+	key     string
+	woken   chan struct{} // has an element if something may have happened
 }
 
-// watch begins to watch a key.
-func (e *events) watch(key string) *watcher {
-	w := &watcher{events: e, key: key, woken: make(chan struct{}, 1)}
+// watch begins to watch a key, of which the channel tells.
+func (e *events) watch(ch *channel, key string) *watcher {
+	w := &watcher{events: e, channel: ch, key: key, woken: make(chan struct{}, 1)}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.watchers == nil {
@@ -288,11 +407,13 @@ func (w *watcher) wake() {
 	}
 }
 
-// wakeAll wakes everybody: what they can rely on has changed. mu is held.
-func (e *events) wakeAll() {
+// wakeAll wakes everybody on a channel: what they can rely on has changed. mu is held.
+func (e *events) wakeAll(ch *channel) {
 	for _, all := range e.watchers {
 		for _, w := range all {
-			w.wake()
+			if w.channel == ch {
+				w.wake()
+			}
 		}
 	}
 }
@@ -315,10 +436,10 @@ func (w *watcher) since(p place) news {
 	default:
 	}
 	e := w.events
-	switch epoch := e.epoch.Load(); {
+	switch epoch := w.channel.epoch.Load(); {
 	case epoch == 0:
 		return newsUnheard
-	case epoch != p.epoch:
+	case p.channel != w.channel || epoch != p.epoch:
 		return newsPossible
 	}
 	marks := e.marks.Load()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,7 +65,7 @@ func TestWhatOvertakesAnAnswer(t *testing.T) {
 			for _, ev := range test.before {
 				e.note(ev)
 			}
-			asked := e.here()
+			asked := e.here(nil)
 			for _, ev := range test.after {
 				e.note(ev)
 			}
@@ -76,14 +77,15 @@ func TestWhatOvertakesAnAnswer(t *testing.T) {
 func TestAWatcherIsToldWhatItHasToGoBy(t *testing.T) {
 	var e events
 	e.listen()
-	w := e.watch("k")
+	ch := e.join("f")
+	w := e.watch(ch, "k")
 	defer w.end()
-	asked := e.here()
+	asked := e.here(ch)
 	assert.Equal(t, newsUnheard, w.since(asked))
-	e.up()
+	e.up(ch, 0)
 	assert.Len(t, w.woken, 1, "it is told that events are heard now")
 	assert.Equal(t, newsPossible, w.since(asked), "what happened before is not known")
-	asked = e.here()
+	asked = e.here(ch)
 	assert.Equal(t, newsComing, w.since(asked))
 	e.note(keyEvent{verbRelease, "another", "-"})
 	assert.Empty(t, w.woken)
@@ -91,18 +93,18 @@ func TestAWatcherIsToldWhatItHasToGoBy(t *testing.T) {
 	e.note(keyEvent{verbRelease, "k", "-"})
 	assert.Len(t, w.woken, 1)
 	assert.Equal(t, newsPossible, w.since(asked))
-	asked = e.here()
+	asked = e.here(ch)
 	e.down()
 	assert.Len(t, w.woken, 1)
 	assert.Equal(t, newsUnheard, w.since(asked))
-	e.up()
+	e.up(ch, 0)
 	assert.Equal(t, newsPossible, w.since(asked), "the epoch is another")
 }
 
 func TestWatchersOfAKeyComeAndGo(t *testing.T) {
 	var e events
 	e.listen()
-	all := []*watcher{e.watch("k"), e.watch("k"), e.watch("k"), e.watch("l")}
+	all := []*watcher{e.watch(nil, "k"), e.watch(nil, "k"), e.watch(nil, "k"), e.watch(nil, "l")}
 	all[1].end()
 	e.note(keyEvent{verbRelease, "k", "-"})
 	for i, want := range []int{1, 0, 1, 0} {
@@ -114,13 +116,54 @@ func TestWatchersOfAKeyComeAndGo(t *testing.T) {
 	assert.Empty(t, e.watchers)
 }
 
+// testChannel is the channel of the functions that wrap wraps, unless a test names them.
+const testChannel = "test.Source"
+
+// hearAll has a cache hear the events of all its functions, and of those of testChannel, for
+// as long as it is open.
+func hearAll(c *Cache) {
+	all, bound := map[string]bool{testChannel: true}, map[string][]*Func{}
+	names.mu.Lock()
+	for name, users := range names.m {
+		for _, u := range users {
+			if u.cache == c {
+				all[name], bound[name] = true, append(bound[name], u.fn)
+			}
+		}
+	}
+	names.mu.Unlock()
+	for name := range all {
+		ch := c.joinChannel(name)
+		for _, f := range bound[name] {
+			if b := f.bound.Load(); b != nil && b.cache == c {
+				b.channel.Store(ch)
+			}
+		}
+	}
+}
+
+// hearing gives the youngest epoch of a cache in which events are heard, 0 if there is none
+// or one of its channels is not heard.
+func hearing(c *Cache) (epoch uint64) {
+	c.events.mu.Lock()
+	defer c.events.mu.Unlock()
+	for _, ch := range c.events.channels {
+		now := ch.epoch.Load()
+		if now == 0 {
+			return 0
+		}
+		epoch = max(epoch, now)
+	}
+	return epoch
+}
+
 // awaitHearing waits until a cache hears events, in a later epoch than that one,
 // and gives the epoch.
 func awaitHearing(t *testing.T, c *Cache, than uint64) (epoch uint64) {
 	t.Helper()
-	c.subscribe()
+	hearAll(c)
 	require.Eventually(t, func() bool {
-		epoch = c.events.epoch.Load()
+		epoch = hearing(c)
 		return epoch > than
 	}, 30*time.Second, time.Millisecond)
 	return epoch
@@ -129,7 +172,7 @@ func awaitHearing(t *testing.T, c *Cache, than uint64) (epoch uint64) {
 // awaitDeaf waits until a cache knows that it does not hear events.
 func awaitDeaf(t *testing.T, c *Cache) {
 	t.Helper()
-	require.Eventually(t, func() bool { return c.events.epoch.Load() == 0 }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return hearing(c) == 0 }, 30*time.Second, time.Millisecond)
 }
 
 // awaitWatchers waits until n callers wait across processes.
@@ -186,7 +229,7 @@ func TestWaiterIsWokenByTheStore(t *testing.T) {
 	})
 }
 
-func TestWaiterDoesNotPollWhileEventsAreHeard(t *testing.T) {
+func TestWaiterAsksAboutOnceASecondWhileEventsAreHeard(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: 20 * time.Second}
 		opts := Options{OnCold: Wait, Lease: slowLease}
@@ -200,7 +243,7 @@ func TestWaiterDoesNotPollWhileEventsAreHeard(t *testing.T) {
 		o := there.get(t.Context(), "a")
 		assert.Equal(t, 1+1, o.value)
 		assert.Equal(t, 20*time.Second, o.took, "as soon as it is stored")
-		assert.Equal(t, 2, b.tap.count("acquire"))
+		assert.InDelta(t, 2+20/0.75, b.tap.count("acquire"), 7)
 		assert.Equal(t, 2, (<-holder).value)
 	})
 }
@@ -333,9 +376,9 @@ func testWaitersOfManyKeysShareOneSubscription(t *testing.T) {
 	}
 	awaitHearing(t, there.Cache, 0)
 	awaitWatchers(t, there.Cache, keys)
-	subscribers, err := server.Client().PubSubNumSub(t.Context(), "fncache:events").Result()
+	subscribers, err := server.Client().PubSubNumSub(t.Context(), "fncache:events:test.Source").Result()
 	require.NoError(t, err)
-	assert.EqualValues(t, 1, subscribers["fncache:events"], "the holder's process waits for nobody")
+	assert.EqualValues(t, 1, subscribers["fncache:events:test.Source"], "the holder's process waits for nobody")
 	for range keys {
 		s.let <- struct{}{}
 	}
@@ -353,25 +396,25 @@ func TestWaiterAsksAgainWhenTheLeaseHasRunOut(t *testing.T) {
 		w := wrap(t, c, s, Options{OnCold: Wait, Lease: 10 * time.Second})
 		key, _ := w.Key("k")
 		require.NoError(t, b.redis.Set(key+lockSuffix, "somebody"))
-		b.redis.SetTTL(key+lockSuffix, 5*time.Second)
+		b.redis.SetTTL(key+lockSuffix, mostTold/4)
 		awaitBubbleHearing(t, c)
 		w.get(t.Context(), "warm the script cache")
 		b.tap.reset()
 		o := w.get(t.Context(), "k")
 		assert.Equal(t, SourceComputed, o.source)
-		assert.Equal(t, 5*time.Second+time.Millisecond, o.took)
+		assert.Equal(t, mostTold/4+time.Millisecond, o.took)
 		assert.Equal(t, 2, b.tap.count("acquire"))
 	})
 }
 
 func TestWaiterIsWokenWhenTheHolderFindsThatItsLockWasEvicted(t *testing.T) {
-	const lease = 9 * time.Second
+	const lease = 1200 * time.Millisecond
 	for name, test := range map[string]struct {
 		takes, told time.Duration
 		fails       bool
 	}{
-		"by its store":   {takes: time.Second, told: time.Second},
-		"by its release": {takes: time.Second, told: time.Second, fails: true},
+		"by its store":   {takes: mostTold / 4, told: mostTold / 4},
+		"by its release": {takes: mostTold / 4, told: mostTold / 4, fails: true},
 		"by a renewal":   {takes: time.Minute, told: lease / 3},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -386,12 +429,12 @@ func TestWaiterIsWokenWhenTheHolderFindsThatItsLockWasEvicted(t *testing.T) {
 				held := holder.begin(t.Context(), "k")
 				synctest.Wait()
 				waits := waiter.begin(t.Context(), "k")
-				time.Sleep(time.Second / 2)
+				time.Sleep(mostTold / 8)
 				key, _ := holder.Key("k")
 				require.True(t, b.redis.Del(key+lockSuffix))
 				o := <-waits
 				assert.Equal(t, SourceComputed, o.source)
-				assert.Equal(t, test.told, o.took, "and not the rest of the lease")
+				assert.Equal(t, test.told, o.took, "before it asks by itself, and not after the rest of the lease")
 				<-held
 			})
 		})
@@ -406,7 +449,7 @@ func TestWaiterIsWokenWhenTheHolderCannotCoolDownForItsLockWasEvicted(t *testing
 		awaitBubbleHearing(t, c)
 		holder.get(t.Context(), "k")
 		time.Sleep(2 * time.Second)
-		s.set(func(s *source) { s.took, s.do = time.Second, failing(errGone).do })
+		s.set(func(s *source) { s.took, s.do = mostTold/4, failing(errGone).do })
 		held := holder.begin(t.Context(), "k")
 		synctest.Wait()
 		refreshed := make(chan error, 1)
@@ -416,7 +459,7 @@ func TestWaiterIsWokenWhenTheHolderCannotCoolDownForItsLockWasEvicted(t *testing
 		key, _ := holder.Key("k")
 		require.True(t, b.redis.Del(key+lockSuffix))
 		require.NoError(t, <-refreshed)
-		assert.Equal(t, time.Second, time.Since(began))
+		assert.Equal(t, mostTold/4, time.Since(began))
 		<-held
 	})
 }
@@ -424,9 +467,9 @@ func TestWaiterIsWokenWhenTheHolderCannotCoolDownForItsLockWasEvicted(t *testing
 // awaitBubbleHearing has a cache in a bubble subscribe.
 func awaitBubbleHearing(t *testing.T, c *Cache) {
 	t.Helper()
-	c.subscribe()
+	hearAll(c)
 	synctest.Wait()
-	require.NotZero(t, c.events.epoch.Load())
+	require.NotZero(t, hearing(c))
 }
 
 func TestWaiterPollsWhileEventsAreNotHeard(t *testing.T) {
@@ -516,7 +559,7 @@ func TestSubscriptionSurvivesARestartOfTheServer(t *testing.T) {
 	server.Restart()
 	awaitHearing(t, p.Cache, epoch)
 	heard := p.events.seq.Load()
-	require.NoError(t, server.Client().Publish(t.Context(), "fncache:events", "invalidate k -").Err())
+	require.NoError(t, server.Client().Publish(t.Context(), "fncache:events:test.Source", "invalidate k -").Err())
 	require.Eventually(t, func() bool { return p.events.seq.Load() > heard }, 30*time.Second, time.Millisecond)
 }
 
@@ -535,7 +578,7 @@ func testSubscriptionFollowsAFailover(t *testing.T) {
 			quick := func(c *Config) { c.RedisTimeout = time.Second }
 			here, a := newNearProcess(t, group.Client(), s, quick)
 			_, b := newNearProcess(t, group.Client(), s, quick)
-			epoch := here.events.epoch.Load()
+			epoch := hearing(here.Cache)
 			assert.Equal(t, []Source{SourceComputed, SourceNear}, a.sources(t.Context(), "k", 2))
 			how(group.Primary())
 			awaitHearing(t, here.Cache, epoch) // by the new primary
@@ -560,13 +603,13 @@ func TestSilentSubscriptionIsKeptAlive(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
 		awaitBubbleHearing(t, c)
-		epoch := c.events.epoch.Load()
+		epoch := hearing(c)
 		for range 60 {
 			time.Sleep(time.Second)
 			synctest.Wait()
 			assert.Less(t, int64(c.clock.elapsed()), c.trusted.Load())
 		}
-		assert.Equal(t, epoch, c.events.epoch.Load(), "nobody has said anything for a minute, and that is fine")
+		assert.Equal(t, epoch, hearing(c), "nobody has said anything for a minute, and that is fine")
 	})
 }
 
@@ -616,7 +659,7 @@ func TestCloseEndsTheSubscription(t *testing.T) {
 			disturb(server)
 			assert.NoError(t, c.Close(), "and nothing of it still runs")
 			assert.Zero(t, c.life.running.Load())
-			assert.Zero(t, c.events.epoch.Load())
+			assert.Zero(t, hearing(c))
 		})
 	}
 	t.Run("while it connects", func(t *testing.T) {
@@ -627,7 +670,7 @@ func TestCloseEndsTheSubscription(t *testing.T) {
 		defer func() { _ = client.Close() }()
 		c, err := New(Config{Redis: client})
 		require.NoError(t, err)
-		c.subscribe()
+		hearAll(c)
 		conn, err := l.Accept()
 		require.NoError(t, err)
 		defer func() { _ = conn.Close() }()
@@ -639,8 +682,182 @@ func TestAClosedCacheDoesNotSubscribe(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
 		require.NoError(t, c.Close())
-		c.subscribe()
+		hearAll(c)
 		synctest.Wait()
 		assert.Zero(t, c.life.running.Load())
+	})
+}
+
+func TestAProcessHearsOnlyTheFunctionsOfWhichItNeedsTo(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, client func() redis.UniversalClient) {
+		s := &source{}
+		p, there := newProcess(t, client()), newProcess(t, client())
+		name := func(name string) Options {
+			return Options{Name: "test.Heard" + name, Lease: slowLease, Near: time.Hour, Timeout: time.Hour}
+		}
+		near := wrap(t, p.Cache, s, name("Near"))
+		wrap(t, p.Cache, s, Options{Name: "test.HeardNever", Lease: slowLease}).get(t.Context(), "k")
+		near.get(t.Context(), "bind")
+		require.Eventually(t, func() bool { return hearing(p.Cache) != 0 }, patience, time.Millisecond)
+		assert.Equal(t, []string{"test.HeardNear"}, channelsOf(p.Cache))
+		near.get(t.Context(), "k")
+		require.Equal(t, SourceNear, near.get(t.Context(), "k").source)
+
+		// Another is added to the same connection, and disturbs nothing.
+		added := wrap(t, p.Cache, s, name("Added"))
+		added.get(t.Context(), "bind")
+		require.Eventually(t, func() bool { return hearing(p.Cache) != 0 }, patience, time.Millisecond)
+		assert.Equal(t, SourceNear, near.get(t.Context(), "k").source, "heard without a gap")
+		added.get(t.Context(), "k")
+		require.Equal(t, SourceNear, added.get(t.Context(), "k").source)
+		for _, opts := range []Options{name("Near"), name("Added")} {
+			opts.Near = 0
+			require.NoError(t, wrap(t, there.Cache, s, opts).Invalidate(t.Context(), "k"))
+		}
+		for _, w := range []*wrapped{near, added} {
+			require.Eventually(t, func() bool { return w.get(t.Context(), "k").source != SourceNear }, patience, time.Millisecond)
+		}
+	})
+}
+
+// channelsOf gives the names of the channels that a cache needs.
+func channelsOf(c *Cache) (all []string) {
+	for _, ch := range c.events.needed() {
+		all = append(all, ch.name)
+	}
+	return all
+}
+
+func TestNothingIsKeptThatWasAskedForBeforeItsChannelWasHeard(t *testing.T) {
+	// 1. Another function's events are heard; 2. an entry is asked for, whose channel was
+	// subscribed to and not yet heard; 3. it is invalidated, and that is not heard; 4. the
+	// channel is heard.
+	inBothForms(t, func(t *testing.T) {
+		server := redistest.Shared(t)
+		s := &source{}
+		here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
+		other := wrap(t, here.Cache, s, Options{Name: "test.Heard", Lease: slowLease, Timeout: time.Hour, Near: time.Hour})
+		other.get(t.Context(), "bind")
+		require.Eventually(t, func() bool { return hearing(here.Cache) != 0 }, patience, time.Millisecond)
+		opts := Options{Name: "test.Later", Lease: slowLease, Timeout: time.Hour}
+		writer := wrap(t, there.Cache, s, opts)
+		writer.get(t.Context(), "k")
+		opts.Near = time.Hour
+		reader := wrap(t, here.Cache, s, opts)
+		greet := make(chan struct{})
+		here.tap.on("publish", func() { <-greet })
+		assert.Equal(t, SourceFresh, reader.get(t.Context(), "k").source)
+		require.NoError(t, writer.Invalidate(t.Context(), "k"))
+		close(greet)
+		require.Eventually(t, func() bool { return hearing(here.Cache) != 0 }, patience, time.Millisecond)
+		assert.Equal(t, SourceComputed, reader.get(t.Context(), "k").source)
+	})
+}
+
+func TestChannelsThatNobodyNeedsAreLetGo(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		near := wrap(t, c, &source{}, Options{Name: "test.Near", Near: time.Hour, Timeout: time.Hour})
+		near.get(t.Context(), "k")
+		s := &source{took: time.Second}
+		opts := Options{Name: "test.Waits", OnCold: Wait}
+		holder, waiter := wrap(t, b.cache(), s, opts), wrap(t, c, s, opts)
+		holding := holder.begin(t.Context(), "k")
+		synctest.Wait()
+		assert.Equal(t, 1, waiter.get(t.Context(), "k").value)
+		<-holding
+		subscribed := func() int { return len(b.redis.PubSubChannels("fncache:events:*")) }
+		assert.Equal(t, 2, subscribed())
+		near.get(t.Context(), "k")
+		assert.Equal(t, SourceNear, near.get(t.Context(), "k").source)
+		time.Sleep(channelLinger + time.Second)
+		assert.Equal(t, 1, subscribed(), "nobody waits any more")
+		assert.Equal(t, SourceNear, near.get(t.Context(), "k").source, "the others are heard as before")
+		near.Unwrap()
+		time.Sleep(channelLinger + time.Second)
+		assert.Zero(t, subscribed())
+		assert.Empty(t, c.events.channels)
+
+		holding = holder.begin(t.Context(), "l")
+		synctest.Wait()
+		assert.Equal(t, 2, waiter.get(t.Context(), "l").value, "and come again")
+		<-holding
+		assert.Equal(t, 1, subscribed())
+		assert.Empty(t, b.log.about("subscription"))
+	})
+}
+
+func TestAChannelThatIsJoinedAgainIsNotTakenForTheOneThatWasLetGo(t *testing.T) {
+	var e events
+	e.listen()
+	former := e.join("f")
+	e.up(former, 0)
+	asked := e.here(former)
+	e.leave(former)
+	former.idle = time.Now().Add(-channelLinger)
+	assert.Empty(t, e.needed())
+	assert.False(t, asked.heard())
+	later := e.join("f")
+	e.up(former, 0) // what was sent to greet it arrives
+	assert.Zero(t, former.epoch.Load())
+	assert.Zero(t, later.epoch.Load())
+	e.up(later, 0)
+	assert.True(t, e.here(later).heard())
+	assert.False(t, asked.heard())
+}
+
+func TestAProcessThatMayNotPublishIsFoundOut(t *testing.T) {
+	inBothForms(t, func(t *testing.T) {
+		server := redistest.Start(t)
+		admin := server.Client()
+		require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", "mute", "on", ">secret", "~fncache:*", "resetchannels", "+@all").Err())
+		mute := newProcess(t, server.Client(func(o *redis.Options) { o.Username, o.Password = "mute", "secret" }))
+		heard := newProcess(t, server.Client())
+		s := newHeld()
+		opts := Options{OnCold: Wait, Lease: slowLease}
+		silent := wrap(t, mute.Cache, &s.source, opts)
+		waits := wrap(t, heard.Cache, &s.source, opts)
+		holder := silent.begin(t.Context(), "k")
+		<-s.began
+		waiter := waits.begin(t.Context(), "k")
+		awaitWatchers(t, heard.Cache, 1)
+		require.Eventually(t, func() bool { return hearing(heard.Cache) != 0 }, patience, time.Millisecond)
+		s.let <- struct{}{}
+		assert.Equal(t, 1, (<-holder).value)
+		o := <-waiter
+		assert.Equal(t, 1, o.value, "though nobody told it")
+		assert.Less(t, o.took, slowLease/2)
+		require.NoError(t, silent.Invalidate(t.Context(), "k"))
+
+		told := mute.log.about("may not publish")
+		require.Len(t, told, 1, "once")
+		assert.Contains(t, told[0], "+publish")
+		assert.Contains(t, told[0], "channels=fncache:events:*")
+		assert.Empty(t, heard.log.about("publish"))
+		assert.Zero(t, silent.Stats().RedisErrors, "what it stores is stored")
+
+		err := mute.Ping(t.Context())
+		require.ErrorIs(t, err, ErrRedisDown)
+		require.ErrorContains(t, err, "publishing is not allowed to this user")
+		require.ErrorContains(t, err, "+publish and the channels &fncache:events:*")
+		require.NoError(t, heard.Ping(t.Context()))
+	})
+}
+
+func TestANearCopyThatNobodyIsToldOfEndsWithItsTime(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		near := wrap(t, c, s, Options{Near: 10 * time.Second, Timeout: time.Hour})
+		writer := wrap(t, b.cache(), s, Options{Timeout: time.Hour})
+		near.get(t.Context(), "bind")
+		awaitBubbleHearing(t, c)
+		near.get(t.Context(), "k")
+		marks := c.events.marks.Swap(new([slots]atomic.Pointer[mark])) // what is said now is lost
+		require.NoError(t, writer.Invalidate(t.Context(), "k"))
+		synctest.Wait()
+		c.events.marks.Store(marks)
+		assert.Equal(t, SourceNear, near.get(t.Context(), "k").source)
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, SourceComputed, near.get(t.Context(), "k").source)
 	})
 }

@@ -99,7 +99,7 @@ func TestAFunctionWithoutAnErrorThatIsRefusedForFailuresElsewhereComputes(t *tes
 		go func() { end <- fn() }()
 		for range 2 {
 			synctest.Wait()
-			b.redis.Publish(c.store.channel, keyEvent{verbFailed, key, "token"}.String())
+			b.redis.Publish(c.store.channelOf(key), keyEvent{verbFailed, key, "token"}.String())
 		}
 		assert.Equal(t, 7, <-end)
 		assert.Equal(t, 1, runs)
@@ -124,7 +124,7 @@ func TestAFailureIsSaidInTheMessageThatEndsItsLease(t *testing.T) {
 				w := wrap(t, c, &source{do: test.do}, caching(errNoBook))
 				heard := b.redis.NewSubscriber()
 				defer heard.Close()
-				heard.Subscribe(c.store.channel)
+				heard.Subscribe(c.store.channel + testChannel)
 				go w.get(t.Context(), "a")
 				message := <-heard.Messages()
 				ev, ok := parseEvent(message.Message)

@@ -107,7 +107,7 @@ var kindFacts = [redisErrorKinds]struct {
 }
 
 // neededRights are the commands that a user must be allowed, as an ACL rule.
-const neededRights = "+get +time +eval +evalsha +getrange +set +del +pexpire +pttl +hgetall +hset +hdel +publish on the keys of the namespace"
+const neededRights = "+get +time +eval +evalsha +getrange +set +del +pexpire +pttl +hgetall +hset +hdel +publish on the keys (~NAMESPACE:*) and channels (&NAMESPACE:events:*) of the namespace"
 
 // String gives the kind in one lower-case word.
 func (k RedisErrorKind) String() string {

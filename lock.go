@@ -54,7 +54,7 @@ var (
 type lockStore struct {
 	client  redis.UniversalClient
 	timeout time.Duration // of one operation, as its caller sees it
-	channel string        // where events are published
+	channel string        // what channels of events begin with; see channelOf
 	spawn   func(func())  // starts a goroutine that Close waits for
 	auto    *autoPipeline // of lookups; nil if there is none
 	traffic *traffic
@@ -62,6 +62,8 @@ type lockStore struct {
 	// nil where all are.
 	refuses func(op, key string) error
 	quick   *redis.Client // which gives up early, for lookupDirectly; nil if there is none
+
+	unpublished func(channel string, why error) // told that nothing could be published; nil: nobody
 
 	forgotten func(op string) // told that a server has forgotten a script; nil: nobody
 	watched   *clientWatch    // what is known of the client's servers
@@ -436,14 +438,14 @@ func millis(d time.Duration) int64 {
 // renew gives the lease its whole life again.
 func (s *lockStore) renew(ctx context.Context, key, token string, lease time.Duration) (held bool, err error) {
 	return s.run(ctx, "renew", renewScript, []string{key + lockSuffix}, token, millis(lease),
-		s.channel, keyEvent{verbRelease, key, token}.String())
+		s.channelOf(key), keyEvent{verbRelease, key, token}.String())
 }
 
 // store writes the envelope with its timeout and releases the lease.
 func (s *lockStore) store(ctx context.Context, key, token string, e *envelope, raw []byte, timeout time.Duration) (held bool, err error) {
 	id := e.idBytes()
 	return s.run(ctx, opStore, storeScript, []string{key, key + lockSuffix},
-		token, raw, timeout.Milliseconds(), id[:], s.channel, keyEvent{verbStore, key, storeID(e.id)}.String(),
+		token, raw, timeout.Milliseconds(), id[:], s.channelOf(key), keyEvent{verbStore, key, storeID(e.id)}.String(),
 		keyEvent{verbRelease, key, token}.String())
 }
 
@@ -465,7 +467,7 @@ func (s *lockStore) leaveOpen(ctx context.Context, key, token string, d time.Dur
 
 func (s *lockStore) unhold(ctx context.Context, key, token string, d time.Duration, mark string, why verb) (held bool, err error) {
 	return s.run(ctx, "cooldown", coolDownScript, []string{key + lockSuffix},
-		token, millis(d), s.channel, keyEvent{why, key, token}.String(),
+		token, millis(d), s.channelOf(key), keyEvent{why, key, token}.String(),
 		keyEvent{verbRelease, key, token}.String(), mark)
 }
 
@@ -473,7 +475,7 @@ func (s *lockStore) unhold(ctx context.Context, key, token string, d time.Durati
 // verbFailed.
 func (s *lockStore) release(ctx context.Context, key, token string, why verb) (held bool, err error) {
 	return s.run(ctx, "release", releaseScript, []string{key + lockSuffix},
-		token, s.channel, keyEvent{why, key, token}.String())
+		token, s.channelOf(key), keyEvent{why, key, token}.String())
 }
 
 // giveBack is release for a lease that nobody uses. It is tried though Redis is not
@@ -490,7 +492,7 @@ func (s *lockStore) giveBack(ctx context.Context, key, token string) {
 // in one slot.
 func (s *lockStore) invalidate(ctx context.Context, entries []string) error {
 	keys, args := make([]string, 0, 2*len(entries)), make([]any, 0, 1+len(entries))
-	args = append(args, s.channel)
+	args = append(args, s.channelOf(entries[0]))
 	for _, key := range entries {
 		keys = append(keys, key, key+lockSuffix)
 		args = append(args, keyEvent{verbInvalidate, key, "-"}.String())
@@ -500,11 +502,38 @@ func (s *lockStore) invalidate(ctx context.Context, entries []string) error {
 }
 
 func (s *lockStore) run(ctx context.Context, op string, script *redis.Script, keys []string, args ...any) (held bool, err error) {
-	return bounded(ctx, s, op, strings.TrimSuffix(keys[0], lockSuffix), func(ctx context.Context) (bool, error) {
-		reply, err := s.runScript(ctx, op, script, keys, args...).Text()
-		return reply == "held", err
+	key := strings.TrimSuffix(keys[0], lockSuffix)
+	return bounded(ctx, s, op, key, func(ctx context.Context) (bool, error) {
+		status, refused, err := stepReply(s.runScript(ctx, op, script, keys, args...))
+		if refused != nil && s.unpublished != nil {
+			s.unpublished(s.channelOf(key), refused)
+		}
+		return status == "held", err
 	}, nil)
 }
+
+// stepReply reads what the script of a step answers: whether the lease was held, and why
+// nothing could be published.
+func stepReply(cmd *redis.Cmd) (status string, refused, err error) {
+	parts, err := cmd.StringSlice()
+	switch {
+	case err != nil:
+		return "", nil, err
+	case len(parts) != 2:
+		return "", nil, fmt.Errorf("unexpected reply of a script: %d elements", len(parts))
+	case parts[1] != "":
+		refused = publishRefused(parts[1])
+	}
+	return parts[0], refused, nil
+}
+
+// A publishRefused is what the server answered to PUBLISH in a script.
+type publishRefused string
+
+func (e publishRefused) Error() string { return string(e) }
+
+// RedisError marks it as an answer of the server.
+func (publishRefused) RedisError() {}
 
 // serverTime asks the server for its clock, by a plain command: TIME inside
 // scripts is refused by some hosted services.

@@ -9,19 +9,22 @@
 -- ARGV[5]  message if the lease is lost, and nobody has it; see lock_store.lua
 -- ARGV[6]  what stands before the token in the lock: 'cool:' or 'open:'
 --
--- Answers  'held' (cooling or open now) or 'lost'.
+-- Answers  {'held' (cooling or open now) or 'lost', why nothing could be published or ''}.
+
+-- A user that may not publish must still be able to do this: what keeps it from
+-- publishing is in the answer.
+local function tell(message)
+  local reply = redis.pcall('PUBLISH', ARGV[3], message)
+  return type(reply) == 'table' and reply.err or ''
+end
 
 local holder = redis.pcall('GET', KEYS[1])
 -- The same cool down again: the client resent it after a lost reply.
 if holder == ARGV[6] .. ARGV[1] then
-  return 'held'
+  return {'held', ''}
 end
 if holder ~= ARGV[1] then
-  if not holder then
-    redis.pcall('PUBLISH', ARGV[3], ARGV[5])
-  end
-  return 'lost'
+  return {'lost', not holder and tell(ARGV[5]) or ''}
 end
 redis.call('SET', KEYS[1], ARGV[6] .. ARGV[1], 'PX', ARGV[2])
-redis.pcall('PUBLISH', ARGV[3], ARGV[4])
-return 'held'
+return {'held', tell(ARGV[4])}

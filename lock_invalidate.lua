@@ -5,12 +5,20 @@
 -- KEYS     an entry, its lock, another entry, its lock, ...
 -- ARGV[1]  channel            ARGV[2], ...  a message for each entry
 --
--- Answers  'held'.
+-- Answers  {'held', why nothing could be published or ''}.
+
+-- A user that may not publish must still be able to do this: what keeps it from
+-- publishing is in the answer.
+local function tell(message)
+  local reply = redis.pcall('PUBLISH', ARGV[1], message)
+  return type(reply) == 'table' and reply.err or ''
+end
 
 for i = 1, #KEYS do
   redis.call('DEL', KEYS[i])
 end
+local refused = ''
 for i = 2, #ARGV do
-  redis.pcall('PUBLISH', ARGV[1], ARGV[i])
+  refused = tell(ARGV[i])
 end
-return 'held'
+return {'held', refused}

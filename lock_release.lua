@@ -6,20 +6,23 @@
 -- ARGV[2]  channel            ARGV[3]  message, also if the lease is lost and nobody
 --          has it; see lock_store.lua
 --
--- Answers  'held' (until now) or 'lost'. Sent again after it took effect it
+-- Answers  {'held' (until now) or 'lost', why nothing could be published or ''}. Sent again after it took effect it
 -- answers 'lost', for it leaves nothing behind to know itself by: whoever asked
 -- looks the key up afresh, which is a round trip and never a wrong value.
+
+-- A user that may not publish must still be able to do this: what keeps it from
+-- publishing is in the answer.
+local function tell(message)
+  local reply = redis.pcall('PUBLISH', ARGV[2], message)
+  return type(reply) == 'table' and reply.err or ''
+end
 
 local function base(token)
   return string.match(token, '^(.*)%.%d+$') or token
 end
 local holder = redis.pcall('GET', KEYS[1])
 if type(holder) ~= 'string' or base(holder) ~= base(ARGV[1]) then
-  if not holder then
-    redis.pcall('PUBLISH', ARGV[2], ARGV[3])
-  end
-  return 'lost'
+  return {'lost', not holder and tell(ARGV[3]) or ''}
 end
 redis.call('DEL', KEYS[1])
-redis.pcall('PUBLISH', ARGV[2], ARGV[3])
-return 'held'
+return {'held', tell(ARGV[3])}

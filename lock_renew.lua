@@ -6,14 +6,18 @@
 -- ARGV[3]  channel
 -- ARGV[4]  message if the lease is lost, and nobody has it; see lock_store.lua
 --
--- Answers  'held' or 'lost'.
+-- Answers  {'held' or 'lost', why nothing could be published or ''}.
+
+-- A user that may not publish must still be able to do this: what keeps it from
+-- publishing is in the answer.
+local function tell(message)
+  local reply = redis.pcall('PUBLISH', ARGV[3], message)
+  return type(reply) == 'table' and reply.err or ''
+end
 
 local holder = redis.pcall('GET', KEYS[1])
 if holder == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  return 'held'
+  return {'held', ''}
 end
-if not holder then
-  redis.pcall('PUBLISH', ARGV[3], ARGV[4])
-end
-return 'lost'
+return {'lost', not holder and tell(ARGV[4]) or ''}

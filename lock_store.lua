@@ -11,24 +11,26 @@
 -- ARGV[5]  channel            ARGV[6]  message
 -- ARGV[7]  message if the lease is lost, and nobody has it
 --
--- Answers  'held' (stored) or 'lost'.
+-- Answers  {'held' (stored) or 'lost', why nothing could be published or ''}.
+
+-- A user that may not publish must still be able to do this: what keeps it from
+-- publishing is in the answer.
+local function tell(message)
+  local reply = redis.pcall('PUBLISH', ARGV[5], message)
+  return type(reply) == 'table' and reply.err or ''
+end
 
 -- The same store again: the client resent it after a lost reply.
 if redis.pcall('GETRANGE', KEYS[1], 24, 31) == ARGV[4] then
-  return 'held'
+  return {'held', ''}
 end
 if redis.pcall('GET', KEYS[2]) ~= ARGV[1] then
   -- Nobody has it: it was evicted, say. Who waits for it to be given back, and
   -- trusts in being told, would wait until it would have run out.
-  if not redis.pcall('GET', KEYS[2]) then
-    redis.pcall('PUBLISH', ARGV[5], ARGV[7])
-  end
-  return 'lost'
+  return {'lost', not redis.pcall('GET', KEYS[2]) and tell(ARGV[7]) or ''}
 end
 -- The entry first: if it does not fit into memory, the script ends here and the
 -- lease is still there to be released.
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('DEL', KEYS[2])
--- pcall: a user that may not publish must still be able to store.
-redis.pcall('PUBLISH', ARGV[5], ARGV[6])
-return 'held'
+return {'held', tell(ARGV[6])}

@@ -190,13 +190,13 @@ var untold = map[string]struct {
 	"the subscription": {
 		happen: func(t *testing.T, b *bubble, c *Cache) {
 			b.tap.set(func(tap *tap) { tap.refuse["publish"] = errGone })
-			c.subscribe()
+			hearAll(c)
 			synctest.Wait()
-			require.Zero(t, c.events.epoch.Load())
+			require.Zero(t, hearing(c))
 			b.tap.set(func(tap *tap) { delete(tap.refuse, "publish") })
 			time.Sleep(resubscribeMax)
 			synctest.Wait()
-			assert.NotZero(t, c.events.epoch.Load(), "events are heard again")
+			assert.NotZero(t, hearing(c), "events are heard again")
 		},
 		want: "subscription to events lost",
 	},

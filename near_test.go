@@ -277,7 +277,7 @@ func testNearKeepsWhatItStoredWhenItHearsOfIt(t *testing.T) {
 	here, a := newNearProcess(t, server.Client(), s)
 	a.get(t.Context(), "k")
 	// What is published after the store is heard after it.
-	require.NoError(t, server.Client().Publish(t.Context(), "fncache:events", keyEvent{verbInvalidate, must(a.Key("other")), "-"}.String()).Err())
+	require.NoError(t, server.Client().Publish(t.Context(), "fncache:events:test.Source", keyEvent{verbInvalidate, must(a.Key("other")), "-"}.String()).Err())
 	require.Eventually(t, func() bool { return markOf(t, here.Cache, a, "other").ended > 0 }, 30*time.Second, time.Millisecond)
 	assert.Equal(t, SourceNear, a.get(t.Context(), "k").source)
 }
@@ -400,8 +400,8 @@ func testNearLookedUpBeforeEventsAreHeardIsNotKept(t *testing.T) {
 	// invalidated, unheard; 3. events are heard; 4. the lookup's answer comes.
 	here.tap.onReply("get", func(redis.Cmder) {
 		assert.NoError(t, b.Invalidate(t.Context(), "k"))
-		here.subscribe()
-		assert.Eventually(t, func() bool { return here.events.epoch.Load() > 0 }, 30*time.Second, time.Millisecond)
+		hearAll(here.Cache)
+		assert.Eventually(t, func() bool { return hearing(here.Cache) > 0 }, 30*time.Second, time.Millisecond)
 	})
 	here.tap.on("publish", func() {
 		assert.Eventually(t, func() bool {
@@ -423,7 +423,7 @@ func testNearAfterALossOfTheSubscription(t *testing.T) {
 	here, a := newNearProcess(t, server.Client(), s)
 	_, b := newNearProcess(t, server.Client(), s)
 	assert.Equal(t, []Source{SourceComputed, SourceNear}, a.sources(t.Context(), "k", 2))
-	epoch := here.events.epoch.Load()
+	epoch := hearing(here.Cache)
 	// Invalidated while nothing is heard: before it hears again, it has to ask.
 	here.tap.on("publish", func() { assert.NoError(t, b.Invalidate(t.Context(), "k")) })
 	killSubscribers(t, server.Client())
@@ -438,7 +438,7 @@ func TestNearIsBypassedWhileTheSubscriptionIsLost(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, client func() redis.UniversalClient) {
 		p, w := newNearProcess(t, client(), &source{})
 		assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(t.Context(), "k", 2))
-		epoch := p.events.epoch.Load()
+		epoch := hearing(p.Cache)
 		// It has subscribed anew, and is about to make sure that it hears.
 		reached, proceed := make(chan struct{}), make(chan struct{})
 		p.tap.on("publish", func() { close(reached); <-proceed })
@@ -646,7 +646,7 @@ func TestNearFromBeforeEventsWereHeardAgainIsNeverServed(t *testing.T) {
 		_, b := newNearProcess(t, client(), s)
 		assert.Equal(t, []Source{SourceComputed, SourceNear}, a.sources(t.Context(), "k", 2))
 		a.get(t.Context(), "not invalidated")
-		epoch := here.events.epoch.Load()
+		epoch := hearing(here.Cache)
 		here.tap.on("publish", func() { assert.NoError(t, b.Invalidate(t.Context(), "k")) })
 		killSubscribers(t, client())
 		awaitHearing(t, here.Cache, epoch)
@@ -691,7 +691,7 @@ func testNearServesStaleFromADeadServer(t *testing.T) {
 	s := &source{}
 	p, w := newNearProcess(t, server.Client(), s, func(c *Config) { c.RedisTimeout = time.Second })
 	w.get(t.Context(), "k")
-	epoch := p.events.epoch.Load()
+	epoch := hearing(p.Cache)
 	server.Kill()
 	awaitDeaf(t, p.Cache)
 	o := w.get(t.Context(), "k")

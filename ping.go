@@ -163,8 +163,8 @@ func elsewhere(err error) bool {
 const leastPingLease = time.Second
 
 // pingScripts run the protocol on a key that nobody else uses, so that every
-// command in it but the publishing is called: that takes a primary, and the right
-// to run scripts and these commands. What a failure leaves of it expires, but for a
+// command in it is called: that takes a primary, and the right to run scripts and these
+// commands, and to publish. What a failure leaves of it expires, but for a
 // registry of Ping's own, which the next Ping deletes.
 func (s *lockStore) pingScripts(probe string) (checks []func(context.Context) error) {
 	token, lease := newToken(), millis(max(s.timeout, leastPingLease))
@@ -179,10 +179,7 @@ func (s *lockStore) pingScripts(probe string) (checks []func(context.Context) er
 			return s.runScript(ctx, opPing, acquireScript, entry, newToken(), lease, string(acquireCompare), "", "0")
 		},
 		func(ctx context.Context) *redis.Cmd {
-			return s.runScript(ctx, opPing, renewScript, lock, token, lease, s.channel, keyEvent{verbRelease, probe, token}.String())
-		},
-		func(ctx context.Context) *redis.Cmd {
-			return s.runScript(ctx, opPing, releaseScript, lock, token, s.channel, keyEvent{verbRelease, probe, token}.String())
+			return s.runScript(ctx, opPing, renewScript, lock, token, lease, s.channelOf(probe), keyEvent{verbRelease, probe, token}.String())
 		},
 		func(ctx context.Context) *redis.Cmd {
 			return s.runScript(ctx, opPing, registerScript, registry, "former", "-", 0, 0, 1)
@@ -199,7 +196,15 @@ func (s *lockStore) pingScripts(probe string) (checks []func(context.Context) er
 	} {
 		checks = append(checks, func(ctx context.Context) error { return pingScriptError(step(ctx).Err()) })
 	}
-	return checks
+	return append(checks, func(ctx context.Context) error {
+		_, refused, err := stepReply(s.runScript(ctx, opPing, releaseScript, lock, token,
+			s.channelOf(probe), keyEvent{verbRelease, probe, token}.String()))
+		if refused != nil {
+			return fmt.Errorf("publishing is not allowed to this user: %w; grant it +publish and the channels &%s*, or other processes are not told what it stores and invalidates",
+				refused, s.channel)
+		}
+		return pingScriptError(err)
+	})
 }
 
 // pingScriptError says what a script that failed is a sign of.

@@ -135,6 +135,13 @@ func (r *ownReleases) of(fn *Func, c *Cache) *release {
 	return made
 }
 
+// end is for a cache that is closed.
+func (r *ownReleases) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.m = nil
+}
+
 // forget is for a function that this cache has no longer.
 func (r *ownReleases) forget(fn *Func) {
 	r.mu.Lock()

@@ -209,7 +209,7 @@ func (c *computation) keepStored(e *ending, stored *envelope, asked place) {
 // put stores the results. If Redis does not take them it is tried again behind,
 // or else the lease is given back: the next caller may try.
 func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
-	asked := c.cache.events.here()
+	asked := c.cache.here(c.fn)
 	flags := flagNegative
 	if !e.negative {
 		raw, flags = c.cache.coder.pack(raw)

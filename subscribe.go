@@ -5,7 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,8 +17,10 @@ import (
 
 // This file is the one subscription that a process has to what the scripts
 // publish. It begins when somebody needs it: the first caller that waits for
-// another process, or the first function with a near cache. It gives what it
-// hears to events (events.go), and tells when it hears and when it may not.
+// another process, or the first function with a near cache. There is a channel for each
+// function, and the one connection subscribes to those that are needed, as they come and go.
+// It gives what it hears to events (events.go), and tells when it hears and when it may
+// not.
 //
 // go-redis connects a subscription anew by itself, and what was published
 // meanwhile is lost without a word. Therefore one connection here is one PubSub,
@@ -38,31 +43,66 @@ const (
 	forbiddenPause = time.Minute
 )
 
-// subscribe begins the subscription, once.
-func (c *Cache) subscribe() {
+// channelOf returns the channel that tells of the key of an entry, which is that of its
+// function.
+func (s *lockStore) channelOf(key string) string { return s.channel + functionOf(key) }
+
+// functionOf returns the name of the function, with its prefix, in the key of an entry.
+func functionOf(key string) string {
+	_, name, _ := strings.Cut(key, "{")
+	name, _, _ = strings.Cut(name, "}")
+	if last := strings.LastIndexByte(name, ':'); last >= 0 {
+		name = name[:last]
+	}
+	return name
+}
+
+// here is the present place in the order of events about the keys of a function.
+func (c *Cache) here(fn *Func) place {
+	var ch *channel
+	if b := fn.bound.Load(); b != nil && b.cache == c {
+		ch = b.channel.Load()
+	}
+	return c.events.here(ch)
+}
+
+// joinChannel has the channel of a function subscribed to until events.leave.
+func (c *Cache) joinChannel(name string) *channel {
 	c.subscribed.Do(func() {
 		c.events.listen()
 		c.spawnAsking(c.staySubscribed)
 	})
+	return c.events.join(name)
 }
 
-// staySubscribed is the life of the subscription: it ends at Close.
+// staySubscribed is the life of the subscription: it ends at Close. There is a connection
+// while a channel is needed.
 func (c *Cache) staySubscribed() {
 	pause := resubscribeMin
 	for !c.closed() {
-		heard := false
+		if len(c.events.needed()) == 0 {
+			select {
+			case <-c.events.changed:
+			case <-c.closing:
+			}
+			continue
+		}
+		heard, since := false, c.events.cut()
 		err := c.store.listen(c.closing, listener{
-			pulse: c.pulse(),
-			up:    func() { heard = true; c.events.up() },
-			alive: c.trustEvents,
-			heard: c.hear,
+			pulse:    c.pulse(),
+			channels: c.events.needed,
+			changed:  c.events.changed,
+			cut:      func() bool { return c.events.cut() != since },
+			up:       func(ch *channel) { heard = true; c.events.up(ch, since) },
+			alive:    c.trustEvents,
+			heard:    c.hear,
 		})
 		c.events.down()
-		if c.closed() {
-			return
-		}
 		if heard {
 			pause = resubscribeMin
+		}
+		if c.closed() || errors.Is(err, errUnneeded) {
+			continue
 		}
 		wait := pause/2 + rand.N(pause)
 		if c.noteSubscription(err) {
@@ -103,49 +143,66 @@ func (c *Cache) hear(message string) {
 func (c *Cache) noteSubscription(err error) (forbidden bool) {
 	if redis.HasErrorPrefix(err, "NOPERM") {
 		c.log.once("subscription forbidden", slog.LevelWarn,
-			"this user may not publish and subscribe: what is invalidated elsewhere is not heard of, so near caches stay empty, and callers that wait for another process poll; grant it +subscribe +ping +publish on the channel",
-			"channel", c.store.channel, "err", err)
+			"this user may not publish and subscribe: what is invalidated elsewhere is not heard of, so near caches stay empty, and callers that wait for another process poll; grant it +subscribe +unsubscribe +ping +publish and the channels",
+			"channels", c.store.channel+"*", "err", err)
 		return true
 	}
 	c.log.once("subscription lost", slog.LevelWarn,
 		"subscription to events lost: until it is back near caches are left aside, and callers that wait for another process poll",
-		"channel", c.store.channel, "err", err)
+		"channels", c.store.channel+"*", "err", err)
 	return false
 }
 
-// A listener is whom a connection serves, on one goroutine.
+// noteUnpublished tells that what this process does is not published, once.
+func (c *Cache) noteUnpublished(channel string, err error) {
+	c.log.once("publish refused", slog.LevelWarn,
+		"this user may not publish: what it stores and invalidates is not told to other processes, so their near caches may serve it until Near is over, and their callers who wait ask about once a second; grant it +publish and the channels",
+		"channels", c.store.channel+"*", "channel", channel, "err", err)
+}
+
+// A listener is whom a connection serves.
 type listener struct {
-	pulse time.Duration
-	up    func()                // from now on every message is heard, until listen returns
-	alive func(asked time.Time) // what was asked then has been answered
-	heard func(message string)  // a message
+	pulse    time.Duration
+	channels func() []*channel     // that are needed now
+	changed  <-chan struct{}       // has an element when it is time to ask for them
+	cut      func() bool           // what is heard on this connection does not count any more
+	up       func(ch *channel)     // from now on every message on it is heard, until listen returns
+	alive    func(asked time.Time) // what was asked then has been answered
+	heard    func(message string)  // a message
 }
 
 var (
 	errDeaf      = errors.New("nothing was heard for too long")
 	errReplaced  = errors.New("the client has replaced the connection")
 	errHelloLost = errors.New("what was published for a test did not come back")
+	errCut       = errors.New("this machine was suspended, or its clock was set")
+	errUnneeded  = errors.New("no channel is needed any more")
 )
 
-// listen subscribes, and serves l until the connection is lost or closing is
-// closed.
+// listen subscribes, and serves l until the connection is lost, no channel is needed, or
+// closing is closed.
 //
-// It hears when it has heard itself: that takes the right to publish too, without
-// which the scripts of this user tell nobody anything, and a way from the
-// server that is published on to the one that is listened to.
+// A channel is heard when the connection has heard itself on it: that takes the right to
+// publish too, without which the scripts of this user tell nobody anything, and a way from
+// the server that is published on to the one that is listened to.
 func (s *lockStore) listen(closing <-chan struct{}, l listener) error {
 	dial, noMore := context.WithCancel(context.Background())
 	defer noMore()
-	c := &connection{listener: l, pubsub: s.client.Subscribe(dial), dial: dial, noMore: noMore, began: time.Now(), over: make(chan struct{})}
+	c := &connection{
+		listener: l, store: s, pubsub: s.client.Subscribe(dial), dial: dial, noMore: noMore, began: time.Now(),
+		asked: make(map[*channel]int), connected: make(chan struct{}), over: make(chan struct{}),
+	}
+	first := c.take(l.channels())
 	s.spawn(func() { c.keep(closing) })
 	defer close(c.over)
 
-	err := c.pubsub.Subscribe(dial, s.channel)
+	err := c.pubsub.Subscribe(dial, first...)
 	if err == nil {
 		// It has connected. From here on go-redis would do so again: it fails,
 		// for this context has ended. Reading does not look at that.
 		noMore()
-		err = c.read(s)
+		close(c.connected)
+		err = c.read()
 	}
 	if ended := c.ended.Load(); ended != nil {
 		return *ended
@@ -153,22 +210,33 @@ func (s *lockStore) listen(closing <-chan struct{}, l listener) error {
 	return newRedisError("subscribe", "", err)
 }
 
-func (s *lockStore) publish(message string) error {
+func (s *lockStore) publish(channel, message string) error {
 	_, err := bounded(context.Background(), s, "publish", "", func(ctx context.Context) (int64, error) {
-		return s.client.Publish(ctx, s.channel, message).Result()
+		return s.client.Publish(ctx, channel, message).Result()
 	}, nil)
 	return err
 }
 
 // A connection is one that listens. Two goroutines belong to it: one reads, the
-// other keeps it: asks whether it lives, and closes it. A third greets.
+// other keeps it: has it subscribe to what is needed, asks whether it lives, and closes
+// it. A third greets.
 type connection struct {
 	listener
+	store  *lockStore
 	pubsub *redis.PubSub
 	dial   context.Context    // of connecting
 	noMore context.CancelFunc // ends it
 	began  time.Time
-	over   chan struct{} // closed when nothing is read any more
+
+	connected chan struct{} // closed when the first channels were asked for
+	over      chan struct{} // closed when nothing is read any more
+
+	// asked are the channels that are subscribed to, each with how many pulses it was not
+	// heard for. It is the keeper's.
+	asked map[*channel]int
+
+	mu       sync.Mutex // guards the field below
+	awaiting []*channel // that the server has not confirmed yet, in the order of asking
 
 	words atomic.Uint64         // how many messages of any kind have come
 	hears atomic.Bool           // it has heard itself
@@ -176,10 +244,15 @@ type connection struct {
 }
 
 // read serves the listener until there is an error.
-func (c *connection) read(s *lockStore) error {
-	hello := keyEvent{verbHello, "-", newToken()}.String()
-	var greeted time.Time
-	for subscribed := false; ; {
+func (c *connection) read() error {
+	type greeting struct {
+		channel *channel
+		at      time.Time
+	}
+	// Each subscription has a greeting of its own. Were there one for a channel, then that
+	// of a subscription which has ended could be heard, and taken for that of the next.
+	greetings := make(map[string]greeting)
+	for {
 		message, err := c.pubsub.Receive(c.dial)
 		if err != nil {
 			return err
@@ -187,17 +260,22 @@ func (c *connection) read(s *lockStore) error {
 		c.words.Add(1)
 		switch message := message.(type) {
 		case *redis.Subscription:
-			if subscribed {
+			if message.Kind != "subscribe" {
+				continue
+			}
+			ch := c.confirmed()
+			if ch == nil {
 				return errReplaced
 			}
-			subscribed = true
-			greeted = time.Now()
-			s.spawn(func() { c.greet(s, hello) })
+			hello := keyEvent{verbHello, "-", newToken()}.String()
+			greetings[hello] = greeting{ch, time.Now()}
+			c.store.spawn(func() { c.greet(ch, hello) })
 		case *redis.Message:
-			if message.Payload == hello {
+			if own, greeted := greetings[message.Payload]; greeted {
+				delete(greetings, message.Payload)
 				c.hears.Store(true)
-				c.alive(greeted)
-				c.up()
+				c.alive(own.at)
+				c.up(own.channel)
 				continue
 			}
 			c.heard(message.Payload)
@@ -212,29 +290,94 @@ func (c *connection) read(s *lockStore) error {
 // greet sends what the connection is to hear of itself. It has a goroutine of its
 // own, for reading goes on meanwhile: a server that delivers a message before it
 // answers who published it would wait for the reader, and the reader for it.
-func (c *connection) greet(s *lockStore, hello string) {
-	if err := s.publish(hello); err != nil {
+func (c *connection) greet(ch *channel, hello string) {
+	if err := c.store.publish(c.store.channel+ch.name, hello); err != nil {
 		c.end(err)
 		_ = c.pubsub.Close()
 	}
 }
 
-// keep closes the connection: when reading has ended, when the cache closes, and
-// when nothing has been heard for too long.
+// take notes that some channels are about to be subscribed to, and returns their names.
+func (c *connection) take(channels []*channel) (names []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, ch := range channels {
+		c.asked[ch] = 0
+		c.awaiting = append(c.awaiting, ch)
+		names = append(names, c.store.channel+ch.name)
+	}
+	return names
+}
+
+// confirmed returns the channel whose subscription the server has confirmed: it does so in
+// the order of asking. It is nil if none was asked for.
+func (c *connection) confirmed() (ch *channel) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.awaiting) > 0 {
+		ch, c.awaiting = c.awaiting[0], c.awaiting[1:]
+	}
+	return ch
+}
+
+// follow subscribes to the channels that are needed now, and to no others. An error is one
+// of reading too.
+func (c *connection) follow() {
+	needed := c.channels()
+	if len(needed) == 0 {
+		c.end(errUnneeded)
+		return
+	}
+	var gone []string
+	for ch := range c.asked {
+		if !slices.Contains(needed, ch) {
+			delete(c.asked, ch)
+			gone = append(gone, c.store.channel+ch.name)
+		}
+	}
+	if len(gone) > 0 { // first, for one of the same name may come
+		_ = c.pubsub.Unsubscribe(c.dial, gone...)
+	}
+	come := slices.DeleteFunc(needed, func(ch *channel) bool {
+		_, asked := c.asked[ch]
+		return asked
+	})
+	if len(come) > 0 {
+		_ = c.pubsub.Subscribe(c.dial, c.take(come)...)
+	}
+}
+
+// keep follows what is needed, and closes the connection: when reading has ended, when the
+// cache closes, when what it hears does not count any more, and when nothing has been heard
+// for too long.
 func (c *connection) keep(closing <-chan struct{}) {
 	defer func() { _ = c.pubsub.Close() }()
 	defer c.noMore() // before, for Close waits for connecting
 	ticker := time.NewTicker(c.pulse)
 	defer ticker.Stop()
+	connected, changed := c.connected, (<-chan struct{})(nil)
 	heard, silent := uint64(0), 0
-	for {
+	for c.ended.Load() == nil {
+		if c.cut() {
+			c.end(errCut)
+			return
+		}
 		select {
 		case <-c.over:
 			return
 		case <-closing:
 			c.end(ErrClosed)
 			return
+		case <-connected: // what has changed meanwhile is waiting in the channel
+			connected, changed = nil, c.changed
+			continue
+		case <-changed:
+			c.follow()
+			continue
 		case <-ticker.C:
+		}
+		if changed != nil {
+			c.follow() // nobody signals that a channel has lingered for long enough
 		}
 		words, hears := c.words.Load(), c.hears.Load()
 		if hears {
@@ -242,21 +385,31 @@ func (c *connection) keep(closing <-chan struct{}) {
 			// one of reading too.
 			_ = c.pubsub.Ping(c.dial, strconv.FormatInt(int64(time.Since(c.began)), 10))
 		}
+		silent++
 		if hears && words != heard {
 			heard, silent = words, 0
-			continue
 		}
-		silent++
-		switch {
-		case silent == pulses-1 && words > 0 && !hears:
+		c.judge(silent, words > 0 && !hears)
+	}
+}
+
+// judge ends a connection that was silent for that many pulses, or on which a channel was
+// not heard. greeting says that nothing was heard but answers.
+func (c *connection) judge(silent int, greeting bool) {
+	switch {
+	case silent >= pulses-1 && greeting:
+		c.end(errHelloLost)
+	case silent >= pulses-1:
+		c.end(errDeaf)
+	}
+	for ch := range c.asked {
+		if ch.epoch.Load() != 0 {
+			c.asked[ch] = 0
+		} else if c.asked[ch]++; c.asked[ch] >= pulses {
 			c.end(errHelloLost)
-			return
-		case silent == pulses-1:
-			c.end(errDeaf)
-			return
 		}
 	}
 }
 
-// end notes why the connection is about to be closed.
-func (c *connection) end(why error) { c.ended.Store(&why) }
+// end notes why the connection is about to be closed: the first reason counts.
+func (c *connection) end(why error) { c.ended.CompareAndSwap(nil, &why) }

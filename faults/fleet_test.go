@@ -483,6 +483,9 @@ func (f *fleet) checkState(client *redis.Client) {
 		iter := client.Scan(ctx, 0, "*", 100).Iterator()
 		for iter.Next(ctx) {
 			key, most := iter.Val(), timeout
+			if strings.Contains(key, ":functions:{") { // a registry of releases stays
+				continue
+			}
 			if strings.HasSuffix(key, ":lock") {
 				locks++
 				most = lease

@@ -322,11 +322,12 @@ func (w *watch) heard(ctx context.Context, s sending, cmd redis.Cmder) {
 			w.lookups[s.place.process] = append(w.lookups[s.place.process], took)
 		}
 	case *redis.Cmd:
-		if s.verb == "store" && cmd.Val() == "held" {
+		parts, _ := cmd.Val().([]any)
+		if s.verb == "store" && len(parts) == 2 && text(parts[0]) == "held" {
 			w.stores[s.place]++
 			w.told(s, s.store)
 		}
-		if parts, _ := cmd.Val().([]any); s.verb == "acquire" && len(parts) >= 2 {
+		if s.verb == "acquire" && len(parts) >= 2 {
 			w.answered(ctx, s, parts)
 		}
 	}

@@ -108,7 +108,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "invalidate says nothing", verb: "invalidate",
-		guard: "redis.pcall('PUBLISH', ARGV[1], ARGV[2])", without: "",
+		guard: "refused = tell(ARGV[i])", without: "",
 		caught: ruleNear, near: true,
 	},
 	{name: "lookups are not sent any more after one has failed", deaf: true, caught: ruleUnleased},

@@ -204,7 +204,7 @@ func (t *tap) ended(sent *event, cmd redis.Cmder, err error) {
 	}
 	t.rec.record(e)
 	if cmd, ok := cmd.(*redis.Cmd); ok && t.scripts.Heedless && e.Status == "lost" {
-		cmd.SetVal("held")
+		cmd.SetVal([]any{"held", ""})
 	}
 }
 
