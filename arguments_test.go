@@ -140,7 +140,7 @@ func TestAComputationWaitsForItsArguments(t *testing.T) {
 		args := []byte{1, 2}
 		key, err := f.Key(args)
 		require.NoError(t, err)
-		c := &call{fn: f, cache: cache, ctx: t.Context(), args: f.shape.arguments([]reflect.Value{reflect.ValueOf(args)}), key: key}
+		c := &call{fn: f, cache: cache, ctx: t.Context(), input: input{args: f.shape.arguments([]reflect.Value{reflect.ValueOf(args)})}, key: key}
 		second := make(chan answer, 1)
 		go func() {
 			a, _ := c.unleased(cache.flights.present())

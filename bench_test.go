@@ -192,7 +192,7 @@ func benchmarkKey(b *testing.B, fn reflect.Type, args ...any) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := f.key(bound, given); err != nil {
+		if _, err := f.key(bound, input{args: given}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -28,6 +28,7 @@ const (
 type Cache struct {
 	cfg     Config // with its defaults; never written
 	hashing *keyhash.Keys
+	noted   sync.Once // that there is no HashSecret
 	coder   *coder
 	store   *lockStore
 	clock   serverClock

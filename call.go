@@ -24,8 +24,8 @@ type call struct {
 	fn    *Func
 	cache *Cache
 	ctx   context.Context
-	args  arguments
-	key   string
+	input
+	key string
 	// patient calls cannot report that they gave up or were refused, for the
 	// function has no error result.
 	patient bool
@@ -610,12 +610,13 @@ func (c *call) stopWaiting() {
 	}
 }
 
-// ownArgs gives arguments that the caller cannot change under a computation.
-func (c *call) ownArgs() arguments {
+// ownInput returns what the caller cannot change under a computation.
+func (c *call) ownInput() input {
+	own := c.input
 	if c.fn.copied {
-		return c.fn.shape.own(c.args)
+		own.args = c.fn.shape.own(own.args)
 	}
-	return c.args
+	return own
 }
 
 // cancelled is closed when the caller gives up, if it can say so.

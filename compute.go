@@ -19,9 +19,9 @@ import (
 // finds the value: the lease's last step, then the ending, then done.
 type computation struct {
 	flightKey
-	cache   *Cache
-	args    arguments
-	given   chan struct{}   // closed when args are set; nil if they are from the start
+	cache *Cache
+	input
+	given   chan struct{}   // closed when input is set; nil if they are from the start
 	ctx     context.Context // the values of the caller's context, without its end
 	token   string          // of the lease; "" without one
 	stale   *entry          // what callers live on if the function fails
@@ -132,9 +132,9 @@ func (c *computation) spawn(f func()) {
 
 // newComputation makes a computation without a lease, for a call that is to call give.
 func newComputation(c *call, id flightKey) *computation {
-	comp := c.cache.newComputation(id, context.WithoutCancel(c.ctx), c.args)
+	comp := c.cache.newComputation(id, context.WithoutCancel(c.ctx), c.input)
 	if c.fn.copied {
-		comp.args, comp.given = nil, make(chan struct{})
+		comp.input, comp.given = input{}, make(chan struct{})
 	}
 	return comp
 }
@@ -143,16 +143,16 @@ func newComputation(c *call, id flightKey) *computation {
 // long, so flights.mu is not held; the computation does not run before.
 func (c *call) give(comp *computation) {
 	if comp.given != nil {
-		comp.args = c.ownArgs()
+		comp.input = c.ownInput()
 		close(comp.given)
 	}
 }
 
-func (c *Cache) newComputation(id flightKey, ctx context.Context, args arguments) *computation {
+func (c *Cache) newComputation(id flightKey, ctx context.Context, in input) *computation {
 	comp := &computation{
 		flightKey: id,
 		cache:     c,
-		args:      args,
+		input:     in,
 		ctx:       ctx,
 		returned:  make(chan struct{}),
 		started:   make(chan struct{}),

@@ -122,13 +122,13 @@ func (c *Cache) takeIn(f *flight, raw []byte, err error, asked place, inTime boo
 func (c *Cache) judgeRead(f *flight, raw []byte, err error, asked place) (*entry, state) {
 	e, s := c.judge(f.fn, raw, err)
 	if s == fresh {
-		e.near = c.keep(f.fn, f.args, f.key, asked, &e.envelope, e.kept)
+		e.near = c.keep(f.fn, f.input, f.key, asked, &e.envelope, e.kept)
 	}
 	switch {
 	case s == cold:
-		f.fn.near.correct(c, f.args, f.key, nil)
+		f.fn.near.correct(c, f.input, f.key, nil)
 	case e.near == nil:
-		f.fn.near.correct(c, f.args, f.key, &e.envelope)
+		f.fn.near.correct(c, f.input, f.key, &e.envelope)
 	}
 	return e, s
 }
@@ -176,7 +176,7 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
 		}
 		if !got.present {
 			s = cold
-			f.fn.near.correct(c, f.args, f.key, nil)
+			f.fn.near.correct(c, f.input, f.key, nil)
 		}
 		if got.status == leaseHeld {
 			return c.heldBy(f, e, s, got, asked), true
@@ -211,7 +211,7 @@ func decisionWithoutRedis(e *entry, s state, err error) decision {
 
 // begin starts the computation under the lease that f was granted, and ends f.
 func (c *Cache) begin(f *flight, e *entry, s state, token string, leaseEnd time.Time) {
-	comp := c.newComputation(f.flightKey, f.ctx, f.args)
+	comp := c.newComputation(f.flightKey, f.ctx, f.input)
 	comp.token, comp.leaseEnd = token, leaseEnd
 	comp.closing = c.closing // even if that was closed while the lease was asked for: Close is to see it given back
 	var atHand *entry

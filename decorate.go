@@ -256,6 +256,9 @@ func (w *structWrapper) wrap(v reflect.Value, i int, tag, path string) error {
 		// They are meant for the other fields, and no tag can leave them out.
 		defaults.CacheErrors, defaults.ErrorTimeout = nil, 0
 	}
+	if !takesContext(field.Type) {
+		defaults.Vary = nil // nor can this function vary by what it is not given
+	}
 	opts, tagErr := parseTag(tag, defaults)
 	tagErr = eachFault(tagErr, func(fault error) error {
 		return fmt.Errorf("fncache: wrap %s: tag %q: %w", place, tag, fault)
@@ -397,7 +400,11 @@ func (f *Func) checkTypes() (err error) {
 
 // checkOptions checks the options, and gives them their defaults.
 func (f *Func) checkOptions() (err error) {
+	f.sig.varies = f.opts.Vary != nil
 	f.opts, err = f.opts.withDefaults(f.sig.hasErr)
+	if f.sig.varies && !f.sig.hasCtx {
+		err = errors.Join(err, errors.New("Vary is set, and the function has no context that it could vary by; leave it out, or take a context.Context as the first parameter"))
+	}
 	if c := f.opts.Cache; c != nil && err == nil {
 		err = f.opts.checkCache(c)
 	}
@@ -459,6 +466,9 @@ func eachFault(err error, change func(error) error) error {
 
 // replace puts the stub into the variable.
 func (f *Func) replace() {
+	if f.opts.Cache != nil {
+		f.noteOpenKeys(f.opts.Cache)
+	}
 	f.variable.Set(f.shape.stub())
 	stubs.add(f)
 }
@@ -523,16 +533,26 @@ func (f *Func) Unwrap() {
 
 // Key gives the Redis key of the entry for these arguments, without the context:
 // Key(42) serves an int64 parameter, for arguments are converted where nothing
-// is lost. Variadic arguments are given as in a call.
+// is lost. Variadic arguments are given as in a call. Where Options.Vary is set, the
+// key depends on a context, and Key returns an error: see [Func.KeyFor].
 func (f *Func) Key(args ...any) (string, error) {
-	b, given, err := f.handle(args)
+	if f.sig.varies {
+		return "", fmt.Errorf("fncache: key of %s: Options.Vary is set, so the key depends on the context; use KeyFor", f.Name())
+	}
+	return f.KeyFor(context.Background(), args...)
+}
+
+// KeyFor is [Func.Key] for a call with that context: what Options.Vary answers for it
+// is part of the key.
+func (f *Func) KeyFor(ctx context.Context, args ...any) (string, error) {
+	b, given, err := f.handle(ctx, args)
 	if err != nil {
 		return "", fmt.Errorf("fncache: key of %s: %w", f.Name(), err)
 	}
 	return f.key(b, given)
 }
 
-// Invalidate deletes the entry for these arguments (as for Key) in the whole
+// Invalidate deletes the entry for these arguments (as for KeyFor) in the whole
 // fleet, and takes the lease from whoever computes it: what began to be computed
 // before is not stored. It does so for every release of the function that has the
 // same parameter types, so that in a rolling deploy one release invalidates what
@@ -547,7 +567,7 @@ func (f *Func) Key(args ...any) (string, error) {
 // [ErrRedisDown]; after an error the entry, or that of another release, may still be
 // there.
 func (f *Func) Invalidate(ctx context.Context, args ...any) error {
-	b, given, err := f.handle(args)
+	b, given, err := f.handle(ctx, args)
 	if err != nil {
 		return fmt.Errorf("fncache: invalidate %s: %w", f.Name(), err)
 	}
@@ -577,7 +597,7 @@ func (f *Func) detach(c *Cache, key string) {
 	}
 }
 
-// Refresh recomputes and stores the entry for these arguments (as for Key) now,
+// Refresh recomputes and stores the entry for these arguments (as for KeyFor) now,
 // whatever is cached. Where somebody else computes it waits for the lease, up to
 // Options.WaitTimeout, and then computes; it never takes what began to be
 // computed before. The function is given ctx's values.
@@ -586,7 +606,7 @@ func (f *Func) detach(c *Cache, key string) {
 // to, by NoStore); the function's; that of ctx; or wraps [ErrColdCache],
 // [ErrRedisDown] or [ErrLeaseLost].
 func (f *Func) Refresh(ctx context.Context, args ...any) error {
-	b, given, err := f.handle(args)
+	b, given, err := f.handle(ctx, args)
 	if err != nil {
 		return fmt.Errorf("fncache: refresh %s: %w", f.Name(), err)
 	}
@@ -601,23 +621,45 @@ func (f *Func) Refresh(ctx context.Context, args ...any) error {
 		return fmt.Errorf("fncache: refresh %s: %s is being computed by the very call that refreshes it, which would wait for itself; refresh it from outside",
 			f.Name(), key)
 	}
-	c := &call{fn: f, cache: b.cache, ctx: ctx, args: given, key: key, strict: true}
+	c := &call{fn: f, cache: b.cache, ctx: ctx, input: given, key: key, strict: true}
 	a := c.answer(true)
 	a.raise()
 	return a.err
 }
 
-// handle is the beginning of a handle's method: the binding and the arguments.
-func (f *Func) handle(args []any) (*binding, arguments, error) {
+// handle is the beginning of a handle's method: the binding, and what the key is made
+// of.
+func (f *Func) handle(ctx context.Context, args []any) (b *binding, in input, err error) {
 	values, err := f.sig.arguments(args)
 	if err != nil {
-		return nil, nil, err
+		return nil, in, err
 	}
-	b, err := f.bind()
-	if err != nil {
-		return nil, nil, err
+	if b, err = f.bind(); err != nil {
+		return nil, in, err
 	}
-	return b, f.shape.arguments(values), nil
+	in.args = f.shape.arguments(values)
+	if f.sig.varies {
+		in.vary = f.opts.Vary(orBackground(ctx))
+	}
+	return b, in, nil
+}
+
+// varyOfCall returns what Options.Vary answers for a call, which is asked once. A panic
+// in it is the caller's, and counted as a call that failed.
+func (f *Func) varyOfCall(ctx context.Context) (vary string) {
+	if !f.sig.varies || f.unwrapped.Load() {
+		return ""
+	}
+	answered := false
+	defer func() {
+		if !answered {
+			f.counters.calls.Add(1)
+			f.record(&answer{source: SourceFailed}, perCallOf(orBackground(ctx)).info.claim(), "")
+		}
+	}()
+	vary = f.opts.Vary(orBackground(ctx))
+	answered = true
+	return vary
 }
 
 // errNoCache says what to do about ErrNoCache.
@@ -673,7 +715,22 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 		old.cache.releases.forget(f)
 		old.cache.events.leave(old.near)
 	}
+	f.noteOpenKeys(cache)
 	return b, nil
+}
+
+// noteOpenKeys logs, once for a cache, that there is no HashSecret, if a caller of f could
+// make use of that.
+func (f *Func) noteOpenKeys(c *Cache) {
+	if len(c.cfg.HashSecret) > 0 || !f.sig.varies && !slices.ContainsFunc(f.sig.params, keyhash.Chosen) {
+		return
+	}
+	c.noted.Do(func() {
+		c.log.once("hash secret", slog.LevelInfo,
+			"Config.HashSecret is not set: a caller who chooses strings, lists or maps among the arguments can search for two that share an entry; "+
+				"if they come from strangers, set the same secret in every process",
+			"func", f.Name())
+	})
 }
 
 // unbind has a function of the default cache forget one that is closed, which it would
@@ -703,10 +760,14 @@ func (f *Func) waitLimit() time.Duration {
 }
 
 // key gives the Redis key of an entry.
-func (f *Func) key(b *binding, args arguments) (string, error) {
-	hash, err := f.shape.hash(b.cache.hashing, args)
+func (f *Func) key(b *binding, in input) (string, error) {
+	k := b.cache.hashing
+	hash, err := f.shape.hash(k, in.args)
 	if err != nil {
 		return "", fmt.Errorf("fncache: %s: %w", f.Name(), err)
+	}
+	if f.sig.varies {
+		hash = k.Append(hash, k.Text(in.vary))
 	}
 	key := make([]byte, 0, len(b.prefix)+2*keyhash.Size+len(b.suffix))
 	key = append(key, b.prefix...)
@@ -718,14 +779,14 @@ func (f *Func) key(b *binding, args arguments) (string, error) {
 // call is one call of the wrapped function: it finds out how it is to be
 // answered, and keeps the books. c is a new call, whose memory the caller gives,
 // together with that of the arguments.
-func (f *Func) call(ctx context.Context, args arguments, c *call) (results, error) {
+func (f *Func) call(ctx context.Context, in input, c *call) (results, error) {
 	if f.unwrapped.Load() {
-		return f.shape.invoke(ctx, args)
+		return f.shape.invoke(ctx, in.args)
 	}
 	f.counters.calls.Add(1)
 	per := perCallOf(ctx)
 	a := answer{source: SourceFailed} // stays if a direct call panics
-	c.fn, c.ctx, c.args, c.patient = f, ctx, args, !f.sig.hasErr
+	c.fn, c.ctx, c.input, c.patient = f, ctx, in, !f.sig.hasErr
 	info := per.info.claim()
 	defer func() { f.record(&a, info, c.key) }()
 
@@ -761,7 +822,7 @@ func (c *call) find() (err error) {
 		return fmt.Errorf("fncache: call %s: %w", c.fn.whence(), err)
 	}
 	c.cache = b.cache
-	c.key, err = c.fn.key(b, c.args)
+	c.key, err = c.fn.key(b, c.input)
 	return err
 }
 

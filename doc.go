@@ -130,7 +130,8 @@
 //	fncache:{<prefix>:<name>:<hash>}:<signature>         the entry
 //	fncache:{<prefix>:<name>:<hash>}:<signature>:lock    the lease
 //
-// Nothing of a context is part of a key: a leading [context.Context] is passed on.
+// Nothing of a context is part of a key, except what Options.Vary returns: a leading
+// [context.Context] is passed on.
 //
 // The hash is 128 bits over the arguments. They count by value: booleans, numbers,
 // strings, [time.Time], and arrays, slices, maps and structs of these, whatever methods

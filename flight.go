@@ -76,7 +76,7 @@ type flight struct {
 	flightKey
 	purpose purpose
 	ctx     context.Context // the values of the first caller's context, without its end
-	args    arguments       // set by the call that starts it, before it runs
+	input                   // set by the call that starts it, before it runs
 
 	// Where the lookup before left off (toWait): the life of the lease that
 	// somebody else holds, what was read, and when in the order of events.
@@ -187,7 +187,7 @@ func (fs *flights) board(c *call, p purpose, now time.Time) (f *flight, start, r
 		s.flights[p] = f
 		start, ready = true, !c.fn.copied
 		if ready {
-			f.args = c.args
+			f.input = c.input
 			fs.depart(f, now)
 		}
 	}
@@ -198,7 +198,7 @@ func (fs *flights) board(c *call, p purpose, now time.Time) (f *flight, start, r
 // equip gives a flight its own copy of the arguments, for the call that started it. That
 // may take long, so mu is not held: the calls of all other keys go on.
 func (fs *flights) equip(f *flight, c *call) (now time.Time) {
-	f.args = c.ownArgs()
+	f.input = c.ownInput()
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	now = time.Now()

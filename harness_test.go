@@ -136,6 +136,9 @@ func newTestCache(t testing.TB, cfg Config) *Cache {
 // with it.
 func newOpenCache(t testing.TB, cfg Config) *Cache {
 	t.Helper()
+	if cfg.HashSecret == nil {
+		cfg.HashSecret = []byte("of the tests") // the log would say each time that there is none
+	}
 	c, err := New(cfg)
 	require.NoError(t, err)
 	if cfg.Logger != nil {

@@ -43,6 +43,7 @@ type nearKey struct {
 type near struct {
 	fn    *Func
 	plain []int // for each parameter its place in nearKey.n, or that in nearKey.s from nearString on; nil where arguments are to be hashed
+	vary  int   // the place in nearKey.s of what Options.Vary answers
 	wide  bool  // there are more than two numbers
 	seed  [4]uint64
 	hits  [nearStripes]nearStripe
@@ -55,21 +56,22 @@ const nearString = 16
 var nearSeed = maphash.MakeSeed()
 
 func newNear(f *Func) *near {
-	places := plainPlaces(f.sig.params)
+	places, vary := plainPlaces(f.sig)
 	return &near{
 		fn:    f,
 		plain: places,
+		vary:  vary,
 		wide:  slices.Contains(places, 2),
 		seed:  [4]uint64{rand.Uint64(), rand.Uint64(), rand.Uint64(), rand.Uint64()},
 	}
 }
 
-// plainPlaces gives the places of parameters that need not be hashed, if that is
-// all of them.
-func plainPlaces(params []reflect.Type) []int {
-	places := make([]int, len(params))
+// plainPlaces returns the places of parameters that need not be hashed, if that is
+// all of them, and the place of what Options.Vary answers among the strings.
+func plainPlaces(sig *signature) (places []int, vary int) {
+	places = make([]int, len(sig.params))
 	numbers, strings := 0, 0
-	for i, t := range params {
+	for i, t := range sig.params {
 		switch {
 		case t.Kind() == reflect.String:
 			places[i] = nearString + strings
@@ -78,13 +80,17 @@ func plainPlaces(params []reflect.Type) []int {
 			places[i] = numbers
 			numbers++
 		default:
-			return nil
+			return nil, 0
 		}
 	}
-	if numbers > len(nearKey{}.n) || strings > len(nearKey{}.s) {
-		return nil
+	if sig.varies {
+		vary = strings
+		strings++
 	}
-	return places
+	if numbers > len(nearKey{}.n) || strings > len(nearKey{}.s) {
+		return nil, 0
+	}
+	return places, vary
 }
 
 // hash is where an entry is kept. Two keys that share it keep each other out.
@@ -192,21 +198,29 @@ func (n *near) held(c *Cache, key *nearKey) *nearEntry {
 }
 
 // keyOf is the nearKey of a call whose Redis key is known.
-func (n *near) keyOf(args arguments, redisKey string) *nearKey {
+func (n *near) keyOf(in input, redisKey string) *nearKey {
 	key := new(nearKey)
 	if n.plain == nil {
 		key.s[0] = redisKey
 	} else {
-		n.fn.shape.plain(key, args)
+		n.fn.shape.plain(key, in.args)
+		n.addVary(key, in.vary)
 	}
 	return key
+}
+
+// addVary puts what Options.Vary has answered into a key.
+func (n *near) addVary(key *nearKey, vary string) {
+	if n.fn.sig.varies {
+		key.s[n.vary] = vary
+	}
 }
 
 // keep takes in an entry that was asked for at some place, with the results that
 // it decodes to, which are the near cache's from then on. It gives what was kept,
 // or nil: where there is no near cache, where events were not heard, and of an
 // error that is an answer.
-func (c *Cache) keep(fn *Func, args arguments, redisKey string, asked place, e *envelope, r results) *nearEntry {
+func (c *Cache) keep(fn *Func, in input, redisKey string, asked place, e *envelope, r results) *nearEntry {
 	n := fn.near
 	if n == nil || asked.epoch == 0 || e.negative() {
 		return nil
@@ -215,7 +229,7 @@ func (c *Cache) keep(fn *Func, args arguments, redisKey string, asked place, e *
 	life := min(fn.opts.Near, fn.freshness(e.id)-age)
 	kept := &nearEntry{
 		near:     n,
-		key:      *n.keyOf(args, redisKey),
+		key:      *n.keyOf(in, redisKey),
 		redisKey: redisKey,
 		slot:     c.events.slot(redisKey),
 		asked:    asked,
@@ -248,11 +262,11 @@ func (c *Cache) keep(fn *Func, args arguments, redisKey string, asked place, e *
 // correct takes note that Redis has another entry than what is kept, or none that
 // could be served: what is kept is gone, even if no event has told so yet, or none
 // ever will, as of what was evicted. Else it would come back when Redis goes away.
-func (n *near) correct(c *Cache, args arguments, redisKey string, found *envelope) {
+func (n *near) correct(c *Cache, in input, redisKey string, found *envelope) {
 	if n == nil {
 		return
 	}
-	key := n.keyOf(args, redisKey)
+	key := n.keyOf(in, redisKey)
 	if kept := n.find(c, key); kept != nil && (found == nil || found.id != kept.entry.id) {
 		if store := c.nearStore(); store != nil {
 			store.Invalidate(n.hash(key))
@@ -274,13 +288,14 @@ const nearOverhead = 384
 // serve answers a call whose arguments are plain, before anything is made for it;
 // nil if it has to go the long way. own is set where the results had to be
 // decoded; else the caller copies those of the entry.
-func (n *near) serve(ctx context.Context, key *nearKey) (e *nearEntry, own results) {
+func (n *near) serve(ctx context.Context, key *nearKey, vary string) (e *nearEntry, own results) {
 	f := n.fn
 	b, err := f.bind()
 	if err != nil || f.unwrapped.Load() {
 		return nil, nil
 	}
 	ctx = orBackground(ctx)
+	n.addVary(key, vary)
 	if e = n.fresh(b.cache, key); e == nil {
 		return nil, nil
 	}
@@ -307,7 +322,7 @@ func (c *call) nearAnswer() (a answer, ok bool) {
 	if n == nil || n.plain != nil {
 		return answer{}, false // plain arguments were asked for before
 	}
-	return c.fromNear(n.fresh(c.cache, n.keyOf(c.args, c.key)), SourceNear)
+	return c.fromNear(n.fresh(c.cache, n.keyOf(c.input, c.key)), SourceNear)
 }
 
 // lastResort answers a call from the near cache while Redis is away, if it can:
@@ -318,7 +333,7 @@ func (c *call) lastResort() (a answer, ok bool) {
 	if n == nil || c.strict {
 		return answer{}, false
 	}
-	return c.fromNear(n.held(c.cache, n.keyOf(c.args, c.key)), SourceStale)
+	return c.fromNear(n.held(c.cache, n.keyOf(c.input, c.key)), SourceStale)
 }
 
 func (c *call) fromNear(e *nearEntry, source Source) (a answer, ok bool) {

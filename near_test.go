@@ -1035,7 +1035,7 @@ func TestNearTakesNoMoreMemoryThanItMay(t *testing.T) {
 			r := f.shape.blank()
 			*r.pointers()[0].(*[]int64) = make([]int64, 4)
 			args := f.shape.arguments([]reflect.Value{reflect.ValueOf(i)})
-			c.keep(f, args, key, place{epoch: 1}, &envelope{storedAt: c.clock.now(), id: uint64(i)}, r)
+			c.keep(f, input{args: args}, key, place{epoch: 1}, &envelope{storedAt: c.clock.now(), id: uint64(i)}, r)
 			c.events.note(keyEvent{verbStore, key, storeID(uint64(i))})
 		}
 		synctest.Wait()

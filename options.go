@@ -2,6 +2,7 @@ package fncache
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,6 +47,16 @@ type Options struct {
 	// As a tag: shared. Default: off, wrapping a second function under a name is an
 	// error.
 	Shared bool
+
+	// Vary says what else the answer depends on, of what the context carries: the
+	// tenant, the user's rights, the locale. What it returns is part of the key, as if it
+	// were one more argument; nothing else of a context is. It is called once for each
+	// call, on the caller's goroutine, also for one that the near cache answers, so it
+	// should be quick; a panic in it reaches the caller. [Func.Invalidate] and
+	// [Func.Refresh] ask it about their own context. The function must take a context. It
+	// has no textual form; in the defaults of [WrapStruct] it is for the fields that take
+	// a context. Default: none.
+	Vary func(ctx context.Context) string
 
 	// Timeout is the greatest age at which an entry may be served at all, and
 	// its expiry in Redis. Required; at least 1ms, whole milliseconds are kept.
@@ -234,7 +245,8 @@ type Config struct {
 	// HashSecret keys the hashes of arguments. Set it, to the same value in
 	// every process, where arguments come from strangers: without it the keys
 	// are public constants, and nothing secret stands between a caller who can
-	// choose arguments and a search for two that collide. Changing it starts
+	// choose arguments and a search for two that collide. So the log says once that
+	// it is not set, if a function takes strings, lists or maps. Changing it starts
 	// cold. Default: none.
 	HashSecret []byte
 

@@ -63,6 +63,9 @@ func fingerprintBy(sig *signature, codec string, results func(*strings.Builder))
 	for _, t := range sig.params {
 		b.WriteString("\nparameter " + keyhash.Form(t, true))
 	}
+	if sig.varies {
+		b.WriteString("\nvary")
+	}
 	results(&b)
 	sum := sha256.Sum256([]byte(b.String()))
 	return hex.EncodeToString(sum[:fingerprintLen])
@@ -75,6 +78,9 @@ func paramsFingerprint(sig *signature) string {
 	var b strings.Builder
 	for _, t := range sig.params {
 		b.WriteString("\nparameter " + keyhash.Form(t, false))
+	}
+	if sig.varies {
+		b.WriteString("\nvary")
 	}
 	sum := sha256.Sum256([]byte(b.String()))
 	return hex.EncodeToString(sum[:fingerprintLen])

@@ -203,7 +203,7 @@ func (c *computation) keepStored(e *ending, stored *envelope, asked place) {
 	c.cache.events.note(keyEvent{verbStore, c.key, storeID(stored.id)})
 	kept := *stored
 	kept.body = e.body
-	c.cache.keep(c.fn, c.args, c.key, asked, &kept, e.decoded)
+	c.cache.keep(c.fn, c.input, c.key, asked, &kept, e.decoded)
 }
 
 // put stores the results. If Redis does not take them it is tried again behind,

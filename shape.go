@@ -36,6 +36,12 @@ type shape interface {
 // them knows what they are. Nobody writes to them.
 type arguments any
 
+// An input is all that the key of a call is made of.
+type input struct {
+	args arguments
+	vary string // what Options.Vary has answered; "" without it
+}
+
 // Results are those of one call, without the error. Whoever holds them has them
 // for itself.
 type results interface {
@@ -219,15 +225,16 @@ func (s *reflectedShape) serve(in []reflect.Value) []reflect.Value {
 		}
 		values = in[1:]
 	}
+	vary := s.fn.varyOfCall(ctx)
 	if n := s.fn.near; n != nil && n.plain != nil {
 		var key nearKey
 		s.plainValues(&key, values)
-		if e, own := n.serve(ctx, &key); e != nil {
+		if e, own := n.serve(ctx, &key, vary); e != nil {
 			return s.fromNear(e, own)
 		}
 	}
 	c := &reflectedCall{values: values}
-	r, err := s.fn.call(ctx, &c.values, &c.call)
+	r, err := s.fn.call(ctx, input{&c.values, vary}, &c.call)
 	var out []reflect.Value
 	if r == nil {
 		out = slices.Clone(s.zeros)

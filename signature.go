@@ -23,6 +23,7 @@ type signature struct {
 	results  []reflect.Type // without the error
 	hasErr   bool           // the last result is an error
 	plans    *resultPlans   // how the results are encoded
+	varies   bool           // what Options.Vary answers is part of the key too
 }
 
 var (
@@ -65,6 +66,9 @@ func newSignature(t reflect.Type, lossy bool) (*signature, error) {
 	}
 	return s, errors.Join(faults...)
 }
+
+// takesContext reports whether the first parameter of a func type is a context.
+func takesContext(t reflect.Type) bool { return t.NumIn() > 0 && t.In(0) == contextType }
 
 // returnsError says whether the last result of a func type is an error.
 func returnsError(t reflect.Type) bool {

@@ -30,12 +30,13 @@ func Wrap1[F ~func(context.Context, A) (R, error), A, R any](fn *F, opts Options
 		invoke := func(ctx context.Context, args *tuple1[A]) (R, error) { return original(ctx, args.A) }
 		return invoke, func(ctx context.Context, a A) (R, error) {
 			args := tuple1[A]{a}
+			vary := f.varyOfCall(ctx)
 			if f.near != nil && f.near.plain != nil {
-				if result, ok := nearTyped[tuple1[A], R](ctx, f, &args); ok {
+				if result, ok := nearTyped[tuple1[A], R](ctx, f, &args, vary); ok {
 					return result, nil
 				}
 			}
-			return callTyped[tuple1[A], R](ctx, f, &typedCall[tuple1[A]]{args: args})
+			return callTyped[tuple1[A], R](ctx, f, &typedCall[tuple1[A]]{args: args}, vary)
 		}
 	})
 }
@@ -46,12 +47,13 @@ func Wrap2[F ~func(context.Context, A, B) (R, error), A, B, R any](fn *F, opts O
 		invoke := func(ctx context.Context, args *tuple2[A, B]) (R, error) { return original(ctx, args.A, args.B) }
 		return invoke, func(ctx context.Context, a A, b B) (R, error) {
 			args := tuple2[A, B]{a, b}
+			vary := f.varyOfCall(ctx)
 			if f.near != nil && f.near.plain != nil {
-				if result, ok := nearTyped[tuple2[A, B], R](ctx, f, &args); ok {
+				if result, ok := nearTyped[tuple2[A, B], R](ctx, f, &args, vary); ok {
 					return result, nil
 				}
 			}
-			return callTyped[tuple2[A, B], R](ctx, f, &typedCall[tuple2[A, B]]{args: args})
+			return callTyped[tuple2[A, B], R](ctx, f, &typedCall[tuple2[A, B]]{args: args}, vary)
 		}
 	})
 }
@@ -64,12 +66,13 @@ func Wrap3[F ~func(context.Context, A, B, C) (R, error), A, B, C, R any](fn *F, 
 		}
 		return invoke, func(ctx context.Context, a A, b B, c C) (R, error) {
 			args := tuple3[A, B, C]{a, b, c}
+			vary := f.varyOfCall(ctx)
 			if f.near != nil && f.near.plain != nil {
-				if result, ok := nearTyped[tuple3[A, B, C], R](ctx, f, &args); ok {
+				if result, ok := nearTyped[tuple3[A, B, C], R](ctx, f, &args, vary); ok {
 					return result, nil
 				}
 			}
-			return callTyped[tuple3[A, B, C], R](ctx, f, &typedCall[tuple3[A, B, C]]{args: args})
+			return callTyped[tuple3[A, B, C], R](ctx, f, &typedCall[tuple3[A, B, C]]{args: args}, vary)
 		}
 	})
 }
@@ -238,11 +241,11 @@ func (s *typedShape[T, R]) stub() reflect.Value { return s.stubFor }
 
 // nearTyped answers a call from the near cache, if it can: with no memory but that
 // of the result, and without reflection, but for what copy.go copies by it.
-func nearTyped[T, R any](ctx context.Context, f *Func, args *T) (result R, ok bool) {
+func nearTyped[T, R any](ctx context.Context, f *Func, args *T, vary string) (result R, ok bool) {
 	s := f.shape.(*typedShape[T, R])
 	var key nearKey
 	plainMemory(&key, unsafe.Pointer(args), s.params, f.near.plain)
-	e, own := f.near.serve(ctx, &key)
+	e, own := f.near.serve(ctx, &key, vary)
 	switch {
 	case e == nil:
 		return result, false
@@ -254,11 +257,11 @@ func nearTyped[T, R any](ctx context.Context, f *Func, args *T) (result R, ok bo
 }
 
 // callTyped is what runs in the stub.
-func callTyped[T, R any](ctx context.Context, f *Func, c *typedCall[T]) (result R, err error) {
+func callTyped[T, R any](ctx context.Context, f *Func, c *typedCall[T], vary string) (result R, err error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	r, err := f.call(ctx, &c.args, &c.call)
+	r, err := f.call(ctx, input{&c.args, vary}, &c.call)
 	if r != nil {
 		result = r.(*typedResult[R]).value
 	}

@@ -297,7 +297,7 @@ func TestKeysOfScalarsAndStringsAllocateNothingButTheKey(t *testing.T) {
 		require.NoError(t, err)
 		args := f.shape.arguments(values)
 		assert.EqualValues(t, 1, testing.AllocsPerRun(100, func() {
-			if _, err := f.key(b, args); err != nil {
+			if _, err := f.key(b, input{args: args}); err != nil {
 				t.Fatal(err)
 			}
 		}))

@@ -32,10 +32,7 @@ func CompileValue(t reflect.Type, place string) ValueHasher {
 	}
 	switch kind := t.Kind(); {
 	case kind == reflect.String:
-		return func(k *Keys, v reflect.Value) (Hash, error) {
-			s := v.String()
-			return k.String(unsafe.Slice(unsafe.StringData(s), len(s))), nil
-		}
+		return func(k *Keys, v reflect.Value) (Hash, error) { return k.Text(v.String()), nil }
 	case kind == reflect.Slice && !Opaque(t):
 		list := c.list(t, "")
 		return func(k *Keys, v reflect.Value) (Hash, error) { return list(k, v.UnsafePointer(), v.Len()) }
@@ -111,10 +108,7 @@ func (c compiler) hasher(t reflect.Type, path string) Hasher {
 	}
 	switch t.Kind() {
 	case reflect.String:
-		return func(k *Keys, at unsafe.Pointer) (Hash, error) {
-			s := *(*string)(at)
-			return k.String(unsafe.Slice(unsafe.StringData(s), len(s))), nil
-		}
+		return func(k *Keys, at unsafe.Pointer) (Hash, error) { return k.Text(*(*string)(at)), nil }
 	case reflect.Slice:
 		list := c.list(t, path)
 		return func(k *Keys, at unsafe.Pointer) (Hash, error) {

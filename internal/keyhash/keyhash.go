@@ -47,6 +47,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"unsafe"
 
 	"github.com/dchest/siphash"
 )
@@ -89,6 +90,9 @@ func (k *Keys) String(s []byte) Hash {
 		siphash.Hash(k[1][0], k[1][1], s),
 	}
 }
+
+// Text returns the hash of a string.
+func (k *Keys) Text(s string) Hash { return k.String(unsafe.Slice(unsafe.StringData(s), len(s))) }
 
 // Number returns the hash of the lowest bytes of n, the lowest first.
 func (k *Keys) Number(n uint64, bytes int) Hash {

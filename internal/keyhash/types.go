@@ -87,6 +87,18 @@ func contains(t, inner reflect.Type, above []reflect.Type) bool {
 	return slices.ContainsFunc(parts(t), func(part reflect.Type) bool { return contains(part, inner, above) })
 }
 
+// Chosen reports whether a value of t is, or holds, a string, a list or a map, or has an
+// encoding: then whoever chooses it can try as many as he likes, and without a secret can
+// search for two that hash alike.
+func Chosen(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.String, reflect.Slice, reflect.Map:
+		return true
+	default:
+		return EncodingOf(t) != None || slices.ContainsFunc(parts(t), Chosen)
+	}
+}
+
 // An Encoding is the method by which a type that is Opaque says what its value is.
 type Encoding uint8
 
