@@ -815,7 +815,7 @@ func TestAFunctionCallsOneOfTheSameNameInAnotherRedisThroughItsCache(t *testing.
 func TestAFunctionThatComesBackToItsKeyThroughAnotherCacheOnItsRedisRunsDirectly(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
-		other, err := New(Config{Redis: c.cfg.Redis, Logger: c.cfg.Logger})
+		other, err := New(Config{Redis: c.cfg.Redis, Logger: c.cfg.Logger, HashSecret: c.cfg.HashSecret})
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, other.Close()) })
 		inner := wrap(t, other, &source{}, Options{OnCold: Wait})
