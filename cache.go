@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"reflect"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,7 +42,8 @@ type Cache struct {
 
 	events     events
 	subscribed sync.Once    // the subscription has begun
-	trusted    atomic.Int64 // until when events are known to be heard, on clock.elapsed
+	heardUntil atomic.Int64 // until when events are known to be heard, on clock.elapsed
+	trusted    atomic.Int64 // up to heardUntil; until when it is known that the machine was not suspended
 
 	nearOnce sync.Once
 	kept     atomic.Pointer[nearStore] // nil until something is kept
@@ -293,8 +293,8 @@ func (c *Cache) storeFor(fn *Func) *lockStore {
 	return &own
 }
 
-// readClock has the server's clock learned: at the first call, which waits for
-// the channel it gives, and now and then, in the background.
+// readClock has the server's clock learned: at the first call and after the machine was
+// suspended, which wait for the channel it gives, and now and then, in the background.
 func (c *Cache) readClock(ctx context.Context) <-chan struct{} {
 	if !c.clock.due() {
 		return nil
@@ -305,6 +305,13 @@ func (c *Cache) readClock(ctx context.Context) <-chan struct{} {
 		return nil
 	}
 	return done
+}
+
+// awaitClock is readClock for what is about to rely on the clock. It may take RedisTimeout.
+func (c *Cache) awaitClock(ctx context.Context) {
+	if learned := c.readClock(ctx); learned != nil {
+		<-learned
+	}
 }
 
 // A learning is a question for the server's clock; done is closed at its end.
@@ -335,11 +342,12 @@ func (c *Cache) learnClock(ctx context.Context) <-chan struct{} {
 	return mine.done
 }
 
-// timeRefused says whether this user, or this server, will not run TIME, now and
-// later. Whatever else a server answers, as while it loads its data, says nothing
-// about its clock.
+// timeRefused reports whether this user, or this server or a proxy before it, will not run
+// TIME, now and later. Each says so in its own words: it is any answer that is an error, unless
+// it is about the state of the server, which says nothing about its clock.
 func timeRefused(err error) bool {
-	return refused(err) && (kindOf(err) == KindNoPerm || strings.Contains(err.Error(), "unknown command"))
+	kind := kindOf(err)
+	return refused(err) && (kind == KindNoPerm || kind == KindOther)
 }
 
 // defaultCache is what functions without Options.Cache use.

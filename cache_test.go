@@ -887,6 +887,139 @@ func TestAnErrorThatSaysNothingOfTheClockLeavesItAlone(t *testing.T) {
 	}
 }
 
+func TestTimeThatIsRefusedInWhateverWordsIsNoticedOnce(t *testing.T) {
+	for _, text := range []string{
+		"NOPERM this user has no permissions to run the 'time' command",
+		"ERR unknown command 'TIME', with args beginning with: ",
+		"ERR unknown command `TIME`",
+		"ERR Command is not allowed",
+		"ERR this command is not allowed",
+		"ERR 'time' command cannot be used on this service",
+		"-ERR unsupported command 'TIME'",
+		"FORBIDDEN by the proxy",
+	} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			b.tap.set(func(tap *tap) { tap.refuse = map[string]error{"time": replyError(text)} })
+			w := wrap(t, b.cache(), &source{}, Options{Freshness: 10 * time.Second, Timeout: time.Hour, OnStale: Background})
+			for range 10 {
+				w.get(t.Context(), "a")
+				synctest.Wait()
+			}
+			assert.LessOrEqual(t, b.tap.count("time"), 2, "%s", text)
+			assert.Len(t, b.log.about("refuses the TIME command"), 1, "%s", text)
+			time.Sleep(10 * time.Second)
+			assert.Equal(t, SourceStale, w.get(t.Context(), "a").source, "by the local clock")
+		})
+	}
+}
+
+func TestAProcessThatOnlyStoresStampsWithTheServersClock(t *testing.T) {
+	for name, store := range map[string]func(t *testing.T, w *wrapped){
+		"Func.Refresh": func(t *testing.T, w *wrapped) { require.NoError(t, w.Refresh(t.Context(), "a")) },
+		"WithRefresh":  func(t *testing.T, w *wrapped) { w.get(WithRefresh(t.Context()), "a") },
+	} {
+		for _, apart := range []int{-1, 1} { // years that the server is ahead of this host
+			t.Run(name, func(t *testing.T) {
+				inBubble(t, func(t *testing.T, b *bubble) {
+					server := time.Now().AddDate(apart, 0, 0)
+					b.redis.SetTime(server)
+					w := wrap(t, b.cache(), &source{}, Options{Freshness: 10 * time.Second, Timeout: time.Hour})
+					store(t, w)
+					e, err := parseEnvelope([]byte(must(b.redis.Get(must(w.Key("a"))))))
+					require.NoError(t, err)
+					assert.Equal(t, server.UnixMilli(), e.storedAt)
+					other := wrap(t, b.cache(), &source{}, Options{Freshness: 10 * time.Second, Timeout: time.Hour})
+					assert.Equal(t, SourceFresh, other.get(t.Context(), "a").source)
+				})
+			})
+		}
+	}
+}
+
+// suspend has the machine of a cache suspended for a time, in which the server goes on.
+func (b *bubble) suspend(c *Cache, slept time.Duration) {
+	b.redis.SetTime(time.Now().Add(slept))
+	c.clock.slept.Add(int64(slept))
+}
+
+func TestASuspendedProcessAsksForTheClockBeforeItJudges(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		w := wrap(t, c, s, Options{Freshness: time.Hour, Timeout: 24 * time.Hour, OnStale: Background})
+		w.get(t.Context(), "a")
+		b.suspend(c, 2*time.Hour)
+		// The wall clock was set meanwhile, and does not tell how long it was.
+		c.clock.slept.Add(-int64(90 * time.Minute))
+		assert.Equal(t, SourceStale, w.get(t.Context(), "a").source)
+		synctest.Wait()
+		e, err := parseEnvelope([]byte(must(b.redis.Get(must(w.Key("a"))))))
+		require.NoError(t, err)
+		assert.Equal(t, time.Now().Add(2*time.Hour).UnixMilli(), e.storedAt)
+	})
+}
+
+func TestAProcessThatIsSuspendedWhileItComputesStampsWithTheServersClock(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		w := wrap(t, c, s, Options{Freshness: time.Hour, Timeout: 24 * time.Hour, Lease: 12 * time.Hour})
+		s.do = func(context.Context, int) (int, error) {
+			b.suspend(c, 2*time.Hour)
+			c.clock.slept.Add(int64(time.Hour)) // the wall clock was set, too
+			return 7, nil
+		}
+		w.get(t.Context(), "a")
+		e, err := parseEnvelope([]byte(must(b.redis.Get(must(w.Key("a"))))))
+		require.NoError(t, err)
+		assert.Equal(t, time.Now().Add(2*time.Hour).UnixMilli(), e.storedAt)
+	})
+}
+
+func TestASuspendedProcessTrustsNoNearCopy(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		w := wrap(t, c, s, Options{Near: time.Hour, Timeout: 24 * time.Hour})
+		w.get(t.Context(), "bind")
+		awaitBubbleHearing(t, c)
+		w.get(t.Context(), "a")
+		require.Equal(t, SourceNear, w.get(t.Context(), "a").source)
+		time.Sleep(time.Minute) // it goes on hearing
+		require.Equal(t, SourceNear, w.get(t.Context(), "a").source)
+		epoch := hearing(c)
+
+		c.clock.slept.Add(int64(2 * time.Second))
+		time.Sleep(trustStep)
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source, "at once, before anything could be heard")
+		assert.NotEqual(t, SourceNear, w.get(t.Context(), "a").source, "nor later, until it hears again")
+		time.Sleep(time.Minute)
+		assert.Greater(t, hearing(c), epoch, "by another connection")
+		w.get(t.Context(), "a")
+		assert.Equal(t, SourceNear, w.get(t.Context(), "a").source)
+
+		// Nobody calls while it is suspended, and Redis is away when it goes on.
+		mend := b.cut()
+		c.clock.slept.Add(int64(2 * time.Second))
+		time.Sleep(trustStep)
+		o := w.get(t.Context(), "a")
+		assert.Equal(t, SourceComputed, o.source, "a copy of unknown age is not served as stale")
+		mend()
+	})
+}
+
+func TestAClockThatIsSlewedIsNoSuspend(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{}
+		w := wrap(t, c, s, Options{Near: time.Hour, Timeout: 24 * time.Hour})
+		w.get(t.Context(), "bind")
+		awaitBubbleHearing(t, c)
+		w.get(t.Context(), "a")
+		for range 100 {
+			c.clock.slept.Add(int64(clockSuspend / 2))
+			time.Sleep(trustStep)
+			require.Equal(t, SourceNear, w.get(t.Context(), "a").source)
+		}
+	})
+}
+
 func TestAClockThatIsRefusedLaterIsAskedForNowAndThen(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		w := wrap(t, b.cache(), &source{}, Options{Timeout: time.Hour})

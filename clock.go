@@ -33,7 +33,9 @@ type serverClock struct {
 	reading atomic.Pointer[clockReading]
 	dialed  atomic.Bool  // a connection was opened since the last reading
 	began   time.Time    // where elapsed counts from; never written
+	apart   atomic.Int64 // by how much wall and monotonic clock had parted when suspended last looked
 	shift   atomic.Int64 // nanoseconds a test has moved the clock by
+	slept   atomic.Int64 // nanoseconds a test has had the machine suspended for
 }
 
 // A clockReading is what the server's clock said at one instant.
@@ -48,11 +50,16 @@ type clockReading struct {
 	refused time.Time // when TIME was refused after that; zero if it was not
 }
 
-// now is the server's time in Unix milliseconds.
+// now is the server's time in Unix milliseconds. After a suspend, until the server has been
+// asked, the local wall clock says how much of it has passed.
 func (c *serverClock) now() int64 {
 	now := time.Now()
 	if r := c.reading.Load(); r != nil {
-		now = r.server.Add(now.Sub(r.at))
+		passed, wall := now.Sub(r.at), c.wall(now)
+		if r.jumped(now, wall) {
+			passed = time.Duration(wall - r.wall)
+		}
+		now = r.server.Add(passed)
 	}
 	return now.Add(time.Duration(c.shift.Load())).UnixMilli()
 }
@@ -64,8 +71,33 @@ func (c *serverClock) elapsed() time.Duration { return time.Since(c.began) }
 // moved is how far a test has moved the clock.
 func (c *serverClock) moved() time.Duration { return time.Duration(c.shift.Load()) }
 
-// learned says whether the clock has a reading.
-func (c *serverClock) learned() bool { return c.reading.Load() != nil }
+// wall is what the local wall clock says, in Unix nanoseconds. On Linux it goes on while the
+// machine is suspended, and the monotonic clock does not.
+func (c *serverClock) wall(now time.Time) int64 { return now.UnixNano() + c.slept.Load() }
+
+// suspended reports whether the machine was suspended, or its clock set, since it was asked
+// before, and calls then before it answers no to anybody again.
+func (c *serverClock) suspended(then func()) bool {
+	now := time.Now()
+	apart := c.wall(now) - c.began.UnixNano() - int64(now.Sub(c.began))
+	if was := c.apart.Load(); time.Duration(apart-was).Abs() > clockSuspend {
+		then()
+		c.apart.Store(apart)
+		return true
+	}
+	c.apart.Store(apart) // a clock that is slewed parts slowly
+	return false
+}
+
+// learned reports whether the clock has a reading that can be relied on.
+func (c *serverClock) learned() bool {
+	r := c.reading.Load()
+	if r == nil {
+		return false
+	}
+	now := time.Now()
+	return !r.jumped(now, c.wall(now))
+}
 
 // learn takes what the server said to a question sent at before and answered at
 // after: the middle of the two is the best guess of when, and off by half of that
@@ -83,8 +115,8 @@ func (c *serverClock) learn(before, after, server time.Time, most time.Duration)
 		return
 	}
 	at := before.Add(took / 2)
-	r := clockReading{at: at, wall: at.UnixNano(), server: server, doubt: took / 2}
-	if last := c.reading.Load(); last != nil && !last.local && !c.dialed.Load() && !last.jumped(after) {
+	r := clockReading{at: at, wall: c.wall(at), server: server, doubt: took / 2}
+	if last := c.reading.Load(); last != nil && !last.local && !c.dialed.Load() && !last.jumped(after, c.wall(after)) {
 		server, doubt := last.carriedTo(at)
 		if doubt < r.doubt && r.server.Sub(server).Abs() <= doubt+r.doubt {
 			r.server, r.doubt = server, doubt
@@ -94,9 +126,10 @@ func (c *serverClock) learn(before, after, server time.Time, most time.Duration)
 	c.keep(r)
 }
 
-// jumped says whether the machine was suspended since, or its clock was set.
-func (r *clockReading) jumped(now time.Time) bool {
-	apart := time.Duration(now.UnixNano()-r.wall) - now.Sub(r.at)
+// jumped says whether the machine was suspended since, or its clock was set. wall is what its
+// wall clock says now.
+func (r *clockReading) jumped(now time.Time, wall int64) bool {
+	apart := time.Duration(wall-r.wall) - now.Sub(r.at)
 	return apart.Abs() > clockSuspend
 }
 
@@ -111,13 +144,13 @@ func (r *clockReading) carriedTo(at time.Time) (server time.Time, doubt time.Dur
 // that was, and stays, unless the machine was suspended since.
 func (c *serverClock) learnLocal() bool {
 	now := time.Now()
-	if last := c.reading.Load(); last != nil && !last.local && !last.jumped(now) {
+	if last := c.reading.Load(); last != nil && !last.local && !last.jumped(now, c.wall(now)) {
 		kept := *last
 		kept.refused = now
 		c.keep(kept)
 		return false
 	}
-	c.keep(clockReading{at: now, wall: now.UnixNano(), server: now.Round(0), local: true})
+	c.keep(clockReading{at: now, wall: c.wall(now), server: time.Unix(0, c.wall(now)), local: true})
 	return true
 }
 
@@ -133,12 +166,14 @@ func (c *serverClock) due() bool {
 		return true
 	}
 	now := time.Now()
+	if r.jumped(now, c.wall(now)) {
+		return true
+	}
 	if !r.refused.IsZero() && now.Sub(r.refused) < clockInterval {
 		return false
 	}
 	elapsed := now.Sub(r.at)
 	return elapsed > clockInterval ||
-		r.jumped(now) ||
 		elapsed > clockPause && (r.slow || c.dialed.Load())
 }
 

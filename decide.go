@@ -251,6 +251,7 @@ func (c *Cache) poll(f *flight) {
 		if c.flights.abandon(f) {
 			return
 		}
+		c.awaitClock(f.ctx)
 		if f.purpose == toRefresh {
 			d, ok = c.refresh(f)
 			continue

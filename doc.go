@@ -106,9 +106,11 @@
 // A process's own [Func.Invalidate] counts at once. While the subscription is not
 // up, Redis is asked as without Near, and what was kept before it was lost is not
 // served again. So a caller is given what was invalidated elsewhere for as long as
-// a message takes, some milliseconds; for Near where one is lost unnoticed, as
-// in a Cluster whose nodes have lost touch, where a process may not publish, or where the client reads from
-// replicas that lag; and a process that was suspended may, for the first calls.
+// a message takes, some milliseconds; or for Near, where a message is lost unnoticed: in a
+// Cluster whose nodes have lost touch, from a process that may not publish, or where the
+// client reads from replicas that lag. A process whose machine was suspended, or whose wall
+// clock was set, serves nothing that it kept before: it notices within a millisecond of its
+// own time where the two clocks of the machine have parted by more than a second.
 //
 // With Redis away, a call whose lookup failed is answered with what is still
 // kept, as SourceStale and within Options.Timeout, before anything is computed and

@@ -262,11 +262,14 @@ func (e *events) up(ch *channel, since uint64) {
 // interrupt says that what the present connection hears does not count any more: it may have
 // lost what happened meanwhile. Another takes its place.
 func (e *events) interrupt() {
-	e.mu.Lock()
-	e.cuts++
-	e.signal()
-	e.mu.Unlock()
 	e.down()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.cuts++
+	for _, ch := range e.channels {
+		ch.last.Store(0)
+	}
+	e.signal()
 }
 
 // down says that events of any channel may go by unheard.

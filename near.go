@@ -173,7 +173,7 @@ func (n *near) fresh(c *Cache, key *nearKey) *nearEntry {
 	}
 	now := c.clock.elapsed()
 	switch {
-	case !e.asked.heard(), int64(now) >= c.trusted.Load():
+	case !e.asked.heard(), !c.hears(now):
 		return nil
 	case now+c.clock.moved() >= e.until:
 		return nil
@@ -188,7 +188,7 @@ func (n *near) fresh(c *Cache, key *nearKey) *nearEntry {
 // before events were last heard again, for then that cannot be known.
 func (n *near) held(c *Cache, key *nearKey) *nearEntry {
 	e := n.find(c, key)
-	if e == nil || !e.asked.remembered() || c.events.overtaken(e.slot, e.asked, e.entry.id) {
+	if e == nil || c.suspended() || !e.asked.remembered() || c.events.overtaken(e.slot, e.asked, e.entry.id) {
 		return nil
 	}
 	if !c.servable(n.fn, &entry{envelope: e.entry}) {

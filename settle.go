@@ -209,6 +209,7 @@ func (c *computation) keepStored(e *ending, stored *envelope, asked place) {
 // put stores the results. If Redis does not take them it is tried again behind,
 // or else the lease is given back: the next caller may try.
 func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
+	c.cache.awaitClock(c.ctx)
 	asked := c.cache.here(c.fn)
 	flags := flagNegative
 	if !e.negative {

@@ -92,7 +92,7 @@ func (c *Cache) staySubscribed() {
 			pulse:    c.pulse(),
 			channels: c.events.needed,
 			changed:  c.events.changed,
-			cut:      func() bool { return c.events.cut() != since },
+			cut:      func() bool { return c.suspended() || c.events.cut() != since },
 			up:       func(ch *channel) { heard = true; c.events.up(ch, since) },
 			alive:    c.trustEvents,
 			heard:    c.hear,
@@ -125,10 +125,40 @@ func (c *Cache) pulse() time.Duration { return max(leastPulse, c.cfg.RedisTimeou
 // trustEvents notes that the server has answered what the connection asked at that
 // time, so that all that happened until then has been heard. That is good until
 // the connection would be given up, and no longer, even if this process was
-// suspended meanwhile: the answer may have waited in the connection, and what was
+// stopped meanwhile: the answer may have waited in the connection, and what was
 // invalidated since may wait behind it.
 func (c *Cache) trustEvents(asked time.Time) {
-	c.trusted.Store(int64(c.clock.elapsed() - time.Since(asked) + pulses*c.pulse()))
+	c.heardUntil.Store(int64(c.clock.elapsed() - time.Since(asked) + pulses*c.pulse()))
+}
+
+// trustStep is for how long a look at the clocks will do: a near hit costs less than that
+// look does.
+const trustStep = time.Millisecond
+
+// hears reports whether everything that has happened is known to have been heard. now is
+// clock.elapsed.
+func (c *Cache) hears(now time.Duration) bool {
+	if int64(now) < c.trusted.Load() {
+		return true
+	}
+	until := c.heardUntil.Load()
+	if int64(now) >= until || c.suspended() {
+		return false
+	}
+	c.trusted.Store(min(until, int64(now+trustStep)))
+	return true
+}
+
+// suspended reports whether the machine was suspended since it was asked before. The
+// connection may have lost what happened meanwhile, and how long ago anything was is not
+// known: nothing that was kept is served, and another connection takes its place.
+func (c *Cache) suspended() bool {
+	return c.clock.suspended(func() {
+		c.heardUntil.Store(0)
+		c.trusted.Store(0)
+		c.events.interrupt()
+		c.releases.expire()
+	})
 }
 
 // hear takes a message in.

@@ -122,6 +122,7 @@ func TestNearHitsVaryToo(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, "hello ab from "+name, got)
 			}
+			time.Sleep(time.Second) // until the events of this function too are heard
 		}
 		assert.NotZero(t, f.Stats().Near)
 	})
