@@ -87,7 +87,7 @@ func TestCopyingAnArgumentStopsNoOtherCall(t *testing.T) {
 		time.Sleep(time.Hour) // of the bubble: the lookup has not begun, so its time does not run out
 		require.Empty(t, first)
 		require.Empty(t, second)
-		require.Equal(t, copies, copying.copies.Load(), "who joins copies nothing")
+		require.Equal(t, copies, copying.copies.Load(), "a call that joins copies nothing")
 
 		close(copying.goOn)
 		assert.Equal(t, sumResult{n: 3}, <-first)

@@ -139,8 +139,8 @@ func newComputation(c *call, id flightKey) *computation {
 	return comp
 }
 
-// give gives a computation that c owns its own copy of the arguments. That may take
-// long, so flights.mu is not held; the computation does not run before.
+// give copies the arguments for a computation that c owns. That may take long, so
+// flights.mu is not held; the computation does not run before.
 func (c *call) give(comp *computation) {
 	if comp.given != nil {
 		comp.input = c.ownInput()

@@ -124,7 +124,7 @@
 // hide references in unexported fields are kept encoded and decoded for each caller,
 // which is slower (time.Time and the types of net/netip are known not to need it).
 // Config.NearSize bounds the memory. Where
-// all arguments are booleans, numbers and strings, up to four of the former and two
+// all arguments are booleans, numbers and strings (what Options.Vary returns is one), up to four of the former and two
 // strings, a hit hashes nothing for a key.
 //
 // # Keys, and what may be a parameter
@@ -227,7 +227,8 @@
 //	options.go      options, configuration, tags   (when wrapping)
 //	context.go      what a call is asked for
 //	name.go         what a function is called
-//	reflectkey.go   name and arguments to the key
+//	reflectkey.go   name and arguments to the key; internal/keyhash: how arguments
+//	                are hashed
 //	cache.go        the cache: goroutines, closing; registry.go: who has which name
 //	call.go         the decision table, for a call; decide.go: for its flight;
 //	                entry.go: what an entry is worth

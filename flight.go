@@ -195,8 +195,8 @@ func (fs *flights) board(c *call, p purpose, now time.Time) (f *flight, start, r
 	return f, start, ready, decision{}
 }
 
-// equip gives a flight its own copy of the arguments, for the call that started it. That
-// may take long, so mu is not held: the calls of all other keys go on.
+// equip copies the arguments for a flight that c has started. That may take long, so mu
+// is not held: the calls of all other keys go on.
 func (fs *flights) equip(f *flight, c *call) (now time.Time) {
 	f.input = c.ownInput()
 	fs.mu.Lock()

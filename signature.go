@@ -144,6 +144,12 @@ func (w *typeWalk) refuseParam(t reflect.Type, path string) {
 	if t == contextType {
 		remedy = "make it the first parameter"
 	}
+	for _, outer := range w.above {
+		if method := keyhash.MethodOf(outer); method != keyhash.None {
+			remedy += fmt.Sprintf(", or what the %v of %v returns", method, outer)
+			break
+		}
+	}
 	w.refuse(t, path, "cannot be part of a key", remedy)
 }
 

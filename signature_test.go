@@ -208,7 +208,7 @@ func TestParameters(t *testing.T) {
 		{"big.Int", param[big.Int](), nil},
 		{"big.Float", param[[]big.Float](), nil},
 		{"an order", param[specimen.Order](), nil},
-		{"a visible type that has a pointer, and a text that says less", param[url.URL](), []string{"url.URL.User (*url.Userinfo) cannot be part of a key"}},
+		{"a visible type that has a pointer, and a text that says less", param[url.URL](), []string{"url.URL.User (*url.Userinfo) cannot be part of a key; pass what it points to by value, or what the MarshalBinary of url.URL returns"}},
 		{"an unexported field beside an embedded encoding", param[specimen.TimeBeside](), []string{"specimen.TimeBeside has its MarshalBinary from an embedded field", "no part of the key"}},
 		{"the same, deep", param[[]specimen.TimeBeside](), []string{"[]specimen.TimeBeside[] (specimen.TimeBeside) has its MarshalBinary"}},
 		{"a list of what is hidden", param[[]specimen.Hidden](), []string{"[].n (int) is unexported", "give specimen.Hidden a MarshalBinary or MarshalText"}},

@@ -189,8 +189,8 @@ func (c compiler) structHasher(t reflect.Type, path string) Hasher {
 	}
 }
 
-// timeHasher hashes an instant and its offset from UTC: all that a time says, but for
-// the name of its zone, and the monotonic reading that this process alone knows.
+// timeHasher hashes an instant and its offset from UTC. It leaves out the name of the
+// zone, and the monotonic reading, which means nothing to other processes.
 func timeHasher(k *Keys, at unsafe.Pointer) (list Hash, err error) {
 	t := (*time.Time)(at)
 	_, offset := t.Zone()

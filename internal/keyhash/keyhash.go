@@ -25,7 +25,7 @@
 // (unexported ones, other than "_"), is asked for its encoding, because it has nothing
 // else to show. A field tagged
 // `fncache:"-"` counts neither as hidden nor as a field. Nil slices and maps are empty.
-// Floats are told apart by their bits, so +0 and -0 differ, and a NaN equals itself.
+// Floats differ if their bits do, so +0 and -0 differ, and a NaN equals itself.
 //
 // Two values of one type are the same argument exactly if their canonical forms are
 // equal. The types themselves are no part of the form: the signature in the key is

@@ -34,10 +34,10 @@ func Fields(t reflect.Type) (fields []reflect.StructField) {
 	return fields
 }
 
-// Opaque reports whether values of t are not told apart by what is seen of them, so
-// that it takes an encoding to hash one. That are structs with hidden fields, types that
-// contain themselves, because such a value may have no end, and what has a part that is
-// Opaque and has no encoding.
+// Opaque reports whether what is seen of a value of t does not tell which value it is,
+// so that it takes an encoding to hash it. Such types are structs with hidden fields,
+// types that contain themselves, because such a value may have no end, and types with a
+// part that is Opaque and has no encoding.
 func Opaque(t reflect.Type) bool {
 	if t == timeType {
 		return false
@@ -80,7 +80,7 @@ func contains(t, inner reflect.Type, above []reflect.Type) bool {
 	if t == inner {
 		return true
 	}
-	if slices.Contains(above, t) || methodOf(t) != None && methodOf(inner) == None {
+	if slices.Contains(above, t) || MethodOf(t) != None && MethodOf(inner) == None {
 		return false
 	}
 	above = append(above, t)
@@ -88,8 +88,8 @@ func contains(t, inner reflect.Type, above []reflect.Type) bool {
 }
 
 // Chosen reports whether a value of t is, or holds, a string, a list or a map, or has an
-// encoding: then whoever chooses it can try as many as he likes, and without a secret can
-// search for two that hash alike.
+// encoding. Somebody who chooses such a value can try any number of them, and without a
+// secret can search for two that hash alike.
 func Chosen(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.String, reflect.Slice, reflect.Map:
@@ -116,11 +116,11 @@ func EncodingOf(t reflect.Type) Encoding {
 	if !Opaque(t) {
 		return None
 	}
-	return methodOf(t)
+	return MethodOf(t)
 }
 
-// methodOf returns the encoding that a type has methods for.
-func methodOf(t reflect.Type) Encoding {
+// MethodOf returns the encoding that a type has a method for, whether or not it is Opaque.
+func MethodOf(t reflect.Type) Encoding {
 	switch p := reflect.PointerTo(t); {
 	case t == bigFloatType:
 		return gobEncode
