@@ -52,7 +52,7 @@ type event struct {
 	// Of calls and invalidations. Err is how it ended, "" for well; see
 	// errorKind. Value is the answer.
 	Err    string `json:"err,omitempty"`
-	Mode   string `json:"mode,omitempty"` // of a call: "refresh"; of acquire: its mode
+	Mode   string `json:"mode,omitempty"` // of a call: "refresh"; of acquire: its mode; of cooldown: what it puts before the token
 	Value  value  `json:"value,omitzero"` // also of a computation, and of an entry in a command or reply
 	Source string `json:"source,omitempty"`
 

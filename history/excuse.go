@@ -18,9 +18,10 @@ const (
 	ownFailure excuse = "the lookup or the acquire for it failed or was slow"
 	notAsked   excuse = "the breaker may have been open"
 	counted    excuse = "another Redis error was counted meanwhile"
+	unstorable excuse = "the last value could not be stored, and the lease was left open"
 )
 
-var excuses = []excuse{byPolicy, ownFailure, notAsked, counted}
+var excuses = []excuse{byPolicy, ownFailure, notAsked, counted, unstorable}
 
 // What the library does about a Redis that is away (health.go).
 const (
@@ -41,6 +42,8 @@ func (x *index) excuse(c *cell, comp *comp) excuse {
 		return "" // Func.Refresh stores, or fails
 	case c.fn.OnCold.String() == "compute" && x.leaseSeenHeld(c, &begin, comp.begin.Seq):
 		return byPolicy
+	case x.leaseSeenOpen(c, &begin, comp.begin.Seq):
+		return unstorable
 	case x.plan.Down.String() == "error":
 		return ""
 	}
@@ -69,16 +72,41 @@ func (x *index) leaseSeenHeld(c *cell, begin *event, to uint64) bool {
 	})
 }
 
+// leaseSeenOpen says whether the call can have learned, up to a place, that the lease was
+// left open.
+func (x *index) leaseSeenOpen(c *cell, begin *event, to uint64) bool {
+	return slices.ContainsFunc(c.commands, func(k *command) bool {
+		mark, _ := unmark(k.end.Holder)
+		return mark == markOpen && k.sent.Proc == begin.Proc && x.within(c, begin, to, k.sent.Seq, k.end.Seq)
+	})
+}
+
 // mayBeRefused says whether a call can have found that it has to do without an
 // answer: it has waited, or it may not wait, and somebody else computes.
 func (x *index) mayBeRefused(c *cell, call *call) bool {
 	switch {
 	case span(call.begin.At, call.end.At) >= waitTimeout:
 		return true
+	case c.fn.OnCold.String() == "wait":
+		return c.failures(call) >= mostFailures
 	case c.fn.OnCold.String() != "fail":
 		return false
 	}
 	return x.leaseSeenHeld(c, &call.begin, call.end.Seq) || x.away(c, &call.begin, &call.end) != ""
+}
+
+// mostFailures is how often a call that waits hears that the function failed (failures.go).
+const mostFailures = 2
+
+// failures counts the runs of the function that failed, of which a call can have heard.
+func (c *cell) failures(call *call) (n int) {
+	for _, comp := range c.comps {
+		heard := comp.end.At + int64(lease) // what it says last may be on its way for as long
+		if comp.ended && comp.end.Err != "" && comp.end.Seq < call.end.Seq && heard >= call.begin.At {
+			n++
+		}
+	}
+	return n
 }
 
 // away says why, between the beginning of a call and a place where the errors

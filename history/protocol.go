@@ -24,11 +24,27 @@ import (
 // A state is what is stored of one cell.
 type state struct {
 	holder   string // of the lock; "" for none
-	cooling  bool   // the lock is a cooldown of that holder
+	mark     string // markCool or markOpen: nobody computes under the lock; "" for a lease
 	lockFrom int64  // the lock can have expired from here on,
 	lockTo   int64  // and has from here on
 	entry    string // its id; "" for none
 	from, to int64  // the same for the entry
+}
+
+// What stands before the token in a lock that nobody computes under.
+const (
+	markCool = "cool:"
+	markOpen = "open:"
+)
+
+// unmark takes apart what a lock holds.
+func unmark(holder string) (mark, token string) {
+	for _, mark := range []string{markCool, markOpen} {
+		if token, marked := strings.CutPrefix(holder, mark); marked {
+			return mark, token
+		}
+	}
+	return "", holder
 }
 
 // A step is the input of an operation; its output is a reply, or nil.
@@ -75,7 +91,8 @@ func (c *cell) tokensSeen() map[string]bool {
 		if k.end.Status == "acquired" || k.end.Status == "held" && k.sent.Verb != "acquire" {
 			seen[k.sent.Token] = true
 		}
-		seen[strings.TrimPrefix(k.end.Holder, "cool:")] = true
+		_, token := unmark(k.end.Holder)
+		seen[token] = true
 	}
 	return seen
 }
@@ -158,7 +175,7 @@ func (s state) now(began, ended int64) []state {
 }
 
 func (s state) withoutLock() state {
-	s.holder, s.cooling, s.lockFrom, s.lockTo = "", false, 0, 0
+	s.holder, s.mark, s.lockFrom, s.lockTo = "", "", 0, 0
 	return s
 }
 
@@ -168,8 +185,8 @@ func (s state) withoutEntry() state {
 }
 
 // lock gives the lock to a holder, for its life from then on.
-func (s state) lock(holder string, cooling bool, in step) state {
-	s.holder, s.cooling = holder, cooling
+func (s state) lock(holder, mark string, in step) state {
+	s.holder, s.mark = holder, mark
 	s.lockFrom, s.lockTo = in.life()
 	return s
 }
@@ -191,13 +208,13 @@ type answer struct {
 }
 
 func (a answer) matches(reply event) bool {
-	holder := strings.TrimPrefix(reply.Holder, "cool:")
+	_, holder := unmark(reply.Holder)
 	return a == answer{reply.Status, holder, reply.Entry, reply.Present}
 }
 
 // execute is the scripts.
 func (s state) execute(in step) (state, answer) {
-	mine := s.holder == in.Token && !s.cooling
+	mine := s.holder == in.Token && s.mark == ""
 	lost, held := answer{status: "lost"}, answer{status: "held"}
 	switch in.Verb {
 	case "wipe":
@@ -212,7 +229,7 @@ func (s state) execute(in step) (state, answer) {
 		if !mine {
 			return s, lost
 		}
-		return s.lock(s.holder, false, in), held
+		return s.lock(s.holder, "", in), held
 	case "store":
 		if s.entry == in.Entry {
 			return s, held
@@ -225,13 +242,17 @@ func (s state) execute(in step) (state, answer) {
 		s.from, s.to = in.life()
 		return s, held
 	case "cooldown":
-		if s.holder == in.Token && s.cooling {
+		mark := in.Mode
+		if mark == "" { // of records from before there was another
+			mark = markCool
+		}
+		if s.holder == in.Token && s.mark == mark {
 			return s, held
 		}
 		if !mine {
 			return s, lost
 		}
-		return s.lock(s.holder, true, in), held
+		return s.lock(s.holder, mark, in), held
 	case "release":
 		if !mine {
 			return s, lost
@@ -243,7 +264,7 @@ func (s state) execute(in step) (state, answer) {
 
 func (s state) acquire(in step) (state, answer) {
 	present := s.entry != ""
-	if s.holder == in.Token && !s.cooling {
+	if s.holder == in.Token && s.mark == "" {
 		return s, answer{status: "acquired", present: present}
 	}
 	refresh := in.Mode == "refresh"
@@ -251,8 +272,8 @@ func (s state) acquire(in step) (state, answer) {
 		return s, answer{status: "changed", entry: s.entry}
 	}
 	servable := present && in.Servable
-	if s.holder == "" || s.cooling && (refresh || !servable) {
-		return s.lock(in.Token, false, in), answer{status: "acquired", present: present}
+	if s.holder == "" || s.mark == markCool && (refresh || !servable) || s.mark == markOpen && refresh {
+		return s.lock(in.Token, "", in), answer{status: "acquired", present: present}
 	}
 	return s, answer{status: "held", holder: s.holder, present: present}
 }

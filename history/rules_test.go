@@ -901,3 +901,27 @@ func TestALeaseThatNoReplyNamesIsLeftOut(t *testing.T) {
 		})
 	}
 }
+
+func TestACallThatWaitsMayBeRefusedWhereTheFunctionFailedTwice(t *testing.T) {
+	for failures, broken := range []bool{true, true, false, false} {
+		h := stored()
+		h.wait(timeout)
+		h.call(2, 30)
+		for n := range int64(failures) {
+			h.call(1, 40+n)
+			h.ask(1, 50+n, string(rune('a'+n)), 40+n)
+			h.reply(50+n, "acquired", 0)
+			h.compute(1, 60+n, 40+n)
+			h.add(event{Kind: computeEnds, Op: 60 + n, Err: "failing"})
+			h.send(1, 70+n, "release", string(rune('a'+n)))
+			h.reply(70+n, "held", 0)
+			h.add(event{Kind: callEnds, Op: 40 + n, Err: "failing"})
+		}
+		h.add(event{Kind: callEnds, Op: 30, Err: "cold"})
+		p := handPlan()
+		p.Funcs[0].OnCold = fncache.Wait
+		found, _ := check(&p, h.events)
+		refused := slices.ContainsFunc(found, func(v violation) bool { return v.rule == ruleError })
+		assert.Equal(t, broken, refused, "%d failures: %v", failures, found)
+	}
+}

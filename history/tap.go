@@ -178,6 +178,9 @@ func (e *event) describe(args []any) {
 		e.Servable = text(args[4]) == "1"
 	case "renew", "cooldown":
 		e.Millis, _ = strconv.ParseInt(text(args[1]), 10, 64)
+		if e.Verb == "cooldown" {
+			e.Mode = text(args[5])
+		}
 	case "store":
 		e.Entry, e.Value = entryID(text(args[1])), valueIn(text(args[1]))
 		e.Millis, _ = strconv.ParseInt(text(args[2]), 10, 64)
