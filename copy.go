@@ -3,6 +3,7 @@ package fncache
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 	"unsafe"
 )
 
@@ -33,7 +34,7 @@ func newCopyPlan(types []reflect.Type) *copyPlan {
 	p := &copyPlan{deepen: make([]deepener, len(types))}
 	for i, t := range types {
 		var ok bool
-		if p.deepen[i], ok = deepenerOf(t); !ok {
+		if p.deepen[i], ok = deepenerOf(t, nil); !ok {
 			return nil
 		}
 	}
@@ -66,22 +67,27 @@ var immutable = map[reflect.Type]bool{
 	reflect.TypeFor[netip.Prefix]():   true,
 }
 
-// deepenerOf gives the deepener of a type, or ok false if it has none.
-func deepenerOf(t reflect.Type) (deepen deepener, ok bool) {
+// deepenerOf returns the deepener of a type. ok is false if there is none, as for a type
+// that contains itself. above are the types that t is inside of.
+func deepenerOf(t reflect.Type, above []reflect.Type) (deepen deepener, ok bool) {
 	if assignable(t) {
 		return nil, true
 	}
+	if slices.Contains(above, t) {
+		return nil, false
+	}
+	above = append(above, t)
 	switch t.Kind() {
 	case reflect.Slice:
-		return sliceDeepener(t)
+		return sliceDeepener(t, above)
 	case reflect.Array:
-		return arrayDeepener(t)
+		return arrayDeepener(t, above)
 	case reflect.Map:
-		return mapDeepener(t)
+		return mapDeepener(t, above)
 	case reflect.Pointer:
-		return pointerDeepener(t)
+		return pointerDeepener(t, above)
 	case reflect.Struct:
-		return structDeepener(t)
+		return structDeepener(t, above)
 	default:
 		return nil, false
 	}
@@ -160,7 +166,7 @@ func deepenTexts(at unsafe.Pointer) {
 	*list = fresh
 }
 
-func sliceDeepener(t reflect.Type) (deepener, bool) {
+func sliceDeepener(t reflect.Type, above []reflect.Type) (deepener, bool) {
 	size := t.Elem().Size()
 	switch {
 	case pointerFree(t.Elem()) && size > 0:
@@ -168,7 +174,7 @@ func sliceDeepener(t reflect.Type) (deepener, bool) {
 	case t.Elem().Kind() == reflect.String:
 		return deepenTexts, true
 	}
-	elem, ok := deepenerOf(t.Elem())
+	elem, ok := deepenerOf(t.Elem(), above)
 	return func(at unsafe.Pointer) {
 		v := reflect.NewAt(t, at).Elem()
 		if v.IsNil() {
@@ -187,8 +193,8 @@ func sliceDeepener(t reflect.Type) (deepener, bool) {
 	}, ok
 }
 
-func arrayDeepener(t reflect.Type) (deepener, bool) {
-	elem, ok := deepenerOf(t.Elem())
+func arrayDeepener(t reflect.Type, above []reflect.Type) (deepener, bool) {
+	elem, ok := deepenerOf(t.Elem(), above)
 	size, n := t.Elem().Size(), uintptr(t.Len())
 	return func(at unsafe.Pointer) {
 		for i := range n {
@@ -197,9 +203,9 @@ func arrayDeepener(t reflect.Type) (deepener, bool) {
 	}, ok
 }
 
-func mapDeepener(t reflect.Type) (deepener, bool) {
-	key, keyOK := deepenerOf(t.Key())
-	elem, elemOK := deepenerOf(t.Elem())
+func mapDeepener(t reflect.Type, above []reflect.Type) (deepener, bool) {
+	key, keyOK := deepenerOf(t.Key(), above)
+	elem, elemOK := deepenerOf(t.Elem(), above)
 	return func(at unsafe.Pointer) {
 		v := reflect.NewAt(t, at).Elem()
 		if v.IsNil() {
@@ -224,8 +230,8 @@ func deepened(v reflect.Value, deepen deepener) reflect.Value {
 	return fresh.Elem()
 }
 
-func pointerDeepener(t reflect.Type) (deepener, bool) {
-	elem, ok := deepenerOf(t.Elem())
+func pointerDeepener(t reflect.Type, above []reflect.Type) (deepener, bool) {
+	elem, ok := deepenerOf(t.Elem(), above)
 	return func(at unsafe.Pointer) {
 		v := reflect.NewAt(t, at).Elem()
 		if v.IsNil() {
@@ -240,7 +246,7 @@ func pointerDeepener(t reflect.Type) (deepener, bool) {
 	}, ok
 }
 
-func structDeepener(t reflect.Type) (deepener, bool) {
+func structDeepener(t reflect.Type, above []reflect.Type) (deepener, bool) {
 	type part struct {
 		offset uintptr
 		deepen deepener
@@ -248,7 +254,7 @@ func structDeepener(t reflect.Type) (deepener, bool) {
 	var parts []part
 	for i := range t.NumField() {
 		field := t.Field(i)
-		deepen, ok := deepenerOf(field.Type)
+		deepen, ok := deepenerOf(field.Type, above)
 		// What an unexported field refers to is the business of its package: it
 		// may mean to share it. Of an embedded struct, exported fields show.
 		if !ok || deepen != nil && !field.IsExported() && !field.Anonymous {

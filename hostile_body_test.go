@@ -98,6 +98,38 @@ func TestUnmarshalersThatWriteToWhatTheyAreGivenChangeNothingElse(t *testing.T) 
 	}
 }
 
+// short keeps what it reads beside itself, so it refers to its own memory.
+type short struct {
+	buf [16]byte
+	s   []byte
+}
+
+func (s short) MarshalText() ([]byte, error)     { return s.s, nil }
+func (s *short) UnmarshalText(text []byte) error { s.s = s.buf[:copy(s.buf[:], text)]; return nil }
+
+func TestUnmarshalersThatReferToTheirOwnMemoryShareItWithNoOtherValue(t *testing.T) {
+	type pair struct{ A, B [1]short }
+	of := func(text string) short { return short{s: []byte(text)} }
+	want := map[string]pair{"x": {[1]short{of("a")}, [1]short{of("b")}}, "y": {[1]short{of("c")}, [1]short{of("d")}}, "z": {}}
+	for name, c := range map[string]Codec{"CBOR": CBOR{}, "JSON": JSON{}, "around CBOR": xorCodec{}} {
+		for _, near := range []time.Duration{0, time.Hour} {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				fn := func(context.Context, int) (map[string]pair, error) { return want, nil }
+				must(Wrap(&fn, Options{Cache: b.cache(withCodec(c)), Name: "short", Timeout: time.Hour, Near: near}))
+				for range 3 {
+					got, err := fn(t.Context(), 1)
+					require.NoError(t, err)
+					require.Len(t, got, len(want))
+					for key, pair := range want {
+						assert.Equal(t, string(pair.A[0].s), string(got[key].A[0].s), name)
+						assert.Equal(t, string(pair.B[0].s), string(got[key].B[0].s), name)
+					}
+				}
+			})
+		}
+	}
+}
+
 // --- Memory that a body asks for ---
 
 // huge hides a megabyte, and is encoded in a byte.
@@ -197,6 +229,14 @@ func TestWhatTakesTooMuchMemoryIsNotStored(t *testing.T) {
 	got, err := roundTrip(maps)
 	require.NoError(t, err)
 	assert.Equal(t, len(maps), len(got.([]map[string][]int)))
+
+	wide := make([]map[string][26][]int, 20_000) // of values that a map keeps beside its slots
+	for i := range wide {
+		wide[i] = map[string][26][]int{"": {}}
+	}
+	got, err = roundTrip(wide)
+	require.NoError(t, err)
+	assert.Equal(t, wide, got)
 }
 
 // FuzzBody: whatever the bytes are, decoding them neither panics nor takes memory out of
@@ -305,4 +345,78 @@ func TestKeysOfMapsAreNeverLossy(t *testing.T) {
 	require.Len(t, faults, 1)
 	assert.Equal(t, "[key].b is unexported, so it would be lost", fmt.Sprint(faults[0].Path, " ", faults[0].What))
 	_ = key{}.b
+}
+
+// --- Types that contain themselves ---
+
+// chain hides that it contains itself, and node shows it; the text of a node has all but
+// its Note.
+type (
+	chain struct {
+		text string
+		next *chain
+	}
+	node struct {
+		Text, Note string
+		Next       []node
+	}
+)
+
+func (c chain) MarshalBinary() ([]byte, error) {
+	var texts []byte
+	for link := &c; link != nil; link = link.next {
+		texts = append(append(texts, '/'), link.text...)
+	}
+	return texts, nil
+}
+
+func (c *chain) UnmarshalBinary(texts []byte) error {
+	first, rest, _ := strings.Cut(string(texts[1:]), "/")
+	*c = chain{text: first}
+	if rest == "" {
+		return nil
+	}
+	c.next = new(chain)
+	return c.next.UnmarshalBinary([]byte("/" + rest))
+}
+
+func (n node) MarshalText() ([]byte, error) {
+	if len(n.Next) == 0 {
+		return []byte(n.Text), nil
+	}
+	rest, err := n.Next[0].MarshalText()
+	return append([]byte(n.Text+"/"), rest...), err
+}
+
+func (n *node) UnmarshalText(text []byte) error {
+	first, rest, more := strings.Cut(string(text), "/")
+	*n = node{Text: first}
+	if !more {
+		return nil
+	}
+	n.Next = make([]node, 1)
+	return n.Next[0].UnmarshalText([]byte(rest))
+}
+
+func TestTypesThatContainThemselvesAreEncodedByTheirMethodsAsAWhole(t *testing.T) {
+	type all struct {
+		Chain *chain
+		Nodes map[string]node
+	}
+	given := all{&chain{"a", &chain{"b", &chain{"c", nil}}}, map[string]node{"x": {"a", "note", []node{{"b", "note", nil}}}}}
+	want := all{given.Chain, map[string]node{"x": {"a", "", []node{{"b", "", nil}}}}}
+	for name, c := range map[string]Codec{"CBOR": CBOR{}, "JSON": JSON{}, "around CBOR": xorCodec{}} {
+		for _, near := range []time.Duration{0, time.Hour} {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				fn := func(context.Context, int) (all, error) { return given, nil }
+				must(Wrap(&fn, Options{Cache: b.cache(withCodec(c)), Name: "all", Timeout: time.Hour, Near: near}))
+				for range 3 {
+					got, err := fn(t.Context(), 1)
+					require.NoError(t, err)
+					assert.Equal(t, want, got, name)
+					got.Chain.next.text, got.Nodes["x"].Next[0].Text = "changed", "changed"
+				}
+			})
+		}
+	}
 }

@@ -554,21 +554,19 @@ func (p *Plan) decodeMap(r *Reader, at unsafe.Pointer) error {
 		return err
 	}
 	pair := p.pairs.Get().(*scratch)
-	key, elem := pair.key.Addr().UnsafePointer(), pair.elem.Addr().UnsafePointer()
 	for i := range int(n) {
-		pair.clear()
-		if err := p.key.decodeCBOR(r, key); err != nil {
+		pair = p.another(pair)
+		if err := p.key.decodeCBOR(r, pair.key.Addr().UnsafePointer()); err != nil {
 			return within("[key]", err)
 		}
-		if err := p.elem.decodeCBOR(r, elem); err != nil {
+		if err := p.elem.decodeCBOR(r, pair.elem.Addr().UnsafePointer()); err != nil {
 			return within("[]", err)
 		}
 		if err := setPair(m, pair, i+1); err != nil {
 			return err
 		}
 	}
-	pair.clear()
-	p.pairs.Put(pair)
+	p.recycle(pair)
 	p.value(at).Set(m)
 	return nil
 }

@@ -682,7 +682,7 @@ func (p *Plan) decodeMapJSON(r *Reader, at unsafe.Pointer) error {
 				return err
 			}
 		}
-		pair.clear()
+		pair = p.another(pair)
 		if err := p.decodePairJSON(r, pair, &marks); err != nil {
 			return err
 		}
@@ -690,8 +690,7 @@ func (p *Plan) decodeMapJSON(r *Reader, at unsafe.Pointer) error {
 			return err
 		}
 	}
-	pair.clear()
-	p.pairs.Put(pair)
+	p.recycle(pair)
 	p.value(at).Set(m)
 	return p.expect(r, string(marks.end))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"unsafe"
 )
@@ -76,10 +77,46 @@ func short() *Error { return &Error{Text: "ends too early"} }
 // A scratch has room for a pair of a map.
 type scratch struct{ key, elem reflect.Value }
 
+func newScratch(t reflect.Type) *scratch {
+	return &scratch{reflect.New(t.Key()).Elem(), reflect.New(t.Elem()).Elem()}
+}
+
 // clear lets go of what the pair refers to.
 func (s *scratch) clear() {
 	s.key.SetZero()
 	s.elem.SetZero()
+}
+
+// another returns room for the next pair to decode, given that for the last one.
+func (p *Plan) another(last *scratch) *scratch {
+	if p.inPlace {
+		return newScratch(p.typ)
+	}
+	last.clear()
+	return last
+}
+
+// recycle keeps room that was used for decoded pairs, unless they may refer to it.
+func (p *Plan) recycle(pair *scratch) {
+	if !p.inPlace {
+		pair.clear()
+		p.pairs.Put(pair)
+	}
+}
+
+// decodesInPlace reports whether a method decodes into the memory of a value itself,
+// and not only into what the value points to.
+func (p *Plan) decodesInPlace() bool {
+	switch {
+	case p == nil:
+		return false
+	case p.kind == kindSelf:
+		return !canonical[p.typ]
+	case p.kind == kindArray:
+		return p.elem.decodesInPlace()
+	default:
+		return slices.ContainsFunc(p.fields, func(f field) bool { return f.plan.decodesInPlace() })
+	}
 }
 
 // A sliceHeader is how a slice stands in memory.
@@ -170,6 +207,11 @@ func (p *Plan) makeSlice(r *Reader, at unsafe.Pointer, n int) error {
 // makeMap returns a map with room for n pairs.
 func (p *Plan) makeMap(r *Reader, n int) (reflect.Value, error) {
 	const header, group = 48, 8
+	key, keys := slotOf(p.key.size)
+	elem, elems := slotOf(p.elem.size)
+	if p.inPlace {
+		keys, elems = int(p.key.size), int(p.elem.size)
+	}
 	if n > r.Rest()/(p.key.least+p.elem.least) {
 		return reflect.Value{}, short()
 	}
@@ -177,13 +219,26 @@ func (p *Plan) makeMap(r *Reader, n int) (reflect.Value, error) {
 	if n > group {
 		slots = 2 * n
 	}
-	if err := r.take(slots, int(p.key.size+p.elem.size)+1); err != nil {
+	if err := r.take(slots, key+elem+1); err != nil {
+		return reflect.Value{}, err
+	}
+	if err := r.take(n, keys+elems); err != nil {
 		return reflect.Value{}, err
 	}
 	if err := r.take(1, header); err != nil {
 		return reflect.Value{}, err
 	}
 	return reflect.MakeMapWithSize(p.typ, n), nil
+}
+
+// slotOf returns how many bytes a key or value of a size takes in each slot of a map,
+// and how many beside the map: large ones are allocated one by one.
+func slotOf(size uintptr) (slot, beside int) {
+	const largest, pointer = 128, 8
+	if size > largest {
+		return pointer, int(size)
+	}
+	return int(size), 0
 }
 
 // setPair puts a pair into a map that then has n.

@@ -16,7 +16,8 @@
 //     own: in CBOR MarshalCBOR, MarshalBinary, MarshalText or MarshalJSON, in JSON
 //     MarshalJSON, MarshalText, MarshalBinary or MarshalCBOR, the first for which it
 //     has both halves. Methods that it has from an embedded field do not count,
-//     because they know nothing of the other fields.
+//     because they know nothing of the other fields. So is a type that contains
+//     itself, since its values may have no end.
 //   - Some types of the standard library have forms of their own (native.go).
 //
 // # Forms
@@ -74,6 +75,10 @@ type Plan struct {
 	null bool
 	// pairs are scratch values for the pairs of maps of the type.
 	pairs *sync.Pool
+	// inPlace reports whether each pair of a map is decoded into memory of its own. A
+	// method that decodes a value may keep the address of the value: a short text may
+	// refer to a buffer beside it.
+	inPlace bool
 }
 
 // A field is a part of a struct that is stored.
@@ -169,7 +174,7 @@ func (c *compiler) compile(t reflect.Type, path string) *Plan {
 		return nil
 	}
 	self := pairOf(t, c.format)
-	if self != nil && self.form == formCBOR && c.format == CBOR && !standsForCBOR(t) {
+	if self != nil && (self.form == formCBOR && c.format == CBOR && !standsForCBOR(t) || c.contains(t, t, make(map[reflect.Type]bool))) {
 		return c.bySelf(t, self)
 	}
 	strict := compiler{format: c.format, above: c.above}
@@ -185,6 +190,29 @@ func (c *compiler) compile(t reflect.Type, path string) *Plan {
 		c.faults = append(c.faults, strict.faults...)
 		return nil
 	}
+}
+
+// contains reports whether values of inner are among the visible parts of values of t,
+// however deep. seen are the types that were searched.
+func (c *compiler) contains(t, inner reflect.Type, seen map[reflect.Type]bool) bool {
+	if _, native := natives[t]; native || seen[t] {
+		return false
+	}
+	seen[t] = true
+	in := func(part reflect.Type) bool { return part == inner || c.contains(part, inner, seen) }
+	switch t.Kind() {
+	case reflect.Slice, reflect.Array, reflect.Pointer:
+		return in(t.Elem())
+	case reflect.Map:
+		return in(t.Key()) || in(t.Elem())
+	case reflect.Struct:
+		for f := range t.Fields() {
+			if !isHidden(f) && !leftOut(f, c.format) && in(f.Type) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // addressable reports whether values of t are more than the address of something
@@ -285,9 +313,8 @@ func (c *compiler) mapping(t reflect.Type, path string) *Plan {
 	key := c.keyPlan(t.Key(), path+"[key]")
 	elem := c.compile(t.Elem(), path+"[]")
 	p := c.made(&Plan{kind: kindMap, key: key, elem: elem, least: 1, null: true}, t)
-	p.pairs = &sync.Pool{New: func() any {
-		return &scratch{reflect.New(t.Key()).Elem(), reflect.New(t.Elem()).Elem()}
-	}}
+	p.pairs = &sync.Pool{New: func() any { return newScratch(t) }}
+	p.inPlace = key.decodesInPlace() || elem.decodesInPlace()
 	return p
 }
 
