@@ -237,6 +237,15 @@ func TestAnEncodingThatFailsNamesItsPlace(t *testing.T) {
 	}
 }
 
+func TestABigFloatWhosePrecisionGobCannotSayIsRefused(t *testing.T) {
+	float := func(prec uint, n int64) big.Float { return *new(big.Float).SetPrec(prec).SetInt64(n) }
+	assert.NotEqual(t, hashOf(t, public, float(big.MaxPrec-63, 2)), hashOf(t, public, float(big.MaxPrec-63, 3)))
+	for _, n := range []int64{2, 3} { // GobEncode gives both the same bytes
+		_, err := tryHash(t, public, float(big.MaxPrec-62, n))
+		require.ErrorContains(t, err, "parameter 1: big.Float cannot be encoded for the key: its precision is over 4294967232 bits")
+	}
+}
+
 // selfish writes to itself when it is encoded.
 type selfish struct{ n int }
 

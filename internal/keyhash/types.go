@@ -2,6 +2,7 @@ package keyhash
 
 import (
 	"encoding"
+	"fmt"
 	"math/big"
 	"reflect"
 	"slices"
@@ -146,6 +147,17 @@ func (e Encoding) of(p any) ([]byte, error) {
 	case MarshalText:
 		return p.(encoding.TextMarshaler).MarshalText()
 	default:
-		return p.(*big.Float).GobEncode()
+		return encodeFloat(p.(*big.Float))
 	}
+}
+
+// maxFloatPrec is the largest precision at which GobEncode writes all digits: where its
+// rounding up to words overflows, it writes none.
+const maxFloatPrec = big.MaxPrec - 63
+
+func encodeFloat(f *big.Float) ([]byte, error) {
+	if f.Prec() > maxFloatPrec {
+		return nil, fmt.Errorf("its precision is over %d bits; round it by SetPrec", uint(maxFloatPrec))
+	}
+	return f.GobEncode()
 }
