@@ -277,7 +277,7 @@ func (c *Cache) pause(w *watcher, backoff time.Duration, d decision) bool {
 	case newsPossible:
 		return !c.closed()
 	case newsComing:
-		if told := mostTold/2 + rand.N(mostTold/2); d.left <= 0 || told < wait {
+		if told := mostTold/2 + rand.N(mostTold/2); told < wait {
 			wait = told
 		}
 	case newsUnheard:

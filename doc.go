@@ -93,8 +93,14 @@
 // subscribe, it asks more often, from every 10 ms to every 250 ms. A subscription that says
 // nothing is noticed within three times 500 ms or RedisTimeout, whichever is more.
 //
-// An ACL needs +subscribe +unsubscribe +ping +publish, and the channels &fncache:events:*.
-// The log says once if this user may not publish, and [Cache.Ping] is an error then: other
+// All that a user needs, where Config.Namespace is the default:
+//
+//	ACL SETUSER app on >secret ~fncache:* &fncache:events:*
+//	    +get +time +eval +evalsha +getrange +set +del +pexpire +pttl +hgetall +hset +hdel
+//	    +publish +subscribe +unsubscribe +ping
+//
+// The keys are fncache:{* for entries and leases, and fncache:functions:* for releases. The
+// log says once if this user may not publish, and [Cache.Ping] is an error then: other
 // processes are not told what this one stores and invalidates, so their near caches may serve
 // what was replaced until their time, Near, is over.
 //

@@ -861,3 +861,14 @@ func TestANearCopyThatNobodyIsToldOfEndsWithItsTime(t *testing.T) {
 		assert.Equal(t, SourceComputed, near.get(t.Context(), "k").source)
 	})
 }
+
+func TestManyChannelsAreHeardThroughFewConnections(t *testing.T) {
+	server := redistest.Shared(t)
+	p := newProcess(t, server.Client(func(o *redis.Options) { o.PoolSize = 1 }), func(c *Config) { c.RedisTimeout = 250 * time.Millisecond })
+	for i := range 500 {
+		p.joinChannel(fmt.Sprint("test.Many", i))
+	}
+	require.Eventually(t, func() bool { return hearing(p.Cache) != 0 }, patience, time.Millisecond)
+	assert.Len(t, p.events.needed(), 500)
+	assert.Empty(t, p.log.about("subscription"))
+}

@@ -238,7 +238,7 @@ type Config struct {
 	// whatever the client's own timeouts and retries are. Default: 250ms.
 	RedisTimeout time.Duration
 
-	// Namespace is the first part of every key and of the channel of events.
+	// Namespace is the first part of every key and of the channels of events.
 	// The same characters are refused as in Options.Prefix. Default: "fncache".
 	Namespace string
 

@@ -527,3 +527,33 @@ func testARollingDeployWithARollback(t *testing.T, client redis.UniversalClient,
 	serves(new1, value, "release 1 has invalidated")
 	serves(back, value, "release 1 has invalidated")
 }
+
+func TestAUserWithTheRightsThatAreDocumentedNeedsNoMore(t *testing.T) {
+	inBothForms(t, func(t *testing.T) {
+		server := redistest.Start(t)
+		commands, _, _ := strings.Cut(neededRights, " on ")
+		rule := []any{"ACL", "SETUSER", "app", "reset", "on", ">secret", "~fncache:*", "&fncache:events:*", "+ping", "+subscribe", "+unsubscribe"}
+		for _, command := range strings.Fields(commands) {
+			rule = append(rule, command)
+		}
+		require.NoError(t, server.Client().Do(t.Context(), rule...).Err())
+		client := func() *redis.Client {
+			return server.Client(func(o *redis.Options) { o.Username, o.Password = "app", "secret" })
+		}
+		here, there := newProcess(t, client()), newProcess(t, client())
+		require.NoError(t, here.Ping(t.Context()))
+		s := &source{}
+		opts := Options{Lease: slowLease, Near: time.Hour, Timeout: time.Hour}
+		a, b := wrap(t, here.Cache, s, opts), wrap(t, there.Cache, s, opts)
+		a.get(t.Context(), "bind")
+		require.Eventually(t, func() bool { return hearing(here.Cache) != 0 }, patience, time.Millisecond)
+		a.get(t.Context(), "k")
+		require.Equal(t, SourceNear, a.get(t.Context(), "k").source)
+		require.NoError(t, b.Invalidate(t.Context(), "k"))
+		require.Eventually(t, func() bool { return a.get(t.Context(), "k").source != SourceNear }, patience, time.Millisecond)
+		require.NoError(t, a.Refresh(t.Context(), "k"))
+		assert.Empty(t, here.log.about("WARN"))
+		assert.Empty(t, there.log.about("WARN"))
+		assert.Zero(t, requireIdentity(t, a.Func).RedisErrors)
+	})
+}

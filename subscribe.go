@@ -240,9 +240,22 @@ func (s *lockStore) listen(closing <-chan struct{}, l listener) error {
 	return newRedisError("subscribe", "", err)
 }
 
-func (s *lockStore) publish(channel, message string) error {
-	_, err := bounded(context.Background(), s, "publish", "", func(ctx context.Context) (int64, error) {
-		return s.client.Publish(ctx, channel, message).Result()
+// A greeting is what a connection sends to hear itself on a channel.
+type greeting struct {
+	channel *channel
+	hello   string
+	at      time.Time // when the subscription was confirmed
+}
+
+// publish sends greetings, in one round trip.
+func (s *lockStore) publish(all []greeting) error {
+	_, err := bounded(context.Background(), s, "publish", "", func(ctx context.Context) (struct{}, error) {
+		pipe := s.client.Pipeline()
+		for _, g := range all {
+			pipe.Publish(ctx, s.channel+g.channel.name, g.hello)
+		}
+		_, err := pipe.Exec(ctx)
+		return struct{}{}, err
 	}, nil)
 	return err
 }
@@ -265,8 +278,10 @@ type connection struct {
 	// heard for. It is the keeper's.
 	asked map[*channel]int
 
-	mu       sync.Mutex // guards the field below
+	mu       sync.Mutex // guards the fields below
 	awaiting []*channel // that the server has not confirmed yet, in the order of asking
+	unsent   []greeting
+	greeting bool // they are being sent
 
 	words atomic.Uint64         // how many messages of any kind have come
 	hears atomic.Bool           // it has heard itself
@@ -275,10 +290,6 @@ type connection struct {
 
 // read serves the listener until there is an error.
 func (c *connection) read() error {
-	type greeting struct {
-		channel *channel
-		at      time.Time
-	}
 	// Each subscription has a greeting of its own. Were there one for a channel, then that
 	// of a subscription which has ended could be heard, and taken for that of the next.
 	greetings := make(map[string]greeting)
@@ -297,9 +308,9 @@ func (c *connection) read() error {
 			if ch == nil {
 				return errReplaced
 			}
-			hello := keyEvent{verbHello, "-", newToken()}.String()
-			greetings[hello] = greeting{ch, time.Now()}
-			c.store.spawn(func() { c.greet(ch, hello) })
+			g := greeting{ch, keyEvent{verbHello, "-", newToken()}.String(), time.Now()}
+			greetings[g.hello] = g
+			c.greet(g)
 		case *redis.Message:
 			if own, greeted := greetings[message.Payload]; greeted {
 				delete(greetings, message.Payload)
@@ -317,13 +328,34 @@ func (c *connection) read() error {
 	}
 }
 
-// greet sends what the connection is to hear of itself. It has a goroutine of its
-// own, for reading goes on meanwhile: a server that delivers a message before it
-// answers who published it would wait for the reader, and the reader for it.
-func (c *connection) greet(ch *channel, hello string) {
-	if err := c.store.publish(c.store.channel+ch.name, hello); err != nil {
-		c.end(err)
-		_ = c.pubsub.Close()
+// greet has a greeting sent, together with those that come while others are on their way.
+// That has a goroutine of its own, for reading goes on meanwhile: a server that delivers a
+// message before it answers who published it would wait for the reader, and the reader for
+// it.
+func (c *connection) greet(g greeting) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unsent = append(c.unsent, g)
+	if !c.greeting {
+		c.greeting = true
+		c.store.spawn(c.sendGreetings)
+	}
+}
+
+func (c *connection) sendGreetings() {
+	for {
+		c.mu.Lock()
+		all := c.unsent
+		c.unsent, c.greeting = nil, len(all) > 0
+		c.mu.Unlock()
+		if len(all) == 0 {
+			return
+		}
+		if err := c.store.publish(all); err != nil {
+			c.end(err)
+			_ = c.pubsub.Close()
+			return
+		}
 	}
 }
 

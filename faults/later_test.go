@@ -128,8 +128,8 @@ func aFailoverInACluster(t *testing.T) *outage {
 // nothing.
 func (o *outage) failOver(lags bool, kill func()) {
 	ctx := context.Background()
-	// The lock is the only key there is. WAIT would be for writes of this client.
-	require.Eventually(o.t, func() bool { return o.raw.DBSize(ctx).Val() == 1 }, patience, 5*time.Millisecond,
+	// The lock is the only key of a lease or an entry. WAIT would be for writes of this client.
+	require.Eventually(o.t, func() bool { return len(o.raw.Keys(ctx, "fncache:{*").Val()) == 1 }, patience, 5*time.Millisecond,
 		"the replica has not got the lock within %v", patience)
 	if lags {
 		require.NoError(o.t, o.raw.ConfigSet(ctx, "replica-read-only", "no").Err())
