@@ -54,6 +54,7 @@ func TestAWaiterIsRefusedAfterTheSecondFailureElsewhere(t *testing.T) {
 		assert.Equal(t, 2*processes-4, refused)
 		for _, w := range all {
 			requireIdentity(t, w.Func)
+			synctest.Wait() // until the flight that waited has ended
 			assert.Empty(t, must(w.bind()).cache.events.failing)
 		}
 	})
