@@ -270,6 +270,11 @@ func TestGoldenKeys(t *testing.T) {
 
 // ---- fingerprints
 
+type (
+	octet   byte
+	nothing struct{}
+)
+
 func TestFingerprintsTellTypesApart(t *testing.T) {
 	sigOf := func(fn reflect.Type, codec string) string {
 		sig, err := newSignature(fn, false)
@@ -328,6 +333,11 @@ func TestFingerprintsTellTypesApart(t *testing.T) {
 		{"pointer", result[EmbeddedOK](), result[*EmbeddedOK](), false},
 		{"array length", result[[2]int](), result[[3]int](), false},
 		{"slice or array", result[[2]int](), result[[]int](), false},
+		{"type name of bytes", result[[]octet](), result[[]byte](), false},
+		{"type name of bytes of an array", result[[2]octet](), result[[2]byte](), false},
+		{"type name of elements of size 0", result[[]nothing](), result[[]struct{}](), false},
+		{"type name of bytes of a parameter", param[[]octet](), param[[]byte](), false},
+		{"type name of bytes of an array of a parameter", param[[2]octet](), param[[2]byte](), false},
 		{"map key", result[map[int]int](), result[map[string]int](), false},
 		{"what it is encoded by", result[onlyBinary](), result[onlyText](), false},
 		{"its own encoding", result[binaryKey](), result[ownEncoding](), false},

@@ -483,6 +483,9 @@ func (p *Plan) Describe(b *strings.Builder) {
 	if p.self != nil {
 		fmt.Fprintf(b, " %s", p.self.encodeName)
 	}
+	if kind := p.typ.Kind(); p.elem == nil && (kind == reflect.Slice || kind == reflect.Array) && p.typ.Elem().PkgPath() != "" {
+		fmt.Fprintf(b, " of %q.%s", p.typ.Elem().PkgPath(), p.typ.Elem().Name()) // bytes, say, of a named type
+	}
 	b.WriteString("(")
 	defer b.WriteString(")")
 	for _, inner := range []*Plan{p.key, p.elem} {

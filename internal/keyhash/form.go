@@ -34,6 +34,9 @@ func writeForm(b *strings.Builder, t reflect.Type, names bool) {
 		fmt.Fprintf(b, "%q.%s.%v", t.PkgPath(), t.Name(), EncodingOf(t))
 	case kind == reflect.String, (kind == reflect.Slice || kind == reflect.Array) && t.Elem().Kind() == reflect.Uint8:
 		b.WriteString("string")
+		if names && kind != reflect.String && t.Elem().PkgPath() != "" {
+			fmt.Fprintf(b, " of %q.%s ", t.Elem().PkgPath(), t.Elem().Name())
+		}
 		if kind == reflect.Array {
 			fmt.Fprintf(b, "%d", t.Len())
 		}
