@@ -477,3 +477,16 @@ func BenchmarkHash(b *testing.B) {
 		})
 	}
 }
+
+// In a wide64 an int stands in 3 to the power of 64 places.
+type (
+	wide[T any]   struct{ A, B, C []T }
+	wide4[T any]  = wide[wide[wide[wide[T]]]]
+	wide16[T any] = wide4[wide4[wide4[wide4[T]]]]
+	wide64[T any] = wide16[wide16[wide16[wide16[T]]]]
+)
+
+func TestATypeIsLookedIntoOnceHoweverOftenItStandsInOthers(t *testing.T) {
+	assert.False(t, Opaque(reflect.TypeFor[wide64[int]]()))
+	assert.True(t, Opaque(reflect.TypeFor[wide64[struct{ n int }]]()))
+}

@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"reflect"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -40,6 +41,19 @@ func Fields(t reflect.Type) (fields []reflect.StructField) {
 // types that contain themselves, because such a value may have no end, and types with a
 // part that is Opaque and has no encoding.
 func Opaque(t reflect.Type) bool {
+	if known, ok := opaque.Load(t); ok {
+		return known.(bool)
+	}
+	is := isOpaque(t)
+	opaque.Store(t, is)
+	return is
+}
+
+// opaque maps types to whether they are Opaque: a type is asked about once for each place
+// where it stands in others, and those can be thousands.
+var opaque sync.Map
+
+func isOpaque(t reflect.Type) bool {
 	if t == timeType {
 		return false
 	}
@@ -49,7 +63,7 @@ func Opaque(t reflect.Type) bool {
 		}
 	}
 	for _, part := range parts(t) {
-		if contains(part, t, nil) || Opaque(part) && EncodingOf(part) == None {
+		if contains(part, t, make(map[reflect.Type]bool)) || Opaque(part) && EncodingOf(part) == None {
 			return true
 		}
 	}
@@ -75,17 +89,16 @@ func parts(t reflect.Type) (types []reflect.Type) {
 
 // contains reports whether inner is t or among its parts, however deep. What has an
 // encoding ends the search for a type without one: it is not walked into when that is
-// hashed, for then it contains itself too. above are the types that the search is
-// inside of.
-func contains(t, inner reflect.Type, above []reflect.Type) bool {
+// hashed, for then it contains itself too. seen are the types that were searched.
+func contains(t, inner reflect.Type, seen map[reflect.Type]bool) bool {
 	if t == inner {
 		return true
 	}
-	if slices.Contains(above, t) || MethodOf(t) != None && MethodOf(inner) == None {
+	if seen[t] || MethodOf(t) != None && MethodOf(inner) == None {
 		return false
 	}
-	above = append(above, t)
-	return slices.ContainsFunc(parts(t), func(part reflect.Type) bool { return contains(part, inner, above) })
+	seen[t] = true
+	return slices.ContainsFunc(parts(t), func(part reflect.Type) bool { return contains(part, inner, seen) })
 }
 
 // Chosen reports whether a value of t is, or holds, a string, a list or a map, or has an
