@@ -216,8 +216,8 @@
 // their bits, times with instant and offset. A type all of whose values are visible
 // (plain kinds, and arrays, slices, maps, pointers and structs of exported fields) is
 // encoded by value, whatever methods it has; MarshalCBOR with UnmarshalCBOR is the one
-// exception. A type with unexported fields is encoded by its own MarshalCBOR,
-// MarshalBinary, MarshalText or MarshalJSON, if it has the other half too. Anything
+// exception. A type with unexported fields, or that contains itself, is encoded by its own
+// MarshalCBOR, MarshalBinary, MarshalText or MarshalJSON, if it has the other half too. Anything
 // else of which something would be lost is refused when wrapping: unexported fields,
 // interfaces, channels, funcs, recursive types, maps whose keys hold addresses. A field
 // tagged `fncache:"-"` (or `cbor:"-"`, under [JSON] `json:"-"`) is left out on purpose,
