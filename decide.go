@@ -161,7 +161,7 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
 		if s == stale && c.flights.computing(f.flightKey) != nil {
 			return decision{verdict: serveStale, entry: e}, true
 		}
-		asked = c.here(f.fn)
+		asked = c.hereFor(f)
 		token, sent := newToken(), time.Now()
 		lease := f.fn.lease(c)
 		got, err := c.storeFor(f.fn).acquire(f.ctx, f.key, token, lease, acquireCompare, e.bytes(), s == stale)
@@ -232,6 +232,7 @@ func (c *Cache) begin(f *flight, e *entry, s state, token string, leaseEnd time.
 func (c *Cache) poll(f *flight) {
 	ch := c.joinChannel(f.fn.Name())
 	defer c.events.leave(ch)
+	f.channel = ch
 	if b := f.fn.bound.Load(); b != nil && b.cache == c {
 		b.channel.Store(ch)
 	}
@@ -306,7 +307,7 @@ func (c *Cache) pause(w *watcher, backoff time.Duration, d decision) bool {
 // refresh asks once for the lease, whatever the entry is. ok is false where the
 // flight has ended in a computation.
 func (c *Cache) refresh(f *flight) (d decision, ok bool) {
-	token, sent, asked := newToken(), time.Now(), c.here(f.fn)
+	token, sent, asked := newToken(), time.Now(), c.hereFor(f)
 	lease := f.fn.lease(c)
 	got, err := c.storeFor(f.fn).acquire(f.ctx, f.key, token, lease, acquireRefresh, nil, false)
 	switch {

@@ -248,6 +248,39 @@ func TestWaiterAsksAboutOnceASecondWhileEventsAreHeard(t *testing.T) {
 	})
 }
 
+func TestAWaiterOnADefaultCacheThatIsReplacedDoesNotAskAtFullSpeed(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		first, second := b.cache(), b.cache(func(c *Config) { c.Namespace = "second" })
+		SetDefault(first)
+		defer SetDefault(nil)
+		s := &source{took: 20 * time.Second}
+		holder := wrap(t, b.cache(), s, Options{OnCold: Wait}).begin(t.Context(), "a")
+		synctest.Wait()
+		w := wrap(t, nil, s, Options{OnCold: Wait})
+		must(w.bind())
+		awaitBubbleHearing(t, first)
+		ctx, cancel := context.WithCancel(t.Context())
+		waiter := w.begin(ctx, "a")
+		synctest.Wait()
+		asked := 0
+		var count func()
+		count = func() {
+			if asked++; asked > 100 {
+				cancel() // at full speed no time would pass here
+			}
+			b.tap.on("acquire", count)
+		}
+		b.tap.on("acquire", count)
+		SetDefault(second)
+		require.Same(t, second, must(w.bind()).cache)
+		o := <-waiter
+		require.NoError(t, o.err)
+		assert.Equal(t, SourceWaited, o.source)
+		assert.LessOrEqual(t, asked, 2*20, "about once a second")
+		assert.Equal(t, o.value, (<-holder).value)
+	})
+}
+
 func TestStoredBetweenTheAcquireAndTheWait(t *testing.T) {
 	inBothForms(t, testStoredBetweenTheAcquireAndTheWait)
 }

@@ -85,6 +85,8 @@ type flight struct {
 	asked    place
 	failures uint64 // how often the function had failed (events.countFailures)
 
+	channel *channel // that a flight which polls has joined; nil until then
+
 	deadline time.Time // of the lookup
 	reader   *reader   // who sends it, if f is the youngest of its batch; guarded by readers.mu
 

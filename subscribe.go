@@ -66,6 +66,17 @@ func (c *Cache) here(fn *Func) place {
 	return c.events.here(ch)
 }
 
+// hereFor returns the present place in the order of events about the key of a flight. A flight
+// that polls keeps to the channel that it has joined, because the function may be bound to
+// another cache meanwhile: a place on no channel is always one where something may have
+// happened, so the flight would ask at full speed.
+func (c *Cache) hereFor(f *flight) place {
+	if f.channel != nil {
+		return c.events.here(f.channel)
+	}
+	return c.here(f.fn)
+}
+
 // joinChannel has the channel of a function subscribed to until events.leave.
 func (c *Cache) joinChannel(name string) *channel {
 	c.subscribed.Do(func() {
