@@ -422,8 +422,8 @@ func (c *call) takeStrictly(e *ending) (a answer, again bool) {
 		return a, false
 	case e.body == nil:
 		a.err = fmt.Errorf("fncache: refresh %s: the result does not survive encoding, so it is not stored", c.fn.Name())
-	case e.unregistered != nil:
-		a.err = fmt.Errorf("fncache: refresh: the release is not registered, so its result is not stored: %w; function %s, key %s", e.unregistered, c.fn.Name(), c.key)
+	case e.unstored != nil:
+		a.err = fmt.Errorf("fncache: refresh: the result is not stored: %w; function %s, key %s", e.unstored, c.fn.Name(), c.key)
 	case e.stepErr != nil:
 		a.err = fmt.Errorf("%w; function %s, key %s", e.stepErr, c.fn.Name(), c.key)
 	default:

@@ -82,7 +82,7 @@ type ending struct {
 	confirmed bool
 	lost      bool // the lease is known to have been lost
 
-	unregistered error // why what there is was not stored, though its lease was held
+	unstored error // why what there is was not stored, though its lease was held
 
 	late    bool  // the function had not returned, or its result was not encoded: err says why that was not waited for
 	stepErr error // of the lease's last step
@@ -103,7 +103,7 @@ func (e *ending) unsuccessful() bool {
 // stored says that what there is was confirmed: it is stored, unless the function
 // asked that it be not.
 func (e *ending) stored() bool {
-	return e.normal() && e.body != nil && e.confirmed && e.unregistered == nil
+	return e.normal() && e.body != nil && e.confirmed && e.unstored == nil
 }
 
 // mayAnswer says whether the end of a computation, that was not confirmed, may

@@ -164,14 +164,15 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 		return false
 	}
 	var err error
-	if raw != nil && !c.frame.noStore.Load() {
-		e.unregistered = c.unregistered
+	store := raw != nil && !c.frame.noStore.Load()
+	if store && c.unregistered != nil {
+		e.unstored = fmt.Errorf("the release is not registered: %w", c.unregistered)
 	}
 	switch {
-	case raw != nil && !c.frame.noStore.Load() && c.unregistered == nil:
+	case store && e.unstored == nil:
 		held, err = c.put(e, raw)
-	case e.normal() && (raw == nil || e.unregistered != nil):
-		held, err = c.cache.storeFor(c.fn).leaveOpen(c.ctx, c.key, c.token, openFor)
+	case e.normal() && raw == nil, e.unstored != nil:
+		held, err = c.leaveOpen()
 	case c.cools(e):
 		held, err = c.cache.storeFor(c.fn).coolDown(c.ctx, c.key, c.token, c.fn.opts.Cooldown)
 	case e.unsuccessful():
@@ -185,6 +186,12 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 		c.lose()
 	}
 	return held
+}
+
+// leaveOpen takes the last step of the lease where what there is cannot be stored. Callers
+// compute without leases for a while, rather than one after the other.
+func (c *computation) leaveOpen() (held bool, err error) {
+	return c.cache.storeFor(c.fn).leaveOpen(c.ctx, c.key, c.token, openFor)
 }
 
 // cools reports whether the function is left alone for Options.Cooldown: where callers are
@@ -206,8 +213,9 @@ func (c *computation) keepStored(e *ending, stored *envelope, asked place) {
 	c.cache.keep(c.fn, c.input, c.key, asked, &kept, e.decoded)
 }
 
-// put stores the results. If Redis does not take them it is tried again behind,
-// or else the lease is given back: the next caller may try.
+// put stores the results. If Redis is away it is tried again in the background. If Redis
+// refuses them, as too long, say, they cannot be stored: the lease is left open, or given
+// back where Redis refuses that too.
 func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
 	c.cache.awaitClock(c.ctx)
 	asked := c.cache.here(c.fn)
@@ -228,7 +236,11 @@ func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
 		until := time.Now().Add(c.cache.flights.leaseLeft(c))
 		c.cache.spawn(func() { c.storeLater(&env, raw, until) })
 	default:
-		c.cache.spawn(func() { c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token) })
+		c.cache.noteRedis(c.fn, opStore, c.key, err)
+		e.unstored = err
+		if held, err = c.leaveOpen(); err != nil {
+			c.cache.spawn(func() { c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token) })
+		}
 	}
 	return held, err
 }

@@ -186,6 +186,52 @@ func TestThoseWhoWaitInOtherProcessesForWhatCannotBeStoredComputeAtOnce(t *testi
 	}
 }
 
+func TestThoseWhoWaitForWhatRedisRefusesToStoreDoNotQueue(t *testing.T) {
+	tooLong := replyError("ERR Protocol error: invalid bulk length")
+	for name, test := range map[string]struct {
+		verb string
+		do   func(context.Context, int) (int, error)
+	}{
+		"a result whose store is refused":           {"store", nil},
+		"an error as answer whose store is refused": {"store", func(context.Context, int) (int, error) { return 0, errNoBook }},
+		"a result of no release":                    {"register", nil},
+		"an error as answer of no release":          {"register", func(context.Context, int) (int, error) { return 0, errNoBook }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				b.tap.set(func(tap *tap) { tap.refuse[test.verb] = tooLong })
+				s := &source{took: time.Second, do: test.do}
+				opts := caching(errNoBook)
+				opts.OnCold = Wait
+				var all []*wrapped
+				for range 5 { // processes
+					c := b.cache()
+					all = append(all, wrap(t, c, s, opts))
+					awaitBubbleHearing(t, c)
+				}
+				took := crowd(100, func(i int) {
+					o := all[i%len(all)].get(t.Context(), "a")
+					if test.do == nil {
+						assert.NoError(t, o.err)
+					} else {
+						assert.Equal(t, errNoBook, o.err)
+					}
+				})
+				assert.Equal(t, 2*time.Second, took, "nobody computes after another process")
+				assert.Equal(t, len(all), s.count(), "once in each process")
+				err := all[0].Refresh(t.Context(), "a")
+				if test.do == nil {
+					assert.ErrorContains(t, err, "the result is not stored")
+					assert.ErrorIs(t, err, tooLong)
+				}
+				for _, w := range all {
+					assert.Zero(t, requireIdentity(t, w.Func).Stored)
+				}
+			})
+		})
+	}
+}
+
 func TestARefreshTakesTheLeaseThoughTheLastValueCouldNotBeStored(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		value := notEncodable(1)
