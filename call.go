@@ -344,7 +344,7 @@ func (c *call) awaitOwn(d decision) (a answer, again bool) {
 func (c *call) awaitJoined(comp *computation, ended uint64, limit <-chan time.Time) (a answer, again bool) {
 	select {
 	case <-comp.done:
-		return c.share(comp, ended)
+		return c.share(comp, ended, limit)
 	case <-limit:
 		c.cache.flights.quit(comp)
 		return c.giveUp(c.cold(c.cache.flights.leaseLeft(comp)))
@@ -382,6 +382,11 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 			<-comp.encoding.ended
 		}
 		e = &ending{returned: comp.ret}
+		if e.normal() {
+			if own := comp.copied(e.results); own != nil { // those who waited copy the others
+				e.results = own
+			}
+		}
 	}
 	if c.strict && e.normal() {
 		return c.takeStrictly(e)
@@ -438,16 +443,20 @@ func (c *call) takeStrictly(e *ending) (a answer, again bool) {
 }
 
 // share gives a joiner of a computation its end, or has it decide again where
-// the end is not for joiners.
-func (c *call) share(comp *computation, ended uint64) (a answer, again bool) {
+// the end is not for joiners. limit is how long it may wait.
+func (c *call) share(comp *computation, ended uint64, limit <-chan time.Time) (a answer, again bool) {
 	e := &comp.ending
 	switch {
 	case c.strict && e.normal():
 		return c.takeStrictly(e)
 	case !e.confirmed && !comp.mayAnswer(ended):
 		return answer{}, true
+	case e.late && c.patient && e.err != ErrClosed: //nolint:errorlint // Close's own, as it is
+		return c.shareLate(comp, limit)
 	case e.panic != nil:
 		return c.sharePanic(e.panic), false
+	case e.goexit && c.patient:
+		return answer{goexit: true, source: SourceFailed}, false
 	case e.goexit:
 		return c.giveUp(fmt.Errorf("%w; function %s, key %s", ErrGoexit, c.fn.Name(), c.key))
 	case e.negative:
@@ -467,6 +476,31 @@ func (c *call) share(comp *computation, ended uint64) (a answer, again bool) {
 	}
 	c.fn.counters.savedTime.Add(int64(e.cost))
 	return answer{results: results, source: SourceWaited, cost: e.cost}, false
+}
+
+// shareLate is share for a call without an error result where the function has outlived
+// ComputeTimeout: the call goes on waiting, as the owner does. If the callers computed
+// instead, all of them would do so at the same time, and beside a function that still runs.
+func (c *call) shareLate(comp *computation, limit <-chan time.Time) (a answer, again bool) {
+	select {
+	case <-comp.returned:
+	case <-limit:
+		return c.giveUp(c.cold(0))
+	}
+	if comp.encoding != nil {
+		<-comp.encoding.ended // it reads the results
+	}
+	switch ret := &comp.ret; {
+	case ret.panic != nil:
+		return c.sharePanic(ret.panic), false
+	case ret.goexit:
+		return answer{goexit: true, source: SourceFailed}, false
+	case c.fn.copies == nil:
+		return c.alone()
+	default:
+		c.fn.counters.savedTime.Add(int64(ret.cost))
+		return answer{results: c.fn.shape.copy(ret.results), source: SourceWaited, cost: ret.cost}, false
+	}
 }
 
 // copyOf gives the call results of its own from the end of a computation. ok is false where

@@ -47,8 +47,9 @@
 // the Cooldown follows a panic too.
 //
 // A function without an error result cannot be refused: it needs Options.OnCold
-// Wait or Compute, its callers go on waiting when their context ends, and where
-// nothing else is left it computes.
+// Wait or Compute, its callers go on waiting when their context ends or the function
+// outlives Options.ComputeTimeout, and where nothing else is left it computes. A panic, or
+// the end of its goroutine, is that of all who wait for it.
 //
 // [Func.Invalidate] deletes an entry and the lease on it in one step: what began
 // to be computed before is never stored. No call that begins in this process after

@@ -35,7 +35,8 @@ var (
 	ErrComputeTimeout = errors.New("fncache: compute timeout")
 
 	// ErrGoexit: the function ended its goroutine by [runtime.Goexit] (as
-	// testing.T.FailNow does) while others waited for its result.
+	// testing.T.FailNow does) while others waited for its result. Where it has no error
+	// result, their goroutines end as well.
 	ErrGoexit = errors.New("fncache: the function called runtime.Goexit")
 
 	// ErrLeaseLost: [Func.Refresh] computed a value that could not be stored,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -507,4 +508,53 @@ func TestCloseDoesNotWaitForEncodingWithoutEnd(t *testing.T) {
 		require.ErrorIs(t, (<-end).err, ErrClosed)
 		assert.False(t, b.redis.Exists(b.lockOf(w.Func, "a")))
 	})
+}
+
+// --- Functions without an error result that do not come to a good end ---
+
+func TestAFunctionWithoutAnErrorThatEndsBadlyIsNotRunByAllWhoWait(t *testing.T) {
+	for name, test := range map[string]struct {
+		took time.Duration
+		do   func() []int
+		want int // callers with an answer
+	}{
+		"it outlives ComputeTimeout":               {10 * time.Minute, func() []int { return []int{7} }, 100},
+		"it outlives ComputeTimeout and panics":    {10 * time.Minute, func() []int { panic("boo") }, 0},
+		"it outlives ComputeTimeout, then Goexits": {10 * time.Minute, func() []int { runtime.Goexit(); return nil }, 0},
+		"a panic":  {time.Second, func() []int { panic("boo") }, 0},
+		"a Goexit": {time.Second, func() []int { runtime.Goexit(); return nil }, 0},
+	} {
+		for _, onCold := range []ColdPolicy{Wait, Compute} {
+			t.Run(name+"/"+onCold.String(), func(t *testing.T) {
+				inOneBubble(t, func(t *testing.T, b *bubble) {
+					var runs, answered atomic.Int64
+					fn := func() []int {
+						runs.Add(1)
+						time.Sleep(test.took)
+						return test.do()
+					}
+					f := must(Wrap(&fn, Options{Cache: b.cache(), Name: "test.Patient", Timeout: time.Hour, OnCold: onCold}))
+					ended := make(chan struct{}, 100)
+					began := time.Now()
+					for i := range 100 {
+						go func() { // Goexit ends it
+							defer func() { _ = recover(); ended <- struct{}{} }()
+							v := fn()
+							answered.Add(1)
+							assert.Equal(t, []int{7}, v)
+							v[0] = -i // it is this caller's own
+						}()
+					}
+					for range 100 {
+						<-ended
+					}
+					// Under Compute those who came while the function ran share the next runs.
+					assert.LessOrEqual(t, runs.Load(), int64(3))
+					assert.LessOrEqual(t, time.Since(began), 2*test.took)
+					assert.EqualValues(t, test.want, answered.Load())
+					requireIdentity(t, f)
+				})
+			})
+		}
+	}
 }
