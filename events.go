@@ -86,7 +86,7 @@ func (e keyEvent) stored() (id uint64, ok bool) {
 type channel struct {
 	name  string        // the function's, with its prefix
 	epoch atomic.Uint64 // of the present continuous stretch of hearing; 0 while nothing is heard
-	last  atomic.Uint64 // the epoch that is, or was the last
+	last  atomic.Uint64 // the epoch that is, or was the last; 0 once the channel is let go
 
 	// Guarded by events.mu.
 	users int
@@ -185,6 +185,7 @@ func (e *events) needed() (all []*channel) {
 	for name, ch := range e.channels {
 		if ch.users == 0 && time.Since(ch.idle) >= channelLinger {
 			ch.epoch.Store(0)
+			ch.last.Store(0) // what is told from now on is heard by another channel, if any
 			delete(e.channels, name)
 			continue
 		}

@@ -1120,3 +1120,32 @@ func TestNearOptionsAreChecked(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, time.Second, opts.Near)
 }
+
+func TestNearOfADefaultCacheThatComesBackIsNotServedAfterAnInvalidationThatNobodyHeard(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		opts := Options{Timeout: 2 * time.Hour, Near: time.Hour}
+		first, second := b.cache(), b.cache(func(c *Config) { c.Namespace = "second" })
+		other := wrap(t, b.cache(), s, opts)
+		SetDefault(first)
+		defer SetDefault(nil)
+		w := wrap(t, nil, s, opts)
+		must(w.bind())
+		time.Sleep(time.Second) // it hears
+		w.get(t.Context(), "a")
+		require.Equal(t, SourceNear, w.get(t.Context(), "a").source)
+
+		SetDefault(second)
+		must(w.bind())
+		time.Sleep(2 * channelLinger) // the channel is let go
+		require.NoError(t, other.Invalidate(t.Context(), "a"))
+		SetDefault(first)
+		must(w.bind())
+		time.Sleep(time.Second) // it hears again
+
+		b.tap.set(func(tap *tap) { tap.broken = errGone })
+		o := w.get(t.Context(), "a")
+		assert.Equal(t, SourceComputed, o.source)
+		assert.Equal(t, 2, o.value)
+	})
+}
