@@ -93,7 +93,7 @@ func TestCachesOnOneClusterClientShareItsAutoPipeline(t *testing.T) {
 
 func testCachesOnOneClusterClientShareItsAutoPipeline(t *testing.T) {
 	client := redistest.StartCluster(t).Client()
-	cfg := Config{Redis: client, AutoPipeline: true, RedisTimeout: 5 * time.Second}
+	cfg := Config{Redis: client, AutoPipeline: true, RedisTimeout: 5 * time.Second, HashSecret: []byte("of both")}
 	first, err := New(cfg)
 	require.NoError(t, err)
 	w := wrap(t, newTestCache(t, cfg), &source{}, Options{Lease: slowLease})
