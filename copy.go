@@ -3,7 +3,6 @@ package fncache
 import (
 	"net/netip"
 	"reflect"
-	"slices"
 	"unsafe"
 )
 
@@ -34,7 +33,7 @@ func newCopyPlan(types []reflect.Type) *copyPlan {
 	p := &copyPlan{deepen: make([]deepener, len(types))}
 	for i, t := range types {
 		var ok bool
-		if p.deepen[i], ok = deepenerOf(t, nil); !ok {
+		if p.deepen[i], ok = deepenerOf(t); !ok {
 			return nil
 		}
 	}
@@ -68,29 +67,40 @@ var immutable = map[reflect.Type]bool{
 }
 
 // deepenerOf returns the deepener of a type. ok is false if there is none, as for a type
-// that contains itself. above are the types that t is inside of.
-func deepenerOf(t reflect.Type, above []reflect.Type) (deepen deepener, ok bool) {
+// that contains itself.
+func deepenerOf(t reflect.Type) (deepen deepener, ok bool) {
+	return make(deepeners).of(t)
+}
+
+// deepeners are those of the types that were looked at. Each type is looked at once, in
+// however many places it stands. While that lasts it has none, nor has any type that
+// contains it there.
+type deepeners map[reflect.Type]deepener
+
+func (ds deepeners) of(t reflect.Type) (deepen deepener, ok bool) {
 	if assignable(t) {
 		return nil, true
 	}
-	if slices.Contains(above, t) {
-		return nil, false
+	if known, seen := ds[t]; seen {
+		return known, known != nil
 	}
-	above = append(above, t)
+	ds[t] = nil
 	switch t.Kind() {
 	case reflect.Slice:
-		return sliceDeepener(t, above)
+		deepen, ok = ds.slice(t)
 	case reflect.Array:
-		return arrayDeepener(t, above)
+		deepen, ok = ds.array(t)
 	case reflect.Map:
-		return mapDeepener(t, above)
+		deepen, ok = ds.mapping(t)
 	case reflect.Pointer:
-		return pointerDeepener(t, above)
+		deepen, ok = ds.pointer(t)
 	case reflect.Struct:
-		return structDeepener(t, above)
-	default:
-		return nil, false
+		deepen, ok = ds.structure(t)
 	}
+	if ok {
+		ds[t] = deepen
+	}
+	return deepen, ok
 }
 
 // assignable says whether assignment copies all of a value. Strings are shared:
@@ -166,7 +176,7 @@ func deepenTexts(at unsafe.Pointer) {
 	*list = fresh
 }
 
-func sliceDeepener(t reflect.Type, above []reflect.Type) (deepener, bool) {
+func (ds deepeners) slice(t reflect.Type) (deepener, bool) {
 	size := t.Elem().Size()
 	switch {
 	case pointerFree(t.Elem()) && size > 0:
@@ -174,7 +184,7 @@ func sliceDeepener(t reflect.Type, above []reflect.Type) (deepener, bool) {
 	case t.Elem().Kind() == reflect.String:
 		return deepenTexts, true
 	}
-	elem, ok := deepenerOf(t.Elem(), above)
+	elem, ok := ds.of(t.Elem())
 	return func(at unsafe.Pointer) {
 		v := reflect.NewAt(t, at).Elem()
 		if v.IsNil() {
@@ -193,8 +203,8 @@ func sliceDeepener(t reflect.Type, above []reflect.Type) (deepener, bool) {
 	}, ok
 }
 
-func arrayDeepener(t reflect.Type, above []reflect.Type) (deepener, bool) {
-	elem, ok := deepenerOf(t.Elem(), above)
+func (ds deepeners) array(t reflect.Type) (deepener, bool) {
+	elem, ok := ds.of(t.Elem())
 	size, n := t.Elem().Size(), uintptr(t.Len())
 	return func(at unsafe.Pointer) {
 		for i := range n {
@@ -203,9 +213,9 @@ func arrayDeepener(t reflect.Type, above []reflect.Type) (deepener, bool) {
 	}, ok
 }
 
-func mapDeepener(t reflect.Type, above []reflect.Type) (deepener, bool) {
-	key, keyOK := deepenerOf(t.Key(), above)
-	elem, elemOK := deepenerOf(t.Elem(), above)
+func (ds deepeners) mapping(t reflect.Type) (deepener, bool) {
+	key, keyOK := ds.of(t.Key())
+	elem, elemOK := ds.of(t.Elem())
 	return func(at unsafe.Pointer) {
 		v := reflect.NewAt(t, at).Elem()
 		if v.IsNil() {
@@ -230,8 +240,8 @@ func deepened(v reflect.Value, deepen deepener) reflect.Value {
 	return fresh.Elem()
 }
 
-func pointerDeepener(t reflect.Type, above []reflect.Type) (deepener, bool) {
-	elem, ok := deepenerOf(t.Elem(), above)
+func (ds deepeners) pointer(t reflect.Type) (deepener, bool) {
+	elem, ok := ds.of(t.Elem())
 	return func(at unsafe.Pointer) {
 		v := reflect.NewAt(t, at).Elem()
 		if v.IsNil() {
@@ -246,7 +256,7 @@ func pointerDeepener(t reflect.Type, above []reflect.Type) (deepener, bool) {
 	}, ok
 }
 
-func structDeepener(t reflect.Type, above []reflect.Type) (deepener, bool) {
+func (ds deepeners) structure(t reflect.Type) (deepener, bool) {
 	type part struct {
 		offset uintptr
 		deepen deepener
@@ -254,7 +264,7 @@ func structDeepener(t reflect.Type, above []reflect.Type) (deepener, bool) {
 	var parts []part
 	for i := range t.NumField() {
 		field := t.Field(i)
-		deepen, ok := deepenerOf(field.Type, above)
+		deepen, ok := ds.of(field.Type)
 		// What an unexported field refers to is the business of its package: it
 		// may mean to share it. Of an embedded struct, exported fields show.
 		if !ok || deepen != nil && !field.IsExported() && !field.Anonymous {

@@ -229,7 +229,7 @@ func TestFootprintIsAboutWhatACopyTakes(t *testing.T) {
 		[]*[2]int{{}, {}, {}, {}},
 		[][]int{{1, 2, 3, 4}, {1, 2, 3, 4}},
 	} {
-		deepen, ok := deepenerOf(reflect.TypeOf(value), nil)
+		deepen, ok := deepenerOf(reflect.TypeOf(value))
 		require.True(t, ok)
 		// So much in all that what else the process allocates or frees meanwhile is
 		// little beside it.

@@ -79,6 +79,7 @@ type Plan struct {
 	// method that decodes a value may keep the address of the value: a short text may
 	// refer to a buffer beside it.
 	inPlace bool
+	asks    bool // what AsksMethods returns
 }
 
 // A field is a part of a struct that is stored.
@@ -128,7 +129,7 @@ type Fault struct {
 // fields of structs that have no encoding of their own; they come back as zero.
 // Where there are faults the plan is nil.
 func Compile(t reflect.Type, format Format, lossy bool) (*Plan, []Fault) {
-	c := compiler{format: format, lossy: lossy}
+	c := compiler{format: format, lossy: lossy, known: make(map[subject]outcome)}
 	p := c.compile(t, "")
 	if len(c.faults) > 0 {
 		return nil, c.faults
@@ -142,6 +143,24 @@ type compiler struct {
 	lossy  bool
 	above  []reflect.Type // the types that it is inside of
 	faults []Fault
+	known  map[subject]outcome
+}
+
+// strict returns a compiler for the same place that accepts no loss, and has no faults yet.
+func (c *compiler) strict() compiler {
+	return compiler{format: c.format, above: c.above, known: c.known}
+}
+
+// A subject is what was compiled, and an outcome what came of it. A type is compiled once,
+// in however many places it stands: a type of a few levels can have millions of places.
+type subject struct {
+	typ   reflect.Type
+	lossy bool
+}
+
+type outcome struct {
+	plan  *Plan
+	fault Fault // the first one, where plan is nil; its path begins at the type
 }
 
 func (c *compiler) refuse(t reflect.Type, path, what, remedy string) {
@@ -159,10 +178,34 @@ var remedies = map[reflect.Kind]string{
 	reflect.Complex128:    "return its parts as two floats",
 }
 
-// compile chooses between a type's value and its methods. The value comes first,
+// compile returns the plan of a type, which stands at path. It is nil where there are
+// faults.
+func (c *compiler) compile(t reflect.Type, path string) *Plan {
+	about := subject{t, c.lossy}
+	if known, ok := c.known[about]; ok {
+		if known.plan == nil {
+			known.fault.Path = path + known.fault.Path
+			c.faults = append(c.faults, known.fault)
+		}
+		return known.plan
+	}
+	before := len(c.faults)
+	p := c.choose(t, path)
+	if len(c.faults) > before {
+		first := c.faults[before]
+		first.Path = strings.TrimPrefix(first.Path, path)
+		c.known[about] = outcome{fault: first}
+		return nil
+	}
+	p.asks = p.asksMethods()
+	c.known[about] = outcome{plan: p}
+	return p
+}
+
+// choose chooses between a type's value and its methods. The value comes first,
 // without loss; then the methods; and then, where that is accepted, the value with
 // a loss.
-func (c *compiler) compile(t reflect.Type, path string) *Plan {
+func (c *compiler) choose(t reflect.Type, path string) *Plan {
 	if t.Size() == 0 {
 		return c.made(&Plan{kind: kindEmpty, least: 1}, t)
 	}
@@ -177,7 +220,7 @@ func (c *compiler) compile(t reflect.Type, path string) *Plan {
 	if self != nil && (self.form == formCBOR && c.format == CBOR && !standsForCBOR(t) || c.contains(t, t, make(map[reflect.Type]bool))) {
 		return c.bySelf(t, self)
 	}
-	strict := compiler{format: c.format, above: c.above}
+	strict := c.strict()
 	p := strict.byValue(t, path)
 	switch {
 	case len(strict.faults) == 0:
@@ -321,7 +364,7 @@ func (c *compiler) mapping(t reflect.Type, path string) *Plan {
 // keyPlan compiles the key of a map: without a loss, because keys that differ only
 // in what is lost would become one.
 func (c *compiler) keyPlan(t reflect.Type, path string) *Plan {
-	strict := compiler{format: c.format, above: c.above}
+	strict := c.strict()
 	strict.key(t, path)
 	var p *Plan
 	if len(strict.faults) == 0 {
@@ -477,8 +520,18 @@ func (p *Plan) label(stored []reflect.StructField) {
 }
 
 // Describe writes all that decides about the bytes of a value, and what may decide
-// about their meaning: the names and the tags.
-func (p *Plan) Describe(b *strings.Builder) {
+// about their meaning: the names and the tags. What a struct that came before holds is not
+// written again.
+func (p *Plan) Describe(b *strings.Builder) { p.describe(b, make(map[*Plan]int)) }
+
+func (p *Plan) describe(b *strings.Builder, structs map[*Plan]int) {
+	if p.kind == kindStruct {
+		if n, ok := structs[p]; ok {
+			fmt.Fprintf(b, "#%d", n)
+			return
+		}
+		structs[p] = len(structs)
+	}
 	fmt.Fprintf(b, "%d %q.%s %v %d", p.kind, p.typ.PkgPath(), p.typ.Name(), p.typ.Kind(), p.len)
 	if p.self != nil {
 		fmt.Fprintf(b, " %s", p.self.encodeName)
@@ -490,26 +543,26 @@ func (p *Plan) Describe(b *strings.Builder) {
 	defer b.WriteString(")")
 	for _, inner := range []*Plan{p.key, p.elem} {
 		if inner != nil {
-			inner.Describe(b)
+			inner.describe(b, structs)
 		}
 	}
 	for _, f := range p.fields {
 		declared := p.typ.Field(f.index)
 		fmt.Fprintf(b, "%q %t %q ", f.name, declared.Anonymous, declared.Tag)
-		f.plan.Describe(b)
+		f.plan.describe(b, structs)
 	}
 }
 
 // AsksMethods reports whether values are encoded and decoded by methods other than
 // those of the standard library that are known to return.
-func (p *Plan) AsksMethods() bool {
-	if p == nil {
-		return false
-	}
+func (p *Plan) AsksMethods() bool { return p != nil && p.asks }
+
+// asksMethods is AsksMethods for a plan whose parts are complete.
+func (p *Plan) asksMethods() bool {
 	if p.kind == kindSelf {
 		return !canonical[p.typ]
 	}
-	asks := func(f field) bool { return f.plan.AsksMethods() }
+	asks := func(f field) bool { return f.plan.asks }
 	return p.key.AsksMethods() || p.elem.AsksMethods() || slices.ContainsFunc(p.fields, asks)
 }
 
