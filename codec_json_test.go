@@ -154,7 +154,7 @@ func TestTypesOfAllKindsComeBackFromJSON(t *testing.T) {
 			C string `json:",omitzero"`
 		}{[]int{}, 0, ""},
 		"odd names": struct {
-			A int `json:"a\"b\\c<ä"`
+			A int `json:"a\"b\\c<ä"` //nolint:staticcheck // odd on purpose
 		}{1},
 		"escapes": "\x00\x01\b\f\n\r\t\"\\/\u2028\ufffd\U0001f600", "a genuine U+FFFD": "\ufffd", "sets of nothing": []struct{}{{}, {}},
 		"long numbers": new(big.Int).Lsh(big.NewInt(-3), 5000), "numbers": []big.Int{*big.NewInt(-3), {}},

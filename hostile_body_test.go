@@ -38,12 +38,15 @@ type (
 
 func (v textVault) MarshalText() ([]byte, error)     { return shift([]byte(v.secret), 1), nil }
 func (v *textVault) UnmarshalText(text []byte) error { v.secret = string(shift(text, -1)); return nil }
+
 func (v jsonVault) MarshalJSON() ([]byte, error)     { return shift([]byte(`"`+v.secret+`"`), 1), nil }
 func (v *jsonVault) UnmarshalJSON(body []byte) error { return v.open(shift(body, -1)) }
 func (v *jsonVault) open(body []byte) error          { v.secret = strings.Trim(string(body), `"`); return nil }
+
 func (v cborVault) MarshalCBOR() ([]byte, error) {
 	return append([]byte{0x46}, shift([]byte(v.Secret), 1)...), nil
 }
+
 func (v *cborVault) UnmarshalCBOR(item []byte) error {
 	v.Secret = string(shift(item[1:], -1))
 	clear(item)

@@ -71,11 +71,6 @@ func plansOf(pointers []any) (*resultPlans, error) {
 	return plans, nil
 }
 
-func resultFaults(t reflect.Type) error {
-	_, err := plansFor([]reflect.Type{t}, codec.CBOR, false)
-	return err
-}
-
 func jsonFaults(t reflect.Type) error {
 	_, err := plansFor([]reflect.Type{t}, codec.JSON, false)
 	return err

@@ -122,11 +122,6 @@ func (w *typeWalk) enter(t reflect.Type, path string, walk func()) {
 	w.above = w.above[:len(w.above)-1]
 }
 
-// addressKinds are kinds whose values are addresses.
-var addressKinds = []reflect.Kind{
-	reflect.Pointer, reflect.Chan, reflect.Func, reflect.UnsafePointer, reflect.Interface,
-}
-
 // paramRemedies say what to do about the kinds that cannot be part of a key.
 var paramRemedies = map[reflect.Kind]string{
 	reflect.Pointer:       "pass what it points to by value",

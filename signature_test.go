@@ -27,8 +27,6 @@ import (
 type (
 	plainID    int64
 	plainRatio float32
-	plainByte  byte
-	plainBytes []byte
 	plainPage  struct {
 		Author string
 		Years  []int
@@ -278,7 +276,7 @@ type (
 	}
 	lossyBook struct {
 		ID   int64
-		note string
+		note string //nolint:unused // not exported is what counts
 	}
 	onlyUnexported struct{ n int } //nolint:unused // not exported is what counts
 	allLeftOut     struct {
@@ -289,7 +287,7 @@ type (
 		ID   int
 		Done chan int   `cbor:"-"`
 		Stop func()     `fncache:"-"`
-		mu   sync.Mutex `fncache:"-"`
+		mu   sync.Mutex `fncache:"-"` //nolint:unused // left out is what counts
 	}
 	chanNotLeftOut struct {
 		ID   int
@@ -526,9 +524,18 @@ type (
 
 func TestMethodsOfVisibleTypesAreNotAsked(t *testing.T) {
 	for _, v := range []any{
-		onlyMarshalsText("a"), onlyUnmarshalsText("a"), [2]onlyMarshalsText{"a"}, &onlyMarshalsBinary{1}, onlyUnmarshalsBinary{1},
-		onlyMarshalsCBOR{1}, onlyUnmarshalsCBOR{1}, map[onlyMarshalsText]int{"a": 1}, map[string][]onlyUnmarshalsText{"a": {"b"}},
-		hiddenPointer{&lower{1}}, onlyUnmarshalsStruct{1}, onlyUnmarshalsInteger(1), []small{1},
+		onlyMarshalsText("a"), onlyUnmarshalsText("a"),
+		[2]onlyMarshalsText{"a"},
+		&onlyMarshalsBinary{1},
+		onlyUnmarshalsBinary{1},
+		onlyMarshalsCBOR{1},
+		onlyUnmarshalsCBOR{1},
+		map[onlyMarshalsText]int{"a": 1},
+		map[string][]onlyUnmarshalsText{"a": {"b"}},
+		hiddenPointer{&lower{1}},
+		onlyUnmarshalsStruct{1},
+		onlyUnmarshalsInteger(1),
+		[]small{1},
 		struct{ A, B outer }{A: outer{Inner: Inner{A: 1}}},
 	} {
 		got, err := roundTrip(v)

@@ -448,7 +448,7 @@ func (c *compiler) structure(t reflect.Type, path string) *Plan {
 // isHidden reports whether a field is unexported. A struct that is embedded is not,
 // whatever the name of its type: its own fields show.
 func isHidden(f reflect.StructField) bool {
-	return !f.IsExported() && !(f.Anonymous && ofStruct(f.Type))
+	return !f.IsExported() && (!f.Anonymous || !ofStruct(f.Type))
 }
 
 // ofStruct reports whether t is a struct or a pointer to one.

@@ -449,8 +449,13 @@ func TestTypesOfOneFormHashAlike(t *testing.T) {
 func BenchmarkHash(b *testing.B) {
 	text := strings.Repeat("x", 1<<20)
 	for _, arg := range []any{
-		42, "a", time.Now(), text, []byte(text), struct{ B []byte }{[]byte(text)}, bytes.Runes([]byte("runes")),
-		specimen.Base{ID: 1, Name: "a"}, map[string]int{"a": 1, "b": 2, "c": 3}, specimen.NewDecimal(1, 2), specimen.UUID{},
+		42, "a", time.Now(), text, []byte(text),
+		struct{ B []byte }{[]byte(text)},
+		bytes.Runes([]byte("runes")),
+		specimen.Base{ID: 1, Name: "a"},
+		map[string]int{"a": 1, "b": 2, "c": 3},
+		specimen.NewDecimal(1, 2),
+		specimen.UUID{},
 		specimen.Order{Labels: map[string]string{"a": "b"}},
 	} {
 		v := reflect.ValueOf(arg)

@@ -24,9 +24,15 @@ import (
 // Token is a secret that prints, and marshals, as stars.
 type Token string
 
-func (Token) String() string                { return "***" }
-func (Token) GoString() string              { return "***" }
-func (Token) MarshalText() ([]byte, error)  { return []byte("***"), nil }
+func (Token) String() string { return "***" }
+
+// GoString returns the text of every Token.
+func (Token) GoString() string { return "***" }
+
+// MarshalText returns the text of every Token.
+func (Token) MarshalText() ([]byte, error) { return []byte("***"), nil }
+
+// UnmarshalText forgets the value, which no text has.
 func (t *Token) UnmarshalText([]byte) error { *t = ""; return nil }
 
 // Color is an enumeration, all unknown values of which have one text.
