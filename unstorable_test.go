@@ -1,9 +1,11 @@
 package fncache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"runtime"
 	"sync"
@@ -14,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/redistest"
 )
 
 // What becomes of results that cannot be stored, and of entries that cannot always be read.
@@ -557,4 +561,41 @@ func TestAFunctionWithoutAnErrorThatEndsBadlyIsNotRunByAllWhoWait(t *testing.T) 
 			})
 		}
 	}
+}
+
+func TestWhatIsTooLongForTheServerReachesThoseWhoWait(t *testing.T) {
+	client := redistest.Start(t).Client()
+	require.NoError(t, client.ConfigSet(t.Context(), "proto-max-bulk-len", "1048576").Err())
+	c := newTestCache(t, Config{Redis: client, CompressOver: -1, Logger: slog.New(&logSink{})})
+	let, want := make(chan struct{}), bytes.Repeat([]byte("long"), 1<<19)
+	var runs atomic.Int64
+	fn := func(context.Context) ([]byte, error) {
+		runs.Add(1)
+		<-let
+		return want, nil
+	}
+	f := must(Wrap(&fn, Options{Cache: c, Name: "test.Long", Timeout: time.Minute, OnCold: Wait}))
+	id := flightKey{f, must(f.Key())}
+	waiting := func() int {
+		c.flights.mu.Lock()
+		defer c.flights.mu.Unlock()
+		if s := c.flights.m[id]; s != nil && s.leased != nil {
+			return s.leased.callers
+		}
+		return 0
+	}
+	const n = 10
+	go func() {
+		assert.Eventually(t, func() bool { return waiting() == n }, 30*time.Second, time.Millisecond)
+		close(let)
+	}()
+	crowd(n, func(int) {
+		v, err := fn(t.Context())
+		assert.NoError(t, err)
+		assert.True(t, bytes.Equal(want, v))
+	})
+	assert.EqualValues(t, 1, runs.Load())
+	s := requireIdentity(t, f)
+	assert.Zero(t, s.Stored)
+	assert.EqualValues(t, n-1, s.Waited)
 }
