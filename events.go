@@ -310,7 +310,9 @@ func (e *events) note(ev keyEvent) {
 	}
 	at.Store(&m)
 	e.seq.Store(seq)
-	if f := e.failing[ev.key]; f != nil && ev.failure() {
+	if f := e.failing[ev.key]; f != nil && ev.failure() && f.last != ev.id {
+		// A release that is sent again after a lost reply publishes its message again.
+		f.last = ev.id
 		f.n.Add(1)
 	}
 	for _, w := range e.watchers[ev.key] {
@@ -321,8 +323,11 @@ func (e *events) note(ev keyEvent) {
 // A failures counts how often the function failed for a key, in whichever process, while
 // at least one call waits for another's computation of it.
 type failures struct {
-	n     atomic.Uint64
-	users int // guarded by events.mu
+	n atomic.Uint64
+
+	// Guarded by events.mu.
+	users int
+	last  string // the token of the computation that failed last
 }
 
 // countFailures returns the count for a key. ignoreFailures must follow.

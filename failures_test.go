@@ -137,6 +137,16 @@ func TestAFailureIsSaidInTheMessageThatEndsItsLease(t *testing.T) {
 	}
 }
 
+func TestAFailureThatIsToldTwiceCountsOnce(t *testing.T) {
+	var e events
+	e.listen()
+	count := e.countFailures("k")
+	for _, token := range []string{"A", "A", "B", "B"} {
+		e.note(keyEvent{verbFailed, "k", token})
+	}
+	assert.Equal(t, uint64(2), count.n.Load())
+}
+
 func TestAPanicIsFollowedByTheCooldownWhereAStaleEntryIsAtHand(t *testing.T) {
 	for name, do := range map[string]func(context.Context, int) (int, error){
 		"panic":  func(context.Context, int) (int, error) { panic("boo") },
