@@ -90,7 +90,7 @@ func playStampede(ctx context.Context, s *shop, b backend, author string, stdout
 	defer func() {
 		err = errors.Join(err, play.cast.close())
 		// Leave nothing in somebody's Redis, even if interrupted.
-		err = errors.Join(err, play.forget(context.WithoutCancel(ctx)))
+		err = errors.Join(err, play.leave(context.WithoutCancel(ctx)))
 	}()
 	for i, a := range acts() {
 		if strings.Contains(a.what, "%s") {
@@ -111,6 +111,13 @@ func playStampede(ctx context.Context, s *shop, b backend, author string, stdout
 // forget makes the cache cold.
 func (s *stampede) forget(ctx context.Context) error {
 	return s.shop.funcs["TopBooks"].Invalidate(ctx, s.author)
+}
+
+// leave takes out of Redis what the play has put there: the entry, and the list of the
+// function's releases, which outlives entries.
+func (s *stampede) leave(ctx context.Context) error {
+	releases := namespace + ":functions:{" + s.shop.funcs["TopBooks"].Name() + "}"
+	return errors.Join(s.forget(ctx), s.shop.client.Del(ctx, releases).Err())
 }
 
 // outlive returns when the value is older than agingStore takes for fresh.

@@ -47,6 +47,9 @@ type shop struct {
 	commands *commandCounter
 }
 
+// namespace is what the keys of the shop begin with.
+const namespace = "bookstore"
+
 // openShop wires the Store to the database and wraps it. The database stays the
 // caller's to close.
 func openShop(db *database, b backend) (*shop, error) {
@@ -58,7 +61,7 @@ func openShop(db *database, b backend) (*shop, error) {
 	s.client.AddHook(s.commands)
 	s.cache, err = fncache.New(fncache.Config{
 		Redis:     s.client,
-		Namespace: "bookstore",
+		Namespace: namespace,
 		// Visitors choose the arguments: with a secret they cannot look for
 		// two authors whose keys collide.
 		HashSecret: b.Secret,
