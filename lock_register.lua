@@ -7,6 +7,8 @@
 -- ARGV[3]  now                ARGV[4]  until when the release is kept
 --          both in Unix seconds on the server's clock
 -- ARGV[5]  how many releases are kept at most
+-- ARGV[6]  releases that are kept until a time before this one are forgotten: now, or 0 where
+--          the server's clock is not known
 --
 -- Answers  1 if the registry did not have the release, else 0.
 
@@ -20,7 +22,7 @@ if known.err then
   known = {}
 end
 
-local now, kept, missing = tonumber(ARGV[3]), ARGV[4], 1
+local now, outdated, kept, missing = tonumber(ARGV[3]), tonumber(ARGV[6]), ARGV[4], 1
 local others = {}
 for i = 1, #known, 2 do
   -- What a later release may have written in another form counts as seen just now.
@@ -31,7 +33,7 @@ for i = 1, #known, 2 do
     if stays and tonumber(stays) > tonumber(kept) then
       kept = stays
     end
-  elseif stays and tonumber(stays) < now then
+  elseif stays and tonumber(stays) < outdated then
     redis.call('HDEL', KEYS[1], known[i])
   else
     table.insert(others, {sig = known[i], seen = tonumber(seen) or now})

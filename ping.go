@@ -182,10 +182,10 @@ func (s *lockStore) pingScripts(probe string) (checks []func(context.Context) er
 			return s.runScript(ctx, opPing, renewScript, lock, token, lease, s.channelOf(probe), keyEvent{verbRelease, probe, token}.String())
 		},
 		func(ctx context.Context) *redis.Cmd {
-			return s.runScript(ctx, opPing, registerScript, registry, "former", "-", 0, 0, 1)
+			return s.runScript(ctx, opPing, registerScript, registry, "former", "-", 0, 0, 1, 0)
 		},
 		func(ctx context.Context) *redis.Cmd { // the former is one too many
-			return s.runScript(ctx, opPing, registerScript, registry, "latter", "-", 0, 0, 1)
+			return s.runScript(ctx, opPing, registerScript, registry, "latter", "-", 0, 0, 1, 0)
 		},
 		func(ctx context.Context) *redis.Cmd {
 			return s.runScript(ctx, opPing, releasesScript, registry, "-")

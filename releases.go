@@ -61,11 +61,12 @@ const (
 func registryKey(namespace, name string) string { return namespace + ":functions:{" + name + "}" }
 
 // register has the registry of a function know a release of it, which is kept for that
-// long. missing says that the registry did not have it.
-func (s *lockStore) register(ctx context.Context, registry, sig, params string, now time.Time, keep time.Duration) (missing bool, err error) {
+// long. Releases that are kept until a time before outdated are forgotten. missing says that
+// the registry did not have the release.
+func (s *lockStore) register(ctx context.Context, registry, sig, params string, now, outdated time.Time, keep time.Duration) (missing bool, err error) {
 	return bounded(ctx, s, opRegister, registry, func(ctx context.Context) (bool, error) {
 		n, err := s.runScript(ctx, opRegister, registerScript, []string{registry},
-			sig, params, now.Unix(), now.Add(keep).Unix(), maxReleases).Int()
+			sig, params, now.Unix(), now.Add(keep).Unix(), maxReleases, outdated.Unix()).Int()
 		return n == 1, err
 	}, nil)
 }
@@ -209,8 +210,12 @@ func (c *Cache) registerNow(ctx context.Context, fn *Func, r *release) error {
 }
 
 func (c *Cache) attemptRegistration(ctx context.Context, fn *Func, r *release, attempt *registration) {
-	asked := c.clock.elapsed()
-	missing, err := c.storeFor(fn).register(ctx, r.registry, r.sig, r.params, time.UnixMilli(c.clock.now()), r.keep)
+	asked, now := c.clock.elapsed(), time.UnixMilli(c.clock.now())
+	outdated := now
+	if !c.clock.learned() { // a local clock that is fast would have others forgotten that are in use
+		outdated = time.Unix(0, 0)
+	}
+	missing, err := c.storeFor(fn).register(ctx, r.registry, r.sig, r.params, now, outdated, r.keep)
 	c.noteRedis(fn, opRegister, r.registry, err)
 	r.mu.Lock()
 	lost := err == nil && missing && r.registered
@@ -236,6 +241,7 @@ func (c *Cache) keepRegistered() {
 	}
 	interval := registerIdle
 	for c.awaitRenewal(interval) {
+		c.awaitClock(context.Background()) // the machine may have been suspended since the last call
 		called := false
 		for fn, r := range c.releases.all() {
 			if c.closed() {

@@ -25,7 +25,7 @@ func TestTheRegistryOfReleases(t *testing.T) {
 		for name, test := range map[string]func(t *testing.T, v *verbs, registry string){
 			"a release is missing once": func(t *testing.T, v *verbs, registry string) {
 				for _, want := range []bool{true, false} {
-					missing, err := v.register(v.ctx, registry, "a", "p", now, day)
+					missing, err := v.register(v.ctx, registry, "a", "p", now, now, day)
 					require.NoError(t, err)
 					assert.Equal(t, want, missing)
 				}
@@ -34,7 +34,7 @@ func TestTheRegistryOfReleases(t *testing.T) {
 			},
 			"those of the same parameter types are read": func(t *testing.T, v *verbs, registry string) {
 				for sig, params := range map[string]string{"a": "p", "b": "p", "c": "q"} {
-					_, err := v.register(v.ctx, registry, sig, params, now, day)
+					_, err := v.register(v.ctx, registry, sig, params, now, now, day)
 					require.NoError(t, err)
 				}
 				v.raw.HSet(v.ctx, registry, "later", "in another form")
@@ -49,10 +49,10 @@ func TestTheRegistryOfReleases(t *testing.T) {
 			},
 			"one that nobody has registered for long is forgotten": func(t *testing.T, v *verbs, registry string) {
 				for sig, keep := range map[string]time.Duration{"short": day, "long": 3 * day} {
-					_, err := v.register(v.ctx, registry, sig, "p", now, keep)
+					_, err := v.register(v.ctx, registry, sig, "p", now, now, keep)
 					require.NoError(t, err)
 				}
-				_, err := v.register(v.ctx, registry, "new", "p", now.Add(2*day), day)
+				_, err := v.register(v.ctx, registry, "new", "p", now.Add(2*day), now.Add(2*day), day)
 				require.NoError(t, err)
 				sigs, err := v.releases(v.ctx, registry, "p")
 				require.NoError(t, err)
@@ -60,14 +60,14 @@ func TestTheRegistryOfReleases(t *testing.T) {
 			},
 			"the longest time to be kept counts": func(t *testing.T, v *verbs, registry string) {
 				for _, keep := range []time.Duration{3 * day, day} {
-					_, err := v.register(v.ctx, registry, "a", "p", now, keep)
+					_, err := v.register(v.ctx, registry, "a", "p", now, now, keep)
 					require.NoError(t, err)
 				}
 				assert.Equal(t, "1800000000 1800259200 p", v.raw.HGet(v.ctx, registry, "a").Val())
 			},
 			"of too many those go that were seen longest ago": func(t *testing.T, v *verbs, registry string) {
 				for i := range maxReleases + 2 {
-					_, err := v.register(v.ctx, registry, fmt.Sprint(i), "p", now.Add(time.Duration(i)*time.Second), day)
+					_, err := v.register(v.ctx, registry, fmt.Sprint(i), "p", now.Add(time.Duration(i)*time.Second), now.Add(time.Duration(i)*time.Second), day)
 					require.NoError(t, err)
 				}
 				sigs, err := v.releases(v.ctx, registry, "p")
@@ -82,7 +82,7 @@ func TestTheRegistryOfReleases(t *testing.T) {
 				sigs, err := v.releases(v.ctx, registry, "p")
 				require.NoError(t, err)
 				assert.Empty(t, sigs)
-				missing, err := v.register(v.ctx, registry, "a", "p", now, day)
+				missing, err := v.register(v.ctx, registry, "a", "p", now, now, day)
 				require.NoError(t, err)
 				assert.True(t, missing)
 			},
@@ -331,6 +331,42 @@ func TestALostRegistrationIsRestoredAndTold(t *testing.T) {
 			c.releases.noteDial()
 			restored(t, b, registerDialed+time.Millisecond)
 		})
+	})
+}
+
+func TestAProcessWhoseWallClockWasSetForgetsNoOtherRelease(t *testing.T) {
+	const registry = "fncache:functions:{test.Source}"
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, other := b.cache(), b.cache()
+		w := wrap(t, c, &source{}, Options{})
+		w.get(t.Context(), "k")
+		text, _ := wrapText(t, other, &source{}, Options{})
+		_, err := text(t.Context(), "k")
+		require.NoError(t, err)
+		require.NoError(t, other.Close()) // it does not register again
+		before, err := b.redis.HKeys(registry)
+		require.NoError(t, err)
+		require.Len(t, before, 2)
+
+		c.clock.slept.Add(int64(2 * releaseKept)) // the server's clock has not moved
+		registered := b.tap.count("register")
+		check := func(why string) {
+			t.Helper()
+			synctest.Wait()
+			require.Greater(t, b.tap.count("register"), registered)
+			registered = b.tap.count("register")
+			after, err := b.redis.HKeys(registry)
+			require.NoError(t, err)
+			assert.ElementsMatch(t, before, after, why)
+		}
+		time.Sleep(2 * registerIdle) // no call asks for the server's clock
+		check("it has asked for the server's clock")
+		c.clock.slept.Add(int64(2 * releaseKept))
+		b.tap.set(func(p *tap) { p.refuse["time"] = context.DeadlineExceeded })
+		time.Sleep(4 * registerIdle)
+		check("the server's clock is not known")
+		w.get(t.Context(), "l")
+		check("the server's clock is not known to a call")
 	})
 }
 
