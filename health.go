@@ -97,7 +97,7 @@ var kindFacts = [redisErrorKinds]struct {
 	KindReadOnly:      {"readonly", true, "point the client at the primary, or use a Sentinel or Cluster client, which follow a failover"},
 	KindLoading:       {"loading", true, "wait until the server has read its data set"},
 	KindOOM:           {"oom", false, "raise maxmemory, or set a maxmemory-policy that evicts, such as volatile-lru"},
-	KindClusterDown:   {"clusterdown", true, "bring the nodes back that serve these slots, or have replicas take over"},
+	KindClusterDown:   {"clusterdown", true, "bring the nodes back that serve these slots, or have replicas take over; while a slot moves to another node, try again"},
 	KindMasterDown:    {"masterdown", true, "bring the primary back, or let a replica take over"},
 	KindRefusesWrites: {"refuseswrites", false, "see the server's log: it cannot save to disk, or has too few replicas"},
 	KindBusy:          {"busy", true, "look for a long script; SCRIPT KILL ends it"},
@@ -107,7 +107,7 @@ var kindFacts = [redisErrorKinds]struct {
 }
 
 // neededRights are the commands that a user must be allowed, as an ACL rule.
-const neededRights = "+get +time +eval +evalsha +getrange +set +del +pexpire +pttl +hgetall +hset +hdel +publish on the keys (~NAMESPACE:*) and channels (&NAMESPACE:events:*) of the namespace"
+const neededRights = "+get +time +eval +evalsha +getrange +set +del +pexpire +pttl +hgetall +hset +hdel +publish +subscribe +unsubscribe +ping on the keys (~NAMESPACE:*) and channels (&NAMESPACE:events:*) of the namespace"
 
 // String gives the kind in one lower-case word.
 func (k RedisErrorKind) String() string {

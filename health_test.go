@@ -62,6 +62,8 @@ func TestRedisErrorsAreToldApart(t *testing.T) {
 		require.ErrorIs(t, wrapped, ErrRedisDown)
 		require.ErrorIs(t, wrapped, row.err)
 	}
+	moving := newRedisError(opInvalidate, "k", replyError("TRYAGAIN Multiple keys request during rehashing of slot"))
+	require.ErrorContains(t, moving, "while a slot moves to another node, try again")
 	assert.Equal(t, "oom", KindOOM.String())
 	assert.Equal(t, "RedisErrorKind(200)", RedisErrorKind(200).String())
 	for k := range redisErrorKinds {

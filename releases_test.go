@@ -568,7 +568,7 @@ func TestAUserWithTheRightsThatAreDocumentedNeedsNoMore(t *testing.T) {
 	inBothForms(t, func(t *testing.T) {
 		server := redistest.Start(t)
 		commands, _, _ := strings.Cut(neededRights, " on ")
-		rule := []any{"ACL", "SETUSER", "app", "reset", "on", ">secret", "~fncache:*", "&fncache:events:*", "+ping", "+subscribe", "+unsubscribe"}
+		rule := []any{"ACL", "SETUSER", "app", "reset", "on", ">secret", "~fncache:*", "&fncache:events:*"}
 		for _, command := range strings.Fields(commands) {
 			rule = append(rule, command)
 		}
