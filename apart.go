@@ -7,7 +7,7 @@ import (
 // This file runs code of the user's own where others wait for what comes after it: the
 // methods by which types encode and decode themselves, codecs, StaleIf, and the like. Such
 // code may panic, end its goroutine as testing.T.FailNow does, or never return. So it has
-// a goroutine of its own, and whoever waits for it goes on in each case.
+// a goroutine of its own, and the goroutine that waits for it goes on in each case.
 
 // An apartRun is code on a goroutine of its own.
 type apartRun struct {

@@ -209,7 +209,7 @@
 // values at the same time. So may callers under OnCold Wait of a key that is
 // invalidated faster than it is computed, while other processes are quicker to the
 // lease. Two functions without error results that call each other, both under
-// MaxConcurrent, can wait for each other's slots for good while Redis is away.
+// MaxConcurrent, can deadlock while Redis is away: each waits for the other's slot.
 //
 // # Results
 //

@@ -82,7 +82,7 @@ func (e keyEvent) stored() (id uint64, ok bool) {
 
 // A channel is what is heard about the keys of one function. It is subscribed to while
 // somebody needs it: the function's near cache, or callers that wait for another process.
-// Once it is let go it is deaf; whoever needs it then joins another of the same name.
+// Once it is let go it hears nothing. A later user joins another channel of the same name.
 type channel struct {
 	name  string        // the function's, with its prefix
 	epoch atomic.Uint64 // of the present continuous stretch of hearing; 0 while nothing is heard
@@ -194,7 +194,7 @@ func (e *events) needed() (all []*channel) {
 	return all
 }
 
-// signal has whoever subscribes look again. mu is held.
+// signal makes the subscription look again. mu is held.
 func (e *events) signal() {
 	select {
 	case e.changed <- struct{}{}:

@@ -488,7 +488,7 @@ func (s *lockStore) giveBack(ctx context.Context, key, token string) {
 	_, _ = asking.release(ctx, key, token, verbRelease)
 }
 
-// invalidate deletes entries and the leases on them, whoever holds those. The entries are
+// invalidate deletes entries and the leases on them, also leases of other holders. The entries are
 // in one slot.
 func (s *lockStore) invalidate(ctx context.Context, entries []string) error {
 	keys, args := make([]string, 0, 2*len(entries)), make([]any, 0, 1+len(entries))

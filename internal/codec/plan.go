@@ -11,7 +11,7 @@
 //     exported fields of such types) is encoded by value, whatever methods it has.
 //     Its text may say less than its value: null types print "" for null and for "".
 //     One pair of methods is honoured, in CBOR: MarshalCBOR and UnmarshalCBOR of the
-//     type itself, for whoever writes them writes them for this codec.
+//     type itself, because their author wrote them for this codec.
 //   - A type with hidden (unexported) fields is encoded by a pair of methods of its
 //     own: in CBOR MarshalCBOR, MarshalBinary, MarshalText or MarshalJSON, in JSON
 //     MarshalJSON, MarshalText, MarshalBinary or MarshalCBOR, the first for which it
