@@ -96,7 +96,10 @@ func TestFaultALargeValueOverANarrowLinkIsStoredOnceAndHoldsUpNothing(t *testing
 	server := redistest.Start(t)
 	way := newNetwork(t, server.Addr())
 	log := &memory{}
-	client := server.Client(func(o *redis.Options) { o.Addr = way.addr() })
+	client := server.Client(func(o *redis.Options) {
+		o.Addr = way.addr()
+		o.ReadTimeout, o.WriteTimeout = time.Minute, time.Minute // by default it would be given up on its way
+	})
 	cache, err := fncache.New(fncache.Config{Redis: client, RedisTimeout: redisTimeout, CompressOver: -1, Logger: slog.New(log)})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, cache.Close()) })
