@@ -303,6 +303,7 @@ func TestALostRegistrationIsRestoredAndTold(t *testing.T) {
 			time.Sleep(registerAgain)
 			b.redis.Del(registry)
 			w.get(t.Context(), "l")
+			synctest.Wait() // the log is written after the computation has gone on
 			assert.True(t, b.redis.Exists(registry))
 			assert.Len(t, b.log.about("had lost the registration"), 1)
 		})
