@@ -164,8 +164,8 @@ const leastPingLease = time.Second
 
 // pingScripts run the protocol on a key that nobody else uses, so that every
 // command in it is called: that takes a primary, and the right to run scripts and these
-// commands, and to publish. What a failure leaves of it expires, but for a
-// registry of Ping's own, which the next Ping deletes.
+// commands, and to publish. What a failure leaves of it expires. Only Ping's own registry
+// does not: the next Ping deletes it.
 func (s *lockStore) pingScripts(probe string) (checks []func(context.Context) error) {
 	token, lease := newToken(), millis(max(s.timeout, leastPingLease))
 	registry := []string{strings.Replace(probe, ":{", ":functions:{", 1)} // in the same slot

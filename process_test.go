@@ -347,7 +347,7 @@ func TestAFunctionThatFailsIsNotTriedByEveryProcessInTurn(t *testing.T) {
 	awaitWaiting(t, server.Client(), fleet-1)
 	first.tell(order{Do: "fail"})
 	second := c.await("computing", 1)[0].from
-	require.NotSame(t, first, second, "whoever waited elsewhere tries it once")
+	require.NotSame(t, first, second, "the process that waited tries it once")
 	awaitWaiting(t, server.Client(), fleet-1) // the others are told that they go on waiting
 	second.tell(order{Do: "fail"})
 	outcomes, total := sum(t, c.await("ended", fleet))

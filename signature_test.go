@@ -544,7 +544,7 @@ func TestMethodsOfVisibleTypesAreNotAsked(t *testing.T) {
 	}
 	got, err := roundTrip(byCBOR{"x"})
 	require.NoError(t, err)
-	assert.Equal(t, byCBOR{"cbor"}, got, "but for those that are written for this codec")
+	assert.Equal(t, byCBOR{"cbor"}, got, "only the methods that are written for this codec are asked")
 }
 
 // byCBOR is visible, and says itself what it is in CBOR.
