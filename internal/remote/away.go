@@ -1,0 +1,192 @@
+package remote
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// probeInterval is how often a node that is away is asked, give or take half of it, so
+// that the processes of a fleet do not ask in step.
+const probeInterval = time.Second
+
+// probeSuffix makes of a key one in the same slot, and for the same users, that nothing
+// is ever stored under.
+const probeSuffix = ":probe"
+
+// goAway notes that a node is away for these uses. What is queued for them is done, at
+// once. dead says that flights on their way will bring no answer: they are done too.
+// mu is held.
+func (n *node) goAway(why *Error, reads, writes, dead bool) {
+	for use, is := range [uses]bool{Reads: reads, Writes: writes} {
+		s := &n.states[use]
+		if !is {
+			continue
+		}
+		if s.away {
+			s.why = why
+			continue
+		}
+		*s = condition{away: true, since: n.r.now(), why: why}
+		n.r.notice(Event{Node: n.addr, Op: why.Op, Kind: why.Kind, Away: true, Writes: Use(use) == Writes, Err: why.Err})
+		n.r.spawn(func() { n.probe(Use(use), why.Key) })
+	}
+	for _, l := range []*lane{&n.small, &n.large} {
+		for c := l.first; c != nil; {
+			next := c.next
+			if c.limit.Always && n.states[c.use].away {
+				l.remove(c)
+				n.serve(n.newFlight(nil, make(chan struct{}), c))
+			} else if err := n.refusal(c); err != nil {
+				l.remove(c)
+				c.finish(err)
+				c.wake(nil)
+			}
+			c = next
+		}
+	}
+	if dead {
+		n.abandon(why)
+		n.r.relearn()
+	}
+}
+
+// abandon makes orphans of the flights that have seats. mu is held.
+func (n *node) abandon(why *Error) {
+	for _, f := range n.flights {
+		if f.lane == nil || f.orphan {
+			continue
+		}
+		for _, c := range f.batch {
+			if c.state != isBoarded {
+				continue
+			}
+			err := c.fail(why.Kind, why.Err)
+			err.MayHaveRun = f.sent.Load()
+			c.finish(err)
+			c.wake(nil)
+		}
+		n.orphan(f)
+	}
+	n.small.reset()
+	n.large.reset()
+}
+
+// orphan takes note that nobody waits for a flight. mu is held.
+func (n *node) orphan(f *flight) {
+	f.orphan = true
+	if f.Err() == nil {
+		close(f.end)
+	}
+}
+
+// back notes that a node answers again. mu is held.
+func (n *node) back(use Use) {
+	if !n.states[use].away {
+		return
+	}
+	n.states[use] = condition{}
+	n.watch.reset()
+	n.r.notice(Event{Node: n.addr, Writes: use == Writes})
+}
+
+// probe asks a node that is away until it is back.
+func (n *node) probe(use Use, key string) {
+	for {
+		wait := time.NewTimer(probeInterval/2 + rand.N(probeInterval))
+		select {
+		case <-wait.C:
+		case <-n.r.closing:
+			wait.Stop()
+			return
+		}
+		err := n.apart(context.Background(), n.question(use, key))
+		if n.judgeProbe(use, err) {
+			return
+		}
+		n.r.relearn()
+	}
+}
+
+// judgeProbe takes in how a probe ended. It reports whether that was the last.
+func (n *node) judgeProbe(use Use, err error) (last bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.states[use].away {
+		return true // somebody who asked all the same was answered
+	}
+	failure, failed := err.(*Error) //nolint:errorlint // made here
+	if !failed {
+		n.back(use)
+		return true
+	}
+	if failure.Kind == KindClosed {
+		n.r.forget(n)
+		return true
+	}
+	away := [uses]bool{}
+	away[Reads], away[Writes] = saysAway(failure.Err, failure.Kind)
+	if isReply(failure.Err) && !away[use] {
+		n.back(use)
+		return true
+	}
+	if failure.Kind != KindBusyHere { // then it could not be asked
+		n.states[use].why = failure
+	}
+	return false
+}
+
+// question makes a command that changes nothing, for the node of a key.
+func (n *node) question(use Use, key string) *Command {
+	switch {
+	case key == "":
+		return Plain("probe", "", use, Limits{}, "time")
+	case use == Writes && n.r.writeProbe != nil:
+		return Eval("probe", Writes, n.r.writeProbe, []string{key + probeSuffix}, nil, Limits{})
+	default:
+		return Get("probe", key+probeSuffix, Limits{})
+	}
+}
+
+// apart sends a command beside the lanes, whether the node is away or not, and waits
+// for the answer: no longer than twice the timeout, one to connect and one to ask.
+func (n *node) apart(ctx context.Context, c *Command) error {
+	f := n.launch(ctx, c)
+	limit := time.NewTimer(2 * n.r.timeout)
+	defer limit.Stop()
+	select {
+	case <-c.ready:
+		return c.result()
+	case <-limit.C:
+	case <-ctx.Done():
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if c.state != isDone {
+		err := c.fail(KindTimeout, errLate)
+		if !f.sent.Load() {
+			err = c.fail(KindUnreachable, errNoConnection)
+		}
+		err.MayHaveRun = f.sent.Load()
+		c.finish(err)
+		n.orphan(f)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return c.result()
+}
+
+// launch has a goroutine send a command beside the lanes.
+func (n *node) launch(ctx context.Context, c *Command) *flight {
+	c.ctx, c.ready = ctx, make(chan *flight, 1)
+	c.node.Store(n)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.watch.armed {
+		n.arm()
+	}
+	f := n.newFlight(nil, make(chan struct{}), c)
+	n.serve(f)
+	return f
+}

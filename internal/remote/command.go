@@ -1,0 +1,244 @@
+package remote
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A Use is what a command does to a node. A node can be away for writes alone.
+type Use uint8
+
+const (
+	Reads  Use = iota // the command changes nothing, and may go to a replica
+	Writes            // the command needs a primary
+	uses
+)
+
+// LargeSize is the size of a command or of its answer, in bytes, from which on it
+// travels in the large lane.
+const LargeSize = 64 << 10
+
+// A Command is one question to Redis and its answer. It is used once.
+//
+// The fields of the first group are written before the command is given to
+// [Remote.Do], and not after.
+type Command struct {
+	op    string // in errors
+	key   string // routes the command, and stands in errors; "" if it has none
+	use   Use
+	limit Limits
+	// What is sent: of a GET the key, of a script its keys and arguments, else words.
+	script *Script
+	keys   []string
+	args   []any
+	size   int // bytes that are sent, more or less
+
+	// Of the flight that the command is in: written by whoever makes the flight, then
+	// by whoever sends it.
+	wire   wire
+	mark   mark
+	get    *redis.StringCmd // the inner command of wire, if it is a GET
+	cmd    *redis.Cmd       // or else
+	flight flight           // of which the command is the first; room for it
+
+	node atomic.Pointer[node] // in whose lane it is; changed under the mu of the one before
+
+	// Guarded by node.mu.
+	ctx        context.Context // of the caller
+	state      state
+	leads      *flight  // its caller is to send this one, and has not been seen to begin
+	gone       bool     // its caller does not wait any longer
+	stays      bool     // its caller never sends: it must be able to leave in time
+	whole      bool     // the script is sent with its text
+	suspect    bool     // it was late: its answer may be large
+	sendings   int      // how often it was sent
+	prev, next *Command // in the queue
+
+	// ready wakes the caller: with the flight that it is to send, or with nil when the
+	// command is done. It is nil until the caller waits.
+	ready chan *flight
+
+	// Written under node.mu before the command is done, and not after.
+	raw   []byte // the answer of a GET: nil if there is no such key
+	reply any    // the answer of another command
+	err   error
+}
+
+// A state is where a command is; doc.go says how they follow each other.
+type state uint8
+
+const (
+	isNew     state = iota // in no lane
+	isQueued               // waits in its lane
+	isBoarded              // in a flight
+	isDone                 // has its result
+)
+
+// Limits are what a caller asks of the sending of a command.
+type Limits struct {
+	// Once: the command is not sent again after it may have taken effect.
+	Once bool
+	// Always: it is sent although the node is away, because it may be back.
+	Always bool
+	// Expect is how large the answer may be, in bytes; 0 is small. An answer that
+	// turns out large where a small one was expected is waited for, but holds up others.
+	Expect int
+}
+
+// Get makes a command that reads a key.
+func Get(op, key string, limit Limits) *Command {
+	c := &Command{op: op, key: key, use: Reads, limit: limit, size: len(key) + 32}
+	return c
+}
+
+// Eval makes a command that runs a script. The first key routes it.
+func Eval(op string, use Use, script *Script, keys []string, args []any, limit Limits) *Command {
+	c := &Command{op: op, key: keys[0], use: use, limit: limit, script: script, keys: keys, args: args, size: 128}
+	for _, key := range keys {
+		c.size += len(key) + 16
+	}
+	for _, arg := range args {
+		c.size += sizeOf(arg)
+	}
+	return c
+}
+
+// Plain makes any other command, of its words. The key is one of them, or "".
+func Plain(op, key string, use Use, limit Limits, words ...any) *Command {
+	return &Command{op: op, key: key, use: use, limit: limit, args: words, size: 128}
+}
+
+func sizeOf(arg any) int {
+	switch arg := arg.(type) {
+	case string:
+		return len(arg) + 16
+	case []byte:
+		return len(arg) + 16
+	default:
+		return 32
+	}
+}
+
+// Raw returns the answer of a GET: nil if there is no such key. It belongs to the
+// caller. It is valid after [Remote.Do] returned nil.
+func (c *Command) Raw() []byte { return c.raw }
+
+// Reply returns the answer of another command, as go-redis reads one: a string, an
+// int64, a slice of these, or nil.
+func (c *Command) Reply() any { return c.reply }
+
+// large reports whether the command travels in the large lane. mu is held.
+func (c *Command) large() bool {
+	return c.suspect || c.size > LargeSize || c.limit.Expect > LargeSize
+}
+
+// prepare makes what is sent, for a flight. It is made anew for each sending: nobody
+// writes to it any more when a flight has landed, and an orphan may.
+func (c *Command) prepare(f *flight) redis.Cmder {
+	c.get, c.cmd = nil, nil
+	c.mark.flight = f
+	c.wire = wire{}
+	switch {
+	case c.script != nil:
+		c.mark.text = c.keys[0]
+		args := make([]any, 0, 3+len(c.keys)+len(c.args))
+		if c.whole {
+			args = append(args, "eval", c.script.text)
+		} else {
+			args = append(args, "evalsha", c.script.hash)
+		}
+		args = append(args, len(c.keys), &c.mark)
+		for _, key := range c.keys[1:] {
+			args = append(args, key)
+		}
+		c.cmd = redis.NewCmd(f, append(args, c.args...)...)
+		c.wire.Cmder = c.cmd
+	case c.args != nil:
+		c.mark.text = c.args[0].(string)
+		args := append([]any{&c.mark}, c.args[1:]...)
+		c.cmd = redis.NewCmd(f, args...)
+		c.wire.Cmder = c.cmd
+	default:
+		c.mark.text = c.key
+		c.get = redis.NewStringCmd(f, "get", &c.mark)
+		c.wire.Cmder = c.get
+	}
+	return &c.wire
+}
+
+// finish gives the command its result: the error, or what the flight has brought. mu
+// is held.
+func (c *Command) finish(err error) {
+	c.state, c.err = isDone, err
+	switch {
+	case err != nil || c.wire.err != nil: // the answer is that there is none
+	case c.get != nil:
+		if c.raw, _ = c.get.Bytes(); c.raw == nil {
+			c.raw = []byte{} // there is such a key
+		}
+	case c.cmd != nil:
+		c.reply = c.cmd.Val()
+	}
+}
+
+// fail makes the error of the command.
+func (c *Command) fail(kind Kind, cause error) *Error {
+	err := &Error{Op: c.op, Kind: kind, Key: c.key, Err: cause}
+	if n := c.node.Load(); n != nil {
+		err.Node = n.addr
+	}
+	return err
+}
+
+// A wire is a command as go-redis sees it. It is sent once: go-redis would send a
+// command again after a timeout, when the server may be working at it yet. The answer
+// that was read is kept when go-redis stamps the error of a whole pipeline on it.
+type wire struct {
+	redis.Cmder
+	answered bool
+	err      error
+}
+
+// NoRetry keeps go-redis from sending the command again.
+func (w *wire) NoRetry() bool { return true }
+
+// SetErr takes how the command ended, as far as go-redis knows.
+func (w *wire) SetErr(err error) {
+	if w.answered {
+		return
+	}
+	w.err = err
+	w.Cmder.SetErr(err)
+	w.answered = err == nil || err == redis.Nil //nolint:errorlint // go-redis returns it as it is
+}
+
+// Err returns how it ended.
+func (w *wire) Err() error { return w.err }
+
+// A mark is a word of a command that notes when it is written to a connection.
+// go-redis does not say otherwise whether a command waited for one, or for its answer.
+type mark struct {
+	text   string
+	flight *flight
+}
+
+// MarshalBinary returns the word.
+func (m *mark) MarshalBinary() ([]byte, error) {
+	if !m.flight.sent.Load() {
+		m.flight.sent.Store(true)
+	}
+	return []byte(m.text), nil
+}
+
+// String returns the word: go-redis routes by it, and hooks print it.
+func (m *mark) String() string { return m.text }
+
+// A Script is a Lua script that servers know by its hash.
+type Script struct{ text, hash string }
+
+// NewScript makes a script of its text.
+func NewScript(text string) *Script {
+	return &Script{text, redis.NewScript(text).Hash()}
+}

@@ -1,0 +1,81 @@
+// Package remote is the way to one Redis: a single server, a Sentinel group or a
+// Redis Cluster. It sends commands, keeps what is known of each node, and classifies
+// what failed. It knows nothing of caching.
+//
+// # Lanes
+//
+// Each node has two lanes, for small and for large commands, and each lane has two
+// seats. A seat stands for a connection in use: it is taken while a flight, one
+// command or one pipeline, is on its way. The connections are those of the client's
+// own pool, so the lanes hold none while they are idle.
+//
+// A command is in one of these states:
+//
+//	new       not in a lane          → boarded, queued, done (refused: the node is away)
+//	queued    waits in its lane      → boarded, done (node away, closed), new (withdrawn)
+//	boarded   in a flight            → done, queued (to be sent again)
+//	done      its result is set, and never changes
+//
+// A seat is free, or has one flight. A command that finds a seat free and nobody
+// queued boards at once, and flies on its caller's goroutine: that is the cost of the
+// bare command. Otherwise it is queued. When a flight lands and commands are queued,
+// they take its seat together, as one pipeline, which one of their own callers sends:
+// the leader. A caller leads once at most, because its own command is in the pipeline.
+// So each caller is woken once, and no caller serves others for long.
+//
+// A goroutine inside go-redis cannot be interrupted while it reads from a socket. A
+// flight is therefore sent on a caller's goroutine only while the node is calm: its
+// last flights took less than a tick (a tenth of the timeout), so a caller that
+// cancels is late by that much as a rule, and by the timeout when the node has just
+// stopped. A caller whose context has a deadline within the timeout never sends.
+// When the node is not calm, and always in the large lane, flights have goroutines
+// of their own and callers wait under their own contexts.
+//
+// # What failures do
+//
+// Where a command is decides what a failure does to it:
+//
+//   - queued, caller cancels: the command leaves the queue, and nothing stays.
+//   - queued, node goes away: the command is done with that error, at once.
+//   - boarded, caller cancels: the flight goes on for the others. If the caller was to
+//     lead and has not begun, a goroutine leads.
+//   - boarded, not sent, no connection: the pool is full, so this process is busy and
+//     the commands go back to the front of the queue; or connecting fails, and the node
+//     is away.
+//   - sent, connection breaks: sent again, up to maxSendings in all, for all commands
+//     have the effect of once. A command that may be sent once only is done, with an
+//     error that says it may have run.
+//   - sent, the socket's deadline passes: as if the connection had broken; a read is
+//     sent again in the large lane, because its answer may be large. The node is judged
+//     by the watchdog, not by this.
+//   - sent, node goes away: done at once with that error, which says that it may have
+//     run. The flight is an orphan: when it lands nobody looks at it.
+//   - answered NOSCRIPT: sent again with the text of the script.
+//   - answered MOVED or ASK: handed to the lane of the cluster client, which follows.
+//   - answered, whatever the answer: done.
+//
+// # Away
+//
+// The state of a node is kept for reads and for writes: up, or away. Away is what the
+// server does:
+//
+//   - it says so: LOADING, MASTERDOWN, READONLY (to writes), and so on (kinds.go);
+//   - connecting to it fails, or takes longer than the timeout while the pool has room;
+//   - it has answered nothing at all for the timeout, though something small was sent.
+//
+// The last is judged by the watchdog, which ticks ten times per timeout while commands
+// are on their way. It counts the ticks that came on time and found that something was
+// unanswered and nothing was answered since the tick before. A tick that is late says
+// that this process did not get the processor, and counts for nothing. Each tick goes
+// to the end of the scheduler's queue before it judges, so that answers which have
+// arrived are read first. After half the timeout of silence the watchdog sends a
+// question of its own on another connection: a large value on a slow link, or one
+// connection that is half open, keeps no other connection from answering.
+// So a large command proves nothing.
+//
+// A node that answers each command later than the timeout answers nothing in time:
+// each flight is cut by the socket's deadline, and the silence goes on.
+//
+// While a node is away its commands are refused at once, and one goroutine asks about
+// once a second, give or take half, until an answer shows that it is back.
+package remote

@@ -1,0 +1,111 @@
+package remote
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A flight is one command or one pipeline on its way. It is the context that go-redis
+// is given for it: with the values of the first caller's context, and an end of its
+// own, because a caller that cancels must not end what others wait for.
+type flight struct {
+	context.Context               // of the first command's caller, for its values
+	node            *node         // where to
+	lane            *lane         // whose seat it has; nil if it has none
+	end             chan struct{} // closed to end waits for a connection; reads go on
+	limit           time.Duration // from sending to the answer
+	batch           []*Command    //
+	one             [1]*Command   // room for batch
+	sent            atomic.Bool   // written to a connection, or begun to be
+
+	// Guarded by node.mu.
+	era    int    // of the lane, when it took the seat
+	since  uint64 // node.ticks when it began
+	waits  int    // ticks on time since then, in which it was not sent
+	orphan bool   // its commands are done, and its seat is taken from it
+	led    bool   // a caller sends it, whose command is the first
+}
+
+// Deadline returns the end of the next read or write, for clients that heed it
+// (ContextTimeoutEnabled). It moves on: waiting for a connection is not counted.
+func (f *flight) Deadline() (time.Time, bool) {
+	if !f.node.heeds {
+		return time.Time{}, false
+	}
+	return time.Now().Add(f.limit), true
+}
+
+// Done is closed when the flight is to wait for a connection no longer.
+func (f *flight) Done() <-chan struct{} { return f.end }
+
+// Err reports whether that is so.
+func (f *flight) Err() error {
+	select {
+	case <-f.end:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// travel sends a flight and lands it: see node.land. Code of the user's own, hooks and
+// dialers, may panic in it or end the goroutine, and the seat must not be lost.
+func (f *flight) travel(serving bool) (next *flight, done bool) {
+	landed := false
+	defer func() {
+		if !landed {
+			f.fail(&hookError{"ended its goroutine"})
+			f.node.land(f, false)
+		}
+	}()
+	if f.Err() == nil {
+		f.fly()
+	}
+	landed = true
+	return f.node.land(f, serving)
+}
+
+// fly returns when go-redis lets go of the flight.
+func (f *flight) fly() {
+	defer func() {
+		if value := recover(); value != nil {
+			f.fail(&hookError{fmt.Sprint("panicked: ", value)})
+		}
+	}()
+	via := f.node.sender(f)
+	if len(f.batch) == 1 && !f.node.piped {
+		_ = via.Process(f, f.batch[0].prepare(f)) // the command has its own error
+		return
+	}
+	cmds := make([]redis.Cmder, len(f.batch))
+	for i, c := range f.batch {
+		cmds[i] = c.prepare(f)
+	}
+	pipe := via.Pipeline()
+	_ = pipe.BatchProcess(f, cmds...)
+	_, _ = pipe.Exec(f) // each command has its own error
+}
+
+func (f *flight) fail(err error) {
+	for _, c := range f.batch {
+		c.wire.Cmder = redis.NewCmd(f) // if it was not prepared
+		c.wire.SetErr(err)
+	}
+}
+
+// A hookError is what code of the user's own has done to a flight.
+type hookError struct{ did string }
+
+func (e *hookError) Error() string {
+	return "a hook or dialer of the Redis client " + e.did + "; mend it"
+}
+
+// A sender is what go-redis offers to send by.
+type sender interface {
+	Process(ctx context.Context, cmd redis.Cmder) error
+	Pipeline() redis.Pipeliner
+}

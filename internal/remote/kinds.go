@@ -1,0 +1,172 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A Kind is what kept Redis from doing a command.
+type Kind uint8
+
+const (
+	// KindOther: the server answered with an error that none of the kinds below names.
+	KindOther Kind = iota
+	// KindTimeout: no answer in time.
+	KindTimeout
+	// KindUnreachable: no connection, or one that broke.
+	KindUnreachable
+	// KindBusyHere: this process is busy: no connection of the client's pool was free.
+	KindBusyHere
+	// KindAuth: wrong user or password, or none given.
+	KindAuth
+	// KindNoPerm: the user may not run the command, or not on this key.
+	KindNoPerm
+	// KindReadOnly: a replica was asked to write.
+	KindReadOnly
+	// KindLoading: the server reads its data set into memory.
+	KindLoading
+	// KindOOM: maxmemory is reached, and nothing may be evicted.
+	KindOOM
+	// KindClusterDown: no node, or not the one that was asked, serves the slot.
+	KindClusterDown
+	// KindMasterDown: a replica has lost its primary, and serves no stale data.
+	KindMasterDown
+	// KindRefusesWrites: the server cannot save to disk, or has too few replicas.
+	KindRefusesWrites
+	// KindBusy: the server runs somebody's long script.
+	KindBusy
+	// KindMaxClients: the server takes no more connections.
+	KindMaxClients
+	// KindNoScript: the server has forgotten a script that it had run.
+	KindNoScript
+	// KindClosed: the Remote, or its client, was closed.
+	KindClosed
+
+	// Kinds is how many kinds there are.
+	Kinds
+)
+
+// An Error is a command that Redis did not do.
+type Error struct {
+	Op   string
+	Kind Kind
+	Key  string // that the command was about; "" if none
+	Node string // the address of the node; "" if none was found
+	Err  error  // the cause
+
+	NotAsked   bool // the command was refused, because the node was away before
+	MayHaveRun bool // it was sent, and can have taken effect all the same
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s: %v", e.Op, e.Err) }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// The causes that this package adds to those of go-redis and of the server.
+var (
+	errNotAsked     = errors.New("not asked")
+	errSilent       = errors.New("no answer to anything within the timeout")
+	errLate         = errors.New("no answer within the timeout")
+	errNoConnection = errors.New("no connection within the timeout")
+	errPoolFull     = errors.New("all connections of the client's pool are in use")
+	errClosed       = errors.New("closed")
+)
+
+// kindOf classifies an error: the server's by what they begin with, the client's and
+// the network's by their type.
+func kindOf(err error) Kind {
+	var known *Error
+	var reply redis.Error
+	var netErr net.Error
+	switch {
+	case errors.As(err, &known):
+		return known.Kind
+	case errors.As(err, &reply):
+		return replyKindOf(reply.Error())
+	case errors.Is(err, redis.ErrClosed), errors.Is(err, errClosed):
+		return KindClosed
+	case isPoolFull(err):
+		return KindBusyHere
+	case errors.Is(err, errNoConnection):
+		return KindUnreachable
+	case errors.Is(err, errSilent), errors.Is(err, errLate), errors.Is(err, context.DeadlineExceeded):
+		return KindTimeout
+	case errors.As(err, &netErr) && netErr.Timeout():
+		return KindTimeout
+	case strings.Contains(err.Error(), "cluster has no nodes"):
+		return KindClusterDown
+	default: // of the network, of TLS, of a Dialer of the user's own
+		return KindUnreachable
+	}
+}
+
+func isPoolFull(err error) bool {
+	return errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, errPoolFull)
+}
+
+// isReply reports whether the server itself answered with an error.
+func isReply(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
+}
+
+// replyKinds are the beginnings of the server's errors. In a script an older server
+// wraps the error of the command: there it stands behind a hyphen.
+var replyKinds = []struct {
+	code string
+	kind Kind
+}{
+	{"NOAUTH", KindAuth},
+	{"WRONGPASS", KindAuth},
+	{"ERR invalid password", KindAuth},
+	{"ERR AUTH", KindAuth},
+	{"NOPERM", KindNoPerm},
+	{"READONLY", KindReadOnly},
+	{"LOADING", KindLoading},
+	{"OOM", KindOOM},
+	{"CLUSTERDOWN", KindClusterDown},
+	{"TRYAGAIN", KindClusterDown},
+	{"MOVED", KindClusterDown},
+	{"ASK", KindClusterDown},
+	{"MASTERDOWN", KindMasterDown},
+	{"MISCONF", KindRefusesWrites},
+	{"NOREPLICAS", KindRefusesWrites},
+	{"BUSY", KindBusy},
+	{"ERR max number of clients", KindMaxClients},
+	{"NOSCRIPT", KindNoScript},
+}
+
+func replyKindOf(text string) Kind {
+	for _, reply := range replyKinds {
+		if strings.HasPrefix(text, reply.code) || strings.Contains(text, ": -"+reply.code+" ") {
+			return reply.kind
+		}
+	}
+	if strings.Contains(text, "can't run this command") || // in a script, Redis up to 7.0
+		strings.Contains(text, "ACL failure in script") { // later, and Valkey
+		return KindNoPerm
+	}
+	return KindOther
+}
+
+// saysAway reports which uses of a node an answer of that kind ends. A slot that no
+// node serves ends nothing: the node has others.
+func saysAway(err error, kind Kind) (reads, writes bool) {
+	switch kind {
+	case KindAuth, KindLoading, KindMasterDown, KindBusy, KindMaxClients:
+		return true, true
+	case KindReadOnly:
+		return false, true
+	case KindClusterDown:
+		all := strings.Contains(err.Error(), "CLUSTERDOWN The cluster is down")
+		return all, all
+	default:
+		return false, false
+	}
+}

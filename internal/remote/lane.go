@@ -1,0 +1,106 @@
+package remote
+
+import "time"
+
+const (
+	// seats is how many flights of a lane are on their way at once: one is read by the
+	// server while the answers of the other are read here.
+	seats = 2
+	// maxBatch bounds the commands of a pipeline, and maxBatchSize the bytes of it and
+	// of its answers: past these the first answer waits for too many others.
+	maxBatch     = 128
+	maxBatchSize = 256 << 10
+
+	// Where no connection of the pool is free, a lane tries again after a pause, which
+	// doubles from the first to the second.
+	pauseMin = time.Millisecond
+	pauseMax = 50 * time.Millisecond
+)
+
+// A lane is the commands of one size that go to one node. It is guarded by node.mu.
+type lane struct {
+	large       bool
+	free        []chan struct{} // the seats: each is the end of its next flight
+	first, last *Command        // the queue, oldest first
+	queued      int             // how many are in it
+	pause       time.Duration   // before the next try for a connection; 0: the last had one
+	full        uint64          // node.watch.ticks at the first of the tries that had none
+	era         int             // how often the seats were taken from it
+}
+
+// reset gives the lane seats of which none is taken. Flights that had one are orphans.
+func (l *lane) reset() {
+	l.free = l.free[:0]
+	l.era++
+	for range seats {
+		l.free = append(l.free, make(chan struct{}))
+	}
+}
+
+// seat takes a seat; nil if none is free.
+func (l *lane) seat() chan struct{} {
+	last := len(l.free) - 1
+	if last < 0 {
+		return nil
+	}
+	s := l.free[last]
+	l.free = l.free[:last]
+	return s
+}
+
+// push queues a command as the last, and unshift as the first.
+func (l *lane) push(c *Command) {
+	l.queued++
+	c.state, c.prev, c.next = isQueued, l.last, nil
+	if l.last != nil {
+		l.last.next = c
+	} else {
+		l.first = c
+	}
+	l.last = c
+}
+
+func (l *lane) unshift(c *Command) {
+	l.queued++
+	c.state, c.prev, c.next = isQueued, nil, l.first
+	if l.first != nil {
+		l.first.prev = c
+	} else {
+		l.last = c
+	}
+	l.first = c
+}
+
+// remove takes a command out of the queue.
+func (l *lane) remove(c *Command) {
+	l.queued--
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		l.first = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	} else {
+		l.last = c.prev
+	}
+	c.prev, c.next = nil, nil
+}
+
+// board takes the next batch off the queue; nil if nobody waits.
+func (l *lane) board() (batch []*Command) {
+	if l.first == nil {
+		return nil
+	}
+	batch = make([]*Command, 0, min(l.queued, maxBatch))
+	size := 0
+	for c := l.first; c != nil && len(batch) < maxBatch; c = l.first {
+		size += c.size + c.limit.Expect
+		if len(batch) > 0 && size > maxBatchSize {
+			break
+		}
+		l.remove(c)
+		batch = append(batch, c)
+	}
+	return batch
+}

@@ -1,0 +1,348 @@
+package remote
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// maxSendings is how often a command is sent whose connection broke or was late.
+const maxSendings = 3
+
+// A node is one server, or what a Cluster client does for commands whose node is not
+// known.
+type node struct {
+	r       *Remote
+	addr    string
+	client  redis.UniversalClient
+	quick   sender // reads from a socket no longer than Remote.timeout, if bounded
+	bounded bool
+	heeds   bool // the client heeds the deadline of a context
+	piped   bool // a single command goes as a pipeline, past the client's cache
+	pool    int  // how many connections the client's pool may have; 0 if unknown
+
+	mu           sync.Mutex // guards the fields below
+	small, large lane
+	flights      []*flight
+	calm         bool // the last flight that landed took less than two ticks
+	busyHere     bool // no connection of the pool was free, for as long as the timeout
+	states       [uses]condition
+	ran          map[*Script]bool // the scripts that the server has run
+	watch        watch
+}
+
+// A condition is whether a node is away.
+type condition struct {
+	away    bool
+	since   time.Time
+	why     *Error
+	probing bool
+}
+
+func newNode(r *Remote, client redis.UniversalClient) *node {
+	n := &node{r: r, client: client, quick: client, ran: map[*Script]bool{}}
+	n.large.large = true
+	n.small.reset()
+	n.large.reset()
+	switch client := client.(type) {
+	case *redis.Client:
+		o := client.Options()
+		n.addr, n.heeds, n.bounded = o.Addr, o.ContextTimeoutEnabled, true
+		n.piped = o.ClientSideCache != nil || o.ClientSideCacheConfig != nil
+		n.pool = o.PoolSize
+		if o.MaxActiveConns > 0 {
+			n.pool = min(n.pool, o.MaxActiveConns)
+		}
+		if !n.heeds {
+			n.quick = client.WithTimeout(r.timeout)
+		}
+	case *redis.ClusterClient:
+		n.addr, n.heeds = "cluster", client.Options().ContextTimeoutEnabled
+	}
+	return n
+}
+
+// sender returns what a flight is sent by.
+func (n *node) sender(f *flight) sender {
+	if f.limit == n.r.timeout {
+		return n.quick
+	}
+	if client, ok := n.client.(*redis.Client); ok {
+		return client.WithTimeout(f.limit)
+	}
+	return n.client
+}
+
+// begin boards a command or queues it. It returns the flight that the caller is to
+// send, if any; otherwise the caller waits for c.ready.
+func (n *node) begin(ctx context.Context, c *Command) (*flight, error) {
+	c.ctx = ctx
+	c.node.Store(n)
+	c.stays = !n.mayLead(ctx)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.refusal(c); err != nil {
+		return nil, err
+	}
+	n.watch.active = true
+	if !n.watch.armed {
+		n.arm()
+	}
+	l := n.laneOf(c)
+	if l.first == nil {
+		if seat := l.seat(); seat != nil {
+			f := n.newFlight(l, seat, c)
+			if n.leads(l, c) {
+				f.led = true
+				return f, nil
+			}
+			c.ready = n.r.readies.Get().(chan *flight)
+			n.serve(f)
+			return nil, nil
+		}
+	}
+	c.ready = n.r.readies.Get().(chan *flight)
+	l.push(c)
+	return nil, nil
+}
+
+// mayLead reports whether a caller can be held up for as long as a flight may take.
+func (n *node) mayLead(ctx context.Context) bool {
+	if !n.bounded {
+		return false
+	}
+	end, ok := ctx.Deadline()
+	return !ok || time.Until(end) > n.r.timeout
+}
+
+// leads reports whether the caller of a command is to send it, in that lane. mu is held.
+func (n *node) leads(l *lane, c *Command) bool { return n.calm && !l.large && !c.stays }
+
+func (n *node) laneOf(c *Command) *lane {
+	if c.large() {
+		return &n.large
+	}
+	return &n.small
+}
+
+// refusal returns why a command is not sent; nil if it is. mu is held.
+func (n *node) refusal(c *Command) *Error {
+	s := &n.states[c.use]
+	switch {
+	case n.r.closed.Load():
+		return c.fail(KindClosed, errClosed)
+	case s.away && !c.limit.Always:
+		return &Error{Op: c.op, Kind: s.why.Kind, Key: c.key, Node: n.addr, Err: &refused{s.why.Err}, NotAsked: true}
+	}
+	return nil
+}
+
+// newFlight makes a flight of commands that are in no queue. mu is held.
+func (n *node) newFlight(l *lane, end chan struct{}, batch ...*Command) *flight {
+	first := batch[0]
+	f := &first.flight
+	if f.node != nil { // somebody may hold the one before
+		f = new(flight)
+	}
+	f.Context, f.node, f.lane, f.end, f.limit, f.since = first.ctx, n, l, end, n.r.timeout, n.watch.ticks
+	f.batch = append(f.one[:0], batch...)
+	for _, c := range batch {
+		c.state = isBoarded
+		c.sendings++
+	}
+	if l != nil {
+		f.era = l.era
+		if l.large {
+			f.limit = n.r.patience(batch)
+		}
+	}
+	n.flights = append(n.flights, f)
+	return f
+}
+
+// serve has a goroutine send a flight, and what is queued when it has landed.
+func (n *node) serve(f *flight) {
+	n.r.spawn(func() {
+		for f != nil {
+			f, _ = f.travel(true)
+		}
+	})
+}
+
+// lead sends a flight for the caller of its first command. It reports whether that
+// command is done.
+func (n *node) lead(f *flight) bool {
+	_, done := f.travel(false)
+	return done
+}
+
+// land takes in what became of a flight, and gives its seat to those who are queued.
+// It returns the next flight where the goroutine is to send it, and whether the first
+// command is done.
+func (n *node) land(f *flight, serving bool) (next *flight, done bool) {
+	n.mu.Lock()
+	n.flights = slices.DeleteFunc(n.flights, func(other *flight) bool { return other == f })
+	if f.orphan {
+		n.mu.Unlock()
+		return nil, true
+	}
+	first := f.batch[0]
+	if f.led {
+		first.leads = nil
+	}
+	s := settling{f: f}
+	for i := len(f.batch) - 1; i >= 0; i-- { // those that go again keep their order
+		n.settle(&s, f.batch[i])
+	}
+	done = first.state == isDone
+	if s.heard {
+		n.heard(f)
+	}
+	switch {
+	case f.lane != nil && f.era != f.lane.era: // the node went away, and its seats are new
+	case f.lane != nil:
+		next = n.pass(f, s.full)
+	case s.again != nil:
+		next = n.newFlight(nil, f.end, s.again)
+	}
+	led := next != nil && next.led
+	n.mu.Unlock()
+
+	for _, c := range s.done {
+		c.wake(nil)
+	}
+	for _, c := range s.moved {
+		n.r.whole.adopt(c)
+	}
+	switch {
+	case next == nil:
+	case led:
+		next.batch[0].wake(next)
+		next = nil
+	case !serving:
+		n.serve(next)
+		next = nil
+	}
+	return next, done
+}
+
+// pass gives the seat of a flight to those who are queued. full says that no connection
+// was free. mu is held.
+func (n *node) pass(f *flight, full bool) *flight {
+	l, seat := f.lane, f.end
+	if f.Err() != nil {
+		seat = make(chan struct{})
+	}
+	if full && l.first != nil {
+		if l.pause == 0 {
+			l.full = n.watch.ticks
+		}
+		if n.watch.ticks-l.full >= ticksPerTimeout {
+			n.tellBusy(f.batch[0])
+		}
+		l.pause = min(max(2*l.pause, pauseMin), pauseMax)
+		era := l.era
+		time.AfterFunc(l.pause, func() { n.resume(l, seat, era) })
+		return nil
+	}
+	l.pause = 0
+	return n.boardNext(l, seat)
+}
+
+// boardNext makes the next flight of a lane, or frees the seat. mu is held.
+func (n *node) boardNext(l *lane, seat chan struct{}) *flight {
+	batch := l.board()
+	if len(batch) == 0 {
+		l.free = append(l.free, seat)
+		return nil
+	}
+	f := n.newFlight(l, seat, batch...)
+	if n.leads(l, batch[0]) {
+		f.led, batch[0].leads = true, f
+	}
+	return f
+}
+
+// resume is pass after a pause, unless the seats were taken from the lane since.
+func (n *node) resume(l *lane, seat chan struct{}, era int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if l.era != era {
+		return
+	}
+	n.calm = false // so that no caller leads
+	if f := n.boardNext(l, seat); f != nil {
+		n.serve(f)
+	}
+}
+
+// adopt queues a command that another node has sent on.
+func (n *node) adopt(c *Command) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	err := n.refusal(c)
+	switch {
+	case c.gone:
+		c.finish(c.fail(KindClosed, errClosed))
+		return
+	case err != nil:
+		c.finish(err)
+		c.wake(nil)
+		return
+	}
+	n.watch.active = true
+	if !n.watch.armed {
+		n.arm()
+	}
+	l := n.laneOf(c)
+	if seat := l.seat(); seat != nil {
+		n.serve(n.newFlight(l, seat, c))
+		return
+	}
+	l.push(c)
+}
+
+// leave takes a command from its caller, whose context has ended. It returns nil if the
+// command is done.
+func (c *Command) leave(ctx context.Context) error {
+	n := c.node.Load()
+	n.mu.Lock()
+	for n != c.node.Load() { // it was handed on
+		n.mu.Unlock()
+		n = c.node.Load()
+		n.mu.Lock()
+	}
+	defer n.mu.Unlock()
+	switch {
+	case c.state == isDone:
+		return c.err
+	case c.state == isQueued:
+		n.laneOf(c).remove(c)
+		c.state = isNew
+	case c.leads != nil:
+		c.leads.led = false
+		n.serve(c.leads)
+		c.leads = nil
+	}
+	c.gone = true
+	if n.busyHere {
+		return &Error{Op: c.op, Kind: KindBusyHere, Key: c.key, Node: n.addr, Err: fmt.Errorf("%w: %w", errPoolFull, ctx.Err())}
+	}
+	return ctx.Err()
+}
+
+// wake tells the caller that the command is done, or which flight it is to send. Only
+// one of these is unread at a time, unless the caller has left.
+func (c *Command) wake(f *flight) {
+	if c.ready == nil {
+		return
+	}
+	select {
+	case c.ready <- f:
+	default:
+	}
+}

@@ -1,0 +1,283 @@
+package remote
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// slowest is the rate, in bytes a second, that a large command is given time for.
+	slowest = 128 << 10
+	// longest is how long an answer of unknown size is waited for, once it was late in
+	// the small lane.
+	longest = 10 * time.Second
+)
+
+// A Config says how a Redis is asked.
+type Config struct {
+	Client  redis.UniversalClient // not a Ring
+	Timeout time.Duration         // from sending a small command to its answer
+
+	// WriteProbe changes nothing, but only a primary runs it. It is given a key under
+	// which nothing is stored.
+	WriteProbe *Script
+
+	// Spawn starts a goroutine; nil: go. Those that wait inside go-redis are among them.
+	Spawn func(func())
+	// Notice is told what a person may want to know. It must not block, nor call the
+	// Remote: locks are held. nil: nobody is told.
+	Notice func(Event)
+
+	// Now is the watchdog's clock, for tests; nil: time.Now.
+	Now func() time.Time
+}
+
+// An Event is something that a person may want to know.
+type Event struct {
+	Node   string // its address
+	Op     string // of the command that showed it; "" if none did
+	Kind   Kind   //
+	Away   bool   // the node is away from now on
+	Writes bool   // Away, and being back: for writes; otherwise for reads
+	Err    error  // nil: the node is back
+}
+
+// A Remote is one Redis. It is safe for concurrent use.
+type Remote struct {
+	client     redis.UniversalClient
+	timeout    time.Duration
+	tick       time.Duration
+	writeProbe *Script
+	spawn      func(func())
+	notice     func(Event)
+	now        func() time.Time
+
+	only  *node    // the server; nil on a Cluster
+	whole *node    // what the cluster client does by itself; nil elsewhere
+	nodes sync.Map // the nodes of a Cluster, *node by *redis.Client
+
+	readies sync.Pool // of channels for callers that wait
+
+	closed  atomic.Bool
+	closing chan struct{}
+}
+
+// New makes a Remote. It does not connect.
+func New(cfg Config) *Remote {
+	r := &Remote{
+		client:     cfg.Client,
+		timeout:    cfg.Timeout,
+		tick:       max(cfg.Timeout/ticksPerTimeout, time.Microsecond),
+		writeProbe: cfg.WriteProbe,
+		spawn:      cfg.Spawn,
+		notice:     cfg.Notice,
+		now:        cfg.Now,
+		closing:    make(chan struct{}),
+	}
+	r.readies.New = func() any { return make(chan *flight, 1) }
+	if r.spawn == nil {
+		r.spawn = func(f func()) { go f() }
+	}
+	if r.notice == nil {
+		r.notice = func(Event) {}
+	}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	if _, clustered := cfg.Client.(*redis.ClusterClient); clustered {
+		r.whole = newNode(r, cfg.Client)
+	} else {
+		r.only = newNode(r, cfg.Client)
+	}
+	return r
+}
+
+// Do sends a command and waits for the answer. It returns nil if there is one, then
+// [Command.Raw] or [Command.Reply] is valid.
+//
+// It waits for a connection and for others for as long as ctx allows, and for the
+// answer no longer than the timeout, or what a large command takes on a slow link.
+// When ctx ends first it returns an error that wraps ctx.Err(); the command may be
+// sent, or have been. Otherwise the error is an *Error.
+func (r *Remote) Do(ctx context.Context, c *Command) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	n := r.nodeOf(c)
+	if c.limit.Always && n.isAway(c.use) {
+		return n.askAgain(ctx, c)
+	}
+	f, err := n.begin(ctx, c)
+	switch {
+	case err != nil:
+		return err
+	case f != nil && n.lead(f):
+		return c.result()
+	}
+	return c.await(ctx)
+}
+
+// await waits for the result of a command. While it waits the caller may have to send
+// a flight.
+func (c *Command) await(ctx context.Context) error {
+	for {
+		select {
+		case f := <-c.ready:
+			if f == nil || f.node.lead(f) {
+				select {
+				case <-c.ready: // the node went away while this caller was sending
+				default:
+				}
+				c.node.Load().r.readies.Put(c.ready)
+				return c.result()
+			}
+		case <-ctx.Done():
+			return c.leave(ctx)
+		}
+	}
+}
+
+// result returns the error of a command that is done.
+func (c *Command) result() error { return c.err }
+
+// patience is how long a large flight may take from its sending.
+func (r *Remote) patience(batch []*Command) time.Duration {
+	size := 0
+	for _, c := range batch {
+		if c.suspect {
+			return max(longest, 2*r.timeout)
+		}
+		size += c.size + c.limit.Expect
+	}
+	return r.timeout + time.Duration(size)*time.Second/slowest
+}
+
+// nodeOf returns the node that a command goes to.
+func (r *Remote) nodeOf(c *Command) *node {
+	if r.only != nil {
+		return r.only
+	}
+	if c.key == "" {
+		return r.whole
+	}
+	cluster := r.client.(*redis.ClusterClient)
+	var client *redis.Client
+	var err error
+	if c.use == Reads && cluster.Options().ReadOnly { // which routing by latency or at random implies
+		client, err = cluster.SlaveForKey(ended, c.key)
+	} else {
+		client, err = cluster.MasterForKey(ended, c.key)
+	}
+	if err != nil { // it does not know the slots, or no node has this one
+		return r.whole
+	}
+	if found, ok := r.nodes.Load(client); ok {
+		return found.(*node)
+	}
+	found, _ := r.nodes.LoadOrStore(client, newNode(r, client))
+	return found.(*node)
+}
+
+// ended is a context for questions that must not wait.
+var ended = func() context.Context {
+	ctx, end := context.WithCancel(context.Background())
+	end()
+	return ctx
+}()
+
+// relearn has a cluster client ask again who has which slot. go-redis bounds how often.
+func (r *Remote) relearn() {
+	if cluster, ok := r.client.(*redis.ClusterClient); ok {
+		cluster.ReloadState(context.Background())
+	}
+}
+
+// forget drops a node whose client was closed, as that of one which left its Cluster.
+func (r *Remote) forget(n *node) {
+	if client, ok := n.client.(*redis.Client); ok && n != r.only {
+		r.nodes.CompareAndDelete(client, n)
+	}
+}
+
+// isAway reports whether a node is away for a use.
+func (n *node) isAway(use Use) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.states[use].away
+}
+
+// askAgain sends a command to a node that is away. An answer shows that it is back.
+func (n *node) askAgain(ctx context.Context, c *Command) error {
+	err := n.apart(ctx, c)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err == nil {
+		n.back(c.use)
+	}
+	return err
+}
+
+// A NodeHealth is what is known of one node.
+type NodeHealth struct {
+	Addr   string
+	Away   bool      // for reads, or for writes
+	Writes bool      // Away, and only for writes
+	Since  time.Time // Away: since when
+	Why    error     // Away: the last error
+}
+
+// Health returns what is known of the nodes that were asked.
+func (r *Remote) Health() (nodes []NodeHealth) {
+	if r.only != nil {
+		return []NodeHealth{r.only.health()}
+	}
+	if whole := r.whole.health(); whole.Away {
+		nodes = append(nodes, whole)
+	}
+	r.nodes.Range(func(_, n any) bool {
+		nodes = append(nodes, n.(*node).health())
+		return true
+	})
+	return nodes
+}
+
+func (n *node) health() NodeHealth {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	h := NodeHealth{Addr: n.addr}
+	for _, use := range []Use{Writes, Reads} {
+		if s := n.states[use]; s.away {
+			h.Away, h.Writes, h.Since, h.Why = true, use == Writes, s.since, s.why
+		}
+	}
+	return h
+}
+
+// Close has commands refused from now on, and those that wait are done. What was sent
+// goes on until go-redis lets go of it. It leaves the client open.
+func (r *Remote) Close() {
+	if !r.closed.CompareAndSwap(false, true) {
+		return
+	}
+	close(r.closing)
+	all := []*node{r.only, r.whole}
+	r.nodes.Range(func(_, n any) bool {
+		all = append(all, n.(*node))
+		return true
+	})
+	for _, n := range all {
+		if n != nil {
+			n.close()
+		}
+	}
+}
+
+func (n *node) close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.goAway(&Error{Op: "close", Kind: KindClosed, Node: n.addr, Err: errClosed}, false, false, true)
+}

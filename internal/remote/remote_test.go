@@ -1,0 +1,690 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+)
+
+// get asks for a key, and returns the value, with the kind of error and the time that
+// took.
+func get(ctx context.Context, r *Remote, key string) (value string, err error, took time.Duration) {
+	began := time.Now()
+	c := Get("lookup", key, Limits{})
+	err = r.Do(ctx, c)
+	return string(c.Raw()), err, time.Since(began)
+}
+
+func kind(t *testing.T, err error) Kind {
+	t.Helper()
+	var failure *Error
+	require.ErrorAs(t, err, &failure)
+	return failure.Kind
+}
+
+// many runs f for each of n callers, and waits for all.
+func many(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { f(i) })
+	}
+	wg.Wait()
+}
+
+// unoccupied checks that nothing is left in the lanes.
+func unoccupied(t *testing.T, r *Remote) {
+	t.Helper()
+	time.Sleep(10 * time.Second) // questions of the watchdog end
+	synctest.Wait()
+	n := r.only
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, l := range []*lane{&n.small, &n.large} {
+		require.Len(t, l.free, seats)
+		require.Nil(t, l.first)
+		require.Nil(t, l.last)
+		require.Zero(t, l.queued)
+	}
+	require.Empty(t, n.flights)
+}
+
+func values(_ int, cmd []string) string {
+	if cmd[0] == "time" {
+		return "*2\r\n$1\r\n1\r\n$1\r\n1\r\n"
+	}
+	return bulk("value of " + cmd[1])
+}
+
+func TestCommandsThatComeMeanwhileGoTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(conn int, cmd []string) string {
+			if len(cmd[1]) == 2 && cmd[1] < "k2" {
+				time.Sleep(5 * time.Millisecond)
+			}
+			return values(conn, cmd)
+		}}
+		r := s.remote(t, nil)
+		many(seats+20, func(i int) {
+			time.Sleep(time.Duration(i) * time.Microsecond)
+			value, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint("value of k", i), value)
+		})
+		require.Equal(t, seats, s.conns)
+		arrived := map[int]int{}
+		for _, cmd := range s.asked()[seats:] {
+			arrived[cmd.conn]++
+		}
+		require.Len(t, arrived, 1, "20 commands in one pipeline")
+		unoccupied(t, r)
+	})
+}
+
+func TestPoolThatOthersHoldIsWaitedFor(t *testing.T) {
+	for name, change := range map[string]func(*redis.Options){
+		"PoolSize":       func(o *redis.Options) { o.PoolSize, o.PoolTimeout = 1, 300*time.Millisecond },
+		"MaxActiveConns": func(o *redis.Options) { o.PoolSize, o.MaxActiveConns = 4, 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &scripted{answer: func(conn int, cmd []string) string {
+					if cmd[0] == "blpop" {
+						time.Sleep(3 * time.Second)
+						return null
+					}
+					return values(conn, cmd)
+				}}
+				var told notices
+				var client redis.UniversalClient
+				r := s.remote(t, func(o *redis.Options, cfg *Config) {
+					change(o)
+					cfg.Notice = told.take
+				})
+				client = r.client
+				go client.BLPop(context.Background(), time.Minute, "others")
+				synctest.Wait()
+				many(50, func(i int) {
+					_, err, took := get(t.Context(), r, fmt.Sprint("k", i))
+					require.NoError(t, err)
+					require.InDelta(t, 3*time.Second, took, float64(400*time.Millisecond))
+				})
+				require.Equal(t, []string{fmt.Sprint("note ", KindBusyHere)}, told.kinds())
+				require.Equal(t, 1, s.conns, "opens nothing")
+				unoccupied(t, r)
+			})
+		})
+	}
+}
+
+func TestWhoGivesUpWhileThePoolIsFullIsToldSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(conn int, cmd []string) string {
+			if cmd[0] == "blpop" {
+				time.Sleep(3 * time.Second)
+				return null
+			}
+			return values(conn, cmd)
+		}}
+		r := s.remote(t, func(o *redis.Options, _ *Config) { o.PoolSize = 1 })
+		go r.client.BLPop(context.Background(), time.Minute, "others")
+		synctest.Wait()
+		ctx, end := context.WithTimeout(t.Context(), time.Second)
+		defer end()
+		many(20, func(i int) {
+			_, err, took := get(ctx, r, fmt.Sprint("k", i))
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.Equal(t, KindBusyHere, kind(t, err))
+			require.Equal(t, time.Second, took)
+		})
+		time.Sleep(3 * time.Second)
+		unoccupied(t, r)
+	})
+}
+
+// hanging is a server that answers until it is told to hang.
+func hanging(hangs *atomic.Bool) *scripted {
+	return &scripted{answer: func(conn int, cmd []string) string {
+		for hangs.Load() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		return values(conn, cmd)
+	}}
+}
+
+func TestNodeThatHangsIsAway(t *testing.T) {
+	for name, calm := range map[string]bool{"calm": true, "at first": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var hangs atomic.Bool
+				var told notices
+				s := hanging(&hangs)
+				r := s.remote(t, func(_ *redis.Options, cfg *Config) { cfg.Notice = told.take })
+				if calm {
+					_, err, _ := get(t.Context(), r, "k")
+					require.NoError(t, err)
+				}
+				hangs.Store(true)
+				many(100, func(i int) {
+					_, err, took := get(t.Context(), r, fmt.Sprint("k", i))
+					require.Contains(t, []Kind{KindTimeout, KindUnreachable}, kind(t, err))
+					require.GreaterOrEqual(t, took, r.timeout)
+					require.LessOrEqual(t, took, 2*r.timeout)
+				})
+				_, err, took := get(t.Context(), r, "k")
+				require.ErrorIs(t, err, errNotAsked)
+				require.Zero(t, took)
+				health := r.Health()
+				require.Len(t, health, 1)
+				require.True(t, health[0].Away)
+				require.Error(t, health[0].Why)
+
+				hangs.Store(false)
+				time.Sleep(2 * probeInterval)
+				_, err, _ = get(t.Context(), r, "k")
+				require.NoError(t, err)
+				require.False(t, r.Health()[0].Away)
+				require.Len(t, told.kinds(), 4, "away and back, for reads and writes: %v", told.kinds())
+				time.Sleep(time.Minute)
+				unoccupied(t, r)
+			})
+		})
+	}
+}
+
+func TestSlowNode(t *testing.T) {
+	for _, test := range []struct {
+		delay float64 // in timeouts
+		away  bool
+	}{{0.5, false}, {0.9, false}, {1.5, true}, {2, true}, {5, true}} {
+		t.Run(fmt.Sprint(test.delay), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var slow atomic.Bool
+				s := &scripted{}
+				r := s.remote(t, nil)
+				s.answer = func(conn int, cmd []string) string {
+					if slow.Load() {
+						time.Sleep(time.Duration(test.delay * float64(r.timeout)))
+					}
+					return values(conn, cmd)
+				}
+				_, err, _ := get(t.Context(), r, "k")
+				require.NoError(t, err)
+				slow.Store(true)
+				for range 20 {
+					many(1, func(i int) {
+						_, err, took := get(t.Context(), r, fmt.Sprint("k", i))
+						require.LessOrEqual(t, took, 2*r.timeout)
+						require.Equal(t, test.away, err != nil, "%v", err)
+					})
+				}
+				require.Equal(t, test.away, r.Health()[0].Away)
+				time.Sleep(10 * time.Second)
+				require.Equal(t, test.away, r.Health()[0].Away, "while it stays slow")
+			})
+		})
+	}
+}
+
+func TestOneConnectionThatHangsIsNotTheNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(conn int, cmd []string) string {
+			if conn == 1 && cmd[1] == "stuck" {
+				return ""
+			}
+			return values(conn, cmd)
+		}}
+		r := s.remote(t, nil)
+		_, err, _ := get(t.Context(), r, "k")
+		require.NoError(t, err)
+		value, err, took := get(t.Context(), r, "stuck")
+		require.NoError(t, err)
+		require.Equal(t, "value of stuck", value)
+		require.LessOrEqual(t, took, r.timeout+r.tick)
+		require.False(t, r.Health()[0].Away)
+		time.Sleep(time.Second)
+		unoccupied(t, r)
+	})
+}
+
+// A process that is not given the processor sees its timers late.
+func TestLateWatchdogDrawsNoConclusion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hangs atomic.Bool
+		var late atomic.Int64
+		s := hanging(&hangs)
+		r := s.remote(t, func(_ *redis.Options, cfg *Config) {
+			cfg.Now = func() time.Time {
+				// Each reading is later than the timer was set for.
+				return time.Now().Add(time.Duration(late.Add(int64(cfg.Timeout))))
+			}
+		})
+		hangs.Store(true)
+		go func() {
+			time.Sleep(250 * time.Millisecond)
+			hangs.Store(false)
+		}()
+		many(30, func(i int) {
+			_, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
+			require.NoError(t, err)
+		})
+		require.False(t, r.Health()[0].Away)
+		unoccupied(t, r)
+	})
+}
+
+func TestConnectingThatFails(t *testing.T) {
+	for name, dial := range map[string]func(context.Context) error{
+		"refused": func(context.Context) error { return errors.New("connection refused") },
+		"hangs": func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var gone atomic.Bool
+				gone.Store(true)
+				s := &scripted{answer: values, dial: func(ctx context.Context) error {
+					if gone.Load() {
+						return dial(ctx)
+					}
+					return nil
+				}}
+				r := s.remote(t, nil)
+				many(100, func(i int) {
+					_, err, took := get(t.Context(), r, fmt.Sprint("k", i))
+					require.Equal(t, KindUnreachable, kind(t, err))
+					require.LessOrEqual(t, took, 2*r.timeout)
+				})
+				require.True(t, r.Health()[0].Away)
+				gone.Store(false)
+				for range 100 { // go-redis pauses a second where many dials have failed
+					time.Sleep(time.Second)
+					if !r.Health()[0].Away {
+						break
+					}
+				}
+				_, err, _ := get(t.Context(), r, "k")
+				require.NoError(t, err)
+			})
+		})
+	}
+}
+
+func TestNodeThatSaysItIsAway(t *testing.T) {
+	for reply, want := range map[string]struct{ reads, writes bool }{
+		"-LOADING Redis is loading the dataset in memory\r\n":          {true, true},
+		"-MASTERDOWN Link with MASTER is down\r\n":                     {true, true},
+		"-BUSY Redis is busy running a script.\r\n":                    {true, true},
+		"-NOAUTH Authentication required.\r\n":                         {true, true},
+		"-CLUSTERDOWN The cluster is down\r\n":                         {true, true},
+		"-CLUSTERDOWN Hash slot not served\r\n":                        {false, false},
+		"-READONLY You can't write against a read only replica.\r\n":   {false, true},
+		"-OOM command not allowed when used memory > 'maxmemory'.\r\n": {false, false},
+		"-MISCONF Redis is configured to save RDB snapshots\r\n":       {false, false},
+		"-NOPERM this user has no permissions to run the command\r\n":  {false, false},
+		"-ERR something else\r\n":                                      {false, false},
+	} {
+		t.Run(strings.Fields(reply)[0], func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var wrong atomic.Bool
+				wrong.Store(true)
+				s := &scripted{answer: func(conn int, cmd []string) string {
+					switch {
+					case wrong.Load() && (cmd[0] != "get" || want.reads):
+						return reply
+					case cmd[0] == "get":
+						return values(conn, cmd)
+					default:
+						return ok
+					}
+				}}
+				r := s.remote(t, nil)
+				script := NewScript("return 1")
+				write := func() error {
+					return r.Do(t.Context(), Eval("store", Writes, script, []string{"k"}, nil, Limits{}))
+				}
+				var failure *Error
+				require.ErrorAs(t, write(), &failure)
+				require.False(t, failure.NotAsked)
+				_, err, took := get(t.Context(), r, "k")
+				require.Zero(t, took)
+				require.Equal(t, want.reads, errors.Is(err, errNotAsked), "%v", err)
+				require.ErrorAs(t, write(), &failure)
+				require.Equal(t, want.writes, failure.NotAsked)
+				wrong.Store(false)
+				time.Sleep(2 * probeInterval)
+				require.NoError(t, write())
+				_, err, _ = get(t.Context(), r, "k")
+				require.NoError(t, err)
+				unoccupied(t, r)
+			})
+		})
+	}
+}
+
+func TestScriptThatIsNotKnownIsSentWholeInsideAPipeline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var known atomic.Bool
+		script := NewScript("return ARGV[1]")
+		s := &scripted{answer: func(_ int, cmd []string) string {
+			time.Sleep(time.Millisecond)
+			switch {
+			case cmd[0] == "eval" && cmd[1] == script.text:
+				known.Store(true)
+			case !known.Load() || cmd[1] != script.hash:
+				return "-NOSCRIPT No matching script.\r\n"
+			}
+			return bulk(cmd[len(cmd)-1])
+		}}
+		var told notices
+		r := s.remote(t, func(_ *redis.Options, cfg *Config) { cfg.Notice = told.take })
+		run := func() {
+			many(50, func(i int) {
+				c := Eval("acquire", Writes, script, []string{fmt.Sprint("k", i)}, []any{i}, Limits{Once: true})
+				require.NoError(t, r.Do(t.Context(), c))
+				require.Equal(t, fmt.Sprint(i), c.Reply())
+			})
+		}
+		run()
+		require.Empty(t, told.kinds(), "it never knew it")
+		known.Store(false)
+		run()
+		require.Equal(t, fmt.Sprint("note ", KindNoScript), told.kinds()[0], "it has forgotten it")
+		unoccupied(t, r)
+	})
+}
+
+func TestConnectionThatBreaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(conn int, cmd []string) string {
+			if conn <= seats && strings.HasPrefix(cmd[len(cmd)-1], "k1") {
+				return "close"
+			}
+			return values(conn, cmd)
+		}}
+		r := s.remote(t, nil)
+		many(20, func(i int) {
+			value, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint("value of k", i), value)
+		})
+		require.False(t, r.Health()[0].Away)
+		unoccupied(t, r)
+	})
+}
+
+func TestCommandThatIsSentOnce(t *testing.T) {
+	script := NewScript("return 1")
+	for name, answer := range map[string]string{"silent": "", "broken": "close"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &scripted{answer: func(conn int, cmd []string) string {
+					if cmd[0] == "evalsha" {
+						return answer
+					}
+					return values(conn, cmd)
+				}}
+				r := s.remote(t, nil)
+				var failure *Error
+				require.ErrorAs(t, r.Do(t.Context(), Eval("store", Writes, script, []string{"k"}, nil, Limits{Once: true})), &failure)
+				require.True(t, failure.MayHaveRun)
+				time.Sleep(time.Second)
+				require.Len(t, s.asked(), 1)
+				require.False(t, r.Health()[0].Away, "others are answered")
+			})
+		})
+	}
+}
+
+func TestCallerThatGivesUpLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hangs atomic.Bool
+		s := hanging(&hangs)
+		r := s.remote(t, func(_ *redis.Options, cfg *Config) { cfg.Timeout = time.Minute })
+		_, err, _ := get(t.Context(), r, "k")
+		require.NoError(t, err)
+		hangs.Store(true)
+		for range seats { // these cannot leave
+			go get(context.Background(), r, "k")
+		}
+		synctest.Wait()
+		var running atomic.Int64
+		ctx, end := context.WithCancel(t.Context())
+		for i := range 20_000 {
+			running.Add(1)
+			go func() {
+				defer running.Add(-1)
+				_, err, _ := get(ctx, r, fmt.Sprint("k", i))
+				require.ErrorIs(t, err, context.Canceled)
+			}()
+		}
+		synctest.Wait()
+		end()
+		synctest.Wait()
+		require.Zero(t, running.Load())
+		r.only.mu.Lock()
+		require.Zero(t, r.only.small.queued)
+		r.only.mu.Unlock()
+		hangs.Store(false)
+		time.Sleep(time.Second)
+		unoccupied(t, r)
+	})
+}
+
+func TestCallerWithADeadlineIsNotLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hangs atomic.Bool
+		s := hanging(&hangs)
+		r := s.remote(t, nil)
+		_, err, _ := get(t.Context(), r, "k")
+		require.NoError(t, err)
+		hangs.Store(true)
+		ctx, end := context.WithTimeout(t.Context(), r.timeout/2)
+		defer end()
+		_, err, took := get(ctx, r, "k")
+		require.Equal(t, context.DeadlineExceeded, err)
+		require.Equal(t, r.timeout/2, took)
+		hangs.Store(false)
+	})
+}
+
+func TestLeaderThatLeavesIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hangs atomic.Bool
+		s := hanging(&hangs)
+		r := s.remote(t, nil)
+		_, err, _ := get(t.Context(), r, "k")
+		require.NoError(t, err)
+		n := r.only
+		n.mu.Lock()
+		a, b := n.small.seat(), n.small.seat()
+		n.mu.Unlock()
+		ctx, end := context.WithCancel(t.Context())
+		first, second := Get("lookup", "k1", Limits{}), Get("lookup", "k2", Limits{})
+		for _, c := range []*Command{first, second} {
+			f, err := n.begin(ctx, c)
+			require.Nil(t, f)
+			require.Nil(t, err)
+		}
+		// 1. The seat comes back, and the first caller is to lead.
+		n.mu.Lock()
+		f := n.boardNext(&n.small, a)
+		n.small.free = append(n.small.free, b)
+		n.mu.Unlock()
+		require.True(t, f.led)
+		// 2. It leaves before it is woken.
+		end()
+		require.Equal(t, context.Canceled, first.leave(ctx))
+		first.wake(f)
+		// 3. The second is answered all the same.
+		require.NoError(t, second.await(t.Context()))
+		require.Equal(t, "value of k2", string(second.Raw()))
+		unoccupied(t, r)
+	})
+}
+
+// A large value over a slow link, while small ones go on.
+func TestLargeValuesHoldUpNoSmallOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		large := strings.Repeat("x", 1<<20)
+		s := &scripted{
+			answer: func(conn int, cmd []string) string {
+				if strings.HasPrefix(cmd[1], "large") && !strings.HasSuffix(cmd[1], probeSuffix) {
+					return bulk(large)
+				}
+				return values(conn, cmd)
+			},
+			pieces: func(w io.Writer, reply string) {
+				for len(reply) > 0 {
+					n := min(len(reply), 32<<10)
+					if _, err := io.WriteString(w, reply[:n]); err != nil {
+						return
+					}
+					if reply = reply[n:]; len(reply) > 0 {
+						time.Sleep(32 * time.Millisecond) // 1 MB/s
+					}
+				}
+			},
+		}
+		var told notices
+		r := s.remote(t, func(_ *redis.Options, cfg *Config) { cfg.Notice = told.take })
+		var wg sync.WaitGroup
+		for i := range 3 { // whether it is known that it is large, or not
+			wg.Go(func() {
+				c := Get("lookup", fmt.Sprint("large", i), Limits{Expect: []int{0, 1 << 20, 1 << 20}[i]})
+				require.NoError(t, r.Do(t.Context(), c))
+				require.Len(t, c.Raw(), len(large))
+			})
+		}
+		time.Sleep(time.Millisecond)
+		for i := range 100 {
+			_, err, took := get(t.Context(), r, fmt.Sprint("k", i))
+			require.NoError(t, err)
+			require.LessOrEqual(t, took, r.timeout)
+			time.Sleep(10 * time.Millisecond)
+		}
+		wg.Wait()
+		require.Empty(t, told.kinds())
+		unoccupied(t, r)
+	})
+}
+
+func TestLargeValueAloneOnASlowLinkIsNotSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(conn int, cmd []string) string {
+			if cmd[0] == "evalsha" {
+				time.Sleep(8 * time.Second) // takes it in
+				return ok
+			}
+			return values(conn, cmd)
+		}}
+		var told notices
+		r := s.remote(t, func(_ *redis.Options, cfg *Config) { cfg.Notice = told.take })
+		store := Eval("store", Writes, NewScript("return 1"), []string{"k"}, []any{make([]byte, 8<<20)}, Limits{Once: true})
+		require.NoError(t, r.Do(t.Context(), store))
+		require.Len(t, s.asked(), 1, "sent once")
+		require.Empty(t, told.kinds())
+		unoccupied(t, r)
+	})
+}
+
+func TestCommandsThatWaitAreDoneWhenTheRemoteIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hangs atomic.Bool
+		s := hanging(&hangs)
+		r := s.remote(t, func(_ *redis.Options, cfg *Config) { cfg.Timeout = time.Minute })
+		hangs.Store(true)
+		go func() {
+			time.Sleep(time.Second)
+			r.Close()
+			time.Sleep(time.Second)
+			hangs.Store(false)
+		}()
+		many(20, func(i int) {
+			_, err, took := get(t.Context(), r, fmt.Sprint("k", i))
+			require.Equal(t, KindClosed, kind(t, err))
+			require.Equal(t, time.Second, took)
+		})
+		_, err, _ := get(t.Context(), r, "k")
+		require.Equal(t, KindClosed, kind(t, err))
+	})
+}
+
+// A hook of the user's own, in one of the ways in which it can go wrong.
+type wrongHook struct {
+	redis.Hook
+	do atomic.Pointer[func()]
+}
+
+func (h *wrongHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *wrongHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if do := h.do.Load(); do != nil {
+			(*do)()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (h *wrongHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if do := h.do.Load(); do != nil {
+			(*do)()
+		}
+		return next(ctx, cmds)
+	}
+}
+
+func TestHookThatPanicsLosesNoSeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: values}
+		r := s.remote(t, func(o *redis.Options, _ *Config) { o.ContextTimeoutEnabled = true })
+		hook := &wrongHook{}
+		r.client.AddHook(hook)
+		wrong := func() { panic("no") }
+		hook.do.Store(&wrong)
+		for range 10 {
+			_, err, _ := get(t.Context(), r, "k")
+			require.Equal(t, KindOther, kind(t, err))
+		}
+		hook.do.Store(nil)
+		require.False(t, r.Health()[0].Away)
+		_, err, _ := get(t.Context(), r, "k")
+		require.NoError(t, err)
+		unoccupied(t, r)
+	})
+}
+
+func TestCommandThatIsAlwaysSentFindsOutThatTheNodeIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hangs atomic.Bool
+		s := hanging(&hangs)
+		r := s.remote(t, nil)
+		hangs.Store(true)
+		_, err, _ := get(t.Context(), r, "k")
+		require.Error(t, err)
+		always := func() error {
+			return r.Do(t.Context(), Eval("invalidate", Writes, NewScript("return 1"), []string{"k"}, nil, Limits{Always: true}))
+		}
+		began := time.Now()
+		require.Error(t, always())
+		require.LessOrEqual(t, time.Since(began), 2*r.timeout)
+		hangs.Store(false)
+		require.NoError(t, always())
+		require.NoError(t, r.Do(t.Context(), Eval("store", Writes, NewScript("return 1"), []string{"k"}, nil, Limits{})))
+		time.Sleep(time.Minute)
+		unoccupied(t, r)
+	})
+}

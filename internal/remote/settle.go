@@ -1,0 +1,207 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"net"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A settling is what becomes of the commands of a flight that has landed.
+type settling struct {
+	f     *flight
+	heard bool       // the server has answered something
+	full  bool       // no connection of the pool was free
+	done  []*Command // have their results
+	moved []*Command // go to the lane of the cluster client
+	again *Command   // goes again, where the flight had no seat
+}
+
+// settle finds out what becomes of one command: see "What failures do" in doc.go. mu is
+// held.
+func (n *node) settle(s *settling, c *Command) {
+	if c.state != isBoarded {
+		return // done: the node went away
+	}
+	err := c.wire.err
+	if err == nil || isReply(err) {
+		s.heard = true
+		n.settleAnswer(s, c, err)
+		return
+	}
+	kind := kindOf(err)
+	var hook *hookError
+	switch sent := s.f.sent.Load(); {
+	case errors.As(err, &hook):
+		s.finish(c, c.fail(KindOther, err))
+	case kind == KindClosed:
+		n.settleClosed(s, c, err)
+	case kind == KindBusyHere && !sent:
+		s.full = true
+		c.sendings--
+		n.again(s, c)
+	case !sent && errors.Is(err, context.Canceled) && s.f.Err() != nil: // the watchdog has ended the wait
+		if s.f.lane == nil {
+			s.finish(c, c.fail(KindUnreachable, errNoConnection))
+			return
+		}
+		c.sendings--
+		n.again(s, c)
+	case !sent:
+		n.fell(s, c, err, kind)
+	case isTimeout(err):
+		n.settleLate(s, c, err)
+	case c.limit.Once:
+		s.finish(c, c.mayHaveRun(kind, err))
+	case c.sendings < maxSendings:
+		n.again(s, c)
+	default:
+		n.fell(s, c, err, kind)
+	}
+}
+
+// settleAnswer is settle for what the server has answered.
+func (n *node) settleAnswer(s *settling, c *Command, err error) {
+	if err == nil || errors.Is(err, redis.Nil) {
+		if c.script != nil {
+			n.ran[c.script] = true
+		}
+		s.finish(c, nil)
+		return
+	}
+	kind := kindOf(err)
+	switch {
+	case kind == KindNoScript && c.script != nil && !c.whole:
+		if n.ran[c.script] {
+			delete(n.ran, c.script)
+			n.r.notice(Event{Node: n.addr, Op: c.op, Kind: KindNoScript, Err: err})
+		}
+		c.whole = true
+		c.sendings--
+		n.again(s, c)
+		return
+	case n.r.whole != nil && n != n.r.whole && (redis.HasErrorPrefix(err, "MOVED ") || redis.HasErrorPrefix(err, "ASK ")):
+		n.r.relearn()
+		s.move(c, n.r.whole)
+		return
+	case kind == KindReadOnly && c.use == Writes && c.sendings <= maxSendings:
+		n.again(s, c) // go-redis has closed that connection; others may reach a primary
+		return
+	}
+	failure := c.fail(kind, err)
+	s.finish(c, failure)
+	if reads, writes := saysAway(err, kind); reads || writes {
+		n.goAway(failure, reads, writes, false)
+	}
+}
+
+// settleClosed is settle where the client was closed. That of a node that has left its
+// Cluster is.
+func (n *node) settleClosed(s *settling, c *Command, err error) {
+	if n.r.whole != nil && n != n.r.whole {
+		n.r.forget(n)
+		s.move(c, n.r.whole)
+		return
+	}
+	s.finish(c, c.fail(KindClosed, err))
+}
+
+// settleLate is settle where the socket's deadline has passed. It proves nothing yet:
+// the watchdog counts on.
+func (n *node) settleLate(s *settling, c *Command, err error) {
+	n.watch.cut = true
+	n.calm = false
+	if c.limit.Once || s.f.lane == nil || s.f.lane.large || c.sendings >= maxSendings {
+		s.finish(c, c.mayHaveRun(KindTimeout, &lateError{err}))
+		return
+	}
+	c.suspect = c.use == Reads
+	n.again(s, c)
+}
+
+// fell finishes a command for which there is no connection that works, and takes the
+// node for away.
+func (n *node) fell(s *settling, c *Command, err error, kind Kind) {
+	failure := c.fail(kind, err)
+	failure.MayHaveRun = s.f.sent.Load()
+	s.finish(c, failure)
+	if s.f.lane != nil {
+		n.goAway(failure, true, true, true)
+	}
+}
+
+// again has a command sent once more, before those who came later.
+func (n *node) again(s *settling, c *Command) {
+	refused := n.refusal(c)
+	switch {
+	case c.gone:
+		s.finish(c, c.fail(KindTimeout, errLate))
+	case refused != nil && s.f.lane != nil: // the node went away meanwhile
+		s.finish(c, refused)
+	case s.f.lane == nil && s.full: // it was to be sent apart
+		s.finish(c, c.fail(KindBusyHere, c.wire.err))
+	case s.f.lane == nil:
+		s.again = c
+	default:
+		if c.ready == nil {
+			c.ready = n.r.readies.Get().(chan *flight)
+		}
+		n.laneOf(c).unshift(c)
+		if n.laneOf(c) != s.f.lane {
+			n.kick(n.laneOf(c))
+		}
+	}
+}
+
+// kick has what is queued in a lane sent if a seat is free. mu is held.
+func (n *node) kick(l *lane) {
+	if seat := l.seat(); seat != nil {
+		if f := n.boardNext(l, seat); f != nil {
+			f.led, f.batch[0].leads = false, nil
+			n.serve(f)
+		}
+	}
+}
+
+func (s *settling) finish(c *Command, err error) {
+	c.finish(err)
+	if !s.f.led || c != s.f.batch[0] { // whose caller is here
+		s.done = append(s.done, c)
+	}
+}
+
+// move hands a command to another node's lane.
+func (s *settling) move(c *Command, to *node) {
+	if c.ready == nil {
+		c.ready = to.r.readies.Get().(chan *flight)
+	}
+	c.state = isNew
+	c.node.Store(to)
+	s.moved = append(s.moved, c)
+}
+
+func (c *Command) mayHaveRun(kind Kind, err error) *Error {
+	failure := c.fail(kind, err)
+	failure.MayHaveRun = true
+	return failure
+}
+
+func isTimeout(err error) bool {
+	var netErr net.Error
+	return errors.As(err, &netErr) && netErr.Timeout() || errors.Is(err, context.DeadlineExceeded)
+}
+
+// A lateError is what a socket says whose deadline has passed.
+type lateError struct{ cause error }
+
+func (e *lateError) Error() string   { return errLate.Error() + ": " + e.cause.Error() }
+func (e *lateError) Unwrap() []error { return []error{errLate, e.cause} }
+
+// A refused is the cause where a node is away and is not asked.
+type refused struct{ why error }
+
+func (e *refused) Error() string {
+	return errNotAsked.Error() + ", because the node is away: " + e.why.Error()
+}
+func (e *refused) Unwrap() []error { return []error{errNotAsked, e.why} }

@@ -1,0 +1,175 @@
+package remote
+
+import (
+	"context"
+	"runtime"
+	"time"
+)
+
+// ticksPerTimeout is how many ticks of the watchdog make the timeout.
+const ticksPerTimeout = 10
+
+// A watch is what the watchdog of a node has seen. It is guarded by node.mu. The
+// watchdog runs while commands are on their way, and a tick longer.
+type watch struct {
+	timer  *time.Timer
+	armed  bool
+	active bool      // commands have begun since the last tick
+	due    time.Time // when the next tick is to come
+	ticks  uint64
+
+	answered bool // something was, since the last tick
+	asked    bool // at the last tick, something small was unanswered
+	cut      bool // something small was given up since the last answer
+	silent   int  // ticks on time, one after the other, with something small unanswered
+	quiet    int  // the same with anything unanswered
+	asking   bool // a question of the watchdog's own is on its way
+}
+
+// reset forgets what was not answered.
+func (w *watch) reset() { w.asked, w.cut, w.silent, w.quiet = false, false, 0, 0 }
+
+// arm starts the watchdog. mu is held.
+func (n *node) arm() {
+	w := &n.watch
+	w.armed, w.due = true, n.r.now().Add(n.r.tick)
+	if w.timer == nil {
+		w.timer = time.AfterFunc(n.r.tick, n.tick)
+		return
+	}
+	w.timer.Reset(n.r.tick)
+}
+
+// tick is the watchdog.
+func (n *node) tick() {
+	// Whoever was woken before this, by an answer, goes first.
+	runtime.Gosched()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	w := &n.watch
+	w.ticks++
+	if w.answered {
+		w.answered = false
+		w.reset()
+	}
+	if late := n.r.now().Sub(w.due) > n.r.tick/2; !late {
+		n.judge()
+	}
+	if len(n.flights) == 0 && n.small.first == nil && n.large.first == nil && !w.active && !w.cut {
+		w.armed = false
+		return
+	}
+	w.active = false
+	n.arm()
+}
+
+// judge looks at what is on its way, at a tick that came on time. mu is held.
+func (n *node) judge() {
+	w := &n.watch
+	asked, unanswered := w.cut, w.cut
+	var stuck *flight // waits for a connection for as long as the timeout
+	for _, f := range n.flights {
+		if f.orphan {
+			continue
+		}
+		if w.ticks-f.since >= 2 && !(f.lane != nil && f.lane.large) {
+			n.calm = false
+		}
+		if !f.sent.Load() {
+			if f.waits++; f.waits >= ticksPerTimeout && f.lane != nil {
+				stuck = f
+			}
+			abandoned := f.led && f.batch[0].ctx.Err() != nil || f.lane == nil && f.waits >= 2*ticksPerTimeout
+			if abandoned && f.Err() == nil {
+				close(f.end)
+			}
+			continue
+		}
+		unanswered = true
+		asked = asked || f.lane == nil || !f.lane.large
+	}
+	if unanswered {
+		w.quiet++
+	}
+	if asked && w.asked {
+		w.silent++
+	}
+	w.asked = asked
+	n.conclude(stuck)
+}
+
+// conclude draws the conclusions of a tick. mu is held.
+func (n *node) conclude(stuck *flight) {
+	w := &n.watch
+	switch {
+	case w.silent >= ticksPerTimeout:
+		n.goAway(n.trouble(KindTimeout, errSilent), true, true, true)
+		w.reset()
+	case stuck != nil && n.poolIsFull():
+		n.tellBusy(stuck.batch[0])
+	case stuck != nil:
+		n.goAway(n.trouble(KindUnreachable, errNoConnection), true, true, true)
+		w.reset()
+	case w.quiet >= ticksPerTimeout/2 && !w.asking && !n.states[Reads].away:
+		n.ask()
+	}
+}
+
+// tellBusy notes that no connection of the pool was free for as long as the timeout.
+// mu is held.
+func (n *node) tellBusy(c *Command) {
+	if !n.busyHere {
+		n.busyHere = true
+		n.r.notice(Event{Node: n.addr, Op: c.op, Kind: KindBusyHere, Err: errPoolFull})
+	}
+}
+
+// trouble makes the error of a node, on behalf of what is on its way. mu is held.
+func (n *node) trouble(kind Kind, cause error) *Error {
+	for _, f := range n.flights {
+		if !f.orphan {
+			return f.batch[0].fail(kind, cause)
+		}
+	}
+	return &Error{Op: "lookup", Kind: kind, Node: n.addr, Err: cause}
+}
+
+// ask sends a question of the watchdog's own. mu is held.
+func (n *node) ask() {
+	key := ""
+	for _, f := range n.flights {
+		if !f.orphan {
+			key = f.batch[0].key
+		}
+	}
+	n.watch.asking = true
+	n.r.spawn(func() {
+		_ = n.apart(context.Background(), n.question(Reads, key)) // land has taken it in
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.watch.asking = false
+	})
+}
+
+// heard takes in that the server has answered a flight. mu is held.
+func (n *node) heard(f *flight) {
+	n.watch.answered = true
+	n.watch.reset()
+	n.busyHere = false
+	if f.lane == nil || !f.lane.large {
+		n.calm = n.bounded && n.watch.ticks-f.since < 2
+	}
+}
+
+// poolIsFull reports whether all connections of the client's pool are in use, by its
+// figures.
+func (n *node) poolIsFull() bool {
+	stats := n.client.PoolStats()
+	if stats == nil || stats.IdleConns > 0 {
+		return false
+	}
+	if n.pool > 0 {
+		return int(stats.TotalConns) >= n.pool
+	}
+	return stats.TotalConns > 0 && stats.PendingRequests > 0
+}
