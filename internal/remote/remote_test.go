@@ -90,65 +90,70 @@ func TestCommandsThatComeMeanwhileGoTogether(t *testing.T) {
 	})
 }
 
+// emptied is a Remote whose pool somebody else's command holds until release is called.
+// It runs in real time: go-redis shares timers of its pools between bubbles.
+func emptied(t *testing.T, change func(*redis.Options)) (s *scripted, r *Remote, busy <-chan Event, release func()) {
+	told, held := make(chan Event, 100), make(chan struct{})
+	begun := make(chan struct{})
+	s = &scripted{answer: func(conn int, cmd []string) string {
+		if cmd[0] == "blpop" {
+			close(begun)
+			<-held
+			return null
+		}
+		return values(conn, cmd)
+	}}
+	r = s.remote(t, func(o *redis.Options, cfg *Config) {
+		change(o)
+		cfg.Timeout = 20 * time.Millisecond
+		cfg.Notice = func(e Event) { told <- e }
+	})
+	release = sync.OnceFunc(func() { close(held) })
+	t.Cleanup(release)
+	go r.client.BLPop(context.Background(), time.Minute, "others")
+	<-begun
+	return s, r, told, release
+}
+
 func TestPoolThatOthersHoldIsWaitedFor(t *testing.T) {
 	for name, change := range map[string]func(*redis.Options){
 		"PoolSize":       func(o *redis.Options) { o.PoolSize, o.PoolTimeout = 1, 300*time.Millisecond },
+		"and no timeout": func(o *redis.Options) { o.PoolSize, o.PoolTimeout = 1, time.Hour },
 		"MaxActiveConns": func(o *redis.Options) { o.PoolSize, o.MaxActiveConns = 4, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := &scripted{answer: func(conn int, cmd []string) string {
-					if cmd[0] == "blpop" {
-						time.Sleep(3 * time.Second)
-						return null
-					}
-					return values(conn, cmd)
-				}}
-				var told notices
-				var client redis.UniversalClient
-				r := s.remote(t, func(o *redis.Options, cfg *Config) {
-					change(o)
-					cfg.Notice = told.take
-				})
-				client = r.client
-				go client.BLPop(context.Background(), time.Minute, "others")
-				synctest.Wait()
-				many(50, func(i int) {
-					_, err, took := get(t.Context(), r, fmt.Sprint("k", i))
-					require.NoError(t, err)
-					require.InDelta(t, 3*time.Second, took, float64(400*time.Millisecond))
-				})
-				require.Equal(t, []string{fmt.Sprint("note ", KindBusyHere)}, told.kinds())
-				require.Equal(t, 1, s.conns, "opens nothing")
-				unoccupied(t, r)
+			s, r, told, release := emptied(t, change)
+			go func() {
+				e := <-told
+				require.Equal(t, KindBusyHere, e.Kind)
+				require.False(t, e.Away)
+				release()
+			}()
+			many(50, func(i int) {
+				_, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
+				require.NoError(t, err)
 			})
+			require.Empty(t, told)
+			require.Equal(t, 1, s.conns, "opens nothing")
 		})
 	}
 }
 
 func TestWhoGivesUpWhileThePoolIsFullIsToldSo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &scripted{answer: func(conn int, cmd []string) string {
-			if cmd[0] == "blpop" {
-				time.Sleep(3 * time.Second)
-				return null
-			}
-			return values(conn, cmd)
-		}}
-		r := s.remote(t, func(o *redis.Options, _ *Config) { o.PoolSize = 1 })
-		go r.client.BLPop(context.Background(), time.Minute, "others")
-		synctest.Wait()
-		ctx, end := context.WithTimeout(t.Context(), time.Second)
-		defer end()
-		many(20, func(i int) {
-			_, err, took := get(ctx, r, fmt.Sprint("k", i))
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.Equal(t, KindBusyHere, kind(t, err))
-			require.Equal(t, time.Second, took)
-		})
-		time.Sleep(3 * time.Second)
-		unoccupied(t, r)
+	_, r, told, _ := emptied(t, func(o *redis.Options) { o.PoolSize = 1 })
+	ctx, end := context.WithCancel(t.Context())
+	go func() {
+		<-told
+		end()
+	}()
+	many(20, func(i int) {
+		_, err, _ := get(ctx, r, fmt.Sprint("k", i))
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, KindBusyHere, kind(t, err))
 	})
+	r.only.mu.Lock()
+	defer r.only.mu.Unlock()
+	require.Zero(t, r.only.small.queued)
 }
 
 // hanging is a server that answers until it is told to hang.
@@ -316,6 +321,8 @@ func TestConnectingThatFails(t *testing.T) {
 				}
 				_, err, _ := get(t.Context(), r, "k")
 				require.NoError(t, err)
+				time.Sleep(time.Minute) // go-redis gives up what it dialed
+				unoccupied(t, r)
 			})
 		})
 	}

@@ -28,6 +28,8 @@ type scripted struct {
 	// pieces is how the bytes of a reply are sent; nil: at once.
 	pieces func(w io.Writer, reply string)
 
+	ending sync.WaitGroup // of its goroutines
+
 	mu    sync.Mutex // guards the fields below
 	conns int
 	seen  []seen
@@ -58,7 +60,7 @@ func (s *scripted) remote(t *testing.T, change func(*redis.Options, *Config)) *R
 	t.Cleanup(func() {
 		r.Close()
 		_ = client.Close()
-		time.Sleep(time.Minute) // the server ends
+		s.ending.Wait()
 	})
 	return r
 }
@@ -74,16 +76,14 @@ func (s *scripted) dialer(ctx context.Context, _, _ string) (net.Conn, error) {
 	s.conns++
 	conn := s.conns
 	s.mu.Unlock()
-	go s.serve(conn, there)
+	s.ending.Go(func() { s.serve(conn, there) })
 	return here, nil
 }
 
 func (s *scripted) serve(conn int, c net.Conn) {
 	defer c.Close()
 	replies := make(chan string, 10_000)
-	done := make(chan struct{})
-	go func() { // a pipe has no room: who reads must not wait for who writes
-		defer close(done)
+	s.ending.Go(func() { // a pipe has no room: who reads must not wait for who writes
 		defer c.Close()
 		for reply := range replies {
 			if reply == "close" {
@@ -95,9 +95,9 @@ func (s *scripted) serve(conn int, c net.Conn) {
 				return
 			}
 		}
-	}()
+	})
 	cmds := make(chan []string, 10_000)
-	go func() {
+	s.ending.Go(func() {
 		defer close(replies)
 		for cmd := range cmds {
 			reply := s.answerTo(conn, cmd)
@@ -108,7 +108,7 @@ func (s *scripted) serve(conn int, c net.Conn) {
 			}
 			replies <- reply
 		}
-	}()
+	})
 	defer close(cmds)
 	in := bufio.NewReader(c)
 	for {
