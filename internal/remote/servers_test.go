@@ -1,0 +1,232 @@
+package remote
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+// timeout is what real servers are given in these tests.
+const timeout = 250 * time.Millisecond
+
+var echo = NewScript("redis.call('SET', KEYS[1], ARGV[1]) return ARGV[1]")
+
+func on(t *testing.T, client redis.UniversalClient) *Remote {
+	t.Helper()
+	r := New(Config{Client: client, Timeout: timeout, WriteProbe: NewScript("return redis.call('DEL', KEYS[1])")})
+	t.Cleanup(r.Close)
+	return r
+}
+
+func TestKindsOfClients(t *testing.T) {
+	server := redistest.Shared(t)
+	for name, client := range map[string]redis.UniversalClient{
+		"plain":                      server.Client(),
+		"RESP2":                      server.Client(func(o *redis.Options) { o.Protocol = 2 }),
+		"ContextTimeoutEnabled":      server.Client(func(o *redis.Options) { o.ContextTimeoutEnabled = true }),
+		"client-side cache":          server.Client(func(o *redis.Options) { o.ClientSideCacheConfig = &redis.ClientSideCacheConfig{} }),
+		"one connection":             server.Client(func(o *redis.Options) { o.PoolSize, o.PipelinePoolSize = 1, -1 }),
+		"MaxActiveConns":             server.Client(func(o *redis.Options) { o.MaxActiveConns = 2 }),
+		"Cluster":                    redistest.SharedCluster(t).Client(),
+		"Cluster, replicas":          redistest.SharedCluster(t).Client(func(o *redis.ClusterOptions) { o.RouteRandomly = true }),
+		"Sentinel":                   redistest.SharedSentinel(t).Client(),
+		"a client of the user's own": struct{ redis.UniversalClient }{server.Client()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := on(t, client)
+			many(200, func(i int) {
+				key := fmt.Sprintf("kinds:{%s%d}", name, i)
+				c := Eval("store", Writes, echo, []string{key}, []any{i}, Limits{})
+				require.NoError(t, r.Do(t.Context(), c))
+				require.Equal(t, fmt.Sprint(i), c.Reply())
+				value, err, _ := get(t.Context(), r, key)
+				require.NoError(t, err)
+				require.Equal(t, fmt.Sprint(i), value)
+				none := Get("lookup", key+"none", Limits{})
+				require.NoError(t, r.Do(t.Context(), none))
+				require.Nil(t, none.Raw())
+				now := Plain("time", "", Reads, Limits{}, "time")
+				require.NoError(t, r.Do(t.Context(), now))
+				require.Len(t, now.Reply(), 2)
+			})
+			for _, h := range r.Health() {
+				require.False(t, h.Away, "%+v", h)
+			}
+		})
+	}
+}
+
+func TestServerThatStopsAndComesBack(t *testing.T) {
+	for name, stop := range map[string]func(*redistest.Server) func(){
+		"paused": func(s *redistest.Server) func() { s.Pause(); return s.Resume },
+		"killed": func(s *redistest.Server) func() { s.Kill(); return s.Restart },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			r := on(t, server.Client())
+			store := func(ctx context.Context, i int) error {
+				return r.Do(ctx, Eval("store", Writes, echo, []string{fmt.Sprint("k", i)}, []any{i}, Limits{}))
+			}
+			many(100, func(i int) { require.NoError(t, store(t.Context(), i)) })
+			back := stop(server)
+			many(100, func(i int) {
+				_, err, took := get(t.Context(), r, fmt.Sprint("k", i))
+				require.Error(t, err)
+				require.Less(t, took, 2*timeout+100*time.Millisecond)
+			})
+			back()
+			require.Eventually(t, func() bool { return !r.Health()[0].Away }, 20*time.Second, 5*time.Millisecond)
+			many(100, func(i int) { require.NoError(t, store(t.Context(), i)) })
+		})
+	}
+}
+
+func TestClusterNodeThatHangsHoldsUpItsOwnKeysOnly(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	client := cluster.Client()
+	r := on(t, client)
+	ofNode := func(i int, addr string) string {
+		for n := i; ; n += 1000 {
+			key := fmt.Sprintf("{k%d}", n)
+			if node, err := client.MasterForKey(t.Context(), key); err == nil && node.Options().Addr == addr {
+				return key
+			}
+		}
+	}
+	nodes := cluster.Nodes()
+	for i := range 300 {
+		_, err, _ := get(t.Context(), r, ofNode(i, nodes[i%len(nodes)].Addr()))
+		require.NoError(t, err)
+	}
+	nodes[0].Pause()
+	var slowest atomic.Int64
+	many(300, func(i int) {
+		_, err, took := get(t.Context(), r, ofNode(i, nodes[i%len(nodes)].Addr()))
+		require.Equal(t, i%len(nodes) == 0, err != nil, "%v", err)
+		if err == nil {
+			slowest.Store(max(slowest.Load(), int64(took)))
+		}
+	})
+	require.Less(t, time.Duration(slowest.Load()), timeout)
+	nodes[0].Resume()
+	require.Eventually(t, func() bool {
+		for _, h := range r.Health() {
+			if h.Away {
+				return false
+			}
+		}
+		return true
+	}, 20*time.Second, 5*time.Millisecond)
+}
+
+func TestClusterSlotThatMoves(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	client := cluster.Client()
+	r := on(t, client)
+	const key = "{moves}"
+	slot, err := client.ClusterKeySlot(t.Context(), key).Result()
+	require.NoError(t, err)
+	owner := 0
+	for i, node := range cluster.Nodes() {
+		if master, err := client.MasterForKey(t.Context(), key); err == nil && master.Options().Addr == node.Addr() {
+			owner = i
+		}
+	}
+	ctx, end := context.WithCancel(t.Context())
+	var asked atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		many(20, func(i int) {
+			for ctx.Err() == nil {
+				c := Eval("store", Writes, echo, []string{key}, []any{i}, Limits{})
+				err := r.Do(ctx, c)
+				if ctx.Err() != nil {
+					return
+				}
+				require.NoError(t, err)
+				value, err, _ := get(ctx, r, key)
+				if ctx.Err() == nil {
+					require.NoError(t, err)
+					require.NotEmpty(t, value)
+				}
+				asked.Add(1)
+			}
+		})
+	}()
+	require.Eventually(t, func() bool { return asked.Load() > 1000 }, 20*time.Second, time.Millisecond)
+	require.NoError(t, cluster.MigrateSlot(t.Context(), int(slot), owner, (owner+1)%len(cluster.Nodes())))
+	before := asked.Load()
+	require.Eventually(t, func() bool { return asked.Load() > before+1000 }, 20*time.Second, time.Millisecond)
+	end()
+	<-done
+}
+
+// busyLoops takes the processor from this process, until the test ends: it is what
+// "beside a busy loop" means. A process of its own, because the scheduler of this one
+// shares fairly.
+func busyLoops(t *testing.T, n int) {
+	for range n {
+		loop := exec.Command("sh", "-c", "while :; do :; done")
+		require.NoError(t, loop.Start())
+		t.Cleanup(func() {
+			_ = loop.Process.Kill()
+			_ = loop.Wait()
+		})
+	}
+}
+
+func TestProcessThatIsBusyIsNotRedisBeingAway(t *testing.T) {
+	if testing.Short() || os.Getenv("FNCACHE_BUSY") == "" {
+		t.Skip("loads the machine: set FNCACHE_BUSY=1")
+	}
+	for _, test := range []struct{ callers, size, procs, loops int }{
+		{30_000, 60, 0, 0},
+		{30_000, 60, 0, 2},
+		{30_000, 60, 1, 2},
+		{3_000, 160 << 10, 0, 0},
+		{3_000, 160 << 10, 1, 2},
+	} {
+		t.Run(fmt.Sprintf("%+v", test), func(t *testing.T) {
+			server := redistest.Start(t)
+			client := server.Client()
+			value := strings.Repeat("v", test.size)
+			for i := range test.callers {
+				require.NoError(t, client.Set(t.Context(), fmt.Sprint("k", i), value[:len(value)-i%2], 0).Err())
+			}
+			var told notices
+			r := New(Config{Client: client, Timeout: timeout, Notice: told.take})
+			defer r.Close()
+			if test.procs > 0 {
+				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(test.procs))
+			}
+			busyLoops(t, test.loops)
+			var failed, decoded atomic.Int64
+			began := time.Now()
+			many(test.callers, func(i int) {
+				c := Get("lookup", fmt.Sprint("k", i), Limits{Expect: test.size})
+				if err := r.Do(t.Context(), c); err != nil || len(c.Raw()) < test.size-1 {
+					failed.Add(1)
+				}
+				for spin := time.Now(); time.Since(spin) < 20*time.Microsecond; { // decodes
+				}
+				decoded.Add(1)
+			})
+			t.Logf("%v", time.Since(began).Round(time.Millisecond))
+			require.Zero(t, failed.Load())
+			require.Empty(t, told.kinds())
+		})
+	}
+}
