@@ -4,8 +4,8 @@
 //
 // # Lanes
 //
-// Each node has two lanes, for small and for large commands, and each lane has two
-// seats. A seat stands for a connection in use: it is taken while a flight, one
+// Each node has two lanes, for small and for large commands, and each lane has a few
+// seats (lane.go). A seat stands for a connection in use: it is taken while a flight, one
 // command or one pipeline, is on its way. The connections are those of the client's
 // own pool, so the lanes hold none while they are idle.
 //
@@ -42,11 +42,11 @@
 //   - boarded, not sent, no connection: the pool is full, so this process is busy and
 //     the commands go back to the front of the queue; or connecting fails, and the node
 //     is away.
-//   - sent, connection breaks: sent again, up to maxSendings in all, for all commands
+//   - sent, connection breaks: sent again, up to maxBreaks in all, for all commands
 //     have the effect of once. A command that may be sent once only is done, with an
 //     error that says it may have run.
-//   - sent, the socket's deadline passes: as if the connection had broken; a read is
-//     sent again in the large lane, because its answer may be large. The node is judged
+//   - sent, the socket's deadline passes: sent again, up to maxSendings in all; a read
+//     goes in the large lane then, because its answer may be large. The node is judged
 //     by the watchdog, not by this.
 //   - sent, node goes away: done at once with that error, which says that it may have
 //     run. The flight is an orphan: when it lands nobody looks at it.

@@ -3,9 +3,17 @@ package remote
 import "time"
 
 const (
-	// seats is how many flights of a lane are on their way at once: one is read by the
-	// server while the answers of the other are read here.
-	seats = 2
+	// How many flights of a lane are on their way at once. Beside a bare GET, on two
+	// processors with the server on the same machine, 3, 4 and 6 callers take
+	//
+	//	1 seat    1.14  1.12  0.82 of its time    1.26  1.23  0.82 of its processor time
+	//	2 seats   1.30  1.19  1.05                1.29  1.25  1.04
+	//	4 seats   1.04  1.04  1.06                1.05  1.04  1.13
+	//
+	// and 128 callers 0.12 to 0.17 of both. A caller that waits for a seat pays for two
+	// changes of goroutines, which a pipeline of one or two commands does not save.
+	smallSeats = 4
+	largeSeats = 2
 	// maxBatch bounds the commands of a pipeline, and maxBatchSize the bytes of it and
 	// of its answers: past these the first answer waits for too many others.
 	maxBatch     = 128
@@ -32,6 +40,10 @@ type lane struct {
 func (l *lane) reset() {
 	l.free = l.free[:0]
 	l.era++
+	seats := smallSeats
+	if l.large {
+		seats = largeSeats
+	}
 	for range seats {
 		l.free = append(l.free, make(chan struct{}))
 	}

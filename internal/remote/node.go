@@ -10,8 +10,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// maxSendings is how often a command is sent whose connection broke or was late.
-const maxSendings = 3
+const (
+	// maxSendings is how often a command is sent that was late.
+	maxSendings = 3
+	// maxBreaks is how often it is sent whose connection breaks: each of the seats may
+	// have had one that is dead, as after a restart.
+	maxBreaks = smallSeats + 2
+)
 
 // A node is one server, or what a Cluster client does for commands whose node is not
 // known.

@@ -21,8 +21,10 @@ import (
 func get(ctx context.Context, r *Remote, key string) (value string, err error, took time.Duration) {
 	began := time.Now()
 	c := Get("lookup", key, Limits{})
-	err = r.Do(ctx, c)
-	return string(c.Raw()), err, time.Since(began)
+	if err = r.Do(ctx, c); err == nil {
+		value = string(c.Raw())
+	}
+	return value, err, time.Since(began)
 }
 
 func kind(t *testing.T, err error) Kind {
@@ -50,7 +52,7 @@ func unoccupied(t *testing.T, r *Remote) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, l := range []*lane{&n.small, &n.large} {
-		require.Len(t, l.free, seats)
+		require.Len(t, l.free, map[bool]int{false: smallSeats, true: largeSeats}[l.large])
 		require.Nil(t, l.first)
 		require.Nil(t, l.last)
 		require.Zero(t, l.queued)
@@ -68,21 +70,21 @@ func values(_ int, cmd []string) string {
 func TestCommandsThatComeMeanwhileGoTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &scripted{answer: func(conn int, cmd []string) string {
-			if len(cmd[1]) == 2 && cmd[1] < "k2" {
+			if len(cmd[1]) == 2 && cmd[1] < "k4" {
 				time.Sleep(5 * time.Millisecond)
 			}
 			return values(conn, cmd)
 		}}
 		r := s.remote(t, nil)
-		many(seats+20, func(i int) {
+		many(smallSeats+20, func(i int) {
 			time.Sleep(time.Duration(i) * time.Microsecond)
 			value, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
 			require.NoError(t, err)
 			require.Equal(t, fmt.Sprint("value of k", i), value)
 		})
-		require.Equal(t, seats, s.conns)
+		require.Equal(t, smallSeats, s.conns)
 		arrived := map[int]int{}
-		for _, cmd := range s.asked()[seats:] {
+		for _, cmd := range s.asked()[smallSeats:] {
 			arrived[cmd.conn]++
 		}
 		require.Len(t, arrived, 1, "20 commands in one pipeline")
@@ -415,7 +417,7 @@ func TestScriptThatIsNotKnownIsSentWholeInsideAPipeline(t *testing.T) {
 func TestConnectionThatBreaks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &scripted{answer: func(conn int, cmd []string) string {
-			if conn <= seats && strings.HasPrefix(cmd[len(cmd)-1], "k1") {
+			if conn <= smallSeats && strings.HasPrefix(cmd[len(cmd)-1], "k1") {
 				return "close"
 			}
 			return values(conn, cmd)
@@ -462,7 +464,7 @@ func TestCallerThatGivesUpLeavesNothing(t *testing.T) {
 		_, err, _ := get(t.Context(), r, "k")
 		require.NoError(t, err)
 		hangs.Store(true)
-		for range seats { // these cannot leave
+		for range smallSeats { // these cannot leave
 			go get(context.Background(), r, "k")
 		}
 		synctest.Wait()
@@ -515,7 +517,8 @@ func TestLeaderThatLeavesIsReplaced(t *testing.T) {
 		require.NoError(t, err)
 		n := r.only
 		n.mu.Lock()
-		a, b := n.small.seat(), n.small.seat()
+		a, others := n.small.seat(), n.small.free
+		n.small.free = nil
 		n.mu.Unlock()
 		ctx, end := context.WithCancel(t.Context())
 		first, second := Get("lookup", "k1", Limits{}), Get("lookup", "k2", Limits{})
@@ -527,7 +530,7 @@ func TestLeaderThatLeavesIsReplaced(t *testing.T) {
 		// 1. The seat comes back, and the first caller is to lead.
 		n.mu.Lock()
 		f := n.boardNext(&n.small, a)
-		n.small.free = append(n.small.free, b)
+		n.small.free = others
 		n.mu.Unlock()
 		require.True(t, f.led)
 		// 2. It leaves before it is woken.

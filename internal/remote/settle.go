@@ -54,7 +54,7 @@ func (n *node) settle(s *settling, c *Command) {
 		n.settleLate(s, c, err)
 	case c.limit.Once:
 		s.finish(c, c.mayHaveRun(kind, err))
-	case c.sendings < maxSendings:
+	case c.sendings < maxBreaks:
 		n.again(s, c)
 	default:
 		n.fell(s, c, err, kind)
