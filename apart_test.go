@@ -73,57 +73,51 @@ func TestAnUnmarshalerThatDoesNotReturnIsAMissAndKeepsNobodyElseWaiting(t *testi
 		"panic":  func() { panic("secret") },
 		"hang":   func() { time.Sleep(time.Hour) },
 	} {
-		for way, change := range map[string]func(*Config){
-			"reader": func(*Config) {},
-			"direct": func(c *Config) { c.DirectLookups = true },
-			"auto":   func(c *Config) { c.AutoPipeline = true },
-		} {
-			t.Run(name+"/"+way, func(t *testing.T) {
-				inBubble(t, func(t *testing.T, b *bubble) {
-					defer setTouch(nil)
-					c := b.cache(change)
-					fn, f := wrapTouchy(c, Options{ComputeTimeout: time.Minute})
-					for range 3 { // Redis is known to be quick
-						_, err := fn(t.Context(), "k")
-						require.NoError(t, err)
-					}
-					others := wrap(t, c, &source{}, Options{Name: "test.Others"})
-					others.get(t.Context(), "x")
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				defer setTouch(nil)
+				c := b.cache()
+				fn, f := wrapTouchy(c, Options{ComputeTimeout: time.Minute})
+				for range 3 { // Redis is known to be quick
+					_, err := fn(t.Context(), "k")
+					require.NoError(t, err)
+				}
+				others := wrap(t, c, &source{}, Options{Name: "test.Others"})
+				others.get(t.Context(), "x")
 
-					setTouch(decode)
-					ends := make(chan error, 3)
-					for range cap(ends) {
-						go func() {
-							ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-							defer cancel()
-							_, err := fn(ctx, "k")
-							ends <- err
-						}()
+				setTouch(decode)
+				ends := make(chan error, 3)
+				for range cap(ends) {
+					go func() {
+						ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+						defer cancel()
+						_, err := fn(ctx, "k")
+						ends <- err
+					}()
+				}
+				synctest.Wait()
+				assert.Equal(t, outcome{value: 1, source: SourceFresh}, others.get(t.Context(), "x"), "another key")
+				for range cap(ends) {
+					err := <-ends
+					if name == "hang" {
+						assert.ErrorIs(t, err, context.DeadlineExceeded, "who gives up is answered at once")
+					} else {
+						assert.True(t, err == nil || errors.Is(err, ErrColdCache), "%v", err)
 					}
-					synctest.Wait()
-					assert.Equal(t, outcome{value: 1, source: SourceFresh}, others.get(t.Context(), "x"), "another key")
-					for range cap(ends) {
-						err := <-ends
-						if name == "hang" {
-							assert.ErrorIs(t, err, context.DeadlineExceeded, "who gives up is answered at once")
-						} else {
-							assert.True(t, err == nil || errors.Is(err, ErrColdCache), "%v", err)
-						}
-					}
-					time.Sleep(2 * time.Minute)
-					setTouch(nil)
-					assert.NotZero(t, f.Stats().Undecodable)
-					assert.NotEmpty(t, b.log.about("entry cannot be read"))
-					assert.Empty(t, b.log.about("secret"))
-					for range 3 {
-						_, err := fn(t.Context(), "k")
-						require.NoError(t, err, "the key does not hang")
-					}
-					time.Sleep(2 * time.Hour)
-					requireIdentity(t, f)
-				})
+				}
+				time.Sleep(2 * time.Minute)
+				setTouch(nil)
+				assert.NotZero(t, f.Stats().Undecodable)
+				assert.NotEmpty(t, b.log.about("entry cannot be read"))
+				assert.Empty(t, b.log.about("secret"))
+				for range 3 {
+					_, err := fn(t.Context(), "k")
+					require.NoError(t, err, "the key does not hang")
+				}
+				time.Sleep(2 * time.Hour)
+				requireIdentity(t, f)
 			})
-		}
+		})
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/remote"
 )
 
 const (
@@ -32,13 +33,12 @@ type Cache struct {
 	store   *lockStore
 	clock   serverClock
 	flights flights
-	readers readers
-	direct  direct
 	space   keyspace
 	log     logger
 	health  health
 
-	releases ownReleases
+	releases  ownReleases
+	bulkheads bulkheads
 
 	events     events
 	subscribed sync.Once    // the subscription has begun
@@ -50,13 +50,14 @@ type Cache struct {
 
 	learning atomic.Pointer[learning] // the question for the server's clock under way, nil if none
 
-	closing  <-chan struct{} // closed when Close begins
-	end      func()          // closes it
-	alive    context.Context // ends when closing is closed
-	shut     chan struct{}   // closed when Close ends
-	closeErr error           // what Close returned; written before shut is closed
-	life     lifetime
-	asking   lifetime // of the goroutines among them that may wait within go-redis
+	ownsClient bool            // Close closes the client: see Open
+	closing    <-chan struct{} // closed when Close begins
+	end        func()          // closes it
+	alive      context.Context // ends when closing is closed
+	shut       chan struct{}   // closed when Close ends
+	closeErr   error           // what Close returned; written before shut is closed
+	life       lifetime
+	asking     lifetime // of the goroutines among them that may wait within go-redis
 }
 
 // New makes a cache on the Redis of cfg. It does not connect: the service comes
@@ -83,35 +84,18 @@ func New(cfg Config) (*Cache, error) {
 		client:  cfg.Redis,
 		timeout: cfg.RedisTimeout,
 		channel: cfg.Namespace + ":events:",
-		spawn:   c.spawnAsking,
-		refuses: c.health.refuses,
-		traffic: new(traffic),
-	}
-	if cfg.AutoPipeline {
-		c.store.auto = newAutoPipeline(cfg.Redis, cfg.RedisTimeout)
-	}
-	c.health.log, c.health.spawn, c.health.closing = &c.log, c.spawn, c.closing
-	if c.store.clustered() {
-		c.health.serverOf = c.store.serverOf
-	}
-	c.health.probe = func(op, key string) *RedisError {
-		failure := c.store.probe(c.alive, op, key)
-		if failure != nil {
-			c.store.relearn(failure)
-		}
-		return failure
+		spawn:   c.spawn,
 	}
 	c.store.forgotten, c.store.unpublished = c.health.forgot, c.noteUnpublished
-	c.health.back = func() { c.clock.dialed.Store(true) }
-	if cfg.DirectLookups {
-		c.direct.limit = cfg.RedisTimeout / directPart
-		c.store.quick = giveUpAfter(cfg.Redis, c.direct.limit)
-	}
-	c.flights.readLimit, c.flights.timedOut = cfg.RedisTimeout, c.timeOut
-	c.readers = readers{send: c.lookUp, spawn: c.spawnAsking, closing: c.closing, batch: c.store.batch()}
-	c.store.watch(func() {
-		c.clock.dialed.Store(true)
-		c.releases.noteDial()
+	c.health.log, c.health.again = &c.log, c.noteDial
+	c.store.remote = remote.New(remote.Config{
+		Client:     cfg.Redis,
+		Timeout:    cfg.RedisTimeout,
+		WriteProbe: probeScript,
+		Closing:    c.closing,
+		Spawn:      c.spawnAsking,
+		Notice:     c.health.notice,
+		Dialed:     c.noteDial,
 	})
 	return c, nil
 }
@@ -136,13 +120,12 @@ func (c *Cache) pingProbe(n int) string {
 // Close cancels the computations under way through their contexts, waits up to
 // five seconds for them to end and to release their leases, and for the handler of
 // Config.Logger to take what it is to be told, and then gives the leases of those
-// that still run back itself. An operation that was sent to a Redis
-// that does not answer cannot be called back: go-redis gives it up after the client's
-// ReadTimeout or WriteTimeout, 5s by default, and Close waits for that too: that much
-// longer at most, and never more than ten seconds longer. Calls after Close behave as with
-// Redis away: they compute in the process, or get [ErrRedisDown] (see
-// Config.OnRedisDown). Close does not wait for what they compute, nor cancels it. The
-// Redis client is left open; close it afterwards.
+// that still run back itself. A command that was sent to a Redis that does not answer cannot
+// be called back: go-redis lets go of it after about RedisTimeout, and after the client's own
+// ReadTimeout at the latest, and Close waits for that, up to ten seconds longer. Calls after
+// Close behave as with Redis away: they compute in the process, or get [ErrRedisDown] (see
+// Config.OnRedisDown). Close does not wait for what they compute, nor cancels it. The Redis
+// client is left open, for its owner to close afterwards; a client that [Open] made is closed.
 //
 // The error says that something was still running. Closing twice is fine, also at
 // once, as by a signal handler and a defer: every Close waits for the end of the
@@ -160,14 +143,15 @@ func (c *Cache) Close() error {
 // shutDown is the first Close.
 func (c *Cache) shutDown() error {
 	names.forget(c)
-	c.store.unwatch()
 	c.asking.close()
 	c.end()
-	if auto := c.store.auto; auto != nil {
-		c.spawnAsking(auto.close)
-	}
 	began := time.Now()
-	if c.life.wait(closeGrace) || c.asking.wait(c.store.lingers()) && c.life.running.Load() == 0 {
+	ended := c.life.wait(closeGrace)
+	c.store.remote.Close()
+	if c.ownsClient {
+		defer func() { _ = c.cfg.Redis.Close() }()
+	}
+	if ended || c.asking.wait(mostLinger) && c.life.running.Load() == 0 {
 		return nil
 	}
 	return errors.New("fncache: close: something still runs after " + time.Since(began).Round(time.Second).String() +
@@ -264,11 +248,10 @@ func (l *lifetime) wait(most time.Duration) bool {
 	return true
 }
 
-// noteRedis takes in how an operation on a key ended for fn, and says whether it
-// failed.
+// noteRedis takes in how an operation ended for fn, and reports whether it failed.
 func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {
 	if err == nil {
-		c.health.succeeded(op, key)
+		c.health.succeeded()
 		return false
 	}
 	var failure *RedisError
@@ -277,10 +260,16 @@ func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {
 	}
 	if !failure.notAsked {
 		fn.counters.redisErrors[failure.Kind].Add(1)
-		c.store.relearn(failure)
-		c.health.failed(failure)
+		c.health.tell(failure)
 	}
 	return true
+}
+
+// noteDial takes in that the client has made a connection, which may be one to another
+// server. It must not block.
+func (c *Cache) noteDial() {
+	c.clock.dialed.Store(true)
+	c.releases.noteDial()
 }
 
 // storeFor gives the store as fn uses it: what servers forget is counted for fn.

@@ -55,6 +55,8 @@ type call struct {
 	left  time.Duration
 	seen  *entry
 	asked place
+	// placeless says that there was no place of Options.MaxConcurrent.
+	placeless bool
 }
 
 // failuresBorne is how often a call that waits for another process lets the function fail
@@ -113,11 +115,6 @@ func (c *call) decision(p purpose) (decision, error) {
 		return decision{verdict: redisDown, cause: newRedisError(opLookup, c.key, ErrClosed)}, nil
 	}
 	fs := &c.cache.flights
-	if p == toLookUp {
-		if err := c.cache.health.refuses(opLookup, c.key); err != nil {
-			return decision{verdict: redisDown, cause: err}, nil
-		}
-	}
 	if c.failedElsewhere() >= failuresBorne {
 		return decision{}, c.cold(0)
 	}
@@ -128,12 +125,14 @@ func (c *call) decision(p purpose) (decision, error) {
 	}
 	if start {
 		if !ready {
-			now = fs.equip(f, c)
+			f.input = c.ownInput() // that may take long: not under the lock of all flights
 		}
-		c.cache.fly(f, c, now)
+		if left := c.fly(f); left {
+			return decision{}, c.ctx.Err()
+		}
 	}
 	var limit <-chan time.Time
-	if f.purpose != toLookUp { // which has its own
+	if f.purpose != toLookUp {
 		limit = c.wait()
 	}
 	if f.purpose == toWait {
@@ -144,11 +143,36 @@ func (c *call) decision(p purpose) (decision, error) {
 		return f.decision, nil
 	case <-limit:
 		fs.leave(f, c)
+		if c.placeless {
+			return decision{}, c.full()
+		}
 		return decision{}, c.cold(0)
 	case <-c.cancelled():
 		fs.leave(f, c)
 		return decision{}, c.ctx.Err()
 	}
+}
+
+// fly has a flight run to its decision. The call that began it looks up on its own
+// goroutine. If it leaves meanwhile, which left reports, a goroutine goes on for those who
+// have joined.
+func (c *call) fly(f *flight) (left bool) {
+	if f.purpose != toLookUp {
+		c.cache.spawn(func() { c.cache.poll(f) })
+		return false
+	}
+	ctx := c.ctx
+	if c.patient {
+		ctx = f.ctx
+	}
+	if !c.cache.lookUp(ctx, f) {
+		return false
+	}
+	c.cache.flights.leave(f, c)
+	if !c.cache.flights.abandon(f) {
+		c.cache.spawn(func() { c.cache.lookUpForOthers(f) })
+	}
+	return true
 }
 
 // act does what the table says. again means that the call must decide again,
@@ -170,6 +194,10 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 		return c.withHolder(d, *p == toRefresh)
 	case notLeased:
 		return c.unleased(d.ended)
+	case noPlace:
+		if c.fn.opts.OnCold != Wait {
+			return c.giveUp(c.full())
+		}
 	case redisDown:
 		if *p != toRefresh && !c.missed {
 			if a, ok := c.lastResort(); ok {
@@ -178,12 +206,12 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 		}
 		return c.withoutRedis(d, *p == toRefresh)
 	}
-	// holderElsewhere, and cold.
+	// holderElsewhere or noPlace, and cold.
 	switch c.fn.opts.OnCold {
 	case Wait:
 		*p = toWait
 		c.heedFailures()
-		c.left, c.seen, c.asked = d.left, d.seen, d.asked
+		c.left, c.seen, c.asked, c.placeless = d.left, d.seen, d.asked, d.verdict == noPlace
 		return answer{}, true
 	case Compute:
 		return c.unleased(d.ended)
@@ -258,7 +286,7 @@ func (c *call) unleased(ended uint64) (a answer, again bool) {
 		comp.spawn(comp.run)
 	}
 	var limit <-chan time.Time
-	if atOnce := start && c.fn.bulkhead == nil; !atOnce {
+	if atOnce := start && c.fn.opts.MaxConcurrent == 0; !atOnce {
 		var over bool
 		if limit, a, over = c.awaitTurn(comp); over {
 			return a, false
@@ -275,7 +303,7 @@ func (c *call) alone() (a answer, again bool) {
 	comp := c.cache.flights.startSingle(c)
 	c.give(comp)
 	comp.spawn(comp.run)
-	if c.fn.bulkhead != nil {
+	if c.fn.opts.MaxConcurrent > 0 {
 		var over bool
 		if _, a, over = c.awaitTurn(comp); over {
 			return a, false
@@ -568,7 +596,7 @@ func (c *call) giveUp(err error) (a answer, again bool) {
 // nested says whether the call comes from a computation of its own function, which
 // has a slot of Options.MaxConcurrent and gives it up only when it has its answer.
 func (c *call) nested() bool {
-	return c.fn.bulkhead != nil && perCallOf(c.ctx).frame.runs(c.fn)
+	return c.fn.opts.MaxConcurrent > 0 && perCallOf(c.ctx).frame.runs(c.fn)
 }
 
 // direct calls the function on the caller's goroutine, past the cache.

@@ -40,11 +40,13 @@ type computation struct {
 	unregistered error
 
 	started chan struct{} // without a lease: closed when it begins
-	passed  chan struct{} // without a lease: closed if it begins without a slot of Options.MaxConcurrent
-	slotted bool          // it has its slot from the start
-	single  bool          // without a lease: it is one call's own
-	done    chan struct{} // closed at the end
-	ending  ending        // written before done is closed
+	slotted bool          // it has a place of Options.MaxConcurrent from the start
+	// Without a lease: of waiting for a place; nil where there is no bound.
+	waiting     context.Context
+	stopWaiting context.CancelFunc
+	single      bool          // without a lease: it is one call's own
+	done        chan struct{} // closed at the end
+	ending      ending        // written before done is closed
 
 	// Guarded by flights.mu.
 	owner    *call     // the caller whose computation it is, nil if there is none
@@ -55,7 +57,7 @@ type computation struct {
 	settling bool      // newcomers look up, for the lease may be over
 	leaseEnd time.Time // until when the lease is good as far as is known
 	began    uint64    // flights.seq when it began; 0 before
-	nested   bool      // passed is closed
+	nested   bool      // it begins without a place: who waits for it has one
 }
 
 // returned is how the function ended.
@@ -156,12 +158,18 @@ func (c *Cache) newComputation(id flightKey, ctx context.Context, in input) *com
 		ctx:       ctx,
 		returned:  make(chan struct{}),
 		started:   make(chan struct{}),
-		passed:    make(chan struct{}),
 		done:      make(chan struct{}),
 		ownable:   true,
 	}
 	if !c.closed() {
 		comp.closing = c.closing
+	}
+	if id.fn.opts.MaxConcurrent > 0 {
+		parent := context.Background()
+		if comp.closing != nil {
+			parent = c.alive
+		}
+		comp.waiting, comp.stopWaiting = context.WithCancel(parent)
 	}
 	return comp
 }
@@ -212,29 +220,33 @@ func (c *computation) enlist() error {
 	return c.cache.register(c.ctx, c.fn)
 }
 
-// awaitSlot waits for a slot of Options.MaxConcurrent, unless there is a lease, or
-// a computation of the same function waits for this one. turn is false if all
-// callers have left meanwhile, or the cache was closed.
+// awaitSlot waits for a place of Options.MaxConcurrent, unless it was taken before the
+// lease was asked for, or a computation of the same function waits for this one. turn is
+// false if all callers have left meanwhile, or the cache was closed.
 func (c *computation) awaitSlot() (give func(), turn bool) {
-	bulkhead := c.fn.bulkhead
-	give = bulkhead.give
-	if c.token != "" {
-		bulkhead.enter()
-		return give, true
-	}
-	if !c.slotted {
-		waiting := c.cache.alive
-		if c.closing == nil {
-			waiting = context.Background()
-		}
-		var err error
-		if give, err = bulkhead.take(waiting, c.passed); err != nil {
+	places := c.cache.places(c.fn)
+	give = func() {}
+	switch {
+	case c.slotted:
+		give = places.Give
+	case c.token != "" || places == nil:
+	default:
+		switch err := places.Take(c.waiting); {
+		case err == nil:
+			give = places.Give
+		case c.cancelled() && !c.cache.flights.passes(c):
 			// Its callers end as those of every computation that Close cuts short.
 			if next, _ := c.cache.flights.finish(c, ending{returned: returned{err: ErrClosed}, confirmed: true}); next != nil {
 				next.spawn(next.run)
 			}
 			return give, false
 		}
+	}
+	if c.stopWaiting != nil {
+		c.stopWaiting()
+	}
+	if c.token != "" {
+		return give, true
 	}
 	next, turn := c.cache.flights.begin(c)
 	if next != nil {
@@ -278,6 +290,9 @@ type tender struct {
 	timeout <-chan struct{}  // ComputeTimeout is over
 	closing <-chan struct{}  // Close has begun
 	grace   <-chan time.Time // Close will not wait much longer
+
+	renewing     chan *renewal // the end of the renewal on its way; nil if there is none
+	stopRenewing func()
 }
 
 // errUnanswered is why await gives up at its limit.
@@ -292,7 +307,9 @@ func (c *computation) await(ended <-chan struct{}, limit <-chan time.Time) error
 		case <-ended:
 			return nil
 		case <-t.renew:
-			c.renew()
+			c.startRenewing()
+		case r := <-t.renewing:
+			c.takeRenewal(r)
 			if c.lost {
 				t.renew = nil
 			}
@@ -321,17 +338,52 @@ func (c *computation) cutShort(ctx context.Context) error {
 	return nil
 }
 
-func (c *computation) renew() {
-	sent := time.Now()
+// A renewal is one on its way. The process may be busy, so it has a goroutine of its own.
+type renewal struct {
+	cancel context.CancelFunc
+	until  time.Time // how long the lease is good, if it was held
+	held   bool
+	err    error
+}
+
+// startRenewing sends a renewal, unless the last one is on its way yet.
+func (c *computation) startRenewing() {
+	if c.tender.renewing != nil {
+		return
+	}
 	lease := c.fn.lease(c.cache)
-	held, err := c.cache.storeFor(c.fn).renew(c.ctx, c.key, c.token, lease)
+	ctx, cancel := context.WithTimeout(c.ctx, lease)
+	r := &renewal{cancel: cancel, until: time.Now().Add(lease)}
+	renewed := make(chan *renewal, 1)
+	c.tender.renewing, c.tender.stopRenewing = renewed, cancel
+	c.cache.spawn(func() {
+		r.held, r.err = c.cache.storeFor(c.fn).renew(ctx, c.key, c.token, lease)
+		renewed <- r
+	})
+}
+
+// takeRenewal takes in how a renewal ended.
+func (c *computation) takeRenewal(r *renewal) {
+	c.tender.renewing = nil
+	r.cancel()
 	switch {
-	case c.cache.noteRedis(c.fn, "renew", c.key, err):
-	case held:
-		c.cache.flights.renewed(c, sent.Add(lease))
+	case r.err != nil && errors.Is(r.err, context.Canceled): // see joinRenewal
+	case c.cache.noteRedis(c.fn, "renew", c.key, r.err):
+	case r.held:
+		c.cache.flights.renewed(c, r.until)
 	default:
 		c.lose()
 	}
+}
+
+// joinRenewal waits for the renewal on its way, if there is one: it must not come after the
+// last step of the lease. One that waits for its turn is withdrawn.
+func (c *computation) joinRenewal() {
+	if c.tender.renewing == nil {
+		return
+	}
+	c.tender.stopRenewing()
+	c.takeRenewal(<-c.tender.renewing)
 }
 
 // lose takes note that the lease is lost: newcomers start afresh.

@@ -24,91 +24,74 @@ const (
 	mostTold = time.Second
 )
 
-// fly has a flight run to its decision, for the call that began it.
-func (c *Cache) fly(f *flight, by *call, now time.Time) {
-	switch f.purpose {
-	case toLookUp:
-		if !c.lookUpDirectly(f, by, now) {
-			c.readers.read(f)
-		}
-	default:
-		c.spawn(func() { c.poll(f) })
-	}
-}
-
-// lookUp reads the entries of some flights, in one round trip.
-func (c *Cache) lookUp(ctx context.Context, batch []*flight) {
-	if batch = c.flights.wanted(batch); len(batch) == 0 {
-		return
-	}
-	var room struct { // on the stack
-		keys    [maxBatch]string
-		replies [maxBatch]reply
-		asked   [maxBatch]place
-	}
-	keys, replies := room.keys[:len(batch)], room.replies[:len(batch)]
-	for i, f := range batch {
-		keys[i] = f.key
-	}
+// lookUp reads the entry of a flight, and goes through the table with it. left reports
+// whether ctx ended before.
+func (c *Cache) lookUp(ctx context.Context, f *flight) (left bool) {
 	clock := c.readClock(ctx)
-	for i, f := range batch {
-		room.asked[i] = c.here(f.fn)
-	}
-	began := time.Now()
-	c.store.traffic.begin()
-	c.store.lookupAll(ctx, keys, replies)
-	ended := time.Now()
-	c.store.traffic.end(replies[0].err, ended)
-	c.direct.note(ended.Sub(began), replies[0].err)
+	asked := c.here(f.fn)
+	raw, err := c.store.lookup(ctx, f.key, f.fn.expected())
 	if clock != nil {
 		select {
 		case <-clock:
 		case <-ctx.Done():
+			return true
 		}
 	}
-	for i, f := range batch {
-		handOver := len(replies[i].raw) > decodedHere || f.fn.decodesApart(c.coder)
-		c.haveRead(f, replies[i].raw, replies[i].err, room.asked[i], handOver)
-	}
-}
-
-// decodedHere is how many bytes of an entry a reader decodes itself: what is longer takes
-// it some ten microseconds and more, and the callers of other keys would wait for it.
-const decodedHere = 4 << 10
-
-// haveRead goes through the table with what was read, and asked for at some place
-// in the order of events. handOver says that it is to be decoded on another goroutine, for
-// others wait for this one.
-func (c *Cache) haveRead(f *flight, raw []byte, err error, asked place, handOver bool) {
-	// An answer that comes too late counts as the failure that its callers were told
-	// of. Were it a success too, a Redis that answers all too slowly would be asked,
-	// and waited for, time and again.
-	inTime := c.flights.hasRead(f)
-	failed := err != nil && !errors.Is(err, errWrongType)
 	switch {
-	case inTime && failed:
-		c.noteRedis(f.fn, opLookup, f.key, err)
-		c.flights.decide(f, decision{verdict: redisDown, cause: err})
-	case inTime:
+	case err == nil:
+		f.fn.expect(len(raw))
 		c.noteRedis(f.fn, opLookup, f.key, nil)
-	}
-	switch {
-	case failed:
-	case handOver && raw != nil:
-		c.spawn(func() { c.takeIn(f, raw, err, asked, inTime) })
+	case err == errWrongType: //nolint:errorlint // it is returned as it is
+		c.noteRedis(f.fn, opLookup, f.key, nil)
+	case hasLeft(ctx, err):
+		c.noteBusy(f.fn, err)
+		return true
 	default:
-		c.takeIn(f, raw, err, asked, inTime)
+		c.noteRedis(f.fn, opLookup, f.key, err)
+		var failure *RedisError
+		unasked := errors.As(err, &failure) && failure.notAsked
+		c.flights.decide(f, decision{verdict: redisDown, cause: err, unasked: unasked})
+		return false
+	}
+	if raw != nil && f.fn.decodesApart(c.coder) {
+		// Methods of the user's own may not return, and the caller must be able to leave.
+		c.spawn(func() { c.takeIn(f, raw, err, asked) })
+		return false
+	}
+	c.takeIn(f, raw, err, asked)
+	return false
+}
+
+// hasLeft reports whether an operation was given up because ctx has ended.
+func hasLeft(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, ctx.Err())
+}
+
+// noteBusy counts a command that was given up while this process was busy.
+func (c *Cache) noteBusy(fn *Func, err error) {
+	var failure *RedisError
+	if errors.As(err, &failure) {
+		c.noteRedis(fn, failure.Op, failure.key, err)
 	}
 }
 
-// takeIn is haveRead for what Redis has answered.
-func (c *Cache) takeIn(f *flight, raw []byte, err error, asked place, inTime bool) {
+// lookUpForOthers is lookUp for callers who joined a flight whose first caller has left.
+func (c *Cache) lookUpForOthers(f *flight) {
+	for {
+		ctx, end := c.flights.attend(f)
+		left := c.lookUp(ctx, f)
+		end()
+		if !left || c.flights.abandon(f) {
+			return
+		}
+	}
+}
+
+// takeIn goes through the table with what Redis has answered.
+func (c *Cache) takeIn(f *flight, raw []byte, err error, asked place) {
 	e, s := c.judgeRead(f, raw, err, asked)
 	if s == fresh {
 		c.flights.decide(f, decision{verdict: serveFresh, entry: e})
-		return
-	}
-	if !inTime {
 		return
 	}
 	c.spawn(func() {
@@ -133,28 +116,8 @@ func (c *Cache) judgeRead(f *flight, raw []byte, err error, asked place) (*entry
 	return e, s
 }
 
-// timeOut ends the flights whose lookup has taken longer than RedisTimeout,
-// whatever go-redis still does for it.
-func (c *Cache) timeOut() {
-	late := c.flights.overdue(time.Now())
-	if len(late) == 0 {
-		return
-	}
-	// Judged first: once they are cancelled they wait for nothing.
-	causes := make([]error, len(late))
-	for i, f := range late {
-		causes[i] = c.store.timedOut(f.key)
-	}
-	for i, f := range late {
-		err := newRedisError(opLookup, f.key, causes[i])
-		c.readers.writeOff(f)
-		c.noteRedis(f.fn, opLookup, f.key, err)
-		c.flights.decide(f, decision{verdict: redisDown, cause: err})
-	}
-}
-
 // resolve goes through the table with an entry that is not fresh. ok is false
-// where the flight has ended in a computation.
+// where the flight has ended.
 func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
 	var asked place
 	for range maxRounds {
@@ -162,13 +125,17 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
 			return decision{verdict: serveStale, entry: e}, true
 		}
 		asked = c.hereFor(f)
-		token, sent := newToken(), time.Now()
-		lease := f.fn.lease(c)
-		got, err := c.storeFor(f.fn).acquire(f.ctx, f.key, token, lease, acquireCompare, e.bytes(), s == stale)
-		if c.noteRedis(f.fn, opAcquire, f.key, err) {
-			return decisionWithoutRedis(e, s, err), true
-		}
-		if got.status == entryChanged {
+		got, ended := c.acquire(f, acquireCompare, e.bytes(), s == stale)
+		switch {
+		case ended:
+			return decision{}, false
+		case c.noteRedis(f.fn, opAcquire, f.key, got.err):
+			return decisionWithoutRedis(e, s, got.err), true
+		case got.noPlace && s == stale:
+			return decision{verdict: serveStale, entry: e}, true
+		case got.noPlace:
+			return decision{verdict: noPlace, seen: e, missed: true}, true
+		case got.status == entryChanged:
 			if e, s = c.judgeRead(f, got.raw, nil, asked); s == fresh {
 				return decision{verdict: serveFresh, entry: e}, true
 			}
@@ -179,12 +146,67 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
 			f.fn.near.correct(c, f.input, f.key, nil)
 		}
 		if got.status == leaseHeld {
-			return c.heldBy(f, e, s, got, asked), true
+			return c.heldBy(f, e, s, got.acquisition, asked), true
 		}
-		c.begin(f, e, s, got.token, sent.Add(lease))
+		c.begin(f, e, s, got)
 		return decision{}, false
 	}
 	return c.heldBy(f, e, s, acquisition{}, asked), true
+}
+
+// A request is what became of asking for a lease.
+type request struct {
+	acquisition
+	err      error
+	placed   bool      // a lease that was granted has a place of Options.MaxConcurrent
+	noPlace  bool      // there was none, and nothing was asked
+	leaseEnd time.Time // until when a lease that was granted is good
+}
+
+// acquire asks for the lease, for as long as anybody waits for the flight. The place that
+// its computation needs is taken before, so that no lease is held by who waits for one. A
+// flight to wait or to refresh waits for it. ended reports that nobody waits any more, and
+// the flight has ended.
+func (c *Cache) acquire(f *flight, mode acquireMode, seen []byte, servable bool) (got request, ended bool) {
+	for {
+		ctx, end := c.flights.attend(f)
+		got = c.acquireOnce(ctx, f, mode, seen, servable)
+		left := got.err != nil && hasLeft(ctx, got.err)
+		end()
+		switch {
+		case !left:
+			return got, false
+		case c.flights.abandon(f):
+			c.noteBusy(f.fn, got.err)
+			return request{}, true
+		}
+	}
+}
+
+func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, seen []byte, servable bool) (got request) {
+	places := c.places(f.fn)
+	if c.flights.needsPlace(f) {
+		switch {
+		case f.purpose == toLookUp:
+			got.placed = places.Try()
+		default:
+			got.err = places.Take(ctx)
+			got.placed = got.err == nil
+		}
+		if !got.placed {
+			got.noPlace = got.err == nil
+			return got
+		}
+	}
+	lease := f.fn.lease(c)
+	sent := time.Now()
+	got.acquisition, got.err = c.storeFor(f.fn).acquire(ctx, f.key, newToken(), lease, mode, seen, servable)
+	got.leaseEnd = sent.Add(lease)
+	if got.placed && (got.err != nil || got.status != leaseAcquired) {
+		places.Give()
+		got.placed = false
+	}
+	return got
 }
 
 // heldBy decides where the lease is somebody else's, as was asked at some place.
@@ -210,9 +232,9 @@ func decisionWithoutRedis(e *entry, s state, err error) decision {
 }
 
 // begin starts the computation under the lease that f was granted, and ends f.
-func (c *Cache) begin(f *flight, e *entry, s state, token string, leaseEnd time.Time) {
+func (c *Cache) begin(f *flight, e *entry, s state, got request) {
 	comp := c.newComputation(f.flightKey, f.ctx, f.input)
-	comp.token, comp.leaseEnd = token, leaseEnd
+	comp.token, comp.leaseEnd, comp.slotted = got.token, got.leaseEnd, got.placed
 	comp.closing = c.closing // even if that was closed while the lease was asked for: Close is to see it given back
 	var atHand *entry
 	if s == stale {
@@ -244,11 +266,13 @@ func (c *Cache) poll(f *flight) {
 	if f.purpose == toRefresh {
 		d, ok = c.refresh(f)
 	}
+	atOnce := f.placeless // nothing is known of a holder
 	for backoff := pollMin; ok && d.verdict == holderElsewhere; backoff = min(2*backoff, pollMax) {
-		if !c.pause(w, backoff, d) {
+		if !atOnce && !c.pause(w, backoff, d) {
 			d = decision{verdict: redisDown, cause: newRedisError(opAcquire, f.key, ErrClosed), missed: true}
 			break
 		}
+		atOnce = false
 		if c.flights.abandon(f) {
 			return
 		}
@@ -305,19 +329,20 @@ func (c *Cache) pause(w *watcher, backoff time.Duration, d decision) bool {
 }
 
 // refresh asks once for the lease, whatever the entry is. ok is false where the
-// flight has ended in a computation.
+// flight has ended.
 func (c *Cache) refresh(f *flight) (d decision, ok bool) {
-	token, sent, asked := newToken(), time.Now(), c.hereFor(f)
-	lease := f.fn.lease(c)
-	got, err := c.storeFor(f.fn).acquire(f.ctx, f.key, token, lease, acquireRefresh, nil, false)
+	asked := c.hereFor(f)
+	got, ended := c.acquire(f, acquireRefresh, nil, false)
 	switch {
-	case c.noteRedis(f.fn, opAcquire, f.key, err):
-		return decision{verdict: redisDown, cause: err}, true
+	case ended:
+		return decision{}, false
+	case c.noteRedis(f.fn, opAcquire, f.key, got.err):
+		return decision{verdict: redisDown, cause: got.err}, true
 	case got.status == leaseHeld:
 		// What is computed now began before the call: it is waited for, and not
 		// taken.
 		return decision{verdict: holderElsewhere, left: got.left, asked: asked, holder: c.flights.computing(f.flightKey)}, true
 	}
-	c.begin(f, nil, cold, got.token, sent.Add(lease))
+	c.begin(f, nil, cold, got)
 	return decision{}, false
 }

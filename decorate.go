@@ -326,12 +326,12 @@ type Func struct {
 	// selfDecoding says that results may be decoded by methods of the user's own.
 	selfDecoding bool
 
-	negatives []negativeError // of Options.CacheErrors
-	bulkhead  *bulkhead       // of Options.MaxConcurrent
-	counters  counters
-	bound     atomic.Pointer[binding]
-	binding   sync.Mutex // held while bound or unwrapped changes
-	unwrapped atomic.Bool
+	negatives  []negativeError // of Options.CacheErrors
+	answerSize atomic.Int64    // of large entries, lately; see expected
+	counters   counters
+	bound      atomic.Pointer[binding]
+	binding    sync.Mutex // held while bound or unwrapped changes
+	unwrapped  atomic.Bool
 }
 
 // A binding is what a function's calls need of its cache.
@@ -370,7 +370,6 @@ func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeO
 		f.near = newNear(f)
 	}
 	f.shape = shapeOf(f)
-	f.bulkhead = newBulkhead(f.opts.MaxConcurrent)
 	f.negatives = negativesOf(f.opts.CacheErrors)
 	return f, nil
 }

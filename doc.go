@@ -68,12 +68,20 @@
 // would wait joins what already runs, be it under a lease that could not be renewed,
 // unless this process has invalidated the key since it began: what other processes
 // have invalidated it cannot know then.
-// Options.MaxConcurrent bounds them. No operation takes longer than
-// Config.RedisTimeout for its caller; after five failures in a row Redis is not
-// asked any more, but by a goroutine that tries about once a second, so calls do
-// not wait for it. Lookups and scripts are judged apart, and so are the parts of
-// a Cluster. When Redis is back, caching resumes. A value that Redis did not take
-// is stored behind as soon as it does, if the lease is still held then.
+// Options.MaxConcurrent bounds them.
+//
+// A node is away when connecting to it fails, when it says so (as while it loads its data),
+// or when it has answered nothing at all for Config.RedisTimeout although something was sent
+// to it. From then on it is not asked, and no call waits for it; a goroutine tries about
+// once a second whether it is back. [Cache.Health] says what is away and why. Reading and
+// writing are judged separately, and so are the nodes of a Cluster.
+//
+// A process that is busy proves nothing about Redis. A call that finds all connections of the
+// client's pool in use waits for one, as long as its context and WaitTimeout allow. It is
+// never answered by computing without a lease, because that would turn load into a stampede.
+//
+// When Redis is back, caching resumes. A value that Redis did not take is stored in the
+// background as soon as Redis accepts writes again, if the lease is still held then.
 //
 // What is wrong is told apart ([RedisErrorKind]), counted in [Stats], and logged
 // once with what to do. A server that has forgotten the scripts is sent them
@@ -209,7 +217,7 @@
 // values at the same time. So may callers under OnCold Wait of a key that is
 // invalidated faster than it is computed, while other processes are quicker to the
 // lease. Two functions without error results that call each other, both under
-// MaxConcurrent, can deadlock while Redis is away: each waits for the other's slot.
+// MaxConcurrent, can deadlock: each waits for the other's place.
 //
 // # Results
 //
@@ -240,26 +248,23 @@
 //	call.go         the decision table, for a call; decide.go: for its flight;
 //	                entry.go: what an entry is worth
 //	flight.go       who joins whom in one process
-//	lookup.go       who sends a lookup; direct.go: its caller
 //	envelope.go     the stored format; coder.go: a cache's codec, results to bytes
 //	                and back; results.go: how each type is encoded; codec.go,
 //	                codec_json.go: CBOR and JSON; internal/codec: both in detail;
 //	                compress.go
 //	near.go         what this process keeps in its own memory; copy.go: copies of it
 //	clock.go        the server's time
-//	lock.go         the lease protocol: everything said to Redis; scripts.go: how
-//	                scripts are sent; releases.go: which releases of a function there are
-//	                (autopipeline.go: lookups through go-redis's autopipeliner)
-//	watch.go        the hooks on the clients;
-//	connect.go      the connections that the client makes, or cannot make;
-//	                cluster.go: which node of a Cluster has which key
-//	health.go       whether Redis is fit to be asked: error kinds, the breaker;
-//	                ping.go: how that is found out
+//	lock.go         the lease protocol: everything said to Redis; releases.go: which
+//	                releases of a function there are
+//	internal/remote the way there: lanes, pipelines, and which node is away; cluster.go:
+//	                the primaries of a Cluster
+//	health.go       what goes wrong with Redis: kinds, remedies, what is away now;
+//	                ping.go: whether it is fit; open.go: a client from a URL
 //	subscribe.go    listening to what the scripts publish
 //	events.go       what is known of what happens to keys elsewhere
 //	apart.go        code of the user's own, such as unmarshalers, on its own goroutines
 //	compute.go      one run of the function; arguments.go: its own copies;
-//	                bulkhead.go: how many at once; settle.go: its end
+//	                bulkheads.go: how many at once; settle.go: its end
 //	stats.go, errors.go, logging.go    what is told about it; logqueue.go: without
 //	                waiting for the log
 package fncache

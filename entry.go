@@ -4,6 +4,8 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/fncache/fncache/internal/remote"
 )
 
 // This file says what an entry is worth to a function: what it holds, and whether
@@ -58,6 +60,24 @@ func (e *entry) bytes() []byte {
 		return nil
 	}
 	return e.raw
+}
+
+// expected returns how large an entry of f may be, in bytes, by what was read lately: large
+// answers travel by themselves.
+func (f *Func) expected() int { return int(f.answerSize.Load()) }
+
+// expect takes in the size of an entry that was read. Of entries of all sizes the large
+// ones count, until a few small ones have come in a row.
+func (f *Func) expect(size int) {
+	last := f.answerSize.Load()
+	if size < remote.LargeSize && last == 0 {
+		return // as a rule
+	}
+	next := max(int64(size), last-last/4)
+	if next < remote.LargeSize {
+		next = 0
+	}
+	f.answerSize.Store(next)
 }
 
 // A state is how old an entry is by a function's own options.

@@ -201,7 +201,7 @@ func TestACallThatJoinsAWaitForWhatIsThereAlreadyHasNotWaited(t *testing.T) {
 		b.tap.set(func(tap *tap) {
 			tap.refuse = map[string]error{"publish": replyError("NOPERM No permissions to access a channel")}
 		})
-		s := &source{took: time.Hour}
+		s := &source{took: time.Minute}
 		opts := Options{OnCold: Wait, Timeout: 2 * time.Hour, ComputeTimeout: 2 * time.Hour}
 		here, there := wrap(t, b.cache(), s, opts), wrap(t, b.cache(), s, opts)
 		holder := here.begin(t.Context(), "a")

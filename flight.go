@@ -2,7 +2,6 @@ package fncache
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 )
@@ -33,14 +32,6 @@ type flights struct {
 	// spare are slots that are empty, for a hit takes one for a moment.
 	spare []*slot
 	seq   uint64 // counts the ends of flights and the beginnings of computations
-
-	// The lookups under way, in the order in which they began, which is that in
-	// which their time runs out: so one timer will do for all of them.
-	first, last *flight
-	timer       *time.Timer // nil until the first lookup
-	armed       bool        // the timer runs; it may be early, never late
-	readLimit   time.Duration
-	timedOut    func() // what the timer calls
 }
 
 // A flightKey is an entry as one function sees it. Two functions may share an
@@ -87,19 +78,19 @@ type flight struct {
 
 	channel *channel // that a flight which polls has joined; nil until then
 
-	deadline time.Time // of the lookup
-	reader   *reader   // who sends it, if f is the youngest of its batch; guarded by readers.mu
+	// placeless says that the lookup before found no place of Options.MaxConcurrent.
+	placeless bool
 
 	done     chan struct{} // closed at the decision
 	decision decision      // written before done is closed
 
 	// Guarded by flights.mu.
-	leader     *call   // who started it, nil if gone
-	callers    int     // who still wait for the decision
-	decided    bool    //
-	detached   bool    // newcomers may not join, nor join what comes of it
-	reading    bool    // it is among the lookups under way, between these
-	prev, next *flight //
+	leader   *call  // who started it, nil if gone
+	callers  int    // who still wait for the decision
+	decided  bool   //
+	detached bool   // newcomers may not join, nor join what comes of it
+	nested   bool   // a caller is called by a computation of the function, which has a place
+	quit     func() // ends the wait for Redis or for a place under way; nil if there is none
 }
 
 // A decision is what a flight found out, for all its callers.
@@ -112,6 +103,7 @@ type decision struct {
 	seen    *entry        // holderElsewhere: what was read, for who goes on to wait
 	asked   place         // holderElsewhere: when the lease was asked for
 	cause   error         // redisDown
+	unasked bool          // redisDown: Redis is away, and was not asked
 	missed  bool          // redisDown: Redis has answered before that nothing usable is there
 	waited  bool          // another process was waited for
 	alone   bool          // one caller is given it
@@ -126,6 +118,7 @@ const (
 	serveStale                     // the entry is stale, and somebody else computes
 	holderHere                     // this process computes under the lease
 	holderElsewhere                // cold, and another process computes
+	noPlace                        // cold, and no place of Options.MaxConcurrent is free
 	notLeased                      // cold, and no lease is given for a while: the value cannot be stored
 	redisDown                      // Redis did not answer
 )
@@ -190,29 +183,14 @@ func (fs *flights) board(c *call, p purpose, now time.Time) (f *flight, start, r
 		start, ready = true, !c.fn.copied
 		if ready {
 			f.input = c.input
-			fs.depart(f, now)
 		}
 	}
 	f.callers++
-	return f, start, ready, decision{}
-}
-
-// equip copies the arguments for a flight that c has started. That may take long, so mu
-// is not held: the calls of all other keys go on.
-func (fs *flights) equip(f *flight, c *call) (now time.Time) {
-	f.input = c.ownInput()
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	now = time.Now()
-	fs.depart(f, now)
-	return now
-}
-
-// depart starts the clock of a flight that is ready to run. mu is held.
-func (fs *flights) depart(f *flight, now time.Time) {
-	if f.purpose == toLookUp {
-		fs.beginReading(f, now)
+	if !f.nested && c.nested() {
+		f.nested = true
+		f.interrupt() // it may wait for the place of the very computation that calls
 	}
+	return f, start, ready, decision{}
 }
 
 func newFlight(c *call, id flightKey, p purpose) *flight {
@@ -225,6 +203,7 @@ func newFlight(c *call, id flightKey, p purpose) *flight {
 	}
 	if p != toLookUp {
 		f.left, f.seen, f.asked, f.failures = c.left, c.seen, c.asked, c.failuresHeard
+		f.placeless = c.placeless
 	}
 	return f
 }
@@ -246,6 +225,41 @@ func (fs *flights) leave(f *flight, c *call) {
 	if f.leader == c {
 		f.leader = nil
 	}
+	if f.callers == 0 {
+		f.interrupt()
+	}
+}
+
+// interrupt ends what a flight waits for. mu is held.
+func (f *flight) interrupt() {
+	if f.quit != nil {
+		f.quit()
+	}
+}
+
+// attend returns a context for what is done for a flight on a goroutine of the cache. It
+// ends when the last caller leaves, and when there is reason to look again whether a place
+// is needed. end frees it.
+func (fs *flights) attend(f *flight) (ctx context.Context, end context.CancelFunc) {
+	ctx, end = context.WithCancel(f.ctx)
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	f.quit = end
+	if f.callers == 0 {
+		end()
+	}
+	return ctx, end
+}
+
+// needsPlace reports whether the computation of a flight needs a place of
+// Options.MaxConcurrent.
+func (fs *flights) needsPlace(f *flight) bool {
+	if f.fn.opts.MaxConcurrent == 0 {
+		return false
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return !f.nested
 }
 
 // abandon ends a flight that nobody waits for, and says whether it did.
@@ -253,80 +267,6 @@ func (fs *flights) abandon(f *flight) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	return f.callers == 0 && fs.end(f, decision{})
-}
-
-// beginReading puts f last among the lookups under way. mu is held.
-func (fs *flights) beginReading(f *flight, now time.Time) {
-	f.reading, f.deadline = true, now.Add(fs.readLimit)
-	f.prev = fs.last
-	if fs.last != nil {
-		fs.last.next = f
-	} else {
-		fs.first = f
-	}
-	fs.last = f
-	if !fs.armed {
-		fs.arm(fs.readLimit)
-	}
-}
-
-// arm has timedOut called in d. mu is held.
-func (fs *flights) arm(d time.Duration) {
-	fs.armed = true
-	if fs.timer == nil {
-		fs.timer = time.AfterFunc(d, fs.timedOut)
-		return
-	}
-	fs.timer.Reset(d)
-}
-
-// endReading takes f off the lookups under way. mu is held.
-func (fs *flights) endReading(f *flight) {
-	if !f.reading {
-		return
-	}
-	if f.prev != nil {
-		f.prev.next = f.next
-	} else {
-		fs.first = f.next
-	}
-	if f.next != nil {
-		f.next.prev = f.prev
-	} else {
-		fs.last = f.prev
-	}
-	f.reading, f.prev, f.next = false, nil, nil
-}
-
-// hasRead marks the lookup of f as ended; false if its time had run out.
-func (fs *flights) hasRead(f *flight) bool {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	inTime := f.reading
-	fs.endReading(f)
-	return inTime
-}
-
-// wanted leaves out the lookups whose time has run out before they were sent.
-func (fs *flights) wanted(batch []*flight) []*flight {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	return slices.DeleteFunc(batch, func(f *flight) bool { return !f.reading })
-}
-
-// overdue gives the lookups whose time has run out, and counts them as ended.
-func (fs *flights) overdue(now time.Time) (late []*flight) {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	for f := fs.first; f != nil && !now.Before(f.deadline); f = fs.first {
-		fs.endReading(f)
-		late = append(late, f)
-	}
-	fs.armed = false
-	if fs.first != nil {
-		fs.arm(fs.first.deadline.Sub(now))
-	}
-	return late
 }
 
 // decide ends f with d. It does nothing if f has ended, and says so.
@@ -342,8 +282,9 @@ func (fs *flights) end(f *flight, d decision) bool {
 		return false
 	}
 	f.decided = true
-	fs.endReading(f)
-	d.ended = fs.tick()
+	if !d.unasked {
+		d.ended = fs.tick()
+	}
 	d.waited = f.purpose == toWait
 	d.alone = f.callers == 1
 	f.decision = d
@@ -516,7 +457,7 @@ func (fs *flights) startUnleased(c *call) (comp *computation, full bool) {
 	if s.running != nil {
 		return nil, false
 	}
-	if !nested && !c.fn.bulkhead.try() {
+	if !nested && !c.cache.places(c.fn).Try() {
 		fs.sweep(id)
 		return nil, true
 	}
@@ -525,7 +466,7 @@ func (fs *flights) startUnleased(c *call) (comp *computation, full bool) {
 	if nested {
 		s.running.pass()
 	} else {
-		s.running.slotted = c.fn.bulkhead != nil
+		s.running.slotted = c.fn.opts.MaxConcurrent > 0
 	}
 	return s.running, false
 }
@@ -543,12 +484,24 @@ func (fs *flights) startSingle(c *call) *computation {
 	return comp
 }
 
-// pass has a computation without a lease begin without a slot. mu is held.
+// pass has a computation without a lease begin without a place. mu is held.
 func (c *computation) pass() {
-	if !c.nested {
-		c.nested = true
-		close(c.passed)
+	c.nested = true
+	c.endWaiting()
+}
+
+// endWaiting has a computation wait for its place no longer. mu is held.
+func (c *computation) endWaiting() {
+	if c.stopWaiting != nil {
+		c.stopWaiting()
 	}
+}
+
+// passes reports whether a computation without a lease begins without a place.
+func (fs *flights) passes(c *computation) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return c.nested
 }
 
 // begin marks a computation without a lease as begun. It is false if all callers
@@ -591,7 +544,15 @@ func (fs *flights) join(comp *computation) {
 func (fs *flights) quit(comp *computation) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	comp.callers--
+	comp.left()
+}
+
+// left counts a caller that has left. A computation that waits for its place waits for its
+// callers only. mu is held.
+func (c *computation) left() {
+	if c.callers--; c.callers == 0 && c.began == 0 {
+		c.endWaiting()
+	}
 }
 
 // quitTurn is quit for a computation without a lease that has not begun, and says
@@ -599,7 +560,7 @@ func (fs *flights) quit(comp *computation) {
 func (fs *flights) quitTurn(comp *computation) (full bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	comp.callers--
+	comp.left()
 	s := fs.m[comp.flightKey]
 	return comp.began == 0 && (comp.single || s != nil && s.running == comp)
 }

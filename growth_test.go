@@ -3,7 +3,6 @@ package fncache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"reflect"
 	"runtime"
@@ -17,49 +16,6 @@ import (
 )
 
 // What lives as long as a cache or the process, and grows per address, name or key.
-
-func TestCircuitsOfNodesThatCameAndWentAreForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server := ""
-		h := &health{log: &logger{to: slog.New(slog.DiscardHandler)}, spawn: func(f func()) { go f() }, back: func() {}}
-		h.log.out.spawn = h.spawn
-		h.serverOf = func(string) string { return server }
-		fail := func() {
-			failure := newRedisError(opLookup, "k", errRedisTimeout)
-			h.failed(failure)
-		}
-		circuits := func() (n int) {
-			h.circuits.Range(func(any, any) bool { n++; return true })
-			return n
-		}
-		for i := range 1000 {
-			server = fmt.Sprintf("10.0.%d.%d:6379", i/250, i%250)
-			fail()
-			h.succeeded(opLookup, "k")
-		}
-		assert.LessOrEqual(t, circuits(), 2)
-		assert.Zero(t, h.troubled.Load())
-
-		// One that has seen a failure since the last success stays, also where others come.
-		server = "stays"
-		fail()
-		fail()
-		server = "another"
-		fail()
-		server = "stays"
-		require.Len(t, h.seen(opLookup, "k"), 1)
-		assert.EqualValues(t, 2, h.troubled.Load())
-		// Of nodes that are gone no success is heard: they are forgiven in time.
-		time.Sleep(taintLasts + time.Second)
-		server = "last"
-		fail()
-		h.succeeded(opLookup, "k")
-		assert.Zero(t, h.troubled.Load())
-		fail()
-		assert.LessOrEqual(t, circuits(), 3)
-		synctest.Wait()
-	})
-}
 
 func TestALoggerForgetsSubjectsOfLongAgo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -2,8 +2,10 @@ package fncache
 
 import (
 	"context"
+	"encoding"
 	"log/slog"
 	"net"
+	"os"
 	"runtime"
 	"runtime/pprof"
 	"slices"
@@ -88,6 +90,8 @@ func (b *bubble) cache(change ...func(*Config)) *Cache {
 		Addr:            "127.0.0.1:0",
 		Dialer:          func(context.Context, string, string) (net.Conn, error) { return b.redis.Dial() },
 		DisableIdentity: true,
+
+		ContextTimeoutEnabled: true, // so that hooks see everything
 	})
 	client.AddHook(b.tap)
 	cfg := Config{Redis: client, Logger: slog.New(b.log)}
@@ -184,6 +188,38 @@ func (s *source) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.runs
+}
+
+const (
+	// severalCalls are enough to find out that Redis is away, and that calls then cost no wait.
+	severalCalls = 5
+	// probeInterval is about how often package remote tries a node that is away.
+	probeInterval = time.Second
+)
+
+// clusterSlots is how many slots a Redis Cluster has.
+const clusterSlots = 1 << 14
+
+// clusterSlot is the slot of a key of ours: CRC-16/XMODEM of what stands between
+// its braces (Redis Cluster specification, "Key distribution model").
+func clusterSlot(key string) int {
+	if open := strings.IndexByte(key, '{'); open >= 0 {
+		if tag, _, ok := strings.Cut(key[open+1:], "}"); ok && tag != "" {
+			key = tag
+		}
+	}
+	var crc uint16
+	for _, b := range []byte(key) {
+		crc ^= uint16(b) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return int(crc) % clusterSlots
 }
 
 // stringFunc is the function most tests cache.
@@ -359,12 +395,14 @@ func (t *tap) reset() {
 }
 
 // fault hangs or fails a command as the test has asked.
-func (t *tap) fault(verb string) error {
+func (t *tap) fault(ctx context.Context, cmd redis.Cmder, verb string) error {
 	t.mu.Lock()
 	gate, broken, refused := t.gate, t.broken, t.refuse[verb]
 	t.mu.Unlock()
 	if gate != nil {
-		<-gate
+		if err := hang(ctx, cmd, gate); err != nil {
+			return err
+		}
 	}
 	if broken != nil {
 		return broken
@@ -372,12 +410,32 @@ func (t *tap) fault(verb string) error {
 	return refused
 }
 
+// hang is a command that is written to a socket, on which no answer comes until the gate is
+// opened, or the deadline of the socket is over.
+func hang(ctx context.Context, cmd redis.Cmder, gate <-chan struct{}) error {
+	for _, arg := range cmd.Args() {
+		if arg, ok := arg.(encoding.BinaryMarshaler); ok {
+			_, _ = arg.MarshalBinary() // it is written
+		}
+	}
+	var over <-chan time.Time
+	if end, ok := ctx.Deadline(); ok {
+		over = time.After(time.Until(end))
+	}
+	select {
+	case <-gate:
+		return nil
+	case <-over:
+		return &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}
+	}
+}
+
 func (t *tap) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (t *tap) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		for _, cmd := range cmds {
-			if err := t.sending(cmd); err != nil {
+			if err := t.sending(ctx, cmd); err != nil {
 				for _, cmd := range cmds {
 					cmd.SetErr(err)
 				}
@@ -394,7 +452,7 @@ func (t *tap) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 
 func (t *tap) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if err := t.sending(cmd); err != nil {
+		if err := t.sending(ctx, cmd); err != nil {
 			cmd.SetErr(err)
 			return err
 		}
@@ -407,7 +465,7 @@ func (t *tap) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 // sending counts a command and does what the test has asked for before it.
-func (t *tap) sending(cmd redis.Cmder) error {
+func (t *tap) sending(ctx context.Context, cmd redis.Cmder) error {
 	verb := verbOf(cmd)
 	t.mu.Lock()
 	t.counts[verb]++
@@ -417,7 +475,7 @@ func (t *tap) sending(cmd redis.Cmder) error {
 	if before != nil {
 		before()
 	}
-	return t.fault(verb)
+	return t.fault(ctx, cmd, verb)
 }
 
 // replied does what the test has asked for after the command's reply, if there

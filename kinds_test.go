@@ -397,7 +397,7 @@ func TestScriptsThatAreFlushedAreCountedToldOnceAndSentWhole(t *testing.T) {
 			assert.Contains(t, told[0], kindFacts[KindNoScript].remedy, "with what to do")
 		}
 		assert.Zero(t, requireIdentity(t, w.Func).RedisErrors, "nothing has failed")
-		assert.Zero(t, p.health.troubled.Load(), "nor has the breaker heard of it")
+		assert.False(t, p.Health().Nodes[0].Away, "nor is anything away")
 		flush()
 		require.NoError(t, p.Ping(t.Context()))
 	})
@@ -407,32 +407,6 @@ func TestScriptsThatAreFlushedAreCountedToldOnceAndSentWhole(t *testing.T) {
 func untimed(o outcome) outcome {
 	o.age, o.took = 0, 0
 	return o
-}
-
-func TestAScriptIsForgottenOnlyIfItWasSentAfterThatServerHadRunIt(t *testing.T) {
-	server := &serverHook{}
-	// send has the server answer after what happens meanwhile.
-	send := func(answer error, meanwhile func()) (forgotten bool) {
-		run := &scriptRun{script: acquireScript}
-		ctx := context.WithValue(t.Context(), scriptRunKey{}, run)
-		process := server.ProcessHook(func(context.Context, redis.Cmder) error {
-			meanwhile()
-			return answer
-		})
-		assert.Equal(t, answer, process(ctx, redis.NewCmd(ctx, "evalsha", acquireScript.Hash())))
-		assert.True(t, run.seen)
-		return run.forgotten
-	}
-	nothing := func() {}
-	// 1. Two callers send the script to a server that has not run it.
-	assert.False(t, send(redis.ErrNoScript, func() {
-		// 2. One of them has it run whole.
-		assert.False(t, send(redis.ErrNoScript, nothing))
-		assert.False(t, send(nil, nothing))
-		// 3. The other hears NOSCRIPT: it was sent before.
-	}), "nothing was forgotten")
-	assert.True(t, send(redis.ErrNoScript, nothing), "sent after it had been run")
-	assert.False(t, send(replyError("OOM command not allowed"), nothing), "another error")
 }
 
 func TestInAClusterEachNodeForgetsForItself(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/redistest"
+	"github.com/fncache/fncache/internal/remote"
 )
 
 // verbs is a lockStore with the test's key, and a client to look with.
@@ -26,10 +27,12 @@ type verbs struct {
 
 func newVerbs(t *testing.T, client, raw redis.UniversalClient) *verbs {
 	// Or the first acquire would be sent twice, and hold the token of the second.
-	require.NoError(t, acquireScript.Load(t.Context(), raw).Err())
+	require.NoError(t, raw.ScriptLoad(t.Context(), acquireLua).Err())
+	way := remote.New(remote.Config{Client: client, Timeout: 5 * time.Second})
+	t.Cleanup(way.Close)
 	s := &lockStore{
-		client: client, timeout: 5 * time.Second, channel: "fncache:events:",
-		spawn: func(f func()) { go f() }, traffic: new(traffic),
+		client: client, remote: way, timeout: 5 * time.Second, channel: "fncache:events:",
+		spawn: func(f func()) { go f() },
 	}
 	return &verbs{s, raw, t, t.Context(), "fncache:{" + t.Name() + "}"}
 }
@@ -134,7 +137,8 @@ func TestProtocolVerbs(t *testing.T) {
 			},
 			"an entry of another type is replaced": func(t *testing.T, v *verbs) {
 				v.raw.LPush(v.ctx, v.key, "x")
-				require.ErrorIs(t, v.lookup(v.ctx, v.key).err, errWrongType)
+				_, err := v.lookup(v.ctx, v.key, 0)
+				require.ErrorIs(t, err, errWrongType)
 				assert.Equal(t, acquisition{status: leaseAcquired, token: "me"}, v.acquire("me", "", false))
 				assert.True(t, v.store("me", 1))
 				assert.Len(t, v.entry(), envelopeHeaderLen+1)
@@ -472,9 +476,10 @@ func TestPingWorksWithARedisTimeoutUnderAMillisecond(t *testing.T) {
 	})
 	onServers(t, func(t *testing.T, server *backend) {
 		c := newTestCache(t, Config{Redis: server.Client(), RedisTimeout: 100 * time.Microsecond})
+		patient := newVerbs(t, server.Client(), server.Client())
 		// Each by itself, without the timeout that a real server may exceed.
 		for i, check := range c.store.pingScripts(c.pingProbe(0)) {
-			require.NoError(t, check(t.Context()), "script %d", i)
+			require.NoError(t, check(func(cmd *remote.Command) error { return patient.do(t.Context(), opPing, cmd) }), "script %d", i)
 		}
 	})
 }

@@ -306,7 +306,7 @@ func TestNearInvalidationThatFailsIsAnInvalidationHere(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, client func() redis.UniversalClient) {
 		p, w := newNearProcess(t, client(), &source{})
 		assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(t.Context(), "k", 2))
-		p.tap.set(func(tap *tap) { tap.refuse = map[string]error{"invalidate": errGone} })
+		p.tap.set(func(tap *tap) { tap.refuse = map[string]error{"invalidate": replyError("NOPERM not here")} })
 		require.Error(t, w.Invalidate(t.Context(), "k"))
 		assert.Equal(t, []Source{SourceFresh, SourceNear}, w.sources(t.Context(), "k", 2), "Redis is asked, which still has it")
 	})
@@ -631,6 +631,7 @@ func TestNearOfAProcessCutOffIsServedStaleThoughItWasInvalidatedElsewhere(t *tes
 				assert.Equal(t, SourceStale, o.source)
 				assert.Equal(t, 1, o.value)
 				b.tap.set(func(tap *tap) { tap.broken = nil })
+				time.Sleep(2 * probeInterval)
 				assert.Equal(t, 2, w.get(t.Context(), "k").value)
 			})
 		})

@@ -156,20 +156,18 @@ type Options struct {
 	// late result is dropped. Default: 5m.
 	ComputeTimeout time.Duration
 
-	// MaxConcurrent bounds, while Redis is away and Config.OnRedisDown is
-	// DownCompute, how many computations of the function run in this process at
-	// once, so that an outage of Redis does not become one of the database. What
-	// began under a lease before is never kept from running, and counts. Past
-	// the bound the cold policy applies: under OnCold Fail a call is refused with
-	// [ErrColdCache], under Wait it waits for its turn, up to WaitTimeout. A
-	// function without an error result waits as long as it takes. What the
-	// function itself calls of itself, with the context it was given, passes the
-	// bound: it would wait for itself. Two functions that call each other, and have
-	// no error result to be refused by, are not saved from that: each may hold all
-	// its slots and wait for one of the other's, for good. Give them an error result,
-	// or no bound. Where several variables or fields of one process are wrapped under
-	// the same name, each has a bound of its own, and each computes for itself while
-	// Redis is away. With OnCold Compute it would bound nothing, and is refused.
+	// MaxConcurrent bounds how many computations of the function run in this process at
+	// once, whether Redis is there or away. The bound is that of a name in a cache, however
+	// many variables or fields are wrapped under it (with the same MaxConcurrent). A
+	// computation takes its place before the lease is asked for. Where no place is free, a
+	// stale entry is served; without one the cold policy applies: under OnCold Fail a call is
+	// refused with [ErrColdCache], under Wait it waits for its turn, first come first served,
+	// up to WaitTimeout. A refresh waits likewise. A function without an error result waits as
+	// long as it takes. What the function itself calls of itself, with the context it was
+	// given, takes no place, because it would wait for itself. Two functions that call each
+	// other, and have no error result to be refused by, may each hold all their places and
+	// wait for one of the other's without end; give them an error result, or no bound.
+	// [WithBypass] takes no place. With OnCold Compute it would bound nothing, and is refused.
 	// Default: no bound.
 	MaxConcurrent int
 }
@@ -227,15 +225,22 @@ type Config struct {
 	// of a Redis Cluster. A *redis.Ring is refused: what one process publishes
 	// there reaches another shard than the one others listen on. The client
 	// stays the caller's: Close leaves it open. Its own client-side caching, if
-	// on, is passed by: it may answer with what was invalidated a moment ago.
+	// on, is passed by: it may answer with what was invalidated a moment ago. Set the
+	// client's ContextTimeoutEnabled: without it commands travel through clones of the client,
+	// or of a Cluster client's nodes, that end reading from a socket in time, and its hooks,
+	// such as for tracing, do not see them. See also [Open]. Hooks of a Cluster client are
+	// called where they were added to its nodes (OnNewNode).
 	Redis redis.UniversalClient
 
 	// OnRedisDown is what a call gets when Redis does not answer, and Options.Near
 	// has kept nothing for it. Default: DownCompute.
 	OnRedisDown DownPolicy
 
-	// RedisTimeout bounds every single Redis operation as a caller sees it,
-	// whatever the client's own timeouts and retries are. Default: 250ms.
+	// RedisTimeout is how long an answer of Redis may take, from the sending of a small
+	// command; a large value has more time, by its size. A node that answers nothing at all
+	// for that long is away: it is not asked until it answers again, and OnRedisDown
+	// applies. Waiting for a connection of the client's pool is not counted: a call waits for
+	// one as long as its context allows. Default: 250ms.
 	RedisTimeout time.Duration
 
 	// Namespace is the first part of every key and of the channels of events.
@@ -261,20 +266,6 @@ type Config struct {
 	// keeps those of JSON readable. Default: 4 KiB.
 	CompressOver int
 
-	// AutoPipeline has lookups go through the autopipeliner of go-redis (which
-	// calls it experimental). It gathers what many goroutines look up into deep
-	// pipelines, two at a time or as the client's AutoPipelineOptions say, for the
-	// most answers in a second where many keys are asked for at once; a lone call
-	// takes longer by one more change of goroutines. Without it lookups go together
-	// only where more are under way than connections.
-	//
-	// One slow reply holds up those behind it, up to RedisTimeout. The hooks of a
-	// client of a single server, such as for tracing, do not see these lookups, for
-	// they go through a clone of it that gives up on a reply after RedisTimeout. On a
-	// Cluster client, which keeps a single autopipeliner, Close ends that one: a
-	// program that uses it itself must ask the client for another. Default: off.
-	AutoPipeline bool
-
 	// NearSize bounds the memory, in bytes, of what Options.Near has kept in this
 	// process, of all functions together, to within a tenth: what the decoded
 	// results take, and their keys. What is used least gives way. Outside of it
@@ -282,18 +273,6 @@ type Config struct {
 	// subscribes on, and at most 2.5 MiB, however many keys there are.
 	// Default: 64 MiB.
 	NearSize int
-
-	// DirectLookups has a lookup run on the goroutine of its caller, where no other
-	// is under way and the last one was quick: a lone hit then takes hardly longer
-	// than the bare GET, and else up to half as long again, for the change to
-	// another goroutine and back. In exchange a caller whose context is cancelled
-	// while Redis has just stopped answering may leave up to a tenth of
-	// RedisTimeout late (one whose context has a deadline does not); and the
-	// hooks of the client, such as for tracing, do not see these lookups, for they go
-	// through a clone of it that gives up early. It takes a *redis.Client, of a single
-	// server or of Sentinel, without client-side caching, and no AutoPipeline.
-	// Default: off.
-	DirectLookups bool
 
 	// Logger receives what a person on call wants to know, once and not per
 	// request; never an argument, a result or a secret. Of an error or a panic of
@@ -495,14 +474,6 @@ func (c Config) withDefaults() (Config, error) {
 	default:
 		if v := reflect.ValueOf(client); v.Kind() == reflect.Pointer && v.IsNil() {
 			faults = append(faults, fmt.Errorf("Redis is a nil %T; set a client, as of redis.NewClient", client))
-		}
-	}
-	if len(faults) == 0 && c.AutoPipeline {
-		faults = append(faults, autoPipelineFaults(c.Redis)...)
-	}
-	if len(faults) == 0 && c.DirectLookups {
-		if _, single := c.Redis.(*redis.Client); !single || clientCaches(c.Redis) || c.AutoPipeline {
-			faults = append(faults, fmt.Errorf("DirectLookups is set; it takes a *redis.Client without client-side caching, and no AutoPipeline: Redis is a %T; leave it out, or change the others", c.Redis))
 		}
 	}
 	if _, err := c.OnRedisDown.MarshalText(); err != nil {

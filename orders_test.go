@@ -34,7 +34,7 @@ type process struct {
 
 func newProcess(t *testing.T, client redis.UniversalClient, change ...func(*Config)) *process {
 	p := &process{tap: newTap(), log: &logSink{}}
-	client.AddHook(p.tap)
+	redistest.AddHook(client, p.tap)
 	cfg := Config{Redis: client, RedisTimeout: 5 * time.Second, Logger: slog.New(p.log)}
 	for _, f := range change {
 		f(&cfg)
@@ -144,17 +144,14 @@ func testAcquireThatSucceedsAfterItsCallerGaveUpIsReleased(t *testing.T, server 
 	p := newProcess(t, server.Client(), func(c *Config) { c.RedisTimeout = 50 * time.Millisecond })
 	w := wrap(t, p.Cache, s, Options{Lease: slowLease})
 	// The reply of acquire comes when nobody waits for it any more.
-	answered, released := make(chan struct{}), make(chan struct{})
-	p.tap.onReply("acquire", func(redis.Cmder) { <-answered })
+	released := make(chan struct{})
+	p.tap.onReply("acquire", func(redis.Cmder) { time.Sleep(3 * p.cfg.RedisTimeout) })
+	p.tap.onReply("release", func(redis.Cmder) { close(released) })
 	o := w.get(t.Context(), "k")
 	assert.Equal(t, SourceComputed, o.source, "as with Redis away")
 	key, _ := w.Key("k")
-	require.NotZero(t, server.raw.Exists(t.Context(), key+lockSuffix).Val(), "the lease was granted")
-	p.tap.onReply("release", func(redis.Cmder) { close(released) })
-	close(answered)
 	<-released
-	assert.Zero(t, server.raw.Exists(t.Context(), key+lockSuffix).Val())
-	assert.Equal(t, SourceComputed, w.get(t.Context(), "k").source, "nobody has to wait for the lease to expire")
+	assert.Zero(t, server.raw.Exists(t.Context(), key+lockSuffix).Val(), "nobody has to wait for the lease to expire")
 }
 
 func TestInvalidatedByItsOwnProcessWhileComputing(t *testing.T) {
@@ -220,7 +217,7 @@ func TestWhoCouldNotAskIsNotGivenWhatRedisHasCalledLost(t *testing.T) {
 		first := w.begin(t.Context(), "k")
 		synctest.Wait()
 		mend := b.cut()
-		for range tripFailures {
+		for range severalCalls {
 			w.get(ctxIn(t, time.Second), "another")
 		}
 		key, _ := w.Key("k")

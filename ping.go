@@ -11,63 +11,33 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/fncache/fncache/internal/remote"
 )
 
-// This file finds out whether Redis can be used: Ping asks for all that fncache needs,
-// and a probe for what has failed before.
-
-// probeSuffix makes of the key of an entry one in the same slot, and for the same
-// users, that nothing is ever stored under.
-const probeSuffix = ":probe"
-
-// probesOfReplica is how often in a row a server is probed that says it is a replica:
-// the client may have connections yet to what was the primary when they were made. As
-// go-redis hears READONLY it closes the connection, and tries another, four in all by
-// default. It is not more often, since lookups use these connections, too.
-const probesOfReplica = 3
-
-// probe does something that changes nothing, on the server of a key, where an
-// operation on that key has failed. It does not look the entry up: one that is too
-// large to be read within RedisTimeout would keep the others from being asked for.
-func (s *lockStore) probe(ctx context.Context, op, key string) (failure *RedisError) {
-	for range probesOfReplica {
-		failure = s.probeOnce(ctx, op, key)
-		if failure == nil || failure.Kind != KindReadOnly {
-			break
-		}
-	}
-	return failure
-}
-
-func (s *lockStore) probeOnce(ctx context.Context, op, key string) *RedisError {
-	_, err := bounded(ctx, s, opPing, key, func(ctx context.Context) (struct{}, error) {
-		if op == opLookup {
-			return struct{}{}, s.lookup(ctx, key+probeSuffix).err
-		}
-		return struct{}{}, s.runScript(ctx, op, probeScript, []string{key + probeSuffix}).Err()
-	}, nil)
-	var failure *RedisError
-	if errors.As(err, &failure) {
-		failure.Op = op
-	}
-	return failure
-}
+// This file finds out whether Redis can be used: Ping asks for all that fncache needs.
 
 // minimalMajor is the oldest major version of Redis that fncache is used with.
 const minimalMajor = 6
+
+// A check is one thing that Ping tries, by commands that it is given a way to send.
+type check func(ask func(*remote.Command) error) error
 
 // ping checks what fncache needs of every server that holds entries. probe gives keys
 // that nobody else uses.
 func (s *lockStore) ping(ctx context.Context, probe func(n int) string) error {
 	cluster, ok := s.client.(*redis.ClusterClient)
 	if !ok {
-		return s.pingServer(ctx, s.client, probe(0), func(ctx context.Context) error {
-			return pingWhole(ctx, s.client, probe)
-		})
+		return s.pingServer(ctx, probe(0), pingWhole(probe))
 	}
-	nodes, err := s.primaries(ctx, cluster, probe)
-	if err != nil {
-		return err
+	limited, end := context.WithTimeout(ctx, pingLimit*s.timeout)
+	nodes, err := s.primaries(limited, cluster, probe)
+	end()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return newRedisError(opPing, "", err)
 	}
 	errs := make([]error, len(nodes))
 	var all sync.WaitGroup
@@ -75,60 +45,89 @@ func (s *lockStore) ping(ctx context.Context, probe func(n int) string) error {
 		all.Add(1)
 		s.spawn(func() {
 			defer all.Done()
-			if err := s.pingServer(ctx, node.client, node.probe); err != nil {
+			if err := s.pingServer(ctx, node.probe); err != nil {
 				errs[i] = fmt.Errorf("%w; node %s", err, node.client.Options().Addr)
 			}
 		})
 	}
 	all.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	return s.pingServer(ctx, s.client, probe(0)) // as operations go, whoever has the key
+	return errors.Join(errs...)
 }
 
-// pingServer checks, one after the other, what fncache needs of a server, which has
+// pingLimit is how long a check may take, in RedisTimeouts, while this process is busy.
+const pingLimit = 3
+
+// pingServer checks, one after the other, what fncache needs of the server that has
 // the probe; more are checks before the scripts. Each error says which is missing and
 // what to do.
-func (s *lockStore) pingServer(ctx context.Context, server redis.UniversalClient, probe string, more ...func(context.Context) error) error {
-	checks := slices.Concat([]func(context.Context) error{
-		func(ctx context.Context) error { return pingReachable(ctx, server) },
-		func(ctx context.Context) error { return pingVersion(ctx, server) },
-	}, more, s.pingScripts(probe))
+func (s *lockStore) pingServer(ctx context.Context, probe string, more ...check) error {
+	checks := slices.Concat([]check{pingReachable(probe), pingVersion(probe)}, more, s.pingScripts(probe))
 	for _, check := range checks {
-		_, err := bounded(ctx, s, opPing, probe, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, check(ctx)
-		}, nil)
-		if err != nil {
-			return err
+		limited, end := context.WithTimeout(ctx, pingLimit*s.timeout)
+		err := check(func(c *remote.Command) error { return s.do(limited, opPing, c) })
+		end()
+		var failure *RedisError
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &failure): // what is around it says more
+			return &RedisError{Op: opPing, Kind: failure.Kind, Err: withoutDown(err, failure), key: probe}
+		default:
+			return newRedisError(opPing, probe, err)
 		}
 	}
 	return nil
 }
 
-func pingReachable(ctx context.Context, server redis.UniversalClient) error {
-	if err := server.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("not reachable: %w", err)
+// withoutDown returns an error that wraps a RedisError as one that wraps its cause, so that
+// it does not say twice that Redis is down.
+func withoutDown(err error, failure *RedisError) error {
+	if about, ok := err.(*pingError); ok { //nolint:errorlint // a check returns it as it is
+		return fmt.Errorf("%s: %w%s", about.what, failure.Err, about.remedy)
 	}
-	return nil
+	return failure.Err
 }
 
-func pingVersion(ctx context.Context, server redis.UniversalClient) error {
-	info, err := server.Info(ctx, "server").Result()
-	if err != nil {
-		return nil //nolint:nilerr // INFO may be forbidden; what fncache itself needs, the next check runs
-	}
-	for line := range strings.Lines(info) {
-		version, ok := strings.CutPrefix(strings.TrimSpace(line), "redis_version:")
-		if !ok {
-			continue
+// A pingError says what an error is a sign of.
+type pingError struct {
+	what   string
+	cause  error
+	remedy string
+}
+
+func (e *pingError) Error() string { return fmt.Sprintf("%s: %v%s", e.what, e.cause, e.remedy) }
+func (e *pingError) Unwrap() error { return e.cause }
+
+var pingLimits = remote.Limits{Always: true}
+
+func pingReachable(probe string) check {
+	return func(ask func(*remote.Command) error) error {
+		if err := ask(remote.Plain(opPing, probe, remote.Writes, pingLimits, "ping")); err != nil {
+			return &pingError{what: "not reachable", cause: err}
 		}
-		number, _, _ := strings.Cut(version, ".")
-		if major, err := strconv.Atoi(number); err == nil && major > 0 && major < minimalMajor {
-			return fmt.Errorf("version %s is too old; use Redis %d or newer, or Valkey", version, minimalMajor)
-		}
+		return nil
 	}
-	return nil
+}
+
+func pingVersion(probe string) check {
+	return func(ask func(*remote.Command) error) error {
+		info := remote.Plain(opPing, probe, remote.Writes, pingLimits, "info", "server")
+		if ask(info) != nil {
+			return nil // INFO may be forbidden; what fncache itself needs, the next check runs
+		}
+		for line := range strings.Lines(fmt.Sprint(info.Reply())) {
+			version, ok := strings.CutPrefix(strings.TrimSpace(line), "redis_version:")
+			if !ok {
+				continue
+			}
+			number, _, _ := strings.Cut(version, ".")
+			if major, err := strconv.Atoi(number); err == nil && major > 0 && major < minimalMajor {
+				return fmt.Errorf("version %s is too old; use Redis %d or newer, or Valkey", version, minimalMajor)
+			}
+		}
+		return nil
+	}
 }
 
 // wholeProbes is how many keys tell whether a server has all: of a Cluster of two
@@ -139,22 +138,24 @@ const wholeProbes = 32
 // client is pointed at which does not know of Clusters has those of some, and sends
 // the client elsewhere for the others. What INFO says of the mode of the server would
 // not tell: there are proxies, and nodes, that have all slots.
-func pingWhole(ctx context.Context, server redis.UniversalClient, probe func(n int) string) error {
-	pipe := server.Pipeline()
-	for n := range wholeProbes {
-		pipe.Get(ctx, probe(n))
-	}
-	answers, _ := pipe.Exec(ctx) // each has its own error, of which the next checks tell the others
-	for _, answer := range answers {
-		if err := answer.Err(); elsewhere(err) {
-			return fmt.Errorf("a node of a Redis Cluster, which has only a part of the keys: %w", err)
+func pingWhole(probe func(n int) string) check {
+	return func(ask func(*remote.Command) error) error {
+		for n := range wholeProbes {
+			// Of other errors the next checks tell.
+			if err := ask(remote.Get(opPing, probe(n), pingLimits)); elsewhere(err) {
+				return &pingError{what: "a node of a Redis Cluster, which has only a part of the keys", cause: err}
+			}
 		}
+		return nil
 	}
-	return nil
 }
 
 // elsewhere says whether a node of a Cluster has sent the client to another node.
 func elsewhere(err error) bool {
+	var failure *RedisError
+	if errors.As(err, &failure) {
+		err = failure.Err
+	}
 	return redis.HasErrorPrefix(err, "MOVED ") || redis.HasErrorPrefix(err, "ASK ")
 }
 
@@ -166,44 +167,40 @@ const leastPingLease = time.Second
 // command in it is called: that takes a primary, and the right to run scripts and these
 // commands, and to publish. What a failure leaves of it expires. Only Ping's own registry
 // does not: the next Ping deletes it.
-func (s *lockStore) pingScripts(probe string) (checks []func(context.Context) error) {
+func (s *lockStore) pingScripts(probe string) (checks []check) {
 	token, lease := newToken(), millis(max(s.timeout, leastPingLease))
 	registry := []string{strings.Replace(probe, ":{", ":functions:{", 1)} // in the same slot
 	probe += ":" + token                                                  // also
 	entry, lock := []string{probe, probe + lockSuffix}, []string{probe + lockSuffix}
-	for _, step := range []func(context.Context) *redis.Cmd{
-		func(ctx context.Context) *redis.Cmd { // whole, as to a server that does not know it
-			return acquireScript.Eval(ctx, s.client, entry, token, lease, string(acquireRefresh), "", "0")
-		},
-		func(ctx context.Context) *redis.Cmd { // held: asks for the remaining life
-			return s.runScript(ctx, opPing, acquireScript, entry, newToken(), lease, string(acquireCompare), "", "0")
-		},
-		func(ctx context.Context) *redis.Cmd {
-			return s.runScript(ctx, opPing, renewScript, lock, token, lease, s.channelOf(probe), keyEvent{verbRelease, probe, token}.String())
-		},
-		func(ctx context.Context) *redis.Cmd {
-			return s.runScript(ctx, opPing, registerScript, registry, "former", "-", 0, 0, 1, 0)
-		},
-		func(ctx context.Context) *redis.Cmd { // the former is one too many
-			return s.runScript(ctx, opPing, registerScript, registry, "latter", "-", 0, 0, 1, 0)
-		},
-		func(ctx context.Context) *redis.Cmd {
-			return s.runScript(ctx, opPing, releasesScript, registry, "-")
-		},
-		func(ctx context.Context) *redis.Cmd {
-			return s.runScript(ctx, opPing, probeScript, registry)
-		},
+	for i, step := range []struct {
+		script *remote.Script
+		keys   []string
+		args   []any
+	}{
+		{acquireScript, entry, []any{token, lease, string(acquireRefresh), "", "0"}},      // whole, as to a server that does not know it
+		{acquireScript, entry, []any{newToken(), lease, string(acquireCompare), "", "0"}}, // held: asks for the remaining life
+		{renewScript, lock, []any{token, lease, s.channelOf(probe), keyEvent{verbRelease, probe, token}.String()}},
+		{registerScript, registry, []any{"former", "-", 0, 0, 1, 0}},
+		{registerScript, registry, []any{"latter", "-", 0, 0, 1, 0}}, // the former is one too many
+		{releasesScript, registry, []any{"-"}},
+		{probeScript, registry, nil},
 	} {
-		checks = append(checks, func(ctx context.Context) error { return pingScriptError(step(ctx).Err()) })
+		checks = append(checks, func(ask func(*remote.Command) error) error {
+			return pingScriptError(ask(remote.Eval(opPing, remote.Writes, step.script, step.keys, step.args, remote.Limits{Always: true, Whole: i == 0})))
+		})
 	}
-	return append(checks, func(ctx context.Context) error {
-		_, refused, err := stepReply(s.runScript(ctx, opPing, releaseScript, lock, token,
-			s.channelOf(probe), keyEvent{verbRelease, probe, token}.String()))
-		if refused != nil {
-			return fmt.Errorf("publishing is not allowed to this user: %w; grant it +publish and the channels &%s*, or other processes are not told what it stores and invalidates",
-				refused, s.channel)
+	return append(checks, func(ask func(*remote.Command) error) error {
+		release := remote.Eval(opPing, remote.Writes, releaseScript, lock,
+			[]any{token, s.channelOf(probe), keyEvent{verbRelease, probe, token}.String()}, pingLimits)
+		if err := ask(release); err != nil {
+			return pingScriptError(err)
 		}
-		return pingScriptError(err)
+		_, refused, err := stepReply(release.Reply())
+		if refused != nil {
+			return &pingError{"publishing is not allowed to this user", refused, fmt.Sprintf(
+				"; grant it +publish and the channels &%s*, or other processes are not told what it stores and invalidates", s.channel)}
+		}
+		return err
 	})
 }
 
@@ -214,12 +211,12 @@ func pingScriptError(err error) error {
 	}
 	switch kind := kindOf(err); {
 	case kind == KindReadOnly:
-		return fmt.Errorf("not a primary: %w", err)
+		return &pingError{what: "not a primary", cause: err}
 	case kind == KindNoPerm:
-		return fmt.Errorf("scripts are not allowed to this user: %w", err)
+		return &pingError{what: "scripts are not allowed to this user", cause: err}
 	case strings.Contains(err.Error(), "unknown command"):
-		return fmt.Errorf("scripts are not allowed on this server: %w; fncache needs EVAL and EVALSHA", err)
+		return &pingError{"scripts are not allowed on this server", err, "; fncache needs EVAL and EVALSHA"}
 	default:
-		return fmt.Errorf("scripts fail: %w", err)
+		return &pingError{what: "scripts fail", cause: err}
 	}
 }

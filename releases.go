@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fncache/fncache/internal/remote"
 )
 
 // This file has an invalidation reach the entries of every release of a function. Two
@@ -64,18 +66,22 @@ func registryKey(namespace, name string) string { return namespace + ":functions
 // long. Releases that are kept until a time before outdated are forgotten. missing says that
 // the registry did not have the release.
 func (s *lockStore) register(ctx context.Context, registry, sig, params string, now, outdated time.Time, keep time.Duration) (missing bool, err error) {
-	return bounded(ctx, s, opRegister, registry, func(ctx context.Context) (bool, error) {
-		n, err := s.runScript(ctx, opRegister, registerScript, []string{registry},
-			sig, params, now.Unix(), now.Add(keep).Unix(), maxReleases, outdated.Unix()).Int()
-		return n == 1, err
-	}, nil)
+	n, err := s.eval(ctx, opRegister, registerScript, remote.Limits{}, []string{registry},
+		sig, params, now.Unix(), now.Add(keep).Unix(), maxReleases, outdated.Unix())
+	return n == int64(1), err
 }
 
 // releases returns the signatures that a registry has for the same parameter types.
 func (s *lockStore) releases(ctx context.Context, registry, params string) (sigs []string, err error) {
-	return bounded(ctx, s, opReleases, registry, func(ctx context.Context) ([]string, error) {
-		return s.runScript(ctx, opReleases, releasesScript, []string{registry}, params).StringSlice()
-	}, nil)
+	reply, err := s.eval(ctx, opReleases, releasesScript, remote.Limits{Always: true}, []string{registry}, params)
+	if err != nil {
+		return nil, err
+	}
+	all, _ := reply.([]any)
+	for _, sig := range all {
+		sigs = append(sigs, fmt.Sprint(sig))
+	}
+	return sigs, nil
 }
 
 // A release is a function as this process has it, with the cache that it uses.

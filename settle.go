@@ -156,13 +156,22 @@ func (c *computation) copyBesideError(e *ending) {
 	}
 }
 
-// settle takes the last step of the lease and reports whether it was held until
-// then. Renewals have stopped: they and this run on the same goroutine.
+// lastStep returns a context for the last step of the lease: it ends with the lease, for
+// after that it would be refused.
+func (c *computation) lastStep() (ctx context.Context, end context.CancelFunc) {
+	left := max(c.cache.flights.leaseLeft(c), c.cache.cfg.RedisTimeout)
+	return context.WithTimeout(c.ctx, left)
+}
+
+// settle takes the last step of the lease and reports whether it was held until then.
 func (c *computation) settle(e *ending, raw []byte) (held bool) {
+	c.joinRenewal()
 	if c.lost {
 		e.lost = true
 		return false
 	}
+	ctx, end := c.lastStep()
+	defer end()
 	var err error
 	store := raw != nil && !c.frame.noStore.Load()
 	if store && c.unregistered != nil {
@@ -170,15 +179,15 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 	}
 	switch {
 	case store && e.unstored == nil:
-		held, err = c.put(e, raw)
+		held, err = c.put(ctx, e, raw)
 	case e.normal() && raw == nil, e.unstored != nil:
-		held, err = c.leaveOpen()
+		held, err = c.leaveOpen(ctx)
 	case c.cools(e):
-		held, err = c.cache.storeFor(c.fn).coolDown(c.ctx, c.key, c.token, c.fn.opts.Cooldown)
+		held, err = c.cache.storeFor(c.fn).coolDown(ctx, c.key, c.token, c.fn.opts.Cooldown)
 	case e.unsuccessful():
-		held, err = c.cache.storeFor(c.fn).release(c.ctx, c.key, c.token, verbFailed)
+		held, err = c.cache.storeFor(c.fn).release(ctx, c.key, c.token, verbFailed)
 	default:
-		held, err = c.cache.storeFor(c.fn).release(c.ctx, c.key, c.token, verbRelease)
+		held, err = c.cache.storeFor(c.fn).release(ctx, c.key, c.token, verbRelease)
 	}
 	e.stepErr = err
 	if !c.cache.noteRedis(c.fn, opStore, c.key, err) && !held {
@@ -190,8 +199,8 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 
 // leaveOpen takes the last step of the lease where what there is cannot be stored. Callers
 // compute without leases for a while, rather than one after the other.
-func (c *computation) leaveOpen() (held bool, err error) {
-	return c.cache.storeFor(c.fn).leaveOpen(c.ctx, c.key, c.token, openFor)
+func (c *computation) leaveOpen(ctx context.Context) (held bool, err error) {
+	return c.cache.storeFor(c.fn).leaveOpen(ctx, c.key, c.token, openFor)
 }
 
 // cools reports whether the function is left alone for Options.Cooldown: where callers are
@@ -216,7 +225,7 @@ func (c *computation) keepStored(e *ending, stored *envelope, asked place) {
 // put stores the results. If Redis is away it is tried again in the background. If Redis
 // refuses them, as too long, say, they cannot be stored: the lease is left open, or given
 // back where Redis refuses that too.
-func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
+func (c *computation) put(ctx context.Context, e *ending, raw []byte) (held bool, err error) {
 	c.cache.awaitClock(c.ctx)
 	asked := c.cache.here(c.fn)
 	flags := flagNegative
@@ -226,7 +235,7 @@ func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
 	env := envelope{flags: flags, codec: c.cache.coder.id, storedAt: c.cache.clock.now(), cost: e.cost, id: rand.Uint64()}
 	env.appendTo(raw[:0])
 	e.storedAt = env.storedAt
-	held, err = c.storeOnce(&env, raw)
+	held, err = c.storeOnce(ctx, &env, raw)
 	switch {
 	case held:
 		c.fn.counters.stored.Add(1)
@@ -234,11 +243,11 @@ func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
 	case err == nil:
 	case worthAnotherTry(err):
 		until := time.Now().Add(c.cache.flights.leaseLeft(c))
-		c.cache.spawn(func() { c.storeLater(&env, raw, until) })
+		c.cache.spawn(func() { c.storeLater(&env, raw, until, mayHaveRun(err)) })
 	default:
 		c.cache.noteRedis(c.fn, opStore, c.key, err)
 		e.unstored = err
-		if held, err = c.leaveOpen(); err != nil {
+		if held, err = c.leaveOpen(ctx); err != nil {
 			c.cache.spawn(func() { c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token) })
 		}
 	}
@@ -246,12 +255,12 @@ func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
 }
 
 // storeOnce sends the entry.
-func (c *computation) storeOnce(env *envelope, raw []byte) (held bool, err error) {
+func (c *computation) storeOnce(ctx context.Context, env *envelope, raw []byte) (held bool, err error) {
 	timeout := c.fn.opts.Timeout
 	if env.negative() {
 		timeout = c.fn.opts.ErrorTimeout
 	}
-	return c.cache.storeFor(c.fn).store(c.ctx, c.key, c.token, env, raw, timeout)
+	return c.cache.storeFor(c.fn).store(ctx, c.key, c.token, env, raw, timeout)
 }
 
 // logUnseen tells of a failure that no caller sees: none was left, or they are
@@ -375,10 +384,12 @@ func (c *computation) consult(what string, ask func() bool) (yes bool) {
 	return false
 }
 
-// storeLater stores behind what Redis did not take, as soon as it does, while the
+// storeLater stores in the background what Redis did not take, as soon as it does, while the
 // lease can still be ours: the script says whether it is. After that the result is
-// dropped, and the lease counts as lost. The callers have long been answered.
-func (c *computation) storeLater(env *envelope, raw []byte, until time.Time) {
+// dropped, and the lease counts as lost. The callers have long been answered. What may have
+// been stored is sent once more at most: a large value that is late on a slow link is not
+// made faster by sending it again.
+func (c *computation) storeLater(env *envelope, raw []byte, until time.Time, sent bool) {
 	for wait := storeAgainMin; time.Now().Add(wait).Before(until); wait = min(2*wait, storeAgainMax) {
 		timer := time.NewTimer(wait)
 		select {
@@ -388,13 +399,16 @@ func (c *computation) storeLater(env *envelope, raw []byte, until time.Time) {
 			c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token)
 			return
 		}
-		held, err := c.storeOnce(env, raw)
+		ctx, end := context.WithDeadline(c.ctx, until)
+		held, err := c.storeOnce(ctx, env, raw)
+		end()
+		failed := c.cache.noteRedis(c.fn, opStore, c.key, err)
 		switch {
-		case c.cache.noteRedis(c.fn, opStore, c.key, err):
-			if !worthAnotherTry(err) {
-				c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token)
-				return
-			}
+		case failed && (!worthAnotherTry(err) || sent && mayHaveRun(err)):
+			c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token)
+			return
+		case failed:
+			sent = sent || mayHaveRun(err)
 		case held:
 			c.fn.counters.stored.Add(1)
 			return

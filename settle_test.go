@@ -394,35 +394,6 @@ func TestWhatRunsUnderLeasesPastMaxConcurrentIsCounted(t *testing.T) {
 	}
 }
 
-func TestWhoLeavesTheQueueForASlotTakesNone(t *testing.T) {
-	inOneBubble(t, func(t *testing.T, _ *bubble) {
-		slots := newBulkhead(1)
-		take := func(ctx context.Context) error { _, err := slots.take(ctx, nil); return err }
-		require.NoError(t, take(t.Context()))
-		ctx, leave := context.WithCancel(t.Context())
-		ends := make(chan error, 2)
-		go func() { ends <- take(ctx) }()
-		synctest.Wait()
-		go func() { ends <- take(t.Context()) }()
-		synctest.Wait()
-		assert.False(t, slots.try())
-		leave()
-		require.ErrorIs(t, <-ends, context.Canceled)
-		slots.give()
-		require.NoError(t, <-ends, "the next in the queue has it")
-		assert.False(t, slots.try())
-		slots.give()
-		assert.True(t, slots.try())
-
-		// Its turn comes as it leaves.
-		turn := slots.enqueue()
-		slots.give()
-		<-turn
-		slots.dequeue(turn)
-		assert.True(t, slots.try(), "and is given back")
-	})
-}
-
 func TestCloseEndsCallsThatWaitForTheirTurn(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
@@ -439,12 +410,18 @@ func TestCloseEndsCallsThatWaitForTheirTurn(t *testing.T) {
 	})
 }
 
-// now gives how many computations are counted when all is quiet.
-func (b *bulkhead) now() int {
+// requireAllPlaces checks that all places of Options.MaxConcurrent are free when all is quiet.
+func requireAllPlaces(t *testing.T, f *Func) {
+	t.Helper()
 	synctest.Wait()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.running
+	places := must(f.bind()).cache.places(f)
+	for range f.opts.MaxConcurrent {
+		require.True(t, places.Try(), "each place is given back once")
+	}
+	require.False(t, places.Try(), "each place is given back once")
+	for range f.opts.MaxConcurrent {
+		places.Give()
+	}
 }
 
 func TestRecursionIsNotHeldUpByTheSlotsOfItsOwnComputations(t *testing.T) {
@@ -464,7 +441,7 @@ func TestRecursionIsNotHeldUpByTheSlotsOfItsOwnComputations(t *testing.T) {
 			require.NoError(t, o.err)
 			assert.Equal(t, 5, o.value)
 			assert.Equal(t, 5, s.count())
-			assert.Zero(t, w.bulkhead.now(), "each slot is given back once")
+			requireAllPlaces(t, w.Func)
 			requireIdentity(t, w.Func)
 		})
 	}
@@ -492,7 +469,7 @@ func TestRecursionIsNotHeldUpByWhoWaitsInTheQueueForASlot(t *testing.T) {
 		close(step) // and now the first joins it
 		assert.Equal(t, 1, <-queued)
 		assert.Equal(t, 2, <-deep)
-		assert.Zero(t, f.bulkhead.now())
+		requireAllPlaces(t, f)
 		requireIdentity(t, f)
 	})
 }
@@ -551,7 +528,7 @@ func TestWithoutRedisCallersJoinTheComputationThatStillHoldsItsLease(t *testing.
 		first := w.begin(t.Context(), "a")
 		synctest.Wait()
 		mend := b.cut()
-		for range tripFailures {
+		for range severalCalls {
 			other.get(t.Context(), "b")
 		}
 		mend() // but that has not been noticed yet

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/fncache/fncache/internal/remote"
 )
 
 // This file is the one subscription that a process has to what the scripts
@@ -260,15 +262,19 @@ type greeting struct {
 
 // publish sends greetings, in one round trip.
 func (s *lockStore) publish(all []greeting) error {
-	_, err := bounded(context.Background(), s, "publish", "", func(ctx context.Context) (struct{}, error) {
-		pipe := s.client.Pipeline()
-		for _, g := range all {
-			pipe.Publish(ctx, s.channel+g.channel.name, g.hello)
-		}
-		_, err := pipe.Exec(ctx)
-		return struct{}{}, err
-	}, nil)
-	return err
+	ctx, end := context.WithTimeout(context.Background(), pulses*leastPulse)
+	defer end()
+	errs := make([]error, len(all))
+	var sent sync.WaitGroup
+	for i, g := range all {
+		sent.Add(1)
+		s.spawn(func() {
+			defer sent.Done()
+			errs[i] = s.do(ctx, "publish", remote.Plain("publish", "", remote.Writes, remote.Limits{}, "publish", s.channel+g.channel.name, g.hello))
+		})
+	}
+	sent.Wait()
+	return errors.Join(errs...)
 }
 
 // A connection is one that listens. Two goroutines belong to it: one reads, the

@@ -157,11 +157,11 @@ func TestAimsAreMetOrMissed(t *testing.T) {
 	to := func(peer string, times float64) map[string]float64 { return map[string]float64{peer: times} }
 	r := results{
 		WarmRemote: slices.Concat(
-			cell(1, oneKey, warmRow{Peer: peers.Fncache, Ratio: to(peers.Bare, 1.4)}, warmRow{Peer: peers.FncacheDirect, Ratio: to(peers.Bare, 1.04)}),
+			cell(1, oneKey, warmRow{Peer: peers.Fncache, Ratio: to(peers.Bare, 1.4)}, warmRow{Peer: peers.FncacheTyped, Ratio: to(peers.Bare, 1.04)}),
 			cell(128, oneKey,
 				warmRow{Peer: peers.Fncache, Nanoseconds: 5, Ratio: map[string]float64{"shares": 1.5, "copies": 0.9}},
 				warmRow{Peer: "shares", Shared: true, Nanoseconds: 3}, warmRow{Peer: "copies", Nanoseconds: 6}),
-			cell(128, "100 keys", warmRow{Peer: peers.FncachePipelined, Ratio: to(peers.Bare, 0.5)})),
+			cell(128, "100 keys", warmRow{Peer: peers.FncacheTyped, Ratio: to(peers.Bare, 0.5)})),
 		WarmNear: cell(1, oneKey,
 			warmRow{Peer: peers.FncacheNear, Ratio: to(peers.LocalCache, 0.8)}, warmRow{Peer: peers.FncacheNearTyped, Ratio: to(peers.Sturdyc, 0.5)}),
 		ColdStampede: []stampedeRow{{Peer: "other", MostComputations: 4}, {Peer: peers.Fncache, MostComputations: 1, Commands: 9, MostCommands: 31}},

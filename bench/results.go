@@ -137,10 +137,10 @@ func (r *results) remoteAims() []measure.Aim {
 	best, own := fastest(crowded, true).Peer, fastest(crowded, false).Peer
 	return []measure.Aim{
 		measure.AtMost("remote hit, 1 caller: time, x "+peers.Bare, 1.05, ratio(lone, peers.Fncache, peers.Bare)),
-		measure.AtMost("remote hit, 1 caller, DirectLookups: time, x "+peers.Bare, 1.05, ratio(lone, peers.FncacheDirect, peers.Bare)),
+		measure.AtMost("remote hit, 1 caller, typed: time, x "+peers.Bare, 1.05, ratio(lone, peers.FncacheTyped, peers.Bare)),
 		measure.AtMost("remote hit, 128 callers, one key: time, x fastest peer ("+best+")", 1, ratio(crowded, peers.Fncache, best)),
 		measure.AtMost("remote hit, 128 callers, one key: time, x fastest peer that shares no memory ("+own+")", 1, ratio(crowded, peers.Fncache, own)),
-		measure.AtLeast("remote hit, 128 callers, 10,000 keys, AutoPipeline: throughput, x "+peers.Bare, 2, 1/ratio(spread, peers.FncachePipelined, peers.Bare)),
+		measure.AtLeast("remote hit, 128 callers, 10,000 keys, typed: throughput, x "+peers.Bare, 2, 1/ratio(spread, peers.FncacheTyped, peers.Bare)),
 	}
 }
 

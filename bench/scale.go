@@ -39,8 +39,7 @@ const (
 // Redis, and those with a local tier of their own.
 func scaled() []peers.Peer[ids] {
 	return slices.DeleteFunc(append(peers.Remote[ids](), peers.Near[ids]()...), func(p peers.Peer[ids]) bool {
-		return strings.HasPrefix(p.Name, "rueidis") || strings.Contains(p.Name, "typed") ||
-			p.Name == peers.FncachePipelined || p.Name == peers.FncacheDirect
+		return strings.HasPrefix(p.Name, "rueidis") || strings.Contains(p.Name, "typed")
 	})
 }
 

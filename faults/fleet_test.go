@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/internal/redistest"
 )
 
 const (
@@ -146,7 +147,7 @@ func newFleet(t *testing.T, p plan) *fleet {
 // newMember makes a process.
 func (f *fleet) newMember(i int) *member {
 	m := &member{number: i, client: f.connect()}
-	m.client.AddHook(tap{f.watch, i})
+	redistest.AddHook(m.client, tap{f.watch, i})
 	cache, err := fncache.New(fncache.Config{
 		Redis: m.client, RedisTimeout: redisTimeout, OnRedisDown: f.policy, Logger: slog.New(f.log),
 	})

@@ -17,6 +17,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/redistest"
 )
 
 // A watch sees all runs of the function, and all that the fleet says to Redis and
@@ -315,7 +317,7 @@ func (w *watch) heard(ctx context.Context, s sending, cmd redis.Cmder) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch cmd := cmd.(type) {
+	switch cmd := redistest.Inner(cmd).(type) {
 	case *redis.StringCmd:
 		w.told(s, numberIn(cmd.Val()))
 		if took := time.Since(s.at); !s.at.Before(w.timed) {

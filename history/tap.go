@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/fncache/fncache/internal/redistest"
 )
 
 // A tap is a go-redis hook that records what a worker says to Redis about its
@@ -193,7 +195,7 @@ func (t *tap) ended(sent *event, cmd redis.Cmder, err error) {
 		return
 	}
 	e := event{Kind: commandEnds, Op: sent.Op, Cell: sent.Cell, Verb: sent.Verb, Token: sent.Token, Err: commandError(err)}
-	switch cmd := cmd.(type) {
+	switch cmd := redistest.Inner(cmd).(type) {
 	case *redis.StringCmd:
 		e.Entry, e.Value = entryID(cmd.Val()), valueIn(cmd.Val())
 	case *redis.Cmd:
@@ -206,7 +208,7 @@ func (t *tap) ended(sent *event, cmd redis.Cmder, err error) {
 		}
 	}
 	t.rec.record(e)
-	if cmd, ok := cmd.(*redis.Cmd); ok && t.scripts.Heedless && e.Status == "lost" {
+	if cmd, ok := redistest.Inner(cmd).(*redis.Cmd); ok && t.scripts.Heedless && e.Status == "lost" {
 		cmd.SetVal([]any{"held", ""})
 	}
 }

@@ -90,7 +90,7 @@ func (w *worker) run() (err error) {
 		Addr:        w.Addr,
 		MaxRetries:  w.Plan.MaxRetries,
 		DialTimeout: 2 * redisTimeout, ReadTimeout: w.Plan.ReadTimeout,
-		ContextTimeoutEnabled: w.Plan.ContextTimeout,
+		ContextTimeoutEnabled: true, // so that the tap sees every command
 	})
 	tap := &tap{rec: w.rec, scripts: w.Scripts, ops: &w.ops}
 	client.AddHook(tap)

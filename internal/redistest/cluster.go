@@ -178,7 +178,7 @@ func addrs(servers []*Server) []string {
 // Client returns a client of the cluster, closed when the test ends. Each mut
 // may change its options first.
 func (c *Cluster) Client(mut ...func(*redis.ClusterOptions)) *redis.ClusterClient {
-	opts := &redis.ClusterOptions{Addrs: c.Addrs()}
+	opts := &redis.ClusterOptions{Addrs: c.Addrs(), ContextTimeoutEnabled: true} // so that hooks see everything
 	for _, m := range mut {
 		m(opts)
 	}

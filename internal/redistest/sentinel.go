@@ -144,7 +144,7 @@ func (s *Sentinel) Addrs() []string { return addrs(s.sentinels) }
 // Client returns a client that follows the primary, closed when the test ends.
 // Each mut may change its options first.
 func (s *Sentinel) Client(mut ...func(*redis.FailoverOptions)) *redis.Client {
-	opts := &redis.FailoverOptions{MasterName: MasterName, SentinelAddrs: s.Addrs()}
+	opts := &redis.FailoverOptions{MasterName: MasterName, SentinelAddrs: s.Addrs(), ContextTimeoutEnabled: true}
 	for _, m := range mut {
 		m(opts)
 	}

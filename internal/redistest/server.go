@@ -177,7 +177,7 @@ func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Ito
 // Client returns a client of the server, closed when the test ends. Each mut
 // may change its options first.
 func (s *Server) Client(mut ...func(*redis.Options)) *redis.Client {
-	opts := &redis.Options{Addr: s.Addr()}
+	opts := &redis.Options{Addr: s.Addr(), ContextTimeoutEnabled: true} // so that hooks see everything
 	for _, m := range mut {
 		m(opts)
 	}

@@ -130,9 +130,13 @@ func (n *node) judgeProbe(use Use, err error) (last bool) {
 		n.back(use)
 		return true
 	}
-	if failure.Kind != KindBusyHere { // then it could not be asked
-		n.states[use].why = failure
+	if failure.Kind == KindBusyHere { // then it could not be asked
+		return false
 	}
+	if failure.Kind != n.states[use].why.Kind {
+		n.r.notice(Event{Node: n.addr, Op: failure.Op, Kind: failure.Kind, Err: failure.Err})
+	}
+	n.states[use].why = failure
 	return false
 }
 

@@ -50,6 +50,9 @@ type Command struct {
 	state      state
 	leads      *flight  // its caller is to send this one, and has not been seen to begin
 	gone       bool     // its caller does not wait any longer
+	leaving    bool     // its context has ended: it waits for what is under way, and no longer (Limits.Stay)
+	known      bool     // the server had run its script when it was sent
+	forgot     bool     // and has forgotten it
 	stays      bool     // its caller never sends: it must be able to leave in time
 	whole      bool     // the script is sent with its text
 	suspect    bool     // it was late: its answer may be large
@@ -82,6 +85,11 @@ type Limits struct {
 	Once bool
 	// Always: it is sent although the node is away, because it may be back.
 	Always bool
+	// Stay: when the context ends, a command that is under way is waited for, so that
+	// its end is known. One that is queued is withdrawn.
+	Stay bool
+	// Whole: a script is sent with its text, as to a server that does not know it.
+	Whole bool
 	// Expect is how large the answer may be, in bytes; 0 is small. An answer that
 	// turns out large where a small one was expected is waited for, but holds up others.
 	Expect int
@@ -95,7 +103,7 @@ func Get(op, key string, limit Limits) *Command {
 
 // Eval makes a command that runs a script. The first key routes it.
 func Eval(op string, use Use, script *Script, keys []string, args []any, limit Limits) *Command {
-	c := &Command{op: op, key: keys[0], use: use, limit: limit, script: script, keys: keys, args: args, size: 128}
+	c := &Command{op: op, key: keys[0], use: use, limit: limit, script: script, keys: keys, args: args, whole: limit.Whole, size: 128}
 	for _, key := range keys {
 		c.size += len(key) + 16
 	}
@@ -128,6 +136,11 @@ func (c *Command) Raw() []byte { return c.raw }
 // Reply returns the answer of another command, as go-redis reads one: a string, an
 // int64, a slice of these, or nil.
 func (c *Command) Reply() any { return c.reply }
+
+// Forgot reports whether the server had run the script, and knew it no more: it was
+// restarted, or another took its place. The script was sent whole then. It is valid
+// after [Remote.Do].
+func (c *Command) Forgot() bool { return c.forgot }
 
 // large reports whether the command travels in the large lane. mu is held.
 func (c *Command) large() bool {
@@ -217,6 +230,9 @@ func (w *wire) SetErr(err error) {
 // Err returns how it ended.
 func (w *wire) Err() error { return w.err }
 
+// Inner returns the command of go-redis, for hooks that look at replies.
+func (w *wire) Inner() redis.Cmder { return w.Cmder }
+
 // A mark is a word of a command that notes when it is written to a connection.
 // go-redis does not say otherwise whether a command waited for one, or for its answer.
 type mark struct {
@@ -237,6 +253,9 @@ func (m *mark) String() string { return m.text }
 
 // A Script is a Lua script that servers know by its hash.
 type Script struct{ text, hash string }
+
+// Hash returns what servers know it by.
+func (s *Script) Hash() string { return s.hash }
 
 // NewScript makes a script of its text.
 func NewScript(text string) *Script {

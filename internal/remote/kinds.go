@@ -76,11 +76,13 @@ var (
 	errNoConnection = errors.New("no connection within the timeout")
 	errPoolFull     = errors.New("all connections of the client's pool are in use")
 	errClosed       = errors.New("closed")
+
+	errStaying = errors.New("waits for what is under way") // leave's own
 )
 
-// kindOf classifies an error: the server's by what they begin with, the client's and
+// KindOf classifies an error: the server's by what they begin with, the client's and
 // the network's by their type.
-func kindOf(err error) Kind {
+func KindOf(err error) Kind {
 	var known *Error
 	var reply redis.Error
 	var netErr net.Error

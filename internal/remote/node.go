@@ -38,14 +38,15 @@ type node struct {
 	states       [uses]condition
 	ran          map[*Script]bool // the scripts that the server has run
 	watch        watch
+	idle         time.Time // when the watchdog has stopped; zero before
+	dials        uint32    // how many connections the client has made
 }
 
 // A condition is whether a node is away.
 type condition struct {
-	away    bool
-	since   time.Time
-	why     *Error
-	probing bool
+	away  bool
+	since time.Time
+	why   *Error
 }
 
 func newNode(r *Remote, client redis.UniversalClient) *node {
@@ -73,7 +74,7 @@ func newNode(r *Remote, client redis.UniversalClient) *node {
 
 // sender returns what a flight is sent by.
 func (n *node) sender(f *flight) sender {
-	if f.limit == n.r.timeout {
+	if n.heeds || f.limit == n.r.timeout {
 		return n.quick
 	}
 	if client, ok := n.client.(*redis.Client); ok {
@@ -158,6 +159,7 @@ func (n *node) newFlight(l *lane, end chan struct{}, batch ...*Command) *flight 
 	for _, c := range batch {
 		c.state = isBoarded
 		c.sendings++
+		c.known = c.script != nil && n.ran[c.script]
 	}
 	if l != nil {
 		f.era = l.era
@@ -294,6 +296,10 @@ func (n *node) adopt(c *Command) {
 	case c.gone:
 		c.finish(c.fail(KindClosed, errClosed))
 		return
+	case c.leaving:
+		c.finish(c.fail(KindTimeout, errLate))
+		c.wake(nil)
+		return
 	case err != nil:
 		c.finish(err)
 		c.wake(nil)
@@ -314,13 +320,7 @@ func (n *node) adopt(c *Command) {
 // leave takes a command from its caller, whose context has ended. It returns nil if the
 // command is done.
 func (c *Command) leave(ctx context.Context) error {
-	n := c.node.Load()
-	n.mu.Lock()
-	for n != c.node.Load() { // it was handed on
-		n.mu.Unlock()
-		n = c.node.Load()
-		n.mu.Lock()
-	}
+	n := c.lock()
 	defer n.mu.Unlock()
 	switch {
 	case c.state == isDone:
@@ -332,6 +332,10 @@ func (c *Command) leave(ctx context.Context) error {
 		c.leads.led = false
 		n.serve(c.leads)
 		c.leads = nil
+	}
+	if c.limit.Stay && c.state == isBoarded {
+		c.leaving = true
+		return errStaying
 	}
 	c.gone = true
 	if n.busyHere {

@@ -26,11 +26,17 @@ type Config struct {
 	// which nothing is stored.
 	WriteProbe *Script
 
+	// Closing ends the probes of nodes that are away; nil: Close does.
+	Closing <-chan struct{}
 	// Spawn starts a goroutine; nil: go. Those that wait inside go-redis are among them.
 	Spawn func(func())
 	// Notice is told what a person may want to know. It must not block, nor call the
 	// Remote: locks are held. nil: nobody is told.
 	Notice func(Event)
+
+	// Dialed is told that the client has made connections, maybe to another server, some
+	// time later. As Notice it must not block; nil: nobody is told.
+	Dialed func()
 
 	// Now is the watchdog's clock, for tests; nil: time.Now.
 	Now func() time.Time
@@ -54,6 +60,7 @@ type Remote struct {
 	writeProbe *Script
 	spawn      func(func())
 	notice     func(Event)
+	dialed     func()
 	now        func() time.Time
 
 	only  *node    // the server; nil on a Cluster
@@ -63,7 +70,8 @@ type Remote struct {
 	readies sync.Pool // of channels for callers that wait
 
 	closed  atomic.Bool
-	closing chan struct{}
+	closing <-chan struct{}
+	end     func() // closes closing, where that is the Remote's own
 }
 
 // New makes a Remote. It does not connect.
@@ -75,8 +83,14 @@ func New(cfg Config) *Remote {
 		writeProbe: cfg.WriteProbe,
 		spawn:      cfg.Spawn,
 		notice:     cfg.Notice,
+		dialed:     cfg.Dialed,
 		now:        cfg.Now,
-		closing:    make(chan struct{}),
+		closing:    cfg.Closing,
+		end:        func() {},
+	}
+	if r.closing == nil {
+		closing := make(chan struct{})
+		r.closing, r.end = closing, func() { close(closing) }
 	}
 	r.readies.New = func() any { return make(chan *flight, 1) }
 	if r.spawn == nil {
@@ -136,8 +150,39 @@ func (c *Command) await(ctx context.Context) error {
 				return c.result()
 			}
 		case <-ctx.Done():
-			return c.leave(ctx)
+			if err := c.leave(ctx); err != errStaying { //nolint:errorlint // leave's own
+				return err
+			}
+			return c.stay()
 		}
+	}
+}
+
+// stay waits for the end of a command that is under way. What its caller was woken for
+// before it left is no matter any more: somebody else sends that flight.
+func (c *Command) stay() error {
+	for !c.isDone() {
+		<-c.ready
+	}
+	return c.result()
+}
+
+// isDone reports whether the command has its result.
+func (c *Command) isDone() bool {
+	n := c.lock()
+	defer n.mu.Unlock()
+	return c.state == isDone
+}
+
+// lock locks the node in whose lane the command is.
+func (c *Command) lock() *node {
+	for {
+		n := c.node.Load()
+		n.mu.Lock()
+		if n == c.node.Load() { // else it was handed on
+			return n
+		}
+		n.mu.Unlock()
 	}
 }
 
@@ -178,8 +223,29 @@ func (r *Remote) nodeOf(c *Command) *node {
 	if found, ok := r.nodes.Load(client); ok {
 		return found.(*node)
 	}
-	found, _ := r.nodes.LoadOrStore(client, newNode(r, client))
+	found, known := r.nodes.LoadOrStore(client, newNode(r, client))
+	if !known {
+		r.sweep()
+	}
 	return found.(*node)
+}
+
+// idleLong is how long a node of a Cluster is remembered that nothing is asked of: it may
+// have left.
+const idleLong = time.Minute
+
+// sweep forgets nodes that nothing was asked of for long.
+func (r *Remote) sweep() {
+	r.nodes.Range(func(client, any any) bool {
+		n := any.(*node)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		idle := !n.watch.armed && !n.idle.IsZero() && r.now().Sub(n.idle) > idleLong
+		if idle && !n.states[Reads].away && !n.states[Writes].away {
+			r.nodes.CompareAndDelete(client, n)
+		}
+		return true
+	})
 }
 
 // ended is a context for questions that must not wait.
@@ -197,9 +263,12 @@ func (r *Remote) relearn() {
 }
 
 // forget drops a node whose client was closed, as that of one which left its Cluster.
+// n.mu is held.
 func (r *Remote) forget(n *node) {
-	if client, ok := n.client.(*redis.Client); ok && n != r.only {
-		r.nodes.CompareAndDelete(client, n)
+	if client, ok := n.client.(*redis.Client); ok && n != r.only && r.nodes.CompareAndDelete(client, n) {
+		for use := range uses {
+			n.back(use)
+		}
 	}
 }
 
@@ -263,7 +332,7 @@ func (r *Remote) Close() {
 	if !r.closed.CompareAndSwap(false, true) {
 		return
 	}
-	close(r.closing)
+	r.end()
 	all := []*node{r.only, r.whole}
 	r.nodes.Range(func(_, n any) bool {
 		all = append(all, n.(*node))

@@ -30,7 +30,7 @@ func (n *node) settle(s *settling, c *Command) {
 		n.settleAnswer(s, c, err)
 		return
 	}
-	kind := kindOf(err)
+	kind := KindOf(err)
 	var hook *hookError
 	switch sent := s.f.sent.Load(); {
 	case errors.As(err, &hook):
@@ -70,11 +70,12 @@ func (n *node) settleAnswer(s *settling, c *Command, err error) {
 		s.finish(c, nil)
 		return
 	}
-	kind := kindOf(err)
+	kind := KindOf(err)
 	switch {
 	case kind == KindNoScript && c.script != nil && !c.whole:
-		if n.ran[c.script] {
+		if c.known && n.ran[c.script] {
 			delete(n.ran, c.script)
+			c.forgot = true
 			n.r.notice(Event{Node: n.addr, Op: c.op, Kind: KindNoScript, Err: err})
 		}
 		c.whole = true
@@ -135,8 +136,10 @@ func (n *node) fell(s *settling, c *Command, err error, kind Kind) {
 func (n *node) again(s *settling, c *Command) {
 	refused := n.refusal(c)
 	switch {
-	case c.gone:
-		s.finish(c, c.fail(KindTimeout, errLate))
+	case c.gone, c.leaving:
+		failure := c.fail(KindOf(c.wire.err), c.wire.err)
+		failure.MayHaveRun = s.f.sent.Load()
+		s.finish(c, failure)
 	case refused != nil && s.f.lane != nil: // the node went away meanwhile
 		s.finish(c, refused)
 	case s.f.lane == nil && s.full: // it was to be sent apart

@@ -4,6 +4,8 @@ import (
 	"context"
 	"runtime"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // ticksPerTimeout is how many ticks of the watchdog make the timeout.
@@ -48,6 +50,7 @@ func (n *node) tick() {
 	defer n.mu.Unlock()
 	w := &n.watch
 	w.ticks++
+	n.lookForDials()
 	if w.answered {
 		w.answered = false
 		w.reset()
@@ -56,11 +59,27 @@ func (n *node) tick() {
 		n.judge()
 	}
 	if len(n.flights) == 0 && n.small.first == nil && n.large.first == nil && !w.active && !w.cut {
-		w.armed = false
+		w.armed, n.idle = false, n.r.now()
 		return
 	}
 	w.active = false
 	n.arm()
+}
+
+// lookForDials has it noticed that the client has made connections. mu is held.
+func (n *node) lookForDials() {
+	stats := n.poolStats()
+	if stats == nil || n.r.dialed == nil {
+		return
+	}
+	dials := stats.Misses
+	if stats.PipelineStats != nil {
+		dials += stats.PipelineStats.Misses
+	}
+	if dials != n.dials {
+		n.dials = dials
+		n.r.dialed()
+	}
 }
 
 // judge looks at what is on its way, at a tick that came on time. mu is held.
@@ -161,10 +180,19 @@ func (n *node) heard(f *flight) {
 	}
 }
 
+// poolStats returns the figures of the client's pool, nil if there are none. A Cluster client
+// would ask for its nodes first, for as long as that takes.
+func (n *node) poolStats() *redis.PoolStats {
+	if n == n.r.whole {
+		return nil
+	}
+	return n.client.PoolStats()
+}
+
 // poolIsFull reports whether all connections of the client's pool are in use, by its
 // figures.
 func (n *node) poolIsFull() bool {
-	stats := n.client.PoolStats()
+	stats := n.poolStats()
 	if stats == nil || stats.IdleConns > 0 {
 		return false
 	}

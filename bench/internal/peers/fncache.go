@@ -20,16 +20,12 @@ type variant struct {
 	stale fncache.StalePolicy
 	near  bool // Options.Near
 	typed bool // Wrap1
-	piped bool // Config.AutoPipeline
-	alone bool // Config.DirectLookups
 }
 
 func remoteVariants[V any]() []Peer[V] {
 	return variants[V](
 		variant{name: Fncache},
 		variant{name: FncacheTyped, typed: true},
-		variant{name: FncacheDirect, alone: true},
-		variant{name: FncachePipelined, piped: true},
 	)
 }
 
@@ -62,11 +58,9 @@ func variants[V any](of ...variant) []Peer[V] {
 func openFncache[V any](v variant, s Site, source Source[V]) (*Cached[V], error) {
 	client := Client(s.Addr)
 	cached, err := cacheOn(v, s, source, client, fncache.Config{
-		Redis:         client,
-		NearSize:      nearSize,
-		AutoPipeline:  v.piped,
-		DirectLookups: v.alone,
-		Logger:        slog.New(slog.DiscardHandler), // leases lost in a storm are the storm's
+		Redis:    client,
+		NearSize: nearSize,
+		Logger:   slog.New(slog.DiscardHandler), // leases lost in a storm are the storm's
 	})
 	if err != nil {
 		_ = client.Close()

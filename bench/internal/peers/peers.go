@@ -51,9 +51,7 @@ type Peer[V any] struct {
 // Names of the peers that are compared in particular.
 const (
 	Fncache            = "fncache"
-	FncachePipelined   = "fncache, AutoPipeline"
 	FncacheTyped       = "fncache, typed"
-	FncacheDirect      = "fncache, DirectLookups"
 	FncacheWaiting     = "fncache, oncold=wait"
 	FncacheNear        = "fncache, near"
 	FncacheNearWaiting = "fncache, near, oncold=wait"

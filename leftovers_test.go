@@ -30,52 +30,39 @@ func (c *hookCounter) AddHook(hook redis.Hook) {
 // manyCaches is how often a test opens and closes a cache on one client.
 const manyCaches = 45
 
-func TestCachesOnOneClientHaveOneHookAndLeaveNothingWithIt(t *testing.T) {
+func TestCachesLeaveNothingOnTheirClient(t *testing.T) {
 	client := &hookCounter{Client: redistest.Shared(t).Client()}
 	for range manyCaches {
 		c := newOpenCache(t, Config{Redis: client})
 		require.NoError(t, c.Ping(t.Context()))
 		require.NoError(t, c.Close())
 	}
-	assert.Equal(t, 1, client.hooks)
-	assert.Empty(t, watches.of(client).dialed)
+	assert.Zero(t, client.hooks, "a hook cannot be taken off again")
 }
 
-func TestCachesOnOneClusterClientHaveOneHookForEachNode(t *testing.T) {
-	cluster := redistest.StartCluster(t)
-	client := cluster.Client()
-	nodes := 0
-	client.OnNewNode(func(*redis.Client) { nodes++ })
-	require.NoError(t, client.Set(t.Context(), "k", "v", 0).Err(), "it knows nodes before New")
-	hooks := map[*serverHook]bool{}
-	for i := range manyCaches {
-		c := newOpenCache(t, Config{Redis: client, Namespace: "n" + newToken()})
-		fn := func(context.Context, int) (int, error) { return i, nil }
-		_, err := Wrap(&fn, Options{Cache: c, Name: "test.Node", Timeout: time.Minute})
-		require.NoError(t, err)
-		for arg := range 10 {
-			_, err = fn(t.Context(), arg)
-			require.NoError(t, err)
+func TestACacheNoticesThatItsClientHasMadeAConnection(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
+		w.get(t.Context(), "a")
+		time.Sleep(c.cfg.RedisTimeout)
+		c.clock.dialed.Store(false)
+		w.get(t.Context(), "a")
+		time.Sleep(c.cfg.RedisTimeout)
+		assert.False(t, c.clock.dialed.Load(), "it has used the one that there was")
+		var all []*redis.Conn
+		for range 5 { // more than there were
+			held := c.cfg.Redis.(*redis.Client).Conn()
+			require.NoError(t, held.Ping(t.Context()).Err())
+			all = append(all, held)
 		}
-		for _, hook := range c.store.watched.all() {
-			hooks[hook] = true
+		w.get(t.Context(), "a")
+		time.Sleep(c.cfg.RedisTimeout)
+		assert.True(t, c.clock.dialed.Load())
+		for _, held := range all {
+			require.NoError(t, held.Close())
 		}
-		require.NoError(t, c.Close())
-	}
-	assert.LessOrEqual(t, len(hooks), nodes)
-	assert.NotEmpty(t, hooks)
-	assert.Empty(t, watches.of(client).dialed)
-}
-
-func TestOpenCachesOfAClientAreToldOfItsConnections(t *testing.T) {
-	client := redistest.Shared(t).Client()
-	one, two := newOpenCache(t, Config{Redis: client}), newOpenCache(t, Config{Redis: client})
-	require.NoError(t, one.Close())
-	one.clock.dialed.Store(false)
-	require.NoError(t, two.Ping(t.Context()))
-	assert.True(t, two.clock.dialed.Load())
-	assert.False(t, one.clock.dialed.Load(), "it is closed")
-	require.NoError(t, two.Close())
+	})
 }
 
 // collect runs the garbage collector until what it may collect is gone.
@@ -166,44 +153,4 @@ func TestFunctionsOfTheDefaultCacheDoNotHoldOneThatIsClosed(t *testing.T) {
 		collect(t, func() bool { return c.Value() == nil })
 		runtime.KeepAlive(first)
 	})
-}
-
-func TestAClientThatIsGoneIsForgotten(t *testing.T) {
-	at := func() weak.Pointer[byte] {
-		client := redis.NewClient(&redis.Options{})
-		c := newOpenCache(t, Config{Redis: client})
-		require.NoError(t, c.Close())
-		require.NoError(t, client.Close())
-		for at, w := range watches.m {
-			if w == c.store.watched {
-				return at
-			}
-		}
-		require.Fail(t, "it is not known")
-		return weak.Pointer[byte]{}
-	}()
-	collect(t, func() bool { return at.Value() == nil })
-	client := redis.NewClient(&redis.Options{})
-	watches.of(client)
-	assert.NotContains(t, watches.m, at)
-	require.NoError(t, client.Close())
-}
-
-func TestNodesThatAClusterClientHasGivenUpAreForgotten(t *testing.T) {
-	w := &clientWatch{nodes: make(map[weak.Pointer[redis.Client]]*serverHook)}
-	churn := func() {
-		for i := range 100 {
-			node := redis.NewClient(&redis.Options{Addr: fmt.Sprintf("10.0.0.%d:6379", i)})
-			w.add(node)
-			w.add(node)
-			require.NoError(t, node.Close())
-		}
-	}
-	churn()
-	collect(t, func() bool { return len(w.all()) == 0 })
-	node := redis.NewClient(&redis.Options{})
-	w.add(node)
-	assert.Len(t, w.nodes, 1)
-	assert.NotNil(t, w.of(node))
-	require.NoError(t, node.Close())
 }

@@ -1,0 +1,33 @@
+package redistest
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// AddHook adds a hook that sees every command on its way to a server: of a Cluster client to
+// its nodes, which commands are sent to past the hooks of that client itself.
+func AddHook(client redis.UniversalClient, hook redis.Hook) {
+	cluster, ok := client.(*redis.ClusterClient)
+	if !ok {
+		client.AddHook(hook)
+		return
+	}
+	cluster.OnNewNode(func(node *redis.Client) { node.AddHook(hook) })
+	ended, end := context.WithCancel(context.Background())
+	end()
+	_ = cluster.ForEachShard(ended, func(_ context.Context, node *redis.Client) error { // those that it knows
+		node.AddHook(hook)
+		return nil
+	})
+}
+
+// Inner returns the command of go-redis in one that a hook was given, of which it can read
+// the reply.
+func Inner(cmd redis.Cmder) redis.Cmder {
+	if wire, ok := cmd.(interface{ Inner() redis.Cmder }); ok {
+		return wire.Inner()
+	}
+	return cmd
+}

@@ -1,0 +1,73 @@
+package fncache
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+func TestOpenMakesAClientOfAURLAndClosesIt(t *testing.T) {
+	inOneForm(t, testOpenMakesAClientOfAURLAndClosesIt)
+}
+
+func testOpenMakesAClientOfAURLAndClosesIt(t *testing.T) {
+	server, cluster, group := redistest.Start(t), redistest.StartCluster(t), redistest.StartSentinel(t)
+	for name, url := range map[string]string{
+		"server":   "redis://" + server.Addr() + "/0?client_name=x",
+		"cluster":  "redis://" + cluster.Addrs()[0] + "?addr=" + cluster.Addrs()[1],
+		"sentinel": "redis://" + group.Addrs()[0] + "?master_name=" + redistest.MasterName,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := Open(t.Context(), url, Config{RedisTimeout: 5 * time.Second})
+			require.NoError(t, err)
+			w := wrap(t, c, &source{}, Options{Lease: slowLease})
+			assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
+			assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
+			client := c.cfg.Redis
+			require.NoError(t, c.Close())
+			require.ErrorIs(t, client.Ping(t.Context()).Err(), redis.ErrClosed)
+		})
+	}
+}
+
+func TestOpenIsAnErrorWhereAPersonHasToMendSomething(t *testing.T) {
+	server := redistest.Start(t)
+	require.NoError(t, server.Client().ConfigSet(t.Context(), "requirepass", "right").Err())
+	for url, want := range map[string]string{
+		"redis://:wrong@" + server.Addr(): "give the client the right user and password",
+		"http://localhost":                "use redis://",
+		"redis://:secret@local host":      "cannot be parsed",
+		"redis://127.0.0.1:1?no_such=1":   "no_such",
+	} {
+		_, err := Open(t.Context(), url, Config{RedisTimeout: 5 * time.Second})
+		require.ErrorContains(t, err, want, url)
+		assert.NotContains(t, err.Error(), "secret")
+		assert.True(t, strings.HasPrefix(err.Error(), "fncache: open: "), "%v", err)
+	}
+	_, err := Open(t.Context(), "redis://", Config{Redis: server.Client()})
+	require.ErrorContains(t, err, "Config.Redis is set")
+	ended, end := context.WithCancel(t.Context())
+	end()
+	_, err = Open(ended, "redis://"+server.Addr(), Config{})
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestOpenComesUpWithoutRedis(t *testing.T) {
+	sink := &logSink{}
+	gone := redistest.Start(t)
+	gone.Kill()
+	c, err := Open(t.Context(), fmt.Sprintf("redis://%s", gone.Addr()), Config{Logger: slog.New(sink)})
+	require.NoError(t, err)
+	sink.keepUpWith(&c.log)
+	assert.NotEmpty(t, sink.about("kind=unreachable"))
+	require.NoError(t, c.Close())
+}
