@@ -539,7 +539,7 @@ func TestWaiterIsServedThoughEventsCeaseToBeHeard(t *testing.T) {
 		synctest.Wait()
 		waiter := there.begin(t.Context(), "a")
 		synctest.Wait()
-		b.tap.set(func(tap *tap) { tap.refuse = map[string]error{"publish": errGone} })
+		b.tap.set(func(tap *tap) { tap.refuse = map[string]error{"publish": replyError("NOPERM not here")} })
 		cache.events.down() // as the end of a connection does
 		o := <-waiter
 		assert.Equal(t, 1, o.value)

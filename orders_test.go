@@ -145,7 +145,7 @@ func testAcquireThatSucceedsAfterItsCallerGaveUpIsReleased(t *testing.T, server 
 	w := wrap(t, p.Cache, s, Options{Lease: slowLease})
 	// The reply of acquire comes when nobody waits for it any more.
 	released := make(chan struct{})
-	p.tap.onReply("acquire", func(redis.Cmder) { time.Sleep(3 * p.cfg.RedisTimeout) })
+	p.tap.onReply("acquire", func(redis.Cmder) { time.Sleep(40 * p.cfg.RedisTimeout) }) // long enough on a busy machine
 	p.tap.onReply("release", func(redis.Cmder) { close(released) })
 	o := w.get(t.Context(), "k")
 	assert.Equal(t, SourceComputed, o.source, "as with Redis away")

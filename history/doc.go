@@ -51,7 +51,7 @@
 // which go-redis sends again are not for it, as a command may be executed twice.
 //
 // A computation without a lease is excused by what is recorded of its own process:
-// a lease that it was told is held, an error that it met, a breaker that can be open
+// a lease that it was told is held, an error that it met, a node that can be away
 // yet (excuse.go).
 //
 // # How much was checked

@@ -16,21 +16,20 @@ type excuse string
 const (
 	byPolicy   excuse = "the cold policy is Compute, and the lease was held"
 	ownFailure excuse = "the lookup or the acquire for it failed or was slow"
-	notAsked   excuse = "the breaker may have been open"
+	notAsked   excuse = "the node may have been away"
 	counted    excuse = "another Redis error was counted meanwhile"
 	unstorable excuse = "the last value could not be stored, and the lease was left open"
 )
 
 var excuses = []excuse{byPolicy, ownFailure, notAsked, counted, unstorable}
 
-// What the library does about a Redis that is away (health.go).
+// What the library does about a Redis that is away (internal/remote).
 const (
-	// tripFailures is how many failures open a breaker.
-	tripFailures = 5
-	// reopened is how long after the last failure a breaker can be open yet. There
-	// is a probe at most 1.5 s after it, which, if the failure has just opened the
-	// breaker again, is not let through for 250 ms, and takes at most RedisTimeout; the
-	// rest is for timers that are late. A process that stands still takes longer.
+	// awayFailures is after how many failures a node can be away.
+	awayFailures = 1
+	// reopened is how long after the last failure a node can be away yet. There is a probe
+	// at most 1.5 s after it, which takes at most twice RedisTimeout; the rest is for timers
+	// that are late. A process that stands still takes longer.
 	reopened = 2 * time.Second
 )
 
@@ -131,12 +130,12 @@ func (x *index) away(c *cell, begin, at *event) excuse {
 	return ""
 }
 
-// mayNotAsk says whether a breaker of the process can have been open between the
+// mayNotAsk reports whether a node can have been away for the process between the
 // beginning of a call and a place where the errors counted were noted.
 func (x *index) mayNotAsk(begin, at *event) bool {
 	since := begin.At - int64(reopened)
 	since -= int64(x.stoodStill(begin.Proc, since, begin.At))
-	return at.Troubles >= tripFailures && x.troubled(begin.Proc, since, at.Seq, func(*event) bool { return true })
+	return at.Troubles >= awayFailures && x.troubled(begin.Proc, since, at.Seq, func(*event) bool { return true })
 }
 
 // troubled says whether there was a trouble of some sort from a time to a place.

@@ -469,34 +469,34 @@ func TestAComputationWithoutALeaseNeedsAnExcuse(t *testing.T) {
 			h.errors(1, 40, 1)
 			h.computeAlone(2, 60, 30, 0)
 		}},
-		"the breaker has opened": {notAsked, nil, func(h *tale) {
-			h.errors(2, 40, tripFailures)
+		"the node has gone away": {notAsked, nil, func(h *tale) {
+			h.errors(2, 40, awayFailures)
 			h.wait(reopened / 2)
 			h.call(2, 30)
-			h.computeAlone(2, 60, 30, tripFailures)
+			h.computeAlone(2, 60, 30, awayFailures)
 		}},
 		"a probe has failed": {notAsked, nil, func(h *tale) {
-			h.errors(2, 40, tripFailures)
+			h.errors(2, 40, awayFailures)
 			h.wait(reopened - redisTimeout)
 			h.probe(2, 50, false)
 			h.wait(reopened - redisTimeout)
 			h.call(2, 30)
-			h.computeAlone(2, 60, 30, tripFailures)
+			h.computeAlone(2, 60, 30, awayFailures)
 		}},
 		"a probe has not failed, and yet nobody asks": {"", nil, func(h *tale) {
-			h.errors(2, 40, tripFailures)
+			h.errors(2, 40, awayFailures)
 			h.wait(reopened - redisTimeout)
 			h.probe(2, 50, true)
 			h.wait(reopened - redisTimeout)
 			h.call(2, 30)
-			h.computeAlone(2, 60, 30, tripFailures)
+			h.computeAlone(2, 60, 30, awayFailures)
 		}},
 		"there was no probe in time, for the process stood still": {notAsked, nil, func(h *tale) {
-			h.errors(2, 40, tripFailures)
+			h.errors(2, 40, awayFailures)
 			h.wait(2*reopened - redisTimeout)
 			h.add(event{Kind: stalled, Proc: 2, Millis: reopened.Milliseconds()})
 			h.call(2, 30)
-			h.computeAlone(2, 60, 30, tripFailures)
+			h.computeAlone(2, 60, 30, awayFailures)
 		}},
 		"the policy says so, and acquire that it is held": {byPolicy, computes, func(h *tale) {
 			h.call(2, 30)
@@ -569,7 +569,7 @@ func (h *tale) ends(verb, status string) {
 
 func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 	// Redis has not answered for so long that nobody asks.
-	away := func(h *tale) { h.errors(2, 80, tripFailures) }
+	away := func(h *tale) { h.errors(2, 80, awayFailures) }
 	// The second call begins between an invalidation that has followed the store, and the store's reply.
 	lastMoment := func(h *tale) {
 		h.call(2, 40)
@@ -640,7 +640,7 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 			h.computed(60)
 			h.put(2, 42, "u", 60)
 			h.fail(42)
-			given(h, tripFailures)
+			given(h, awayFailures)
 		}},
 		"nobody knows, and all that went wrong is long ago": {true, func(h *tale) {
 			away(h)
@@ -649,14 +649,14 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 			h.computed(60)
 			h.put(2, 42, "u", 60)
 			h.fail(42)
-			given(h, tripFailures)
+			given(h, awayFailures)
 		}},
 		"the call could not ask, and the last step said lost": {true, func(h *tale) {
 			away(h)
 			h.runs(true)
 			h.computed(60)
 			h.ends("store", "lost")
-			given(h, tripFailures)
+			given(h, awayFailures)
 		}},
 		"the call could not ask, and a renewal said lost": {true, func(h *tale) {
 			away(h)
@@ -664,7 +664,7 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 			h.send(2, 43, "renew", "u")
 			h.reply(43, "lost", 0)
 			h.computed(60)
-			given(h, tripFailures)
+			given(h, awayFailures)
 		}},
 		"the call could not ask, and the last step said lost too late": {false, func(h *tale) {
 			away(h)
@@ -673,7 +673,7 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 			h.put(2, 42, "u", 60)
 			h.wait(redisTimeout)
 			h.reply(42, "lost", 0)
-			given(h, tripFailures)
+			given(h, awayFailures)
 		}},
 		"the call could not ask, and a store that was tried again said lost": {false, func(h *tale) {
 			away(h)
@@ -684,7 +684,7 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 			h.wait(storeAgain)
 			h.put(2, 43, "u", 60)
 			h.reply(43, "lost", 0)
-			given(h, tripFailures)
+			given(h, awayFailures)
 		}},
 		"it was stored before, and the call joined in the last moment": {true, func(h *tale) {
 			lastMoment(h)
@@ -709,11 +709,11 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 		"it has no lease, and the call could not ask": {false, func(h *tale) {
 			away(h)
 			h.call(2, 40)
-			h.computeAlone(2, 60, 40, tripFailures)
+			h.computeAlone(2, 60, 40, awayFailures)
 			h.invalidate(1, 70)
 			h.call(2, 30)
 			h.computed(60)
-			given(h, tripFailures)
+			given(h, awayFailures)
 		}},
 		"a flight that was told of the holder before": {false, func(h *tale) {
 			h.wait(timeout)

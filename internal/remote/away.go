@@ -168,7 +168,11 @@ func (n *node) apart(ctx context.Context, c *Command) error {
 	defer n.mu.Unlock()
 	if c.state != isDone {
 		err := c.fail(KindTimeout, errLate)
-		if !f.sent.Load() {
+		switch {
+		case f.sent.Load():
+		case n.poolIsFull():
+			err = c.fail(KindBusyHere, errPoolFull)
+		default:
 			err = c.fail(KindUnreachable, errNoConnection)
 		}
 		err.MayHaveRun = f.sent.Load()
