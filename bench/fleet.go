@@ -1,20 +1,15 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"os"
-	"os/exec"
 	"sync"
 	"time"
+
+	"github.com/fncache/fncache/bench/internal/child"
 )
 
 // The processes of a stampede are this program again, with the one argument
-// "worker". They talk in lines of JSON: the parent writes orders to a worker's
-// standard input, and reads one report for each from its standard output. The end
-// of the input ends the worker, so that none outlives its parent.
+// "worker". See internal/child.
 const workerArg = "worker"
 
 // An order is a line to a worker.
@@ -43,7 +38,6 @@ const (
 
 // A report answers an order.
 type report struct {
-	Err          string          `json:",omitempty"` // the worker gives up
 	Computations int             `json:",omitempty"`
 	Answers      answers         // by what they are
 	Waits        []time.Duration `json:",omitempty"` // of the callers
@@ -59,13 +53,13 @@ const (
 )
 
 // A fleet is some workers.
-type fleet struct{ workers []*worker }
+type fleet struct{ workers []*child.Child[report] }
 
 // startFleet starts n workers and has them carry out the first order.
 func startFleet(n int, first order) (*fleet, error) {
 	f := &fleet{}
 	for range n {
-		w, err := startWorker()
+		w, err := child.Start[report](workerArg)
 		if err != nil {
 			f.end()
 			return nil, err
@@ -84,7 +78,7 @@ func (f *fleet) all(o order) ([]report, error) {
 	reports, faults := make([]report, len(f.workers)), make([]error, len(f.workers))
 	var wg sync.WaitGroup
 	for i, w := range f.workers {
-		wg.Go(func() { reports[i], faults[i] = w.do(o) })
+		wg.Go(func() { reports[i], faults[i] = w.Do(o) })
 	}
 	wg.Wait()
 	return reports, errors.Join(faults...)
@@ -92,52 +86,6 @@ func (f *fleet) all(o order) ([]report, error) {
 
 func (f *fleet) end() {
 	for _, w := range f.workers {
-		w.end()
+		w.End()
 	}
-}
-
-// A worker is a process, seen from its parent.
-type worker struct {
-	cmd     *exec.Cmd
-	orders  io.WriteCloser
-	reports *json.Decoder
-}
-
-func startWorker() (*worker, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(self, workerArg)
-	cmd.Stderr = os.Stderr
-	orders, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	reports, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	return &worker{cmd, orders, json.NewDecoder(reports)}, nil
-}
-
-func (w *worker) do(o order) (r report, err error) {
-	if err := json.NewEncoder(w.orders).Encode(o); err != nil {
-		return r, fmt.Errorf("worker: %w", err)
-	}
-	if err := w.reports.Decode(&r); err != nil {
-		return r, fmt.Errorf("worker: %s: %w", o.Do, err)
-	}
-	if r.Err != "" {
-		return r, fmt.Errorf("worker: %s: %s", o.Do, r.Err)
-	}
-	return r, nil
-}
-
-func (w *worker) end() {
-	_ = w.orders.Close()
-	_ = w.cmd.Wait() // how it exits says nothing: it has reported
 }

@@ -93,7 +93,7 @@ func TestWorkerReportsWhatItCannotDo(t *testing.T) {
 	require.NoError(t, work(strings.NewReader(`{"Do":"open","Peer":"memcached"}`+"\n"+`{"Do":"dance"}`), &out))
 	reports := json.NewDecoder(&out)
 	for _, want := range []string{"memcached", "dance"} {
-		var r report
+		var r struct{ Err string }
 		require.NoError(t, reports.Decode(&r))
 		require.Contains(t, r.Err, want)
 	}

@@ -2,14 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/fncache/fncache/bench/internal/child"
 	"github.com/fncache/fncache/bench/internal/peers"
 )
 
@@ -17,22 +16,7 @@ import (
 func work(stdin io.Reader, stdout io.Writer) error {
 	w := &workerState{}
 	defer w.close()
-	orders, reports := json.NewDecoder(stdin), json.NewEncoder(stdout)
-	for {
-		var o order
-		if err := orders.Decode(&o); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("read an order: %w", err)
-		}
-		r, err := w.obey(o)
-		if err != nil {
-			r.Err = err.Error()
-		}
-		if err := reports.Encode(r); err != nil {
-			return fmt.Errorf("write a report: %w", err)
-		}
-	}
+	return child.Serve(stdin, stdout, w.obey)
 }
 
 // workerState is what a worker knows between orders.
