@@ -125,17 +125,7 @@ func (o outcome) missed() error {
 	if o.Plan.Quick {
 		return nil
 	}
-	var faults []error
-	for _, a := range o.Aims {
-		if !a.Met {
-			faults = append(faults, fmt.Errorf("%v", a))
-		}
-	}
-	if len(faults) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%d of %d aims missed (on a busy machine times say little: run it once more with nothing else to do):\n%w",
-		len(faults), len(o.Aims), errors.Join(faults...))
+	return measure.Missed(o.Aims)
 }
 
 // print writes the table.

@@ -142,8 +142,9 @@ type Lines struct {
 	Title, X, Y string
 	Series      []Series
 	LogX, LogY  bool
-	YMin, YMax  float64 // both 0: as the values are
-	From, To    float64 // of X, shaded, from YMin to YMax; both 0: nothing is
+	TicksX      []float64 // none: powers of ten where LogX, else as the values are
+	YMin, YMax  float64   // both 0: as the values are
+	From, To    float64   // of X, shaded, from YMin to YMax; both 0: nothing is
 	ShadeName   string
 	NoLegend    bool
 }
@@ -180,6 +181,9 @@ func (l Lines) Plot() (*plot.Plot, error) {
 	if l.LogX {
 		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, powers{}
 	}
+	if len(l.TicksX) > 0 {
+		p.X.Tick.Marker = ticksAt(l.TicksX)
+	}
 	if l.LogY {
 		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, powers{}
 	}
@@ -204,6 +208,14 @@ func (l Lines) shade(p *plot.Plot) error {
 	p.Add(area)
 	p.Legend.Add(l.ShadeName, area)
 	return nil
+}
+
+// ticksAt ticks these values.
+func ticksAt(values []float64) (ticks plot.ConstantTicks) {
+	for _, v := range values {
+		ticks = append(ticks, plot.Tick{Value: v, Label: Short(v)})
+	}
+	return ticks
 }
 
 // powers ticks the powers of ten.

@@ -1,6 +1,9 @@
 package measure
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // An Aim is what is claimed, and whether a run shows it.
 type Aim struct {
@@ -30,4 +33,19 @@ func (a Aim) String() string {
 		verdict = "MISSED"
 	}
 	return fmt.Sprintf("%-6s  %s: %.3g, aim %s %.3g", verdict, a.What, a.Measured, sign, a.Limit)
+}
+
+// Missed returns the error that names the aims that were missed, nil if none was.
+func Missed(aims []Aim) error {
+	var faults []error
+	for _, a := range aims {
+		if !a.Met {
+			faults = append(faults, fmt.Errorf("%v", a))
+		}
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %d aims missed (on a busy machine times say little: run it once more with nothing else to do):\n%w",
+		len(faults), len(aims), errors.Join(faults...))
 }

@@ -42,6 +42,7 @@ func Quantile(durations []time.Duration, q float64) time.Duration {
 // A Sample is what one turn of a runner took, per call.
 type Sample struct {
 	Nanoseconds float64 // of wall clock, of all callers together: 1e9 divided by it is the throughput
+	Processor   float64 // nanoseconds of processor time of this process, on all cores; NaN where that is not known
 	Allocs      float64
 	Bytes       float64 // allocated
 }
@@ -50,18 +51,19 @@ type Sample struct {
 // callers differ in it.
 type Call func(i int) error
 
-// Turn has callers make n calls in all and measures them.
+// Turn has callers make n calls in all and measures them. The callers are there
+// before the time begins: what a goroutine costs is no part of a call.
 func Turn(call Call, callers, n int) (Sample, error) {
 	var (
 		before, after runtime.MemStats
 		wg            sync.WaitGroup
+		loose         = make(chan struct{})
 		faults        = make([]error, callers)
 		each          = max(n/callers, 1)
 	)
-	runtime.ReadMemStats(&before)
-	began := time.Now()
 	for caller := range callers {
 		wg.Go(func() {
+			<-loose
 			for i := range each {
 				if err := call(caller*each + i); err != nil {
 					faults[caller] = err
@@ -70,8 +72,11 @@ func Turn(call Call, callers, n int) (Sample, error) {
 			}
 		})
 	}
+	runtime.ReadMemStats(&before)
+	spent, began := processor(), time.Now()
+	close(loose)
 	wg.Wait()
-	took := time.Since(began)
+	took, spent := time.Since(began), processor()-spent
 	runtime.ReadMemStats(&after)
 	for _, err := range faults {
 		if err != nil {
@@ -81,6 +86,7 @@ func Turn(call Call, callers, n int) (Sample, error) {
 	calls := float64(each * callers)
 	return Sample{
 		Nanoseconds: float64(took) / calls,
+		Processor:   spent / calls,
 		Allocs:      float64(after.Mallocs-before.Mallocs) / calls,
 		Bytes:       float64(after.TotalAlloc-before.TotalAlloc) / calls,
 	}, nil
@@ -165,6 +171,7 @@ func order(n, round int) []int {
 func (r Results) Median(runner int) Sample {
 	return Sample{
 		Nanoseconds: Median(column(r[runner], func(s Sample) float64 { return s.Nanoseconds })),
+		Processor:   Median(column(r[runner], func(s Sample) float64 { return s.Processor })),
 		Allocs:      Median(column(r[runner], func(s Sample) float64 { return s.Allocs })),
 		Bytes:       Median(column(r[runner], func(s Sample) float64 { return s.Bytes })),
 	}
@@ -173,9 +180,18 @@ func (r Results) Median(runner int) Sample {
 // Ratio returns how many times as long as b a call of a takes: the median over
 // the pairs of one round.
 func (r Results) Ratio(a, b int) float64 {
+	return r.ratio(a, b, func(s Sample) float64 { return s.Nanoseconds })
+}
+
+// ProcessorRatio is Ratio for processor time.
+func (r Results) ProcessorRatio(a, b int) float64 {
+	return r.ratio(a, b, func(s Sample) float64 { return s.Processor })
+}
+
+func (r Results) ratio(a, b int, of func(Sample) float64) float64 {
 	ratios := make([]float64, len(r[a]))
 	for i := range ratios {
-		ratios[i] = r[a][i].Nanoseconds / r[b][i].Nanoseconds
+		ratios[i] = of(r[a][i]) / of(r[b][i])
 	}
 	return Median(ratios)
 }

@@ -122,3 +122,27 @@ func TestCommandLineLeavesOutWhereTheCatalogueIs(t *testing.T) {
 		require.Equal(t, args[1], strings.Fields(CommandLine("run", args[0])))
 	}
 }
+
+func TestProcessorTimeIsThatOfAllCallersAndNotOfWaiting(t *testing.T) {
+	if math.IsNaN(processor()) {
+		t.Skip("this system does not say how much processor time a process has taken")
+	}
+	const turn = 50 * time.Millisecond
+	waiting, err := Turn(func(int) error { time.Sleep(turn); return nil }, 1, 1)
+	require.NoError(t, err)
+	before := processor()
+	working, err := Turn(func(int) error {
+		for processor()-before < float64(turn) { // however busy the machine is
+		}
+		return nil
+	}, 2, 2)
+	require.NoError(t, err)
+	require.InDelta(t, float64(turn)/2, working.Processor, float64(turn)/4)
+	require.Less(t, waiting.Processor, working.Processor/2)
+}
+
+func TestProcessorRatioIsTheMedianOverPairs(t *testing.T) {
+	r := Results{{{Processor: 10}, {Processor: 100}, {Processor: 1000}}, {{Processor: 20}, {Processor: 200}, {Processor: 500}}}
+	require.Equal(t, 0.5, r.ProcessorRatio(0, 1))
+	require.Equal(t, 100.0, r.Median(0).Processor)
+}

@@ -58,6 +58,8 @@ const (
 	FncacheNearTyped   = "fncache, near, typed"
 
 	Bare       = "go-redis, bare"
+	Rueidis    = "rueidis, bare"
+	Aside      = "rueidisaside, no tracking"
 	Cache      = "go-redis/cache"
 	LocalCache = "go-redis/cache, local"
 	Sturdyc    = "sturdyc"
@@ -76,9 +78,9 @@ func Refused(err error) bool {
 func Remote[V any]() []Peer[V] {
 	return append([]Peer[V]{
 		{Name: Bare, Open: openBare[V]},
-		{Name: "rueidis, bare", Open: openRueidis[V]},
+		{Name: Rueidis, Open: openRueidis[V]},
 		{Name: Cache, Open: openCache[V](false)},
-		{Name: "rueidisaside, no tracking", Open: openAside[V](false)},
+		{Name: Aside, Open: openAside[V](false)},
 		{Name: "singleflight + SET NX", Shared: true, Open: openHandwritten[V]},
 	}, remoteVariants[V]()...)
 }
