@@ -104,10 +104,12 @@ soak: ## random histories of a fleet, checked, for DURATION, from SEED on (both 
 model: ## the model of the lease protocol, with spin (needs Debian's spin and gcc); MODEL=deep for minutes
 	docs/protocol/check.sh $(MODEL)
 
-# What the README shows is drawn by `make peers load`. CATALOG is a CSV file with
+# What the README shows is drawn by `make peers load callers`. CATALOG is a CSV file with
 # a column ratings_count; without it the popularity is a built-in one.
 PEERSFLAGS ?= -out ../docs/bench
 LOADFLAGS  ?= -out ../docs/bench
+CALLERSFLAGS  ?= -out ../docs/bench
+OVERLOADFLAGS ?=
 CATALOG    ?=
 CATALOGFLAG = $(if $(CATALOG),-catalog $(abspath $(CATALOG)))
 
@@ -118,6 +120,14 @@ peers: ## fncache beside its peers, minutes long; PEERSFLAGS=-quick is a smoke t
 .PHONY: load
 load: ## fncache and go-redis/cache while Redis is stopped; fails if an aim is missed; LOADFLAGS=-quick is a smoke test of seconds
 	go -C bench run ./load $(CATALOGFLAG) $(LOADFLAGS)
+
+.PHONY: callers
+callers: ## what a hit in Redis costs, from 1 to 1,024 callers, minutes long; CALLERSFLAGS=-strict fails if an aim is missed, CALLERSFLAGS=-quick is a smoke test of seconds
+	go -C bench run ./callers $(CALLERSFLAGS)
+
+.PHONY: overload
+overload: ## more load than a process can carry, while Redis is well: minutes long; fails if an aim is missed; OVERLOADFLAGS=-quick is a smaller load
+	go -C bench run ./overload $(OVERLOADFLAGS)
 
 .PHONY: cover
 cover: ## which lines the tests reach, as a page: cover.html

@@ -3,6 +3,7 @@ package measure
 import (
 	"errors"
 	"fmt"
+	"math"
 )
 
 // An Aim is what is claimed, and whether a run shows it.
@@ -32,7 +33,15 @@ func (a Aim) String() string {
 	if !a.Met {
 		verdict = "MISSED"
 	}
-	return fmt.Sprintf("%-6s  %s: %.3g, aim %s %.3g", verdict, a.What, a.Measured, sign, a.Limit)
+	return fmt.Sprintf("%-6s  %s: %s, aim %s %s", verdict, a.What, figure(a.Measured), sign, figure(a.Limit))
+}
+
+// figure writes counts whole, and the rest with three digits.
+func figure(v float64) string {
+	if v == math.Trunc(v) && math.Abs(v) < 1e9 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.3g", v)
 }
 
 // Missed returns the error that names the aims that were missed, nil if none was.

@@ -1,0 +1,174 @@
+// Command overload loads a process with more than it can do at once, while Redis is
+// well, and counts what the function behind the cache is called for: a guard that
+// takes a busy process for a Redis that is away computes where it must not. The last
+// rows are about a Redis that really is away, or slow.
+//
+//	go -C bench run ./overload
+//
+// Every row runs in processes of its own, on a redis-server that the command starts
+// itself, and is bounded in calls and in time. Beside most rows the same work is done
+// by bare commands, for comparison: the lookups, acquires and stores and nothing else.
+//
+// It fails, when all is printed and written, if an aim is missed.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fncache/fncache/bench/internal/child"
+	"github.com/fncache/fncache/bench/internal/measure"
+	"github.com/fncache/fncache/bench/internal/server"
+)
+
+// The arguments that make this program a child process.
+const (
+	workerArg = "worker"
+	spinArg   = "spin"
+)
+
+func main() {
+	var err error
+	switch {
+	case slices.Equal(os.Args[1:], []string{workerArg}):
+		w := &worker{}
+		err = errors.Join(child.Serve(os.Stdin, os.Stdout, w.obey), w.close())
+	case slices.Equal(os.Args[1:], []string{spinArg}):
+		spin(os.Stdin)
+	default:
+		err = run(os.Args[1:], os.Stdout, os.Stderr)
+	}
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "overload:", err)
+		os.Exit(1)
+	}
+}
+
+// spin keeps all cores but one busy, and one at least, until the input ends.
+func spin(stdin io.Reader) {
+	for range max(1, runtime.NumCPU()-1) {
+		go func() {
+			for {
+			}
+		}()
+	}
+	_, _ = io.Copy(io.Discard, stdin)
+}
+
+// outcome is all of a run; as JSON it is overload.json. Durations are in nanoseconds.
+type outcome struct {
+	Command string
+	Go      string
+	Cores   int
+	Quick   bool
+	Rows    []row
+	Aims    []measure.Aim
+}
+
+func run(args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("overload", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	var (
+		out   = flags.String("out", "", "`directory` for overload.json (default: none is written)")
+		only  = flags.String("only", "", "comma-separated `scenes`: "+sceneNames()+" (default: all)")
+		quick = flags.Bool("quick", false, "a smaller load, of seconds; it fails for counts, and not for times")
+	)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("there are no arguments, only flags; what is %q?", flags.Arg(0))
+	}
+	size := fullSize()
+	if *quick {
+		size = quickSize()
+	}
+	chosen, err := choose(*only)
+	if err != nil {
+		return err
+	}
+	o := outcome{
+		Command: measure.CommandLine("go -C bench run ./overload", args),
+		Go:      runtime.Version(), Cores: runtime.NumCPU(), Quick: *quick,
+	}
+	for _, s := range chosen {
+		if err := o.play(s, size, stderr); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return o.deliver(stdout, *out)
+}
+
+// play runs one scene on a server of its own.
+func (o *outcome) play(s scene, size size, stderr io.Writer) (err error) {
+	redis, err := server.Start()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, redis.Close()) }()
+	began := time.Now()
+	rows, err := s.run(&stage{redis: redis, size: size, progress: func(what string) {
+		fmt.Fprintf(stderr, "%s: %s\n", s.name, what)
+	}})
+	fmt.Fprintf(stderr, "%s: took %v\n", s.name, time.Since(began).Round(time.Second))
+	for _, r := range rows {
+		r.Scene = s.name
+		o.Rows = append(o.Rows, r)
+		o.Aims = append(o.Aims, r.aims()...)
+	}
+	return err
+}
+
+func choose(only string) ([]scene, error) {
+	all := scenes()
+	if only == "" {
+		return all, nil
+	}
+	var chosen []scene
+	for name := range strings.SplitSeq(only, ",") {
+		i := slices.IndexFunc(all, func(s scene) bool { return s.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("-only: there is no scene %q; there are %s", name, sceneNames())
+		}
+		chosen = append(chosen, all[i])
+	}
+	return chosen, nil
+}
+
+func sceneNames() string {
+	var names []string
+	for _, s := range scenes() {
+		names = append(names, s.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// deliver prints everything, writes it to a directory unless that is "", and only
+// then fails for missed aims.
+func (o *outcome) deliver(stdout io.Writer, dir string) error {
+	o.print(stdout)
+	if dir != "" {
+		raw, err := json.MarshalIndent(o, "", "  ")
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, "overload.json"), append(raw, '\n'), 0o666); err != nil {
+			return err
+		}
+	}
+	return measure.Missed(o.Aims)
+}
