@@ -102,12 +102,13 @@ func run(args []string, stdout, stderr io.Writer) error {
 		Command: measure.CommandLine("go -C bench run ./overload", args),
 		Go:      runtime.Version(), Cores: runtime.NumCPU(), Quick: *quick,
 	}
+	var faults []error
 	for _, s := range chosen {
 		if err := o.play(s, size, stderr); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+			faults = append(faults, fmt.Errorf("%s: %w", s.name, err)) // the others are played all the same
 		}
 	}
-	return o.deliver(stdout, *out)
+	return errors.Join(append(faults, o.deliver(stdout, *out))...)
 }
 
 // play runs one scene on a server of its own.

@@ -24,6 +24,7 @@ type order struct {
 	JSON          bool               // the codec; else CBOR
 	MaxActive     int                // MaxActiveConns of the client; 0: no bound
 	Pool          int                // PoolSize of the client; 0: the default
+	Patient       bool               // the client's own timeouts are those of who has slow links
 	MaxConcurrent int                // of the function; 0: no bound
 	OnCold        fncache.ColdPolicy // of the function
 	Numbers       int                // that the function returns
@@ -145,7 +146,11 @@ const redisTimeout = fncache.DefaultRedisTimeout
 
 func (w *worker) open(o order) (err error) {
 	w.order = o
-	w.client = redis.NewClient(&redis.Options{Addr: o.Addr, MaxActiveConns: o.MaxActive, PoolSize: o.Pool})
+	opts := &redis.Options{Addr: o.Addr, MaxActiveConns: o.MaxActive, PoolSize: o.Pool}
+	if o.Patient {
+		opts.ReadTimeout, opts.WriteTimeout = time.Minute, time.Minute
+	}
+	w.client = redis.NewClient(opts)
 	w.admin = redis.NewClient(&redis.Options{Addr: o.Direct, ReadTimeout: time.Minute})
 	w.log = &memory{lines: map[string]int{}}
 	cfg := fncache.Config{Redis: w.client, Logger: slog.New(w.log), CompressOver: -1}
@@ -155,21 +160,24 @@ func (w *worker) open(o order) (err error) {
 	if w.cache, err = fncache.New(cfg); err != nil {
 		return err
 	}
-	if w.small, err = w.wrap("overload.Small", o.Numbers); err != nil {
+	if w.small, err = w.wrap("overload.Small", o.Numbers, 0); err != nil {
 		return err
 	}
 	w.small.cost.Store(int64(o.Cost))
 	if o.Large > 0 {
-		w.large, err = w.wrap("overload.Large", o.Large)
+		w.large, err = w.wrap("overload.Large", o.Large, largeLease)
 	}
 	return err
 }
 
-func (w *worker) wrap(name string, numbers int) (*function, error) {
+// largeLease is longer than a large value takes on its way.
+const largeLease = 30 * time.Second
+
+func (w *worker) wrap(name string, numbers int, lease time.Duration) (*function, error) {
 	f := &function{numbers: numbers}
 	f.call = f.compute
 	handle, err := fncache.Wrap1(&f.call, fncache.Options{
-		Cache: w.cache, Name: name, Timeout: time.Hour, OnCold: w.OnCold, MaxConcurrent: w.MaxConcurrent,
+		Cache: w.cache, Name: name, Timeout: time.Hour, OnCold: w.OnCold, MaxConcurrent: w.MaxConcurrent, Lease: lease,
 	})
 	f.handle = handle
 	return f, err

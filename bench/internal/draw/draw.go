@@ -213,7 +213,7 @@ func (l Lines) shade(p *plot.Plot) error {
 // ticksAt ticks these values.
 func ticksAt(values []float64) (ticks plot.ConstantTicks) {
 	for _, v := range values {
-		ticks = append(ticks, plot.Tick{Value: v, Label: Short(v)})
+		ticks = append(ticks, plot.Tick{Value: v, Label: fmt.Sprintf("%g", v)})
 	}
 	return ticks
 }

@@ -36,12 +36,12 @@ func (a Aim) String() string {
 	return fmt.Sprintf("%-6s  %s: %s, aim %s %s", verdict, a.What, figure(a.Measured), sign, figure(a.Limit))
 }
 
-// figure writes counts whole, and the rest with three digits.
+// figure writes counts whole, and the rest with four digits.
 func figure(v float64) string {
 	if v == math.Trunc(v) && math.Abs(v) < 1e9 {
 		return fmt.Sprintf("%.0f", v)
 	}
-	return fmt.Sprintf("%.3g", v)
+	return fmt.Sprintf("%.4g", v)
 }
 
 // Missed returns the error that names the aims that were missed, nil if none was.
