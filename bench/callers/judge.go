@@ -47,7 +47,7 @@ func (o *outcome) at(peer string, p point) row {
 		}
 	}
 	nan := math.NaN()
-	return row{peer, p, nan, nan, nan, nan, nan, nan}
+	return row{peer, p, nan, nan, nan, nan, nan, nan, nil}
 }
 
 // judge fills in the aims.
@@ -62,11 +62,19 @@ func (o *outcome) judge() {
 		best := o.fastest(one)
 		o.Aims = append(o.Aims, measure.AtMost(
 			fmt.Sprintf("%s, %v: time, x fastest peer that gives callers a value of their own (%s)", ours, one, best.Peer),
-			1, o.at(ours, one).Ratio/best.Ratio))
+			1, o.at(ours, one).to(best.Peer)))
 	}
 	o.Aims = append(o.Aims,
 		measure.AtMost(peers.FncacheTyped+": allocations of a hit, at the worst point", typedAllocs, o.mostAllocs(peers.FncacheTyped)),
 		measure.AtMost(peers.Fncache+": allocations of a hit, at the worst point", plainAllocs, o.mostAllocs(peers.Fncache)))
+}
+
+// to is the ratio of a row's time to that of another peer, NaN if that was not measured.
+func (r row) to(peer string) float64 {
+	if times, ok := r.To[peer]; ok {
+		return times
+	}
+	return math.NaN()
 }
 
 func (o *outcome) aim(peer string, p point, most limit) {

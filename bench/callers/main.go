@@ -112,6 +112,8 @@ type row struct {
 	Bytes          float64 // allocated per hit
 	Ratio          float64 // of the time to that of bare go-redis
 	ProcessorRatio float64 // of the processor time to that of bare go-redis
+	// To is the ratio of the time to that of each other peer.
+	To map[string]float64
 }
 
 func run(args []string, stdout, stderr io.Writer) error {
@@ -206,8 +208,14 @@ func (o *outcome) race(at point, racing []peers.Peer[[]int64], calls []peers.Sou
 	}
 	for i, peer := range racing {
 		sample := results.Median(i)
+		to := map[string]float64{}
+		for other, rival := range racing {
+			if other != i {
+				to[rival.Name] = results.Ratio(i, other)
+			}
+		}
 		o.Rows = append(o.Rows, row{
-			Peer: peer.Name, point: at,
+			Peer: peer.Name, point: at, To: to,
 			Nanoseconds: sample.Nanoseconds, Processor: sample.Processor, Allocs: sample.Allocs, Bytes: sample.Bytes,
 			Ratio: results.Ratio(i, 0), ProcessorRatio: results.ProcessorRatio(i, 0),
 		})

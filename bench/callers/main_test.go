@@ -42,7 +42,7 @@ func (o *outcome) fill(time, processor, allocs float64) {
 			o.Rows = append(o.Rows, row{Peer: peer, point: p, Ratio: 1, ProcessorRatio: 1, Allocs: 1})
 		}
 		for _, peer := range []string{peers.Fncache, peers.FncacheTyped} {
-			o.Rows = append(o.Rows, row{Peer: peer, point: p, Ratio: time, ProcessorRatio: processor, Allocs: allocs})
+			o.Rows = append(o.Rows, row{Peer: peer, point: p, Ratio: time, ProcessorRatio: processor, Allocs: allocs, To: map[string]float64{peers.Bare: time, peers.Cache: time}})
 		}
 	}
 }
