@@ -230,6 +230,11 @@ type Config struct {
 	// or of a Cluster client's nodes, that end reading from a socket in time, and its hooks,
 	// such as for tracing, do not see them. See also [Open]. Hooks of a Cluster client are
 	// called where they were added to its nodes (OnNewNode).
+	//
+	// The cache uses at most 6 connections of a node for commands and 6 for pipelines, and
+	// one more to be told of events. go-redis does not count those for pipelines in PoolSize.
+	// Where the client sets MaxActiveConns, all commands keep to it, except with client-side
+	// caching: then go-redis has no other way past that cache.
 	Redis redis.UniversalClient
 
 	// OnRedisDown is what a call gets when Redis does not answer, and Options.Near

@@ -170,7 +170,7 @@ func (n *node) apart(ctx context.Context, c *Command) error {
 		err := c.fail(KindTimeout, errLate)
 		switch {
 		case f.sent.Load():
-		case n.poolIsFull():
+		case n.poolIsFull(f):
 			err = c.fail(KindBusyHere, errPoolFull)
 		default:
 			err = c.fail(KindUnreachable, errNoConnection)

@@ -7,7 +7,8 @@
 // Each node has two lanes, for small and for large commands, and each lane has a few
 // seats (lane.go). A seat stands for a connection in use: it is taken while a flight, one
 // command or one pipeline, is on its way. The connections are those of the client's
-// own pool, so the lanes hold none while they are idle.
+// own pool, so the lanes hold none while they are idle, and have no more seats than the
+// pool has connections.
 //
 // A command is in one of these states:
 //

@@ -85,6 +85,11 @@ func (f *flight) fly() {
 	for i, c := range f.batch {
 		cmds[i] = c.prepare(f)
 	}
+	if client, ok := via.(*redis.Client); ok && f.node.capped {
+		conn := client.Conn() // of the client's pool; a pipeline of the client has another
+		defer conn.Close()    //nolint:errcheck // gives it back
+		via = conn
+	}
 	pipe := via.Pipeline()
 	_ = pipe.BatchProcess(f, cmds...)
 	_, _ = pipe.Exec(f) // each command has its own error

@@ -29,6 +29,8 @@ const (
 // A lane is the commands of one size that go to one node. It is guarded by node.mu.
 type lane struct {
 	large       bool
+	seats       int             // how many it has
+	alone       bool            // each command goes by itself, not in a pipeline
 	free        []chan struct{} // the seats: each is the end of its next flight
 	first, last *Command        // the queue, oldest first
 	queued      int             // how many are in it
@@ -41,11 +43,7 @@ type lane struct {
 func (l *lane) reset() {
 	l.free = l.free[:0]
 	l.era++
-	seats := smallSeats
-	if l.large {
-		seats = largeSeats
-	}
-	for range seats {
+	for range l.seats {
 		l.free = append(l.free, make(chan struct{}))
 	}
 }
@@ -105,9 +103,13 @@ func (l *lane) board() (batch []*Command) {
 	if l.first == nil {
 		return nil
 	}
-	batch = make([]*Command, 0, min(l.queued, maxBatch))
+	limit := maxBatch
+	if l.alone {
+		limit = 1
+	}
+	batch = make([]*Command, 0, min(l.queued, limit))
 	size := 0
-	for c := l.first; c != nil && len(batch) < maxBatch; c = l.first {
+	for c := l.first; c != nil && len(batch) < limit; c = l.first {
 		size += c.size + c.limit.Expect
 		if len(batch) > 0 && size > maxBatchSize {
 			break

@@ -28,7 +28,9 @@ type node struct {
 	bounded bool
 	heeds   bool // the client heeds the deadline of a context
 	piped   bool // a single command goes as a pipeline, past the client's cache
+	capped  bool // the client bounds its connections: pipelines use those of single commands
 	pool    int  // how many connections the client's pool may have; 0 if unknown
+	pipes   int  // the same of the pool that pipelines try first; 0 if there is none
 
 	mu           sync.Mutex // guards the fields below
 	small, large lane
@@ -52,24 +54,46 @@ type condition struct {
 func newNode(r *Remote, client redis.UniversalClient) *node {
 	n := &node{r: r, client: client, quick: client, ran: map[*Script]bool{}}
 	n.large.large = true
-	n.small.reset()
-	n.large.reset()
+	n.small.seats, n.large.seats = smallSeats, largeSeats
 	switch client := client.(type) {
 	case *redis.Client:
 		o := client.Options()
 		n.addr, n.heeds, n.bounded = o.Addr, o.ContextTimeoutEnabled, true
 		n.piped = o.ClientSideCache != nil || o.ClientSideCacheConfig != nil
-		n.pool = o.PoolSize
+		n.pool, n.pipes = o.PoolSize, pipePool(o)
 		if o.MaxActiveConns > 0 {
 			n.pool = min(n.pool, o.MaxActiveConns)
+			// Past the client's cache there is no other way. See flight.fly.
+			n.capped = n.pipes > 0 && !n.piped
 		}
+		if n.capped {
+			n.pipes = 0
+		}
+		// The lanes do not compete for a connection, and leave one for questions.
+		n.small.seats = min(max(n.pool*2/3, 1), smallSeats)
+		n.large.seats = min(max(n.pool/3, 1), largeSeats)
 		if !n.heeds {
 			n.quick = client.WithTimeout(r.timeout)
 		}
 	case *redis.ClusterClient:
-		n.addr, n.heeds = "cluster", client.Options().ContextTimeoutEnabled
+		o := client.Options()
+		n.addr, n.heeds = "cluster", o.ContextTimeoutEnabled
+		if o.MaxActiveConns > 0 { // in which its pipelines are not counted
+			n.small.alone, n.small.seats, n.large.seats = true, 1, 0
+		}
 	}
+	n.small.reset()
+	n.large.reset()
 	return n
+}
+
+// pipePool returns how many connections go-redis makes for pipelines, beside the pool of
+// the client and not counted in MaxActiveConns.
+func pipePool(o *redis.Options) int {
+	if o.PipelinePoolSize == 0 {
+		return redis.DefaultPipelinePoolSize
+	}
+	return max(o.PipelinePoolSize, 0)
 }
 
 // sender returns what a flight is sent by.
@@ -129,7 +153,7 @@ func (n *node) mayLead(ctx context.Context) bool {
 func (n *node) leads(l *lane, c *Command) bool { return n.calm && !l.large && !c.stays }
 
 func (n *node) laneOf(c *Command) *lane {
-	if c.large() {
+	if c.large() && n.large.seats > 0 {
 		return &n.large
 	}
 	return &n.small

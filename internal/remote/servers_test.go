@@ -67,6 +67,64 @@ func TestKindsOfClients(t *testing.T) {
 	}
 }
 
+// connections returns how many the server has of one client, by its name.
+func connections(t *testing.T, admin redis.UniversalClient, name string) int {
+	t.Helper()
+	list, err := admin.ClientList(t.Context()).Result()
+	require.NoError(t, err)
+	return strings.Count(list, " name="+name+" ")
+}
+
+func TestMaxActiveConnsIsKept(t *testing.T) {
+	server, cluster := redistest.Start(t), redistest.StartCluster(t)
+	for name, test := range map[string]struct {
+		client redis.UniversalClient
+		nodes  []*redistest.Server
+	}{
+		"server": {
+			server.Client(func(o *redis.Options) { o.MaxActiveConns, o.ClientName = 4, "bounded" }),
+			[]*redistest.Server{server},
+		},
+		"smaller than PoolSize, and deadlines of contexts": {
+			server.Client(func(o *redis.Options) {
+				o.MaxActiveConns, o.PoolSize, o.ClientName, o.ContextTimeoutEnabled = 4, 50, "bounded", true
+			}),
+			[]*redistest.Server{server},
+		},
+		"Cluster": {
+			cluster.Client(func(o *redis.ClusterOptions) {
+				o.MaxActiveConns, o.NewClient = 4, func(o *redis.Options) *redis.Client {
+					o.ClientName = "bounded"
+					return redis.NewClient(o)
+				}
+			}),
+			cluster.Nodes(),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var told notices
+			r := New(Config{Client: test.client, Timeout: timeout, Notice: told.take})
+			defer r.Close()
+			defer test.client.Close()
+			many(500, func(i int) {
+				for n := range 5 {
+					c := Eval("store", Writes, echo, []string{fmt.Sprint("k", i)}, []any{n}, Limits{})
+					require.NoError(t, r.Do(t.Context(), c))
+					large := Get("lookup", fmt.Sprint("k", i), Limits{Expect: 2 * LargeSize})
+					require.NoError(t, r.Do(t.Context(), large))
+					require.Equal(t, fmt.Sprint(n), string(large.Raw()))
+				}
+			})
+			for _, node := range test.nodes {
+				n := connections(t, node.Client(), "bounded")
+				require.NotZero(t, n)
+				require.LessOrEqual(t, n, 4)
+			}
+			require.Empty(t, told.kinds(), "it is not busy for as long as the timeout")
+		})
+	}
+}
+
 func TestServerThatStopsAndComesBack(t *testing.T) {
 	for name, stop := range map[string]func(*redistest.Server) func(){
 		"paused": func(s *redistest.Server) func() { s.Pause(); return s.Resume },

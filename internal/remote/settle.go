@@ -73,7 +73,7 @@ func (n *node) settleAnswer(s *settling, c *Command, err error) {
 	kind := KindOf(err)
 	switch {
 	case kind == KindNoScript && c.script != nil && !c.whole:
-		if c.known && n.ran[c.script] {
+		if c.known && n.ran[c.script] && n != n.r.whole { // which speaks for many servers
 			delete(n.ran, c.script)
 			c.forgot = true
 			n.r.notice(Event{Node: n.addr, Op: c.op, Kind: KindNoScript, Err: err})

@@ -124,7 +124,7 @@ func (n *node) conclude(stuck *flight) {
 	case w.silent >= ticksPerTimeout:
 		n.goAway(n.trouble(KindTimeout, errSilent), true, true, true)
 		w.reset()
-	case stuck != nil && n.poolIsFull():
+	case stuck != nil && n.poolIsFull(stuck):
 		n.tellBusy(stuck.batch[0])
 	case stuck != nil:
 		n.goAway(n.trouble(KindUnreachable, errNoConnection), true, true, true)
@@ -189,15 +189,21 @@ func (n *node) poolStats() *redis.PoolStats {
 	return n.client.PoolStats()
 }
 
-// poolIsFull reports whether all connections of the client's pool are in use, by its
-// figures.
-func (n *node) poolIsFull() bool {
+// poolIsFull reports whether all connections that a flight may use are in use, by the
+// figures of the client's pools. A pipeline takes one of the pool of single commands if
+// its own has none.
+func (n *node) poolIsFull(f *flight) bool {
 	stats := n.poolStats()
-	if stats == nil || stats.IdleConns > 0 {
+	if stats == nil || !isFull(stats, n.pool) {
 		return false
 	}
-	if n.pool > 0 {
-		return int(stats.TotalConns) >= n.pool
+	inPipes := n.pipes > 0 && (n.piped || len(f.batch) > 1)
+	return !inPipes || stats.PipelineStats == nil || isFull((*redis.PoolStats)(stats.PipelineStats), n.pipes)
+}
+
+func isFull(stats *redis.PoolStats, size int) bool {
+	if size == 0 { // not known
+		return stats.IdleConns == 0 && stats.TotalConns > 0 && stats.PendingRequests > 0
 	}
-	return stats.TotalConns > 0 && stats.PendingRequests > 0
+	return stats.IdleConns == 0 && int(stats.TotalConns) >= size
 }
