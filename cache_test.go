@@ -1116,6 +1116,7 @@ func TestWhatIsLoggedHoldsNoArgumentNoResultAndNoSecret(t *testing.T) {
 				b.tap.set(func(tap *tap) { tap.broken = errGone })
 				_, err = fn(t.Context(), canary+"4")
 				b.tap.set(func(tap *tap) { tap.broken = nil })
+				awaitBack(c)
 			},
 		}
 		for message, happen := range logs {

@@ -58,7 +58,7 @@ type ColdCacheError struct {
 	// Fail.
 	Waited time.Duration
 	// MaxConcurrent is the bound of that name where nobody computes the entry:
-	// Redis is away, and as many computations of the function run as may. 0 else.
+	// as many computations of the function run in this process as may. 0 else.
 	MaxConcurrent int
 	// FailedElsewhere is how often the function failed in other processes while the
 	// call waited for their value, if that is why it is refused; 0 else. Their errors
@@ -76,7 +76,7 @@ func (e *ColdCacheError) Error() string {
 		if e.Waited > 0 {
 			after = fmt.Sprintf(" after %v", e.Waited.Round(time.Millisecond))
 		}
-		return fmt.Sprintf("%v: %s: %s is not being computed%s: Redis is away, and the function runs %d times in this process, which is its MaxConcurrent; try again, mend Redis, or raise MaxConcurrent",
+		return fmt.Sprintf("%v: %s: %s is not being computed%s: the function runs %d times in this process, which is its MaxConcurrent; try again, or raise MaxConcurrent",
 			ErrColdCache, e.Func, e.Key, after, e.MaxConcurrent)
 	}
 	if e.Waited > 0 {

@@ -119,6 +119,14 @@ func (b *bubble) burstOnOneLookup(w *wrapped, n int, arg string) []outcome {
 	return <-all
 }
 
+// awaitBack waits, in a bubble, until the cache has noticed that Redis is back.
+func awaitBack(c *Cache) {
+	away := func(n NodeHealth) bool { return n.Away }
+	for slices.ContainsFunc(c.Health().Nodes, away) {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // newTestCache makes a cache that is closed, with its client, after the test. One that
 // the test has closed itself would only say again what it said then.
 func newTestCache(t testing.TB, cfg Config) *Cache {

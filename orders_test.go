@@ -415,7 +415,7 @@ func TestHolderThatIsSuspendedPastItsLeaseStoresNothing(t *testing.T) {
 		a, other := wrap(t, b.cache(), &s.source, opts), wrap(t, b.cache(), &s.source, opts)
 		first := a.begin(t.Context(), "k")
 		<-s.began
-		b.tap.set(func(tap *tap) { tap.refuse = map[string]error{"renew": errGone} })
+		b.tap.set(func(tap *tap) { tap.refuse = map[string]error{"renew": replyError("ERR not renewed")} })
 		second := other.begin(t.Context(), "k")
 		began := time.Now()
 		require.Equal(t, 2, <-s.began)

@@ -282,7 +282,7 @@ func TestMaxConcurrentBoundsComputationsWhileRedisIsAway(t *testing.T) {
 			sources[o.source]++
 			if o.source == SourceRefused {
 				assert.Zero(t, o.took, "refused at once")
-				require.ErrorContains(t, o.err, "is not being computed: Redis is away, and the function runs 3 times in this process, which is its MaxConcurrent")
+				require.ErrorContains(t, o.err, "is not being computed: the function runs 3 times in this process, which is its MaxConcurrent")
 			}
 		}
 		assert.Equal(t, map[Source]int{SourceComputed: 3, SourceRefused: 7}, sources)
@@ -342,56 +342,6 @@ func TestAFunctionWithoutErrorWaitsForItsTurnAsLongAsItTakes(t *testing.T) {
 		assert.Equal(t, 5*time.Second, time.Since(began), "one at a time")
 		requireIdentity(t, f)
 	})
-}
-
-func TestALeasedComputationTakesASlotAndIsNeverRefusedOne(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
-		s := &source{took: time.Second}
-		w := wrap(t, b.cache(), s, Options{MaxConcurrent: 2})
-		leased := beginEach(t, w, 5)
-		mend := b.cut()
-		assert.Equal(t, SourceRefused, w.get(t.Context(), "x").source, "the database is busy enough")
-		for _, end := range leased {
-			assert.Equal(t, SourceComputed, (<-end).source, "five keys, five leases: with Redis there is no bound")
-		}
-		mend()
-	})
-}
-
-func TestWhatRunsUnderLeasesPastMaxConcurrentIsCounted(t *testing.T) {
-	for _, onCold := range []ColdPolicy{Fail, Wait} {
-		inBubble(t, func(t *testing.T, b *bubble) {
-			s := &source{}
-			s.do = func(_ context.Context, run int) (int, error) {
-				if run <= 2 {
-					time.Sleep(time.Second)
-				} else if run <= 5 {
-					time.Sleep(3 * time.Second)
-				}
-				return run, nil
-			}
-			w := wrap(t, b.cache(), s, Options{MaxConcurrent: 2, OnCold: onCold})
-			leased := beginEach(t, w, 5)
-			defer b.cut()()
-			time.Sleep(time.Second)
-			synctest.Wait() // two of five have ended
-			if onCold == Fail {
-				assert.Equal(t, SourceRefused, w.get(t.Context(), "x").source, "three run")
-			}
-			waits := w.begin(t.Context(), "y")
-			time.Sleep(time.Second)
-			assert.Equal(t, 5, s.count(), "nothing begins beside three")
-			for _, end := range leased {
-				assert.Equal(t, SourceComputed, (<-end).source)
-			}
-			o := <-waits
-			if onCold == Wait {
-				assert.Equal(t, SourceComputed, o.source)
-				assert.Equal(t, 2*time.Second, o.took, "its turn comes when they have ended")
-			}
-			assert.Equal(t, SourceComputed, w.get(t.Context(), "z").source, "the slots are free again")
-		})
-	}
 }
 
 func TestCloseEndsCallsThatWaitForTheirTurn(t *testing.T) {
@@ -521,7 +471,7 @@ func TestAFunctionWithoutErrorThatWaitsForItsTurnComputesAfterClose(t *testing.T
 
 func TestWithoutRedisCallersJoinTheComputationThatStillHoldsItsLease(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		s := &source{took: time.Second}
+		s := &source{took: 2 * time.Second} // until then it is noticed that Redis is back
 		w, quick := wrap(t, b.cache(), s, Options{OnCold: Wait}), &source{}
 		other := wrap(t, Must(w.bind()).cache, quick, Options{Name: "test.Other"})
 		other.get(t.Context(), "learns the clock")
@@ -598,13 +548,18 @@ func TestWithoutRedisWhoAskedInVainBeginsNothingBesideAComputationWhoseLeaseCoul
 func TestRedisThatIsBackGrantsTheLeaseThatCouldNotBeRenewed(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: 6 * time.Second}
-		w := wrap(t, b.cache(), s, Options{OnCold: Wait, Lease: 2 * time.Second})
+		c := b.cache()
+		w := wrap(t, c, s, Options{OnCold: Wait, Lease: 2 * time.Second})
 		first := w.begin(t.Context(), "a")
 		synctest.Wait()
 		mend := b.cut()
 		time.Sleep(2100 * time.Millisecond) // its third renewal has failed
+		b.tap.set(func(tap *tap) { tap.refuse["renew"] = replyError("ERR not renewed") })
 		mend()
-		asked := w.begin(t.Context(), "a") // before the fourth
+		awaitBack(c)
+		asked := w.begin(t.Context(), "a") // before it is renewed again
+		synctest.Wait()
+		b.tap.set(func(tap *tap) { delete(tap.refuse, "renew") })
 		assert.Equal(t, 1, (<-first).value)
 		assert.Equal(t, outcome{value: 2, source: SourceComputed, took: 6 * time.Second}, <-asked,
 			"who can ask does not join it, for others may have computed since")

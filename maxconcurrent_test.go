@@ -1,0 +1,248 @@
+package fncache
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A gauge counts what runs at once.
+type gauge struct {
+	mu        sync.Mutex // guards the fields below
+	now, most int
+}
+
+func (g *gauge) run(took time.Duration) {
+	g.add(1)
+	time.Sleep(took)
+	g.add(-1)
+}
+
+func (g *gauge) add(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.now += n
+	g.most = max(g.most, g.now)
+}
+
+func TestMaxConcurrentBoundsComputationsUnderLeases(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		w := wrap(t, b.cache(), s, Options{MaxConcurrent: 2})
+		for i, end := range beginEach(t, w, 5) {
+			o := <-end
+			if i < 2 {
+				assert.Equal(t, SourceComputed, o.source)
+				continue
+			}
+			var cold *ColdCacheError
+			require.ErrorAs(t, o.err, &cold)
+			assert.Equal(t, 2, cold.MaxConcurrent)
+			assert.Zero(t, o.took, "refused at once")
+		}
+		assert.Equal(t, 2, s.count())
+		for i := range 5 {
+			require.NoError(t, w.get(t.Context(), fmt.Sprint(i)).err, "the places are free again")
+		}
+		requireAllPlaces(t, w.Func)
+		requireIdentity(t, w.Func)
+	})
+}
+
+func TestCallsWaitForAPlaceBeforeTheyAskForTheLease(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		opts := Options{MaxConcurrent: 2, OnCold: Wait}
+		w := wrap(t, b.cache(), s, opts)
+		ends := beginEach(t, w, 6)
+		assert.Len(t, b.keys(), 2, "no lease is held by a call that waits for a place")
+		// Another process has places of its own, and finds no lease in its way.
+		other := wrap(t, b.cache(), &source{}, opts)
+		assert.Equal(t, SourceComputed, other.get(t.Context(), "4").source)
+		for i, end := range ends {
+			o := <-end
+			require.NoError(t, o.err)
+			if i == 4 {
+				assert.Equal(t, SourceWaited, o.source)
+				continue
+			}
+			assert.Equal(t, SourceComputed, o.source)
+			assert.Equal(t, time.Duration(1+i/2)*time.Second, o.took, "first come, first served")
+		}
+		assert.Equal(t, 5, s.count())
+		requireAllPlaces(t, w.Func)
+		requireIdentity(t, w.Func)
+	})
+}
+
+func TestAStaleEntryIsServedWhereNoPlaceIsFree(t *testing.T) {
+	for _, onStale := range []StalePolicy{Refresh, Background} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			s := &source{}
+			w := wrap(t, b.cache(), s, Options{MaxConcurrent: 1, Freshness: time.Minute, Timeout: time.Hour, OnStale: onStale})
+			w.get(t.Context(), "a")
+			time.Sleep(2 * time.Minute)
+			s.set(func(s *source) { s.took = time.Second })
+			busy := w.begin(t.Context(), "b")
+			synctest.Wait()
+			o := w.get(t.Context(), "a")
+			assert.Equal(t, SourceStale, o.source)
+			assert.Zero(t, o.took)
+			assert.Equal(t, 2, s.count(), "nothing runs beside the one")
+			<-busy
+			requireAllPlaces(t, w.Func)
+			requireIdentity(t, w.Func)
+		})
+	}
+}
+
+func TestComputationsWithLeasesAndWithoutShareThePlaces(t *testing.T) {
+	for _, onCold := range []ColdPolicy{Fail, Wait} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			s := &source{took: 3 * time.Second}
+			c := b.cache()
+			w := wrap(t, c, s, Options{MaxConcurrent: 2, OnCold: onCold})
+			leased := beginEach(t, w, 2)
+			defer b.cut()()
+			b.trip(wrap(t, c, &source{}, Options{Name: "test.Other"}))
+			began := time.Now()
+			late := w.begin(t.Context(), "y")
+			if onCold == Fail {
+				o := <-late
+				require.ErrorContains(t, o.err, "the function runs 2 times in this process, which is its MaxConcurrent")
+				assert.Zero(t, o.took, "refused at once")
+			}
+			for _, end := range leased {
+				assert.Equal(t, SourceComputed, (<-end).source)
+			}
+			waited := time.Since(began)
+			if onCold == Wait {
+				o := <-late
+				assert.Equal(t, SourceComputed, o.source)
+				assert.Equal(t, waited+3*time.Second, o.took, "its turn comes when a place is free")
+			}
+			requireAllPlaces(t, w.Func)
+			requireIdentity(t, w.Func)
+		})
+	}
+}
+
+func TestMaxConcurrentHoldsAcrossAnOutage(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var g gauge
+		s := &source{}
+		s.do = func(_ context.Context, run int) (int, error) { g.run(300 * time.Millisecond); return run, nil }
+		c := b.cache()
+		w := wrap(t, c, s, Options{MaxConcurrent: 3, OnCold: Wait, WaitTimeout: time.Hour})
+		ends := beginEach(t, w, 20)
+		time.Sleep(500 * time.Millisecond)
+		mend := b.cut()
+		for i := range 20 {
+			ends = append(ends, w.begin(t.Context(), fmt.Sprint("during", i)))
+			time.Sleep(50 * time.Millisecond)
+		}
+		mend()
+		awaitBack(c)
+		for i := range 20 {
+			ends = append(ends, w.begin(t.Context(), fmt.Sprint("after", i)))
+		}
+		for _, end := range ends {
+			require.NoError(t, (<-end).err)
+		}
+		assert.Equal(t, 3, g.most)
+		requireAllPlaces(t, w.Func)
+		requireIdentity(t, w.Func)
+	})
+}
+
+func TestACallThatGivesUpWhileItWaitsForAPlaceLeavesNothing(t *testing.T) {
+	for name, away := range map[string]bool{"Redis there": false, "Redis away": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				s := newHeld()
+				c := b.cache()
+				w := wrap(t, c, &s.source, Options{MaxConcurrent: 1, OnCold: Wait})
+				if away {
+					defer b.cut()()
+					b.trip(wrap(t, c, &source{}, Options{Name: "test.Other"}))
+				}
+				first := w.begin(t.Context(), "first")
+				<-s.began
+				giveUp := func(n int) (left int64) {
+					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+					defer cancel()
+					var ends []<-chan outcome
+					for i := range n {
+						ends = append(ends, w.begin(ctx, fmt.Sprint(i)))
+					}
+					for _, end := range ends {
+						require.ErrorIs(t, (<-end).err, context.DeadlineExceeded)
+					}
+					time.Sleep(time.Second)
+					synctest.Wait()
+					return c.life.running.Load()
+				}
+				one := giveUp(1) // with which the process subscribes to events
+				assert.LessOrEqual(t, giveUp(200), one, "goroutines of the cache")
+				assert.Zero(t, must(w.bind()).cache.places(w.Func).Waiting())
+				s.let <- struct{}{}
+				require.NoError(t, (<-first).err)
+				assert.Equal(t, 1, s.count())
+				requireAllPlaces(t, w.Func)
+			})
+		})
+	}
+}
+
+func TestVariablesOfOneNameShareThePlaces(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		c := b.cache()
+		opts := Options{MaxConcurrent: 1, Name: "test.Shared", Shared: true}
+		one, two := wrap(t, c, s, opts), wrap(t, c, s, opts)
+		busy := one.begin(t.Context(), "a")
+		synctest.Wait()
+		assert.Equal(t, SourceRefused, two.get(t.Context(), "b").source)
+		<-busy
+		requireAllPlaces(t, one.Func)
+	})
+}
+
+func TestBypassTakesNoPlace(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{took: time.Second}
+		w := wrap(t, b.cache(), s, Options{MaxConcurrent: 1})
+		busy := w.begin(t.Context(), "a")
+		synctest.Wait()
+		assert.Equal(t, SourceBypassed, w.get(WithBypass(t.Context()), "b").source)
+		assert.Equal(t, SourceComputed, (<-busy).source)
+	})
+}
+
+func TestACallFromInsideAComputationUnderALeaseTakesNoPlace(t *testing.T) {
+	for _, onCold := range []ColdPolicy{Fail, Wait} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			var w *wrapped
+			s := &source{}
+			s.do = func(ctx context.Context, run int) (int, error) {
+				if run == 5 {
+					return run, nil
+				}
+				return w.call(ctx, fmt.Sprint(run))
+			}
+			w = wrap(t, b.cache(), s, Options{MaxConcurrent: 1, OnCold: onCold})
+			o := w.get(t.Context(), "0")
+			require.NoError(t, o.err)
+			assert.Equal(t, 5, o.value)
+			assert.EqualValues(t, 5, w.Stats().Stored)
+			requireAllPlaces(t, w.Func)
+			requireIdentity(t, w.Func)
+		})
+	}
+}
