@@ -197,7 +197,7 @@ var untold = map[string]struct {
 			synctest.Wait()
 			require.Zero(t, hearing(c))
 			b.tap.set(func(tap *tap) { delete(tap.refuse, "publish") })
-			time.Sleep(resubscribeMax)
+			time.Sleep(3*probeInterval/2 + resubscribeMax) // the node has gone away with it
 			synctest.Wait()
 			assert.NotZero(t, hearing(c), "events are heard again")
 		},

@@ -27,7 +27,7 @@ func (n *node) goAway(why *Error, reads, writes, dead bool) {
 			s.why = why
 			continue
 		}
-		*s = condition{away: true, since: n.r.now(), why: why}
+		*s = condition{away: true, silent: dead, since: n.r.now(), why: why}
 		n.r.notice(Event{Node: n.addr, Op: why.Op, Kind: why.Kind, Away: true, Writes: Use(use) == Writes, Err: why.Err})
 		n.r.spawn(func() { n.probe(Use(use), why.Key) })
 	}
@@ -80,14 +80,17 @@ func (n *node) orphan(f *flight) {
 	}
 }
 
-// back notes that a node answers again. mu is held.
-func (n *node) back(use Use) {
-	if !n.states[use].away {
-		return
+// back notes that a node answers again, which ends silence for all uses. mu is held.
+func (n *node) back(answered Use) {
+	for use := range uses {
+		s := &n.states[use]
+		if !s.away || use != answered && !s.silent {
+			continue
+		}
+		*s = condition{}
+		n.watch.reset()
+		n.r.notice(Event{Node: n.addr, Writes: use == Writes})
 	}
-	n.states[use] = condition{}
-	n.watch.reset()
-	n.r.notice(Event{Node: n.addr, Writes: use == Writes})
 }
 
 // probe asks a node that is away until it is back.
@@ -136,7 +139,8 @@ func (n *node) judgeProbe(use Use, err error) (last bool) {
 	if failure.Kind != n.states[use].why.Kind {
 		n.r.notice(Event{Node: n.addr, Op: failure.Op, Kind: failure.Kind, Err: failure.Err})
 	}
-	n.states[use].why = failure
+	s := &n.states[use]
+	s.why, s.silent = failure, s.silent && !isReply(failure.Err)
 	return false
 }
 

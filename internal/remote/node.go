@@ -46,9 +46,10 @@ type node struct {
 
 // A condition is whether a node is away.
 type condition struct {
-	away  bool
-	since time.Time
-	why   *Error
+	away   bool
+	silent bool // it does not answer: the first answer shows that it is back
+	since  time.Time
+	why    *Error
 }
 
 func newNode(r *Remote, client redis.UniversalClient) *node {

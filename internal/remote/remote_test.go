@@ -698,3 +698,20 @@ func TestCommandThatIsAlwaysSentFindsOutThatTheNodeIsBack(t *testing.T) {
 		unoccupied(t, r)
 	})
 }
+
+func TestOneAnswerEndsTheSilenceForReadsAndWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hangs atomic.Bool
+		s := hanging(&hangs)
+		r := s.remote(t, nil)
+		hangs.Store(true)
+		_, err, _ := get(t.Context(), r, "k")
+		require.Error(t, err)
+		hangs.Store(false)
+		for r.only.isAway(Reads) {
+			time.Sleep(time.Millisecond)
+		}
+		require.False(t, r.only.isAway(Writes))
+		unoccupied(t, r)
+	})
+}
