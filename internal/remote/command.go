@@ -57,6 +57,7 @@ type Command struct {
 	whole      bool     // the script is sent with its text
 	suspect    bool     // it was late: its answer may be large
 	sendings   int      // how often it was sent
+	excused    int      // how often that was not counted, because this process was late
 	prev, next *Command // in the queue
 
 	// ready wakes the caller: with the flight that it is to send, or with nil when the

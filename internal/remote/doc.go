@@ -49,6 +49,11 @@
 //   - sent, the socket's deadline passes: sent again, up to maxSendings in all; a read
 //     goes in the large lane then, because its answer may be large. The node is judged
 //     by the watchdog, not by this.
+//     If this process was late meanwhile, that sending does not count: the answer may
+//     have been there.
+//   - sent, and go-redis goes on reading, because the client has long timeouts and cannot
+//     be cloned: the flight loses its seat after twice the timeout. Its writes are done
+//     then, with an error that says that they may have run; its reads wait up to longest.
 //   - sent, node goes away: done at once with that error, which says that it may have
 //     run. The flight is an orphan: when it lands nobody looks at it.
 //   - answered NOSCRIPT: sent again with the text of the script.
@@ -64,8 +69,8 @@
 //   - connecting to it fails, or takes longer than the timeout while the pool has room;
 //   - it has answered nothing at all for the timeout, though something small was sent.
 //
-// The last is judged by the watchdog, which ticks ten times per timeout while commands
-// are on their way. It counts the ticks that came on time and found that something was
+// The last is judged by the watchdog, which ticks ten times per timeout, every 2 ms at
+// most, while commands are on their way. It counts the ticks that came on time and found that something was
 // unanswered and nothing was answered since the tick before. A tick that is late says
 // that this process did not get the processor, and counts for nothing. Each tick goes
 // to the end of the scheduler's queue before it judges, so that answers which have

@@ -23,12 +23,17 @@ type flight struct {
 	sent            atomic.Bool   // written to a connection, or begun to be
 
 	// Guarded by node.mu.
-	era    int    // of the lane, when it took the seat
-	since  uint64 // node.ticks when it began
+	era    int    // of the lane, when it took the seat; noSeat if that was taken from it
+	since  uint64 // watch.ticks when it began
+	lates  uint64 // watch.lates when it began
+	flown  int    // ticks on time in which it was sent
 	waits  int    // ticks on time since then, in which it was not sent
 	orphan bool   // its commands are done, and its seat is taken from it
 	led    bool   // a caller sends it, whose command is the first
 }
+
+// noSeat is the era of a flight whose seat was taken from it.
+const noSeat = -1
 
 // Deadline returns the end of the next read or write, for clients that heed it
 // (ContextTimeoutEnabled). It moves on: waiting for a connection is not counted.

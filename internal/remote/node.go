@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -16,6 +17,8 @@ const (
 	// maxBreaks is how often it is sent whose connection breaks: each of the seats may
 	// have had one that is dead, as after a restart.
 	maxBreaks = smallSeats + 2
+	// maxExcused is how often it is sent besides, because this process was late.
+	maxExcused = 10
 )
 
 // A node is one server, or what a Cluster client does for commands whose node is not
@@ -26,11 +29,12 @@ type node struct {
 	client  redis.UniversalClient
 	quick   sender // reads from a socket no longer than Remote.timeout, if bounded
 	bounded bool
-	heeds   bool // the client heeds the deadline of a context
-	piped   bool // a single command goes as a pipeline, past the client's cache
-	capped  bool // the client bounds its connections: pipelines use those of single commands
-	pool    int  // how many connections the client's pool may have; 0 if unknown
-	pipes   int  // the same of the pool that pipelines try first; 0 if there is none
+	heeds   bool          // the client heeds the deadline of a context
+	own     time.Duration // and gives up after that long itself
+	piped   bool          // a single command goes as a pipeline, past the client's cache
+	capped  bool          // the client bounds its connections: pipelines use those of single commands
+	pool    int           // how many connections the client's pool may have; 0 if unknown
+	pipes   int           // the same of the pool that pipelines try first; 0 if there is none
 
 	mu           sync.Mutex // guards the fields below
 	small, large lane
@@ -73,6 +77,7 @@ func newNode(r *Remote, client redis.UniversalClient) *node {
 		// The lanes do not compete for a connection, and leave one for questions.
 		n.small.seats = min(max(n.pool*2/3, 1), smallSeats)
 		n.large.seats = min(max(n.pool/3, 1), largeSeats)
+		n.own = ownTimeout(o)
 		if !n.heeds {
 			n.quick = client.WithTimeout(r.timeout)
 		}
@@ -88,6 +93,17 @@ func newNode(r *Remote, client redis.UniversalClient) *node {
 	return n
 }
 
+// ownTimeout returns how long a client reads and writes at most.
+func ownTimeout(o *redis.Options) time.Duration {
+	own := time.Duration(math.MaxInt64)
+	for _, timeout := range []time.Duration{o.ReadTimeout, o.WriteTimeout} {
+		if timeout > 0 { // else it has none
+			own = min(own, timeout)
+		}
+	}
+	return own
+}
+
 // pipePool returns how many connections go-redis makes for pipelines, beside the pool of
 // the client and not counted in MaxActiveConns.
 func pipePool(o *redis.Options) int {
@@ -97,15 +113,14 @@ func pipePool(o *redis.Options) int {
 	return max(o.PipelinePoolSize, 0)
 }
 
-// sender returns what a flight is sent by.
+// sender returns what a flight is sent by: a clone of the client if the client would give
+// up too early, or too late.
 func (n *node) sender(f *flight) sender {
-	if n.heeds || f.limit == n.r.timeout {
+	client, ok := n.client.(*redis.Client)
+	if !ok || f.limit == n.r.timeout || n.heeds && f.limit <= n.own {
 		return n.quick
 	}
-	if client, ok := n.client.(*redis.Client); ok {
-		return client.WithTimeout(f.limit)
-	}
-	return n.client
+	return client.WithTimeout(f.limit)
 }
 
 // begin boards a command or queues it. It returns the flight that the caller is to
@@ -179,7 +194,8 @@ func (n *node) newFlight(l *lane, end chan struct{}, batch ...*Command) *flight 
 	if f.node != nil { // somebody may hold the one before
 		f = new(flight)
 	}
-	f.Context, f.node, f.lane, f.end, f.limit, f.since = first.ctx, n, l, end, n.r.timeout, n.watch.ticks
+	f.Context, f.node, f.lane, f.end, f.limit = first.ctx, n, l, end, n.r.timeout
+	f.since, f.lates = n.watch.ticks, n.watch.lates
 	f.batch = append(f.one[:0], batch...)
 	for _, c := range batch {
 		c.state = isBoarded
@@ -303,12 +319,9 @@ func (n *node) boardNext(l *lane, seat chan struct{}) *flight {
 func (n *node) resume(l *lane, seat chan struct{}, era int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if l.era != era {
-		return
-	}
-	n.calm = false // so that no caller leads
-	if f := n.boardNext(l, seat); f != nil {
-		n.serve(f)
+	if l.era == era {
+		l.free = append(l.free, seat)
+		n.kick(l)
 	}
 }
 

@@ -79,7 +79,7 @@ func New(cfg Config) *Remote {
 	r := &Remote{
 		client:     cfg.Client,
 		timeout:    cfg.Timeout,
-		tick:       max(cfg.Timeout/ticksPerTimeout, time.Microsecond),
+		tick:       max(cfg.Timeout/ticksPerTimeout, minTick),
 		writeProbe: cfg.WriteProbe,
 		spawn:      cfg.Spawn,
 		notice:     cfg.Notice,
@@ -189,12 +189,15 @@ func (c *Command) lock() *node {
 // result returns the error of a command that is done.
 func (c *Command) result() error { return c.err }
 
+// longest is how long an answer of unknown size is waited for.
+func (r *Remote) longest() time.Duration { return max(longest, 2*r.timeout) }
+
 // patience is how long a large flight may take from its sending.
 func (r *Remote) patience(batch []*Command) time.Duration {
 	size := 0
 	for _, c := range batch {
 		if c.suspect {
-			return max(longest, 2*r.timeout)
+			return r.longest()
 		}
 		size += c.size + c.limit.Expect
 	}

@@ -263,28 +263,129 @@ func TestOneConnectionThatHangsIsNotTheNode(t *testing.T) {
 	})
 }
 
-// A process that is not given the processor sees its timers late.
+// A process that is not given the processor sees its timers late. Each reading of the
+// clock is later than the timer was set for.
 func TestLateWatchdogDrawsNoConclusion(t *testing.T) {
+	for _, timeout := range []time.Duration{5 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond} {
+		t.Run(timeout.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var hangs atomic.Bool
+				var late atomic.Int64
+				s := &scripted{answer: func(conn int, cmd []string) string {
+					for hangs.Load() {
+						time.Sleep(timeout / 10)
+					}
+					return values(conn, cmd)
+				}}
+				r := s.remote(t, func(_ *redis.Options, cfg *Config) {
+					cfg.Timeout = timeout
+					cfg.Now = func() time.Time {
+						return time.Now().Add(time.Duration(late.Add(int64(cfg.Timeout))))
+					}
+				})
+				hangs.Store(true)
+				go func() {
+					time.Sleep(8 * timeout)
+					hangs.Store(false)
+				}()
+				many(30, func(i int) {
+					_, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
+					require.NoError(t, err)
+				})
+				require.False(t, r.Health()[0].Away)
+				unoccupied(t, r)
+			})
+		})
+	}
+}
+
+// A process that is late in most of its ticks finds out all the same, from the others.
+func TestNodeThatHangsIsAwayThoughTheProcessIsBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hangs atomic.Bool
-		var late atomic.Int64
+		var readings atomic.Int64
 		s := hanging(&hangs)
 		r := s.remote(t, func(_ *redis.Options, cfg *Config) {
 			cfg.Now = func() time.Time {
-				// Each reading is later than the timer was set for.
-				return time.Now().Add(time.Duration(late.Add(int64(cfg.Timeout))))
+				if readings.Add(1)%4 == 0 {
+					return time.Now().Add(cfg.Timeout)
+				}
+				return time.Now()
 			}
 		})
 		hangs.Store(true)
-		go func() {
-			time.Sleep(250 * time.Millisecond)
-			hangs.Store(false)
-		}()
-		many(30, func(i int) {
-			_, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
+		_, err, took := get(t.Context(), r, "k")
+		require.Equal(t, KindTimeout, kind(t, err))
+		require.True(t, r.Health()[0].Away)
+		require.Less(t, took, 5*r.timeout)
+		hangs.Store(false)
+	})
+}
+
+func TestIdleWatchdogDoesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: values}
+		r := s.remote(t, func(_ *redis.Options, cfg *Config) { cfg.Timeout = 5 * time.Millisecond })
+		for range 3 {
+			_, err, _ := get(t.Context(), r, "k")
 			require.NoError(t, err)
+			time.Sleep(time.Second)
+			ticks := r.only.ticks()
+			require.LessOrEqual(t, ticks, uint64(9))
+			time.Sleep(time.Hour)
+			require.Equal(t, ticks, r.only.ticks())
+		}
+	})
+}
+
+func (n *node) ticks() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.watch.ticks
+}
+
+// A client of the user's own type cannot be cloned, and go-redis reads for as long as
+// it says.
+func TestClientThatReadsForLongHoldsNoSeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(conn int, cmd []string) string {
+			if cmd[len(cmd)-1] == "stuck" {
+				return ""
+			}
+			return values(conn, cmd)
+		}}
+		var told notices
+		r := s.remote(t, func(o *redis.Options, cfg *Config) {
+			o.ReadTimeout = time.Hour
+			cfg.Client = struct{ redis.UniversalClient }{redis.NewClient(o)}
+			cfg.Notice = told.take
 		})
-		require.False(t, r.Health()[0].Away)
+		t.Cleanup(func() { _ = r.client.Close() })
+		var ending sync.WaitGroup
+		for range 3 * smallSeats {
+			ending.Go(func() {
+				began := time.Now()
+				write := Eval("store", Writes, NewScript("return 1"), []string{"k"}, []any{"stuck"}, Limits{})
+				var failure *Error
+				require.ErrorAs(t, r.Do(t.Context(), write), &failure)
+				require.Equal(t, KindTimeout, failure.Kind)
+				require.True(t, failure.MayHaveRun)
+				require.LessOrEqual(t, time.Since(began), 5*r.timeout, "it has waited for others of its kind")
+			})
+			ending.Go(func() {
+				_, err, took := get(t.Context(), r, "stuck")
+				require.Equal(t, KindTimeout, kind(t, err))
+				require.LessOrEqual(t, took, longest+5*r.timeout)
+			})
+		}
+		time.Sleep(5 * r.timeout)
+		for i := range 100 {
+			_, err, took := get(t.Context(), r, fmt.Sprint("k", i))
+			require.NoError(t, err)
+			require.Zero(t, took)
+		}
+		ending.Wait()
+		require.Empty(t, told.kinds())
 		unoccupied(t, r)
 	})
 }
@@ -555,17 +656,7 @@ func TestLargeValuesHoldUpNoSmallOnes(t *testing.T) {
 				}
 				return values(conn, cmd)
 			},
-			pieces: func(w io.Writer, reply string) {
-				for len(reply) > 0 {
-					n := min(len(reply), 32<<10)
-					if _, err := io.WriteString(w, reply[:n]); err != nil {
-						return
-					}
-					if reply = reply[n:]; len(reply) > 0 {
-						time.Sleep(32 * time.Millisecond) // 1 MB/s
-					}
-				}
-			},
+			pieces: trickle,
 		}
 		var told notices
 		r := s.remote(t, func(_ *redis.Options, cfg *Config) { cfg.Notice = told.take })
@@ -590,23 +681,64 @@ func TestLargeValuesHoldUpNoSmallOnes(t *testing.T) {
 	})
 }
 
-func TestLargeValueAloneOnASlowLinkIsNotSilence(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &scripted{answer: func(conn int, cmd []string) string {
-			if cmd[0] == "evalsha" {
-				time.Sleep(8 * time.Second) // takes it in
-				return ok
-			}
-			return values(conn, cmd)
-		}}
-		var told notices
-		r := s.remote(t, func(_ *redis.Options, cfg *Config) { cfg.Notice = told.take })
-		store := Eval("store", Writes, NewScript("return 1"), []string{"k"}, []any{make([]byte, 8<<20)}, Limits{Once: true})
-		require.NoError(t, r.Do(t.Context(), store))
-		require.Len(t, s.asked(), 1, "sent once")
-		require.Empty(t, told.kinds())
-		unoccupied(t, r)
-	})
+// trickle sends a reply at 1 MB/s.
+func trickle(w io.Writer, reply string) {
+	for len(reply) > 0 {
+		n := min(len(reply), 32<<10)
+		if _, err := io.WriteString(w, reply[:n]); err != nil {
+			return
+		}
+		if reply = reply[n:]; len(reply) > 0 {
+			time.Sleep(32 * time.Millisecond)
+		}
+	}
+}
+
+func TestLargeValueAloneOnASlowLink(t *testing.T) {
+	for name, change := range map[string]func(*redis.Options){
+		"clones":                func(*redis.Options) {},
+		"deadlines of contexts": func(o *redis.Options) { o.ContextTimeoutEnabled = true },
+		"deadlines of contexts, short ones of its own": func(o *redis.Options) {
+			o.ContextTimeoutEnabled, o.ReadTimeout, o.WriteTimeout = true, time.Second, time.Second
+		},
+		"no deadlines": func(o *redis.Options) { o.ReadTimeout, o.WriteTimeout = -2, -2 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				large := strings.Repeat("x", 8<<20)
+				s := &scripted{
+					answer: func(conn int, cmd []string) string {
+						switch {
+						case cmd[0] == "evalsha":
+							time.Sleep(8 * time.Second) // takes it in
+							return ok
+						case cmd[0] == "get" && cmd[1] == "large":
+							return bulk(large)
+						}
+						return values(conn, cmd)
+					},
+					pieces: trickle,
+				}
+				var told notices
+				r := s.remote(t, func(o *redis.Options, cfg *Config) { change(o); cfg.Notice = told.take })
+				store := Eval("store", Writes, NewScript("return 1"), []string{"k"}, []any{make([]byte, 8<<20)}, Limits{Once: true})
+				require.NoError(t, r.Do(t.Context(), store))
+				require.Len(t, s.asked(), 1, "sent once")
+
+				known := Get("lookup", "large", Limits{Expect: 8 << 20})
+				require.NoError(t, r.Do(t.Context(), known))
+				require.Len(t, known.Raw(), 8<<20)
+				require.Len(t, s.asked(), 2, "its size is known: sent once")
+
+				value, err, _ := get(t.Context(), r, "large")
+				require.NoError(t, err)
+				require.Len(t, value, 8<<20)
+				require.Len(t, s.asked(), 4, "it turns out to be large")
+				require.Empty(t, told.kinds())
+				unoccupied(t, r)
+			})
+		})
+	}
 }
 
 func TestCommandsThatWaitAreDoneWhenTheRemoteIsClosed(t *testing.T) {

@@ -54,8 +54,11 @@ func (s *scripted) remote(t *testing.T, change func(*redis.Options, *Config)) *R
 	if change != nil {
 		change(o, &cfg)
 	}
-	client := redis.NewClient(o)
-	cfg.Client = client
+	client := cfg.Client
+	if client == nil {
+		client = redis.NewClient(o)
+		cfg.Client = client
+	}
 	r := New(cfg)
 	t.Cleanup(func() {
 		r.Close()

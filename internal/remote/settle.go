@@ -109,15 +109,21 @@ func (n *node) settleClosed(s *settling, c *Command, err error) {
 }
 
 // settleLate is settle where the socket's deadline has passed. It proves nothing yet:
-// the watchdog counts on.
+// the watchdog counts on. Where this process was late, the answer may have been there.
 func (n *node) settleLate(s *settling, c *Command, err error) {
 	n.watch.cut = true
 	n.calm = false
-	if c.limit.Once || s.f.lane == nil || s.f.lane.large || c.sendings >= maxSendings {
+	small := s.f.lane != nil && !s.f.lane.large && !c.limit.Once
+	switch {
+	case small && c.excused < maxExcused && n.wasLate(s.f):
+		c.excused++
+		c.sendings--
+	case small && c.sendings < maxSendings:
+		c.suspect = c.use == Reads
+	default:
 		s.finish(c, c.mayHaveRun(KindTimeout, &lateError{err}))
 		return
 	}
-	c.suspect = c.use == Reads
 	n.again(s, c)
 }
 

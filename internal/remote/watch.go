@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -10,6 +11,11 @@ import (
 
 // ticksPerTimeout is how many ticks of the watchdog make the timeout.
 const ticksPerTimeout = 10
+
+// minTick is the shortest tick, whatever the timeout. In a process that computes on all
+// its processors, Go looks for answers on sockets every 10 ms, though timers come on time:
+// silence is judged over twice as long.
+const minTick = 2 * time.Millisecond
 
 // A watch is what the watchdog of a node has seen. It is guarded by node.mu. The
 // watchdog runs while commands are on their way, and a tick longer.
@@ -19,6 +25,7 @@ type watch struct {
 	active bool      // commands have begun since the last tick
 	due    time.Time // when the next tick is to come
 	ticks  uint64
+	lates  uint64 // how many of them came late
 
 	answered bool // something was, since the last tick
 	asked    bool // at the last tick, something small was unanswered
@@ -55,9 +62,12 @@ func (n *node) tick() {
 		w.answered = false
 		w.reset()
 	}
-	if late := n.r.now().Sub(w.due) > n.r.tick/2; !late {
+	if n.isLate() {
+		w.lates++
+	} else {
 		n.judge()
 	}
+	n.flights = slices.DeleteFunc(n.flights, func(f *flight) bool { return f.orphan })
 	if len(n.flights) == 0 && n.small.first == nil && n.large.first == nil && !w.active && !w.cut {
 		w.armed, n.idle = false, n.r.now()
 		return
@@ -65,6 +75,14 @@ func (n *node) tick() {
 	w.active = false
 	n.arm()
 }
+
+// isLate reports whether the tick that is to come, or has just come, is late: this
+// process did not get the processor. Timers may be late by a millisecond in any process.
+// mu is held.
+func (n *node) isLate() bool { return n.r.now().Sub(n.watch.due) > max(n.r.tick/2, minTick) }
+
+// wasLate reports whether this process was late since a flight began. mu is held.
+func (n *node) wasLate(f *flight) bool { return n.watch.lates != f.lates || n.isLate() }
 
 // lookForDials has it noticed that the client has made connections. mu is held.
 func (n *node) lookForDials() {
@@ -104,6 +122,10 @@ func (n *node) judge() {
 			}
 			continue
 		}
+		f.flown++
+		if f.lane != nil && time.Duration(f.flown)*n.r.tick > f.limit+n.r.timeout {
+			n.overdue(f)
+		}
 		unanswered = true
 		asked = asked || f.lane == nil || !f.lane.large
 	}
@@ -115,6 +137,27 @@ func (n *node) judge() {
 	}
 	w.asked = asked
 	n.conclude(stuck)
+}
+
+// overdue takes its seat from a flight that go-redis does not let go of: it reads from a
+// socket for as long as the client says, if the client cannot be cloned. Reads go on being
+// waited for, because their answers may be large. mu is held.
+func (n *node) overdue(f *flight) {
+	patient := time.Duration(f.flown)*n.r.tick <= n.r.longest()
+	for _, c := range f.batch {
+		if c.state == isBoarded && !(patient && c.use == Reads) {
+			c.finish(c.mayHaveRun(KindTimeout, errLate))
+			c.wake(nil)
+		}
+	}
+	if f.era == f.lane.era {
+		f.era = noSeat
+		f.lane.free = append(f.lane.free, make(chan struct{}))
+		n.kick(f.lane)
+	}
+	if !patient {
+		n.orphan(f)
+	}
 }
 
 // conclude draws the conclusions of a tick. mu is held.
