@@ -376,14 +376,22 @@ func (c *computation) takeRenewal(r *renewal) {
 	}
 }
 
-// joinRenewal waits for the renewal on its way, if there is one: it must not come after the
-// last step of the lease. One that waits for its turn is withdrawn.
+// joinRenewal waits for the renewal on its way, if there is one, so that the last step of the
+// lease comes after it. One that waits for its turn is withdrawn. One that hangs, in a hook of
+// the client, say, is not waited for: the scripts refuse what comes late.
 func (c *computation) joinRenewal() {
 	if c.tender.renewing == nil {
 		return
 	}
 	c.tender.stopRenewing()
-	c.takeRenewal(<-c.tender.renewing)
+	limit := time.NewTimer(c.cache.cfg.RedisTimeout)
+	defer limit.Stop()
+	select {
+	case r := <-c.tender.renewing:
+		c.takeRenewal(r)
+	case <-limit.C:
+		c.tender.renewing = nil
+	}
 }
 
 // lose takes note that the lease is lost: newcomers start afresh.

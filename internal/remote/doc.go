@@ -66,7 +66,8 @@
 // server does:
 //
 //   - it says so: LOADING, MASTERDOWN, READONLY (to writes), and so on (kinds.go);
-//   - connecting to it fails, or takes longer than the timeout while the pool has room;
+//   - connecting to it fails, or takes longer than the timeout while the pool has room and
+//     nothing else is answered;
 //   - it has answered nothing at all for the timeout, though something small was sent.
 //
 // The last is judged by the watchdog, which ticks ten times per timeout, every 2 ms at

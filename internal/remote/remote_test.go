@@ -847,3 +847,37 @@ func TestOneAnswerEndsTheSilenceForReadsAndWrites(t *testing.T) {
 		unoccupied(t, r)
 	})
 }
+
+func TestOneConnectionThatIsNotMadeIsNotTheNode(t *testing.T) {
+	for name, heeds := range map[string]bool{"a dialer that heeds its context": true, "one that does not": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var dials atomic.Int32
+				let := make(chan struct{})
+				s := &scripted{answer: values, dial: func(ctx context.Context) error {
+					if dials.Add(1) != 2 {
+						return nil
+					}
+					done := ctx.Done()
+					if !heeds {
+						done = nil
+					}
+					select {
+					case <-let:
+						return nil
+					case <-done:
+						return ctx.Err()
+					}
+				}}
+				r := s.remote(t, nil)
+				many(2, func(i int) {
+					_, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
+					require.NoError(t, err, "another connection does")
+				})
+				require.False(t, r.Health()[0].Away)
+				close(let)
+				unoccupied(t, r)
+			})
+		})
+	}
+}

@@ -32,6 +32,7 @@ type watch struct {
 	cut      bool // something small was given up since the last answer
 	silent   int  // ticks on time, one after the other, with something small unanswered
 	quiet    int  // the same with anything unanswered
+	mute     int  // ticks on time since anything was answered
 	asking   bool // a question of the watchdog's own is on its way
 }
 
@@ -103,8 +104,10 @@ func (n *node) lookForDials() {
 // judge looks at what is on its way, at a tick that came on time. mu is held.
 func (n *node) judge() {
 	w := &n.watch
+	w.mute++
 	asked, unanswered := w.cut, w.cut
-	var stuck *flight // waits for a connection for as long as the timeout
+	waits := false    // a flight waits for a connection for half the timeout
+	var stuck *flight // waits for one for as long as the timeout
 	for _, f := range n.flights {
 		if f.orphan {
 			continue
@@ -113,7 +116,9 @@ func (n *node) judge() {
 			n.calm = false
 		}
 		if !f.sent.Load() {
-			if f.waits++; f.waits >= ticksPerTimeout && f.lane != nil {
+			f.waits++
+			waits = waits || f.waits >= ticksPerTimeout/2
+			if f.waits >= ticksPerTimeout && f.lane != nil {
 				stuck = f
 			}
 			abandoned := f.led && f.batch[0].ctx.Err() != nil || f.lane == nil && f.waits >= 2*ticksPerTimeout
@@ -137,6 +142,9 @@ func (n *node) judge() {
 	}
 	w.asked = asked
 	n.conclude(stuck)
+	if (waits || w.quiet >= ticksPerTimeout/2) && w.mute >= ticksPerTimeout/2 && !w.asking && !n.states[Reads].away {
+		n.ask()
+	}
 }
 
 // overdue takes its seat from a flight that go-redis does not let go of: it reads from a
@@ -169,11 +177,14 @@ func (n *node) conclude(stuck *flight) {
 		w.reset()
 	case stuck != nil && n.poolIsFull(stuck):
 		n.tellBusy(stuck.batch[0])
+	case stuck != nil && w.mute < ticksPerTimeout: // others are answered: another connection may do
+		stuck.waits = 0
+		if stuck.Err() == nil {
+			close(stuck.end)
+		}
 	case stuck != nil:
 		n.goAway(n.trouble(KindUnreachable, errNoConnection), true, true, true)
 		w.reset()
-	case w.quiet >= ticksPerTimeout/2 && !w.asking && !n.states[Reads].away:
-		n.ask()
 	}
 }
 
@@ -215,7 +226,7 @@ func (n *node) ask() {
 
 // heard takes in that the server has answered a flight. mu is held.
 func (n *node) heard(f *flight) {
-	n.watch.answered = true
+	n.watch.answered, n.watch.mute = true, 0
 	n.watch.reset()
 	n.busyHere = false
 	if f.lane == nil || !f.lane.large {
