@@ -15,6 +15,7 @@
 //	resetter_test.go  the network that resets connections, which it reads (resp_test.go)
 //	fault_test.go     faults of one server and of the way to it
 //	reset_test.go     connections reset in the middle of replies
+//	slow_test.go      a part of Redis, or of the way to it, that is slow
 //	later_test.go     Redis that goes away while a function computes
 //	failover_test.go  Sentinel and Cluster
 package faults

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -82,6 +83,10 @@ type fault struct {
 	// refused says that every caller is told so under DownError; keeps says that
 	// stale entries are served as long as there are any.
 	refused, keeps bool
+	// lives says that Redis answers in time: whoever computes does it under a lease.
+	// late says that it answers, but too late: that is found out, and then no call
+	// waits for it.
+	lives, late bool
 	// pool is the size of the clients' pools, 0 for go-redis's own.
 	pool int
 }
@@ -98,6 +103,17 @@ func toxic(name string, kind fncache.RedisErrorKind, toxic, stream, attributes s
 // lasting is f, where how long lookups take is the sign that it bites.
 func (f fault) lasting(slow time.Duration) fault {
 	f.slow = slow
+	return f
+}
+
+// slowed is Redis that is slow but alive: it answers everything, so much later.
+func slowed(name string, by time.Duration) fault {
+	f := toxic("slow but alive: answers after "+name+" RedisTimeout", 0, "latency", "downstream", fmt.Sprintf(`"latency": %d`, by.Milliseconds()))
+	if by < redisTimeout {
+		f.lives = true
+		return f.lasting(by)
+	}
+	f.kind, f.late = fncache.KindTimeout, true
 	return f
 }
 
@@ -242,6 +258,9 @@ var faults = []fault{
 		refused: true,
 	},
 	toxic("slow", fncache.KindTimeout, "latency", "downstream", `"latency": 1000`),
+	slowed("0.5x", redisTimeout/2),
+	slowed("1.5x", redisTimeout*3/2),
+	slowed("2x", redisTimeout*2),
 	toxic("uneven", 0, "latency", "downstream", `"latency": 150, "jitter": 150`).lasting(100 * time.Millisecond),
 	toxic("half-open: replies are lost", fncache.KindTimeout, "timeout", "downstream", `"timeout": 0`),
 	toxic("half-open: commands are lost", fncache.KindTimeout, "timeout", "upstream", `"timeout": 0`),
@@ -301,6 +320,7 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 		f.begin(s)
 		lost() // who is granted a lease from now on has it
 	}
+	begun := time.Now()
 	fleet.watch.timeLookups()
 	if f.older {
 		fleet.watch.forget()
@@ -321,7 +341,15 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 		if f.kind != 0 {
 			fleet.awaitCounted(f.kind)
 		}
+		if f.lives {
+			fleet.awaitLeases("during the fault", keys...)
+			fleet.checkLeased(begun, keys...)
+		}
+		if f.late {
+			fleet.awaitCallsAfter(begun.Add(foundOut))
+		}
 	})
+	healed := time.Now()
 	if f.heal != nil {
 		f.heal(s)
 	}
@@ -334,6 +362,9 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 		fleet.checkToldOnce(f.kind)
 	}
 	fleet.check(allowed, s.admin)
+	if f.late {
+		fleet.checkNoWait(begun.Add(foundOut), healed, keys...)
+	}
 }
 
 // during does the fault again and again while the fleet is waited for.

@@ -33,6 +33,10 @@ const (
 	shortRuns = 5 * time.Millisecond
 	longRuns  = 60 * time.Millisecond
 
+	// foundOut is within which time it is known that a Redis which answers is too slow
+	// to be asked.
+	foundOut = 3 * time.Second
+
 	// between two invalidations
 	invalidationPace = 200 * time.Millisecond
 
@@ -304,29 +308,69 @@ func (f *fleet) awaitRefusals(kind fncache.RedisErrorKind, of ...string) {
 	})
 }
 
-// awaitLeases waits until every process has computed every key under a lease, and
-// stored what it computed.
-func (f *fleet) awaitLeases(when string) {
+// awaitLeases waits until every process has computed every one of some keys under a
+// lease, and stored what it computed.
+func (f *fleet) awaitLeases(when string, of ...string) {
 	f.t.Helper()
 	before := f.watch.storesSoFar()
 	require.Eventuallyf(f.t, func() bool {
 		now := f.watch.storesSoFar()
 		for p := range processes {
-			for _, key := range keys {
+			for _, key := range of {
 				if at := (place{p, key}); now[at] == before[at] {
 					return false
 				}
 			}
 		}
 		return true
-	}, patience, 10*time.Millisecond, "leases of every process %s", when)
+	}, patience, 10*time.Millisecond, "leases of every process %s, keys %v", when, of)
+}
+
+// checkLeased checks that whoever computed some keys since then had a lease.
+func (f *fleet) checkLeased(since time.Time, of ...string) {
+	f.t.Helper()
+	for _, key := range of {
+		leased, unleased := f.watch.counts(key, since)
+		assert.Zero(f.t, unleased, "key %s: computations without a lease, beside %d with one, while Redis answers\nthe cache said:\n%s", key, leased, f.log)
+	}
+}
+
+// awaitCallsAfter waits until every caller has made some calls that began after a time.
+func (f *fleet) awaitCallsAfter(at time.Time) {
+	f.t.Helper()
+	f.await("calls", 20, func(r record) bool { return r.began.After(at) })
+}
+
+// checkNoWait checks that no call for some keys, of those that began and ended between
+// two times, has waited for Redis: that takes RedisTimeout, and waiting for another
+// computation and then for its own takes a caller less. The fleet has ended.
+func (f *fleet) checkNoWait(from, to time.Time, of ...string) {
+	f.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	judged, waited, longest := 0, 0, record{}
+	for _, r := range f.records {
+		if r.began.Before(from) || r.began.Add(r.took).After(to) || !slices.Contains(of, r.key) {
+			continue
+		}
+		judged++
+		if r.took >= redisTimeout+f.pulse.missed(r.began, r.took) {
+			waited++
+		}
+		if r.took > longest.took {
+			longest = r
+		}
+	}
+	require.Positive(f.t, judged, "calls between %v and %v", from, to)
+	assert.Zero(f.t, waited, "calls for %v that waited for Redis, of %d; the longest call: %+v", of, judged, longest)
+	f.t.Logf("keys %v: %d calls were to wait for nothing; the longest took %v", of, judged, longest.took.Round(time.Millisecond))
 }
 
 // calm lets the fleet run for a while when all is over: who computes has a lease then,
 // is the only one in the fleet, and does it when the entry is no longer fresh.
 func (f *fleet) calm() {
 	f.t.Helper()
-	f.awaitLeases("after all")
+	f.awaitLeases("after all", keys...)
 	began, errs := time.Now(), f.redisErrors()
 	f.awaitCaching("in the calm")
 	f.awaitCaching("in the calm, once more")
