@@ -306,6 +306,7 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 	fleet := newFleet(t, plan{policy: policy, bound: f.bound, pace: invalidationPace, connect: func() redis.UniversalClient {
 		client := redis.NewClient(&redis.Options{
 			Addr: s.net.addr(), Username: user, Password: password, PoolSize: f.pool,
+			ContextTimeoutEnabled: true, // so that hooks see everything
 			// Who waited for that would be seen waiting.
 			ReadTimeout: time.Minute, WriteTimeout: time.Minute, DialTimeout: time.Minute, PoolTimeout: time.Minute,
 		})

@@ -103,7 +103,7 @@ func (n *node) probe(use Use, key string) {
 			wait.Stop()
 			return
 		}
-		err := n.apart(context.Background(), n.question(use, key))
+		err := n.apart(context.Background(), n.question(use, key), (ticksToProbe+ticksPerTimeout)*n.r.tick)
 		if n.judgeProbe(use, err) {
 			return
 		}
@@ -157,10 +157,10 @@ func (n *node) question(use Use, key string) *Command {
 }
 
 // apart sends a command beside the lanes, whether the node is away or not, and waits
-// for the answer: no longer than twice the timeout, one to connect and one to ask.
-func (n *node) apart(ctx context.Context, c *Command) error {
+// for the answer, until the time is over.
+func (n *node) apart(ctx context.Context, c *Command, most time.Duration) error {
 	f := n.launch(ctx, c)
-	limit := time.NewTimer(2 * n.r.timeout)
+	limit := time.NewTimer(most)
 	defer limit.Stop()
 	select {
 	case <-c.ready:

@@ -66,7 +66,7 @@
 // server does:
 //
 //   - it says so: LOADING, MASTERDOWN, READONLY (to writes), and so on (kinds.go);
-//   - connecting to it fails, or takes longer than the timeout while the pool has room and
+//   - connecting to it fails, or takes nearly two timeouts while the pool has room and
 //     nothing else is answered;
 //   - it has answered nothing at all for the timeout, though something small was sent.
 //

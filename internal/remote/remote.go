@@ -284,7 +284,7 @@ func (n *node) isAway(use Use) bool {
 
 // askAgain sends a command to a node that is away. An answer shows that it is back.
 func (n *node) askAgain(ctx context.Context, c *Command) error {
-	err := n.apart(ctx, c)
+	err := n.apart(ctx, c, 2*n.r.timeout) // to connect, and to ask
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err == nil {

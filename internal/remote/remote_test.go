@@ -431,6 +431,66 @@ func TestConnectingThatFails(t *testing.T) {
 	}
 }
 
+// To connect takes several answers (TLS, HELLO, what go-redis asks then): each may come in
+// time, and all together not.
+func TestConnectingThatTakesLongIsNotSilence(t *testing.T) {
+	slow := func(share float64, dials *atomic.Int64, from int64) *scripted {
+		s := &scripted{answer: values}
+		s.dial = func(ctx context.Context) error {
+			if dials.Add(1) > from {
+				select {
+				case <-time.After(time.Duration(share * 100 * float64(time.Millisecond))):
+				case <-ctx.Done():
+				}
+			}
+			return ctx.Err()
+		}
+		return s
+	}
+	t.Run("at first", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := slow(1.6, new(atomic.Int64), 0).remote(t, nil)
+			many(10, func(i int) {
+				_, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
+				require.NoError(t, err)
+			})
+			require.False(t, r.Health()[0].Away)
+			unoccupied(t, r)
+		})
+	})
+	t.Run("while another connection is answered", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := slow(15, new(atomic.Int64), 1)
+			s.answer = func(conn int, cmd []string) string {
+				time.Sleep(5 * time.Millisecond)
+				return values(conn, cmd)
+			}
+			r := s.remote(t, nil)
+			end := time.Now().Add(3 * time.Second)
+			many(10, func(i int) {
+				for time.Now().Before(end) {
+					_, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
+					require.NoError(t, err)
+				}
+			})
+			require.False(t, r.Health()[0].Away)
+			time.Sleep(time.Minute) // go-redis gives up what it dialed
+			unoccupied(t, r)
+		})
+	})
+	t.Run("so long that it counts as silence, and the node comes back all the same", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := slow(3, new(atomic.Int64), 0).remote(t, nil)
+			_, err, took := get(t.Context(), r, "k")
+			require.Equal(t, KindUnreachable, kind(t, err))
+			require.LessOrEqual(t, took, 2*r.timeout)
+			time.Sleep(2*probeInterval + 3*r.timeout)
+			require.False(t, r.Health()[0].Away)
+			unoccupied(t, r)
+		})
+	})
+}
+
 func TestNodeThatSaysItIsAway(t *testing.T) {
 	for reply, want := range map[string]struct{ reads, writes bool }{
 		"-LOADING Redis is loading the dataset in memory\r\n":          {true, true},

@@ -9,8 +9,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ticksPerTimeout is how many ticks of the watchdog make the timeout.
-const ticksPerTimeout = 10
+const (
+	// ticksPerTimeout is how many ticks of the watchdog make the timeout.
+	ticksPerTimeout = 10
+	// ticksToConnect is how many ticks a connection may take while the node answers
+	// nothing else: TCP, TLS, HELLO and what go-redis asks then wait for an answer each, and
+	// none of these is seen. It is less than two timeouts, within which a node that is
+	// away is found out.
+	ticksToConnect = 18
+	// ticksToProbe is the same for a question to a node that is away, which no caller waits
+	// for: a node that is far but answers in time must come back.
+	ticksToProbe = 50
+)
 
 // minTick is the shortest tick, whatever the timeout. In a process that computes on all
 // its processors, Go looks for answers on sockets every 10 ms, though timers come on time:
@@ -107,7 +117,7 @@ func (n *node) judge() {
 	w.mute++
 	asked, unanswered := w.cut, w.cut
 	waits := false    // a flight waits for a connection for half the timeout
-	var stuck *flight // waits for one for as long as the timeout
+	var stuck *flight // waits for one for as long as the timeout: the first of these
 	for _, f := range n.flights {
 		if f.orphan {
 			continue
@@ -118,10 +128,10 @@ func (n *node) judge() {
 		if !f.sent.Load() {
 			f.waits++
 			waits = waits || f.waits >= ticksPerTimeout/2
-			if f.waits >= ticksPerTimeout && f.lane != nil {
+			if f.waits >= ticksPerTimeout && f.lane != nil && stuck == nil {
 				stuck = f
 			}
-			abandoned := f.led && f.batch[0].ctx.Err() != nil || f.lane == nil && f.waits >= 2*ticksPerTimeout
+			abandoned := f.led && f.batch[0].ctx.Err() != nil || f.lane == nil && f.waits >= ticksToProbe
 			if abandoned && f.Err() == nil {
 				close(f.end)
 			}
@@ -134,16 +144,19 @@ func (n *node) judge() {
 		unanswered = true
 		asked = asked || f.lane == nil || !f.lane.large
 	}
-	if unanswered {
-		w.quiet++
-	}
-	if asked && w.asked {
-		w.silent++
-	}
+	count(&w.quiet, unanswered)
+	count(&w.silent, asked && w.asked)
 	w.asked = asked
 	n.conclude(stuck)
 	if (waits || w.quiet >= ticksPerTimeout/2) && w.mute >= ticksPerTimeout/2 && !w.asking && !n.states[Reads].away {
 		n.ask()
+	}
+}
+
+// count counts a tick, or begins anew.
+func count(ticks *int, so bool) {
+	if *ticks++; !so {
+		*ticks = 0
 	}
 }
 
@@ -177,12 +190,13 @@ func (n *node) conclude(stuck *flight) {
 		w.reset()
 	case stuck != nil && n.poolIsFull(stuck):
 		n.tellBusy(stuck.batch[0])
-	case stuck != nil && w.mute < ticksPerTimeout: // others are answered: another connection may do
+	case stuck == nil || stuck.waits < ticksToConnect:
+	case w.mute < ticksPerTimeout: // others are answered: another connection may do
 		stuck.waits = 0
 		if stuck.Err() == nil {
 			close(stuck.end)
 		}
-	case stuck != nil:
+	default:
 		n.goAway(n.trouble(KindUnreachable, errNoConnection), true, true, true)
 		w.reset()
 	}
@@ -217,7 +231,7 @@ func (n *node) ask() {
 	}
 	n.watch.asking = true
 	n.r.spawn(func() {
-		_ = n.apart(context.Background(), n.question(Reads, key)) // land has taken it in
+		_ = n.apart(context.Background(), n.question(Reads, key), 2*n.r.timeout) // land has taken it in
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.watch.asking = false
