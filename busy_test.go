@@ -1,0 +1,164 @@
+package fncache
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+// A process that is busy is not a Redis that is away: callers wait for connections, and the
+// function is not called without a lease.
+
+// calls makes n calls at once, each with a key of its own, and returns their ends.
+func (w *wrapped) calls(ctx context.Context, n int) []outcome {
+	ends := make([]outcome, n)
+	var callers sync.WaitGroup
+	for i := range ends {
+		callers.Go(func() { ends[i] = w.get(ctx, strconv.Itoa(i)) })
+	}
+	callers.Wait()
+	return ends
+}
+
+// fewConnections are the ways in which a client has few connections.
+var fewConnections = map[string]func(*redis.Options){
+	"as many as go-redis makes": func(*redis.Options) {},
+	"MaxActiveConns":            func(o *redis.Options) { o.MaxActiveConns = 4 },
+	"a pool of one":             func(o *redis.Options) { o.PoolSize, o.PipelinePoolSize = 1, -1 },
+}
+
+func TestABurstOfColdKeysComputesEachKeyOnce(t *testing.T) {
+	const keys = 1000
+	inBothForms(t, func(t *testing.T) {
+		for name, change := range fewConnections {
+			t.Run(name, func(t *testing.T) {
+				sink := &logSink{}
+				c := newTestCache(t, Config{Redis: redistest.Start(t).Client(change), Logger: slog.New(sink)})
+				s := &source{took: 20 * time.Millisecond}
+				w := wrap(t, c, s, Options{})
+				for _, source := range []Source{SourceComputed, SourceFresh} {
+					assert.Equal(t, map[Source]int{source: keys}, bySource(w.calls(t.Context(), keys)))
+					assert.Equal(t, keys, s.count())
+					assert.Equal(t, uint64(keys), w.Stats().Stored)
+				}
+				assert.Zero(t, w.Stats().RedisErrors, "%v", w.Stats().RedisErrorKinds)
+				assert.Empty(t, sink.about("Redis"), "nothing was wrong")
+			})
+		}
+	})
+}
+
+func TestAPoolThatOtherCommandsHoldKeepsCallersWaitingAndNotComputing(t *testing.T) {
+	const keys, pool = 100, 4
+	inBothForms(t, func(t *testing.T) {
+		server := redistest.Start(t)
+		client := server.Client(func(o *redis.Options) { o.PoolSize, o.PipelinePoolSize, o.ReadTimeout = pool, -1, time.Minute })
+		sink := &logSink{}
+		c := newTestCache(t, Config{Redis: client, RedisTimeout: 20 * time.Millisecond, Logger: slog.New(sink)})
+		s := &source{}
+		w := wrap(t, c, s, Options{Lease: time.Minute})
+		w.get(t.Context(), "cached")
+
+		var held sync.WaitGroup
+		for range pool {
+			held.Go(func() { client.BLPop(t.Context(), 0, "a list") })
+		}
+		require.Eventually(t, func() bool { return int(clientsBlocked(t, server)) == pool }, 10*time.Second, time.Millisecond)
+		cached, cold := w.begin(t.Context(), "cached"), make(chan []outcome)
+		go func() { cold <- w.calls(t.Context(), keys) }()
+		require.Eventually(t, func() bool { return len(sink.about("kind=pool")) > 0 }, 10*time.Second, time.Millisecond)
+		assert.Equal(t, 1, s.count(), "nothing is computed without a lease")
+
+		for range pool {
+			require.NoError(t, server.Client().RPush(t.Context(), "a list", "an end").Err())
+		}
+		assert.Equal(t, SourceFresh, (<-cached).source)
+		assert.Equal(t, map[Source]int{SourceComputed: keys}, bySource(<-cold))
+		held.Wait()
+		assert.Equal(t, 1+keys, s.count())
+		assert.Equal(t, uint64(1+keys), w.Stats().Stored)
+		assert.False(t, c.Health().Nodes[0].Away)
+	})
+}
+
+// clientsBlocked returns how many connections wait for a list.
+func clientsBlocked(t *testing.T, server *redistest.Server) (n int) {
+	info := server.Client().InfoMap(t.Context(), "clients").Val()
+	n, err := strconv.Atoi(info["Clients"]["blocked_clients"])
+	require.NoError(t, err)
+	return n
+}
+
+func TestCallersThatGiveUpLeaveNothing(t *testing.T) {
+	const (
+		callers     = 20_000
+		mostProbing = 4 // goroutines that ask a Redis that hangs
+	)
+	for name, trouble := range map[string]func(t *testing.T, b *bubble, w *wrapped){
+		"Redis is down, and MaxConcurrent is full": func(t *testing.T, b *bubble, w *wrapped) {
+			b.redis.Close()
+			for range severalCalls {
+				w.get(t.Context(), "a")
+			}
+			occupy(t, w)
+		},
+		"MaxConcurrent is full": func(t *testing.T, _ *bubble, w *wrapped) { occupy(t, w) },
+		"Redis hangs": func(_ *testing.T, b *bubble, _ *wrapped) {
+			b.tap.set(func(tap *tap) { tap.gate = make(chan struct{}) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				c := b.cache()
+				w := wrap(t, c, &source{took: time.Minute}, Options{MaxConcurrent: 2, OnCold: Wait, ComputeTimeout: time.Hour})
+				trouble(t, b, w)
+				synctest.Wait()
+				before := len(ownGoroutines())
+
+				ctx, end := context.WithTimeout(t.Context(), 20*time.Millisecond)
+				defer end()
+				for _, o := range w.calls(ctx, callers) {
+					require.ErrorIs(t, o.err, context.DeadlineExceeded)
+					require.Less(t, o.took, 21*time.Millisecond)
+				}
+				time.Sleep(time.Second)
+				left := ownGoroutines()
+				assert.LessOrEqual(t, len(left), before+mostProbing, "%s", left)
+				c.flights.mu.Lock()
+				defer c.flights.mu.Unlock()
+				assert.LessOrEqual(t, len(c.flights.m), 2, "what occupies the places")
+				assert.Zero(t, c.places(w.Func).Waiting())
+			})
+		})
+	}
+}
+
+// ownGoroutines returns the stacks of the goroutines that the cache has, or its callers. The
+// embedded Redis has one for each connection.
+func ownGoroutines() []string {
+	all := make([]byte, 64<<20)
+	stacks := strings.Split(string(all[:runtime.Stack(all, true)]), "\n\n")
+	return slices.DeleteFunc(stacks, func(stack string) bool { return !strings.Contains(stack, "fncache/fncache.") })
+}
+
+// occupy has computations take all places of MaxConcurrent.
+func occupy(t *testing.T, w *wrapped) {
+	for i := range w.opts.MaxConcurrent {
+		go w.get(t.Context(), fmt.Sprint("occupies ", i))
+	}
+	synctest.Wait()
+}
