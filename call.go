@@ -32,6 +32,8 @@ type call struct {
 	// strict calls are about storing (Func.Refresh): what could not be stored
 	// is an error.
 	strict bool
+	// informed calls are asked how old their answer is.
+	informed bool
 	// missed calls know from Redis that nothing usable is there.
 	missed bool
 	// What bounds deciding again: see answer.
@@ -118,8 +120,7 @@ func (c *call) decision(p purpose) (decision, error) {
 	if c.failedElsewhere() >= failuresBorne {
 		return decision{}, c.cold(0)
 	}
-	now := time.Now()
-	f, start, ready, d := fs.board(c, p, now)
+	f, start, ready, d := fs.board(c, p)
 	if f == nil {
 		return d, nil
 	}
@@ -127,10 +128,14 @@ func (c *call) decision(p purpose) (decision, error) {
 		if !ready {
 			f.input = c.ownInput() // that may take long: not under the lock of all flights
 		}
-		if left := c.fly(f); left {
+		switch c.fly(f) {
+		case decided:
+			return f.decision, nil
+		case callerLeft:
 			return decision{}, c.ctx.Err()
 		}
 	}
+	done := fs.doneOf(f)
 	var limit <-chan time.Time
 	if f.purpose != toLookUp {
 		limit = c.wait()
@@ -139,7 +144,7 @@ func (c *call) decision(p purpose) (decision, error) {
 		c.heedFailures()
 	}
 	select {
-	case <-f.done:
+	case <-done:
 		return f.decision, nil
 	case <-limit:
 		fs.leave(f, c)
@@ -154,25 +159,24 @@ func (c *call) decision(p purpose) (decision, error) {
 }
 
 // fly has a flight run to its decision. The call that began it looks up on its own
-// goroutine. If it leaves meanwhile, which left reports, a goroutine goes on for those who
-// have joined.
-func (c *call) fly(f *flight) (left bool) {
+// goroutine. If it leaves meanwhile, a goroutine goes on for those who have joined.
+func (c *call) fly(f *flight) progress {
 	if f.purpose != toLookUp {
 		c.cache.spawn(func() { c.cache.poll(f) })
-		return false
+		return handedOn
 	}
 	ctx := c.ctx
 	if c.patient {
-		ctx = f.ctx
+		ctx = f.values()
 	}
-	if !c.cache.lookUp(ctx, f) {
-		return false
+	how := c.cache.lookUp(ctx, f)
+	if how == callerLeft {
+		c.cache.flights.leave(f, c)
+		if !c.cache.flights.abandon(f) {
+			c.cache.spawn(func() { c.cache.lookUpForOthers(f) })
+		}
 	}
-	c.cache.flights.leave(f, c)
-	if !c.cache.flights.abandon(f) {
-		c.cache.spawn(func() { c.cache.lookUpForOthers(f) })
-	}
-	return true
+	return how
 }
 
 // act does what the table says. again means that the call must decide again,
@@ -562,7 +566,7 @@ func (c *call) sharePanic(value any) answer {
 func (c *call) serve(e *entry, source Source, alone bool) (a answer, again bool) {
 	if e.negative() {
 		c.fn.counters.savedTime.Add(int64(e.cost))
-		return answer{err: e.err, source: source, age: c.cache.age(e), cost: e.cost}, false
+		return answer{err: e.err, source: source, age: c.age(e), cost: e.cost}, false
 	}
 	results, err := e.results(c.fn, c.cache, alone)
 	if err != nil {
@@ -574,7 +578,15 @@ func (c *call) serve(e *entry, source Source, alone bool) (a answer, again bool)
 		return c.alone()
 	}
 	c.fn.counters.savedTime.Add(int64(e.cost))
-	return answer{results: results, source: source, age: c.cache.age(e), cost: e.cost}, false
+	return answer{results: results, source: source, age: c.age(e), cost: e.cost}, false
+}
+
+// age returns how old an entry is, for an Info; 0 if nobody asks.
+func (c *call) age(e *entry) time.Duration {
+	if !c.informed {
+		return 0
+	}
+	return c.cache.age(e)
 }
 
 // giveUp ends the call with an error. One without an error result computes

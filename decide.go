@@ -24,9 +24,17 @@ const (
 	mostTold = time.Second
 )
 
-// lookUp reads the entry of a flight, and goes through the table with it. left reports
-// whether ctx ended before.
-func (c *Cache) lookUp(ctx context.Context, f *flight) (left bool) {
+// A progress is how far a flight came on the goroutine of the call that began it.
+type progress uint8
+
+const (
+	decided    progress = iota // it has ended
+	handedOn                   // a goroutine goes on
+	callerLeft                 // the context of the call has ended
+)
+
+// lookUp reads the entry of a flight, and goes through the table with it.
+func (c *Cache) lookUp(ctx context.Context, f *flight) progress {
 	clock := c.readClock(ctx)
 	asked := c.here(f.fn)
 	raw, err := c.store.lookup(ctx, f.key, f.fn.expected())
@@ -34,7 +42,7 @@ func (c *Cache) lookUp(ctx context.Context, f *flight) (left bool) {
 		select {
 		case <-clock:
 		case <-ctx.Done():
-			return true
+			return callerLeft
 		}
 	}
 	switch {
@@ -45,21 +53,20 @@ func (c *Cache) lookUp(ctx context.Context, f *flight) (left bool) {
 		c.noteRedis(f.fn, opLookup, f.key, nil)
 	case hasLeft(ctx, err):
 		c.noteBusy(f.fn, err)
-		return true
+		return callerLeft
 	default:
 		c.noteRedis(f.fn, opLookup, f.key, err)
 		var failure *RedisError
 		unasked := errors.As(err, &failure) && failure.notAsked
 		c.flights.decide(f, decision{verdict: redisDown, cause: err, unasked: unasked})
-		return false
+		return decided
 	}
 	if raw != nil && f.fn.decodesApart(c.coder) {
 		// Methods of the user's own may not return, and the caller must be able to leave.
 		c.spawn(func() { c.takeIn(f, raw, err, asked) })
-		return false
+		return handedOn
 	}
-	c.takeIn(f, raw, err, asked)
-	return false
+	return c.takeIn(f, raw, err, asked)
 }
 
 // hasLeft reports whether an operation was given up because ctx has ended.
@@ -79,26 +86,27 @@ func (c *Cache) noteBusy(fn *Func, err error) {
 func (c *Cache) lookUpForOthers(f *flight) {
 	for {
 		ctx, end := c.flights.attend(f)
-		left := c.lookUp(ctx, f)
+		how := c.lookUp(ctx, f)
 		end()
-		if !left || c.flights.abandon(f) {
+		if how != callerLeft || c.flights.abandon(f) {
 			return
 		}
 	}
 }
 
 // takeIn goes through the table with what Redis has answered.
-func (c *Cache) takeIn(f *flight, raw []byte, err error, asked place) {
+func (c *Cache) takeIn(f *flight, raw []byte, err error, asked place) progress {
 	e, s := c.judgeRead(f, raw, err, asked)
 	if s == fresh {
 		c.flights.decide(f, decision{verdict: serveFresh, entry: e})
-		return
+		return decided
 	}
 	c.spawn(func() {
 		if d, ok := c.resolve(f, e, s); ok {
 			c.flights.decide(f, d)
 		}
 	})
+	return handedOn
 }
 
 // judgeRead judges what was read, and has the near cache keep it if it is fresh.
@@ -233,7 +241,7 @@ func decisionWithoutRedis(e *entry, s state, err error) decision {
 
 // begin starts the computation under the lease that f was granted, and ends f.
 func (c *Cache) begin(f *flight, e *entry, s state, got request) {
-	comp := c.newComputation(f.flightKey, f.ctx, f.input)
+	comp := c.newComputation(f.flightKey, f.values(), f.input)
 	comp.token, comp.leaseEnd, comp.slotted = got.token, got.leaseEnd, got.placed
 	comp.closing = c.closing // even if that was closed while the lease was asked for: Close is to see it given back
 	var atHand *entry
@@ -276,7 +284,7 @@ func (c *Cache) poll(f *flight) {
 		if c.flights.abandon(f) {
 			return
 		}
-		c.awaitClock(f.ctx)
+		c.awaitClock(f.values())
 		if f.purpose == toRefresh {
 			d, ok = c.refresh(f)
 			continue

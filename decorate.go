@@ -787,6 +787,7 @@ func (f *Func) call(ctx context.Context, in input, c *call) (results, error) {
 	a := answer{source: SourceFailed} // stays if a direct call panics
 	c.fn, c.ctx, c.input, c.patient = f, ctx, in, !f.sig.hasErr
 	info := per.info.claim()
+	c.informed = info != nil
 	defer func() { f.record(&a, info, c.key) }()
 
 	err := c.find()

@@ -66,7 +66,7 @@ const (
 type flight struct {
 	flightKey
 	purpose purpose
-	ctx     context.Context // the values of the first caller's context, without its end
+	ctx     context.Context // of the first caller, for its values: see values
 	input                   // set by the call that starts it, before it runs
 
 	// Where the lookup before left off (toWait): the life of the lease that
@@ -81,16 +81,17 @@ type flight struct {
 	// placeless says that the lookup before found no place of Options.MaxConcurrent.
 	placeless bool
 
-	done     chan struct{} // closed at the decision
-	decision decision      // written before done is closed
+	decision decision // written once, when decided is set; read after done is closed
 
 	// Guarded by flights.mu.
-	leader   *call  // who started it, nil if gone
-	callers  int    // who still wait for the decision
-	decided  bool   //
-	detached bool   // newcomers may not join, nor join what comes of it
-	nested   bool   // a caller is called by a computation of the function, which has a place
-	quit     func() // ends the wait for Redis or for a place under way; nil if there is none
+	done     chan struct{} // closed at the decision; nil until somebody waits
+	slot     *slot         // that it is in, unless it is detached
+	leader   *call         // who started it, nil if gone
+	callers  int           // who still wait for the decision
+	decided  bool          //
+	detached bool          // newcomers may not join, nor join what comes of it
+	nested   bool          // a caller is called by a computation of the function, which has a place
+	quit     func()        // ends the wait for Redis or for a place under way; nil if there is none
 }
 
 // A decision is what a flight found out, for all its callers.
@@ -145,7 +146,14 @@ func (fs *flights) slotOf(id flightKey) *slot {
 
 // sweep forgets the slot of a key if nothing is in it. mu is held.
 func (fs *flights) sweep(id flightKey) {
-	if s := fs.m[id]; s != nil && s.empty() {
+	if s := fs.m[id]; s != nil {
+		fs.sweepSlot(id, s)
+	}
+}
+
+// sweepSlot is sweep for a slot that is known. mu is held.
+func (fs *flights) sweepSlot(id flightKey, s *slot) {
+	if s.empty() {
 		delete(fs.m, id)
 		if len(fs.spare) < maxSpare {
 			fs.spare = append(fs.spare, s)
@@ -163,13 +171,13 @@ func (fs *flights) tick() uint64 {
 // where this process computes and nothing is cached. start is true for the
 // caller that must run the flight: ready is false if it has to call equip before.
 // Others can join the flight meanwhile.
-func (fs *flights) board(c *call, p purpose, now time.Time) (f *flight, start, ready bool, d decision) {
+func (fs *flights) board(c *call, p purpose) (f *flight, start, ready bool, d decision) {
 	id := flightKey{c.fn, c.key}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	s := fs.slotOf(id)
 	if p == toLookUp {
-		if holder := s.goodLease(now); holder != nil && !holder.cached && !holder.settling {
+		if holder := s.goodLease(); holder != nil && !holder.cached && !holder.settling {
 			return nil, false, false, decision{verdict: holderHere, holder: holder, ended: fs.tick()}
 		}
 		if s.flights[toWait] != nil {
@@ -179,7 +187,7 @@ func (fs *flights) board(c *call, p purpose, now time.Time) (f *flight, start, r
 	f = s.flights[p]
 	if f == nil {
 		f = newFlight(c, id, p)
-		s.flights[p] = f
+		s.flights[p], f.slot = f, s
 		start, ready = true, !c.fn.copied
 		if ready {
 			f.input = c.input
@@ -197,9 +205,8 @@ func newFlight(c *call, id flightKey, p purpose) *flight {
 	f := &flight{
 		flightKey: id,
 		purpose:   p,
-		ctx:       context.WithoutCancel(c.ctx),
+		ctx:       c.ctx,
 		leader:    c,
-		done:      make(chan struct{}),
 	}
 	if p != toLookUp {
 		f.left, f.seen, f.asked, f.failures = c.left, c.seen, c.asked, c.failuresHeard
@@ -208,10 +215,26 @@ func newFlight(c *call, id flightKey, p purpose) *flight {
 	return f
 }
 
+// values returns the context of the first caller without its end.
+func (f *flight) values() context.Context { return context.WithoutCancel(f.ctx) }
+
+// doneOf returns what is closed at the decision of a flight.
+func (fs *flights) doneOf(f *flight) <-chan struct{} {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if f.done == nil {
+		f.done = make(chan struct{})
+		if f.decided {
+			close(f.done)
+		}
+	}
+	return f.done
+}
+
 // goodLease gives the leased computation, unless its lease has run out unrenewed.
 // mu is held.
-func (s *slot) goodLease(now time.Time) *computation {
-	if s.leased == nil || !now.Before(s.leased.leaseEnd) {
+func (s *slot) goodLease() *computation {
+	if s.leased == nil || !time.Now().Before(s.leased.leaseEnd) {
 		return nil
 	}
 	return s.leased
@@ -241,7 +264,7 @@ func (f *flight) interrupt() {
 // ends when the last caller leaves, and when there is reason to look again whether a place
 // is needed. end frees it.
 func (fs *flights) attend(f *flight) (ctx context.Context, end context.CancelFunc) {
-	ctx, end = context.WithCancel(f.ctx)
+	ctx, end = context.WithCancel(f.values())
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	f.quit = end
@@ -289,10 +312,12 @@ func (fs *flights) end(f *flight, d decision) bool {
 	d.alone = f.callers == 1
 	f.decision = d
 	if !f.detached {
-		fs.m[f.flightKey].flights[f.purpose] = nil
-		fs.sweep(f.flightKey)
+		f.slot.flights[f.purpose] = nil
+		fs.sweepSlot(f.flightKey, f.slot)
 	}
-	close(f.done)
+	if f.done != nil {
+		close(f.done)
+	}
 	return true
 }
 
@@ -320,7 +345,7 @@ func (fs *flights) computing(id flightKey) *computation {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if s := fs.m[id]; s != nil {
-		return s.goodLease(time.Now())
+		return s.goodLease()
 	}
 	return nil
 }

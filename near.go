@@ -345,7 +345,7 @@ func (c *call) fromNear(e *nearEntry, source Source) (a answer, ok bool) {
 		return answer{}, false
 	}
 	c.fn.counters.savedTime.Add(int64(e.entry.cost))
-	return answer{results: r, source: source, age: c.cache.age(&entry{envelope: e.entry}), cost: e.entry.cost}, true
+	return answer{results: r, source: source, age: c.age(&entry{envelope: e.entry}), cost: e.entry.cost}, true
 }
 
 // --- Counting hits ---

@@ -112,6 +112,10 @@ type reflectedCall struct {
 type reflectedResults struct {
 	values []reflect.Value // with room for the error
 	at     []any
+
+	// Room for those of one result.
+	oneValue [2]reflect.Value
+	oneAt    [1]any
 }
 
 func (r *reflectedResults) pointers() []any { return r.at }
@@ -122,7 +126,12 @@ func (r *reflectedResults) zero() bool {
 
 func (s *reflectedShape) blank() results {
 	types := s.fn.sig.results
-	r := &reflectedResults{make([]reflect.Value, len(types), len(types)+1), make([]any, len(types))}
+	r := &reflectedResults{}
+	if len(types) == 1 {
+		r.values, r.at = r.oneValue[:1], r.oneAt[:]
+	} else {
+		r.values, r.at = make([]reflect.Value, len(types), len(types)+1), make([]any, len(types))
+	}
 	for i, t := range types {
 		v := reflect.New(t)
 		r.values[i], r.at[i] = v.Elem(), v.Interface()

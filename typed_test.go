@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/redistest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -302,5 +303,27 @@ func TestKeysOfScalarsAndStringsAllocateNothingButTheKey(t *testing.T) {
 			}
 		}))
 		f.Unwrap()
+	}
+}
+
+func TestAHitAllocatesLittle(t *testing.T) {
+	for name, form := range map[string]struct {
+		wrap func(*idsFunc, Options) (*Func, error)
+		most float64
+	}{
+		"Wrap1": {Wrap1[idsFunc], 12},
+		"Wrap":  {Wrap[idsFunc], 16},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := redistest.Start(t).Client()
+			fn := func(context.Context, int64) ([]int64, error) { return tenIDs, nil }
+			f, err := form.wrap(&fn, Options{Cache: newTestCache(t, Config{Redis: client}), Name: "test.IDs", Timeout: time.Hour})
+			require.NoError(t, err)
+			_, err = fn(t.Context(), 1)
+			require.NoError(t, err)
+			const runs = 200
+			assert.LessOrEqual(t, testing.AllocsPerRun(runs, func() { _, _ = fn(context.Background(), 1) }), form.most)
+			assert.EqualValues(t, 1+runs, f.Stats().Fresh)
+		})
 	}
 }

@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -39,9 +40,10 @@ type Command struct {
 	// by whoever sends it.
 	wire   wire
 	mark   mark
-	get    *redis.StringCmd // the inner command of wire, if it is a GET
-	cmd    *redis.Cmd       // or else
-	flight flight           // of which the command is the first; room for it
+	words  [2]any          // of a GET
+	get    redis.StringCmd // the inner command of wire, if it is a GET
+	cmd    *redis.Cmd      // or else; nil of a GET
+	flight flight          // of which the command is the first; room for it
 
 	node atomic.Pointer[node] // in whose lane it is; changed under the mu of the one before
 
@@ -148,10 +150,10 @@ func (c *Command) large() bool {
 	return c.suspect || c.size > LargeSize || c.limit.Expect > LargeSize
 }
 
-// prepare makes what is sent, for a flight. It is made anew for each sending: nobody
-// writes to it any more when a flight has landed, and an orphan may.
+// prepare makes what is sent, for a flight. It is made anew for each sending, in the same
+// place: nobody writes to it any more when a flight has landed, and the commands of an
+// orphan are not sent again.
 func (c *Command) prepare(f *flight) redis.Cmder {
-	c.get, c.cmd = nil, nil
 	c.mark.flight = f
 	c.wire = wire{}
 	switch {
@@ -176,8 +178,9 @@ func (c *Command) prepare(f *flight) redis.Cmder {
 		c.wire.Cmder = c.cmd
 	default:
 		c.mark.text = c.key
-		c.get = redis.NewStringCmd(f, "get", &c.mark)
-		c.wire.Cmder = c.get
+		c.words = [2]any{"get", &c.mark}
+		c.get = *redis.NewStringCmd(f, c.words[:]...)
+		c.wire.Cmder = &c.get
 	}
 	return &c.wire
 }
@@ -188,12 +191,12 @@ func (c *Command) finish(err error) {
 	c.state, c.err = isDone, err
 	switch {
 	case err != nil || c.wire.err != nil: // the answer is that there is none
-	case c.get != nil:
+	case c.cmd != nil:
+		c.reply = c.cmd.Val()
+	default:
 		if c.raw, _ = c.get.Bytes(); c.raw == nil {
 			c.raw = []byte{} // there is such a key
 		}
-	case c.cmd != nil:
-		c.reply = c.cmd.Val()
 	}
 }
 
@@ -241,12 +244,12 @@ type mark struct {
 	flight *flight
 }
 
-// MarshalBinary returns the word.
+// MarshalBinary returns the word, which go-redis copies to the connection.
 func (m *mark) MarshalBinary() ([]byte, error) {
 	if !m.flight.sent.Load() {
 		m.flight.sent.Store(true)
 	}
-	return []byte(m.text), nil
+	return unsafe.Slice(unsafe.StringData(m.text), len(m.text)), nil
 }
 
 // String returns the word: go-redis routes by it, and hooks print it.
