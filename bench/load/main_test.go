@@ -32,7 +32,7 @@ func TestQuickRunPrintsATableAndWritesResultsAndAPlot(t *testing.T) {
 			require.Len(t, r.Phases, 4)
 			require.Positive(t, r.Phases[0].Answered, "%s %s", how, r.Peer)
 		}
-		require.Len(t, o.Aims, 3)
+		require.Len(t, o.Aims, 4)
 		require.True(t, o.Aims[0].Met, "fncache failed: %v, %s", o.Aims[0], o.Runs[0].Failure)
 		require.True(t, o.Aims[2].Met, "%v", o.Aims[2])
 		require.FileExists(t, filepath.Join(dir, how+".svg"))
@@ -46,9 +46,9 @@ func TestMissedAimFailsAFullRunWhenAllIsWritten(t *testing.T) {
 		err    string
 	}{
 		"all met":           {fullPlan(), 0, ""},
-		"one missed":        {fullPlan(), 2, "1 of 3 aims missed"},
+		"one missed":        {fullPlan(), 2, "1 of 4 aims missed"},
 		"in a smoke test":   {quickPlan(), 2, ""},
-		"with Redis killed": {func() plan { p := fullPlan(); p.Kill = true; return p }(), 2, "1 of 3 aims missed"},
+		"with Redis killed": {func() plan { p := fullPlan(); p.Kill = true; return p }(), 2, "1 of 4 aims missed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := c.plan.result("p", []call{{0, time.Second, nil}}, &function{})
@@ -107,12 +107,13 @@ func TestAimsOfAnOutage(t *testing.T) {
 	const ms = time.Millisecond
 	r := result{Peer: "p", Phases: []phase{
 		{Name: "before", OneKeyAtOnce: 1},
-		{Name: breakerOpen, P99: 23 * ms, OwnP99: 21 * ms, OneKeyAtOnce: 1},
+		{Name: outage, Max: 519 * ms, OwnP99: 21 * ms, OneKeyAtOnce: 1},
+		{Name: knownAway, P99: 23 * ms, OwnP99: 21 * ms, OneKeyAtOnce: 1},
 	}}
 	for _, a := range r.aims() {
 		require.True(t, a.Met, "%v", a)
 	}
-	r.Phases[0].Failed, r.Phases[1].OneKeyAtOnce, r.Phases[1].P99 = 1, 2, 24*ms
+	r.Phases[0].Failed, r.Phases[1].Max, r.Phases[2].OneKeyAtOnce, r.Phases[2].P99 = 1, 522*ms, 2, 24*ms
 	for _, a := range r.aims() {
 		require.False(t, a.Met, "%v", a)
 	}

@@ -81,7 +81,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stderr)
 	var (
 		out   = flags.String("out", "", "`directory` for overload.json (default: none is written)")
-		only  = flags.String("only", "", "comma-separated `scenes`: "+sceneNames()+" (default: all)")
+		only  = flags.String("only", "", "comma-separated `scenes`: "+namesOf(scenes(), scene.String)+" (default: all)")
+		on    = flags.String("machine", "", "comma-separated `machines`, of those in the table, such as \"one core\" (default: all)")
 		quick = flags.Bool("quick", false, "a smaller load, of seconds; it fails for counts, and not for times")
 	)
 	if err := flags.Parse(args); err != nil {
@@ -94,7 +95,10 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if *quick {
 		size = quickSize()
 	}
-	chosen, err := choose(*only)
+	chosen, err := choose("only", "scene", *only, scenes(), scene.String)
+	if err == nil {
+		size.conditions, err = choose("machine", "machine", *on, size.conditions, condition.String)
+	}
 	if err != nil {
 		return err
 	}
@@ -131,26 +135,26 @@ func (o *outcome) play(s scene, size size, stderr io.Writer) (err error) {
 	return err
 }
 
-func choose(only string) ([]scene, error) {
-	all := scenes()
-	if only == "" {
+// choose returns those of all that a flag names; all if it is empty.
+func choose[T any](flag, what, names string, all []T, nameOf func(T) string) ([]T, error) {
+	if names == "" {
 		return all, nil
 	}
-	var chosen []scene
-	for name := range strings.SplitSeq(only, ",") {
-		i := slices.IndexFunc(all, func(s scene) bool { return s.name == name })
+	var chosen []T
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(all, func(one T) bool { return nameOf(one) == name })
 		if i < 0 {
-			return nil, fmt.Errorf("-only: there is no scene %q; there are %s", name, sceneNames())
+			return nil, fmt.Errorf("-%s: there is no %s %q; there are %s", flag, what, name, namesOf(all, nameOf))
 		}
 		chosen = append(chosen, all[i])
 	}
 	return chosen, nil
 }
 
-func sceneNames() string {
+func namesOf[T any](all []T, nameOf func(T) string) string {
 	var names []string
-	for _, s := range scenes() {
-		names = append(names, s.name)
+	for _, one := range all {
+		names = append(names, nameOf(one))
 	}
 	return strings.Join(names, ", ")
 }

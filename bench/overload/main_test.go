@@ -135,7 +135,7 @@ func TestDurationsKnowWhenCallsBegan(t *testing.T) {
 
 func TestBadFlagsAreRefused(t *testing.T) {
 	for args, want := range map[string]string{
-		"-only warm": `no scene "warm"`, "quick": `"quick"`, "-no-such-flag": "no-such-flag", "-only cold,": `no scene ""`,
+		"-only warm": `no scene "warm"`, "quick": `"quick"`, "-no-such-flag": "no-such-flag", "-only cold,": `no scene ""`, "-machine warm": `no machine "warm"`,
 	} {
 		require.ErrorContains(t, run(strings.Fields(args), &bytes.Buffer{}, &bytes.Buffer{}), want, args)
 	}

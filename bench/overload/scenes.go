@@ -43,7 +43,7 @@ func fullSize() size {
 			idle,
 			{name: "busy loop", busy: true},
 			{name: "one core", oneCore: true},
-			{name: "one core, busy loop", oneCore: true, busy: true},
+			{name: "one core and busy loop", oneCore: true, busy: true},
 		},
 		timed: true,
 	}
@@ -58,7 +58,7 @@ func quickSize() size {
 		givers:   1_000,
 		slowKeys: 100, slowLength: 4 * time.Second,
 		hold: time.Second, limit: 2 * time.Second,
-		conditions: []condition{idle, {name: "one core, busy loop", oneCore: true, busy: true}},
+		conditions: []condition{idle, {name: "one core and busy loop", oneCore: true, busy: true}},
 	}
 }
 
@@ -85,6 +85,8 @@ type scene struct {
 	run  func(*stage) ([]row, error)
 }
 
+func (s scene) String() string { return s.name }
+
 func scenes() []scene {
 	return []scene{
 		{"cold", coldStart},
@@ -108,6 +110,8 @@ type condition struct {
 	oneCore bool
 	busy    bool // beside a busy loop
 }
+
+func (c condition) String() string { return c.name }
 
 var idle = condition{name: "idle"}
 
