@@ -191,7 +191,7 @@ func TestAnInvalidationLeavesReleasesOfOtherParameterTypesAlone(t *testing.T) {
 		var invalidated []any
 		b.tap.onReply("invalidate", func(cmd redis.Cmder) { invalidated = cmd.Args() })
 		require.NoError(t, former.Invalidate(t.Context(), "k"))
-		assert.Contains(t, invalidated, must(former.Key("k")))
+		assert.Contains(t, fmt.Sprint(invalidated...), must(former.Key("k")))
 		assert.NotContains(t, fmt.Sprint(invalidated...), must(f.Key(1))[strings.LastIndexByte(must(f.Key(1)), ':'):])
 	})
 }

@@ -33,6 +33,7 @@ type watch struct {
 	timer  *time.Timer
 	armed  bool
 	active bool      // commands have begun since the last tick
+	fresh  bool      // nothing has landed since the watchdog was started
 	due    time.Time // when the next tick is to come
 	ticks  uint64
 	lates  uint64 // how many of them came late
@@ -52,6 +53,7 @@ func (w *watch) reset() { w.asked, w.cut, w.silent, w.quiet = false, false, 0, 0
 // arm starts the watchdog. mu is held.
 func (n *node) arm() {
 	w := &n.watch
+	w.fresh = w.fresh || !w.armed
 	w.armed, w.due = true, n.r.now().Add(n.r.tick)
 	if w.timer == nil {
 		w.timer = time.AfterFunc(n.r.tick, n.tick)
@@ -241,6 +243,10 @@ func (n *node) ask() {
 // heard takes in that the server has answered a flight. mu is held.
 func (n *node) heard(f *flight) {
 	n.watch.answered, n.watch.mute = true, 0
+	if n.watch.fresh { // after a pause a command may have needed a new connection: it is known before its answer
+		n.watch.fresh = false
+		n.lookForDials()
+	}
 	n.watch.reset()
 	n.busyHere = false
 	if f.lane == nil || !f.lane.large {
