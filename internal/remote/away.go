@@ -29,7 +29,7 @@ func (n *node) goAway(why *Error, reads, writes, dead bool) {
 		}
 		*s = condition{away: true, silent: dead, since: n.r.now(), why: why}
 		n.r.notice(Event{Node: n.addr, Op: why.Op, Kind: why.Kind, Away: true, Writes: Use(use) == Writes, Err: why.Err})
-		n.r.spawn(func() { n.probe(Use(use), why.Key) })
+		n.r.spawn(func() { n.probe(Use(use)) })
 	}
 	for _, l := range []*lane{&n.small, &n.large} {
 		for c := l.first; c != nil; {
@@ -94,7 +94,7 @@ func (n *node) back(answered Use) {
 }
 
 // probe asks a node that is away until it is back.
-func (n *node) probe(use Use, key string) {
+func (n *node) probe(use Use) {
 	for {
 		wait := time.NewTimer(probeInterval/2 + rand.N(probeInterval))
 		select {
@@ -103,7 +103,10 @@ func (n *node) probe(use Use, key string) {
 			wait.Stop()
 			return
 		}
-		err := n.apart(context.Background(), n.question(use, key), (ticksToProbe+ticksPerTimeout)*n.r.tick)
+		n.mu.Lock()
+		question := n.question(use)
+		n.mu.Unlock()
+		err := n.apart(context.Background(), question, (ticksToProbe+ticksPerTimeout)*n.r.tick)
 		if n.judgeProbe(use, err) {
 			return
 		}
@@ -144,8 +147,9 @@ func (n *node) judgeProbe(use Use, err error) (last bool) {
 	return false
 }
 
-// question makes a command that changes nothing, for the node of a key.
-func (n *node) question(use Use, key string) *Command {
+// question makes a command that changes nothing. mu is held.
+func (n *node) question(use Use) *Command {
+	key := n.key
 	switch {
 	case key == "":
 		return Plain("probe", "", use, Limits{}, "time")

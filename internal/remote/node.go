@@ -43,6 +43,7 @@ type node struct {
 	busyHere     bool // no connection of the pool was free, for as long as the timeout
 	states       [uses]condition
 	ran          map[*Script]bool // the scripts that the server has run
+	key          string           // of the last command that had one, for questions to ask about
 	watch        watch
 	idle         time.Time // when the watchdog has stopped; zero before
 	dials        uint32    // how many connections the client has made
@@ -131,6 +132,9 @@ func (n *node) begin(ctx context.Context, c *Command) (*flight, error) {
 	c.stays = !n.mayLead(ctx)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if c.key != "" {
+		n.key = c.key
+	}
 	if err := n.refusal(c); err != nil {
 		return nil, err
 	}

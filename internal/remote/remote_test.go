@@ -941,3 +941,22 @@ func TestOneConnectionThatIsNotMadeIsNotTheNode(t *testing.T) {
 		})
 	}
 }
+
+func TestACommandThatTheServerNeverAnswersIsNotTheNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(conn int, cmd []string) string {
+			if cmd[0] == "time" {
+				time.Sleep(time.Hour)
+			}
+			return values(conn, cmd)
+		}}
+		r := s.remote(t, nil)
+		_, err, _ := get(t.Context(), r, "k")
+		require.NoError(t, err)
+		require.Error(t, r.Do(t.Context(), Plain("time", "", Reads, Limits{}, "time")))
+		_, err, took := get(t.Context(), r, "k")
+		require.NoError(t, err)
+		require.Zero(t, took)
+		require.False(t, r.Health()[0].Away)
+	})
+}

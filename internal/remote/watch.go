@@ -225,15 +225,10 @@ func (n *node) trouble(kind Kind, cause error) *Error {
 
 // ask sends a question of the watchdog's own. mu is held.
 func (n *node) ask() {
-	key := ""
-	for _, f := range n.flights {
-		if !f.orphan {
-			key = f.batch[0].key
-		}
-	}
 	n.watch.asking = true
+	question := n.question(Reads)
 	n.r.spawn(func() {
-		_ = n.apart(context.Background(), n.question(Reads, key), 2*n.r.timeout) // land has taken it in
+		_ = n.apart(context.Background(), question, 2*n.r.timeout) // land has taken it in
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.watch.asking = false
