@@ -315,6 +315,7 @@ func (w *watch) heard(ctx context.Context, s sending, cmd redis.Cmder) {
 	if cmd.Err() != nil {
 		return
 	}
+	call := callOf(redistest.Caller(ctx, cmd))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch cmd := redistest.Inner(cmd).(type) {
@@ -330,15 +331,15 @@ func (w *watch) heard(ctx context.Context, s sending, cmd redis.Cmder) {
 			w.told(s, s.store)
 		}
 		if s.verb == "acquire" && len(parts) >= 2 {
-			w.answered(ctx, s, parts)
+			w.answered(ctx, call, s, parts)
 		}
 	}
 }
 
 // answered takes in what acquire did. w.mu is held.
-func (w *watch) answered(ctx context.Context, s sending, parts []any) {
+func (w *watch) answered(ctx context.Context, call int64, s sending, parts []any) {
 	// The context of an operation ends when nobody waits for the answer any more.
-	call, inTime := callOf(ctx), ctx.Err() == nil
+	inTime := ctx.Err() == nil
 	delete(w.refusals, call)
 	switch status := text(parts[0]); {
 	case status == "acquired" && len(parts) == 3 && inTime:

@@ -30,16 +30,13 @@ type plan struct {
 	Funcs   []funcPlan
 	Args    int // of each function: 0 to Args-1
 
-	Faults         []fault       // those that befall it; none in some rounds
-	Calm           time.Duration // the mean time between them
-	Work           time.Duration // the mean that a computation takes
-	Delay          time.Duration // the mean that a forwarder adds to a message
-	Down           fncache.DownPolicy
-	MaxRetries     int           // of go-redis
-	ReadTimeout    time.Duration // of go-redis; if short, it sends again while callers wait
-	ContextTimeout bool
-	Failing        float64 // the part of computations that fail
-	Busy           float64 // the part of operations that are invalidations or changes
+	Faults  []fault       // those that befall it; none in some rounds
+	Calm    time.Duration // the mean time between them
+	Work    time.Duration // the mean that a computation takes
+	Delay   time.Duration // the mean that a forwarder adds to a message
+	Down    fncache.DownPolicy
+	Failing float64 // the part of computations that fail
+	Busy    float64 // the part of operations that are invalidations or changes
 }
 
 // A funcPlan is the options of one function.
@@ -85,14 +82,11 @@ func newPlan(seed uint64, length time.Duration) plan {
 	r := rand.New(rand.NewPCG(seed, 1))
 	p := plan{
 		Seed: seed, Length: length, Faulty: length - min(calmAfter, length/2), Workers: 2 + r.IntN(3), Clients: 3 + r.IntN(4), Args: 3,
-		Calm:           []time.Duration{50 * time.Millisecond, 300 * time.Millisecond}[r.IntN(2)],
-		Work:           []time.Duration{5 * time.Millisecond, 15 * time.Millisecond, 50 * time.Millisecond}[r.IntN(3)],
-		Delay:          []time.Duration{0, time.Millisecond, 3 * time.Millisecond}[r.IntN(3)],
-		MaxRetries:     []int{-1, 3, -1}[seed%3],
-		ReadTimeout:    []time.Duration{2 * redisTimeout, redisTimeout / 3}[r.IntN(2)],
-		ContextTimeout: r.IntN(3) == 0,
-		Failing:        []float64{0.05, 0.2, 0.4}[r.IntN(3)],
-		Busy:           []float64{0.02, 0.05, 0.15}[r.IntN(3)],
+		Calm:    []time.Duration{50 * time.Millisecond, 300 * time.Millisecond}[r.IntN(2)],
+		Work:    []time.Duration{5 * time.Millisecond, 15 * time.Millisecond, 50 * time.Millisecond}[r.IntN(3)],
+		Delay:   []time.Duration{0, time.Millisecond, 3 * time.Millisecond}[r.IntN(3)],
+		Failing: []float64{0.05, 0.2, 0.4}[r.IntN(3)],
+		Busy:    []float64{0.02, 0.05, 0.15}[r.IntN(3)],
 	}
 	if seed%4 > 0 {
 		// Few kinds at a time: what is only seen where one follows closely on

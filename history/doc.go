@@ -47,8 +47,8 @@
 // leave no other explanation. In protocol.go the same records, seen as operations on one
 // lock and one entry, are given to porcupine, which looks for an order in which
 // a server could have executed them. It is given a history in pieces that are cut
-// where the state is known, for its time grows fast with their length; rounds in
-// which go-redis sends again are not for it, as a command may be executed twice.
+// where the state is known, for its time grows fast with their length. What is sent again
+// is a command of its own: go-redis itself sends nothing twice.
 //
 // A computation without a lease is excused by what is recorded of its own process:
 // a lease that it was told is held, an error that it met, a node that can be away

@@ -17,21 +17,16 @@ const (
 	byPolicy   excuse = "the cold policy is Compute, and the lease was held"
 	ownFailure excuse = "the lookup or the acquire for it failed or was slow"
 	notAsked   excuse = "the node may have been away"
-	counted    excuse = "another Redis error was counted meanwhile"
 	unstorable excuse = "the last value could not be stored, and the lease was left open"
 )
 
-var excuses = []excuse{byPolicy, ownFailure, notAsked, counted, unstorable}
+var excuses = []excuse{byPolicy, ownFailure, notAsked, unstorable}
 
-// What the library does about a Redis that is away (internal/remote).
-const (
-	// awayFailures is after how many failures a node can be away.
-	awayFailures = 1
-	// reopened is how long after the last failure a node can be away yet. There is a probe
-	// at most 1.5 s after it, which takes at most twice RedisTimeout; the rest is for timers
-	// that are late. A process that stands still takes longer.
-	reopened = 2 * time.Second
-)
+// reopened is how long after the last failure a node can be away yet (internal/remote).
+// One failure is enough for it to be away. There is a probe at most 1.5 s after it, which
+// takes at most RedisTimeout where Redis answers; the rest is for timers that are late. A
+// process that stands still takes longer.
+const reopened = 2 * time.Second
 
 // excuse says why a computation may be without a lease.
 func (x *index) excuse(c *cell, comp *comp) excuse {
@@ -124,18 +119,20 @@ func (x *index) away(c *cell, begin, at *event) excuse {
 		return ownFailure
 	case x.mayNotAsk(begin, at):
 		return notAsked
-	case another:
-		return counted // of a lookup whose time was over before it was sent
 	}
 	return ""
 }
 
 // mayNotAsk reports whether a node can have been away for the process between the
-// beginning of a call and a place where the errors counted were noted.
+// beginning of a call and a place where the errors counted were noted. What went away
+// with the node may be counted a moment later than that.
 func (x *index) mayNotAsk(begin, at *event) bool {
 	since := begin.At - int64(reopened)
 	since -= int64(x.stoodStill(begin.Proc, since, begin.At))
-	return at.Troubles >= awayFailures && x.troubled(begin.Proc, since, at.Seq, func(*event) bool { return true })
+	until := at.At + int64(redisTimeout+x.stoodStill(at.Proc, at.At, at.At+int64(redisTimeout)))
+	return slices.ContainsFunc(x.troubles[begin.Proc], func(t trouble) bool {
+		return since <= t.At && t.At <= until && (t.over == 0 || t.over > begin.Seq)
+	})
 }
 
 // troubled says whether there was a trouble of some sort from a time to a place.
@@ -144,7 +141,7 @@ func (x *index) troubled(proc int, since int64, to uint64, sort func(*event) boo
 		if t.At < since {
 			return false
 		}
-		if t.Seq <= to && sort(&t) {
+		if t.Seq <= to && sort(&t.event) {
 			return true
 		}
 	}
@@ -155,34 +152,63 @@ func (x *index) troubled(proc int, since int64, to uint64, sort func(*event) boo
 func (x *index) lastTrouble(e event) []event {
 	for _, t := range slices.Backward(x.troubles[e.Proc]) {
 		if t.Seq < e.Seq {
-			return []event{t}
+			return []event{t.event}
 		}
 	}
 	return nil
+}
+
+// A trouble is a sign that Redis did not answer a process.
+type trouble struct {
+	event
+	// over is the place from which on no node can be away because of it, 0 if there is none:
+	// the process has sent a lookup and a script since, as it does to no node that is away,
+	// and has been answered.
+	over uint64
 }
 
 // findTroubles finds the signs that Redis did not answer a process: it has counted
 // another error, which shows in the next answer or computation, or a probe, which is
 // not counted, may have failed.
 func (x *index) findTroubles(events []event) {
-	most := map[int]uint64{} // counted, by process
-	probes := map[int64]event{}
+	most := map[int]uint64{}        // counted, by process
+	sent := map[int64]event{}       // by command
+	answered := map[int][2]uint64{} // where the last lookup and the last script were sent that were answered
+	add := func(e event) { x.troubles[e.Proc] = append(x.troubles[e.Proc], trouble{event: e}) }
 	for _, e := range events {
 		switch e.Kind {
 		case callEnds, computeBegins:
 			if e.Troubles > most[e.Proc] {
 				most[e.Proc] = e.Troubles
-				x.troubles[e.Proc] = append(x.troubles[e.Proc], e)
+				add(e)
 			}
 		case commandSent:
-			if e.Verb == "probe" {
-				probes[e.Op] = e
-			}
+			sent[e.Op] = e
 		case commandEnds:
-			if sent, probe := probes[e.Op]; probe && x.mayHaveFailed(&sent, &e) {
-				x.troubles[e.Proc] = append(x.troubles[e.Proc], e)
+			s := sent[e.Op]
+			switch {
+			case s.Verb == "probe" && x.mayHaveFailed(&s, &e):
+				add(e)
+			case s.Verb != "probe" && e.Err == "":
+				last := answered[e.Proc]
+				if s.Verb == "get" {
+					last[0] = max(last[0], s.Seq)
+				} else {
+					last[1] = max(last[1], s.Seq)
+				}
+				answered[e.Proc] = last
+				x.endTroubles(&e, min(last[0], last[1]))
 			}
 		}
+	}
+}
+
+// endTroubles notes which troubles of a process are over with an answer, if all that the
+// process has had came before some place.
+func (x *index) endTroubles(answer *event, before uint64) {
+	all := x.troubles[answer.Proc]
+	for i := len(all) - 1; i >= 0 && all[i].over == 0 && all[len(all)-1].Seq < before; i-- {
+		all[i].over = answer.Seq
 	}
 }
 

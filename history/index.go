@@ -12,10 +12,10 @@ type index struct {
 	cells    map[string]*cell
 	begun    map[int64]event // calls and refreshes, by number
 	wipes    []interval
-	gone     map[int]event   // by process
-	calm     map[int][]event // settled, by process, in order
-	stall    map[int][]event // by process
-	troubles map[int][]event // by process, in order; see findTroubles
+	gone     map[int]event     // by process
+	calm     map[int][]event   // settled, by process, in order
+	stall    map[int][]event   // by process
+	troubles map[int][]trouble // by process, in order; see findTroubles
 	times    times
 	tally    tally
 }
@@ -141,7 +141,7 @@ type command struct {
 func newIndex(p *plan, events []event) *index {
 	x := &index{
 		plan: p, cells: map[string]*cell{}, begun: map[int64]event{}, gone: map[int]event{}, calm: map[int][]event{},
-		stall: map[int][]event{}, troubles: map[int][]event{}, times: newTimes(events), tally: newTally(),
+		stall: map[int][]event{}, troubles: map[int][]trouble{}, times: newTimes(events), tally: newTally(),
 	}
 	calls := map[int64]*call{}
 	invalidations, commands := map[int64]*invalidation{}, map[int64]*command{}
@@ -281,16 +281,14 @@ func (c *cell) hold() {
 }
 
 // bound finds out until when a command can have had an effect. One that was
-// replied to has had it. But go-redis sends some again after a failure, and then
-// the first copy may still be on its way: until its connection is known to be
-// gone, like a command without a reply.
+// replied to has had it. One that was not may be on its way until its connection is
+// known to be gone. What is sent again is a command of its own.
 func (x *index) bound(k *command) {
-	again := x.plan.MaxRetries > 0 && (len(x.plan.Faults) > 0 || span(k.sent.At, k.end.At) >= redisTimeout)
 	switch {
-	case k.idle && !again:
+	case k.idle:
 		k.until, k.untilAt = k.sent.Seq, k.sent.At
 		return
-	case k.replied && !again:
+	case k.replied:
 		k.until, k.untilAt = k.end.Seq, k.end.At
 		return
 	}

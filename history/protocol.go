@@ -282,13 +282,11 @@ func (s state) acquire(in step) (state, answer) {
 type orders struct {
 	ordered int // they have one
 	unknown int // the time did not suffice to know
-	skipped int // not looked at: what may be executed more than once is no operation
 }
 
 func (o *orders) add(other orders) {
 	o.ordered += other.ordered
 	o.unknown += other.unknown
-	o.skipped += other.skipped
 }
 
 func (o *orders) unknownPart() float64 {
@@ -300,11 +298,7 @@ func (o *orders) unknownPart() float64 {
 // drawing of how far it comes.
 func (x *index) checkOrder(c *cell, most time.Duration) (found orders, broken *violation, drawing func(path string) error) {
 	model := machine.ToModel()
-	operations := x.operations(c)
-	if x.plan.MaxRetries > 0 {
-		return orders{skipped: len(operations)}, nil, nil
-	}
-	for _, piece := range pieces(operations) {
+	for _, piece := range pieces(x.operations(c)) {
 		switch porcupine.CheckOperationsTimeout(model, piece, most) {
 		case porcupine.Ok:
 			found.ordered += len(piece)

@@ -76,7 +76,7 @@ func (h *tale) fail(op int64) { h.add(event{Kind: commandEnds, Op: op, Err: ende
 // handPlan is the plan of all tales.
 func handPlan() plan {
 	p := newPlan(0, 0)
-	p.MaxRetries, p.Faults, p.Funcs[0].Near, p.Down = -1, nil, freshness, fncache.DownCompute
+	p.Faults, p.Funcs[0].Near, p.Down = nil, freshness, fncache.DownCompute
 	return p
 }
 
@@ -429,6 +429,13 @@ func (h *tale) probe(proc int, op int64, works bool) {
 	}
 }
 
+// answers has a process ask what is asked of no node that is away, and be answered.
+func (h *tale) answers(proc int, op int64) {
+	h.get(proc, op, theComp)
+	h.send(proc, op+1, "release", "w")
+	h.reply(op+1, "lost", 0)
+}
+
 func TestAComputationWithoutALeaseNeedsAnExcuse(t *testing.T) {
 	stopsAsking := func(p *plan) { p.Down = fncache.DownError }
 	computes := func(p *plan) { p.Funcs[0].OnCold = fncache.Compute }
@@ -457,12 +464,52 @@ func TestAComputationWithoutALeaseNeedsAnExcuse(t *testing.T) {
 			h.fail(31)
 			h.computeAlone(2, 60, 30, 1)
 		}},
-		"its lookup was never sent": {counted, nil, func(h *tale) { h.call(2, 30); h.computeAlone(2, 60, 30, 1) }},
-		"an error before": {"", nil, func(h *tale) {
+		"its lookup was never sent": {notAsked, nil, func(h *tale) { h.call(2, 30); h.computeAlone(2, 60, 30, 1) }},
+		"an error long before": {"", nil, func(h *tale) {
 			h.errors(2, 40, 1)
+			h.wait(reopened + redisTimeout)
+			h.call(2, 30)
+			h.computeAlone(2, 60, 30, 1)
+		}},
+		"an error before, and answers since": {"", nil, func(h *tale) {
+			h.errors(2, 40, 1)
+			h.answers(2, 50)
 			h.wait(2 * redisTimeout)
 			h.call(2, 30)
 			h.computeAlone(2, 60, 30, 1)
+		}},
+		"an error before, and answers since to what was sent before it": {notAsked, nil, func(h *tale) {
+			h.send(2, 50, "get", "")
+			h.send(2, 51, "release", "w")
+			h.errors(2, 40, 1)
+			h.reply(50, "", theComp)
+			h.reply(51, "lost", 0)
+			h.wait(2 * redisTimeout)
+			h.call(2, 30)
+			h.computeAlone(2, 60, 30, 1)
+		}},
+		"an error before, and an answer to a lookup since": {notAsked, nil, func(h *tale) {
+			h.errors(2, 40, 1)
+			h.get(2, 50, theComp)
+			h.wait(2 * redisTimeout)
+			h.call(2, 30)
+			h.computeAlone(2, 60, 30, 1)
+		}},
+		"an error before, answers, and another error": {notAsked, nil, func(h *tale) {
+			h.errors(2, 40, 1)
+			h.answers(2, 50)
+			h.errors(2, 44, 2)
+			h.wait(2 * redisTimeout)
+			h.call(2, 30)
+			h.computeAlone(2, 60, 30, 2)
+		}},
+		"an error that is counted a moment later": {notAsked, nil, func(h *tale) {
+			h.call(2, 40)
+			h.send(2, 41, "get", "")
+			h.call(2, 30)
+			h.fail(41)
+			h.computeAlone(2, 60, 30, 0)
+			h.add(event{Kind: callEnds, Op: 40, Err: "down", Troubles: 1})
 		}},
 		"an error in another process": {"", nil, func(h *tale) {
 			h.call(2, 30)
@@ -470,33 +517,33 @@ func TestAComputationWithoutALeaseNeedsAnExcuse(t *testing.T) {
 			h.computeAlone(2, 60, 30, 0)
 		}},
 		"the node has gone away": {notAsked, nil, func(h *tale) {
-			h.errors(2, 40, awayFailures)
+			h.errors(2, 40, 1)
 			h.wait(reopened / 2)
 			h.call(2, 30)
-			h.computeAlone(2, 60, 30, awayFailures)
+			h.computeAlone(2, 60, 30, 1)
 		}},
 		"a probe has failed": {notAsked, nil, func(h *tale) {
-			h.errors(2, 40, awayFailures)
+			h.errors(2, 40, 1)
 			h.wait(reopened - redisTimeout)
 			h.probe(2, 50, false)
 			h.wait(reopened - redisTimeout)
 			h.call(2, 30)
-			h.computeAlone(2, 60, 30, awayFailures)
+			h.computeAlone(2, 60, 30, 1)
 		}},
 		"a probe has not failed, and yet nobody asks": {"", nil, func(h *tale) {
-			h.errors(2, 40, awayFailures)
+			h.errors(2, 40, 1)
 			h.wait(reopened - redisTimeout)
 			h.probe(2, 50, true)
 			h.wait(reopened - redisTimeout)
 			h.call(2, 30)
-			h.computeAlone(2, 60, 30, awayFailures)
+			h.computeAlone(2, 60, 30, 1)
 		}},
 		"there was no probe in time, for the process stood still": {notAsked, nil, func(h *tale) {
-			h.errors(2, 40, awayFailures)
+			h.errors(2, 40, 1)
 			h.wait(2*reopened - redisTimeout)
 			h.add(event{Kind: stalled, Proc: 2, Millis: reopened.Milliseconds()})
 			h.call(2, 30)
-			h.computeAlone(2, 60, 30, awayFailures)
+			h.computeAlone(2, 60, 30, 1)
 		}},
 		"the policy says so, and acquire that it is held": {byPolicy, computes, func(h *tale) {
 			h.call(2, 30)
@@ -569,7 +616,7 @@ func (h *tale) ends(verb, status string) {
 
 func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 	// Redis has not answered for so long that nobody asks.
-	away := func(h *tale) { h.errors(2, 80, awayFailures) }
+	away := func(h *tale) { h.errors(2, 80, 1) }
 	// The second call begins between an invalidation that has followed the store, and the store's reply.
 	lastMoment := func(h *tale) {
 		h.call(2, 40)
@@ -628,6 +675,14 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 			given(h, 0)
 		}},
 		"nobody knows, and the call could have asked": {true, func(h *tale) {
+			away(h)
+			h.answers(2, 90)
+			h.runs(true)
+			h.computed(60)
+			h.put(2, 42, "u", 60)
+			given(h, 1)
+		}},
+		"nobody knows, and the node may have gone away since": {false, func(h *tale) {
 			h.runs(true)
 			h.computed(60)
 			h.put(2, 42, "u", 60)
@@ -640,7 +695,7 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 			h.computed(60)
 			h.put(2, 42, "u", 60)
 			h.fail(42)
-			given(h, awayFailures)
+			given(h, 1)
 		}},
 		"nobody knows, and all that went wrong is long ago": {true, func(h *tale) {
 			away(h)
@@ -649,14 +704,14 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 			h.computed(60)
 			h.put(2, 42, "u", 60)
 			h.fail(42)
-			given(h, awayFailures)
+			given(h, 1)
 		}},
 		"the call could not ask, and the last step said lost": {true, func(h *tale) {
 			away(h)
 			h.runs(true)
 			h.computed(60)
 			h.ends("store", "lost")
-			given(h, awayFailures)
+			given(h, 1)
 		}},
 		"the call could not ask, and a renewal said lost": {true, func(h *tale) {
 			away(h)
@@ -664,7 +719,7 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 			h.send(2, 43, "renew", "u")
 			h.reply(43, "lost", 0)
 			h.computed(60)
-			given(h, awayFailures)
+			given(h, 1)
 		}},
 		"the call could not ask, and the last step said lost too late": {false, func(h *tale) {
 			away(h)
@@ -673,7 +728,7 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 			h.put(2, 42, "u", 60)
 			h.wait(redisTimeout)
 			h.reply(42, "lost", 0)
-			given(h, awayFailures)
+			given(h, 1)
 		}},
 		"the call could not ask, and a store that was tried again said lost": {false, func(h *tale) {
 			away(h)
@@ -684,7 +739,7 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 			h.wait(storeAgain)
 			h.put(2, 43, "u", 60)
 			h.reply(43, "lost", 0)
-			given(h, awayFailures)
+			given(h, 1)
 		}},
 		"it was stored before, and the call joined in the last moment": {true, func(h *tale) {
 			lastMoment(h)
@@ -709,11 +764,11 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 		"it has no lease, and the call could not ask": {false, func(h *tale) {
 			away(h)
 			h.call(2, 40)
-			h.computeAlone(2, 60, 40, awayFailures)
+			h.computeAlone(2, 60, 40, 1)
 			h.invalidate(1, 70)
 			h.call(2, 30)
 			h.computed(60)
-			given(h, awayFailures)
+			given(h, 1)
 		}},
 		"a flight that was told of the holder before": {false, func(h *tale) {
 			h.wait(timeout)

@@ -54,7 +54,7 @@ func (t *tally) String() string {
 	for _, e := range excuses {
 		fmt.Fprintf(&b, "%9d  %s\n", t.excused[e], e)
 	}
-	fmt.Fprintf(&b, "commands in pieces of a history: %d with an order, %d not found out (%.1f%%), %d not looked at, for they may have been executed twice",
-		t.ordered, t.unknown, 100*t.unknownPart(), t.skipped)
+	fmt.Fprintf(&b, "commands in pieces of a history: %d with an order, %d not found out (%.1f%%)",
+		t.ordered, t.unknown, 100*t.unknownPart())
 	return b.String()
 }

@@ -16,7 +16,7 @@ func TestARunInWhichARuleJudgedNothingLacksIt(t *testing.T) {
 
 	more := newTally()
 	more.judged[ruleOld], more.excused[notAsked] = 2, 3
-	more.orders = orders{ordered: 900, unknown: 100, skipped: 1000}
+	more.orders = orders{ordered: 900, unknown: 100}
 	all.add(more)
 	assert.Equal(t, 3, all.judged[ruleOld])
 	assert.Equal(t, 3, all.excused[notAsked])
@@ -29,13 +29,12 @@ func TestARunInWhichARuleJudgedNothingLacksIt(t *testing.T) {
 // A run of a minute may, on a slow machine, have no more rounds than these.
 func TestSeedsInARowHaveRoundsForEveryRule(t *testing.T) {
 	for first := range uint64(100) {
-		var near, once, faulty bool
+		var near, faulty bool
 		for seed := first; seed < first+leastRounds; seed++ {
 			p := newPlan(seed, 0)
 			near = near || p.Funcs[0].Near > 0
-			once = once || p.MaxRetries < 0
 			faulty = faulty || len(p.Faults) > 0
 		}
-		assert.True(t, near && once && faulty, "from seed %d: near %v, once %v, faulty %v", first, near, once, faulty)
+		assert.True(t, near && faulty, "from seed %d: near %v, faulty %v", first, near, faulty)
 	}
 }

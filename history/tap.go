@@ -118,7 +118,7 @@ func (t *tap) sending(ctx context.Context, cmd redis.Cmder) *event {
 	if len(args) < 2 {
 		return nil
 	}
-	e := &event{Kind: commandSent, Call: callOf(ctx)}
+	e := &event{Kind: commandSent, Call: callOf(redistest.Caller(ctx, cmd))}
 	var key string
 	switch strings.ToLower(cmd.Name()) {
 	case "get":

@@ -88,9 +88,9 @@ func (w *worker) run() (err error) {
 	w.random = w.newRandom(1 << 10)
 	client := redis.NewClient(&redis.Options{
 		Addr:        w.Addr,
-		MaxRetries:  w.Plan.MaxRetries,
-		DialTimeout: 2 * redisTimeout, ReadTimeout: w.Plan.ReadTimeout,
-		ContextTimeoutEnabled: true, // so that the tap sees every command
+		DialTimeout: 2 * redisTimeout,
+		// So that the tap sees every command: it sees none that a clone of the client sends.
+		ContextTimeoutEnabled: true, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 	})
 	tap := &tap{rec: w.rec, scripts: w.Scripts, ops: &w.ops}
 	client.AddHook(tap)

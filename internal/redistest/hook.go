@@ -23,6 +23,15 @@ func AddHook(client redis.UniversalClient, hook redis.Hook) {
 	})
 }
 
+// Caller returns the context of the caller whose command a hook was given: ctx, which the
+// hook was given, may be that of another command in the same pipeline.
+func Caller(ctx context.Context, cmd redis.Cmder) context.Context {
+	if wire, ok := cmd.(interface{ Caller() context.Context }); ok {
+		return wire.Caller()
+	}
+	return ctx
+}
+
 // Inner returns the command of go-redis in one that a hook was given, of which it can read
 // the reply.
 func Inner(cmd redis.Cmder) redis.Cmder {

@@ -155,7 +155,7 @@ func (c *Command) large() bool {
 // orphan are not sent again.
 func (c *Command) prepare(f *flight) redis.Cmder {
 	c.mark.flight = f
-	c.wire = wire{}
+	c.wire = wire{caller: c.ctx}
 	switch {
 	case c.script != nil:
 		c.mark.text = c.keys[0]
@@ -214,6 +214,7 @@ func (c *Command) fail(kind Kind, cause error) *Error {
 // that was read is kept when go-redis stamps the error of a whole pipeline on it.
 type wire struct {
 	redis.Cmder
+	caller   context.Context
 	answered bool
 	err      error
 }
@@ -233,6 +234,10 @@ func (w *wire) SetErr(err error) {
 
 // Err returns how it ended.
 func (w *wire) Err() error { return w.err }
+
+// Caller returns the context of the caller whose command it is, for hooks: of a pipeline
+// they are given that of the first command's caller.
+func (w *wire) Caller() context.Context { return w.caller }
 
 // Inner returns the command of go-redis, for hooks that look at replies.
 func (w *wire) Inner() redis.Cmder { return w.Cmder }

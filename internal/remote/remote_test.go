@@ -960,3 +960,51 @@ func TestACommandThatTheServerNeverAnswersIsNotTheNode(t *testing.T) {
 		require.False(t, r.Health()[0].Away)
 	})
 }
+
+// A tapHook keeps what of the contexts of callers a hook sees, by the key of the command.
+type tapHook struct{ seen sync.Map }
+
+type whoKey struct{}
+
+func (h *tapHook) note(ctx context.Context, cmds ...redis.Cmder) {
+	for _, cmd := range cmds {
+		if wire, ok := cmd.(*wire); ok && cmd.Name() == "get" {
+			h.seen.Store(cmd.Args()[1].(*mark).text, [2]any{wire.Caller().Value(whoKey{}), ctx.Value(whoKey{})})
+		}
+	}
+}
+
+func (h *tapHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *tapHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error { h.note(ctx, cmd); return next(ctx, cmd) }
+}
+
+func (h *tapHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error { h.note(ctx, cmds...); return next(ctx, cmds) }
+}
+
+func TestHooksFindTheContextOfEachCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(conn int, cmd []string) string {
+			time.Sleep(time.Millisecond)
+			return values(conn, cmd)
+		}}
+		hook := &tapHook{}
+		r := s.remote(t, func(o *redis.Options, _ *Config) { o.ContextTimeoutEnabled = true })
+		r.client.AddHook(hook)
+		const callers = 20
+		many(callers, func(i int) {
+			_, err, _ := get(context.WithValue(t.Context(), whoKey{}, i), r, fmt.Sprint("k", i))
+			require.NoError(t, err)
+		})
+		piped := false
+		for i := range callers {
+			seen, _ := hook.seen.Load(fmt.Sprint("k", i))
+			require.Equal(t, i, seen.([2]any)[0])
+			piped = piped || seen.([2]any)[1] != i
+		}
+		require.True(t, piped, "some were in the pipeline of another")
+		unoccupied(t, r)
+	})
+}
