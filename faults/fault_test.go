@@ -84,8 +84,8 @@ type fault struct {
 	// stale entries are served as long as there are any.
 	refused, keeps bool
 	// lives says that Redis answers in time: whoever computes does it under a lease.
-	// late says that it answers, but too late: that is found out, and then no call
-	// waits for it.
+	// late says that it answers too late, or reads only: that is found out, and then no
+	// call waits for it.
 	lives, late bool
 	// pool is the size of the clients' pools, 0 for go-redis's own.
 	pool int
@@ -152,6 +152,7 @@ var faults = []fault{
 		begin: func(s *scene) { s.do("CLIENT", "PAUSE", "600000", "WRITE") },
 		heal:  func(s *scene) { s.do("CLIENT", "UNPAUSE") },
 		kind:  fncache.KindTimeout,
+		late:  true,
 	},
 	{
 		name:  "paused for all (CLIENT PAUSE)", // until it ends by itself
@@ -269,11 +270,13 @@ var faults = []fault{
 	toxic("reset at the first command", fncache.KindUnreachable, "reset_peer", "upstream", `"timeout": 0`),
 	toxic("closed in the middle of the first reply", fncache.KindUnreachable, "limit_data", "downstream", `"bytes": 100`),
 	{
-		name:  "full connection pool",
-		pool:  1,
-		begin: func(s *scene) { s.net.poison("latency", "downstream", `"latency": 150`) },
-		heal:  func(s *scene) { s.net.mend() },
-		kind:  fncache.KindPool,
+		name: "slow, and one connection for all",
+		pool: 1,
+		begin: func(s *scene) {
+			s.net.poison("latency", "downstream", fmt.Sprintf(`"latency": %d`, (redisTimeout/2).Milliseconds()))
+		},
+		heal: func(s *scene) { s.net.mend() },
+		slow: redisTimeout / 2, // one answer that is late on a busy machine is silence here
 	},
 }
 

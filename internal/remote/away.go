@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -15,8 +16,8 @@ const probeInterval = time.Second
 const probeSuffix = ":probe"
 
 // goAway notes that a node is away for these uses. What is queued for them is done, at
-// once. dead says that flights on their way will bring no answer: they are done too.
-// mu is held.
+// once. dead says that what is on its way will bring no answer: it is done too, and where
+// the node is away for writes only, the writes are. mu is held.
 func (n *node) goAway(why *Error, reads, writes, dead bool) {
 	for use, is := range [uses]bool{Reads: reads, Writes: writes} {
 		s := &n.states[use]
@@ -46,30 +47,42 @@ func (n *node) goAway(why *Error, reads, writes, dead bool) {
 		}
 	}
 	if dead {
-		n.abandon(why)
+		n.abandon(why, writes && !reads)
 		n.r.relearn()
 	}
 }
 
-// abandon makes orphans of the flights that have seats. mu is held.
-func (n *node) abandon(why *Error) {
-	for _, f := range n.flights {
-		if f.lane == nil || f.orphan {
+// abandon has the commands of flights that have seats done, or only the writes among them.
+// The flights are orphans, and where reads are left, without a seat: others do not wait for
+// what these wait for. mu is held.
+func (n *node) abandon(why *Error, onlyWrites bool) {
+	for _, f := range slices.Clone(n.flights) {
+		if f.lane == nil || f.orphan || onlyWrites && !f.writes() {
 			continue
 		}
+		left := false
 		for _, c := range f.batch {
-			if c.state != isBoarded {
-				continue
+			switch {
+			case c.state != isBoarded:
+			case onlyWrites && c.use == Reads:
+				left = true
+			default:
+				c.unknown = c.unknown || f.sent.Load()
+				c.finish(c.fail(why.Kind, why.Err))
+				c.wake(nil)
 			}
-			err := c.fail(why.Kind, why.Err)
-			err.MayHaveRun = f.sent.Load()
-			c.finish(err)
-			c.wake(nil)
 		}
-		n.orphan(f)
+		if onlyWrites {
+			n.unseat(f)
+		}
+		if !left {
+			n.orphan(f)
+		}
 	}
-	n.small.reset()
-	n.large.reset()
+	if !onlyWrites {
+		n.small.reset()
+		n.large.reset()
+	}
 }
 
 // orphan takes note that nobody waits for a flight. mu is held.
@@ -88,7 +101,7 @@ func (n *node) back(answered Use) {
 			continue
 		}
 		*s = condition{}
-		n.watch.reset()
+		n.watch.reset(Writes)
 		n.r.notice(Event{Node: n.addr, Writes: use == Writes})
 	}
 }
@@ -175,16 +188,15 @@ func (n *node) apart(ctx context.Context, c *Command, most time.Duration) error 
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if c.state != isDone {
-		err := c.fail(KindTimeout, errLate)
+		c.unknown = c.unknown || f.sent.Load()
 		switch {
 		case f.sent.Load():
+			c.finish(c.fail(KindTimeout, errLate))
 		case n.poolIsFull(f):
-			err = c.fail(KindBusyHere, errPoolFull)
+			c.finish(c.fail(KindBusyHere, errPoolFull))
 		default:
-			err = c.fail(KindUnreachable, errNoConnection)
+			c.finish(c.fail(KindUnreachable, errNoConnection))
 		}
-		err.MayHaveRun = f.sent.Load()
-		c.finish(err)
 		n.orphan(f)
 	}
 	if ctx.Err() != nil {

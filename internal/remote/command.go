@@ -59,6 +59,7 @@ type Command struct {
 	whole      bool     // the script is sent with its text
 	suspect    bool     // it was late: its answer may be large
 	sendings   int      // how often it was sent
+	unknown    bool     // one of these was not answered: it may have taken effect
 	excused    int      // how often that was not counted, because this process was late
 	prev, next *Command // in the queue
 
@@ -200,9 +201,9 @@ func (c *Command) finish(err error) {
 	}
 }
 
-// fail makes the error of the command.
+// fail makes the error of the command. mu is held, or the command is in no lane.
 func (c *Command) fail(kind Kind, cause error) *Error {
-	err := &Error{Op: c.op, Kind: kind, Key: c.key, Err: cause}
+	err := &Error{Op: c.op, Kind: kind, Key: c.key, Err: cause, MayHaveRun: c.unknown}
 	if n := c.node.Load(); n != nil {
 		err.Node = n.addr
 	}

@@ -55,7 +55,8 @@
 //     be cloned: the flight loses its seat after twice the timeout. Its writes are done
 //     then, with an error that says that they may have run; its reads wait up to longest.
 //   - sent, node goes away: done at once with that error, which says that it may have
-//     run. The flight is an orphan: when it lands nobody looks at it.
+//     run, as every error of a command does that was sent before. The flight is an orphan:
+//     when it lands nobody looks at it.
 //   - answered NOSCRIPT: sent again with the text of the script.
 //   - answered MOVED or ASK: handed to the lane of the cluster client, which follows.
 //   - answered, whatever the answer: done.
@@ -68,11 +69,13 @@
 //   - it says so: LOADING, MASTERDOWN, READONLY (to writes), and so on (kinds.go);
 //   - connecting to it fails, or takes nearly two timeouts while the pool has room and
 //     nothing else is answered;
-//   - it has answered nothing at all for the timeout, though something small was sent.
+//   - it has answered nothing at all for the timeout, though something small was sent;
+//   - it has answered reads only, though something small was written: it is away for writes
+//     (a server pauses them for a failover). An answer to a write counts for reads too.
 //
-// The last is judged by the watchdog, which ticks ten times per timeout, every 2 ms at
-// most, while commands are on their way. It counts the ticks that came on time and found that something was
-// unanswered and nothing was answered since the tick before. A tick that is late says
+// The last two are judged by the watchdog, which ticks ten times per timeout, every 2 ms at
+// most, while commands are on their way. It counts the ticks that came on time and found
+// that something was unanswered and nothing was answered since the tick before. A tick that is late says
 // that this process did not get the processor, and counts for nothing. Each tick goes
 // to the end of the scheduler's queue before it judges, so that answers which have
 // arrived are read first. After half the timeout of silence the watchdog sends a

@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -98,6 +99,11 @@ func (f *flight) fly() {
 	pipe := via.Pipeline()
 	_ = pipe.BatchProcess(f, cmds...)
 	_, _ = pipe.Exec(f) // each command has its own error
+}
+
+// writes reports whether a write is in the flight.
+func (f *flight) writes() bool {
+	return slices.ContainsFunc(f.batch, func(c *Command) bool { return c.use == Writes })
 }
 
 func (f *flight) fail(err error) {

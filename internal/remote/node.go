@@ -186,7 +186,9 @@ func (n *node) refusal(c *Command) *Error {
 	case n.r.closed.Load():
 		return c.fail(KindClosed, errClosed)
 	case s.away && !c.limit.Always:
-		return &Error{Op: c.op, Kind: s.why.Kind, Key: c.key, Node: n.addr, Err: &refused{s.why.Err}, NotAsked: true}
+		err := c.fail(s.why.Kind, &refused{s.why.Err})
+		err.NotAsked = !c.unknown
+		return err
 	}
 	return nil
 }
@@ -251,8 +253,11 @@ func (n *node) land(f *flight, serving bool) (next *flight, done bool) {
 		n.settle(&s, f.batch[i])
 	}
 	done = first.state == isDone
-	if s.heard {
-		n.heard(f)
+	switch {
+	case s.wrote:
+		n.heard(f, Writes)
+	case s.heard:
+		n.heard(f, Reads)
 	}
 	switch {
 	case f.lane != nil && f.era != f.lane.era: // the node went away, and its seats are new

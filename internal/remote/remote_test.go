@@ -600,7 +600,7 @@ func TestCommandThatIsSentOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &scripted{answer: func(conn int, cmd []string) string {
-					if cmd[0] == "evalsha" {
+					if cmd[0] == "evalsha" && cmd[3] == "k" {
 						return answer
 					}
 					return values(conn, cmd)
@@ -1006,5 +1006,109 @@ func TestHooksFindTheContextOfEachCaller(t *testing.T) {
 		}
 		require.True(t, piped, "some were in the pipeline of another")
 		unoccupied(t, r)
+	})
+}
+
+// write asks for the script of a write.
+func write(ctx context.Context, r *Remote, key string, limit Limits) (err error, took time.Duration) { //nolint:revive // as get
+	began := time.Now()
+	return r.Do(ctx, Eval("store", Writes, NewScript("return 1"), []string{key}, nil, limit)), time.Since(began)
+}
+
+// A server pauses writes for a failover (CLIENT PAUSE), and answers reads.
+func TestNodeThatAnswersReadsOnlyIsAwayForWrites(t *testing.T) {
+	for name, reading := range map[string]bool{"while others read": true, "while nobody reads": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var paused atomic.Bool
+				s := &scripted{answer: func(conn int, cmd []string) string {
+					if cmd[0] != "get" && paused.Load() {
+						return ""
+					}
+					return values(conn, cmd)
+				}}
+				r := s.remote(t, nil)
+				err, _ := write(t.Context(), r, "k", Limits{})
+				require.NoError(t, err)
+				paused.Store(true)
+				ended := make(chan struct{})
+				var readers sync.WaitGroup
+				for i := range 10 {
+					readers.Go(func() {
+						for reading {
+							select {
+							case <-ended:
+								return
+							case <-time.After(time.Millisecond):
+							}
+							_, err, took := get(t.Context(), r, fmt.Sprint("k", i))
+							require.NoError(t, err)
+							require.LessOrEqual(t, took, 2*r.timeout, "behind a write in its pipeline")
+						}
+					})
+				}
+				many(20, func(i int) {
+					err, took := write(t.Context(), r, fmt.Sprint("w", i), Limits{})
+					require.Equal(t, KindTimeout, kind(t, err))
+					require.LessOrEqual(t, took, 2*r.timeout)
+				})
+				err, took := write(t.Context(), r, "k", Limits{})
+				require.ErrorIs(t, err, errNotAsked)
+				require.Zero(t, took)
+				health := r.Health()[0]
+				require.True(t, health.Away && health.Writes, "%+v", health)
+				_, err, took = get(t.Context(), r, "k")
+				require.NoError(t, err)
+				require.LessOrEqual(t, took, r.tick)
+				paused.Store(false)
+				time.Sleep(2 * probeInterval)
+				err, _ = write(t.Context(), r, "k", Limits{})
+				require.NoError(t, err)
+				close(ended)
+				readers.Wait()
+				unoccupied(t, r)
+			})
+		})
+	}
+}
+
+func TestOneConnectionThatHangsForAWriteIsNotTheNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(conn int, cmd []string) string {
+			if conn == 1 && cmd[0] == "evalsha" {
+				return ""
+			}
+			return values(conn, cmd)
+		}}
+		r := s.remote(t, nil)
+		err, took := write(t.Context(), r, "k", Limits{})
+		require.NoError(t, err)
+		require.LessOrEqual(t, took, r.timeout+r.tick)
+		require.False(t, r.Health()[0].Away)
+		unoccupied(t, r)
+	})
+}
+
+func TestWhatWasSentBeforeMayHaveRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(conn int, cmd []string) string {
+			if cmd[0] == "evalsha" && conn == 1 {
+				return "close"
+			}
+			return ""
+		}}
+		s.dial = func(context.Context) error {
+			if len(s.asked()) > 0 {
+				return errors.New("connection refused")
+			}
+			return nil
+		}
+		r := s.remote(t, nil)
+		err, _ := write(t.Context(), r, "k", Limits{})
+		var failure *Error
+		require.ErrorAs(t, err, &failure)
+		require.True(t, failure.MayHaveRun, "%+v", failure)
+		r.Close()
+		time.Sleep(time.Minute) // go-redis gives up what it dialed
 	})
 }

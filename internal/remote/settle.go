@@ -11,7 +11,8 @@ import (
 // A settling is what becomes of the commands of a flight that has landed.
 type settling struct {
 	f     *flight
-	heard bool       // the server has answered something
+	heard bool       // the server has answered something,
+	wrote bool       // and that was a write
 	full  bool       // no connection of the pool was free
 	done  []*Command // have their results
 	moved []*Command // go to the lane of the cluster client
@@ -26,13 +27,14 @@ func (n *node) settle(s *settling, c *Command) {
 	}
 	err := c.wire.err
 	if err == nil || isReply(err) {
-		s.heard = true
+		s.heard, s.wrote = true, s.wrote || c.use == Writes
 		n.settleAnswer(s, c, err)
 		return
 	}
-	kind := KindOf(err)
+	kind, sent := KindOf(err), s.f.sent.Load()
+	c.unknown = c.unknown || sent
 	var hook *hookError
-	switch sent := s.f.sent.Load(); {
+	switch {
 	case errors.As(err, &hook):
 		s.finish(c, c.fail(KindOther, err))
 	case kind == KindClosed:
@@ -53,7 +55,7 @@ func (n *node) settle(s *settling, c *Command) {
 	case isTimeout(err):
 		n.settleLate(s, c, err)
 	case c.limit.Once:
-		s.finish(c, c.mayHaveRun(kind, err))
+		s.finish(c, c.fail(kind, err))
 	case c.sendings < maxBreaks:
 		n.again(s, c)
 	default:
@@ -111,7 +113,7 @@ func (n *node) settleClosed(s *settling, c *Command, err error) {
 // settleLate is settle where the socket's deadline has passed. It proves nothing yet:
 // the watchdog counts on. Where this process was late, the answer may have been there.
 func (n *node) settleLate(s *settling, c *Command, err error) {
-	n.watch.cut = true
+	n.watch.cut[c.use] = true
 	n.calm = false
 	small := s.f.lane != nil && !s.f.lane.large && !c.limit.Once
 	switch {
@@ -121,7 +123,7 @@ func (n *node) settleLate(s *settling, c *Command, err error) {
 	case small && c.sendings < maxSendings:
 		c.suspect = c.use == Reads
 	default:
-		s.finish(c, c.mayHaveRun(KindTimeout, &lateError{err}))
+		s.finish(c, c.fail(KindTimeout, &lateError{err}))
 		return
 	}
 	n.again(s, c)
@@ -131,7 +133,6 @@ func (n *node) settleLate(s *settling, c *Command, err error) {
 // node for away.
 func (n *node) fell(s *settling, c *Command, err error, kind Kind) {
 	failure := c.fail(kind, err)
-	failure.MayHaveRun = s.f.sent.Load()
 	s.finish(c, failure)
 	if s.f.lane != nil {
 		n.goAway(failure, true, true, true)
@@ -143,9 +144,7 @@ func (n *node) again(s *settling, c *Command) {
 	refused := n.refusal(c)
 	switch {
 	case c.gone, c.leaving:
-		failure := c.fail(KindOf(c.wire.err), c.wire.err)
-		failure.MayHaveRun = s.f.sent.Load()
-		s.finish(c, failure)
+		s.finish(c, c.fail(KindOf(c.wire.err), c.wire.err))
 	case refused != nil && s.f.lane != nil: // the node went away meanwhile
 		s.finish(c, refused)
 	case s.f.lane == nil && s.full: // it was to be sent apart
@@ -188,12 +187,6 @@ func (s *settling) move(c *Command, to *node) {
 	c.state = isNew
 	c.node.Store(to)
 	s.moved = append(s.moved, c)
-}
-
-func (c *Command) mayHaveRun(kind Kind, err error) *Error {
-	failure := c.fail(kind, err)
-	failure.MayHaveRun = true
-	return failure
 }
 
 func isTimeout(err error) bool {

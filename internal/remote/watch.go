@@ -38,17 +38,22 @@ type watch struct {
 	ticks  uint64
 	lates  uint64 // how many of them came late
 
-	answered bool // something was, since the last tick
-	asked    bool // at the last tick, something small was unanswered
-	cut      bool // something small was given up since the last answer
-	silent   int  // ticks on time, one after the other, with something small unanswered
-	quiet    int  // the same with anything unanswered
-	mute     int  // ticks on time since anything was answered
-	asking   bool // a question of the watchdog's own is on its way
+	asked  [uses]bool // at the last tick, something small was unanswered
+	cut    [uses]bool // something small was given up since the last answer
+	silent [uses]int  // ticks on time, one after the other, with something small unanswered
+	quiet  int        // the same with anything unanswered
+	mute   int        // ticks on time since anything was answered
+	asking [uses]bool // a question of the watchdog's own is on its way
 }
 
-// reset forgets what was not answered.
-func (w *watch) reset() { w.asked, w.cut, w.silent, w.quiet = false, false, 0, 0 }
+// reset forgets what was not answered before an answer: one to a write shows that the node
+// answers reads too, but where writes are paused reads are answered.
+func (w *watch) reset(answered Use) {
+	for use := range answered + 1 {
+		w.asked[use], w.cut[use], w.silent[use] = false, false, 0
+	}
+	w.quiet = 0
+}
 
 // arm starts the watchdog. mu is held.
 func (n *node) arm() {
@@ -71,17 +76,13 @@ func (n *node) tick() {
 	w := &n.watch
 	w.ticks++
 	n.lookForDials()
-	if w.answered {
-		w.answered = false
-		w.reset()
-	}
 	if n.isLate() {
 		w.lates++
 	} else {
 		n.judge()
 	}
 	n.flights = slices.DeleteFunc(n.flights, func(f *flight) bool { return f.orphan })
-	if len(n.flights) == 0 && n.small.first == nil && n.large.first == nil && !w.active && !w.cut {
+	if len(n.flights) == 0 && n.small.first == nil && n.large.first == nil && !w.active && !w.cut[Reads] && !w.cut[Writes] {
 		w.armed, n.idle = false, n.r.now()
 		return
 	}
@@ -117,7 +118,7 @@ func (n *node) lookForDials() {
 func (n *node) judge() {
 	w := &n.watch
 	w.mute++
-	asked, unanswered := w.cut, w.cut
+	asked, unanswered := w.cut, w.cut[Reads] || w.cut[Writes]
 	waits := false    // a flight waits for a connection for half the timeout
 	var stuck *flight // waits for one for as long as the timeout: the first of these
 	for _, f := range n.flights {
@@ -144,15 +145,19 @@ func (n *node) judge() {
 			n.overdue(f)
 		}
 		unanswered = true
-		asked = asked || f.lane == nil || !f.lane.large
+		for _, c := range f.batch {
+			asked[c.use] = asked[c.use] || c.state == isBoarded && (f.lane == nil || !f.lane.large)
+		}
 	}
 	count(&w.quiet, unanswered)
-	count(&w.silent, asked && w.asked)
+	for use := range uses {
+		asked[use] = asked[use] && !n.states[use].away
+		count(&w.silent[use], asked[use] && w.asked[use])
+	}
 	w.asked = asked
 	n.conclude(stuck)
-	if (waits || w.quiet >= ticksPerTimeout/2) && w.mute >= ticksPerTimeout/2 && !w.asking && !n.states[Reads].away {
-		n.ask()
-	}
+	n.askIf(Reads, (waits || w.quiet >= ticksPerTimeout/2) && w.mute >= ticksPerTimeout/2)
+	n.askIf(Writes, w.silent[Writes] >= ticksPerTimeout/2)
 }
 
 // count counts a tick, or begins anew.
@@ -169,17 +174,23 @@ func (n *node) overdue(f *flight) {
 	patient := time.Duration(f.flown)*n.r.tick <= n.r.longest()
 	for _, c := range f.batch {
 		if c.state == isBoarded && !(patient && c.use == Reads) {
-			c.finish(c.mayHaveRun(KindTimeout, errLate))
+			c.unknown = true
+			c.finish(c.fail(KindTimeout, errLate))
 			c.wake(nil)
 		}
 	}
+	n.unseat(f)
+	if !patient {
+		n.orphan(f)
+	}
+}
+
+// unseat takes its seat from a flight, which goes on. mu is held.
+func (n *node) unseat(f *flight) {
 	if f.era == f.lane.era {
 		f.era = noSeat
 		f.lane.free = append(f.lane.free, make(chan struct{}))
 		n.kick(f.lane)
-	}
-	if !patient {
-		n.orphan(f)
 	}
 }
 
@@ -187,9 +198,12 @@ func (n *node) overdue(f *flight) {
 func (n *node) conclude(stuck *flight) {
 	w := &n.watch
 	switch {
-	case w.silent >= ticksPerTimeout:
-		n.goAway(n.trouble(KindTimeout, errSilent), true, true, true)
-		w.reset()
+	case w.silent[Reads] >= ticksPerTimeout, w.silent[Writes] >= ticksPerTimeout && w.mute >= ticksPerTimeout:
+		n.goAway(n.trouble(Reads, KindTimeout, errSilent), true, true, true)
+		w.reset(Writes)
+	case w.silent[Writes] >= ticksPerTimeout: // as where the server pauses them
+		n.goAway(n.trouble(Writes, KindTimeout, errSilent), false, true, true)
+		w.reset(Writes)
 	case stuck != nil && n.poolIsFull(stuck):
 		n.tellBusy(stuck.batch[0])
 	case stuck == nil || stuck.waits < ticksToConnect:
@@ -199,8 +213,8 @@ func (n *node) conclude(stuck *flight) {
 			close(stuck.end)
 		}
 	default:
-		n.goAway(n.trouble(KindUnreachable, errNoConnection), true, true, true)
-		w.reset()
+		n.goAway(n.trouble(Reads, KindUnreachable, errNoConnection), true, true, true)
+		w.reset(Writes)
 	}
 }
 
@@ -213,36 +227,43 @@ func (n *node) tellBusy(c *Command) {
 	}
 }
 
-// trouble makes the error of a node, on behalf of what is on its way. mu is held.
-func (n *node) trouble(kind Kind, cause error) *Error {
+// trouble makes the error of a node, on behalf of what is on its way: of a write, or of
+// anything. mu is held.
+func (n *node) trouble(use Use, kind Kind, cause error) *Error {
 	for _, f := range n.flights {
-		if !f.orphan {
-			return f.batch[0].fail(kind, cause)
+		for _, c := range f.batch {
+			if !f.orphan && c.use >= use {
+				return c.fail(kind, cause)
+			}
 		}
 	}
 	return &Error{Op: "lookup", Kind: kind, Node: n.addr, Err: cause}
 }
 
-// ask sends a question of the watchdog's own. mu is held.
-func (n *node) ask() {
-	n.watch.asking = true
-	question := n.question(Reads)
+// askIf sends a question of the watchdog's own, if there is need. mu is held.
+func (n *node) askIf(use Use, need bool) {
+	if !need || n.watch.asking[use] || n.states[use].away {
+		return
+	}
+	n.watch.asking[use] = true
+	question := n.question(use)
 	n.r.spawn(func() {
 		_ = n.apart(context.Background(), question, 2*n.r.timeout) // land has taken it in
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		n.watch.asking = false
+		n.watch.asking[use] = false
 	})
 }
 
-// heard takes in that the server has answered a flight. mu is held.
-func (n *node) heard(f *flight) {
-	n.watch.answered, n.watch.mute = true, 0
+// heard takes in that the server has answered a flight, to a write or only to reads. mu is
+// held.
+func (n *node) heard(f *flight, answered Use) {
+	n.watch.mute = 0
 	if n.watch.fresh { // after a pause a command may have needed a new connection: it is known before its answer
 		n.watch.fresh = false
 		n.lookForDials()
 	}
-	n.watch.reset()
+	n.watch.reset(answered)
 	n.busyHere = false
 	if f.lane == nil || !f.lane.large {
 		n.calm = n.bounded && n.watch.ticks-f.since < 2
