@@ -19,6 +19,9 @@ const probeSuffix = ":probe"
 // once. dead says that what is on its way will bring no answer: it is done too, and where
 // the node is away for writes only, the writes are. mu is held.
 func (n *node) goAway(why *Error, reads, writes, dead bool) {
+	if n.r.closed.Load() {
+		return
+	}
 	for use, is := range [uses]bool{Reads: reads, Writes: writes} {
 		s := &n.states[use]
 		if !is {
@@ -32,23 +35,28 @@ func (n *node) goAway(why *Error, reads, writes, dead bool) {
 		n.r.notice(Event{Node: n.addr, Op: why.Op, Kind: why.Kind, Away: true, Writes: Use(use) == Writes, Err: why.Err})
 		n.r.spawn(func() { n.probe(Use(use)) })
 	}
-	for _, l := range []*lane{&n.small, &n.large} {
-		for c := l.first; c != nil; {
-			next := c.next
-			if c.limit.Always && n.states[c.use].away {
-				l.remove(c)
-				n.serve(n.newFlight(nil, make(chan struct{}), c))
-			} else if err := n.refusal(c); err != nil {
-				l.remove(c)
-				c.finish(err)
-				c.wake(nil)
-			}
-			c = next
-		}
-	}
+	n.flush()
 	if dead {
 		n.abandon(why, writes && !reads)
 		n.r.relearn()
+	}
+}
+
+// flush ends the commands that are queued and refused. mu is held.
+func (n *node) flush() {
+	for _, l := range []*lane{&n.small, &n.large} {
+		for c := l.first; c != nil; {
+			next := c.next
+			if err := n.refusal(c); err != nil {
+				l.remove(c)
+				c.finish(err)
+				c.wake(nil)
+			} else if n.states[c.use].away { // and the command is sent all the same
+				l.remove(c)
+				n.serve(n.newFlight(nil, make(chan struct{}), c))
+			}
+			c = next
+		}
 	}
 }
 
@@ -120,15 +128,16 @@ func (n *node) probe(use Use) {
 		question := n.question(use)
 		n.mu.Unlock()
 		err := n.apart(context.Background(), question, (ticksToProbe+ticksPerTimeout)*n.r.tick)
-		if n.judgeProbe(use, err) {
+		if n.judgeProbe(use, err, n.hasLeft()) {
 			return
 		}
 		n.r.relearn()
 	}
 }
 
-// judgeProbe takes in how a probe ended. It reports whether that was the last.
-func (n *node) judgeProbe(use Use, err error) (last bool) {
+// judgeProbe takes in how a probe ended, and whether the node has left its Cluster. It
+// reports whether that was the last.
+func (n *node) judgeProbe(use Use, err error, left bool) (last bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.states[use].away {
@@ -139,7 +148,7 @@ func (n *node) judgeProbe(use Use, err error) (last bool) {
 		n.back(use)
 		return true
 	}
-	if failure.Kind == KindClosed {
+	if failure.Kind == KindClosed || left {
 		n.r.forget(n)
 		return true
 	}

@@ -57,6 +57,8 @@
 //   - sent, node goes away: done at once with that error, which says that it may have
 //     run, as every error of a command does that was sent before. The flight is an orphan:
 //     when it lands nobody looks at it.
+//   - sent or not, and a hook of the client panics or ends the goroutine: done with an error
+//     that names the hook, unless its answer was there.
 //   - answered NOSCRIPT: sent again with the text of the script.
 //   - answered MOVED or ASK: handed to the lane of the cluster client, which follows.
 //   - answered, whatever the answer: done.
@@ -73,9 +75,10 @@
 //   - it has answered reads only, though something small was written: it is away for writes
 //     (a server pauses them for a failover). An answer to a write counts for reads too.
 //
-// The last two are judged by the watchdog, which ticks ten times per timeout, every 2 ms at
-// most, while commands are on their way. It counts the ticks that came on time and found
-// that something was unanswered and nothing was answered since the tick before. A tick that is late says
+// The last two are judged by the watchdog, which ticks ten times per timeout, no more
+// often than every 2 ms, while commands are on their way. It counts the ticks that came on
+// time and found that something was unanswered and nothing was answered since the tick
+// before. A tick that is late says
 // that this process did not get the processor, and counts for nothing. Each tick goes
 // to the end of the scheduler's queue before it judges, so that answers which have
 // arrived are read first. After half the timeout of silence the watchdog sends a
@@ -87,5 +90,7 @@
 // each flight is cut by the socket's deadline, and the silence goes on.
 //
 // While a node is away its commands are refused at once, and one goroutine asks about
-// once a second, give or take half, until an answer shows that it is back.
+// once a second, give or take half, until an answer shows that it is back, or until the
+// cluster client knows the node no more. Nodes of a Cluster that nothing was asked of for a
+// minute are forgotten, because they may have left.
 package remote

@@ -63,9 +63,10 @@ type Remote struct {
 	dialed     func()
 	now        func() time.Time
 
-	only  *node    // the server; nil on a Cluster
-	whole *node    // what the cluster client does by itself; nil elsewhere
-	nodes sync.Map // the nodes of a Cluster, *node by *redis.Client
+	only  *node                     // the server; nil on a Cluster
+	whole *node                     // what the cluster client does by itself; nil elsewhere
+	nodes sync.Map                  // the nodes of a Cluster, *node by *redis.Client
+	swept atomic.Pointer[time.Time] // when nodes that have left were last looked for
 
 	readies sync.Pool // of channels for callers that wait
 
@@ -226,10 +227,7 @@ func (r *Remote) nodeOf(c *Command) *node {
 	if found, ok := r.nodes.Load(client); ok {
 		return found.(*node)
 	}
-	found, known := r.nodes.LoadOrStore(client, newNode(r, client))
-	if !known {
-		r.sweep()
-	}
+	found, _ := r.nodes.LoadOrStore(client, newNode(r, client))
 	return found.(*node)
 }
 
@@ -237,13 +235,22 @@ func (r *Remote) nodeOf(c *Command) *node {
 // have left.
 const idleLong = time.Minute
 
-// sweep forgets nodes that nothing was asked of for long.
+// sweep forgets nodes that nothing was asked of for long, if it did not so lately. No
+// lock is held.
 func (r *Remote) sweep() {
+	if r.whole == nil {
+		return
+	}
+	now := r.now()
+	last := r.swept.Load()
+	if last != nil && now.Sub(*last) < idleLong || !r.swept.CompareAndSwap(last, &now) {
+		return
+	}
 	r.nodes.Range(func(client, any any) bool {
 		n := any.(*node)
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		idle := !n.watch.armed && !n.idle.IsZero() && r.now().Sub(n.idle) > idleLong
+		idle := !n.watch.armed && !n.idle.IsZero() && now.Sub(n.idle) > idleLong
 		if idle && !n.states[Reads].away && !n.states[Writes].away {
 			r.nodes.CompareAndDelete(client, n)
 		}
@@ -265,13 +272,31 @@ func (r *Remote) relearn() {
 	}
 }
 
-// forget drops a node whose client was closed, as that of one which left its Cluster.
-// n.mu is held.
-func (r *Remote) forget(n *node) {
-	if client, ok := n.client.(*redis.Client); ok && n != r.only && r.nodes.CompareAndDelete(client, n) {
-		for use := range uses {
-			n.back(use)
+// hasLeft reports whether a node is none of its Cluster any more, as far as the cluster
+// client knows.
+func (n *node) hasLeft() bool {
+	cluster, ok := n.r.client.(*redis.ClusterClient)
+	if !ok || n == n.r.whole {
+		return false
+	}
+	var found atomic.Bool
+	err := cluster.ForEachShard(ended, func(_ context.Context, client *redis.Client) error {
+		if client == n.client {
+			found.Store(true)
 		}
+		return nil
+	})
+	return err == nil && !found.Load()
+}
+
+// forget drops a node that has left its Cluster. n.mu is held.
+func (r *Remote) forget(n *node) {
+	if n == r.only || n == r.whole {
+		return
+	}
+	r.nodes.CompareAndDelete(n.client, n)
+	for use := range uses {
+		n.back(use)
 	}
 }
 
@@ -284,6 +309,10 @@ func (n *node) isAway(use Use) bool {
 
 // askAgain sends a command to a node that is away. An answer shows that it is back.
 func (n *node) askAgain(ctx context.Context, c *Command) error {
+	if n.r.closed.Load() {
+		c.node.Store(n)
+		return c.fail(KindClosed, errClosed)
+	}
 	err := n.apart(ctx, c, 2*n.r.timeout) // to connect, and to ask
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -351,5 +380,6 @@ func (r *Remote) Close() {
 func (n *node) close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.goAway(&Error{Op: "close", Kind: KindClosed, Node: n.addr, Err: errClosed}, false, false, true)
+	n.flush()
+	n.abandon(&Error{Kind: KindClosed, Err: errClosed}, false)
 }

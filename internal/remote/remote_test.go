@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -823,50 +824,207 @@ func TestCommandsThatWaitAreDoneWhenTheRemoteIsClosed(t *testing.T) {
 	})
 }
 
-// A hook of the user's own, in one of the ways in which it can go wrong.
+// Close comes while commands wait, are under way and are asked by the watchdog; while
+// the node is away and probed; and while no connection is free.
+func TestNothingIsLeftOfARemoteThatWasClosed(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*redis.Options)
+		after  time.Duration // in which Close comes
+	}{
+		"under way":    {func(*redis.Options) {}, 10 * time.Millisecond},
+		"watchdog":     {func(*redis.Options) {}, 70 * time.Millisecond},
+		"away":         {func(*redis.Options) {}, 5 * time.Second},
+		"full pool":    {func(o *redis.Options) { o.MaxActiveConns = 1 }, 50 * time.Millisecond},
+		"other client": {func(o *redis.Options) { o.ReadTimeout = 20 * time.Second }, 10 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var hangs atomic.Bool
+				var told notices
+				var running atomic.Int64
+				s := hanging(&hangs)
+				r := s.remote(t, func(o *redis.Options, cfg *Config) {
+					test.change(o)
+					if name == "other client" {
+						client := redis.NewClient(o)
+						t.Cleanup(func() { _ = client.Close() })
+						cfg.Client = struct{ redis.UniversalClient }{client}
+					}
+					cfg.Notice = told.take
+					cfg.Spawn = func(f func()) {
+						running.Add(1)
+						go func() {
+							defer running.Add(-1)
+							f()
+						}()
+					}
+				})
+				_, err, _ := get(t.Context(), r, "k")
+				require.NoError(t, err)
+				hangs.Store(true)
+				t.Cleanup(func() { hangs.Store(false) })
+				var waiting sync.WaitGroup
+				for i := range 50 {
+					waiting.Go(func() {
+						_, err, took := get(t.Context(), r, fmt.Sprint("k", i))
+						require.Error(t, err)
+						require.LessOrEqual(t, took, max(test.after, 2*r.timeout))
+					})
+				}
+				time.Sleep(test.after)
+				r.Close()
+				waiting.Wait()
+				seen := len(told.kinds())
+				for _, limit := range []Limits{{}, {Always: true}} {
+					err := r.Do(t.Context(), Eval("store", Writes, NewScript("return 1"), []string{"k"}, nil, limit))
+					require.Equal(t, KindClosed, kind(t, err))
+				}
+				time.Sleep(8 * r.timeout)   // a probe ends
+				if name != "other client" { // with which go-redis reads for longer
+					require.Zero(t, running.Load())
+				}
+				time.Sleep(time.Minute)
+				require.Zero(t, running.Load())
+				ticks := r.only.ticks()
+				hangs.Store(false)
+				time.Sleep(time.Hour)
+				require.Equal(t, ticks, r.only.ticks())
+				require.Len(t, told.kinds(), seen, "nothing is told")
+			})
+		})
+	}
+}
+
+// A wrongHook is a hook of the user's own that goes wrong, before or after a command of
+// fncache: if it did so while a connection is made ready, go-redis would lose that one.
 type wrongHook struct {
-	redis.Hook
-	do atomic.Pointer[func()]
+	before, after atomic.Pointer[func()]
 }
 
 func (h *wrongHook) DialHook(next redis.DialHook) redis.DialHook { return next }
 
+func (h *wrongHook) around(cmd redis.Cmder, next func() error) error {
+	if _, ours := cmd.(*wire); !ours {
+		return next()
+	}
+	if do := h.before.Load(); do != nil {
+		(*do)()
+	}
+	err := next()
+	if do := h.after.Load(); do != nil {
+		(*do)()
+	}
+	return err
+}
+
 func (h *wrongHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if do := h.do.Load(); do != nil {
-			(*do)()
-		}
-		return next(ctx, cmd)
+		return h.around(cmd, func() error { return next(ctx, cmd) })
 	}
 }
 
 func (h *wrongHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		if do := h.do.Load(); do != nil {
-			(*do)()
-		}
-		return next(ctx, cmds)
+		return h.around(cmds[0], func() error { return next(ctx, cmds) })
 	}
 }
 
-func TestHookThatPanicsLosesNoSeat(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &scripted{answer: values}
-		r := s.remote(t, func(o *redis.Options, _ *Config) { o.ContextTimeoutEnabled = true })
-		hook := &wrongHook{}
-		r.client.AddHook(hook)
-		wrong := func() { panic("no") }
-		hook.do.Store(&wrong)
-		for range 10 {
-			_, err, _ := get(t.Context(), r, "k")
-			require.Equal(t, KindOther, kind(t, err))
+func TestHookThatGoesWrongLosesNoSeat(t *testing.T) {
+	for name, wrong := range map[string]func(){
+		"panics": func() { panic("no") },
+		"Goexit": runtime.Goexit,
+	} {
+		for _, after := range []bool{false, true} {
+			for _, callers := range []int{1, 50} {
+				for _, calm := range []bool{false, true} { // who sends: a goroutine, or callers
+					t.Run(fmt.Sprint(name, after, callers, calm), func(t *testing.T) {
+						synctest.Test(t, func(t *testing.T) { testHookThatGoesWrong(t, wrong, after, callers, calm) })
+					})
+				}
+			}
 		}
-		hook.do.Store(nil)
-		require.False(t, r.Health()[0].Away)
+	}
+}
+
+func testHookThatGoesWrong(t *testing.T, wrong func(), after bool, callers int, calm bool) {
+	s := &scripted{answer: values}
+	r := s.remote(t, func(o *redis.Options, _ *Config) { o.ContextTimeoutEnabled = true })
+	hook := &wrongHook{}
+	r.client.AddHook(hook)
+	if calm {
 		_, err, _ := get(t.Context(), r, "k")
 		require.NoError(t, err)
-		unoccupied(t, r)
+	}
+	if after {
+		hook.after.Store(&wrong)
+	} else {
+		hook.before.Store(&wrong)
+	}
+	var returned, lost atomic.Int64
+	many(callers, func(i int) {
+		ended := true
+		defer func() {
+			if ended { // its own hook has ended the caller, which was to send
+				lost.Add(1)
+			}
+		}()
+		value, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
+		ended = false
+		returned.Add(1)
+		if after && err == nil { // go-redis has passed on the answer before
+			require.Equal(t, fmt.Sprint("value of k", i), value)
+			return
+		}
+		var failure *Error
+		require.ErrorAs(t, err, &failure)
+		require.Equal(t, KindOther, failure.Kind)
+		require.ErrorContains(t, failure, "hook")
+		require.Equal(t, after, failure.MayHaveRun, "it was sent")
 	})
+	require.EqualValues(t, callers, returned.Load()+lost.Load())
+	if !calm && !after {
+		require.Zero(t, lost.Load())
+	}
+	hook.before.Store(nil)
+	hook.after.Store(nil)
+	require.False(t, r.Health()[0].Away)
+	value, err, _ := get(t.Context(), r, "k")
+	require.NoError(t, err)
+	require.Equal(t, "value of k", value)
+	unoccupied(t, r)
+}
+
+// go-redis dials on a goroutine of its own.
+func TestDialerThatGoesWrong(t *testing.T) {
+	for name, wrong := range map[string]func(){
+		"panics": func() { panic("no") },
+		"Goexit": runtime.Goexit,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var goes atomic.Bool
+				goes.Store(true)
+				s := &scripted{answer: values, dial: func(context.Context) error {
+					if goes.Load() {
+						wrong()
+					}
+					return nil
+				}}
+				r := s.remote(t, func(o *redis.Options, _ *Config) { o.PoolSize = 100 })
+				many(50, func(i int) {
+					_, err, took := get(t.Context(), r, fmt.Sprint("k", i))
+					require.Equal(t, KindUnreachable, kind(t, err))
+					require.LessOrEqual(t, took, 2*r.timeout)
+				})
+				require.True(t, r.Health()[0].Away)
+				goes.Store(false)
+				time.Sleep(time.Minute)
+				_, err, _ := get(t.Context(), r, "k")
+				require.NoError(t, err)
+				unoccupied(t, r)
+			})
+		})
+	}
 }
 
 func TestCommandThatIsAlwaysSentFindsOutThatTheNodeIsBack(t *testing.T) {

@@ -17,12 +17,16 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// timeout is what real servers are given in these tests.
-const timeout = 250 * time.Millisecond
+// What real servers are given in these tests: a short timeout where they stop, a long one
+// where they do not, because a busy machine may keep a server from its processor.
+const (
+	timeout = 250 * time.Millisecond
+	ample   = 10 * time.Second
+)
 
 var echo = NewScript("redis.call('SET', KEYS[1], ARGV[1]) return ARGV[1]")
 
-func on(t *testing.T, client redis.UniversalClient) *Remote {
+func on(t *testing.T, client redis.UniversalClient, timeout time.Duration) *Remote {
 	t.Helper()
 	r := New(Config{Client: client, Timeout: timeout, WriteProbe: NewScript("return redis.call('DEL', KEYS[1])")})
 	t.Cleanup(r.Close)
@@ -44,7 +48,7 @@ func TestKindsOfClients(t *testing.T) {
 		"a client of the user's own": struct{ redis.UniversalClient }{server.Client()},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := on(t, client)
+			r := on(t, client, ample)
 			many(200, func(i int) {
 				key := fmt.Sprintf("kinds:{%s%d}", name, i)
 				c := Eval("store", Writes, echo, []string{key}, []any{i}, Limits{})
@@ -103,7 +107,7 @@ func TestMaxActiveConnsIsKept(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var told notices
-			r := New(Config{Client: test.client, Timeout: timeout, Notice: told.take})
+			r := New(Config{Client: test.client, Timeout: ample, Notice: told.take})
 			defer r.Close()
 			defer test.client.Close()
 			many(500, func(i int) {
@@ -156,7 +160,7 @@ func TestServerThatStopsAndComesBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
-			r := on(t, server.Client())
+			r := on(t, server.Client(), timeout)
 			store := func(ctx context.Context, i int) error {
 				return r.Do(ctx, Eval("store", Writes, echo, []string{fmt.Sprint("k", i)}, []any{i}, Limits{}))
 			}
@@ -180,7 +184,7 @@ func TestServerThatStopsAndComesBack(t *testing.T) {
 func TestClusterNodeThatHangsHoldsUpItsOwnKeysOnly(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	client := cluster.Client()
-	r := on(t, client)
+	r := on(t, client, timeout)
 	ofNode := func(i int, addr string) string {
 		for n := i; ; n += 1000 {
 			key := fmt.Sprintf("{k%d}", n)
@@ -218,7 +222,7 @@ func TestClusterNodeThatHangsHoldsUpItsOwnKeysOnly(t *testing.T) {
 func TestClusterSlotThatMoves(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	client := cluster.Client()
-	r := on(t, client)
+	r := on(t, client, ample)
 	const key = "{moves}"
 	slot, err := client.ClusterKeySlot(t.Context(), key).Result()
 	require.NoError(t, err)
@@ -313,4 +317,136 @@ func TestProcessThatIsBusyIsNotRedisBeingAway(t *testing.T) {
 			require.Empty(t, told.kinds())
 		})
 	}
+}
+
+// spawner counts the goroutines of a Remote that run.
+type spawner struct{ running atomic.Int64 }
+
+func (s *spawner) spawn(f func()) {
+	s.running.Add(1)
+	go func() {
+		defer s.running.Add(-1)
+		f()
+	}()
+}
+
+// storeUntilDone stores a value, as often as it takes for Redis to be back.
+func storeUntilDone(t *testing.T, r *Remote, key string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		return r.Do(t.Context(), Eval("store", Writes, echo, []string{key}, []any{"new"}, Limits{})) == nil
+	}, 60*time.Second, 10*time.Millisecond)
+}
+
+func TestClusterNodeThatIsReplacedIsForgotten(t *testing.T) {
+	for name, stop := range map[string]func(*redistest.Server){
+		"killed": (*redistest.Server).Kill,
+		"paused": (*redistest.Server).Pause,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cluster := redistest.StartCluster(t)
+			cluster.AddReplica(t, 1)
+			client := cluster.Client()
+			var s spawner
+			var told notices
+			r := New(Config{Client: client, Timeout: timeout, Spawn: s.spawn, Notice: told.take})
+			defer r.Close()
+			many(100, func(i int) { // all nodes
+				require.NoError(t, r.Do(t.Context(), Eval("store", Writes, echo, []string{fmt.Sprint("k", i)}, []any{i}, Limits{})))
+			})
+			old := cluster.Nodes()[1].Addr()
+			stop(cluster.Nodes()[1])
+			many(300, func(i int) {
+				late := lateness(t)
+				_, _, took := get(t.Context(), r, fmt.Sprint("k", i%100))
+				require.Less(t, took, 2*timeout+100*time.Millisecond+late())
+			})
+			for i := range 100 {
+				storeUntilDone(t, r, fmt.Sprint("k", i))
+			}
+			require.Eventually(t, func() bool {
+				for _, node := range r.Health() {
+					if node.Away || node.Addr == old {
+						return false
+					}
+				}
+				return s.running.Load() == 0
+			}, 30*time.Second, 10*time.Millisecond, "%+v", r.Health())
+			for _, key := range []string{"k1", "k2", "k3", "k4", "k5"} {
+				value, err, _ := get(t.Context(), r, key)
+				require.NoError(t, err)
+				require.Equal(t, "new", value)
+			}
+		})
+	}
+}
+
+func TestSentinelFailover(t *testing.T) {
+	for name, stop := range map[string]func(*redistest.Server){
+		"killed": (*redistest.Server).Kill,
+		"paused": (*redistest.Server).Pause,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			group := redistest.StartSentinel(t)
+			client := group.Client()
+			var s spawner
+			r := New(Config{Client: client, Timeout: timeout, Spawn: s.spawn, WriteProbe: NewScript("return redis.call('DEL', KEYS[1])")})
+			defer r.Close()
+			many(100, func(i int) {
+				require.NoError(t, r.Do(t.Context(), Eval("store", Writes, echo, []string{fmt.Sprint("k", i)}, []any{i}, Limits{})))
+			})
+			require.EqualValues(t, 1, client.Wait(t.Context(), 1, time.Minute).Val())
+			stop(group.Primary())
+			many(100, func(i int) {
+				late := lateness(t)
+				_, _, took := get(t.Context(), r, fmt.Sprint("k", i))
+				require.Less(t, took, 2*timeout+100*time.Millisecond+late())
+			})
+			storeUntilDone(t, r, "k")
+			many(100, func(i int) {
+				value, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
+				require.NoError(t, err)
+				require.Equal(t, fmt.Sprint(i), value)
+			})
+			require.Eventually(t, func() bool { return s.running.Load() == 0 }, 30*time.Second, 10*time.Millisecond)
+			require.False(t, r.Health()[0].Away)
+		})
+	}
+}
+
+// A node that leaves while nothing is asked of it is forgotten, too.
+func TestClusterNodesThatNothingIsAskedOfAreForgotten(t *testing.T) {
+	client := redistest.SharedCluster(t).Client()
+	var ahead atomic.Int64
+	r := New(Config{Client: client, Timeout: ample, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	defer r.Close()
+	for i := range 100 { // the client learns who has which slot from the first
+		_, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
+		require.NoError(t, err)
+	}
+	require.Len(t, r.Health(), 3)
+	unarmed := func() bool {
+		all := true
+		r.nodes.Range(func(_, n any) bool {
+			n.(*node).mu.Lock()
+			defer n.(*node).mu.Unlock()
+			all = all && !n.(*node).watch.armed
+			return true
+		})
+		return all
+	}
+	require.Eventually(t, unarmed, 10*time.Second, time.Millisecond)
+	ahead.Store(int64(2 * idleLong))
+	require.Eventually(t, func() bool {
+		_, err, _ := get(t.Context(), r, "k")
+		require.NoError(t, err)
+		return len(r.Health()) == 1
+	}, 10*time.Second, time.Millisecond, "the one that is asked is left")
+	many(100, func(i int) {
+		_, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
+		require.NoError(t, err)
+	})
+	require.Len(t, r.Health(), 3, "they are known again when they are asked")
 }

@@ -121,7 +121,8 @@ func (n *node) settleLate(s *settling, c *Command, err error) {
 		c.excused++
 		c.sendings--
 	case small && c.sendings < maxSendings:
-		c.suspect = c.use == Reads
+		// Of a server that has been silent all the time there is nothing to suspect.
+		c.suspect = c.use == Reads && n.watch.silent[Reads] < ticksPerTimeout-2
 	default:
 		s.finish(c, c.fail(KindTimeout, &lateError{err}))
 		return

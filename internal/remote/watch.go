@@ -71,9 +71,19 @@ func (n *node) arm() {
 func (n *node) tick() {
 	// Whoever was woken before this, by an answer, goes first.
 	runtime.Gosched()
+	n.look()
+	n.r.sweep()
+}
+
+// look is what a tick does to its node.
+func (n *node) look() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	w := &n.watch
+	if n.r.closed.Load() {
+		w.armed = false
+		return
+	}
 	w.ticks++
 	n.lookForDials()
 	if n.isLate() {
