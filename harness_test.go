@@ -415,17 +415,25 @@ func (t *tap) fault(ctx context.Context, cmd redis.Cmder, verb string) error {
 	if broken != nil {
 		return broken
 	}
+	if refused == context.DeadlineExceeded { //nolint:errorlint // the test's own: no answer comes
+		write(cmd)
+	}
 	return refused
+}
+
+// write does what writing a command to a socket does to its words.
+func write(cmd redis.Cmder) {
+	for _, arg := range cmd.Args() {
+		if arg, ok := arg.(encoding.BinaryMarshaler); ok {
+			_, _ = arg.MarshalBinary()
+		}
+	}
 }
 
 // hang is a command that is written to a socket, on which no answer comes until the gate is
 // opened, or the deadline of the socket is over.
 func hang(ctx context.Context, cmd redis.Cmder, gate <-chan struct{}) error {
-	for _, arg := range cmd.Args() {
-		if arg, ok := arg.(encoding.BinaryMarshaler); ok {
-			_, _ = arg.MarshalBinary() // it is written
-		}
-	}
+	write(cmd)
 	var over <-chan time.Time
 	if end, ok := ctx.Deadline(); ok {
 		over = time.After(time.Until(end))
