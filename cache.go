@@ -85,6 +85,7 @@ func New(cfg Config) (*Cache, error) {
 		timeout: cfg.RedisTimeout,
 		channel: cfg.Namespace + ":events:",
 		spawn:   c.spawn,
+		closing: c.closing,
 	}
 	c.store.forgotten, c.store.unpublished = c.health.forgot, c.noteUnpublished
 	c.health.log, c.health.again = &c.log, c.noteDial

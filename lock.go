@@ -59,6 +59,7 @@ type lockStore struct {
 	timeout time.Duration  // of one operation, from sending to the answer
 	channel string         // what channels of events begin with; see channelOf
 	spawn   func(func())   // starts a goroutine that Close waits for
+	closing <-chan struct{} // closed when the cache is being closed
 
 	unpublished func(channel string, why error) // told that nothing could be published; nil: nobody
 
@@ -194,7 +195,7 @@ func (s *lockStore) acquire(ctx context.Context, key, token string, lease time.D
 		return parseAcquisition(reply)
 	}
 	if mayHaveRun(err) { // and have been granted
-		s.spawn(func() { s.giveBack(context.WithoutCancel(ctx), key, token) })
+		s.spawn(func() { s.giveBack(context.WithoutCancel(ctx), key, token, lease) })
 	}
 	return acquisition{}, err
 }
@@ -295,14 +296,37 @@ func (s *lockStore) release(ctx context.Context, key, token string, why verb) (h
 		token, s.channelOf(key), keyEvent{why, key, token}.String())
 }
 
-// giveBack is release for a lease that nobody uses. It is tried though Redis is not
-// asked otherwise: Redis may answer again, before anybody has found out, and have
-// granted just then what it was asked before. The key would be nobody's to compute
-// for as long as the lease lives.
-func (s *lockStore) giveBack(ctx context.Context, key, token string) {
-	_, _ = s.run(ctx, "release", releaseScript, remote.Limits{Always: true}, []string{key + lockSuffix},
-		token, s.channelOf(key), keyEvent{verbRelease, key, token}.String())
+// giveBack releases a lease that nobody uses, or that may have been granted by a command
+// whose answer was lost: the key would be nobody's to compute for as long as the lease
+// lives. It tries until Redis has answered, or the lease is over.
+//
+// The order of events that takes a second answer:
+//  1. acquire is sent, the server stops, and the connection is given up;
+//  2. the server goes on, and answers the release on another connection: not held;
+//  3. it reads acquire, and grants the lease.
+func (s *lockStore) giveBack(ctx context.Context, key, token string, lease time.Duration) {
+	until := time.Now().Add(max(lease, leastGiveBack))
+	limit, answered := remote.Limits{}, false
+	for wait := storeAgainMin; time.Now().Before(until); wait = min(2*wait, storeAgainMax) {
+		held, err := s.run(ctx, "release", releaseScript, limit, []string{key + lockSuffix},
+			token, s.channelOf(key), keyEvent{verbRelease, key, token}.String())
+		if held || answered && err == nil || err != nil && !worthAnotherTry(err) || limit.Always {
+			return
+		}
+		answered = answered || err == nil
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-s.closing:
+			timer.Stop()
+			limit.Always = true // once more, whatever is known of the node
+		}
+	}
 }
+
+// leastGiveBack is how long giveBack tries at least: a server that stopped may read what it
+// was sent when it goes on.
+const leastGiveBack = time.Minute
 
 // invalidate deletes entries and the leases on them, also leases of other holders. The entries are
 // in one slot.

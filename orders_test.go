@@ -51,15 +51,18 @@ type held struct {
 	source
 	began chan int      // the number of each run, as it begins
 	let   chan struct{} // one element lets one run go
+	fail  chan error    // one element fails one run
 }
 
 func newHeld() *held {
-	h := &held{began: make(chan int, 16), let: make(chan struct{}, 16)}
+	h := &held{began: make(chan int, 16), let: make(chan struct{}, 16), fail: make(chan error, 1)}
 	h.do = func(ctx context.Context, run int) (int, error) {
 		h.began <- run
 		select {
 		case <-h.let:
 			return run, nil
+		case err := <-h.fail:
+			return 0, err
 		case <-ctx.Done():
 			return 0, context.Cause(ctx)
 		}
@@ -135,23 +138,47 @@ func testEntryDeletedBetweenLookupAndAcquire(t *testing.T, server *backend) {
 	}
 }
 
-func TestAcquireThatSucceedsAfterItsCallerGaveUpIsReleased(t *testing.T) {
-	onServersInBothForms(t, testAcquireThatSucceedsAfterItsCallerGaveUpIsReleased)
+func TestALeaseThatAStoppedServerGrantsWhenItGoesOnIsGivenBack(t *testing.T) {
+	inBothForms(t, func(t *testing.T) {
+		server := redistest.Start(t)
+		s := &source{}
+		p := newProcess(t, server.Client(), func(c *Config) { c.RedisTimeout = 100 * time.Millisecond })
+		w := wrap(t, p.Cache, s, Options{Lease: slowLease})
+		w.get(t.Context(), "warm")
+		p.tap.on("acquire", server.Pause)
+		released := make(chan struct{})
+		p.tap.onReply("release", func(redis.Cmder) { close(released) })
+		o := w.get(t.Context(), "k")
+		assert.Equal(t, SourceComputed, o.source, "as with Redis away")
+		server.Resume()
+		<-released
+		key, _ := w.Key("k")
+		other := server.Client()
+		require.Eventually(t, func() bool { return other.Exists(t.Context(), key+lockSuffix).Val() == 0 }, 30*time.Second, 10*time.Millisecond,
+			"nobody has to wait for the lease to expire")
+		require.NotEqual(t, SourceRefused, w.get(t.Context(), "k").source)
+	})
 }
 
-func testAcquireThatSucceedsAfterItsCallerGaveUpIsReleased(t *testing.T, server *backend) {
-	s := &source{}
-	p := newProcess(t, server.Client(), func(c *Config) { c.RedisTimeout = 50 * time.Millisecond })
-	w := wrap(t, p.Cache, s, Options{Lease: slowLease})
-	// The reply of acquire comes when nobody waits for it any more.
-	released := make(chan struct{})
-	p.tap.onReply("acquire", func(redis.Cmder) { time.Sleep(40 * p.cfg.RedisTimeout) }) // long enough on a busy machine
-	p.tap.onReply("release", func(redis.Cmder) { close(released) })
-	o := w.get(t.Context(), "k")
-	assert.Equal(t, SourceComputed, o.source, "as with Redis away")
-	key, _ := w.Key("k")
-	<-released
-	assert.Zero(t, server.raw.Exists(t.Context(), key+lockSuffix).Val(), "nobody has to wait for the lease to expire")
+func TestALeaseIsGivenBackWhenRedisIsBackAfterTheFunctionFailed(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := newHeld()
+		c := b.cache()
+		w := wrap(t, c, &s.source, Options{Lease: time.Minute})
+		failing := w.begin(t.Context(), "k")
+		<-s.began
+		mend := b.cut()
+		b.trip(wrap(t, c, &source{}, Options{Name: "test.Other"}))
+		s.set(func(s *source) { s.do = nil })
+		s.fail <- errSource
+		require.ErrorIs(t, (<-failing).err, errSource)
+		mend()
+		awaitBack(c)
+		time.Sleep(storeAgainMax)
+		synctest.Wait()
+		assert.Empty(t, b.keys())
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "k").source)
+	})
 }
 
 func TestInvalidatedByItsOwnProcessWhileComputing(t *testing.T) {

@@ -185,9 +185,9 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 	case c.cools(e):
 		held, err = c.cache.storeFor(c.fn).coolDown(ctx, c.key, c.token, c.fn.opts.Cooldown)
 	case e.unsuccessful():
-		held, err = c.cache.storeFor(c.fn).release(ctx, c.key, c.token, verbFailed)
+		held, err = c.release(ctx, verbFailed)
 	default:
-		held, err = c.cache.storeFor(c.fn).release(ctx, c.key, c.token, verbRelease)
+		held, err = c.release(ctx, verbRelease)
 	}
 	e.stepErr = err
 	if !c.cache.noteRedis(c.fn, opStore, c.key, err) && !held {
@@ -195,6 +195,20 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 		c.lose()
 	}
 	return held
+}
+
+// release gives the lease back, in the background where Redis does not take it now.
+func (c *computation) release(ctx context.Context, why verb) (held bool, err error) {
+	held, err = c.cache.storeFor(c.fn).release(ctx, c.key, c.token, why)
+	if err != nil {
+		c.giveBack()
+	}
+	return held, err
+}
+
+// giveBack gives the lease back in the background.
+func (c *computation) giveBack() {
+	c.cache.spawn(func() { c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token, c.fn.lease(c.cache)) })
 }
 
 // leaveOpen takes the last step of the lease where what there is cannot be stored. Callers
@@ -248,7 +262,7 @@ func (c *computation) put(ctx context.Context, e *ending, raw []byte) (held bool
 		c.cache.noteRedis(c.fn, opStore, c.key, err)
 		e.unstored = err
 		if held, err = c.leaveOpen(ctx); err != nil {
-			c.cache.spawn(func() { c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token) })
+			c.giveBack()
 		}
 	}
 	return held, err
@@ -396,7 +410,7 @@ func (c *computation) storeLater(env *envelope, raw []byte, until time.Time, sen
 		case <-timer.C:
 		case <-c.cache.closing:
 			timer.Stop()
-			c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token)
+			c.giveBack()
 			return
 		}
 		ctx, end := context.WithDeadline(c.ctx, until)
@@ -405,7 +419,7 @@ func (c *computation) storeLater(env *envelope, raw []byte, until time.Time, sen
 		failed := c.cache.noteRedis(c.fn, opStore, c.key, err)
 		switch {
 		case failed && (!worthAnotherTry(err) || sent && mayHaveRun(err)):
-			c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token)
+			c.giveBack()
 			return
 		case failed:
 			sent = sent || mayHaveRun(err)
