@@ -26,15 +26,12 @@ const LargeSize = 64 << 10
 // The fields of the first group are written before the command is given to
 // [Remote.Do], and not after.
 type Command struct {
-	op    string // in errors
-	key   string // routes the command, and stands in errors; "" if it has none
-	use   Use
-	limit Limits
-	// What is sent: of a GET the key, of a script its keys and arguments, else words.
-	script *Script
-	keys   []string
-	args   []any
-	size   int // bytes that are sent, more or less
+	op     string // in errors
+	key    string // routes the command, and stands in errors; "" if it has none
+	limit  Limits
+	script *Script // what is sent, together with other; nil of a GET and of plain words
+	other  *other  // nil of a GET, which has a key only
+	size   int     // bytes that are sent, more or less
 
 	// Of the flight that the command is in: written by whoever makes the flight, then
 	// by whoever sends it.
@@ -42,15 +39,16 @@ type Command struct {
 	mark   mark
 	words  [2]any          // of a GET
 	get    redis.StringCmd // the inner command of wire, if it is a GET
-	cmd    *redis.Cmd      // or else; nil of a GET
 	flight flight          // of which the command is the first; room for it
+	batch  [1]*Command     // the command; room for the batch of a flight of one
 
 	node atomic.Pointer[node] // in whose lane it is; changed under the mu of the one before
 
 	// Guarded by node.mu.
 	ctx        context.Context // of the caller
+	leads      *flight         // its caller is to send this one, and has not been seen to begin
 	state      state
-	leads      *flight  // its caller is to send this one, and has not been seen to begin
+	use        Use      // of the first group; here because there is room
 	gone       bool     // its caller does not wait any longer
 	leaving    bool     // its context has ended: it waits for what is under way, and no longer (Limits.Stay)
 	known      bool     // the server had run its script when it was sent
@@ -58,19 +56,25 @@ type Command struct {
 	stays      bool     // its caller never sends: it must be able to leave in time
 	whole      bool     // the script is sent with its text
 	suspect    bool     // it was late: its answer may be large
-	sendings   int      // how often it was sent
-	unknown    bool     // one of these was not answered: it may have taken effect
-	excused    int      // how often that was not counted, because this process was late
+	unknown    bool     // one of the sendings was not answered: it may have taken effect
+	sendings   int16    // how often it was sent
+	excused    int16    // how often that was not counted, because this process was late
 	prev, next *Command // in the queue
 
 	// ready wakes the caller: with the flight that it is to send, or with nil when the
 	// command is done. It is nil until the caller waits.
 	ready chan *flight
 
-	// Written under node.mu before the command is done, and not after.
-	raw   []byte // the answer of a GET: nil if there is no such key
-	reply any    // the answer of another command
-	err   error
+	err error // written under node.mu before the command is done, and not after
+}
+
+// The other commands, which are no GET, have more than a key. What every hit sends is kept
+// small: Go allocates up to 512 bytes in a cheaper way than more.
+type other struct {
+	keys  []string   // of a script
+	args  []any      // of a script; or all words
+	cmd   *redis.Cmd // the inner command of wire
+	reply any        // written as Command.err is
 }
 
 // A state is where a command is; doc.go says how they follow each other.
@@ -107,7 +111,7 @@ func Get(op, key string, limit Limits) *Command {
 
 // Eval makes a command that runs a script. The first key routes it.
 func Eval(op string, use Use, script *Script, keys []string, args []any, limit Limits) *Command {
-	c := &Command{op: op, key: keys[0], use: use, limit: limit, script: script, keys: keys, args: args, whole: limit.Whole, size: 128}
+	c := &Command{op: op, key: keys[0], use: use, limit: limit, script: script, other: &other{keys: keys, args: args}, whole: limit.Whole, size: 128}
 	for _, key := range keys {
 		c.size += len(key) + 16
 	}
@@ -119,7 +123,7 @@ func Eval(op string, use Use, script *Script, keys []string, args []any, limit L
 
 // Plain makes any other command, of its words. The key is one of them, or "".
 func Plain(op, key string, use Use, limit Limits, words ...any) *Command {
-	return &Command{op: op, key: key, use: use, limit: limit, args: words, size: 128}
+	return &Command{op: op, key: key, use: use, limit: limit, other: &other{args: words}, size: 128}
 }
 
 func sizeOf(arg any) int {
@@ -135,16 +139,30 @@ func sizeOf(arg any) int {
 
 // Raw returns the answer of a GET: nil if there is no such key. It belongs to the
 // caller. It is valid after [Remote.Do] returned nil.
-func (c *Command) Raw() []byte { return c.raw }
+func (c *Command) Raw() []byte {
+	if c.wire.err != nil { // the answer is that there is none
+		return nil
+	}
+	if raw, _ := c.get.Bytes(); raw != nil {
+		return raw
+	}
+	return []byte{} // there is such a key
+}
 
 // Reply returns the answer of another command, as go-redis reads one: a string, an
 // int64, a slice of these, or nil.
-func (c *Command) Reply() any { return c.reply }
+func (c *Command) Reply() any { return c.other.reply }
 
 // Forgot reports whether the server had run the script, and knew it no more: it was
 // restarted, or another took its place. The script was sent whole then. It is valid
 // after [Remote.Do].
 func (c *Command) Forgot() bool { return c.forgot }
+
+// alone returns the batch of a flight that has no other command.
+func (c *Command) alone() []*Command {
+	c.batch[0] = c
+	return c.batch[:]
+}
 
 // large reports whether the command travels in the large lane. mu is held.
 func (c *Command) large() bool {
@@ -159,24 +177,26 @@ func (c *Command) prepare(f *flight) redis.Cmder {
 	c.wire = wire{caller: c.ctx}
 	switch {
 	case c.script != nil:
-		c.mark.text = c.keys[0]
-		args := make([]any, 0, 3+len(c.keys)+len(c.args))
+		c.mark.text = c.key
+		o := c.other
+		args := make([]any, 0, 4+len(o.keys)+len(o.args))
 		if c.whole {
 			args = append(args, "eval", c.script.text)
 		} else {
 			args = append(args, "evalsha", c.script.hash)
 		}
-		args = append(args, len(c.keys), &c.mark)
-		for _, key := range c.keys[1:] {
+		args = append(args, len(o.keys), &c.mark)
+		for _, key := range o.keys[1:] {
 			args = append(args, key)
 		}
-		c.cmd = redis.NewCmd(f, append(args, c.args...)...)
-		c.wire.Cmder = c.cmd
-	case c.args != nil:
-		c.mark.text = c.args[0].(string)
-		args := append([]any{&c.mark}, c.args[1:]...)
-		c.cmd = redis.NewCmd(f, args...)
-		c.wire.Cmder = c.cmd
+		o.cmd = redis.NewCmd(f, append(args, o.args...)...)
+		c.wire.Cmder = o.cmd
+	case c.other != nil:
+		o := c.other
+		c.mark.text = o.args[0].(string)
+		args := append([]any{&c.mark}, o.args[1:]...)
+		o.cmd = redis.NewCmd(f, args...)
+		c.wire.Cmder = o.cmd
 	default:
 		c.mark.text = c.key
 		c.words = [2]any{"get", &c.mark}
@@ -190,14 +210,8 @@ func (c *Command) prepare(f *flight) redis.Cmder {
 // is held.
 func (c *Command) finish(err error) {
 	c.state, c.err = isDone, err
-	switch {
-	case err != nil || c.wire.err != nil: // the answer is that there is none
-	case c.cmd != nil:
-		c.reply = c.cmd.Val()
-	default:
-		if c.raw, _ = c.get.Bytes(); c.raw == nil {
-			c.raw = []byte{} // there is such a key
-		}
+	if c.other != nil && err == nil && c.wire.err == nil {
+		c.other.reply = c.other.cmd.Val()
 	}
 }
 

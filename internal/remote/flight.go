@@ -20,15 +20,14 @@ type flight struct {
 	end             chan struct{} // closed to end waits for a connection; reads go on
 	limit           time.Duration // from sending to the answer
 	batch           []*Command    //
-	one             [1]*Command   // room for batch
 	sent            atomic.Bool   // written to a connection, or begun to be
 
 	// Guarded by node.mu.
-	era    int    // of the lane, when it took the seat; noSeat if that was taken from it
+	era    int32  // of the lane, when it took the seat; noSeat if that was taken from it
 	since  uint64 // watch.ticks when it began
 	lates  uint64 // watch.lates when it began
-	flown  int    // ticks on time in which it was sent
-	waits  int    // ticks on time since then, in which it was not sent
+	flown  int32  // ticks on time in which it was sent
+	waits  int32  // ticks on time since then, in which it was not sent
 	orphan bool   // its commands are done, and its seat is taken from it
 	led    bool   // a caller sends it, whose command is the first
 }

@@ -36,7 +36,7 @@ type lane struct {
 	queued      int             // how many are in it
 	pause       time.Duration   // before the next try for a connection; 0: the last had one
 	full        uint64          // node.watch.ticks at the first of the tries that had none
-	era         int             // how often the seats were taken from it
+	era         int32           // how often the seats were taken from it
 }
 
 // reset gives the lane seats of which none is taken. Flights that had one are orphans.

@@ -145,7 +145,7 @@ func (n *node) begin(ctx context.Context, c *Command) (*flight, error) {
 	l := n.laneOf(c)
 	if l.first == nil {
 		if seat := l.seat(); seat != nil {
-			f := n.newFlight(l, seat, c)
+			f := n.newFlight(l, seat, c.alone())
 			if n.leads(l, c) {
 				f.led = true
 				return f, nil
@@ -194,7 +194,7 @@ func (n *node) refusal(c *Command) *Error {
 }
 
 // newFlight makes a flight of commands that are in no queue. mu is held.
-func (n *node) newFlight(l *lane, end chan struct{}, batch ...*Command) *flight {
+func (n *node) newFlight(l *lane, end chan struct{}, batch []*Command) *flight {
 	first := batch[0]
 	f := &first.flight
 	if f.node != nil { // somebody may hold the one before
@@ -202,7 +202,7 @@ func (n *node) newFlight(l *lane, end chan struct{}, batch ...*Command) *flight 
 	}
 	f.Context, f.node, f.lane, f.end, f.limit = first.ctx, n, l, end, n.r.timeout
 	f.since, f.lates = n.watch.ticks, n.watch.lates
-	f.batch = append(f.one[:0], batch...)
+	f.batch = batch
 	for _, c := range batch {
 		c.state = isBoarded
 		c.sendings++
@@ -264,7 +264,7 @@ func (n *node) land(f *flight, serving bool) (next *flight, done bool) {
 	case f.lane != nil:
 		next = n.pass(f, s.full)
 	case s.again != nil:
-		next = n.newFlight(nil, f.end, s.again)
+		next = n.newFlight(nil, f.end, s.again.alone())
 	}
 	led := next != nil && next.led
 	n.mu.Unlock()
@@ -317,7 +317,7 @@ func (n *node) boardNext(l *lane, seat chan struct{}) *flight {
 		l.free = append(l.free, seat)
 		return nil
 	}
-	f := n.newFlight(l, seat, batch...)
+	f := n.newFlight(l, seat, batch)
 	if n.leads(l, batch[0]) {
 		f.led, batch[0].leads = true, f
 	}
@@ -325,7 +325,7 @@ func (n *node) boardNext(l *lane, seat chan struct{}) *flight {
 }
 
 // resume is pass after a pause, unless the seats were taken from the lane since.
-func (n *node) resume(l *lane, seat chan struct{}, era int) {
+func (n *node) resume(l *lane, seat chan struct{}, era int32) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if l.era == era {
@@ -358,7 +358,7 @@ func (n *node) adopt(c *Command) {
 	}
 	l := n.laneOf(c)
 	if seat := l.seat(); seat != nil {
-		n.serve(n.newFlight(l, seat, c))
+		n.serve(n.newFlight(l, seat, c.alone()))
 		return
 	}
 	l.push(c)
