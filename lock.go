@@ -55,10 +55,10 @@ var (
 // that does.
 type lockStore struct {
 	client  redis.UniversalClient
-	remote  *remote.Remote // the way there
-	timeout time.Duration  // of one operation, from sending to the answer
-	channel string         // what channels of events begin with; see channelOf
-	spawn   func(func())   // starts a goroutine that Close waits for
+	remote  *remote.Remote  // the way there
+	timeout time.Duration   // of one operation, from sending to the answer
+	channel string          // what channels of events begin with; see channelOf
+	spawn   func(func())    // starts a goroutine that Close waits for
 	closing <-chan struct{} // closed when the cache is being closed
 
 	unpublished func(channel string, why error) // told that nothing could be published; nil: nobody
