@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/oncelog"
 )
 
 const (
@@ -35,7 +36,7 @@ type Cache struct {
 	readers readers
 	direct  direct
 	space   keyspace
-	log     logger
+	log     *oncelog.Logger
 	health  health
 
 	releases ownReleases
@@ -75,7 +76,7 @@ func New(cfg Config) (*Cache, error) {
 	c.space = newKeyspace(c)
 	c.alive, c.end = context.WithCancel(context.Background())
 	c.closing, c.shut = c.alive.Done(), make(chan struct{})
-	c.log.to, c.log.out.spawn = cfg.Logger, c.spawn
+	c.log = oncelog.New(cfg.Logger, c.spawn)
 	c.clock.began = time.Now()
 	c.life.idle, c.asking.idle = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.releases.dialed, c.events.changed = make(chan struct{}, 1), make(chan struct{}, 1)
@@ -90,7 +91,7 @@ func New(cfg Config) (*Cache, error) {
 	if cfg.AutoPipeline {
 		c.store.auto = newAutoPipeline(cfg.Redis, cfg.RedisTimeout)
 	}
-	c.health.log, c.health.spawn, c.health.closing = &c.log, c.spawn, c.closing
+	c.health.log, c.health.spawn, c.health.closing = c.log, c.spawn, c.closing
 	if c.store.clustered() {
 		c.health.serverOf = c.store.serverOf
 	}
@@ -335,7 +336,7 @@ func (c *Cache) learnClock(ctx context.Context) <-chan struct{} {
 		case err == nil:
 			c.clock.learn(before, time.Now(), server, c.cfg.RedisTimeout)
 		case timeRefused(err) && c.clock.learnLocal():
-			c.log.once("clock", slog.LevelWarn, "Redis refuses the TIME command: ages are measured on the local clock, which must agree between hosts",
+			c.log.Once("clock", slog.LevelWarn, "Redis refuses the TIME command: ages are measured on the local clock, which must agree between hosts",
 				"err", err)
 		}
 	})

@@ -339,7 +339,7 @@ func (c *computation) lose() {
 	c.lost = true
 	c.cache.flights.detachHolder(c)
 	c.fn.counters.lostLeases.Add(1)
-	c.cache.log.once("lost "+c.fn.Name(), slog.LevelWarn,
+	c.cache.log.Once("lost "+c.fn.Name(), slog.LevelWarn,
 		"lease lost while computing: the key was invalidated, or the lease expired unrenewed; the result is not stored",
 		"func", c.fn.Name())
 }

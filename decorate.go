@@ -690,7 +690,7 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 	}
 	if !f.unwrapped.Load() {
 		if err := names.add(f, cache); err != nil {
-			cache.log.once("name "+f.Name(), slog.LevelError, "a function is not cached: its name is another's", "function", f.whence(), "err", err)
+			cache.log.Once("name "+f.Name(), slog.LevelError, "a function is not cached: its name is another's", "function", f.whence(), "err", err)
 			return nil, err
 		}
 	}
@@ -726,7 +726,7 @@ func (f *Func) noteOpenKeys(c *Cache) {
 		return
 	}
 	c.noted.Do(func() {
-		c.log.once("hash secret", slog.LevelInfo,
+		c.log.Once("hash secret", slog.LevelInfo,
 			"Config.HashSecret is not set: a caller who chooses strings, lists or maps among the arguments can search for two that share an entry; "+
 				"if they come from strangers, set the same secret in every process",
 			"func", f.Name())
@@ -856,8 +856,7 @@ type stubSet struct {
 	sweep int // the number of stubs at which those that are gone are taken out
 }
 
-// leastSweep is the least number of stubs, or of subjects of a logger, that are looked
-// through for what can be forgotten.
+// leastSweep is the least number of stubs that are searched for those that are gone.
 const leastSweep = 256
 
 // A stubbed is a function with the closure of its stub, whose address is another's

@@ -260,6 +260,6 @@
 //	apart.go        code of the user's own, such as unmarshalers, on its own goroutines
 //	compute.go      one run of the function; arguments.go: its own copies;
 //	                bulkhead.go: how many at once; settle.go: its end
-//	stats.go, errors.go, logging.go    what is told about it; logqueue.go: without
-//	                waiting for the log
+//	stats.go, errors.go                what is told about it; internal/oncelog: the
+//	                log, for which nobody waits
 package fncache

@@ -100,7 +100,7 @@ func (c *Cache) judge(fn *Func, raw []byte, err error) (*entry, state) {
 // undecodable counts and logs an entry that cannot be read.
 func (c *Cache) undecodable(fn *Func, err error) {
 	fn.counters.undecodable.Add(1)
-	c.log.once("undecodable "+fn.Name(), slog.LevelWarn, "entry cannot be read: it is a miss, and will be replaced",
+	c.log.Once("undecodable "+fn.Name(), slog.LevelWarn, "entry cannot be read: it is a miss, and will be replaced",
 		"func", fn.Name(), "err", err)
 }
 

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/oncelog"
 )
 
 // What lives as long as a cache or the process, and grows per address, name or key.
@@ -21,8 +23,8 @@ import (
 func TestCircuitsOfNodesThatCameAndWentAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := ""
-		h := &health{log: &logger{to: slog.New(slog.DiscardHandler)}, spawn: func(f func()) { go f() }, back: func() {}}
-		h.log.out.spawn = h.spawn
+		spawn := func(f func()) { go f() }
+		h := &health{log: oncelog.New(slog.New(slog.DiscardHandler), spawn), spawn: spawn, back: func() {}}
 		h.serverOf = func(string) string { return server }
 		fail := func() {
 			failure := newRedisError(opLookup, "k", errRedisTimeout)
@@ -57,28 +59,6 @@ func TestCircuitsOfNodesThatCameAndWentAreForgotten(t *testing.T) {
 		assert.Zero(t, h.troubled.Load())
 		fail()
 		assert.LessOrEqual(t, circuits(), 3)
-		synctest.Wait()
-	})
-}
-
-func TestALoggerForgetsSubjectsOfLongAgo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := &logger{to: slog.New(slog.DiscardHandler)}
-		l.out.spawn = func(f func()) { go f() }
-		for range 100 {
-			for range leastSweep / 2 {
-				assert.True(t, l.once("name "+newToken(), slog.LevelInfo, "m"))
-			}
-			assert.LessOrEqual(t, len(l.last), 2*leastSweep)
-			time.Sleep(logInterval)
-			synctest.Wait()
-		}
-		// What was told lately is not told again, however many there are.
-		assert.True(t, l.once("mine", slog.LevelInfo, "m"))
-		for range 3 * leastSweep {
-			l.once("name "+newToken(), slog.LevelInfo, "m")
-		}
-		assert.False(t, l.once("mine", slog.LevelInfo, "m"))
 		synctest.Wait()
 	})
 }

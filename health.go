@@ -14,6 +14,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/fncache/fncache/internal/oncelog"
 )
 
 // This file knows whether Redis is fit to be asked: it tells failures apart,
@@ -242,7 +244,7 @@ type health struct {
 	down     atomic.Bool             // Redis did not answer, and has not since
 	said     atomic.Bool             // that was told, and not that it answers again
 
-	log     *logger
+	log     *oncelog.Logger
 	spawn   func(func())
 	closing <-chan struct{}
 	probe   func(op, key string) *RedisError // a harmless operation on the same server
@@ -359,7 +361,7 @@ func (h *health) relieve(c *circuit) {
 // tell says what is wrong with Redis, each kind of trouble once.
 func (h *health) tell(err *RedisError) {
 	facts := kindFacts[err.Kind]
-	told := h.log.once("redis "+facts.name, slog.LevelWarn,
+	told := h.log.Once("redis "+facts.name, slog.LevelWarn,
 		"Redis does not answer as it should: what cannot be served is computed in this process, or refused, and not stored",
 		"kind", facts.name, "operation", err.Op, "err", err.Err, "do", err.remedy())
 	if told && facts.away {
@@ -371,7 +373,7 @@ func (h *health) tell(err *RedisError) {
 // server answers.
 func (h *health) forgot(op string) {
 	facts := kindFacts[KindNoScript]
-	h.log.once("redis "+facts.name, slog.LevelInfo,
+	h.log.Once("redis "+facts.name, slog.LevelInfo,
 		"Redis has forgotten a script that it had run before: it is sent whole, and nobody notices but by one more command",
 		"kind", facts.name, "operation", op, "do", facts.remedy)
 }
@@ -435,8 +437,8 @@ func (h *health) cleanse(c *circuit) {
 	// Whenever the contrary was told, however lately this was: else the log would end
 	// in what is wrong no more. So it is told as seldom as that.
 	if h.said.CompareAndSwap(true, false) {
-		h.log.forget("back")
-		h.log.once("back", slog.LevelInfo, "Redis answers again: caching resumes")
+		h.log.Forget("back")
+		h.log.Once("back", slog.LevelInfo, "Redis answers again: caching resumes")
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/oncelog"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -355,10 +356,8 @@ func TestAFewFailuresAreForgottenAfterASuccess(t *testing.T) {
 
 // ofACluster is the health of a cluster of four nodes.
 func ofACluster() *health {
-	var log logger
-	log.to, log.out.spawn = slog.New(&logSink{}), func(func()) {}
 	return &health{
-		log: &log, spawn: func(func()) {}, back: func() {},
+		log: oncelog.New(slog.New(&logSink{}), func(func()) {}), spawn: func(func()) {}, back: func() {},
 		serverOf: func(key string) string { return fmt.Sprint("node ", clusterSlot(key)*4/clusterSlots) },
 	}
 }

@@ -181,7 +181,7 @@ func (c *Cache) register(ctx context.Context, fn *Func) error {
 	if err == nil || r.within(registerGood, c.clock.elapsed()) {
 		return nil
 	}
-	c.log.once("register "+fn.Name(), slog.LevelWarn,
+	c.log.Once("register "+fn.Name(), slog.LevelWarn,
 		"a release of a function cannot be registered: until it can, its results are not stored, for invalidations by other releases would not reach them",
 		"func", fn.Name(), "key", r.registry, "err", err)
 	return err
@@ -226,7 +226,7 @@ func (c *Cache) attemptRegistration(ctx context.Context, fn *Func, r *release, a
 	r.mu.Unlock()
 	close(attempt.done)
 	if lost {
-		c.log.once("registry "+fn.Name(), slog.LevelWarn,
+		c.log.Once("registry "+fn.Name(), slog.LevelWarn,
 			"Redis had lost the registration of a function: invalidations by other releases did not reach it meanwhile; look for FLUSHALL, a maxmemory-policy that evicts keys without an expiry, or a failover",
 			"func", fn.Name(), "key", r.registry)
 	}

@@ -83,7 +83,7 @@ func (c *computation) encode(e *ending) (raw []byte, tooLong error) {
 	}
 	if t.err != nil {
 		e.decoded = c.copied(e.results)
-		c.cache.log.once("codec "+c.fn.Name(), slog.LevelError,
+		c.cache.log.Once("codec "+c.fn.Name(), slog.LevelError,
 			"result cannot be stored: it does not survive encoding; it is returned as it is",
 			"func", c.fn.Name(), "err", t.err)
 		return nil, nil
@@ -276,7 +276,7 @@ func (c *computation) logUnseen(e *ending) {
 	if e.stale != nil {
 		msg = "computation failed: the stale entry is served instead, until it is past its timeout"
 	}
-	c.cache.log.once("unseen "+c.fn.Name(), slog.LevelError, msg, "func", c.fn.Name(), "err", err)
+	c.cache.log.Once("unseen "+c.fn.Name(), slog.LevelError, msg, "func", c.fn.Name(), "err", err)
 }
 
 // loggable says of an error of the function what is sure to quote no argument: the
@@ -370,7 +370,7 @@ func (c *computation) consult(what string, ask func() bool) (yes bool) {
 	default:
 		why = "was not waited for: " + loggable(err)
 	}
-	c.cache.log.once(what+" "+c.fn.Name(), slog.LevelError, what+" gave no answer about an error: taken as a no",
+	c.cache.log.Once(what+" "+c.fn.Name(), slog.LevelError, what+" gave no answer about an error: taken as a no",
 		"func", c.fn.Name(), "why", why)
 	return false
 }

@@ -274,7 +274,7 @@ func TestThatThereIsNoHashSecretIsSaidOnce(t *testing.T) {
 			for j := range 2 {
 				require.NoError(t, wrapOne(c, fmt.Sprintf("f%d.%d", i, j)))
 			}
-			b.log.keepUpWith(&c.log)
+			b.log.keepUpWith(c.log)
 			lines := b.log.about(said)
 			require.Len(t, lines, i+1, "once for a cache")
 			assert.Contains(t, lines[i], "the same secret in every process")
