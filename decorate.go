@@ -18,6 +18,7 @@ import (
 	"weak"
 
 	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/structtag"
 )
 
 // Wrap replaces the function in *fn, a func field or variable, by its cached
@@ -96,10 +97,13 @@ func WrapStruct(target any, defaults Options) (map[string]*Func, error) {
 	w := structWrapper{
 		at:       callersLine(),
 		defaults: defaults,
-		entered:  make(map[structAt]bool),
 		funcs:    make(map[string]*Func),
 	}
-	w.walk(v.Elem(), "")
+	for _, field := range structtag.Fields(v.Elem(), stubs.has) {
+		if err := w.wrap(field); err != nil {
+			w.faults = append(w.faults, err)
+		}
+	}
 	w.refuseOneName()
 	if len(w.faults) == 0 && len(w.funcs) == 0 {
 		w.faults = append(w.faults, fmt.Errorf("fncache: wrap %v: no field carries a tag; tag func fields, as in `fncache:\"timeout=1h\"`", v.Elem().Type()))
@@ -129,148 +133,36 @@ func Must[T any](v T, err error) T {
 type structWrapper struct {
 	at       string // file and line of the call
 	defaults Options
-	entered  map[structAt]bool // what embedded pointers lead to: back, maybe, or to one struct by two ways
 	funcs    map[string]*Func
 	order    []*Func // as the fields stand
 	faults   []error
 }
 
-// A structAt is where a struct is, and which: one and its first field are at the
-// same address.
-type structAt struct {
-	typ     reflect.Type
-	address unsafe.Pointer
-}
-
-// walk prepares the tagged fields of v. path is where v is embedded.
-func (w *structWrapper) walk(v reflect.Value, path string) {
-	here := structAt{v.Type(), v.Addr().UnsafePointer()}
-	if w.entered[here] {
-		return
-	}
-	w.entered[here] = true
-	var embedded []int
-	for i := range v.NumField() {
-		field := v.Type().Field(i)
-		tag, tagged := field.Tag.Lookup("fncache")
-		switch {
-		case tagged && tag == "-":
-		case unreadable(field.Tag):
-			w.faults = append(w.faults, fmt.Errorf("fncache: wrap %v.%s: no option can be read from its tag `%s`; write it as in `fncache:\"timeout=1h\"`",
-				v.Type(), field.Name, field.Tag))
-		case tagged:
-			if err := w.wrap(v, i, tag, path); err != nil {
-				w.faults = append(w.faults, err)
-			}
-		case !field.Anonymous && field.Type.Kind() == reflect.Struct:
-			w.refuseUnreached(v, i)
-		case field.Anonymous:
-			embedded = append(embedded, i)
-		}
-	}
-	// After the fields of v itself, which shadow theirs.
-	for _, i := range embedded {
-		inner := v.Field(i)
-		if inner.Kind() == reflect.Pointer && inner.Type().Elem().Kind() == reflect.Struct {
-			if inner.IsNil() {
-				w.refuseNil(inner.Type().Elem(), v.Type())
-				continue
-			}
-			inner = inner.Elem()
-		}
-		if inner.Kind() == reflect.Struct {
-			w.walk(inner, path+v.Type().Field(i).Name+".")
-		}
-	}
-}
-
-// refuseUnreached is for a struct in a field that is not embedded: what is tagged
-// in it would silently stay as it is.
-func (w *structWrapper) refuseUnreached(v reflect.Value, i int) {
-	field := v.Type().Field(i)
-	for _, path := range unreached(v.Field(i), field.Name) {
-		w.faults = append(w.faults, fmt.Errorf("fncache: wrap %v.%s: it is tagged, and only embedded structs are entered; embed %s, or call WrapStruct with a pointer to it first",
-			v.Type(), path, field.Name))
-	}
-}
-
-// unreached gives the paths of the tagged funcs of a struct, but for those that
-// are wrapped by themselves.
-func unreached(v reflect.Value, path string) (paths []string) {
-	for i := range v.NumField() {
-		field, inner := v.Type().Field(i), v.Field(i)
-		here := path + "." + field.Name
-		tag, tagged := field.Tag.Lookup("fncache")
-		switch {
-		case tagged && tag == "-":
-		case inner.Kind() == reflect.Struct:
-			paths = append(paths, unreached(inner, here)...)
-		case inner.Kind() == reflect.Func && (tagged || unreadable(field.Tag)) && stubs.of(inner) == nil:
-			paths = append(paths, here)
-		}
-	}
-	return paths
-}
-
-// refuseNil is for a nil embedded pointer: its tagged fields cannot be wrapped.
-func (w *structWrapper) refuseNil(inner, outer reflect.Type) {
-	for _, field := range taggedFields(inner, nil) {
-		w.faults = append(w.faults, fmt.Errorf("fncache: wrap %v.%s: the embedded *%v is nil, and its field %s is tagged; set it before wrapping",
-			outer, inner.Name(), inner, field))
-	}
-}
-
-// taggedFields gives the names of a struct's tagged fields, and of those of the
-// structs embedded in it. above are the structs that the search is inside of.
-func taggedFields(t reflect.Type, above []reflect.Type) (names []string) {
-	if t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	if t.Kind() != reflect.Struct || slices.Contains(above, t) {
-		return nil
-	}
-	above = append(above, t)
-	for i := range t.NumField() {
-		field := t.Field(i)
-		switch tag, tagged := field.Tag.Lookup("fncache"); {
-		case tagged && tag != "-":
-			names = append(names, field.Name)
-		case field.Anonymous && !tagged:
-			names = append(names, taggedFields(field.Type, above)...)
-		}
-	}
-	return names
-}
-
-func (w *structWrapper) wrap(v reflect.Value, i int, tag, path string) error {
-	field := v.Type().Field(i)
-	place := fmt.Sprintf("%v.%s", v.Type(), field.Name)
-	switch {
-	case !v.Field(i).CanSet():
-		return fmt.Errorf("fncache: wrap %s: the field is unexported, or in an unexported embedded pointer; export it, or wrap it by Wrap", place)
-	case field.Type.Kind() != reflect.Func:
-		return fmt.Errorf("fncache: wrap %s: the field is a %v, not a func; remove its tag", place, field.Type)
+// wrap prepares a tagged field.
+func (w *structWrapper) wrap(field structtag.Field) error {
+	if field.Err != nil {
+		return fmt.Errorf("fncache: wrap %w", field.Err)
 	}
 	defaults := w.defaults
-	if !returnsError(field.Type) {
+	if !returnsError(field.Value.Type()) {
 		// They are meant for the other fields, and no tag can leave them out.
 		defaults.CacheErrors, defaults.ErrorTimeout = nil, 0
 	}
-	if !takesContext(field.Type) {
+	if !takesContext(field.Value.Type()) {
 		defaults.Vary = nil // nor can this function vary by what it is not given
 	}
-	opts, tagErr := parseTag(tag, defaults)
+	opts, tagErr := tagOptions.Parse(field.Tag, defaults)
 	tagErr = eachFault(tagErr, func(fault error) error {
-		return fmt.Errorf("fncache: wrap %s: tag %q: %w", place, tag, fault)
+		return fmt.Errorf("fncache: wrap %s: tag %q: %w", field.Place(), field.Tag, fault)
 	})
-	here := site{at: w.at, place: place, field: fieldName(v.Type(), field.Name)}
-	f, err := prepare(v.Field(i), here, opts, tagErr, reflectedShapeOf)
+	here := site{at: w.at, place: field.Place(), field: fieldName(field.Struct, field.Name)}
+	f, err := prepare(field.Value, here, opts, tagErr, reflectedShapeOf)
 	if err != nil {
 		return err
 	}
 	name := field.Name
 	if w.funcs[name] != nil {
-		name = path + name
+		name = field.Path + name
 	}
 	w.funcs[name] = f
 	w.order = append(w.order, f)
@@ -883,6 +775,9 @@ func (s *stubSet) of(variable reflect.Value) *Func {
 	}
 	return nil
 }
+
+// has reports whether a variable holds a stub.
+func (s *stubSet) has(variable reflect.Value) bool { return s.of(variable) != nil }
 
 func (s *stubSet) add(f *Func) {
 	closure := closureOf(f.variable)

@@ -231,7 +231,8 @@
 //	shape.go        the stub that callers call: arguments and results by reflection;
 //	                typed.go: where the compiler knows the types
 //	signature.go    what may be wrapped            (when wrapping)
-//	options.go      options, configuration, tags   (when wrapping)
+//	options.go      options, configuration; tag.go, internal/structtag: tags
+//	                (when wrapping)
 //	context.go      what a call is asked for
 //	name.go         what a function is called
 //	reflectkey.go   name and arguments to the key; internal/keyhash: how arguments

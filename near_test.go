@@ -1116,7 +1116,7 @@ func TestNearOptionsAreChecked(t *testing.T) {
 	fn := func(int) (int, error) { return 0, nil }
 	_, err = Wrap(&fn, Options{Timeout: time.Hour, Near: -1})
 	assert.ErrorContains(t, err, "Near is -1ns; it must not be negative")
-	opts, err := parseTag("timeout=1h,near=1s", Options{})
+	opts, err := tagOptions.Parse("timeout=1h,near=1s", Options{})
 	require.NoError(t, err)
 	assert.Equal(t, time.Second, opts.Near)
 }

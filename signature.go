@@ -11,6 +11,7 @@ import (
 
 	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/structtag"
 )
 
 // A signature is the type of a function that can be cached, taken apart once,
@@ -230,10 +231,10 @@ var hashHooks = []reflect.Type{
 
 func (w *typeWalk) paramField(t reflect.Type, field reflect.StructField, path string) {
 	path += "." + field.Name
-	tag := field.Tag.Get("fncache")
+	tag := field.Tag.Get(structtag.Key)
 	switch {
 	case keyhash.Ignored(field):
-	case unreadable(field.Tag):
+	case structtag.Unreadable(field.Tag):
 		w.refuse(field.Type, path, fmt.Sprintf("has the tag `%s`, from which nothing can be read", field.Tag), "write it as in `fncache:\"-\"`")
 	case tag != "":
 		w.refuse(field.Type, path, fmt.Sprintf("is tagged `fncache:%q`, which means nothing in a parameter", tag),
