@@ -17,6 +17,7 @@ import (
 	"unsafe"
 	"weak"
 
+	"github.com/fncache/fncache/internal/deepcopy"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/structtag"
 )
@@ -209,7 +210,7 @@ type Func struct {
 	sig      *signature
 	params   string // paramsFingerprint
 	plan     *keyPlan
-	copies   *copyPlan // nil: results are decoded for each caller, and kept encoded
+	copies   *deepcopy.Plan // nil: results are decoded for each caller, and kept encoded
 	shape    shape
 	near     *near         // nil without Options.Near
 	variable reflect.Value // where the stub stands
@@ -255,8 +256,8 @@ func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeO
 	}
 	f.plan = newKeyPlan(f.sig, codecName)
 	f.params = paramsFingerprint(f.sig)
-	f.copied = slices.ContainsFunc(f.sig.params, refers)
-	f.copies = newCopyPlan(f.sig.results)
+	f.copied = slices.ContainsFunc(f.sig.params, deepcopy.Shares)
+	f.copies = deepcopy.Compile(f.sig.results)
 	f.selfDecoding = f.sig.plans.askMethods()
 	if f.opts.Near > 0 {
 		f.near = newNear(f)

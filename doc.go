@@ -246,7 +246,8 @@
 //	                and back; results.go: how each type is encoded; codec.go,
 //	                codec_json.go: CBOR and JSON; internal/codec: both in detail;
 //	                compress.go
-//	near.go         what this process keeps in its own memory; copy.go: copies of it
+//	near.go         what this process keeps in its own memory; internal/deepcopy:
+//	                copies of it, and of arguments
 //	clock.go        the server's time
 //	lock.go         the lease protocol: everything said to Redis; scripts.go: how
 //	                scripts are sent; releases.go: which releases of a function there are
@@ -259,8 +260,8 @@
 //	subscribe.go    listening to what the scripts publish
 //	events.go       what is known of what happens to keys elsewhere
 //	apart.go        code of the user's own, such as unmarshalers, on its own goroutines
-//	compute.go      one run of the function; arguments.go: its own copies;
-//	                bulkhead.go: how many at once; settle.go: its end
+//	compute.go      one run of the function; bulkhead.go: how many at once;
+//	                settle.go: its end
 //	stats.go, errors.go                what is told about it; internal/oncelog: the
 //	                log, for which nobody waits
 package fncache

@@ -14,6 +14,8 @@ import (
 	"unsafe"
 
 	"github.com/maypok86/otter/v2"
+
+	"github.com/fncache/fncache/internal/deepcopy"
 )
 
 // This file is the near cache: what one process keeps in its own memory of what
@@ -242,7 +244,7 @@ func (c *Cache) keep(fn *Func, in input, redisKey string, asked place, e *envelo
 		size = 0
 		for _, at := range r.pointers() {
 			v := reflect.ValueOf(at).Elem()
-			size += v.Type().Size() + footprint(v)
+			size += v.Type().Size() + deepcopy.Footprint(v)
 		}
 	} else {
 		kept.entry.body = append([]byte(nil), e.body...) // not all that was read

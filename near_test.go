@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -940,7 +941,7 @@ func TestWhichArgumentsNeedNoHashing(t *testing.T) {
 		{func(struct{ A int }) int { return 0 }, false},
 	} {
 		f := &Func{}
-		f.sig, _ = newSignature(typeOf(test.fn), false)
+		f.sig, _ = newSignature(reflect.TypeOf(test.fn), false)
 		assert.Equal(t, test.plain, newNear(f).plain != nil, "%T", test.fn)
 	}
 }
@@ -1148,4 +1149,13 @@ func TestNearOfADefaultCacheThatComesBackIsNotServedAfterAnInvalidationThatNobod
 		assert.Equal(t, SourceComputed, o.source)
 		assert.Equal(t, 2, o.value)
 	})
+}
+
+func heapInUse() int64 {
+	for range 3 { // what tests before have left in pools, and behind finalizers, too
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/fncache/fncache/internal/deepcopy"
 	"github.com/fncache/fncache/internal/keyhash"
 )
 
@@ -26,7 +27,7 @@ type shape interface {
 	// plain puts arguments that need no hashing into a key, as the near cache
 	// knows them.
 	plain(key *nearKey, args arguments)
-	// copy gives results of their own, by the function's copyPlan.
+	// copy gives results of their own, by the function's plan of copies.
 	copy(r results) results
 	// stub makes the function that callers call in place of the original.
 	stub() reflect.Value
@@ -148,9 +149,7 @@ func (s *reflectedShape) copy(r results) results {
 	fresh := s.blank().(*reflectedResults)
 	for i, v := range r.(*reflectedResults).values {
 		fresh.values[i].Set(v)
-		if deepen := s.fn.copies.deepen[i]; deepen != nil {
-			deepen(fresh.values[i].Addr().UnsafePointer())
-		}
+		s.fn.copies.Deepen(i, fresh.values[i].Addr().UnsafePointer())
 	}
 	return fresh
 }
@@ -165,13 +164,8 @@ func (s *reflectedShape) fromNear(e *nearEntry, own results) []reflect.Value {
 	out := make([]reflect.Value, len(kept), len(kept)+1)
 	copy(out, kept)
 	if plan := s.fn.copies; plan != nil {
-		for i, deepen := range plan.deepen {
-			if deepen != nil {
-				fresh := reflect.New(kept[i].Type())
-				fresh.Elem().Set(kept[i])
-				deepen(fresh.UnsafePointer())
-				out[i] = fresh.Elem()
-			}
+		for i := range out {
+			out[i] = plan.Copy(i, kept[i])
 		}
 	}
 	if s.fn.sig.hasErr {
@@ -185,7 +179,7 @@ func (s *reflectedShape) hash(k *keyhash.Keys, args arguments) (keyhash.Hash, er
 }
 
 func (s *reflectedShape) own(args arguments) arguments {
-	values := copyArguments(*args.(*[]reflect.Value))
+	values := deepcopy.Arguments(*args.(*[]reflect.Value))
 	return &values
 }
 

@@ -1,36 +1,37 @@
-package fncache
+// Package deepcopy copies results and arguments, so that callers share no memory with each
+// other, with a cache, or with a computation.
+//
+// Results are copied by a plan that is made once, when a function is wrapped. A copy is
+// begun by assignment, which copies everything except what is behind references; a deepener
+// then replaces these by copies of what they refer to.
+package deepcopy
 
 import (
 	"net/netip"
 	"reflect"
+	"time"
 	"unsafe"
 )
-
-// This file copies results, by a plan that is made when wrapping: the near cache
-// keeps them decoded, and hands each caller a copy of its own.
-//
-// A copy is begun by assignment, which copies everything but what is behind
-// references; a deepener then replaces these by copies of what they refer to.
 
 // A deepener replaces all references in the value at an address. It is nil for a
 // type without any.
 type deepener func(at unsafe.Pointer)
 
-// A copyPlan says how the results of a function are copied.
-type copyPlan struct {
+// A Plan is how values of some types, the results of a function, are copied.
+type Plan struct {
 	deepen []deepener // one for each result; nil: assignment is enough
 	// list is not 0 for a single result that is a slice of elements of that size
 	// that refer to nothing: the most frequent of all references.
 	list uintptr
-	// texts says that there is a single result that is a slice of strings.
+	// texts reports whether there is a single result that is a slice of strings.
 	texts bool
 }
 
-// newCopyPlan returns nil for what cannot be copied safely: types that hide what they
-// refer to in unexported fields. Their entries are kept encoded, and decoded for each
-// caller. Methods do not matter: what is visible of a value is all of it.
-func newCopyPlan(types []reflect.Type) *copyPlan {
-	p := &copyPlan{deepen: make([]deepener, len(types))}
+// Compile returns the plan for results of these types. It returns nil if one of them
+// cannot be copied safely, because it hides references in unexported fields or contains
+// itself. Methods do not matter: what is visible of a value is all of it.
+func Compile(types []reflect.Type) *Plan {
+	p := &Plan{deepen: make([]deepener, len(types))}
 	for i, t := range types {
 		var ok bool
 		if p.deepen[i], ok = deepenerOf(t); !ok {
@@ -48,19 +49,41 @@ func newCopyPlan(types []reflect.Type) *copyPlan {
 	return p
 }
 
-// flat says that assignment copies all results.
-func (p *copyPlan) flat() bool {
-	for _, deepen := range p.deepen {
-		if deepen != nil {
-			return false
-		}
+// Deepen makes result number i, of which an assigned copy stands at an address, share
+// nothing with the original.
+func (p *Plan) Deepen(i int, at unsafe.Pointer) {
+	if deepen := p.deepen[i]; deepen != nil {
+		deepen(at)
 	}
-	return true
+}
+
+// Copy returns a copy of result number i. It is v itself if v refers to nothing.
+func (p *Plan) Copy(i int, v reflect.Value) reflect.Value { return deepened(v, p.deepen[i]) }
+
+// One returns a copy of the only result of a function, by its plan.
+func One[T any](p *Plan, kept *T) T {
+	switch {
+	case p.list > 0:
+		fresh := *kept
+		deepenList(unsafe.Pointer(&fresh), p.list)
+		return fresh
+	case p.texts:
+		fresh := *kept
+		deepenTexts(unsafe.Pointer(&fresh))
+		return fresh
+	case p.deepen[0] != nil:
+		fresh := new(T)
+		*fresh = *kept
+		p.deepen[0](unsafe.Pointer(fresh))
+		return *fresh
+	default:
+		return *kept
+	}
 }
 
 // immutable are types whose references lead to what nobody can change.
 var immutable = map[reflect.Type]bool{
-	timeType:                          true,
+	reflect.TypeFor[time.Time]():      true,
 	reflect.TypeFor[netip.Addr]():     true,
 	reflect.TypeFor[netip.AddrPort](): true,
 	reflect.TypeFor[netip.Prefix]():   true,
@@ -103,7 +126,7 @@ func (ds deepeners) of(t reflect.Type) (deepen deepener, ok bool) {
 	return deepen, ok
 }
 
-// assignable says whether assignment copies all of a value. Strings are shared:
+// assignable reports whether assignment copies all of a value. Strings are shared:
 // nobody can change them.
 func assignable(t reflect.Type) bool {
 	switch t.Kind() {
@@ -126,7 +149,7 @@ func assignable(t reflect.Type) bool {
 	}
 }
 
-// pointerFree says whether a value of t is nothing but its own bytes.
+// pointerFree reports whether a value of t is nothing but its own bytes.
 func pointerFree(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Array:
@@ -229,7 +252,7 @@ func (ds deepeners) mapping(t reflect.Type) (deepener, bool) {
 	}, keyOK && elemOK
 }
 
-// deepened gives a copy of v.
+// deepened returns a copy of v; v itself if deepen is nil.
 func deepened(v reflect.Value, deepen deepener) reflect.Value {
 	if deepen == nil {
 		return v
@@ -281,8 +304,8 @@ func (ds deepeners) structure(t reflect.Type) (deepener, bool) {
 	}, true
 }
 
-// footprint is about how many bytes v keeps in memory beside itself.
-func footprint(v reflect.Value) (n uintptr) {
+// Footprint returns about how many bytes v keeps in memory beside itself.
+func Footprint(v reflect.Value) (n uintptr) {
 	switch v.Kind() {
 	case reflect.String:
 		return uintptr(v.Len())
@@ -297,20 +320,20 @@ func footprint(v reflect.Value) (n uintptr) {
 			return n
 		}
 		for entry := v.MapRange(); entry.Next(); {
-			n += footprint(entry.Key()) + footprint(entry.Value())
+			n += Footprint(entry.Key()) + Footprint(entry.Value())
 		}
 		return n
 	case reflect.Pointer:
 		if v.IsNil() {
 			return 0
 		}
-		return v.Type().Elem().Size() + footprint(v.Elem())
+		return v.Type().Elem().Size() + Footprint(v.Elem())
 	case reflect.Struct:
 		if immutable[v.Type()] {
 			return 0
 		}
 		for i := range v.NumField() {
-			n += footprint(v.Field(i))
+			n += Footprint(v.Field(i))
 		}
 		return n
 	default:
@@ -342,7 +365,7 @@ func elementsFootprint(v reflect.Value) (n uintptr) {
 		return 0
 	}
 	for i := range v.Len() {
-		n += footprint(v.Index(i))
+		n += Footprint(v.Index(i))
 	}
 	return n
 }

@@ -1,4 +1,4 @@
-package fncache
+package deepcopy
 
 import (
 	"encoding/json"
@@ -16,8 +16,6 @@ import (
 
 	"github.com/fncache/fncache/internal/specimen"
 )
-
-func typeOf(v any) reflect.Type { return reflect.TypeOf(v) }
 
 // everyKind refers to things in all ways that can be copied.
 type everyKind struct {
@@ -49,13 +47,13 @@ type embedded struct {
 type namedPointer *embedded
 
 func TestCopiesAreEqualAndShareNothing(t *testing.T) {
-	plan := newCopyPlan([]reflect.Type{typeOf(everyKind{})})
+	plan := Compile([]reflect.Type{reflect.TypeOf(everyKind{})})
 	require.NotNil(t, plan)
 	values := rapid.Make[everyKind]()
 	rapid.Check(t, func(t *rapid.T) {
 		was := values.Draw(t, "value")
 		is := was
-		plan.deepen[0](reflect.ValueOf(&is).UnsafePointer())
+		plan.Deepen(0, reflect.ValueOf(&is).UnsafePointer())
 		require.Equal(t, was, is)
 		seen := make(map[uintptr]bool)
 		references(reflect.ValueOf(was), func(at uintptr) { seen[at] = true })
@@ -113,7 +111,7 @@ func TestNilAndEmptyAreCopiedAsSuch(t *testing.T) {
 		was := reflect.ValueOf(v)
 		is := reflect.New(was.Type()).Elem()
 		is.Set(was)
-		newCopyPlan([]reflect.Type{was.Type()}).deepen[0](is.Addr().UnsafePointer())
+		Compile([]reflect.Type{was.Type()}).Deepen(0, is.Addr().UnsafePointer())
 		assert.Equal(t, v, is.Interface(), "%T", v)
 		if was.Kind() == reflect.Slice && was.Type().Elem().Size() > 0 {
 			assert.Equal(t, was.Len(), is.Cap(), "there is no room for an append to be seen by others")
@@ -174,15 +172,63 @@ func TestWhatCanBeCopied(t *testing.T) {
 		{struct{ A any }{}, encoded},
 		{[1]func(){}, encoded},
 	} {
-		p := newCopyPlan([]reflect.Type{typeOf(test.value)})
+		p := Compile([]reflect.Type{reflect.TypeOf(test.value)})
 		got := encoded
 		switch {
-		case p != nil && p.flat():
+		case p != nil && p.deepen[0] == nil:
 			got = flat
 		case p != nil:
 			got = copied
 		}
 		assert.Equal(t, test.want, got, "%T", test.value)
+	}
+}
+
+// argument has all that a parameter may be, and may share.
+type argument struct {
+	embedded
+	Bytes   []byte
+	Words   [2][]uint32
+	Texts   [][]string
+	Map     map[string][]int
+	Structs []embedded
+	Number  int
+	Left    *int `fncache:"-"` // is the caller's affair
+}
+
+func TestCopiesOfArgumentsAreEqualAndShareNothingButWhatIsNoPartOfTheKey(t *testing.T) {
+	require.True(t, Shares(reflect.TypeFor[argument]()))
+	values := rapid.Make[argument]()
+	rapid.Check(t, func(t *rapid.T) {
+		was := values.Draw(t, "value")
+		is := Arguments([]reflect.Value{reflect.ValueOf(was)})[0].Interface().(argument)
+		require.Equal(t, was, is)
+		require.Same(t, was.Left, is.Left)
+		was.Left, is.Left = nil, nil
+		seen := make(map[uintptr]bool)
+		references(reflect.ValueOf(was), func(at uintptr) { seen[at] = true })
+		references(reflect.ValueOf(is), func(at uintptr) {
+			require.False(t, seen[at], "a reference is shared")
+		})
+	})
+}
+
+func TestNumbersOfMathBigAreCopiedWithTheirDigits(t *testing.T) {
+	n, r, f := big.NewInt(7), big.NewRat(7, 2), big.NewFloat(7)
+	copies := Arguments([]reflect.Value{reflect.ValueOf(*n), reflect.ValueOf(*r), reflect.ValueOf(*f)})
+	n.SetInt64(9) // into the same digits
+	r.SetFrac64(9, 5)
+	f.SetUint64(9)
+	i, q, x := copies[0].Interface().(big.Int), copies[1].Interface().(big.Rat), copies[2].Interface().(big.Float)
+	assert.Equal(t, "7 7/2 7", i.String()+" "+q.String()+" "+x.String())
+}
+
+func TestOnlyWhatSharesMemoryIsCopied(t *testing.T) {
+	for _, value := range []any{1, "text", time.Now(), [2]string{"a"}, struct{ A, B int }{1, 2}, netip.Addr{}} {
+		assert.False(t, Shares(reflect.TypeOf(value)), "%T", value)
+	}
+	for _, value := range []any{[]int{}, map[string]int{}, [1][]int{}, struct{ A []int }{}, big.Int{}, []big.Rat{}} {
+		assert.True(t, Shares(reflect.TypeOf(value)), "%T", value)
 	}
 }
 
@@ -208,7 +254,7 @@ func TestFootprint(t *testing.T) {
 		{map[int64]int64(nil), 0},
 		{map[string]int64{"abc": 2}, 48 + 8*25 + 3},
 	} {
-		assert.Equal(t, test.want, footprint(reflect.ValueOf(test.value)), "%T", test.value)
+		assert.Equal(t, test.want, Footprint(reflect.ValueOf(test.value)), "%T", test.value)
 	}
 }
 
@@ -234,7 +280,7 @@ func TestFootprintIsAboutWhatACopyTakes(t *testing.T) {
 		// So much in all that what else the process allocates or frees meanwhile is
 		// little beside it.
 		const total = 8 << 20
-		copies := make([]reflect.Value, total/footprint(reflect.ValueOf(value)))
+		copies := make([]reflect.Value, total/Footprint(reflect.ValueOf(value)))
 		for i := range copies {
 			copies[i] = reflect.New(reflect.TypeOf(value))
 			copies[i].Elem().Set(reflect.ValueOf(value))
@@ -244,7 +290,7 @@ func TestFootprintIsAboutWhatACopyTakes(t *testing.T) {
 			deepen(v.UnsafePointer())
 		}
 		took := float64(heapInUse()-before) / float64(len(copies))
-		assert.InDelta(t, 1, took/float64(footprint(copies[0].Elem())), 0.6, "%T: %.0f bytes", value, took)
+		assert.InDelta(t, 1, took/float64(Footprint(copies[0].Elem())), 0.6, "%T: %.0f bytes", value, took)
 		runtime.KeepAlive(copies)
 	}
 }

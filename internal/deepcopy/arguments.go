@@ -1,4 +1,4 @@
-package fncache
+package deepcopy
 
 import (
 	"math/big"
@@ -21,14 +21,14 @@ var bigNumbers = map[reflect.Type]func(to, from any){
 	reflect.TypeFor[big.Float](): func(to, from any) { to.(*big.Float).Copy(from.(*big.Float)) },
 }
 
-// refers reports whether values of t share memory when they are assigned, as far as a
-// parameter may: through slices, maps, and numbers of math/big.
-func refers(t reflect.Type) bool {
+// Shares reports whether arguments of type t share memory when they are assigned: through
+// slices, maps, and numbers of math/big. A parameter can have no other references.
+func Shares(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Slice, reflect.Map:
 		return true
 	case reflect.Array:
-		return refers(t.Elem())
+		return Shares(t.Elem())
 	case reflect.Struct:
 		if bigNumbers[t] != nil {
 			return true
@@ -36,7 +36,7 @@ func refers(t reflect.Type) bool {
 		for field := range t.Fields() {
 			// What hangs on an ignored field may be anything, and is the
 			// caller's affair.
-			if field.IsExported() && !keyhash.Ignored(field) && refers(field.Type) {
+			if field.IsExported() && !keyhash.Ignored(field) && Shares(field.Type) {
 				return true
 			}
 		}
@@ -46,17 +46,18 @@ func refers(t reflect.Type) bool {
 	}
 }
 
-// copyArguments copies what refers says is shared.
-func copyArguments(args []reflect.Value) []reflect.Value {
+// Arguments returns copies of the arguments of a call.
+func Arguments(args []reflect.Value) []reflect.Value {
 	copies := make([]reflect.Value, len(args))
 	for i, arg := range args {
-		copies[i] = copyArgument(arg)
+		copies[i] = Argument(arg)
 	}
 	return copies
 }
 
-func copyArgument(v reflect.Value) reflect.Value {
-	if !refers(v.Type()) {
+// Argument returns a copy of an argument: v itself if it shares nothing.
+func Argument(v reflect.Value) reflect.Value {
+	if !Shares(v.Type()) {
 		return v
 	}
 	fresh := reflect.New(v.Type()).Elem()
@@ -83,12 +84,12 @@ func copyArgument(v reflect.Value) reflect.Value {
 		}
 		fresh.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
 		for entry := v.MapRange(); entry.Next(); {
-			fresh.SetMapIndex(entry.Key(), copyArgument(entry.Value()))
+			fresh.SetMapIndex(entry.Key(), Argument(entry.Value()))
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if field := v.Type().Field(i); field.IsExported() && !keyhash.Ignored(field) {
-				fresh.Field(i).Set(copyArgument(v.Field(i)))
+				fresh.Field(i).Set(Argument(v.Field(i)))
 			}
 		}
 	}
@@ -97,10 +98,10 @@ func copyArgument(v reflect.Value) reflect.Value {
 
 // copyElements copies the elements of a slice or array in place.
 func copyElements(v reflect.Value) {
-	if !refers(v.Type().Elem()) {
+	if !Shares(v.Type().Elem()) {
 		return
 	}
 	for i := range v.Len() {
-		v.Index(i).Set(copyArgument(v.Index(i)))
+		v.Index(i).Set(Argument(v.Index(i)))
 	}
 }
