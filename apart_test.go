@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/codec"
 )
 
 // touchy decodes as a test says.
@@ -206,9 +208,9 @@ func TestWhichTypesDecodeThemselves(t *testing.T) {
 		},
 	} {
 		for _, typ := range types {
-			plans, err := newResultPlans([]reflect.Type{reflect.TypeFor[int](), typ}, false)
+			plans, err := codec.CompileResults([]reflect.Type{reflect.TypeFor[int](), typ}, false)
 			require.NoError(t, err)
-			assert.Equal(t, want, plans.askMethods(), "%v", typ)
+			assert.Equal(t, want, plans.AskMethods(), "%v", typ)
 		}
 	}
 }

@@ -8,6 +8,9 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/signature"
 )
 
 // A book is encoded in about 700 bytes.
@@ -59,9 +62,9 @@ func benchmarkDecode(b *testing.B, v any) {
 
 // typesOnly is a function of which only the results are known.
 func typesOnly(t testing.TB, results ...reflect.Type) *Func {
-	plans, err := newResultPlans(results, false)
+	plans, err := codec.CompileResults(results, false)
 	require.NoError(t, err)
-	f := &Func{sig: &signature{results: results, plans: plans}}
+	f := &Func{sig: &signature.Signature{Results: results, Encoding: plans}}
 	f.shape = reflectedShapeOf(f)
 	return f
 }

@@ -18,7 +18,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/redistest"
+	"github.com/fncache/fncache/internal/signature"
 )
 
 // gobCodec is a codec as users may have one.
@@ -277,13 +279,13 @@ func TestACodecIsCheckedByNew(t *testing.T) {
 }
 
 func TestFingerprintsForOtherCodecsChangeWithAllOfAType(t *testing.T) {
-	of := func(fn reflect.Type, mark string) string { return otherFingerprint(must(newSignature(fn, true)), mark) }
+	of := func(fn reflect.Type, mark string) string { return must(signature.New(fn, true)).OtherFingerprint(mark) }
 	type recursive struct {
 		A    int
 		Next *recursive `cbor:"-" json:"-"`
 	}
 	base := of(result[struct{ A int }](), "json1")
-	assert.Len(t, base, 2*fingerprintLen)
+	assert.Len(t, base, 12)
 	for what, other := range map[string]string{
 		"codec":         of(result[struct{ A int }](), "json2"),
 		"quoted codec":  of(result[struct{ A int }](), `codec "json1"`),
@@ -314,8 +316,8 @@ func TestErrorsOfACodecAroundOursAreTold(t *testing.T) {
 	} {
 		err := decodeBy(c, body, []any{new(int)})
 		require.EqualError(t, err, name)
-		var inner *codecError
-		var reason *missReason
+		var inner *codec.ResultError
+		var reason *codec.BodyError
 		assert.True(t, errors.As(err, &inner) || errors.As(err, &reason))
 	}
 	// One that is given what is no pointer says so, too.

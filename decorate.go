@@ -19,6 +19,7 @@ import (
 
 	"github.com/fncache/fncache/internal/deepcopy"
 	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/signature"
 	"github.com/fncache/fncache/internal/structtag"
 )
 
@@ -145,11 +146,11 @@ func (w *structWrapper) wrap(field structtag.Field) error {
 		return fmt.Errorf("fncache: wrap %w", field.Err)
 	}
 	defaults := w.defaults
-	if !returnsError(field.Value.Type()) {
+	if !signature.ReturnsError(field.Value.Type()) {
 		// They are meant for the other fields, and no tag can leave them out.
 		defaults.CacheErrors, defaults.ErrorTimeout = nil, 0
 	}
-	if !takesContext(field.Value.Type()) {
+	if !signature.TakesContext(field.Value.Type()) {
 		defaults.Vary = nil // nor can this function vary by what it is not given
 	}
 	opts, tagErr := tagOptions.Parse(field.Tag, defaults)
@@ -207,8 +208,8 @@ type Func struct {
 	opts     Options // with their defaults; never written
 	name     funcName
 	site     site
-	sig      *signature
-	params   string // paramsFingerprint
+	sig      *signature.Signature
+	params   string // the fingerprint of the parameters alone
 	plan     *keyPlan
 	copies   *deepcopy.Plan // nil: results are decoded for each caller, and kept encoded
 	shape    shape
@@ -255,10 +256,10 @@ func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeO
 		return nil, err
 	}
 	f.plan = newKeyPlan(f.sig, codecName)
-	f.params = paramsFingerprint(f.sig)
-	f.copied = slices.ContainsFunc(f.sig.params, deepcopy.Shares)
-	f.copies = deepcopy.Compile(f.sig.results)
-	f.selfDecoding = f.sig.plans.askMethods()
+	f.params = f.sig.ParamsFingerprint()
+	f.copied = slices.ContainsFunc(f.sig.Params, deepcopy.Shares)
+	f.copies = deepcopy.Compile(f.sig.Results)
+	f.selfDecoding = f.sig.Encoding.AskMethods()
 	if f.opts.Near > 0 {
 		f.near = newNear(f)
 	}
@@ -284,7 +285,7 @@ func (f *Func) take() (err error) {
 }
 
 func (f *Func) checkTypes() (err error) {
-	f.sig, err = newSignature(f.variable.Type(), f.opts.Lossy)
+	f.sig, err = signature.New(f.variable.Type(), f.opts.Lossy)
 	if c := f.opts.Cache; c != nil && c.made() && err == nil {
 		err = c.coder.faults(f.sig)
 	}
@@ -293,9 +294,9 @@ func (f *Func) checkTypes() (err error) {
 
 // checkOptions checks the options, and gives them their defaults.
 func (f *Func) checkOptions() (err error) {
-	f.sig.varies = f.opts.Vary != nil
-	f.opts, err = f.opts.withDefaults(f.sig.hasErr)
-	if f.sig.varies && !f.sig.hasCtx {
+	f.sig.Varies = f.opts.Vary != nil
+	f.opts, err = f.opts.withDefaults(f.sig.HasError)
+	if f.sig.Varies && !f.sig.HasContext {
 		err = errors.Join(err, errors.New("Vary is set, and the function has no context that it could vary by; leave it out, or take a context.Context as the first parameter"))
 	}
 	if c := f.opts.Cache; c != nil && err == nil {
@@ -429,7 +430,7 @@ func (f *Func) Unwrap() {
 // is lost. Variadic arguments are given as in a call. Where Options.Vary is set, the
 // key depends on a context, and Key returns an error: see [Func.KeyFor].
 func (f *Func) Key(args ...any) (string, error) {
-	if f.sig.varies {
+	if f.sig.Varies {
 		return "", fmt.Errorf("fncache: key of %s: Options.Vary is set, so the key depends on the context; use KeyFor", f.Name())
 	}
 	return f.KeyFor(context.Background(), args...)
@@ -523,7 +524,7 @@ func (f *Func) Refresh(ctx context.Context, args ...any) error {
 // handle is the beginning of a handle's method: the binding, and what the key is made
 // of.
 func (f *Func) handle(ctx context.Context, args []any) (b *binding, in input, err error) {
-	values, err := f.sig.arguments(args)
+	values, err := f.sig.Arguments(args)
 	if err != nil {
 		return nil, in, err
 	}
@@ -531,7 +532,7 @@ func (f *Func) handle(ctx context.Context, args []any) (b *binding, in input, er
 		return nil, in, err
 	}
 	in.args = f.shape.arguments(values)
-	if f.sig.varies {
+	if f.sig.Varies {
 		in.vary = f.opts.Vary(orBackground(ctx))
 	}
 	return b, in, nil
@@ -540,7 +541,7 @@ func (f *Func) handle(ctx context.Context, args []any) (b *binding, in input, er
 // varyOfCall returns what Options.Vary answers for a call, which is asked once. A panic
 // in it is the caller's, and counted as a call that failed.
 func (f *Func) varyOfCall(ctx context.Context) (vary string) {
-	if !f.sig.varies || f.unwrapped.Load() {
+	if !f.sig.Varies || f.unwrapped.Load() {
 		return ""
 	}
 	answered := false
@@ -615,7 +616,7 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 // noteOpenKeys logs, once for a cache, that there is no HashSecret, if a caller of f could
 // make use of that.
 func (f *Func) noteOpenKeys(c *Cache) {
-	if len(c.cfg.HashSecret) > 0 || !f.sig.varies && !slices.ContainsFunc(f.sig.params, keyhash.Chosen) {
+	if len(c.cfg.HashSecret) > 0 || !f.sig.Varies && !slices.ContainsFunc(f.sig.Params, keyhash.Chosen) {
 		return
 	}
 	c.noted.Do(func() {
@@ -659,7 +660,7 @@ func (f *Func) key(b *binding, in input) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("fncache: %s: %w", f.Name(), err)
 	}
-	if f.sig.varies {
+	if f.sig.Varies {
 		hash = k.Append(hash, k.Text(in.vary))
 	}
 	key := make([]byte, 0, len(b.prefix)+2*keyhash.Size+len(b.suffix))
@@ -679,7 +680,7 @@ func (f *Func) call(ctx context.Context, in input, c *call) (results, error) {
 	f.counters.calls.Add(1)
 	per := perCallOf(ctx)
 	a := answer{source: SourceFailed} // stays if a direct call panics
-	c.fn, c.ctx, c.input, c.patient = f, ctx, in, !f.sig.hasErr
+	c.fn, c.ctx, c.input, c.patient = f, ctx, in, !f.sig.HasError
 	info := per.info.claim()
 	defer func() { f.record(&a, info, c.key) }()
 

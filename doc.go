@@ -230,7 +230,7 @@
 //	decorate.go     Wrap, and the handle
 //	shape.go        the stub that callers call: arguments and results by reflection;
 //	                typed.go: where the compiler knows the types
-//	signature.go    what may be wrapped            (when wrapping)
+//	internal/signature  what may be wrapped        (when wrapping)
 //	options.go      options, configuration; tag.go, internal/structtag: tags
 //	                (when wrapping)
 //	context.go      what a call is asked for
@@ -242,10 +242,8 @@
 //	                entry.go: what an entry is worth
 //	flight.go       who joins whom in one process
 //	lookup.go       who sends a lookup; direct.go: its caller
-//	envelope.go     the stored format; coder.go: a cache's codec, results to bytes
-//	                and back; results.go: how each type is encoded; codec.go,
-//	                codec_json.go: CBOR and JSON; internal/codec: both in detail;
-//	                compress.go
+//	envelope.go     the stored format; codec.go: CBOR, JSON, and a cache's codec;
+//	                internal/codec: results to bytes and back
 //	near.go         what this process keeps in its own memory; internal/deepcopy:
 //	                copies of it, and of arguments
 //	clock.go        the server's time

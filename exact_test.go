@@ -317,10 +317,10 @@ func sameKnown(a, b any) (same, known bool) {
 
 // A returning is a struct with a func that returns a value of a type, for WrapStruct.
 func returning(v reflect.Value) any {
-	fn := reflect.FuncOf([]reflect.Type{contextType}, []reflect.Type{v.Type(), errorType}, false)
+	fn := reflect.FuncOf([]reflect.Type{reflect.TypeFor[context.Context]()}, []reflect.Type{v.Type(), reflect.TypeFor[error]()}, false)
 	target := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "Get", Type: fn, Tag: `fncache:""`}}))
 	target.Elem().Field(0).Set(reflect.MakeFunc(fn, func([]reflect.Value) []reflect.Value {
-		return []reflect.Value{v, reflect.Zero(errorType)}
+		return []reflect.Value{v, reflect.Zero(reflect.TypeFor[error]())}
 	}))
 	return target.Interface()
 }
@@ -383,9 +383,7 @@ func FuzzExact(f *testing.F) {
 			if len(body) > 0 {
 				body[rapid.IntRange(0, len(body)-1).Draw(t, "at")] = rapid.Byte().Draw(t, "byte")
 			}
-			if err := decodeOne(codec.NewReader(body), plan, 0, reflect.New(typ).Interface()); err != nil {
-				require.NotContains(t, err.Error(), "panic")
-			}
+			_ = plan.Decode(codec.NewReader(body), reflect.New(typ).UnsafePointer()) // panics at nothing
 		}
 	}))
 }

@@ -198,7 +198,7 @@ func TestACompressedBodyOfFourKilobytesTakesLessThanAGigabyte(t *testing.T) {
 			n := 4 << 20 / len(item)
 			body := append([]byte{0x81, 0x9a, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}, strings.Repeat(item, n)...)
 			body = append(body, noise...)
-			packed := compress(body, 0)
+			packed := codec.Compress(body, 0)
 			require.NotNil(t, packed)
 			require.Less(t, len(packed), 5<<10)
 			f := typesOnly(t, typ)

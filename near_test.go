@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/redistest"
+	"github.com/fncache/fncache/internal/signature"
 )
 
 // nearOpts keep long enough for nothing to end by itself on a real server.
@@ -941,7 +942,7 @@ func TestWhichArgumentsNeedNoHashing(t *testing.T) {
 		{func(struct{ A int }) int { return 0 }, false},
 	} {
 		f := &Func{}
-		f.sig, _ = newSignature(reflect.TypeOf(test.fn), false)
+		f.sig, _ = signature.New(reflect.TypeOf(test.fn), false)
 		assert.Equal(t, test.plain, newNear(f).plain != nil, "%T", test.fn)
 	}
 }

@@ -15,20 +15,22 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fncache/fncache/internal/keyhash"
-	"github.com/fncache/fncache/internal/specimen"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/signature"
+	"github.com/fncache/fncache/internal/specimen"
 )
 
 var publicKeys = keyhash.NewKeys(nil)
 
 // hashOf hashes the arguments of a call of a function of that type, in both forms.
 func hashOf(t require.TestingT, k *keyhash.Keys, fn reflect.Type, args ...any) keyhash.Hash {
-	sig, err := newSignature(fn, false)
+	sig, err := signature.New(fn, false)
 	require.NoError(t, err)
-	values, err := sig.arguments(args)
+	values, err := sig.Arguments(args)
 	require.NoError(t, err)
 	plan := newKeyPlan(sig, codecName)
 	h, err := plan.hash(k, values)
@@ -38,11 +40,11 @@ func hashOf(t require.TestingT, k *keyhash.Keys, fn reflect.Type, args ...any) k
 }
 
 // hashInMemory hashes arguments as the typed form does.
-func hashInMemory(t require.TestingT, k *keyhash.Keys, sig *signature, values []reflect.Value) (list keyhash.Hash) {
+func hashInMemory(t require.TestingT, k *keyhash.Keys, sig *signature.Signature, values []reflect.Value) (list keyhash.Hash) {
 	for i, v := range values {
 		p := reflect.New(v.Type())
 		p.Elem().Set(v)
-		h, err := keyhash.Compile(sig.params[i], sig.place(i))(k, p.UnsafePointer())
+		h, err := keyhash.Compile(sig.Params[i], sig.Place(i))(k, p.UnsafePointer())
 		require.NoError(t, err)
 		list = k.Append(list, h)
 	}
@@ -258,7 +260,7 @@ func TestGoldenKeys(t *testing.T) {
 			{"", "Days", reflect.TypeFor[func(time.Time, float64) time.Time](), []any{time.Date(2024, 2, 29, 12, 0, 0, 123, time.UTC), 0.5}},
 			{"", "Hosts", reflect.TypeFor[func(netip.Addr) []netip.Addr](), []any{netip.MustParseAddr("192.0.2.1")}},
 		} {
-			sig, err := newSignature(call.fn, false)
+			sig, err := signature.New(call.fn, false)
 			require.NoError(t, err)
 			key := []byte(entryPrefix(DefaultNamespace, call.prefix+call.name))
 			key = append(hashOf(t, k.keys, call.fn, call.args...).AppendHex(key), entrySuffix(newKeyPlan(sig, "cbor1").sig())...)
@@ -277,7 +279,7 @@ type (
 
 func TestFingerprintsTellTypesApart(t *testing.T) {
 	sigOf := func(fn reflect.Type, codec string) string {
-		sig, err := newSignature(fn, false)
+		sig, err := signature.New(fn, false)
 		require.NoError(t, err)
 		return newKeyPlan(sig, codec).sig()
 	}
@@ -351,9 +353,9 @@ func TestFingerprintsTellTypesApart(t *testing.T) {
 
 func TestParametersThatHashAlikeShareAFingerprint(t *testing.T) {
 	of := func(fn reflect.Type) string {
-		sig, err := newSignature(fn, false)
+		sig, err := signature.New(fn, false)
 		require.NoError(t, err)
-		return paramsFingerprint(sig)
+		return sig.ParamsFingerprint()
 	}
 	type id struct{ ID int64 }
 	type renamed struct {

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"time"
+
+	"github.com/fncache/fncache/internal/codec"
 )
 
 // This file is the end of a computation: what becomes of its result or its error,
@@ -262,7 +264,7 @@ func (c *computation) logUnseen(e *ending) {
 	case e.panic != nil:
 		err = "a panic"
 		if p, ok := e.panic.(*PanicError); ok {
-			err = panicText(p.Value)
+			err = codec.PanicText(p.Value)
 		}
 	case e.goexit:
 		err = ErrGoexit.Error()

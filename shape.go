@@ -54,7 +54,7 @@ type results interface {
 
 // encode appends results to dst.
 func (f *Func) encode(c *coder, dst []byte, r results) ([]byte, error) {
-	return c.encode(dst, f.sig.plans, r.pointers())
+	return c.encode(dst, f.sig.Encoding, r.pointers())
 }
 
 // decode makes results of a body, for callers that go on whatever code of the user's own
@@ -72,7 +72,7 @@ func (f *Func) decodesApart(c *coder) bool { return f.selfDecoding || c.id == co
 // decodeHere is decode on this goroutine.
 func (f *Func) decodeHere(c *coder, body []byte) (results, error) {
 	r := f.shape.blank()
-	if err := c.decode(body, f.sig.plans, r.pointers()); err != nil {
+	if err := c.decode(body, f.sig.Encoding, r.pointers()); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -95,8 +95,8 @@ type reflectedShape struct {
 }
 
 func reflectedShapeOf(f *Func) shape {
-	s := &reflectedShape{fn: f, errNil: reflect.Zero(errorType)}
-	for _, t := range f.sig.results {
+	s := &reflectedShape{fn: f, errNil: reflect.Zero(reflect.TypeFor[error]())}
+	for _, t := range f.sig.Results {
 		s.zeros = append(s.zeros, reflect.Zero(t))
 	}
 	return s
@@ -122,7 +122,7 @@ func (r *reflectedResults) zero() bool {
 }
 
 func (s *reflectedShape) blank() results {
-	types := s.fn.sig.results
+	types := s.fn.sig.Results
 	r := &reflectedResults{make([]reflect.Value, len(types), len(types)+1), make([]any, len(types))}
 	for i, t := range types {
 		v := reflect.New(t)
@@ -168,7 +168,7 @@ func (s *reflectedShape) fromNear(e *nearEntry, own results) []reflect.Value {
 			out[i] = plan.Copy(i, kept[i])
 		}
 	}
-	if s.fn.sig.hasErr {
+	if s.fn.sig.HasError {
 		out = append(out, s.errNil)
 	}
 	return out
@@ -187,16 +187,16 @@ func (s *reflectedShape) arguments(values []reflect.Value) arguments { return &v
 
 func (s *reflectedShape) invoke(ctx context.Context, args arguments) (results, error) {
 	fn, sig, in := s.fn.original, s.fn.sig, *args.(*[]reflect.Value)
-	if sig.hasCtx {
+	if sig.HasContext {
 		in = append([]reflect.Value{reflect.ValueOf(&ctx).Elem()}, in...)
 	}
 	call := fn.Call
-	if sig.variadic {
+	if sig.Variadic {
 		call = fn.CallSlice
 	}
 	out := call(in)
 	var err error
-	if sig.hasErr {
+	if sig.HasError {
 		err, _ = out[len(out)-1].Interface().(error)
 	}
 	r := s.blank().(*reflectedResults)
@@ -213,7 +213,7 @@ func (s *reflectedShape) stub() reflect.Value {
 // serve is what runs in the stub.
 func (s *reflectedShape) serve(in []reflect.Value) []reflect.Value {
 	ctx, values := context.Background(), in
-	if s.fn.sig.hasCtx {
+	if s.fn.sig.HasContext {
 		if given, ok := in[0].Interface().(context.Context); ok {
 			ctx = given
 		}
@@ -236,7 +236,7 @@ func (s *reflectedShape) serve(in []reflect.Value) []reflect.Value {
 		out = r.(*reflectedResults).values
 	}
 	switch {
-	case !s.fn.sig.hasErr:
+	case !s.fn.sig.HasError:
 		return out
 	case err == nil:
 		return append(out, s.errNil)

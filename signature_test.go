@@ -17,10 +17,12 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/fncache/fncache/internal/specimen"
 	"github.com/mitchellh/hashstructure/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/signature"
+	"github.com/fncache/fncache/internal/specimen"
 )
 
 // The types below stand for what users pass and return.
@@ -251,7 +253,7 @@ func TestParameters(t *testing.T) {
 		{"several faults", reflect.TypeFor[func(chan int, *int) (func(), error)](), []string{"parameter 1", "parameter 2", "result 1"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s, err := newSignature(test.typ, false)
+			s, err := signature.New(test.typ, false)
 			if test.fault == nil {
 				require.NoError(t, err)
 				assert.Equal(t, test.typ.String(), s.String())
@@ -415,7 +417,7 @@ func TestResults(t *testing.T) {
 		{"encoding of its own", result[ownEncoding](), nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := newSignature(test.typ, false)
+			_, err := signature.New(test.typ, false)
 			if test.fault == nil {
 				require.NoError(t, err)
 				return
@@ -481,16 +483,16 @@ func TestArgumentsAreConvertedWhereNothingIsLost(t *testing.T) {
 		{"variadic: nil", variadic, []any{"a", nil}, nil, "argument 2, of type nil"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s, err := newSignature(test.typ, false)
+			s, err := signature.New(test.typ, false)
 			require.NoError(t, err)
-			values, err := s.arguments(test.args)
+			values, err := s.Arguments(test.args)
 			if test.err != "" {
 				require.ErrorContains(t, err, test.err)
 				assert.ErrorContains(t, err, test.typ.String(), "the signature is shown")
 				return
 			}
 			require.NoError(t, err)
-			require.Len(t, values, len(s.params))
+			require.Len(t, values, len(s.Params))
 			if len(values) > 0 {
 				assert.Equal(t, test.want, values[len(values)-1].Interface())
 			}

@@ -124,7 +124,7 @@ func newTypedShape[T, R any](f *Func, call invoker[T, R], stub reflect.Value) *t
 	s := &typedShape[T, R]{fn: f, call: call, stubFor: stub}
 	args := reflect.TypeFor[T]()
 	for i := range args.NumField() {
-		s.params = append(s.params, typedParam{args.Field(i).Offset, f.sig.params[i].Size(), keyhash.Compile(f.sig.params[i], f.sig.place(i))})
+		s.params = append(s.params, typedParam{args.Field(i).Offset, f.sig.Params[i].Size(), keyhash.Compile(f.sig.Params[i], f.sig.Place(i))})
 	}
 	return s
 }

@@ -146,7 +146,7 @@ func TestWhatVaryAnswersIsNoArgument(t *testing.T) {
 		assert.NotEqual(t, key("ab"), key("b", "a"))
 		assert.NotEqual(t, key("", "a"), key("a", ""))
 		assert.NotEqual(t, varies.plan.sig(), plain.plan.sig(), "and its entries are others than those of a release without Vary")
-		assert.NotEqual(t, paramsFingerprint(varies.sig), paramsFingerprint(plain.sig))
+		assert.NotEqual(t, varies.sig.ParamsFingerprint(), plain.sig.ParamsFingerprint())
 	})
 }
 

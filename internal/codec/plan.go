@@ -566,9 +566,6 @@ func (p *Plan) asksMethods() bool {
 	return p.key.AsksMethods() || p.elem.AsksMethods() || slices.ContainsFunc(p.fields, asks)
 }
 
-// Type returns the type whose values the plan encodes.
-func (p *Plan) Type() reflect.Type { return p.typ }
-
 // value returns the value of the plan's type at an address.
 func (p *Plan) value(at unsafe.Pointer) reflect.Value { return reflect.NewAt(p.typ, at).Elem() }
 

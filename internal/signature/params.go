@@ -1,10 +1,7 @@
-package fncache
+package signature
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"math"
 	"reflect"
 	"slices"
 	"time"
@@ -14,79 +11,7 @@ import (
 	"github.com/fncache/fncache/internal/structtag"
 )
 
-// A signature is the type of a function that can be cached, taken apart once,
-// when wrapping.
-type signature struct {
-	typ      reflect.Type
-	hasCtx   bool           // the first parameter is a context.Context
-	params   []reflect.Type // without the context; the last is a slice if variadic
-	variadic bool
-	results  []reflect.Type // without the error
-	hasErr   bool           // the last result is an error
-	plans    *resultPlans   // how the results are encoded
-	varies   bool           // what Options.Vary answers is part of the key too
-}
-
-var (
-	errorType   = reflect.TypeFor[error]()
-	contextType = reflect.TypeFor[context.Context]()
-	timeType    = reflect.TypeFor[time.Time]()
-)
-
-// newSignature takes a func type apart. lossy is Options.Lossy. The error joins what is
-// wrong with each parameter and result; the signature comes with it all the same.
-func newSignature(t reflect.Type, lossy bool) (*signature, error) {
-	s := &signature{typ: t, variadic: t.IsVariadic()}
-	var faults []error
-	for i := range t.NumIn() {
-		in := t.In(i)
-		if i == 0 && in == contextType {
-			s.hasCtx = true
-			continue
-		}
-		s.params = append(s.params, in)
-		faults = append(faults, paramFaults(s.place(len(s.params)-1), in)...)
-	}
-	for i := range t.NumOut() {
-		out := t.Out(i)
-		if i == t.NumOut()-1 && out == errorType {
-			s.hasErr = true
-			continue
-		}
-		if i == t.NumOut()-1 && out.Kind() != reflect.Interface && out.Implements(errorType) {
-			// Else "not found" would be stored and served as a value.
-			faults = append(faults, fmt.Errorf("result %d: %v is an error that would be stored like a value; declare the result as error", i+1, out))
-		}
-		s.results = append(s.results, out)
-	}
-	var lost error
-	s.plans, lost = newResultPlans(s.results, lossy)
-	faults = append(faults, lost)
-	if len(s.results) == 0 {
-		faults = append(faults, errors.New("it has no result to cache; return a value besides the error"))
-	}
-	return s, errors.Join(faults...)
-}
-
-// takesContext reports whether the first parameter of a func type is a context.
-func takesContext(t reflect.Type) bool { return t.NumIn() > 0 && t.In(0) == contextType }
-
-// returnsError says whether the last result of a func type is an error.
-func returnsError(t reflect.Type) bool {
-	last := t.NumOut() - 1
-	return last >= 0 && t.Out(last) == errorType
-}
-
-// String gives the type as Go writes it.
-func (s *signature) String() string { return s.typ.String() }
-
-// place names parameter i of the function, of those without the context, for errors.
-func (s *signature) place(i int) string {
-	if s.hasCtx {
-		i++
-	}
-	return fmt.Sprintf("parameter %d", i+1)
-}
+var timeType = reflect.TypeFor[time.Time]()
 
 // paramFaults returns why values of t cannot be part of a key.
 func paramFaults(place string, t reflect.Type) []error {
@@ -268,126 +193,5 @@ func (w *typeWalk) mapKey(t reflect.Type, path string) {
 				w.refuse(field.Type, inner, "is left out of a map's key by its tag: keys that differ only in it hash alike", "use other keys, or a slice of pairs")
 			}
 		}
-	}
-}
-
-// arguments makes the arguments of a call of what a handle's method was given:
-// without the context, variadic ones as in a call or as their slice. Values are
-// converted where nothing is lost. The error does not show them.
-func (s *signature) arguments(args []any) ([]reflect.Value, error) {
-	fixed := len(s.params)
-	if s.variadic {
-		fixed--
-	}
-	if len(args) < fixed || len(args) > fixed && !s.variadic {
-		return nil, s.wrongCount(len(args), fixed)
-	}
-	values := make([]reflect.Value, len(s.params))
-	for i, arg := range args[:fixed] {
-		v, ok := lossless(reflect.ValueOf(arg), s.params[i])
-		if !ok {
-			return nil, s.wrongType(i, arg, s.params[i])
-		}
-		values[i] = v
-	}
-	if !s.variadic {
-		return values, nil
-	}
-	rest, err := s.pack(args[fixed:], fixed)
-	values[fixed] = rest
-	return values, err
-}
-
-// pack makes the slice of the variadic arguments, the first of which is the one
-// at position first.
-func (s *signature) pack(args []any, first int) (reflect.Value, error) {
-	t := s.params[first]
-	if len(args) == 1 && args[0] != nil && reflect.TypeOf(args[0]).AssignableTo(t) {
-		return reflect.ValueOf(args[0]).Convert(t), nil
-	}
-	slice := reflect.MakeSlice(t, 0, len(args))
-	for i, arg := range args {
-		v, ok := lossless(reflect.ValueOf(arg), t.Elem())
-		if !ok {
-			return slice, s.wrongType(first+i, arg, t.Elem())
-		}
-		slice = reflect.Append(slice, v)
-	}
-	return slice, nil
-}
-
-func (s *signature) wrongCount(given, fixed int) error {
-	want, hint := fmt.Sprint(fixed), ""
-	if s.variadic {
-		want = "at least " + want
-	}
-	if s.hasCtx {
-		hint = ", without the context"
-	}
-	return fmt.Errorf("%d arguments given, %s wanted%s: the function is %v", given, want, hint, s)
-}
-
-func (s *signature) wrongType(i int, arg any, want reflect.Type) error {
-	if _, isCtx := arg.(context.Context); isCtx && s.hasCtx {
-		return fmt.Errorf("argument %d is a context; leave it out: the function is %v", i+1, s)
-	}
-	given := "nil"
-	if arg != nil {
-		given = reflect.TypeOf(arg).String()
-	}
-	return fmt.Errorf("argument %d, of type %s, does not convert to %v without loss: the function is %v", i+1, given, want, s)
-}
-
-// lossless converts v to t if its value stays what it is: to another name for
-// the type, or to another kind of number that can hold it.
-func lossless(v reflect.Value, t reflect.Type) (reflect.Value, bool) {
-	switch {
-	case !v.IsValid(): // a nil without a type
-		nilable := t.Kind() == reflect.Slice || t.Kind() == reflect.Map
-		return reflect.Zero(t), nilable
-	case v.Type() == t:
-		return v, true
-	case isNumber(v.Kind()) && isNumber(t.Kind()):
-		return losslessNumber(v, t)
-	case v.Kind() == t.Kind() && v.CanConvert(t):
-		return v.Convert(t), true
-	default:
-		return v, false
-	}
-}
-
-func isNumber(k reflect.Kind) bool {
-	return k >= reflect.Int && k <= reflect.Float64 && k != reflect.Uintptr
-}
-
-// losslessNumber converts there and back, and watches the sign: all bits of a
-// negative integer fit an unsigned one, and come back. Between floats and
-// integers it goes no further than where floats are exact: past the range of the
-// integer, what comes out depends on the processor.
-func losslessNumber(v reflect.Value, t reflect.Type) (reflect.Value, bool) {
-	there := v.Convert(t)
-	if v.CanFloat() && math.IsNaN(v.Float()) {
-		return there, there.CanFloat()
-	}
-	if v.CanFloat() != there.CanFloat() {
-		float := v
-		if there.CanFloat() {
-			float = there
-		}
-		if math.Abs(float.Float()) > 1<<53 {
-			return there, false
-		}
-	}
-	return there, there.Convert(v.Type()).Equal(v) && negative(there) == negative(v)
-}
-
-func negative(v reflect.Value) bool {
-	switch {
-	case v.CanInt():
-		return v.Int() < 0
-	case v.CanFloat():
-		return v.Float() < 0
-	default:
-		return false
 	}
 }

@@ -1,4 +1,4 @@
-package fncache
+package codec
 
 import "github.com/klauspost/compress/s2"
 
@@ -21,9 +21,6 @@ import "github.com/klauspost/compress/s2"
 // faster. Decoding these books from CBOR takes over 100 µs more. Besides, S2 has no
 // state to keep and no goroutines, and tells the length of its output beforehand.
 
-// DefaultCompressOver is the default of Config.CompressOver.
-const DefaultCompressOver = 4 << 10
-
 const (
 	// keepAtMost is the share of a body, in eighths, beyond which a compressed
 	// one is thrown away: the JSON ids above are about the least that pays, 14 KB
@@ -37,9 +34,9 @@ const (
 	maxBody = 512 << 20
 )
 
-// compress gives the body compressed, behind room bytes, or nil where that does
-// not pay.
-func compress(body []byte, room int) []byte {
+// Compress returns a body compressed, after room bytes that the caller fills; nil if that
+// does not pay.
+func Compress(body []byte, room int) []byte {
 	longest := s2.MaxEncodedLen(len(body))
 	if longest < 0 {
 		return nil // 4 GiB
@@ -52,22 +49,22 @@ func compress(body []byte, room int) []byte {
 	return packed[:room+len(block)]
 }
 
-// decompress gives the body of a block. The error is a *missReason.
-func decompress(block []byte) ([]byte, error) {
+// Decompress returns the body of a block that Compress wrote. The error is a *BodyError.
+func Decompress(block []byte) ([]byte, error) {
 	n, err := s2.DecodedLen(block)
 	switch {
 	case err != nil:
-		return nil, miss(missCorrupt, "the compressed body does not tell its length")
+		return nil, corrupt("the compressed body does not tell its length")
 	case !plausible(n, len(block)):
-		return nil, miss(missCorrupt, "the compressed body says that its %d bytes were %d", len(block), n)
+		return nil, corrupt("the compressed body says that its %d bytes were %d", len(block), n)
 	}
 	body, err := s2.Decode(make([]byte, n), block)
 	if err != nil {
-		return nil, miss(missCorrupt, "the compressed body cannot be read: %v", err)
+		return nil, corrupt("the compressed body cannot be read: %v", err)
 	}
 	return body, nil
 }
 
-// plausible says whether a body may have been so long: for the reader as for the
+// plausible reports whether a body may have been so long: for the reader as for the
 // writer.
 func plausible(body, block int) bool { return body <= maxBody && body/maxRatio <= block }
