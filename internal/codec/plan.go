@@ -41,6 +41,7 @@ package codec
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -584,5 +585,6 @@ func product(a, b int) int {
 	return a * b
 }
 
-// maxLeast stands for lengths that no body has.
-const maxLeast = 1 << 40
+// maxLeast stands for lengths that no body has. It leaves room for a sum of two in an
+// int of 32 bits too.
+const maxLeast = min(1<<40, math.MaxInt/2)
