@@ -143,7 +143,7 @@ func TestAnUnmarshalerThatEndsItsGoroutineEndsNoneThatWaitsForTheLease(t *testin
 		end := make(chan error)
 		go func() { _, err := fn(t.Context(), "k"); end <- err }()
 		synctest.Wait()
-		stored := envelope{codec: codecCBOR, storedAt: c.clock.now(), id: 7}
+		stored := envelope{codec: codecCBOR, storedAt: c.clock.Now(), id: 7}
 		body := must(encodeBy(c.coder, nil, []any{&touchy{9}}))
 		require.NoError(t, b.redis.Set(key, string(append(stored.appendTo(nil), body...))))
 		b.redis.Del(key + lockSuffix)

@@ -11,8 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fncache/fncache/internal/clock"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/oncelog"
+	"github.com/fncache/fncache/internal/testhook"
 )
 
 const (
@@ -31,7 +33,7 @@ type Cache struct {
 	noted   sync.Once // that there is no HashSecret
 	coder   *coder
 	store   *lockStore
-	clock   serverClock
+	clock   *clock.Clock
 	flights flights
 	readers readers
 	direct  direct
@@ -48,8 +50,6 @@ type Cache struct {
 
 	nearOnce sync.Once
 	kept     atomic.Pointer[nearStore] // nil until something is kept
-
-	learning atomic.Pointer[learning] // the question for the server's clock under way, nil if none
 
 	closing  <-chan struct{} // closed when Close begins
 	end      func()          // closes it
@@ -77,7 +77,13 @@ func New(cfg Config) (*Cache, error) {
 	c.alive, c.end = context.WithCancel(context.Background())
 	c.closing, c.shut = c.alive.Done(), make(chan struct{})
 	c.log = oncelog.New(cfg.Logger, c.spawn)
-	c.clock.began = time.Now()
+	c.clock = clock.New(clock.Config{
+		Ask:      func(ctx context.Context) (time.Time, error) { return c.store.serverTime(ctx) },
+		Patience: cfg.RedisTimeout,
+		Refused:  timeRefused,
+		Local:    c.noteLocalClock,
+		Spawn:    c.spawn,
+	})
 	c.life.idle, c.asking.idle = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.releases.dialed, c.events.changed = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.store = &lockStore{
@@ -103,7 +109,7 @@ func New(cfg Config) (*Cache, error) {
 		return failure
 	}
 	c.store.forgotten, c.store.unpublished = c.health.forgot, c.noteUnpublished
-	c.health.back = func() { c.clock.dialed.Store(true) }
+	c.health.back = func() { c.clock.Dialed.Store(true) }
 	if cfg.DirectLookups {
 		c.direct.limit = cfg.RedisTimeout / directPart
 		c.store.quick = giveUpAfter(cfg.Redis, c.direct.limit)
@@ -111,7 +117,7 @@ func New(cfg Config) (*Cache, error) {
 	c.flights.readLimit, c.flights.timedOut = cfg.RedisTimeout, c.timeOut
 	c.readers = readers{send: c.lookUp, spawn: c.spawnAsking, closing: c.closing, batch: c.store.batch()}
 	c.store.watch(func() {
-		c.clock.dialed.Store(true)
+		c.clock.Dialed.Store(true)
 		c.releases.noteDial()
 	})
 	return c, nil
@@ -294,53 +300,10 @@ func (c *Cache) storeFor(fn *Func) *lockStore {
 	return &own
 }
 
-// readClock has the server's clock learned: at the first call and after the machine was
-// suspended, which wait for the channel it gives, and now and then, in the background.
-func (c *Cache) readClock(ctx context.Context) <-chan struct{} {
-	if !c.clock.due() {
-		return nil
-	}
-	learned := c.clock.learned()
-	done := c.learnClock(context.WithoutCancel(ctx))
-	if learned {
-		return nil
-	}
-	return done
-}
-
-// awaitClock is readClock for what is about to rely on the clock. It may take RedisTimeout.
-func (c *Cache) awaitClock(ctx context.Context) {
-	if learned := c.readClock(ctx); learned != nil {
-		<-learned
-	}
-}
-
-// A learning is a question for the server's clock; done is closed at its end.
-type learning struct{ done chan struct{} }
-
-// learnClock asks for the server's clock in the background, one question at a
-// time, and returns a channel that is closed when the answer is there.
-func (c *Cache) learnClock(ctx context.Context) <-chan struct{} {
-	mine := &learning{done: make(chan struct{})}
-	for !c.learning.CompareAndSwap(nil, mine) {
-		if theirs := c.learning.Load(); theirs != nil {
-			return theirs.done
-		}
-	}
-	c.spawn(func() {
-		defer close(mine.done)
-		defer c.learning.Store(nil)
-		before := time.Now()
-		server, err := c.store.serverTime(ctx)
-		switch {
-		case err == nil:
-			c.clock.learn(before, time.Now(), server, c.cfg.RedisTimeout)
-		case timeRefused(err) && c.clock.learnLocal():
-			c.log.Once("clock", slog.LevelWarn, "Redis refuses the TIME command: ages are measured on the local clock, which must agree between hosts",
-				"err", err)
-		}
-	})
-	return mine.done
+// noteLocalClock is told that the local clock serves, because Redis refused TIME with err.
+func (c *Cache) noteLocalClock(err error) {
+	c.log.Once("clock", slog.LevelWarn, "Redis refuses the TIME command: ages are measured on the local clock, which must agree between hosts",
+		"err", err)
 }
 
 // timeRefused reports whether this user, or this server or a proxy before it, will not run
@@ -362,3 +325,9 @@ func SetDefault(c *Cache) { defaultCache.Store(c) }
 
 // Default gives the cache of [SetDefault], or nil.
 func Default() *Cache { return defaultCache.Load() }
+
+// For package fncachetest: moving a server's clock does not move what was read
+// from it before.
+func init() {
+	testhook.AdvanceClock = func(cache any, d time.Duration) { cache.(*Cache).clock.Shift(d) }
+}

@@ -208,7 +208,7 @@ func (c *computation) run() {
 // enlist prepares a computation under a lease for storing its result: the release must be
 // registered before the function runs (releases.go).
 func (c *computation) enlist() error {
-	c.cache.awaitClock(c.ctx)
+	c.cache.clock.Await(c.ctx)
 	return c.cache.register(c.ctx, c.fn)
 }
 

@@ -50,7 +50,7 @@ func (c *Cache) lookUp(ctx context.Context, batch []*flight) {
 	for i, f := range batch {
 		keys[i] = f.key
 	}
-	clock := c.readClock(ctx)
+	clock := c.clock.Read(ctx)
 	for i, f := range batch {
 		room.asked[i] = c.here(f.fn)
 	}
@@ -252,7 +252,7 @@ func (c *Cache) poll(f *flight) {
 		if c.flights.abandon(f) {
 			return
 		}
-		c.awaitClock(f.ctx)
+		c.clock.Await(f.ctx)
 		if f.purpose == toRefresh {
 			d, ok = c.refresh(f)
 			continue

@@ -24,12 +24,13 @@ const module = "github.com/fncache/fncache"
 // reason.
 var allowed = map[string][]string{
 	".": {
-		"internal/codec", "internal/deepcopy", "internal/keyhash", "internal/oncelog", "internal/signature", "internal/structtag",
-		"internal/testhook",
+		"internal/clock", "internal/codec", "internal/deepcopy", "internal/keyhash", "internal/oncelog", "internal/signature",
+		"internal/structtag", "internal/testhook",
 		"github.com/maypok86/otter/v2", "github.com/redis/go-redis/v9", "github.com/sony/gobreaker/v2",
 	},
 	"fncachetest": {".", "internal/testhook", "github.com/alicebob/miniredis/v2", "github.com/redis/go-redis/v9"},
 
+	"internal/clock":     {},
 	"internal/codec":     {"github.com/fxamacker/cbor/v2", "github.com/klauspost/compress/s2"},
 	"internal/deepcopy":  {"internal/keyhash"},
 	"internal/keyhash":   {"github.com/dchest/siphash"},

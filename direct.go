@@ -59,7 +59,7 @@ func (c *Cache) lookUpDirectly(f *flight, by *call, began time.Time) bool {
 		ctx = f.ctx
 	}
 	switch {
-	case c.clock.due():
+	case c.clock.Due():
 		return false
 	case c.store.auto != nil:
 		limited, cancel := context.WithDeadline(ctx, f.deadline)

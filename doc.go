@@ -246,7 +246,7 @@
 //	                internal/codec: results to bytes and back
 //	near.go         what this process keeps in its own memory; internal/deepcopy:
 //	                copies of it, and of arguments
-//	clock.go        the server's time
+//	internal/clock  the server's time
 //	lock.go         the lease protocol: everything said to Redis; scripts.go: how
 //	                scripts are sent; releases.go: which releases of a function there are
 //	                (autopipeline.go: lookups through go-redis's autopipeliner)

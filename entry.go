@@ -79,7 +79,7 @@ func (c *Cache) judge(fn *Func, raw []byte, err error) (*entry, state) {
 	if err == nil {
 		e.envelope, err = parseEnvelope(raw)
 	}
-	since := c.clock.now() - e.storedAt
+	since := c.clock.Now() - e.storedAt
 	if err == nil && since < -maxFuture.Milliseconds() {
 		err = errFuture
 	}
@@ -106,7 +106,7 @@ func (c *Cache) undecodable(fn *Func, err error) {
 
 // age is how long ago an entry was stored, on the server's clock.
 func (c *Cache) age(e *entry) time.Duration {
-	return max(0, time.Duration(c.clock.now()-e.storedAt)*time.Millisecond)
+	return max(0, time.Duration(c.clock.Now()-e.storedAt)*time.Millisecond)
 }
 
 // servable says whether an entry may still be served.

@@ -174,11 +174,11 @@ func (n *near) fresh(c *Cache, key *nearKey) *nearEntry {
 	if e == nil {
 		return nil
 	}
-	now := c.clock.elapsed()
+	now := c.clock.Elapsed()
 	switch {
 	case !e.asked.heard(), !c.hears(now):
 		return nil
-	case now+c.clock.moved() >= e.until:
+	case now+c.clock.Moved() >= e.until:
 		return nil
 	case c.events.overtaken(e.slot, e.asked, e.entry.id):
 		return nil
@@ -236,7 +236,7 @@ func (c *Cache) keep(fn *Func, in input, redisKey string, asked place, e *envelo
 		redisKey: redisKey,
 		slot:     c.events.slot(redisKey),
 		asked:    asked,
-		until:    after(c.clock.elapsed()+c.clock.moved(), life),
+		until:    after(c.clock.Elapsed()+c.clock.Moved(), life),
 		entry:    *e,
 	}
 	size := uintptr(len(e.body))

@@ -219,13 +219,13 @@ func (c *computation) keepStored(e *ending, stored *envelope, asked place) {
 // refuses them, as too long, say, they cannot be stored: the lease is left open, or given
 // back where Redis refuses that too.
 func (c *computation) put(e *ending, raw []byte) (held bool, err error) {
-	c.cache.awaitClock(c.ctx)
+	c.cache.clock.Await(c.ctx)
 	asked := c.cache.here(c.fn)
 	flags := flagNegative
 	if !e.negative {
 		raw, flags = c.cache.coder.pack(raw)
 	}
-	env := envelope{flags: flags, codec: c.cache.coder.id, storedAt: c.cache.clock.now(), cost: e.cost, id: rand.Uint64()}
+	env := envelope{flags: flags, codec: c.cache.coder.id, storedAt: c.cache.clock.Now(), cost: e.cost, id: rand.Uint64()}
 	env.appendTo(raw[:0])
 	e.storedAt = env.storedAt
 	held, err = c.storeOnce(&env, raw)

@@ -139,7 +139,7 @@ func (c *Cache) pulse() time.Duration { return max(leastPulse, c.cfg.RedisTimeou
 // stopped meanwhile: the answer may have waited in the connection, and what was
 // invalidated since may wait behind it.
 func (c *Cache) trustEvents(asked time.Time) {
-	c.heardUntil.Store(int64(c.clock.elapsed() - time.Since(asked) + pulses*c.pulse()))
+	c.heardUntil.Store(int64(c.clock.Elapsed() - time.Since(asked) + pulses*c.pulse()))
 }
 
 // trustStep is for how long a look at the clocks will do: a near hit costs less than that
@@ -164,7 +164,7 @@ func (c *Cache) hears(now time.Duration) bool {
 // connection may have lost what happened meanwhile, and how long ago anything was is not
 // known: nothing that was kept is served, and another connection takes its place.
 func (c *Cache) suspended() bool {
-	return c.clock.suspended(func() {
+	return c.clock.Suspended(func() {
 		c.heardUntil.Store(0)
 		c.trusted.Store(0)
 		c.events.interrupt()

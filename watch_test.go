@@ -71,10 +71,10 @@ func TestOpenCachesOfAClientAreToldOfItsConnections(t *testing.T) {
 	client := redistest.Shared(t).Client()
 	one, two := newOpenCache(t, Config{Redis: client}), newOpenCache(t, Config{Redis: client})
 	require.NoError(t, one.Close())
-	one.clock.dialed.Store(false)
+	one.clock.Dialed.Store(false)
 	require.NoError(t, two.Ping(t.Context()))
-	assert.True(t, two.clock.dialed.Load())
-	assert.False(t, one.clock.dialed.Load(), "it is closed")
+	assert.True(t, two.clock.Dialed.Load())
+	assert.False(t, one.clock.Dialed.Load(), "it is closed")
 	require.NoError(t, two.Close())
 }
 
