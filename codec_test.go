@@ -151,6 +151,28 @@ func (p *private) UnmarshalCBOR(raw []byte) error {
 	return nil
 }
 
+// stampedNote hides a field beside an embedded time, and encodes both.
+type stampedNote struct {
+	time.Time
+	note string
+}
+
+func (s stampedNote) MarshalBinary() ([]byte, error) {
+	at, err := s.Time.MarshalBinary()
+	return append(at, s.note...), err
+}
+
+func (s *stampedNote) UnmarshalBinary(b []byte) error {
+	s.note = string(b[15:])
+	return s.Time.UnmarshalBinary(b[:15])
+}
+
+// boxOfAny is generic, and hides what it has.
+type boxOfAny[T any] struct{ content T }
+
+func (b boxOfAny[T]) MarshalText() ([]byte, error)     { return json.Marshal(b.content) }
+func (b *boxOfAny[T]) UnmarshalText(text []byte) error { return json.Unmarshal(text, &b.content) }
+
 func TestResultsComeBackAsTheyWere(t *testing.T) {
 	number, nilPointer := 7, (*int)(nil)
 	link, err := url.Parse("https://user:pass@example.com:8080/a%2fb/c?q=1&r=%20#frag")
@@ -362,6 +384,61 @@ type (
 		Other
 	}
 )
+
+// Types whose encoding would be read by something else than its counterpart.
+type (
+	onlyMarshalsText     string
+	onlyUnmarshalsText   string
+	onlyMarshalsBinary   []byte
+	onlyUnmarshalsBinary [2]byte
+	onlyMarshalsCBOR     struct{ A int }
+	onlyUnmarshalsCBOR   struct{ A int }
+)
+
+func (o onlyMarshalsText) MarshalText() ([]byte, error)       { return []byte("other"), nil }
+func (o *onlyUnmarshalsText) UnmarshalText(_ []byte) error    { *o = "other"; return nil }
+func (o onlyMarshalsBinary) MarshalBinary() ([]byte, error)   { return []byte("other"), nil }
+func (o *onlyUnmarshalsBinary) UnmarshalBinary([]byte) error  { o[0] = 9; return nil }
+func (o onlyMarshalsCBOR) MarshalCBOR() ([]byte, error)       { return []byte{0xa0}, nil }
+func (o *onlyUnmarshalsCBOR) UnmarshalCBOR(_ []byte) error    { o.A = 9; return nil }
+func (o *onlyUnmarshalsStruct) UnmarshalText(_ []byte) error  { return errors.New("never called") }
+func (o *onlyUnmarshalsInteger) UnmarshalText(_ []byte) error { return errors.New("never called") }
+
+type (
+	onlyUnmarshalsStruct  struct{ A int }
+	onlyUnmarshalsInteger int
+)
+
+func TestMethodsOfVisibleTypesAreNotAsked(t *testing.T) {
+	for _, v := range []any{
+		onlyMarshalsText("a"), onlyUnmarshalsText("a"),
+		[2]onlyMarshalsText{"a"},
+		&onlyMarshalsBinary{1},
+		onlyUnmarshalsBinary{1},
+		onlyMarshalsCBOR{1},
+		onlyUnmarshalsCBOR{1},
+		map[onlyMarshalsText]int{"a": 1},
+		map[string][]onlyUnmarshalsText{"a": {"b"}},
+		hiddenPointer{&lower{1}},
+		onlyUnmarshalsStruct{1},
+		onlyUnmarshalsInteger(1),
+		[]small{1},
+		struct{ A, B outer }{A: outer{Inner: Inner{A: 1}}},
+	} {
+		got, err := roundTrip(v)
+		require.NoError(t, err)
+		assert.True(t, reflect.DeepEqual(v, got), "%#v", v)
+	}
+	got, err := roundTrip(byCBOR{"x"})
+	require.NoError(t, err)
+	assert.Equal(t, byCBOR{"cbor"}, got, "only the methods that are written for this codec are asked")
+}
+
+// byCBOR is visible, and says itself what it is in CBOR.
+type byCBOR struct{ Text string }
+
+func (byCBOR) MarshalCBOR() ([]byte, error)    { return []byte{0xf6}, nil }
+func (b *byCBOR) UnmarshalCBOR(_ []byte) error { b.Text = "cbor"; return nil }
 
 func TestManyResultsKeepTheirOrder(t *testing.T) {
 	for _, n := range []int{0, 1, 2, 23, 24, 255, 256, 300} {

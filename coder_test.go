@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -20,7 +19,6 @@ import (
 
 	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/redistest"
-	"github.com/fncache/fncache/internal/signature"
 )
 
 // gobCodec is a codec as users may have one.
@@ -276,36 +274,6 @@ func TestACodecIsCheckedByNew(t *testing.T) {
 		require.ErrorContains(t, err, "Codec: the Name method of *fncache.xorCodec panics; set a codec that is ready for use")
 		require.ErrorContains(t, err, "RedisTimeout is -1ns")
 	})
-}
-
-func TestFingerprintsForOtherCodecsChangeWithAllOfAType(t *testing.T) {
-	of := func(fn reflect.Type, mark string) string { return must(signature.New(fn, true)).OtherFingerprint(mark) }
-	type recursive struct {
-		A    int
-		Next *recursive `cbor:"-" json:"-"`
-	}
-	base := of(result[struct{ A int }](), "json1")
-	assert.Len(t, base, 12)
-	for what, other := range map[string]string{
-		"codec":         of(result[struct{ A int }](), "json2"),
-		"quoted codec":  of(result[struct{ A int }](), `codec "json1"`),
-		"a type":        of(result[struct{ A int64 }](), "json1"),
-		"an unexported": of(result[struct{ A, b int }](), "json1"), //nolint:unused // that is the point
-		"a left-out field": of(result[struct {
-			A int
-			B int `json:"-"`
-		}](), "json1"),
-		"recursive": of(result[recursive](), "json1"),
-		"a tag": of(result[struct {
-			A int `json:"a"`
-		}](), "json1"),
-		"inside of what encodes itself": of(result[uuid](), "json1"),
-	} {
-		assert.NotEqual(t, base, other, what)
-	}
-	type plain struct{ A int }
-	assert.NotEqual(t, of(result[plain](), "json1"), of(result[writesOnly](), "json1"))
-	assert.Equal(t, base, of(reflect.TypeFor[func(context.Context) (struct{ A int }, error)](), "json1"))
 }
 
 func TestErrorsOfACodecAroundOursAreTold(t *testing.T) {

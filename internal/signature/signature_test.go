@@ -1,10 +1,11 @@
-package fncache
+package signature
 
 import (
 	"context"
 	"encoding"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"math/big"
 	"net"
@@ -21,7 +22,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/fncache/fncache/internal/signature"
 	"github.com/fncache/fncache/internal/specimen"
 )
 
@@ -180,17 +180,17 @@ func TestParameters(t *testing.T) {
 		{"another library's tags", param[otherTags](), nil},
 
 		{"unexported field", param[withUnexported](), []string{
-			"parameter 2: fncache.withUnexported.note (string) is unexported", "share one entry", "export it", `fncache:"-"`,
+			"parameter 2: signature.withUnexported.note (string) is unexported", "share one entry", "export it", `fncache:"-"`,
 		}},
-		{"unexported field, deep", param[map[string][]withUnexported](), []string{"parameter 2: map[string][]fncache.withUnexported[][].note (string)"}},
-		{"embedded unexported struct", param[embedsUnexported](), []string{"fncache.embedsUnexported.withUnexported (fncache.withUnexported) is unexported"}},
+		{"unexported field, deep", param[map[string][]withUnexported](), []string{"parameter 2: map[string][]signature.withUnexported[][].note (string)"}},
+		{"embedded unexported struct", param[embedsUnexported](), []string{"signature.embedsUnexported.withUnexported (signature.withUnexported) is unexported"}},
 		{"uuid-like array with unexported use", param[[16]byte](), nil},
 
-		{"Hashable", param[hashable](), []string{"fncache.hashable has a method Hash"}},
+		{"Hashable", param[hashable](), []string{"signature.hashable has a method Hash"}},
 		{"Hashable that is no struct", param[hashString](), []string{"has a method Hash"}},
 		{"Includable of the pointer", param[[]includable](), []string{"has a method HashInclude"}},
 		{"IncludableMap", param[includeMap](), []string{"has a method HashIncludeMap"}},
-		{"tagged set", param[tagSet](), []string{"fncache.tagSet.IDs ([]int)", `fncache:"set"`, "leaves the field out"}},
+		{"tagged set", param[tagSet](), []string{"signature.tagSet.IDs ([]int)", `fncache:"set"`, "leaves the field out"}},
 		{"tagged string", param[tagString](), []string{`fncache:"string"`}},
 		{"tagged ignore", param[tagIgnore](), []string{`fncache:"ignore"`}},
 		{"tagged in a way that Go cannot read", tagUnreadable, []string{".Note (string) has the tag `fncache: \"-\"`", "write it as in"}},
@@ -241,7 +241,7 @@ func TestParameters(t *testing.T) {
 		}},
 		{"map with times in its keys", param[[]map[[1]struct{ At time.Time }]int](), []string{"[][key][].At (time.Time)"}},
 		{"map whose keys have a field left out", param[map[keyIgnoring]int](), []string{
-			"parameter 2: map[fncache.keyIgnoring]int[key].Note (string) is left out of a map's key", "hash alike", "slice of pairs",
+			"parameter 2: map[signature.keyIgnoring]int[key].Note (string) is left out of a map's key", "hash alike", "slice of pairs",
 		}},
 		{"map whose keys have a field left out, deep", param[struct{ M map[[2]keyIgnoring]int }](), []string{".M[key][].Note (string)"}},
 		{"map whose keys have a blank field left out", param[map[keyBlank]int](), nil},
@@ -253,7 +253,7 @@ func TestParameters(t *testing.T) {
 		{"several faults", reflect.TypeFor[func(chan int, *int) (func(), error)](), []string{"parameter 1", "parameter 2", "result 1"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s, err := signature.New(test.typ, false)
+			s, err := New(test.typ, false)
 			if test.fault == nil {
 				require.NoError(t, err)
 				assert.Equal(t, test.typ.String(), s.String())
@@ -335,6 +335,20 @@ type boxOfAny[T any] struct{ content T }
 func (b boxOfAny[T]) MarshalText() ([]byte, error)     { return json.Marshal(b.content) }
 func (b *boxOfAny[T]) UnmarshalText(text []byte) error { return json.Unmarshal(text, &b.content) }
 
+// level is encoded as a text.
+type level int
+
+func (l level) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "level-%d", int(l)), nil }
+func (l *level) UnmarshalText(text []byte) error {
+	_, err := fmt.Sscanf(string(text), "level-%d", (*int)(l))
+	return err
+}
+
+// notFound is an error of a type of its own.
+type notFound struct{}
+
+func (*notFound) Error() string { return "not found" }
+
 // money has its MarshalText from level.
 type money struct {
 	level
@@ -357,10 +371,10 @@ func TestResults(t *testing.T) {
 		{"only an error", reflect.TypeFor[func() error](), []string{"no result to cache"}},
 		{"error first", reflect.TypeFor[func() (error, int)](), []string{"result 1: error", "only the last result"}},
 		{
-			"an error of a type of its own", reflect.TypeFor[func() (int, *ColdCacheError)](),
-			[]string{"result 2: *fncache.ColdCacheError is an error that would be stored like a value; declare the result as error"},
+			"an error of a type of its own", reflect.TypeFor[func() (int, *notFound)](),
+			[]string{"result 2: *signature.notFound is an error that would be stored like a value; declare the result as error"},
 		},
-		{"an error among the results", reflect.TypeFor[func() (ColdCacheError, error)](), nil},
+		{"an error among the results", reflect.TypeFor[func() (notFound, error)](), nil},
 		{"two errors", reflect.TypeFor[func() (error, error)](), []string{"result 1: error"}},
 
 		{"struct", result[resultBook](), nil},
@@ -384,21 +398,21 @@ func TestResults(t *testing.T) {
 		{"complex", result[complex64](), []string{"complex64", "two floats"}},
 		{"any", result[any](), []string{"interface {}", "concrete type"}},
 		{"an interface with methods", result[net.Conn](), []string{"net.Conn"}},
-		{"deep", result[deepChan](), []string{"fncache.deepChan.Books[][].Events (chan int)"}},
+		{"deep", result[deepChan](), []string{"signature.deepChan.Books[][].Events (chan int)"}},
 		{"map of any", result[map[string]any](), []string{"map[string]interface {}[] (interface {})"}},
 		{"recursive", result[linked](), []string{"contains itself", "MarshalBinary"}},
 		{"recursive pointer", result[pointerSelf](), []string{"contains itself"}},
 		{"no exported field", result[onlyUnexported](), []string{"no exported field"}},
-		{"all fields left out", result[allLeftOut](), []string{"fncache.allLeftOut has a tag \"-\" on every field, so nothing of it would be stored; remove a tag"}},
-		{"left out for another codec", result[chanNotLeftOut](), []string{"fncache.chanNotLeftOut.Done (chan int) does not survive being stored"}},
-		{"a tag that says nothing", result[mistagged](), []string{"fncache.mistagged.A (int) is tagged `fncache:\"timeout=1h\"`, which means nothing in a result; only \"-\" does"}},
+		{"all fields left out", result[allLeftOut](), []string{"signature.allLeftOut has a tag \"-\" on every field, so nothing of it would be stored; remove a tag"}},
+		{"left out for another codec", result[chanNotLeftOut](), []string{"signature.chanNotLeftOut.Done (chan int) does not survive being stored"}},
+		{"a tag that says nothing", result[mistagged](), []string{"signature.mistagged.A (int) is tagged `fncache:\"timeout=1h\"`, which means nothing in a result; only \"-\" does"}},
 		{"unexported beside exported", result[*lossyBook](), []string{
-			"result 1: *fncache.lossyBook.note (string) is unexported, so it would be lost; export it, give fncache.lossyBook MarshalBinary and UnmarshalBinary, " +
+			"result 1: *signature.lossyBook.note (string) is unexported, so it would be lost; export it, give signature.lossyBook MarshalBinary and UnmarshalBinary, " +
 				"tag the field `fncache:\"-\"` to leave it out on purpose, or accept such losses by Options.Lossy (tag lossy)",
 		}},
 		{"a regular expression", result[*regexp.Regexp](), []string{"*regexp.Regexp does not come back from its text as it was", "return its String"}},
 		{"unexported beside an embedded encoding", result[money](), []string{
-			"fncache.money.level (fncache.level) is unexported", "give fncache.money a MarshalText and UnmarshalText of its own (those of an embedded field know nothing of the others)",
+			"signature.money.level (signature.level) is unexported", "give signature.money a MarshalText and UnmarshalText of its own (those of an embedded field know nothing of the others)",
 		}},
 		{"unexported beside an embedded time", result[specimen.TimeBeside](), []string{"specimen.TimeBeside.note (string) is unexported", "MarshalBinary and UnmarshalBinary of its own"}},
 		{"unexported beside an embedded time, with an encoding of its own", result[[]stampedNote](), nil},
@@ -417,7 +431,7 @@ func TestResults(t *testing.T) {
 		{"encoding of its own", result[ownEncoding](), nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := signature.New(test.typ, false)
+			_, err := New(test.typ, false)
 			if test.fault == nil {
 				require.NoError(t, err)
 				return
@@ -483,7 +497,7 @@ func TestArgumentsAreConvertedWhereNothingIsLost(t *testing.T) {
 		{"variadic: nil", variadic, []any{"a", nil}, nil, "argument 2, of type nil"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s, err := signature.New(test.typ, false)
+			s, err := New(test.typ, false)
 			require.NoError(t, err)
 			values, err := s.Arguments(test.args)
 			if test.err != "" {
@@ -499,58 +513,3 @@ func TestArgumentsAreConvertedWhereNothingIsLost(t *testing.T) {
 		})
 	}
 }
-
-// Types whose encoding would be read by something else than its counterpart.
-type (
-	onlyMarshalsText     string
-	onlyUnmarshalsText   string
-	onlyMarshalsBinary   []byte
-	onlyUnmarshalsBinary [2]byte
-	onlyMarshalsCBOR     struct{ A int }
-	onlyUnmarshalsCBOR   struct{ A int }
-)
-
-func (o onlyMarshalsText) MarshalText() ([]byte, error)       { return []byte("other"), nil }
-func (o *onlyUnmarshalsText) UnmarshalText(_ []byte) error    { *o = "other"; return nil }
-func (o onlyMarshalsBinary) MarshalBinary() ([]byte, error)   { return []byte("other"), nil }
-func (o *onlyUnmarshalsBinary) UnmarshalBinary([]byte) error  { o[0] = 9; return nil }
-func (o onlyMarshalsCBOR) MarshalCBOR() ([]byte, error)       { return []byte{0xa0}, nil }
-func (o *onlyUnmarshalsCBOR) UnmarshalCBOR(_ []byte) error    { o.A = 9; return nil }
-func (o *onlyUnmarshalsStruct) UnmarshalText(_ []byte) error  { return errors.New("never called") }
-func (o *onlyUnmarshalsInteger) UnmarshalText(_ []byte) error { return errors.New("never called") }
-
-type (
-	onlyUnmarshalsStruct  struct{ A int }
-	onlyUnmarshalsInteger int
-)
-
-func TestMethodsOfVisibleTypesAreNotAsked(t *testing.T) {
-	for _, v := range []any{
-		onlyMarshalsText("a"), onlyUnmarshalsText("a"),
-		[2]onlyMarshalsText{"a"},
-		&onlyMarshalsBinary{1},
-		onlyUnmarshalsBinary{1},
-		onlyMarshalsCBOR{1},
-		onlyUnmarshalsCBOR{1},
-		map[onlyMarshalsText]int{"a": 1},
-		map[string][]onlyUnmarshalsText{"a": {"b"}},
-		hiddenPointer{&lower{1}},
-		onlyUnmarshalsStruct{1},
-		onlyUnmarshalsInteger(1),
-		[]small{1},
-		struct{ A, B outer }{A: outer{Inner: Inner{A: 1}}},
-	} {
-		got, err := roundTrip(v)
-		require.NoError(t, err)
-		assert.True(t, reflect.DeepEqual(v, got), "%#v", v)
-	}
-	got, err := roundTrip(byCBOR{"x"})
-	require.NoError(t, err)
-	assert.Equal(t, byCBOR{"cbor"}, got, "only the methods that are written for this codec are asked")
-}
-
-// byCBOR is visible, and says itself what it is in CBOR.
-type byCBOR struct{ Text string }
-
-func (byCBOR) MarshalCBOR() ([]byte, error)    { return []byte{0xf6}, nil }
-func (b *byCBOR) UnmarshalCBOR(_ []byte) error { b.Text = "cbor"; return nil }
