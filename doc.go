@@ -233,7 +233,7 @@
 //	internal/signature  what may be wrapped        (when wrapping)
 //	options.go      options, configuration; tag.go, internal/structtag: tags
 //	                (when wrapping)
-//	context.go      what a call is asked for
+//	info.go         what a call is asked for, and what is told about it
 //	name.go         what a function is called
 //	reflectkey.go   name and arguments to the key; internal/keyhash: how arguments
 //	                are hashed
@@ -260,6 +260,6 @@
 //	apart.go        code of the user's own, such as unmarshalers, on its own goroutines
 //	compute.go      one run of the function; bulkhead.go: how many at once;
 //	                settle.go: its end
-//	stats.go, errors.go                what is told about it; internal/oncelog: the
-//	                log, for which nobody waits
+//	errors.go       the errors that users see; internal/oncelog: the log, for which
+//	                nobody waits
 package fncache
