@@ -66,6 +66,11 @@ func xor(b []byte) []byte {
 	return b
 }
 
+// errMoody is an error whose text quotes a value.
+const quoted = "value-that-must-not-be-logged"
+
+var errMoody = errors.New("cannot take " + quoted)
+
 // moodyCodec does what a test says.
 type moodyCodec struct {
 	encode func(results []any) ([]byte, error)
@@ -81,15 +86,16 @@ func withCodec(codec Codec) func(*Config) { return func(c *Config) { c.Codec = c
 func TestEachCodecHasEntriesOfItsOwn(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		keys := map[string]bool{}
+		page := plainPage{Author: "Jane Austen", Years: []int{1813, 1815}, At: time.Date(2024, 2, 29, 12, 0, 0, 1, time.UTC)}
 		codecs := []Codec{nil, JSON{}, gobCodec{"gob"}, gobCodec{"gob 2"}, gobCodec{codecName}, gobCodec{jsonName}, xorCodec{}}
 		for i, codec := range codecs {
-			fn := func(context.Context, int) (book, int, error) { return aBook(), i, nil }
+			fn := func(context.Context, int) (plainPage, int, error) { return page, i, nil }
 			opts := Options{Cache: b.cache(withCodec(codec)), Name: "test.Books", Timeout: time.Minute}
 			f := must(Wrap(&fn, opts))
 			for range 3 {
 				got, from, err := fn(t.Context(), 1)
 				require.NoError(t, err)
-				require.Equal(t, aBook(), got)
+				require.Equal(t, page, got)
 				require.Equal(t, i, from, "nobody reads what another codec has written")
 			}
 			stats := f.Stats()
@@ -337,4 +343,54 @@ func TestEntriesOfTwoCodecsLieSideBySideInOneRedis(t *testing.T) {
 	}
 	assert.Contains(t, bodies, `["value of a"]`)
 	assert.True(t, strings.HasPrefix(bodies[0], "\x81") || strings.HasPrefix(bodies[1], "\x81"))
+}
+
+func TestJSONEntriesCanBeReadInRedis(t *testing.T) {
+	type point struct{ X, Y int }
+	inBubble(t, func(t *testing.T, b *bubble) {
+		fn := func(context.Context, int64) (point, string, error) { return point{1, 2}, "<näh>", nil }
+		f := must(Wrap(&fn, Options{Cache: b.cache(func(c *Config) { c.Codec = JSON{} }), Name: "test.Point", Timeout: time.Minute}))
+		for range 2 {
+			got, text, err := fn(t.Context(), 7)
+			require.NoError(t, err)
+			require.Equal(t, point{1, 2}, got)
+			require.Equal(t, "<näh>", text)
+		}
+		raw, err := b.redis.Get(must(f.Key(7)))
+		require.NoError(t, err)
+		assert.Equal(t, `[{"X":1,"Y":2},"<näh>"]`, raw[envelopeHeaderLen:])
+		assert.Equal(t, codecJSON, raw[codecOffset])
+		assert.Equal(t, uint64(1), f.Stats().Fresh)
+	})
+}
+
+// onlyInCBOR has a field that only CBOR leaves out.
+type onlyInCBOR struct {
+	A    int
+	Done chan int `cbor:"-"`
+}
+
+func TestWhatJSONWouldLoseIsAnErrorWhenWrappingOrNotStored(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cache := b.cache(func(c *Config) { c.Codec = JSON{} })
+		fn := func(context.Context) (onlyInCBOR, error) { return onlyInCBOR{A: 7}, nil }
+		opts := Options{Name: "test.Lossy", Timeout: time.Minute, Cache: cache}
+		_, err := Wrap(&fn, opts)
+		require.ErrorContains(t, err, "result 1: fncache.onlyInCBOR.Done (chan int) does not survive being stored")
+
+		opts.Cache = nil // found at the first call
+		f := must(Wrap(&fn, opts))
+		defer f.Unwrap()
+		SetDefault(cache)
+		defer SetDefault(nil)
+		for range 2 {
+			got, err := fn(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, onlyInCBOR{A: 7}, got, "as it is")
+		}
+		assert.Equal(t, uint64(2), f.Stats().Computations)
+		assert.Zero(t, f.Stats().Stored)
+		assert.Len(t, b.log.about("result cannot be stored"), 1)
+		assert.Len(t, b.log.about("does not survive being stored; return a slice of what it would carry"), 1)
+	})
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/golden"
 )
 
 // readable is n bytes that compress to about a half.
@@ -68,7 +70,7 @@ func compressedEnvelope(t testing.TB) (e envelope, raw []byte) {
 func TestGoldenCompressedEnvelopeIsWrittenOnlyAnew(t *testing.T) {
 	_, raw := compressedEnvelope(t)
 	assert.Equal(t, readHex(t, "envelope_v1_compressed.hex")[:envelopeHeaderLen+2], raw[:envelopeHeaderLen+2], "header and length")
-	if !*update {
+	if !golden.Updating() {
 		return
 	}
 	var dump strings.Builder
@@ -86,7 +88,7 @@ func TestGoldenCompressedEnvelopeIsWrittenOnlyAnew(t *testing.T) {
 	line(8, "id 0x0123456789abcdef")
 	line(2, "block: of 389 bytes")
 	line(len(raw)-at, "literals and copies")
-	golden(t, "envelope_v1_compressed.hex", dump.String())
+	golden.Check(t, "envelope_v1_compressed.hex", dump.String())
 }
 
 func TestGoldenCompressedEnvelopeIsStillRead(t *testing.T) {

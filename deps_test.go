@@ -40,6 +40,7 @@ var allowed = map[string][]string{
 	"internal/testhook":  {},
 
 	// For tests only.
+	"internal/golden":    {"github.com/stretchr/testify/assert", "github.com/stretchr/testify/require"},
 	"internal/logtest":   {},
 	"internal/redistest": {"github.com/redis/go-redis/v9"},
 	"internal/specimen":  {"pgregory.net/rapid"},

@@ -72,7 +72,17 @@ func plansOf(pointers []any) (*codec.Results, error) {
 	return plans, nil
 }
 
-func jsonFaults(t reflect.Type) error {
-	plans, _ := codec.CompileResults([]reflect.Type{t}, false)
-	return plans.Check(codec.JSON)
+// types are the types of a struct's fields: a list of results.
+func types[T any]() (list []reflect.Type) {
+	for field := range reflect.TypeFor[T]().Fields() {
+		list = append(list, field.Type)
+	}
+	return list
+}
+
+func values(results []reflect.Value) (list []any) {
+	for _, v := range results {
+		list = append(list, v.Interface())
+	}
+	return list
 }

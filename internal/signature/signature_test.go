@@ -27,9 +27,8 @@ import (
 
 // The types below stand for what users pass and return.
 type (
-	plainID    int64
-	plainRatio float32
-	plainPage  struct {
+	plainID   int64
+	plainPage struct {
 		Author string
 		Years  []int
 		Seen   map[string]bool
@@ -85,7 +84,6 @@ type (
 	binaryKey  struct{ n int }
 	textKey    struct{ n int }
 	textFunc   func()
-	bothKey    struct{ n int }
 	pointerKey struct{ n int }
 	dated      struct{ time.Time }
 	datedShelf struct {
@@ -107,8 +105,6 @@ func (includeMap) HashIncludeMap(string, any, any) (bool, error) { return false,
 func (k binaryKey) MarshalBinary() ([]byte, error)               { return []byte{byte(k.n)}, nil }
 func (k textKey) MarshalText() ([]byte, error)                   { return []byte{byte(k.n)}, errIf(k.n < 0) }
 func (textFunc) MarshalText() ([]byte, error)                    { return nil, nil }
-func (k bothKey) MarshalBinary() ([]byte, error)                 { return []byte{byte(k.n)}, nil }
-func (k bothKey) MarshalText() ([]byte, error)                   { return []byte("all the same"), nil }
 func (k *pointerKey) MarshalText() ([]byte, error)               { return []byte{byte(k.n)}, nil }
 func (o ownEncoding) MarshalBinary() ([]byte, error)             { return []byte(o.Shelf), nil }
 func (o *ownEncoding) UnmarshalBinary(b []byte) error            { o.Shelf = string(b); return nil }

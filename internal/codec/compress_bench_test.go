@@ -1,4 +1,4 @@
-package fncache
+package codec
 
 import (
 	"encoding/json"
@@ -65,9 +65,9 @@ func someIDs(n int) []int64 {
 }
 
 // someBooks are n books with texts of their own: words of this package's
-// documentation, drawn so that some are frequent, as in any language.
+// source, drawn so that some are frequent, as in any language.
 func someBooks(n int) []book {
-	text, err := os.ReadFile("doc.go")
+	text, err := os.ReadFile("plan.go")
 	if err != nil {
 		panic(err)
 	}
@@ -151,26 +151,25 @@ func BenchmarkAlgorithmEncode(b *testing.B) {
 func BenchmarkDecode_IDs64KiB(b *testing.B)   { benchmarkDecode(b, someIDs(13_100)) }
 func BenchmarkDecode_Books64KiB(b *testing.B) { benchmarkDecode(b, someBooks(103)) }
 
-// benchmarkDecodeBy decodes a body of a codec: what JSON costs more is told in its
-// comment.
-func benchmarkDecodeBy[T any](b *testing.B, c *coder, v T) {
-	plans, err := plansOf([]any{&v})
-	require.NoError(b, err)
-	body, err := c.encode(nil, plans, []any{&v})
+// benchmarkDecodeBy decodes a body in a format: how much longer JSON takes is told in the
+// comment of its codec.
+func benchmarkDecodeBy[T any](b *testing.B, format Format, v T) {
+	results := resultsOf(b, reflect.TypeFor[T]())
+	body, err := results.Append(nil, format, []any{&v})
 	require.NoError(b, err)
 	b.ReportAllocs()
 	for b.Loop() {
 		var got T
-		if err := c.decode(body, plans, []any{&got}); err != nil {
+		if err := results.Decode(body, format, []any{&got}); err != nil {
 			b.Fatal(err)
 		}
 	}
 	b.ReportMetric(float64(len(body)), "bytes")
 }
 
-func BenchmarkCodec_TenIntsCBOR(b *testing.B)    { benchmarkDecodeBy(b, cborCoder, tenInts()) }
-func BenchmarkCodec_TenIntsJSON(b *testing.B)    { benchmarkDecodeBy(b, jsonCoder, tenInts()) }
-func BenchmarkCodec_Struct700BCBOR(b *testing.B) { benchmarkDecodeBy(b, cborCoder, aBook()) }
-func BenchmarkCodec_Struct700BJSON(b *testing.B) { benchmarkDecodeBy(b, jsonCoder, aBook()) }
-func BenchmarkCodec_Books64KiBCBOR(b *testing.B) { benchmarkDecodeBy(b, cborCoder, someBooks(103)) }
-func BenchmarkCodec_Books64KiBJSON(b *testing.B) { benchmarkDecodeBy(b, jsonCoder, someBooks(103)) }
+func BenchmarkCodec_TenIntsCBOR(b *testing.B)    { benchmarkDecodeBy(b, CBOR, tenInts()) }
+func BenchmarkCodec_TenIntsJSON(b *testing.B)    { benchmarkDecodeBy(b, JSON, tenInts()) }
+func BenchmarkCodec_Struct700BCBOR(b *testing.B) { benchmarkDecodeBy(b, CBOR, aBook()) }
+func BenchmarkCodec_Struct700BJSON(b *testing.B) { benchmarkDecodeBy(b, JSON, aBook()) }
+func BenchmarkCodec_Books64KiBCBOR(b *testing.B) { benchmarkDecodeBy(b, CBOR, someBooks(103)) }
+func BenchmarkCodec_Books64KiBJSON(b *testing.B) { benchmarkDecodeBy(b, JSON, someBooks(103)) }

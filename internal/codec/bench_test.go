@@ -1,4 +1,4 @@
-package fncache
+package codec
 
 import (
 	"fmt"
@@ -8,9 +8,6 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/stretchr/testify/require"
-
-	"github.com/fncache/fncache/internal/codec"
-	"github.com/fncache/fncache/internal/signature"
 )
 
 // A book is encoded in about 700 bytes.
@@ -47,26 +44,18 @@ func aBook() book {
 	}
 }
 
-func benchmarkDecode(b *testing.B, v any) {
-	body, err := encodeResults(nil, []reflect.Value{reflect.ValueOf(v)})
+func benchmarkDecode[T any](b *testing.B, v T) {
+	results := resultsOf(b, reflect.TypeFor[T]())
+	body, err := results.Append(nil, CBOR, []any{&v})
 	require.NoError(b, err)
-	f := typesOnly(b, reflect.TypeOf(v))
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := f.decode(cborCoder, body); err != nil {
+		var got T
+		if err := results.Decode(body, CBOR, []any{&got}); err != nil {
 			b.Fatal(err)
 		}
 	}
-}
-
-// typesOnly is a function of which only the results are known.
-func typesOnly(t testing.TB, results ...reflect.Type) *Func {
-	plans, err := codec.CompileResults(results, false)
-	require.NoError(t, err)
-	f := &Func{sig: &signature.Signature{Results: results, Encoding: plans}}
-	f.shape = reflectedShapeOf(f)
-	return f
 }
 
 // benchmarkBareDecode is fxamacker/cbor with its defaults.
@@ -83,13 +72,11 @@ func benchmarkBareDecode[T any](b *testing.B, v T) {
 	}
 }
 
-func benchmarkEncode(b *testing.B, v any) {
-	f := typesOnly(b, reflect.TypeOf(v))
-	r := f.shape.blank().(*reflectedResults)
-	r.values[0].Set(reflect.ValueOf(v))
+func benchmarkEncode[T any](b *testing.B, v T) {
+	results, from := resultsOf(b, reflect.TypeFor[T]()), []any{&v}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := f.encode(cborCoder, make([]byte, envelopeHeaderLen), r); err != nil {
+		if _, err := results.Append(make([]byte, 32), CBOR, from); err != nil { // as after a header
 			b.Fatal(err)
 		}
 	}
@@ -123,14 +110,3 @@ func BenchmarkEncode_TenInts(b *testing.B)        { benchmarkEncode(b, tenInts()
 func BenchmarkBareEncode_TenInts(b *testing.B)    { benchmarkBareEncode(b, tenInts()) }
 func BenchmarkEncode_Struct700B(b *testing.B)     { benchmarkEncode(b, aBook()) }
 func BenchmarkBareEncode_Struct700B(b *testing.B) { benchmarkBareEncode(b, aBook()) }
-
-func BenchmarkParseEnvelope(b *testing.B) {
-	e := sampleEnvelope(b)
-	raw := e.appendTo(nil)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := parseEnvelope(raw); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -1,8 +1,7 @@
-package fncache
+package codec
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"math"
 	"math/big"
@@ -17,18 +16,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var jsonCoder = newCoder(&Config{Codec: JSON{}, CompressOver: -1})
-
 // through encodes and decodes one result.
-func through(c *coder, v any) (got any, body string, err error) {
+func through(format Format, v any) (got any, body string, err error) {
 	from := reflect.New(reflect.TypeOf(v))
 	from.Elem().Set(reflect.ValueOf(v))
-	raw, err := encodeBy(c, nil, []any{from.Interface()})
+	raw, err := encodeBy(format, nil, []any{from.Interface()})
 	if err != nil {
 		return nil, "", err
 	}
 	into := reflect.New(reflect.TypeOf(v))
-	err = decodeBy(c, raw, []any{into.Interface()})
+	err = decodeBy(format, raw, []any{into.Interface()})
 	return into.Elem().Interface(), string(raw), err
 }
 
@@ -56,13 +53,13 @@ func TestResultsComeBackFromJSONAsTheyWere(t *testing.T) {
 		"raw": {json.RawMessage(`{"a": 1}`), `["eyJhIjogMX0="]`}, "json.Number": {json.Number("1e400"), `["1e400"]`}, "url.Values": {url.Values{"a": {"1"}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, body, err := through(jsonCoder, c.v)
+			got, body, err := through(JSON, c.v)
 			require.NoError(t, err)
 			if c.body != "" {
 				assert.Equal(t, c.body, body)
 			}
 			assert.True(t, reflect.DeepEqual(c.v, got), "%#v comes back as %#v", c.v, got)
-			assert.NoError(t, jsonFaults(reflect.TypeOf(c.v)))
+			assert.NoError(t, resultsOf(t, reflect.TypeOf(c.v)).Check(JSON))
 		})
 	}
 }
@@ -73,16 +70,16 @@ func TestJSONKeepsTheOrderOfResults(t *testing.T) {
 		for i := range n {
 			from[i], into[i] = &i, new(int)
 		}
-		body, err := encodeBy(jsonCoder, []byte("before"), from)
+		body, err := encodeBy(JSON, []byte("before"), from)
 		require.NoError(t, err)
 		body, found := bytes.CutPrefix(body, []byte("before"))
 		require.True(t, found)
 		require.True(t, json.Valid(body))
-		require.NoError(t, decodeBy(jsonCoder, body, into))
+		require.NoError(t, decodeBy(JSON, body, into))
 		assert.Equal(t, from, into)
-		assert.Error(t, decodeBy(jsonCoder, body, append(into, new(int))))
+		assert.Error(t, decodeBy(JSON, body, append(into, new(int))))
 		if n > 0 {
-			assert.Error(t, decodeBy(jsonCoder, body, into[1:]))
+			assert.Error(t, decodeBy(JSON, body, into[1:]))
 		}
 	}
 }
@@ -105,11 +102,6 @@ type (
 	}
 )
 
-// onlyText is onlyBinary with another pair.
-type onlyText struct{ a int }
-
-func (b onlyText) MarshalText() ([]byte, error)       { return []byte{byte(b.a)}, nil }
-func (b *onlyText) UnmarshalText(r []byte) error      { b.a = int(r[0]); return nil }
 func (b onlyBinary) MarshalBinary() ([]byte, error)   { return []byte{byte(b.a)}, nil }
 func (b *onlyBinary) UnmarshalBinary(r []byte) error  { b.a = int(r[0]); return nil }
 func (b *byPointer) MarshalJSON() ([]byte, error)     { return json.Marshal(b.a) }
@@ -160,7 +152,7 @@ func TestTypesOfAllKindsComeBackFromJSON(t *testing.T) {
 		"long numbers": new(big.Int).Lsh(big.NewInt(-3), 5000), "numbers": []big.Int{*big.NewInt(-3), {}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, body, err := through(jsonCoder, v)
+			got, body, err := through(JSON, v)
 			require.NoError(t, err)
 			assert.True(t, json.Valid([]byte(body)), body)
 			assert.True(t, reflect.DeepEqual(v, got), "%#v comes back as %#v", v, got)
@@ -181,8 +173,8 @@ func TestWhatJSONLeavesOutIsSaidByItsOwnTags(t *testing.T) {
 		D int      `fncache:"-"`
 		E chan int `json:"-"`
 	}
-	got, body, err := through(jsonCoder, both{1, 2, 3, 4, nil})
-	require.ErrorContains(t, err, "result 1: fncache.both.E (chan int) does not survive", "CBOR has tags of its own")
+	got, body, err := through(JSON, both{1, 2, 3, 4, nil})
+	require.ErrorContains(t, err, "result 1: codec.both.E (chan int) does not survive", "CBOR has tags of its own")
 	_, _ = got, body
 	type mine struct {
 		A int
@@ -190,15 +182,16 @@ func TestWhatJSONLeavesOutIsSaidByItsOwnTags(t *testing.T) {
 		C int `cbor:"-"`
 		D int `fncache:"-"`
 	}
-	got, body, err = through(jsonCoder, mine{1, 2, 3, 4})
+	got, body, err = through(JSON, mine{1, 2, 3, 4})
 	require.NoError(t, err)
 	assert.Equal(t, `[{"A":1,"C":3}]`, body)
 	assert.Equal(t, mine{A: 1, C: 3}, got)
 	got, err = roundTrip(mine{1, 2, 3, 4})
 	require.NoError(t, err)
 	assert.Equal(t, mine{A: 1, B: 2}, got)
-	require.ErrorContains(t, jsonFaults(reflect.TypeFor[halfJSON]()),
-		"fncache.halfJSON has no exported field, so nothing of it would be stored; export its fields, give it UnmarshalJSON too (it has a MarshalJSON, but no UnmarshalJSON to read it back), or leave it out")
+	half, _ := CompileResults([]reflect.Type{reflect.TypeFor[halfJSON]()}, false)
+	require.ErrorContains(t, half.Check(JSON),
+		"codec.halfJSON has no exported field, so nothing of it would be stored; export its fields, give it UnmarshalJSON too (it has a MarshalJSON, but no UnmarshalJSON to read it back), or leave it out")
 }
 
 // replaced writes JSON by encoding/json.
@@ -215,12 +208,12 @@ func TestWhatJSONCannotSayIsAnError(t *testing.T) {
 		"a string is not valid UTF-8, which JSON cannot say; ":                   map[string]int{"a\xff": 1},
 		"it writes \\ufffd, as encoding/json does for a string that":             replaced{"a\xff"},
 	} {
-		_, _, err := through(jsonCoder, v)
+		_, _, err := through(JSON, v)
 		assert.ErrorContains(t, err, "encode result 1 (")
 		assert.ErrorContains(t, err, text)
 	}
 	for _, text := range []string{"\ufffd", `\ufffd`, `\\ufffd`} {
-		got, _, err := through(jsonCoder, replaced{text})
+		got, _, err := through(JSON, replaced{text})
 		require.NoError(t, err)
 		assert.Equal(t, replaced{text}, got, "which encoding/json writes otherwise")
 	}
@@ -244,81 +237,32 @@ func TestBodyThatIsNotOfTheseResultsIsAnErrorInJSON(t *testing.T) {
 		"malformed":       {`[1,secret]`, "decode result 2 (string): is no JSON at byte "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := decodeBy(jsonCoder, []byte(c.body), []any{new(int), new(string)})
+			err := decodeBy(JSON, []byte(c.body), []any{new(int), new(string)})
 			require.ErrorContains(t, err, c.text)
 			assert.NotContains(t, err.Error(), "secret")
 			assert.NotContains(t, err.Error(), "1234567890")
 			assert.NotContains(t, err.Error(), "99999999")
 		})
 	}
-	err := decodeBy(jsonCoder, []byte(`[{"X":1,"Z":2}]`), []any{new(point)})
-	assert.ErrorContains(t, err, "decode result 1 (fncache.point): ", "a field that the type has not")
-	err = decodeBy(jsonCoder, []byte(`[{"X":"secret"}]`), []any{new(point)})
+	err := decodeBy(JSON, []byte(`[{"X":1,"Z":2}]`), []any{new(point)})
+	assert.ErrorContains(t, err, "decode result 1 (codec.point): ", "a field that the type has not")
+	err = decodeBy(JSON, []byte(`[{"X":"secret"}]`), []any{new(point)})
 	assert.ErrorContains(t, err, "cannot put a JSON string into int, in X")
-	body, err := encodeBy(jsonCoder, nil, []any{new(aBook()), new("text")})
+	body, err := encodeBy(JSON, nil, []any{new(aBook()), new("text")})
 	require.NoError(t, err)
 	for n := range body {
-		require.Error(t, decodeBy(jsonCoder, body[:n:n], []any{new(book), new(string)}), "%d bytes", n)
+		require.Error(t, decodeBy(JSON, body[:n:n], []any{new(book), new(string)}), "%d bytes", n)
 	}
 }
 
 func TestPanicsOfJSONMarshalersAreErrors(t *testing.T) {
 	for _, mood := range []string{"panics", "panics with an error", "breaks", "fails"} {
 		for _, verb := range []string{"encode", "decode"} {
-			_, _, err := through(jsonCoder, moodyText{moody(verb + " " + mood)})
+			_, _, err := through(JSON, moodyText{moody(verb + " " + mood)})
 			require.ErrorContains(t, err, verb)
 			assert.NotContains(t, err.Error(), quoted)
 		}
 	}
-}
-
-func TestJSONEntriesCanBeReadInRedis(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
-		fn := func(context.Context, int64) (point, string, error) { return point{1, 2}, "<näh>", nil }
-		f := must(Wrap(&fn, Options{Cache: b.cache(func(c *Config) { c.Codec = JSON{} }), Name: "test.Point", Timeout: time.Minute}))
-		for range 2 {
-			got, text, err := fn(t.Context(), 7)
-			require.NoError(t, err)
-			require.Equal(t, point{1, 2}, got)
-			require.Equal(t, "<näh>", text)
-		}
-		raw, err := b.redis.Get(must(f.Key(7)))
-		require.NoError(t, err)
-		assert.Equal(t, `[{"X":1,"Y":2},"<näh>"]`, raw[envelopeHeaderLen:])
-		assert.Equal(t, codecJSON, raw[codecOffset])
-		assert.Equal(t, uint64(1), f.Stats().Fresh)
-	})
-}
-
-// onlyInCBOR has a field that only CBOR leaves out.
-type onlyInCBOR struct {
-	A    int
-	Done chan int `cbor:"-"`
-}
-
-func TestWhatJSONWouldLoseIsAnErrorWhenWrappingOrNotStored(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
-		cache := b.cache(func(c *Config) { c.Codec = JSON{} })
-		fn := func(context.Context) (onlyInCBOR, error) { return onlyInCBOR{A: 7}, nil }
-		opts := Options{Name: "test.Lossy", Timeout: time.Minute, Cache: cache}
-		_, err := Wrap(&fn, opts)
-		require.ErrorContains(t, err, "result 1: fncache.onlyInCBOR.Done (chan int) does not survive being stored")
-
-		opts.Cache = nil // found at the first call
-		f := must(Wrap(&fn, opts))
-		defer f.Unwrap()
-		SetDefault(cache)
-		defer SetDefault(nil)
-		for range 2 {
-			got, err := fn(t.Context())
-			require.NoError(t, err)
-			assert.Equal(t, onlyInCBOR{A: 7}, got, "as it is")
-		}
-		assert.Equal(t, uint64(2), f.Stats().Computations)
-		assert.Zero(t, f.Stats().Stored)
-		assert.Len(t, b.log.about("result cannot be stored"), 1)
-		assert.Len(t, b.log.about("does not survive being stored; return a slice of what it would carry"), 1)
-	})
 }
 
 // FuzzJSON: whatever the bytes are, they are results or an error.
@@ -329,12 +273,12 @@ func FuzzJSON(f *testing.F) {
 		for i, v := range results {
 			reflect.ValueOf(from[i]).Elem().Set(v)
 		}
-		body, err := encodeBy(jsonCoder, nil, from)
+		body, err := encodeBy(JSON, nil, from)
 		if err != nil {
 			require.ErrorContains(f, err, "JSON has no NaN and no infinities")
 			continue
 		}
-		require.NoError(f, decodeBy(jsonCoder, body, pointersTo(lists[i])))
+		require.NoError(f, decodeBy(JSON, body, pointersTo(lists[i])))
 		f.Add(body)
 	}
 	f.Add([]byte(`[{"A":1}]`))
@@ -343,18 +287,18 @@ func FuzzJSON(f *testing.F) {
 		kept := string(body)
 		for _, list := range lists {
 			into := pointersTo(list)
-			err := decodeBy(jsonCoder, body, into)
+			err := decodeBy(JSON, body, into)
 			require.Equal(t, kept, string(body))
 			if err != nil {
 				continue
 			}
-			once, err := encodeBy(jsonCoder, nil, into)
+			once, err := encodeBy(JSON, nil, into)
 			if err != nil {
 				continue // a NaN that a text can say
 			}
 			again := pointersTo(list)
-			require.NoError(t, decodeBy(jsonCoder, once, again))
-			twice, err := encodeBy(jsonCoder, nil, again)
+			require.NoError(t, decodeBy(JSON, once, again))
+			twice, err := encodeBy(JSON, nil, again)
 			require.NoError(t, err)
 			require.Equal(t, string(once), string(twice))
 		}

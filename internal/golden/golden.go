@@ -1,4 +1,5 @@
-package fncache
+// Package golden compares what is stored with files that fix it, for tests.
+package golden
 
 import (
 	"flag"
@@ -12,8 +13,12 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files of testdata anew")
 
-// golden compares got with testdata/name.
-func golden(t *testing.T, name, got string) {
+// Updating reports whether golden files are to be written.
+func Updating() bool { return *update }
+
+// Check compares got with testdata/name in the package of the test. With -update it writes
+// the file.
+func Check(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
 	if *update {
