@@ -9,10 +9,9 @@ DURATION  ?= 10m
 SEED      ?= $(shell date +%s)
 CHECK     ?=
 
-# Modules of their own below examples/; there may be none.
-EXAMPLES := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
-# Those and the other modules that hold more than a list of tools.
-MODULES  := $(EXAMPLES) bench faults history
+# The modules below the library's, but for tools/, which is a list of tools.
+MODULES  := $(filter-out tools,$(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod)))
+EXAMPLES := $(filter examples/%,$(MODULES))
 TOOL      = go tool -modfile=$(CURDIR)/tools/go.mod
 
 # The race detector needs cgo and a C compiler.
@@ -21,6 +20,10 @@ RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v $$(go env CC) >/
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: modules
+modules: ## list the modules that check, test and lint go through, beside the library
+	@printf '%s\n' $(MODULES)
 
 # Parallel tests mostly wait: for servers that do not answer.
 WAITING = -parallel 4
@@ -62,6 +65,14 @@ check: ## formatting, go vet and go.mod of every module
 	done
 	go -C tools mod tidy -diff
 
+# The library alone: servers run on Unix only, and so do their tests.
+.PHONY: portable
+portable: ## build the library for other systems, and for 32 bits
+	@set -e; for target in linux/386 linux/arm windows/amd64 darwin/arm64; do \
+	  echo "go build for $$target"; \
+	  CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build . ./fncachetest; \
+	done
+
 .PHONY: examples
 examples: ## run the examples
 	@set -e; for dir in $(EXAMPLES); do \
@@ -70,17 +81,24 @@ examples: ## run the examples
 	  go -C $$dir run . $$args; \
 	done
 
+# DECLARES finds the packages of the library with a test function whose name begins so.
+DECLARES = go list -f '{{.Dir}}{{range .TestGoFiles}} {{.}}{{end}}{{range .XTestGoFiles}} {{.}}{{end}}' ./... | \
+  while read -r dir files; do \
+    for file in $$files; do if grep -q '^func $(1)' $$dir/$$file; then echo $$dir; break; fi; done; \
+  done
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
-	@set -e; targets=$$(go test -list '^Fuzz' .); \
-	for target in $$(echo "$$targets" | grep '^Fuzz' || true); do \
-	  echo "fuzz $$target for $(FUZZTIME)"; \
-	  go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s .; \
+	@set -e; for dir in $$($(call DECLARES,Fuzz)); do \
+	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \
+	    echo "fuzz $$target for $(FUZZTIME)"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$dir; \
+	  done; \
 	done
 
 .PHONY: bench
 bench: ## the benchmarks BENCH, COUNT times for BENCHTIME each
-	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) .
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) $$($(call DECLARES,Benchmark))
 
 .PHONY: compare
 compare: ## the benchmarks BENCH at the commit BASE and here, COUNT times in turns, with benchstat

@@ -2,6 +2,8 @@ package fncache
 
 import (
 	"time"
+
+	"github.com/fncache/fncache/internal/codec"
 )
 
 // This file runs code of the user's own where others wait for what comes after it: the
@@ -24,7 +26,7 @@ func runApart(spawn func(func()), code func()) *apartRun {
 			switch value := recover(); {
 			case normal:
 			case value != nil:
-				run.fault = "panicked: " + panicText(value)
+				run.fault = "panicked: " + codec.PanicText(value)
 			default:
 				run.fault = "ended its goroutine"
 			}
@@ -56,7 +58,7 @@ func (f *Func) decodeApart(c *coder, body []byte) (results, error) {
 	return decoded, err
 }
 
-// An apartError is why code of the user's own gave no result. Like a codecError it goes to
+// An apartError is why code of the user's own gave no result. Like the errors of package codec it goes to
 // the log, and shows nothing of a value.
 type apartError struct{ fault string }
 

@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/codec"
 )
 
 // touchy decodes as a test says.
@@ -135,7 +137,7 @@ func TestAnUnmarshalerThatEndsItsGoroutineEndsNoneThatWaitsForTheLease(t *testin
 		end := make(chan error)
 		go func() { _, err := fn(t.Context(), "k"); end <- err }()
 		synctest.Wait()
-		stored := envelope{codec: codecCBOR, storedAt: c.clock.now(), id: 7}
+		stored := envelope{codec: codecCBOR, storedAt: c.clock.Now(), id: 7}
 		body := must(encodeBy(c.coder, nil, []any{&touchy{9}}))
 		require.NoError(t, b.redis.Set(key, string(append(stored.appendTo(nil), body...))))
 		b.redis.Del(key + lockSuffix)
@@ -200,9 +202,9 @@ func TestWhichTypesDecodeThemselves(t *testing.T) {
 		},
 	} {
 		for _, typ := range types {
-			plans, err := newResultPlans([]reflect.Type{reflect.TypeFor[int](), typ}, false)
+			plans, err := codec.CompileResults([]reflect.Type{reflect.TypeFor[int](), typ}, false)
 			require.NoError(t, err)
-			assert.Equal(t, want, plans.askMethods(), "%v", typ)
+			assert.Equal(t, want, plans.AskMethods(), "%v", typ)
 		}
 	}
 }

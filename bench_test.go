@@ -12,10 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fxamacker/cbor/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/signature"
 
 	"github.com/fncache/fncache/internal/redistest"
 )
@@ -153,9 +155,9 @@ func BenchmarkStub(b *testing.B) {
 // ---- keys
 
 func benchmarkKey(b *testing.B, fn reflect.Type, args ...any) {
-	sig, err := newSignature(fn, false)
+	sig, err := signature.New(fn, false)
 	require.NoError(b, err)
-	values, err := sig.arguments(args)
+	values, err := sig.Arguments(args)
 	require.NoError(b, err)
 	f := &Func{sig: sig, plan: newKeyPlan(sig, codecName)}
 	f.shape = reflectedShapeOf(f)

@@ -11,8 +11,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fncache/fncache/internal/clock"
 	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/oncelog"
 	"github.com/fncache/fncache/internal/remote"
+	"github.com/fncache/fncache/internal/testhook"
 )
 
 const (
@@ -31,10 +34,10 @@ type Cache struct {
 	noted   sync.Once // that there is no HashSecret
 	coder   *coder
 	store   *lockStore
-	clock   serverClock
+	clock   *clock.Clock
 	flights flights
 	space   keyspace
-	log     logger
+	log     *oncelog.Logger
 	health  health
 
 	releases  ownReleases
@@ -47,8 +50,6 @@ type Cache struct {
 
 	nearOnce sync.Once
 	kept     atomic.Pointer[nearStore] // nil until something is kept
-
-	learning atomic.Pointer[learning] // the question for the server's clock under way, nil if none
 
 	ownsClient bool            // Close closes the client: see Open
 	closing    <-chan struct{} // closed when Close begins
@@ -76,8 +77,14 @@ func New(cfg Config) (*Cache, error) {
 	c.space = newKeyspace(c)
 	c.alive, c.end = context.WithCancel(context.Background())
 	c.closing, c.shut = c.alive.Done(), make(chan struct{})
-	c.log.to, c.log.out.spawn = cfg.Logger, c.spawn
-	c.clock.began = time.Now()
+	c.log = oncelog.New(cfg.Logger, c.spawn)
+	c.clock = clock.New(clock.Config{
+		Ask:      func(ctx context.Context) (time.Time, error) { return c.store.serverTime(ctx) },
+		Patience: cfg.RedisTimeout,
+		Refused:  timeRefused,
+		Local:    c.noteLocalClock,
+		Spawn:    c.spawn,
+	})
 	c.life.idle, c.asking.idle = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.releases.dialed, c.events.changed = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.store = &lockStore{
@@ -88,7 +95,7 @@ func New(cfg Config) (*Cache, error) {
 		closing: c.closing,
 	}
 	c.store.forgotten, c.store.unpublished = c.health.forgot, c.noteUnpublished
-	c.health.log, c.health.again = &c.log, c.noteDial
+	c.health.log, c.health.again = c.log, c.noteDial
 	c.store.remote = remote.New(remote.Config{
 		Client:     cfg.Redis,
 		Timeout:    cfg.RedisTimeout,
@@ -269,7 +276,7 @@ func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {
 // noteDial takes in that the client has made a connection, which may be one to another
 // server. It must not block.
 func (c *Cache) noteDial() {
-	c.clock.dialed.Store(true)
+	c.clock.Dialed.Store(true)
 	c.releases.noteDial()
 }
 
@@ -283,53 +290,10 @@ func (c *Cache) storeFor(fn *Func) *lockStore {
 	return &own
 }
 
-// readClock has the server's clock learned: at the first call and after the machine was
-// suspended, which wait for the channel it gives, and now and then, in the background.
-func (c *Cache) readClock(ctx context.Context) <-chan struct{} {
-	if !c.clock.due() {
-		return nil
-	}
-	learned := c.clock.learned()
-	done := c.learnClock(context.WithoutCancel(ctx))
-	if learned {
-		return nil
-	}
-	return done
-}
-
-// awaitClock is readClock for what is about to rely on the clock. It may take RedisTimeout.
-func (c *Cache) awaitClock(ctx context.Context) {
-	if learned := c.readClock(ctx); learned != nil {
-		<-learned
-	}
-}
-
-// A learning is a question for the server's clock; done is closed at its end.
-type learning struct{ done chan struct{} }
-
-// learnClock asks for the server's clock in the background, one question at a
-// time, and returns a channel that is closed when the answer is there.
-func (c *Cache) learnClock(ctx context.Context) <-chan struct{} {
-	mine := &learning{done: make(chan struct{})}
-	for !c.learning.CompareAndSwap(nil, mine) {
-		if theirs := c.learning.Load(); theirs != nil {
-			return theirs.done
-		}
-	}
-	c.spawn(func() {
-		defer close(mine.done)
-		defer c.learning.Store(nil)
-		before := time.Now()
-		server, err := c.store.serverTime(ctx)
-		switch {
-		case err == nil:
-			c.clock.learn(before, time.Now(), server, c.cfg.RedisTimeout)
-		case timeRefused(err) && c.clock.learnLocal():
-			c.log.once("clock", slog.LevelWarn, "Redis refuses the TIME command: ages are measured on the local clock, which must agree between hosts",
-				"err", err)
-		}
-	})
-	return mine.done
+// noteLocalClock is told that the local clock serves, because Redis refused TIME with err.
+func (c *Cache) noteLocalClock(err error) {
+	c.log.Once("clock", slog.LevelWarn, "Redis refuses the TIME command: ages are measured on the local clock, which must agree between hosts",
+		"err", err)
 }
 
 // timeRefused reports whether this user, or this server or a proxy before it, will not run
@@ -351,3 +315,9 @@ func SetDefault(c *Cache) { defaultCache.Store(c) }
 
 // Default gives the cache of [SetDefault], or nil.
 func Default() *Cache { return defaultCache.Load() }
+
+// For package fncachetest: moving a server's clock does not move what was read
+// from it before.
+func init() {
+	testhook.AdvanceClock = func(cache any, d time.Duration) { cache.(*Cache).clock.Shift(d) }
+}

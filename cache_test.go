@@ -15,6 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/clock"
 )
 
 // --- Redis away ---
@@ -712,8 +714,8 @@ func TestClockIsAskedAgainNowAndThen(t *testing.T) {
 		w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
 		w.get(t.Context(), "a")
 		time.Sleep(c.cfg.RedisTimeout) // until it is noticed
-		c.clock.dialed.Store(false)    // the connections of the first call
-		time.Sleep(clockInterval - c.cfg.RedisTimeout)
+		c.clock.Dialed.Store(false)    // the connections of the first call
+		time.Sleep(clock.Interval - c.cfg.RedisTimeout)
 		w.get(t.Context(), "a")
 		synctest.Wait()
 		require.Equal(t, 1, b.tap.count("time"))
@@ -729,8 +731,8 @@ func TestClockIsAskedAgainAfterAReconnect(t *testing.T) {
 		c := b.cache()
 		w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
 		w.get(t.Context(), "a")
-		time.Sleep(2 * clockPause)
-		c.clock.dialed.Store(false) // the connections of the first calls
+		time.Sleep(2 * clock.Pause)
+		c.clock.Dialed.Store(false) // the connections of the first calls
 		w.get(t.Context(), "a")
 		synctest.Wait()
 		require.Equal(t, 1, b.tap.count("time"))
@@ -749,105 +751,6 @@ func TestClockIsAskedAgainAfterAReconnect(t *testing.T) {
 		w.get(t.Context(), "a")
 		synctest.Wait()
 		assert.Equal(t, 2, b.tap.count("time"))
-	})
-}
-
-func TestSuspendedMachineAsksForTheClock(t *testing.T) {
-	var c serverClock
-	now := time.Now()
-	c.learn(now, now, now, 0)
-	require.False(t, c.due())
-	for _, slept := range []time.Duration{time.Hour, -time.Hour} {
-		// In a suspend the wall clock goes on and the monotonic one does not;
-		// a clock that is set jumps either way.
-		r := *c.reading.Load()
-		r.wall -= int64(slept)
-		c.reading.Store(&r)
-		assert.True(t, c.due())
-		c.learn(now, now, now, 0)
-	}
-}
-
-func TestAnAnswerAboutTheClockThatAStoppedProcessReadsLateIsNotTaken(t *testing.T) {
-	var c serverClock
-	most := 250 * time.Millisecond
-	asked := time.Now()
-	c.learn(asked, asked.Add(10*time.Second), asked.Add(time.Millisecond), most)
-	assert.False(t, c.learned(), "it would be off by five seconds")
-	assert.True(t, c.due(), "so the next call asks again")
-	c.learn(asked, asked.Add(most), asked.Add(time.Millisecond), most)
-	assert.True(t, c.learned())
-}
-
-func TestASuspendedMachineThatMayNotAskTakesItsOwnClock(t *testing.T) {
-	var c serverClock
-	now := time.Now()
-	c.learn(now, now, now, 0)
-	require.False(t, c.learnLocal(), "what the server has said is better")
-	r := *c.reading.Load()
-	r.wall -= int64(time.Hour) // see above
-	r.server = r.server.Add(-time.Hour)
-	c.reading.Store(&r)
-	require.True(t, c.learnLocal(), "but it is an hour behind now")
-	assert.InDelta(t, time.Now().UnixMilli(), c.now(), 60_000)
-}
-
-func TestAnotherServersClockIsTakenHoweverSlowItsAnswer(t *testing.T) {
-	var c serverClock
-	now := time.Now()
-	c.learn(now, now, now, 0)
-	c.dialed.Store(true)
-	c.learn(now.Add(-100*time.Millisecond), now.Add(100*time.Millisecond), now.Add(90*time.Millisecond), time.Second)
-	assert.Equal(t, now.Add(90*time.Millisecond), c.reading.Load().server)
-}
-
-func TestOfTwoAnswersAboutTheClockTheOneLessInDoubtIsTaken(t *testing.T) {
-	const most = time.Second
-	now := time.Now()
-	for _, test := range []struct {
-		name           string
-		later, took    time.Duration // the second answer, and how long it took
-		ahead          time.Duration // it says that the server is that much ahead of what the first said
-		taken, askSoon bool
-		firstTook      time.Duration
-	}{
-		{name: "quick and the same", firstTook: 2 * time.Millisecond, took: 0, ahead: time.Millisecond, taken: true},
-		{name: "slow, and no contradiction", took: 100 * time.Millisecond, ahead: 50 * time.Millisecond, askSoon: true},
-		{name: "slow, and a contradiction", took: 100 * time.Millisecond, ahead: 51 * time.Millisecond, taken: true, askSoon: true},
-		{name: "quick after a slow one", firstTook: 100 * time.Millisecond, took: time.Millisecond, ahead: 40 * time.Millisecond, taken: true},
-		{name: "not quite as good as one that is old by now", later: 10 * time.Minute, took: 50 * time.Millisecond, ahead: 20 * time.Millisecond, taken: true, askSoon: true},
-		{name: "the server's clock was set", took: time.Millisecond, ahead: -time.Hour, taken: true},
-	} {
-		var c serverClock
-		c.learn(now.Add(-test.firstTook/2), now.Add(test.firstTook/2), now, most)
-		at := now.Add(test.later)
-		c.learn(at.Add(-test.took/2), at.Add(test.took/2), at.Add(test.ahead), most)
-		r := c.reading.Load()
-		want := at
-		if test.taken {
-			want = at.Add(test.ahead)
-		}
-		assert.Equal(t, want, r.server, test.name)
-		assert.Equal(t, test.askSoon, r.slow, test.name)
-	}
-}
-
-func TestAClockThatWasAnsweredSlowlyIsAskedForAgainSoon(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
-		c := b.cache()
-		w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
-		w.get(t.Context(), "a")
-		synctest.Wait()
-		now := time.Now()
-		c.clock.learn(now.Add(-100*time.Millisecond), now, now.Add(40*time.Millisecond), time.Second)
-		asked := b.tap.count("time")
-		time.Sleep(clockPause)
-		for range 3 { // the second asks, and after its answer there is no reason to
-			w.get(t.Context(), "a")
-			synctest.Wait()
-			time.Sleep(clockPause + time.Millisecond)
-		}
-		assert.Equal(t, asked+1, b.tap.count("time"))
 	})
 }
 
@@ -889,12 +792,12 @@ func TestAnErrorThatSaysNothingOfTheClockLeavesItAlone(t *testing.T) {
 			synctest.Wait()
 			time.Sleep(30 * time.Second)
 			b.redis.SetTime(server.Add(30 * time.Second))
-			c.clock.dialed.Store(true) // as after a reconnect: it is asked again
+			c.clock.Dialed.Store(true) // as after a reconnect: it is asked again
 			b.tap.set(func(tap *tap) { tap.refuse["time"] = replyError(text) })
 			asked := b.tap.count("time")
-			<-c.learnClock(t.Context())
+			<-c.clock.Ask(t.Context())
 			require.Equal(t, asked+1, b.tap.count("time"))
-			assert.InDelta(t, server.Add(30*time.Second).UnixMilli(), c.clock.now(), 5, "%s", text)
+			assert.InDelta(t, server.Add(30*time.Second).UnixMilli(), c.clock.Now(), 5, "%s", text)
 			synctest.Wait()
 			assert.Empty(t, b.log.about("refuses the TIME command"))
 		})
@@ -953,7 +856,7 @@ func TestAProcessThatOnlyStoresStampsWithTheServersClock(t *testing.T) {
 // suspend has the machine of a cache suspended for a time, in which the server goes on.
 func (b *bubble) suspend(c *Cache, slept time.Duration) {
 	b.redis.SetTime(time.Now().Add(slept))
-	c.clock.slept.Add(int64(slept))
+	c.clock.Suspend(slept)
 }
 
 func TestASuspendedProcessAsksForTheClockBeforeItJudges(t *testing.T) {
@@ -963,7 +866,7 @@ func TestASuspendedProcessAsksForTheClockBeforeItJudges(t *testing.T) {
 		w.get(t.Context(), "a")
 		b.suspend(c, 2*time.Hour)
 		// The wall clock was set meanwhile, and does not tell how long it was.
-		c.clock.slept.Add(-int64(90 * time.Minute))
+		c.clock.Suspend(-90 * time.Minute)
 		assert.Equal(t, SourceStale, w.get(t.Context(), "a").source)
 		synctest.Wait()
 		e, err := parseEnvelope([]byte(must(b.redis.Get(must(w.Key("a"))))))
@@ -978,7 +881,7 @@ func TestAProcessThatIsSuspendedWhileItComputesStampsWithTheServersClock(t *test
 		w := wrap(t, c, s, Options{Freshness: time.Hour, Timeout: 24 * time.Hour, Lease: 12 * time.Hour})
 		s.do = func(context.Context, int) (int, error) {
 			b.suspend(c, 2*time.Hour)
-			c.clock.slept.Add(int64(time.Hour)) // the wall clock was set, too
+			c.clock.Suspend(time.Hour) // the wall clock was set, too
 			return 7, nil
 		}
 		w.get(t.Context(), "a")
@@ -1000,7 +903,7 @@ func TestASuspendedProcessTrustsNoNearCopy(t *testing.T) {
 		require.Equal(t, SourceNear, w.get(t.Context(), "a").source)
 		epoch := hearing(c)
 
-		c.clock.slept.Add(int64(2 * time.Second))
+		c.clock.Suspend(2 * time.Second)
 		time.Sleep(trustStep)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source, "at once, before anything could be heard")
 		assert.NotEqual(t, SourceNear, w.get(t.Context(), "a").source, "nor later, until it hears again")
@@ -1011,7 +914,7 @@ func TestASuspendedProcessTrustsNoNearCopy(t *testing.T) {
 
 		// Nobody calls while it is suspended, and Redis is away when it goes on.
 		mend := b.cut()
-		c.clock.slept.Add(int64(2 * time.Second))
+		c.clock.Suspend(2 * time.Second)
 		time.Sleep(trustStep)
 		o := w.get(t.Context(), "a")
 		assert.Equal(t, SourceComputed, o.source, "a copy of unknown age is not served as stale")
@@ -1027,7 +930,7 @@ func TestAClockThatIsSlewedIsNoSuspend(t *testing.T) {
 		awaitBubbleHearing(t, c)
 		w.get(t.Context(), "a")
 		for range 100 {
-			c.clock.slept.Add(int64(clockSuspend / 2))
+			c.clock.Suspend(clock.Jump / 2)
 			time.Sleep(trustStep)
 			require.Equal(t, SourceNear, w.get(t.Context(), "a").source)
 		}
@@ -1042,7 +945,7 @@ func TestAClockThatIsRefusedLaterIsAskedForNowAndThen(t *testing.T) {
 		b.tap.set(func(tap *tap) { tap.refuse["time"] = replyError("NOPERM no permissions to run the 'time' command") })
 		asked := b.tap.count("time")
 		for range 10 {
-			time.Sleep(clockInterval + time.Millisecond)
+			time.Sleep(clock.Interval + time.Millisecond)
 			for range 10 {
 				w.get(t.Context(), "a")
 				synctest.Wait()
@@ -1058,9 +961,9 @@ func TestEntryFromTheFutureIsAMiss(t *testing.T) {
 		c := b.cache()
 		w := wrap(t, c, s, Options{Timeout: time.Hour})
 		w.get(t.Context(), "a")
-		c.clock.shift.Add(-int64(maxFuture))
+		c.clock.Shift(-maxFuture)
 		assert.Equal(t, outcome{value: 1, source: SourceFresh}, w.get(t.Context(), "a"), "a little ahead is age 0")
-		c.clock.shift.Add(-int64(time.Second))
+		c.clock.Shift(-time.Second)
 		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
 		assert.EqualValues(t, 1, w.Stats().Undecodable)
 	})

@@ -2,15 +2,45 @@ package fncache
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"reflect"
-	"runtime"
-	"sync"
+	"strconv"
 
 	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/signature"
 )
+
+// A Codec turns the results of functions into bytes and back, for Config.Codec.
+// [CBOR] is the default, [JSON] the one to read entries with; another one may
+// encrypt what they write, or write what other programs read. Its methods are
+// called by many goroutines at once.
+//
+// What it loses is lost at once, not at the first hit: the caller that computes
+// is given what comes back from Decode, too. What it cannot encode, or cannot
+// decode again, is returned to that caller as it is, logged, and not stored. An
+// entry that it cannot decode is a miss, and so it is if it panics.
+//
+// Which result types can be cached is decided when wrapping, where the codec may
+// not be known yet: the types are those that CBOR keeps, whichever codec it is
+// (see the package documentation). A type that only another codec can store is
+// let through by a MarshalBinary and UnmarshalBinary, used or not.
+type Codec interface {
+	// Name tells the codec and its version apart from all others. It is part
+	// of every key, so that two codecs never read each other's entries: change
+	// it whenever the bytes change their meaning. It must not be empty, and is
+	// asked for once, by [New].
+	Name() string
+
+	// Encode encodes the results of one call, in order, without its error.
+	// There is a pointer to each: of a func() (Book, int, error), a *Book and
+	// an *int. The values must be left as they are; the bytes are copied before
+	// Encode is called again.
+	Encode(results []any) ([]byte, error)
+
+	// Decode reads into the zero values at these pointers what Encode was given
+	// for them. It may keep body, a copy for this one call. Bytes that are not
+	// what Encode gives must be an error.
+	Decode(body []byte, results []any) error
+}
 
 // codecName is the codec in the fingerprint that keys carry. It changes, as does
 // codecCBOR, whenever a body changes its meaning.
@@ -26,190 +56,174 @@ type CBOR struct{}
 func (CBOR) Name() string { return codecName }
 
 // Encode implements [Codec].
-func (CBOR) Encode(results []any) ([]byte, error) {
-	plans, err := pointedPlans(codec.CBOR, results)
-	if err != nil {
-		return nil, err
-	}
-	return encodeAll(nil, plans, results, cborMarks)
-}
+func (CBOR) Encode(results []any) ([]byte, error) { return codec.Encode(codec.CBOR, results) }
 
 // Decode implements [Codec]. The results share no memory with body.
-func (CBOR) Decode(body []byte, results []any) error {
-	plans, err := pointedPlans(codec.CBOR, results)
-	if err != nil {
-		return err
-	}
-	return decodeCBOR(body, plans, results)
-}
+func (CBOR) Decode(body []byte, results []any) error { return codec.Decode(codec.CBOR, body, results) }
 
-// A body is one CBOR array with the results; package codec says how each is written.
-// Of a value that comes back, this is not kept:
+// jsonName is codecName for JSON.
+const jsonName = "json2"
+
+// JSON is the codec for people who read entries, with redis-cli or in a log: all
+// that stands behind the 32 bytes of an entry's header is one JSON array of the
+// results. Entries that are to be read must not be compressed: set
+// Config.CompressOver to -1.
 //
-//   - the name of a time's zone, and its monotonic reading. The instant and the
-//     offset are kept, UTC as UTC.
-//   - the capacity of a slice, and that two pointers or slices share memory.
-//   - a field whose tag is `cbor:"-"` or `fncache:"-"`, and the unexported fields that
-//     Options.Lossy accepts to lose.
+// It keeps what [CBOR] keeps, and accepts the same types, with these differences:
 //
-// What a type with methods of its own keeps is its own affair.
+//   - NaN, the infinities and strings that are not valid UTF-8 cannot be encoded: such
+//     a result is returned as it is, logged, and not stored.
+//   - A field is left out by `json:"-"` or `fncache:"-"`. Its name is that of its json
+//     tag, unless two fields of the struct have the same; the options of the tag, such
+//     as omitempty, are not followed.
+//   - A type with unexported fields is encoded by MarshalJSON, or else MarshalText,
+//     MarshalBinary or MarshalCBOR, the first of which it has both halves.
+//   - Bytes are written in base64, an embedded struct as a field, a map whose keys are
+//     neither strings nor integers as an array of pairs.
+//
+// It is read only as it is written: an entry that was edited by hand is a miss. It takes
+// two to three times as long to read as CBOR does, and is longer by a third (texts) to
+// two thirds (numbers).
+type JSON struct{}
 
-// bodyMarks are what stands around the results of a body.
-type bodyMarks struct {
-	open func(dst []byte, n int) []byte
-	// comma and end are what stands between the results and after them.
-	comma, end string
+// Name implements [Codec].
+func (JSON) Name() string { return jsonName }
+
+// Encode implements [Codec].
+func (JSON) Encode(results []any) ([]byte, error) { return codec.Encode(codec.JSON, results) }
+
+// Decode implements [Codec]. The results share no memory with body.
+func (JSON) Decode(body []byte, results []any) error { return codec.Decode(codec.JSON, body, results) }
+
+// A coder is the codec of a cache, with what is written about it.
+type coder struct {
+	codec        Codec
+	id           byte   // in the headers of entries
+	mark         string // in fingerprints
+	compressOver int    // bytes of a body; negative for never
 }
 
-var cborMarks = bodyMarks{open: appendArrayHead}
-
-// maxKeptBuffer is the largest buffer that is kept for the next encoding.
-const maxKeptBuffer = 1 << 20
-
-// buffers holds buffers to encode into: once warm they need not grow.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// encodeAll appends the results at these pointers to dst, as one array. Panics of
-// marshalers are errors.
-func encodeAll(dst []byte, plans []*codec.Plan, from []any, marks bodyMarks) (_ []byte, err error) {
-	kept := buffers.Get().(*[]byte)
-	buf := marks.open((*kept)[:0], len(from))
-	at := 0
-	defer func() {
-		if value := recover(); value != nil {
-			err = &codecError{"encode", at, plans[at].Type(), panicText(value), panicCause(value)}
-		}
-	}()
-	for ; at < len(from); at++ {
-		if at > 0 {
-			buf = append(buf, marks.comma...)
-		}
-		if buf, err = plans[at].Append(buf, reflect.ValueOf(from[at]).UnsafePointer()); err != nil {
-			return nil, &codecError{"encode", at, plans[at].Type(), errorText(err), err}
-		}
-	}
-	dst = append(append(dst, buf...), marks.end...)
-	if cap(buf) <= maxKeptBuffer {
-		*kept = buf
-		buffers.Put(kept)
-	}
-	return dst, nil
-}
-
-// decodeCBOR reads the array of a body into the zero values at these pointers,
-// which then share no memory with it. Whatever the bytes are, and whatever
-// unmarshalers do with them, it does not panic.
-func decodeCBOR(body []byte, plans []*codec.Plan, into []any) error {
-	rest, err := cutArrayHead(body, len(into))
-	if err != nil {
-		return err
-	}
-	r := codec.NewReader(rest)
-	for at := range into {
-		if err := decodeOne(r, plans[at], at, into[at]); err != nil {
-			return err
-		}
-	}
-	if n := r.Rest(); n > 0 {
-		return miss(missCorrupt, "%d bytes behind the results", n)
-	}
-	return nil
-}
-
-// decodeOne reads result number at.
-func decodeOne(r *codec.Reader, plan *codec.Plan, at int, into any) (err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			err = &codecError{"decode", at, plan.Type(), panicText(value), panicCause(value)}
-		}
-	}()
-	if err := plan.Decode(r, reflect.ValueOf(into).UnsafePointer()); err != nil {
-		return &codecError{"decode", at, plan.Type(), errorText(err), err}
-	}
-	return nil
-}
-
-// The head of an array, in CBOR: its type in three bits, and the length in the
-// other five, or in one or two bytes more.
+// Codecs in the header of an entry. A user's own are told apart by their keys.
 const (
-	cborArray      = 4 << 5
-	cborOneByte    = 24
-	cborTwoBytes   = 25
-	cborTypeOf     = 7 << 5
-	maxShortLength = 23
+	codecCBOR  byte = 1
+	codecJSON  byte = 2
+	codecOther byte = 255
 )
 
-func appendArrayHead(dst []byte, n int) []byte {
-	switch {
-	case n <= maxShortLength:
-		return append(dst, cborArray|byte(n))
-	case n < 1<<8:
-		return append(dst, cborArray|cborOneByte, byte(n))
-	default: // no function has more than that
-		return append(dst, cborArray|cborTwoBytes, byte(n>>8), byte(n))
-	}
-}
+// isCodec says whether a header may have that codec.
+func isCodec(id byte) bool { return id == codecCBOR || id == codecJSON || id == codecOther }
 
-// cutArrayHead cuts off the head of an array of n, as appendArrayHead writes it.
-func cutArrayHead(body []byte, n int) (rest []byte, err error) {
-	var space [3]byte
-	head := appendArrayHead(space[:0], n)
-	if bytes.HasPrefix(body, head) {
-		return body[len(head):], nil
-	}
-	switch {
-	case bytes.HasPrefix(head, body):
-		return nil, miss(missTruncated, "the body has %d bytes", len(body))
-	case body[0]&cborTypeOf == cborArray:
-		return nil, miss(missCorrupt, "the body is not of %d results", n)
+// newCoder takes the codec of a configuration that has its defaults.
+func newCoder(cfg *Config) *coder {
+	c := &coder{codec: cfg.Codec, compressOver: cfg.CompressOver}
+	switch cfg.Codec.(type) {
+	case CBOR:
+		c.id, c.mark = codecCBOR, codecName
+	case JSON:
+		c.id, c.mark = codecJSON, jsonName
 	default:
-		return nil, miss(missCorrupt, "the body is not an array")
+		c.id, c.mark = codecOther, "codec "+strconv.Quote(cfg.Codec.Name())
 	}
+	return c
 }
 
-// A codecError is why a result could not be encoded or decoded. It names the
-// result and never its value, for it goes to the log: the text of the cause,
-// which may quote the value, is only there for errors.As.
-type codecError struct {
-	verb  string
-	at    int
-	typ   reflect.Type
-	text  string
-	cause error
-}
-
-func (e *codecError) Error() string {
-	return fmt.Sprintf("%s result %d (%v): %s", e.verb, e.at+1, e.typ, e.text)
-}
-
-func (e *codecError) Unwrap() error { return e.cause }
-
-// errorText returns as much of an error as has nothing of the value in it: the text
-// of those that this package and package codec make, and else the type.
-func errorText(err error) string {
-	last := err
-	for e := err; e != nil; e = errors.Unwrap(e) {
-		switch e := e.(type) { //nolint:errorlint // the loop unwraps
-		case *codec.Error, *codecError, *otherCodecError, *missReason: // maybe from a codec around ours
-			return e.Error()
+// checkCodec calls a codec's Name for the first time.
+func checkCodec(c Codec) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = fmt.Errorf("Codec: the Name method of %T panics; set a codec that is ready for use", c)
 		}
-		last = e
+	}()
+	if c.Name() == "" {
+		return fmt.Errorf("Codec: the Name of %T is empty; give it one, for it tells the entries of codecs apart", c)
 	}
-	if last == io.EOF || last == io.ErrUnexpectedEOF { //nolint:errorlint // the innermost
-		return "ends too early"
-	}
-	return fmt.Sprintf("%T, whose text may quote the value", last)
+	return nil
 }
 
-// panicText tells as much of a panic. What the runtime says is about code.
-func panicText(value any) string {
-	if err, ok := value.(runtime.Error); ok {
-		return "panic: " + err.Error()
+// format is how the codec writes; ours is false for a user's own.
+func (c *coder) format() (f codec.Format, ours bool) {
+	switch c.id {
+	case codecCBOR:
+		return codec.CBOR, true
+	case codecJSON:
+		return codec.JSON, true
+	default:
+		return 0, false
 	}
-	return fmt.Sprintf("panic with a %T", value)
 }
 
-func panicCause(value any) error {
-	err, _ := value.(error)
-	return err
+// fingerprint gives the part of a function's keys that changes with its types and
+// with the codec.
+func (c *coder) fingerprint(f *Func) string {
+	format, ours := c.format()
+	switch {
+	case ours && format == codec.CBOR:
+		return f.plan.sig()
+	case ours && f.sig.Encoding.Check(format) == nil:
+		return f.sig.Fingerprint(c.mark, format)
+	default:
+		return f.sig.OtherFingerprint(c.mark)
+	}
+}
+
+// faults says why the codec would lose a function's results, as far as is known
+// of it beyond what every function is checked for.
+func (c *coder) faults(sig *signature.Signature) error {
+	if format, ours := c.format(); ours {
+		return sig.Encoding.Check(format)
+	}
+	return nil
+}
+
+// encode appends the results at these pointers to dst.
+func (c *coder) encode(dst []byte, plans *codec.Results, results []any) ([]byte, error) {
+	if format, ours := c.format(); ours {
+		return plans.Append(dst, format, results)
+	}
+	var body []byte
+	if err := codec.Guard(c.mark, "encode", func() (err error) {
+		body, err = c.codec.Encode(results)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	return append(dst, body...), nil
+}
+
+// decode reads a body into the zero values at these pointers. They share no memory
+// with it, and it stays as it is: a codec of the user's own is given a copy, which it may
+// decrypt in place.
+func (c *coder) decode(body []byte, plans *codec.Results, results []any) error {
+	if format, ours := c.format(); ours {
+		return plans.Decode(body, format, results)
+	}
+	return codec.Guard(c.mark, "decode", func() error { return c.codec.Decode(bytes.Clone(body), results) })
+}
+
+// open makes the body of an entry ready to be decoded. The error is a miss with
+// its reason.
+func (c *coder) open(e *envelope) error {
+	if e.codec != c.id {
+		return miss(missUnknownCodec, "byte %d: codec %d, the cache has %d", codecOffset, e.codec, c.id)
+	}
+	if e.flags&flagCompressed == 0 {
+		return nil
+	}
+	body, err := codec.Decompress(e.body)
+	if err != nil {
+		return err
+	}
+	e.body, e.flags = body, e.flags&^flagCompressed
+	return nil
+}
+
+// pack compresses the body of an entry if that pays. raw has room for the header,
+// and so has what it gives; raw is left as it is.
+func (c *coder) pack(raw []byte) (packed []byte, flags byte) {
+	if body := raw[envelopeHeaderLen:]; c.compressOver >= 0 && len(body) > c.compressOver {
+		if packed := codec.Compress(body, envelopeHeaderLen); packed != nil {
+			return packed, flagCompressed
+		}
+	}
+	return raw, 0
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -66,6 +66,11 @@ func xor(b []byte) []byte {
 	return b
 }
 
+// errMoody is an error whose text quotes a value.
+const quoted = "value-that-must-not-be-logged"
+
+var errMoody = errors.New("cannot take " + quoted)
+
 // moodyCodec does what a test says.
 type moodyCodec struct {
 	encode func(results []any) ([]byte, error)
@@ -81,15 +86,16 @@ func withCodec(codec Codec) func(*Config) { return func(c *Config) { c.Codec = c
 func TestEachCodecHasEntriesOfItsOwn(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		keys := map[string]bool{}
+		page := plainPage{Author: "Jane Austen", Years: []int{1813, 1815}, At: time.Date(2024, 2, 29, 12, 0, 0, 1, time.UTC)}
 		codecs := []Codec{nil, JSON{}, gobCodec{"gob"}, gobCodec{"gob 2"}, gobCodec{codecName}, gobCodec{jsonName}, xorCodec{}}
 		for i, codec := range codecs {
-			fn := func(context.Context, int) (book, int, error) { return aBook(), i, nil }
+			fn := func(context.Context, int) (plainPage, int, error) { return page, i, nil }
 			opts := Options{Cache: b.cache(withCodec(codec)), Name: "test.Books", Timeout: time.Minute}
 			f := must(Wrap(&fn, opts))
 			for range 3 {
 				got, from, err := fn(t.Context(), 1)
 				require.NoError(t, err)
-				require.Equal(t, aBook(), got)
+				require.Equal(t, page, got)
 				require.Equal(t, i, from, "nobody reads what another codec has written")
 			}
 			stats := f.Stats()
@@ -276,36 +282,6 @@ func TestACodecIsCheckedByNew(t *testing.T) {
 	})
 }
 
-func TestFingerprintsForOtherCodecsChangeWithAllOfAType(t *testing.T) {
-	of := func(fn reflect.Type, mark string) string { return otherFingerprint(must(newSignature(fn, true)), mark) }
-	type recursive struct {
-		A    int
-		Next *recursive `cbor:"-" json:"-"`
-	}
-	base := of(result[struct{ A int }](), "json1")
-	assert.Len(t, base, 2*fingerprintLen)
-	for what, other := range map[string]string{
-		"codec":         of(result[struct{ A int }](), "json2"),
-		"quoted codec":  of(result[struct{ A int }](), `codec "json1"`),
-		"a type":        of(result[struct{ A int64 }](), "json1"),
-		"an unexported": of(result[struct{ A, b int }](), "json1"), //nolint:unused // that is the point
-		"a left-out field": of(result[struct {
-			A int
-			B int `json:"-"`
-		}](), "json1"),
-		"recursive": of(result[recursive](), "json1"),
-		"a tag": of(result[struct {
-			A int `json:"a"`
-		}](), "json1"),
-		"inside of what encodes itself": of(result[uuid](), "json1"),
-	} {
-		assert.NotEqual(t, base, other, what)
-	}
-	type plain struct{ A int }
-	assert.NotEqual(t, of(result[plain](), "json1"), of(result[writesOnly](), "json1"))
-	assert.Equal(t, base, of(reflect.TypeFor[func(context.Context) (struct{ A int }, error)](), "json1"))
-}
-
 func TestErrorsOfACodecAroundOursAreTold(t *testing.T) {
 	c := newCoder(&Config{Codec: xorCodec{}})
 	for name, body := range map[string][]byte{
@@ -314,8 +290,8 @@ func TestErrorsOfACodecAroundOursAreTold(t *testing.T) {
 	} {
 		err := decodeBy(c, body, []any{new(int)})
 		require.EqualError(t, err, name)
-		var inner *codecError
-		var reason *missReason
+		var inner *codec.ResultError
+		var reason *codec.BodyError
 		assert.True(t, errors.As(err, &inner) || errors.As(err, &reason))
 	}
 	// One that is given what is no pointer says so, too.
@@ -367,4 +343,54 @@ func TestEntriesOfTwoCodecsLieSideBySideInOneRedis(t *testing.T) {
 	}
 	assert.Contains(t, bodies, `["value of a"]`)
 	assert.True(t, strings.HasPrefix(bodies[0], "\x81") || strings.HasPrefix(bodies[1], "\x81"))
+}
+
+func TestJSONEntriesCanBeReadInRedis(t *testing.T) {
+	type point struct{ X, Y int }
+	inBubble(t, func(t *testing.T, b *bubble) {
+		fn := func(context.Context, int64) (point, string, error) { return point{1, 2}, "<näh>", nil }
+		f := must(Wrap(&fn, Options{Cache: b.cache(func(c *Config) { c.Codec = JSON{} }), Name: "test.Point", Timeout: time.Minute}))
+		for range 2 {
+			got, text, err := fn(t.Context(), 7)
+			require.NoError(t, err)
+			require.Equal(t, point{1, 2}, got)
+			require.Equal(t, "<näh>", text)
+		}
+		raw, err := b.redis.Get(must(f.Key(7)))
+		require.NoError(t, err)
+		assert.Equal(t, `[{"X":1,"Y":2},"<näh>"]`, raw[envelopeHeaderLen:])
+		assert.Equal(t, codecJSON, raw[codecOffset])
+		assert.Equal(t, uint64(1), f.Stats().Fresh)
+	})
+}
+
+// onlyInCBOR has a field that only CBOR leaves out.
+type onlyInCBOR struct {
+	A    int
+	Done chan int `cbor:"-"`
+}
+
+func TestWhatJSONWouldLoseIsAnErrorWhenWrappingOrNotStored(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cache := b.cache(func(c *Config) { c.Codec = JSON{} })
+		fn := func(context.Context) (onlyInCBOR, error) { return onlyInCBOR{A: 7}, nil }
+		opts := Options{Name: "test.Lossy", Timeout: time.Minute, Cache: cache}
+		_, err := Wrap(&fn, opts)
+		require.ErrorContains(t, err, "result 1: fncache.onlyInCBOR.Done (chan int) does not survive being stored")
+
+		opts.Cache = nil // found at the first call
+		f := must(Wrap(&fn, opts))
+		defer f.Unwrap()
+		SetDefault(cache)
+		defer SetDefault(nil)
+		for range 2 {
+			got, err := fn(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, onlyInCBOR{A: 7}, got, "as it is")
+		}
+		assert.Equal(t, uint64(2), f.Stats().Computations)
+		assert.Zero(t, f.Stats().Stored)
+		assert.Len(t, b.log.about("result cannot be stored"), 1)
+		assert.Len(t, b.log.about("does not survive being stored; return a slice of what it would carry"), 1)
+	})
 }

@@ -2,19 +2,18 @@ package fncache
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"reflect"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/s2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/golden"
 )
 
 // readable is n bytes that compress to about a half.
@@ -25,84 +24,6 @@ func readable(n int) []byte {
 		fmt.Fprintf(&b, "book %d of author %d, ", random.IntN(1_000_000), random.IntN(1000))
 	}
 	return b.Bytes()[:n]
-}
-
-// random is n bytes that do not compress.
-func random(n int) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(rand.Uint32())
-	}
-	return b
-}
-
-func TestCompressedBodiesComeBack(t *testing.T) {
-	for _, n := range []int{100, 4096, 4097, 1 << 16, 3<<20 + 1} {
-		body := readable(n)
-		kept := bytes.Clone(body)
-		packed := compress(body, 7)
-		require.NotNil(t, packed, "%d bytes", n)
-		require.Equal(t, make([]byte, 7), packed[:7], "there is room for a header")
-		assert.LessOrEqual(t, len(packed)-7, n/8*keepAtMost)
-		got, err := decompress(packed[7:])
-		require.NoError(t, err)
-		assert.True(t, bytes.Equal(kept, got) && bytes.Equal(kept, body))
-	}
-}
-
-func TestWhatDoesNotGetShorterByAnEighthIsLeft(t *testing.T) {
-	for n := range 20 {
-		assert.Nil(t, compress(make([]byte, n)[:min(n, 4)], 0))
-	}
-	assert.Nil(t, compress(random(1<<16), 32))
-	// Nine tenths that do not compress.
-	assert.Nil(t, compress(append(random(58_000), make([]byte, 6_000)...), 32))
-	assert.NotNil(t, compress(append(random(52_000), make([]byte, 12_000)...), 32))
-}
-
-func TestWhatCompressesTooWellIsLeft(t *testing.T) {
-	// 4 MiB of zeros fit into some 20 bytes, and a reader would not believe it.
-	assert.Nil(t, compress(make([]byte, 4<<20), 32))
-	_, err := decompress(s2.EncodeBetter(nil, make([]byte, 4<<20)))
-	assert.ErrorContains(t, err, "corrupt entry: the compressed body says that its ")
-}
-
-func TestBlocksThatCannotBeReadAreAMiss(t *testing.T) {
-	good := s2.EncodeBetter(nil, readable(5000))
-	for name, c := range map[string]struct {
-		block []byte
-		text  string
-	}{
-		"nothing":           {nil, "does not tell its length"},
-		"an endless length": {bytes.Repeat([]byte{0xff}, 20), "does not tell its length"},
-		"a huge length":     {binary.AppendUvarint(nil, 1<<32-1), "says that its 5 bytes were 4294967295"},
-		"a large length":    {append(binary.AppendUvarint(nil, 400<<20), good...), "were 419430400"},
-		"a length only":     {binary.AppendUvarint(nil, 1000), "cannot be read"},
-		"longer than said":  {append(binary.AppendUvarint(nil, 4000), good[2:]...), "cannot be read"},
-		"something behind":  {append(bytes.Clone(good), 0, 'x'), "cannot be read"},
-		"something else":    {[]byte("\x10something else, in sixteen"), "cannot be read"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := decompress(c.block)
-			require.ErrorContains(t, err, "corrupt entry: the compressed body ")
-			require.ErrorContains(t, err, c.text)
-		})
-	}
-	for n := range good {
-		_, err := decompress(good[:n:n])
-		require.Error(t, err, "%d of %d bytes", n, len(good))
-	}
-}
-
-func TestHugeBlockTakesNoMemory(t *testing.T) {
-	block := binary.AppendUvarint(nil, maxBody)
-	block = append(block, make([]byte, 1000)...)
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	_, err := decompress(block)
-	runtime.ReadMemStats(&after)
-	require.Error(t, err)
-	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(2000*maxRatio))
 }
 
 func TestOnlyLongBodiesAreCompressed(t *testing.T) {
@@ -149,7 +70,7 @@ func compressedEnvelope(t testing.TB) (e envelope, raw []byte) {
 func TestGoldenCompressedEnvelopeIsWrittenOnlyAnew(t *testing.T) {
 	_, raw := compressedEnvelope(t)
 	assert.Equal(t, readHex(t, "envelope_v1_compressed.hex")[:envelopeHeaderLen+2], raw[:envelopeHeaderLen+2], "header and length")
-	if !*update {
+	if !golden.Updating() {
 		return
 	}
 	var dump strings.Builder
@@ -167,7 +88,7 @@ func TestGoldenCompressedEnvelopeIsWrittenOnlyAnew(t *testing.T) {
 	line(8, "id 0x0123456789abcdef")
 	line(2, "block: of 389 bytes")
 	line(len(raw)-at, "literals and copies")
-	golden(t, "envelope_v1_compressed.hex", dump.String())
+	golden.Check(t, "envelope_v1_compressed.hex", dump.String())
 }
 
 func TestGoldenCompressedEnvelopeIsStillRead(t *testing.T) {
@@ -242,31 +163,5 @@ func TestCompressedEntryThatIsDamagedIsReplaced(t *testing.T) {
 		}
 		assert.Equal(t, uint64(3), f.Stats().Undecodable)
 		assert.Len(t, b.log.about("corrupt entry: the compressed body"), 1, "once a minute")
-	})
-}
-
-// FuzzCompressed: whatever is flagged as compressed, opening it does not panic,
-// and asks for no more memory than its length allows.
-func FuzzCompressed(f *testing.F) {
-	_, raw := compressedEnvelope(f)
-	f.Add(raw[envelopeHeaderLen:])
-	f.Add(s2.Encode(nil, readable(1000)))
-	f.Add(s2.Encode(nil, random(100)))
-	f.Add(binary.AppendUvarint(nil, 1<<32-1))
-	f.Fuzz(func(t *testing.T, block []byte) {
-		kept := string(block)
-		body, err := decompress(block)
-		require.Equal(t, kept, string(block))
-		if err != nil {
-			var reason *missReason
-			require.ErrorAs(t, err, &reason)
-			return
-		}
-		require.LessOrEqual(t, len(body), (len(block)+1)*maxRatio)
-		if packed := compress(body, 0); packed != nil {
-			again, err := decompress(packed)
-			require.NoError(t, err)
-			require.True(t, bytes.Equal(body, again))
-		}
 	})
 }

@@ -216,7 +216,7 @@ func (c *computation) run() {
 // enlist prepares a computation under a lease for storing its result: the release must be
 // registered before the function runs (releases.go).
 func (c *computation) enlist() error {
-	c.cache.awaitClock(c.ctx)
+	c.cache.clock.Await(c.ctx)
 	return c.cache.register(c.ctx, c.fn)
 }
 
@@ -399,7 +399,7 @@ func (c *computation) lose() {
 	c.lost = true
 	c.cache.flights.detachHolder(c)
 	c.fn.counters.lostLeases.Add(1)
-	c.cache.log.once("lost "+c.fn.Name(), slog.LevelWarn,
+	c.cache.log.Once("lost "+c.fn.Name(), slog.LevelWarn,
 		"lease lost while computing: the key was invalidated, or the lease expired unrenewed; the result is not stored",
 		"func", c.fn.Name())
 }

@@ -35,7 +35,7 @@ const (
 
 // lookUp reads the entry of a flight, and goes through the table with it.
 func (c *Cache) lookUp(ctx context.Context, f *flight) progress {
-	clock := c.readClock(ctx)
+	clock := c.clock.Read(ctx)
 	asked := c.here(f.fn)
 	raw, err := c.store.lookup(ctx, f.key, f.fn.expected())
 	if clock != nil {
@@ -284,7 +284,7 @@ func (c *Cache) poll(f *flight) {
 		if c.flights.abandon(f) {
 			return
 		}
-		c.awaitClock(f.values())
+		c.clock.Await(f.values())
 		if f.purpose == toRefresh {
 			d, ok = c.refresh(f)
 			continue

@@ -17,7 +17,10 @@ import (
 	"unsafe"
 	"weak"
 
+	"github.com/fncache/fncache/internal/deepcopy"
 	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/signature"
+	"github.com/fncache/fncache/internal/structtag"
 )
 
 // Wrap replaces the function in *fn, a func field or variable, by its cached
@@ -96,10 +99,13 @@ func WrapStruct(target any, defaults Options) (map[string]*Func, error) {
 	w := structWrapper{
 		at:       callersLine(),
 		defaults: defaults,
-		entered:  make(map[structAt]bool),
 		funcs:    make(map[string]*Func),
 	}
-	w.walk(v.Elem(), "")
+	for _, field := range structtag.Fields(v.Elem(), stubs.has) {
+		if err := w.wrap(field); err != nil {
+			w.faults = append(w.faults, err)
+		}
+	}
 	w.refuseOneName()
 	if len(w.faults) == 0 && len(w.funcs) == 0 {
 		w.faults = append(w.faults, fmt.Errorf("fncache: wrap %v: no field carries a tag; tag func fields, as in `fncache:\"timeout=1h\"`", v.Elem().Type()))
@@ -129,148 +135,36 @@ func Must[T any](v T, err error) T {
 type structWrapper struct {
 	at       string // file and line of the call
 	defaults Options
-	entered  map[structAt]bool // what embedded pointers lead to: back, maybe, or to one struct by two ways
 	funcs    map[string]*Func
 	order    []*Func // as the fields stand
 	faults   []error
 }
 
-// A structAt is where a struct is, and which: one and its first field are at the
-// same address.
-type structAt struct {
-	typ     reflect.Type
-	address unsafe.Pointer
-}
-
-// walk prepares the tagged fields of v. path is where v is embedded.
-func (w *structWrapper) walk(v reflect.Value, path string) {
-	here := structAt{v.Type(), v.Addr().UnsafePointer()}
-	if w.entered[here] {
-		return
-	}
-	w.entered[here] = true
-	var embedded []int
-	for i := range v.NumField() {
-		field := v.Type().Field(i)
-		tag, tagged := field.Tag.Lookup("fncache")
-		switch {
-		case tagged && tag == "-":
-		case unreadable(field.Tag):
-			w.faults = append(w.faults, fmt.Errorf("fncache: wrap %v.%s: no option can be read from its tag `%s`; write it as in `fncache:\"timeout=1h\"`",
-				v.Type(), field.Name, field.Tag))
-		case tagged:
-			if err := w.wrap(v, i, tag, path); err != nil {
-				w.faults = append(w.faults, err)
-			}
-		case !field.Anonymous && field.Type.Kind() == reflect.Struct:
-			w.refuseUnreached(v, i)
-		case field.Anonymous:
-			embedded = append(embedded, i)
-		}
-	}
-	// After the fields of v itself, which shadow theirs.
-	for _, i := range embedded {
-		inner := v.Field(i)
-		if inner.Kind() == reflect.Pointer && inner.Type().Elem().Kind() == reflect.Struct {
-			if inner.IsNil() {
-				w.refuseNil(inner.Type().Elem(), v.Type())
-				continue
-			}
-			inner = inner.Elem()
-		}
-		if inner.Kind() == reflect.Struct {
-			w.walk(inner, path+v.Type().Field(i).Name+".")
-		}
-	}
-}
-
-// refuseUnreached is for a struct in a field that is not embedded: what is tagged
-// in it would silently stay as it is.
-func (w *structWrapper) refuseUnreached(v reflect.Value, i int) {
-	field := v.Type().Field(i)
-	for _, path := range unreached(v.Field(i), field.Name) {
-		w.faults = append(w.faults, fmt.Errorf("fncache: wrap %v.%s: it is tagged, and only embedded structs are entered; embed %s, or call WrapStruct with a pointer to it first",
-			v.Type(), path, field.Name))
-	}
-}
-
-// unreached gives the paths of the tagged funcs of a struct, but for those that
-// are wrapped by themselves.
-func unreached(v reflect.Value, path string) (paths []string) {
-	for i := range v.NumField() {
-		field, inner := v.Type().Field(i), v.Field(i)
-		here := path + "." + field.Name
-		tag, tagged := field.Tag.Lookup("fncache")
-		switch {
-		case tagged && tag == "-":
-		case inner.Kind() == reflect.Struct:
-			paths = append(paths, unreached(inner, here)...)
-		case inner.Kind() == reflect.Func && (tagged || unreadable(field.Tag)) && stubs.of(inner) == nil:
-			paths = append(paths, here)
-		}
-	}
-	return paths
-}
-
-// refuseNil is for a nil embedded pointer: its tagged fields cannot be wrapped.
-func (w *structWrapper) refuseNil(inner, outer reflect.Type) {
-	for _, field := range taggedFields(inner, nil) {
-		w.faults = append(w.faults, fmt.Errorf("fncache: wrap %v.%s: the embedded *%v is nil, and its field %s is tagged; set it before wrapping",
-			outer, inner.Name(), inner, field))
-	}
-}
-
-// taggedFields gives the names of a struct's tagged fields, and of those of the
-// structs embedded in it. above are the structs that the search is inside of.
-func taggedFields(t reflect.Type, above []reflect.Type) (names []string) {
-	if t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	if t.Kind() != reflect.Struct || slices.Contains(above, t) {
-		return nil
-	}
-	above = append(above, t)
-	for i := range t.NumField() {
-		field := t.Field(i)
-		switch tag, tagged := field.Tag.Lookup("fncache"); {
-		case tagged && tag != "-":
-			names = append(names, field.Name)
-		case field.Anonymous && !tagged:
-			names = append(names, taggedFields(field.Type, above)...)
-		}
-	}
-	return names
-}
-
-func (w *structWrapper) wrap(v reflect.Value, i int, tag, path string) error {
-	field := v.Type().Field(i)
-	place := fmt.Sprintf("%v.%s", v.Type(), field.Name)
-	switch {
-	case !v.Field(i).CanSet():
-		return fmt.Errorf("fncache: wrap %s: the field is unexported, or in an unexported embedded pointer; export it, or wrap it by Wrap", place)
-	case field.Type.Kind() != reflect.Func:
-		return fmt.Errorf("fncache: wrap %s: the field is a %v, not a func; remove its tag", place, field.Type)
+// wrap prepares a tagged field.
+func (w *structWrapper) wrap(field structtag.Field) error {
+	if field.Err != nil {
+		return fmt.Errorf("fncache: wrap %w", field.Err)
 	}
 	defaults := w.defaults
-	if !returnsError(field.Type) {
+	if !signature.ReturnsError(field.Value.Type()) {
 		// They are meant for the other fields, and no tag can leave them out.
 		defaults.CacheErrors, defaults.ErrorTimeout = nil, 0
 	}
-	if !takesContext(field.Type) {
+	if !signature.TakesContext(field.Value.Type()) {
 		defaults.Vary = nil // nor can this function vary by what it is not given
 	}
-	opts, tagErr := parseTag(tag, defaults)
+	opts, tagErr := tagOptions.Parse(field.Tag, defaults)
 	tagErr = eachFault(tagErr, func(fault error) error {
-		return fmt.Errorf("fncache: wrap %s: tag %q: %w", place, tag, fault)
+		return fmt.Errorf("fncache: wrap %s: tag %q: %w", field.Place(), field.Tag, fault)
 	})
-	here := site{at: w.at, place: place, field: fieldName(v.Type(), field.Name)}
-	f, err := prepare(v.Field(i), here, opts, tagErr, reflectedShapeOf)
+	here := site{at: w.at, place: field.Place(), field: fieldName(field.Struct, field.Name)}
+	f, err := prepare(field.Value, here, opts, tagErr, reflectedShapeOf)
 	if err != nil {
 		return err
 	}
 	name := field.Name
 	if w.funcs[name] != nil {
-		name = path + name
+		name = field.Path + name
 	}
 	w.funcs[name] = f
 	w.order = append(w.order, f)
@@ -314,10 +208,10 @@ type Func struct {
 	opts     Options // with their defaults; never written
 	name     funcName
 	site     site
-	sig      *signature
-	params   string // paramsFingerprint
+	sig      *signature.Signature
+	params   string // the fingerprint of the parameters alone
 	plan     *keyPlan
-	copies   *copyPlan // nil: results are decoded for each caller, and kept encoded
+	copies   *deepcopy.Plan // nil: results are decoded for each caller, and kept encoded
 	shape    shape
 	near     *near         // nil without Options.Near
 	variable reflect.Value // where the stub stands
@@ -362,10 +256,10 @@ func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeO
 		return nil, err
 	}
 	f.plan = newKeyPlan(f.sig, codecName)
-	f.params = paramsFingerprint(f.sig)
-	f.copied = slices.ContainsFunc(f.sig.params, refers)
-	f.copies = newCopyPlan(f.sig.results)
-	f.selfDecoding = f.sig.plans.askMethods()
+	f.params = f.sig.ParamsFingerprint()
+	f.copied = slices.ContainsFunc(f.sig.Params, deepcopy.Shares)
+	f.copies = deepcopy.Compile(f.sig.Results)
+	f.selfDecoding = f.sig.Encoding.AskMethods()
 	if f.opts.Near > 0 {
 		f.near = newNear(f)
 	}
@@ -390,7 +284,7 @@ func (f *Func) take() (err error) {
 }
 
 func (f *Func) checkTypes() (err error) {
-	f.sig, err = newSignature(f.variable.Type(), f.opts.Lossy)
+	f.sig, err = signature.New(f.variable.Type(), f.opts.Lossy)
 	if c := f.opts.Cache; c != nil && c.made() && err == nil {
 		err = c.coder.faults(f.sig)
 	}
@@ -399,9 +293,9 @@ func (f *Func) checkTypes() (err error) {
 
 // checkOptions checks the options, and gives them their defaults.
 func (f *Func) checkOptions() (err error) {
-	f.sig.varies = f.opts.Vary != nil
-	f.opts, err = f.opts.withDefaults(f.sig.hasErr)
-	if f.sig.varies && !f.sig.hasCtx {
+	f.sig.Varies = f.opts.Vary != nil
+	f.opts, err = f.opts.withDefaults(f.sig.HasError)
+	if f.sig.Varies && !f.sig.HasContext {
 		err = errors.Join(err, errors.New("Vary is set, and the function has no context that it could vary by; leave it out, or take a context.Context as the first parameter"))
 	}
 	if c := f.opts.Cache; c != nil && err == nil {
@@ -535,7 +429,7 @@ func (f *Func) Unwrap() {
 // is lost. Variadic arguments are given as in a call. Where Options.Vary is set, the
 // key depends on a context, and Key returns an error: see [Func.KeyFor].
 func (f *Func) Key(args ...any) (string, error) {
-	if f.sig.varies {
+	if f.sig.Varies {
 		return "", fmt.Errorf("fncache: key of %s: Options.Vary is set, so the key depends on the context; use KeyFor", f.Name())
 	}
 	return f.KeyFor(context.Background(), args...)
@@ -629,7 +523,7 @@ func (f *Func) Refresh(ctx context.Context, args ...any) error {
 // handle is the beginning of a handle's method: the binding, and what the key is made
 // of.
 func (f *Func) handle(ctx context.Context, args []any) (b *binding, in input, err error) {
-	values, err := f.sig.arguments(args)
+	values, err := f.sig.Arguments(args)
 	if err != nil {
 		return nil, in, err
 	}
@@ -637,7 +531,7 @@ func (f *Func) handle(ctx context.Context, args []any) (b *binding, in input, er
 		return nil, in, err
 	}
 	in.args = f.shape.arguments(values)
-	if f.sig.varies {
+	if f.sig.Varies {
 		in.vary = f.opts.Vary(orBackground(ctx))
 	}
 	return b, in, nil
@@ -646,7 +540,7 @@ func (f *Func) handle(ctx context.Context, args []any) (b *binding, in input, er
 // varyOfCall returns what Options.Vary answers for a call, which is asked once. A panic
 // in it is the caller's, and counted as a call that failed.
 func (f *Func) varyOfCall(ctx context.Context) (vary string) {
-	if !f.sig.varies || f.unwrapped.Load() {
+	if !f.sig.Varies || f.unwrapped.Load() {
 		return ""
 	}
 	answered := false
@@ -689,7 +583,7 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 	}
 	if !f.unwrapped.Load() {
 		if err := names.add(f, cache); err != nil {
-			cache.log.once("name "+f.Name(), slog.LevelError, "a function is not cached: its name is another's", "function", f.whence(), "err", err)
+			cache.log.Once("name "+f.Name(), slog.LevelError, "a function is not cached: its name is another's", "function", f.whence(), "err", err)
 			return nil, err
 		}
 	}
@@ -721,11 +615,11 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 // noteOpenKeys logs, once for a cache, that there is no HashSecret, if a caller of f could
 // make use of that.
 func (f *Func) noteOpenKeys(c *Cache) {
-	if len(c.cfg.HashSecret) > 0 || !f.sig.varies && !slices.ContainsFunc(f.sig.params, keyhash.Chosen) {
+	if len(c.cfg.HashSecret) > 0 || !f.sig.Varies && !slices.ContainsFunc(f.sig.Params, keyhash.Chosen) {
 		return
 	}
 	c.noted.Do(func() {
-		c.log.once("hash secret", slog.LevelInfo,
+		c.log.Once("hash secret", slog.LevelInfo,
 			"Config.HashSecret is not set: a caller who chooses strings, lists or maps among the arguments can search for two that share an entry; "+
 				"if they come from strangers, set the same secret in every process",
 			"func", f.Name())
@@ -765,7 +659,7 @@ func (f *Func) key(b *binding, in input) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("fncache: %s: %w", f.Name(), err)
 	}
-	if f.sig.varies {
+	if f.sig.Varies {
 		hash = k.Append(hash, k.Text(in.vary))
 	}
 	key := make([]byte, 0, len(b.prefix)+2*keyhash.Size+len(b.suffix))
@@ -785,7 +679,7 @@ func (f *Func) call(ctx context.Context, in input, c *call) (results, error) {
 	f.counters.calls.Add(1)
 	per := perCallOf(ctx)
 	a := answer{source: SourceFailed} // stays if a direct call panics
-	c.fn, c.ctx, c.input, c.patient = f, ctx, in, !f.sig.hasErr
+	c.fn, c.ctx, c.input, c.patient = f, ctx, in, !f.sig.HasError
 	info := per.info.claim()
 	c.informed = info != nil
 	defer func() { f.record(&a, info, c.key) }()
@@ -856,8 +750,7 @@ type stubSet struct {
 	sweep int // the number of stubs at which those that are gone are taken out
 }
 
-// leastSweep is the least number of stubs, or of subjects of a logger, that are looked
-// through for what can be forgotten.
+// leastSweep is the least number of stubs that are searched for those that are gone.
 const leastSweep = 256
 
 // A stubbed is a function with the closure of its stub, whose address is another's
@@ -884,6 +777,9 @@ func (s *stubSet) of(variable reflect.Value) *Func {
 	}
 	return nil
 }
+
+// has reports whether a variable holds a stub.
+func (s *stubSet) has(variable reflect.Value) bool { return s.of(variable) != nil }
 
 func (s *stubSet) add(f *Func) {
 	closure := closureOf(f.variable)

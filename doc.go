@@ -238,9 +238,10 @@
 //	decorate.go     Wrap, and the handle
 //	shape.go        the stub that callers call: arguments and results by reflection;
 //	                typed.go: where the compiler knows the types
-//	signature.go    what may be wrapped            (when wrapping)
-//	options.go      options, configuration, tags   (when wrapping)
-//	context.go      what a call is asked for
+//	internal/signature  what may be wrapped        (when wrapping)
+//	options.go      options, configuration; tag.go, internal/structtag: tags
+//	                (when wrapping)
+//	info.go         what a call is asked for, and what is told about it
 //	name.go         what a function is called
 //	reflectkey.go   name and arguments to the key; internal/keyhash: how arguments
 //	                are hashed
@@ -248,12 +249,11 @@
 //	call.go         the decision table, for a call; decide.go: for its flight;
 //	                entry.go: what an entry is worth
 //	flight.go       who joins whom in one process
-//	envelope.go     the stored format; coder.go: a cache's codec, results to bytes
-//	                and back; results.go: how each type is encoded; codec.go,
-//	                codec_json.go: CBOR and JSON; internal/codec: both in detail;
-//	                compress.go
-//	near.go         what this process keeps in its own memory; copy.go: copies of it
-//	clock.go        the server's time
+//	envelope.go     the stored format; codec.go: CBOR, JSON, and a cache's codec;
+//	                internal/codec: results to bytes and back
+//	near.go         what this process keeps in its own memory; internal/deepcopy:
+//	                copies of it, and of arguments
+//	internal/clock  the server's time
 //	lock.go         the lease protocol: everything said to Redis; releases.go: which
 //	                releases of a function there are
 //	internal/remote the way there: lanes, pipelines, and which node is away; cluster.go:
@@ -263,8 +263,8 @@
 //	subscribe.go    listening to what the scripts publish
 //	events.go       what is known of what happens to keys elsewhere
 //	apart.go        code of the user's own, such as unmarshalers, on its own goroutines
-//	compute.go      one run of the function; arguments.go: its own copies;
-//	                bulkheads.go: how many at once; settle.go: its end
-//	stats.go, errors.go, logging.go    what is told about it; logqueue.go: without
-//	                waiting for the log
+//	compute.go      one run of the function; bulkheads.go: how many at once;
+//	                settle.go: its end
+//	errors.go       the errors that users see; internal/oncelog: the log, for which
+//	                nobody waits
 package fncache

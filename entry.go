@@ -99,7 +99,7 @@ func (c *Cache) judge(fn *Func, raw []byte, err error) (*entry, state) {
 	if err == nil {
 		e.envelope, err = parseEnvelope(raw)
 	}
-	since := c.clock.now() - e.storedAt
+	since := c.clock.Now() - e.storedAt
 	if err == nil && since < -maxFuture.Milliseconds() {
 		err = errFuture
 	}
@@ -120,13 +120,13 @@ func (c *Cache) judge(fn *Func, raw []byte, err error) (*entry, state) {
 // undecodable counts and logs an entry that cannot be read.
 func (c *Cache) undecodable(fn *Func, err error) {
 	fn.counters.undecodable.Add(1)
-	c.log.once("undecodable "+fn.Name(), slog.LevelWarn, "entry cannot be read: it is a miss, and will be replaced",
+	c.log.Once("undecodable "+fn.Name(), slog.LevelWarn, "entry cannot be read: it is a miss, and will be replaced",
 		"func", fn.Name(), "err", err)
 }
 
 // age is how long ago an entry was stored, on the server's clock.
 func (c *Cache) age(e *entry) time.Duration {
-	return max(0, time.Duration(c.clock.now()-e.storedAt)*time.Millisecond)
+	return max(0, time.Duration(c.clock.Now()-e.storedAt)*time.Millisecond)
 }
 
 // servable says whether an entry may still be served.

@@ -17,8 +17,8 @@ import (
 //	     4     1  version    1
 //	     5     1  flags      1: the body is compressed; 2: a negative entry; others
 //	                         are not defined
-//	     6     1  codec      how the body is encoded: 1 is CBOR (codec.go), 2 JSON
-//	                         (codec_json.go), 255 a user's own (coder.go)
+//	     6     1  codec      how the body is encoded: 1 is CBOR, 2 JSON, 255 a
+//	                         user's own (codec.go)
 //	     7     1  reserved   0
 //	     8     8  storedAt   milliseconds since the Unix epoch, on the server's clock
 //	    16     8  cost       microseconds the function ran
@@ -40,7 +40,7 @@ import (
 //	   18 2a                     42
 //	   66 61 6e 73 77 65 72      "answer"
 //
-// A compressed body (flag 1) is one S2 block (compress.go): the length of the body
+// A compressed body (flag 1) is one S2 block (internal/codec): the length of the body
 // as a varint of 7 bits a byte, the lowest first, and what it is made of. Flags
 // speak of the body as it lies there: they do not change what it says once it is
 // opened, nor the codec. Thus the results 1 and 64 times "answer", stored as above:
@@ -99,7 +99,7 @@ const (
 
 // Flags of an entry.
 const (
-	flagCompressed byte = 1 << 0 // the body is one S2 block (compress.go)
+	flagCompressed byte = 1 << 0 // the body is one S2 block
 	flagNegative   byte = 1 << 1 // the body is the text of an error
 
 	knownFlags = flagCompressed | flagNegative

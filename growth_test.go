@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"runtime"
 	"testing"
-	"testing/synctest"
 	"time"
 	"weak"
 
@@ -16,28 +15,6 @@ import (
 )
 
 // What lives as long as a cache or the process, and grows per address, name or key.
-
-func TestALoggerForgetsSubjectsOfLongAgo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := &logger{to: slog.New(slog.DiscardHandler)}
-		l.out.spawn = func(f func()) { go f() }
-		for range 100 {
-			for range leastSweep / 2 {
-				assert.True(t, l.once("name "+newToken(), slog.LevelInfo, "m"))
-			}
-			assert.LessOrEqual(t, len(l.last), 2*leastSweep)
-			time.Sleep(logInterval)
-			synctest.Wait()
-		}
-		// What was told lately is not told again, however many there are.
-		assert.True(t, l.once("mine", slog.LevelInfo, "m"))
-		for range 3 * leastSweep {
-			l.once("name "+newToken(), slog.LevelInfo, "m")
-		}
-		assert.False(t, l.once("mine", slog.LevelInfo, "m"))
-		synctest.Wait()
-	})
-}
 
 func TestAFunctionThatNobodyHasAnyMoreIsForgottenWithItsCache(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {

@@ -18,6 +18,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/oncelog"
 )
 
 // A bubble is what most tests stand on: one embedded Redis, in a bubble where time
@@ -155,7 +157,7 @@ func newOpenCache(t testing.TB, cfg Config) *Cache {
 	require.NoError(t, err)
 	if cfg.Logger != nil {
 		if sink, ok := cfg.Logger.Handler().(*logSink); ok {
-			sink.keepUpWith(&c.log)
+			sink.keepUpWith(c.log)
 		}
 	}
 	return c
@@ -515,10 +517,10 @@ func (t *tap) replied(cmd redis.Cmder, err error) bool {
 type logSink struct {
 	mu    sync.Mutex // guards the fields below
 	lines []string
-	from  []*logger // who may have messages for it in their queues
+	from  []*oncelog.Logger // who may have messages for it in their queues
 }
 
-func (l *logSink) keepUpWith(from *logger) {
+func (l *logSink) keepUpWith(from *oncelog.Logger) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.from = append(l.from, from)
@@ -546,7 +548,9 @@ func (l *logSink) about(part string) (found []string) {
 	from := l.from
 	l.mu.Unlock()
 	for _, logger := range from {
-		logger.awaitQuiet()
+		for !logger.Quiet() { // that takes no time, and in a bubble none must pass
+			runtime.Gosched()
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -556,17 +560,4 @@ func (l *logSink) about(part string) (found []string) {
 		}
 	}
 	return found
-}
-
-// awaitQuiet waits until what was told is written. That takes no time, and in a
-// bubble none must pass.
-func (l *logger) awaitQuiet() {
-	quiet := func() bool {
-		l.out.mu.Lock()
-		defer l.out.mu.Unlock()
-		return !l.out.writing
-	}
-	for !quiet() {
-		runtime.Gosched()
-	}
 }

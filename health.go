@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fncache/fncache/internal/oncelog"
 	"github.com/fncache/fncache/internal/remote"
 )
 
@@ -159,7 +160,7 @@ func kindOf(err error) RedisErrorKind {
 // A health says what becomes of one cache's Redis, to the log. What is away is known to
 // package remote.
 type health struct {
-	log   *logger
+	log   *oncelog.Logger
 	away  atomic.Int64 // nodes that are away: for reads, and for writes
 	said  atomic.Bool  // that was told, and not that Redis answers again
 	again func()       // a node answers again, which may be another server
@@ -194,8 +195,8 @@ func (h *health) succeeded() {
 // the log would end in what is wrong no more. So it is told as seldom as that.
 func (h *health) resume() {
 	if h.said.CompareAndSwap(true, false) {
-		h.log.forget("back")
-		h.log.once("back", slog.LevelInfo, "Redis answers again: caching resumes")
+		h.log.Forget("back")
+		h.log.Once("back", slog.LevelInfo, "Redis answers again: caching resumes")
 	}
 }
 
@@ -203,12 +204,12 @@ func (h *health) resume() {
 func (h *health) tell(err *RedisError) {
 	facts := kindFacts[err.Kind]
 	if err.Kind == KindPool {
-		h.log.once("redis "+facts.name, slog.LevelWarn,
+		h.log.Once("redis "+facts.name, slog.LevelWarn,
 			"this process is busy: no connection of the Redis client's pool was free for RedisTimeout, and calls wait for one",
 			"kind", facts.name, "operation", err.Op, "err", err.Err, "do", err.remedy())
 		return
 	}
-	told := h.log.once("redis "+facts.name, slog.LevelWarn,
+	told := h.log.Once("redis "+facts.name, slog.LevelWarn,
 		"Redis does not answer as it should: what cannot be served is computed in this process, or refused, and not stored",
 		"kind", facts.name, "operation", err.Op, "err", err.Err, "do", err.remedy())
 	if told && facts.away {
@@ -220,7 +221,7 @@ func (h *health) tell(err *RedisError) {
 // server answers.
 func (h *health) forgot(op string) {
 	facts := kindFacts[KindNoScript]
-	h.log.once("redis "+facts.name, slog.LevelInfo,
+	h.log.Once("redis "+facts.name, slog.LevelInfo,
 		"Redis has forgotten a script that it had run before: it is sent whole, and nobody notices but by one more command",
 		"kind", facts.name, "operation", op, "do", facts.remedy)
 }

@@ -1,12 +1,7 @@
 package fncache
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"math/rand/v2"
-	"reflect"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -14,8 +9,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/fncache/fncache/internal/codec"
 )
 
 // --- Memory that others have, too ---
@@ -133,164 +126,6 @@ func TestUnmarshalersThatReferToTheirOwnMemoryShareItWithNoOtherValue(t *testing
 	}
 }
 
-// --- Memory that a body asks for ---
-
-// huge hides a megabyte, and is encoded in a byte.
-type huge struct{ a [1 << 20]byte }
-
-func (huge) MarshalBinary() ([]byte, error)    { return nil, nil }
-func (h *huge) UnmarshalBinary(_ []byte) error { h.a[0] = 1; return nil }
-
-// partly leaves out most of itself.
-type partly struct {
-	A int
-	B [1 << 20]byte `fncache:"-"`
-}
-
-var hugeTypes = []reflect.Type{
-	reflect.TypeFor[[][1 << 20]byte](), reflect.TypeFor[[][1 << 17]int](), reflect.TypeFor[[]struct{ A, B [1 << 18]uint32 }](),
-	reflect.TypeFor[[]*[1 << 20]byte](), reflect.TypeFor[[]**[1 << 17]string](), reflect.TypeFor[map[uint16][1 << 20]byte](),
-	reflect.TypeFor[[]partly](), reflect.TypeFor[[]*partly](), reflect.TypeFor[map[uint16]partly](), reflect.TypeFor[map[string]*partly](),
-	reflect.TypeFor[[]huge](), reflect.TypeFor[[]*huge](), reflect.TypeFor[map[uint16]huge](),
-	reflect.TypeFor[[][]string](), reflect.TypeFor[[]map[string][16]string](), reflect.TypeFor[[][64]struct{}](), reflect.TypeFor[[]time.Time](),
-}
-
-// allocated is how much memory a call allocates in all.
-func allocated(call func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	call()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
-}
-
-func TestFourKilobytesTakeLittleMemoryToDecode(t *testing.T) {
-	const n = 4000
-	var bodies [][]byte
-	for _, item := range []string{"\x00", "\x40", "\x60", "\x80", "\xa0", "\xf6", "\x81\x00", "\x81\x40", "\x81\xf6", "\x82\x00\x00", "\x41\x00"} {
-		bodies = append(bodies, append([]byte{0x81, 0x99, n >> 8, n & 255}, strings.Repeat(item, n)...))
-		bodies = append(bodies, append([]byte{0x81, 0x9a, 0x7f, 0xff, 0xff, 0xff}, strings.Repeat(item, n)...))
-	}
-	pairs := []byte{0x81, 0xb9, n >> 8, n & 255}
-	for i := range n {
-		pairs = append(pairs, 0x19, byte(i>>8), byte(i), 0x00)
-	}
-	bodies = append(bodies, pairs, bytes.ReplaceAll(pairs, []byte{0}, []byte{0x40}))
-	for _, item := range []string{"0", `""`, "[]", "{}", "null", "[0]", `[""]`, "[null]", `"AA=="`, `{"A":0}`} {
-		bodies = append(bodies, []byte("[["+strings.Repeat(item+",", n)+item+"]]"))
-	}
-	for _, typ := range hugeTypes {
-		for _, c := range []*coder{cborCoder, jsonCoder} {
-			f := typesOnly(t, typ)
-			for _, body := range bodies {
-				took := allocated(func() { _, _ = f.decode(c, body) })
-				require.Less(t, took, uint64(40<<20), "%v from %.20q", typ, body)
-			}
-		}
-	}
-}
-
-func TestACompressedBodyOfFourKilobytesTakesLessThanAGigabyte(t *testing.T) {
-	noise := make([]byte, 4100) // so that it is no longer than a block of it may be
-	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
-	for _, typ := range hugeTypes {
-		for _, item := range []string{"\x80", "\xa0", "\x60", "\xf6", "\xa1\x60\x80"} {
-			n := 4 << 20 / len(item)
-			body := append([]byte{0x81, 0x9a, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}, strings.Repeat(item, n)...)
-			body = append(body, noise...)
-			packed := compress(body, 0)
-			require.NotNil(t, packed)
-			require.Less(t, len(packed), 5<<10)
-			f := typesOnly(t, typ)
-			took := allocated(func() {
-				e := envelope{codec: codecCBOR, flags: flagCompressed, body: packed}
-				if cborCoder.open(&e) == nil {
-					_, _ = f.decode(cborCoder, e.body)
-				}
-			})
-			require.Less(t, took, uint64(1<<30), "%v of %q", typ, item)
-		}
-	}
-}
-
-func TestWhatTakesTooMuchMemoryIsNotStored(t *testing.T) {
-	_, err := roundTrip(make([]partly, 100))
-	require.ErrorContains(t, err, "would take more memory than 16 MiB and 128 times its")
-	_, _, err = through(jsonCoder, make([]huge, 100))
-	require.ErrorContains(t, err, "would take more memory than 16 MiB")
-	for _, v := range []any{
-		make([]map[string]int, 100_000), make([][]string, 1_000_000), make([]*int, 1_000_000), make([][100]byte, 10_000),
-	} {
-		got, err := roundTrip(v)
-		require.NoError(t, err)
-		assert.True(t, reflect.DeepEqual(v, got), "%T", v)
-	}
-	maps := make([]map[string][]int, 100_000)
-	for i := range maps {
-		maps[i] = map[string][]int{"": nil}
-	}
-	got, err := roundTrip(maps)
-	require.NoError(t, err)
-	assert.Equal(t, len(maps), len(got.([]map[string][]int)))
-
-	wide := make([]map[string][26][]int, 20_000) // of values that a map keeps beside its slots
-	for i := range wide {
-		wide[i] = map[string][26][]int{"": {}}
-	}
-	got, err = roundTrip(wide)
-	require.NoError(t, err)
-	assert.Equal(t, wide, got)
-}
-
-// FuzzBody: whatever the bytes are, decoding them neither panics nor takes memory out of
-// proportion, and leaves them as they are; what was decoded is encoded, and comes back.
-func FuzzBody(f *testing.F) {
-	lists := fuzzTypes()
-	for _, typ := range hugeTypes {
-		lists = append(lists, []reflect.Type{typ})
-	}
-	lists = append(lists, []reflect.Type{reflect.TypeFor[private2](), reflect.TypeFor[vault](), reflect.TypeFor[outer]()})
-	for i, results := range fuzzSamples() {
-		for _, c := range []*coder{cborCoder, jsonCoder} {
-			r := typesOnly(f, lists[i]...).shape.blank().(*reflectedResults)
-			for i, v := range results {
-				r.values[i].Set(v)
-			}
-			if body, err := encodeBy(c, nil, r.at); err == nil {
-				f.Add(body)
-			}
-		}
-	}
-	var funcs []*Func
-	for _, list := range lists {
-		funcs = append(funcs, typesOnly(f, list...))
-	}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		kept := bytes.Clone(body)
-		for _, fn := range funcs {
-			for _, c := range []*coder{cborCoder, jsonCoder} {
-				var got results
-				var err error
-				took := allocated(func() { got, err = fn.decode(c, body) })
-				require.Less(t, took, uint64(60<<20+1000*len(body)))
-				require.Equal(t, kept, body)
-				if err != nil {
-					require.NotContains(t, err.Error(), "panic: runtime error")
-					continue
-				}
-				once, err := fn.encode(c, nil, got)
-				require.NoError(t, err)
-				again, err := fn.decode(c, once)
-				require.NoError(t, err)
-				for i, v := range got.(*reflectedResults).values {
-					twice := again.(*reflectedResults).values[i]
-					require.Empty(t, differ(v.Type(), v.Addr().UnsafePointer(), twice.Addr().UnsafePointer()))
-				}
-			}
-		}
-	})
-}
-
 // --- Options.Lossy ---
 
 type halfHidden struct {
@@ -337,17 +172,6 @@ func TestLossyAcceptsUnexportedFieldsForOneFunction(t *testing.T) {
 		require.ErrorContains(t, err, "return a concrete type", "no option makes a value of an interface")
 		require.Equal(t, 1, strings.Count(err.Error(), "result 1"), "Get is accepted: %v", err)
 	})
-}
-
-func TestKeysOfMapsAreNeverLossy(t *testing.T) {
-	type key struct {
-		A int
-		b int
-	}
-	_, faults := codec.Compile(reflect.TypeFor[map[key]int](), codec.CBOR, true)
-	require.Len(t, faults, 1)
-	assert.Equal(t, "[key].b is unexported, so it would be lost", fmt.Sprint(faults[0].Path, " ", faults[0].What))
-	_ = key{}.b
 }
 
 // --- Types that contain themselves ---

@@ -46,10 +46,10 @@ func TestACacheNoticesThatItsClientHasMadeAConnection(t *testing.T) {
 		w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
 		w.get(t.Context(), "a")
 		time.Sleep(c.cfg.RedisTimeout)
-		c.clock.dialed.Store(false)
+		c.clock.Dialed.Store(false)
 		w.get(t.Context(), "a")
 		time.Sleep(c.cfg.RedisTimeout)
-		assert.False(t, c.clock.dialed.Load(), "it has used the one that there was")
+		assert.False(t, c.clock.Dialed.Load(), "it has used the one that there was")
 		var all []*redis.Conn
 		for range 5 { // more than there were
 			held := c.cfg.Redis.(*redis.Client).Conn()
@@ -58,7 +58,7 @@ func TestACacheNoticesThatItsClientHasMadeAConnection(t *testing.T) {
 		}
 		w.get(t.Context(), "a")
 		time.Sleep(c.cfg.RedisTimeout)
-		assert.True(t, c.clock.dialed.Load())
+		assert.True(t, c.clock.Dialed.Load())
 		for _, held := range all {
 			require.NoError(t, held.Close())
 		}
@@ -100,7 +100,7 @@ func TestAClosedCacheHoldsNothingThatItDecoded(t *testing.T) {
 				awaitBubbleHearing(t, c)
 				_, err = fn(t.Context(), 1)
 				require.NoError(t, err)
-				kept := f.near.find(c, f.near.keyOf(input{args: f.shape.arguments(must(f.sig.arguments([]any{1})))}, must(f.Key(1))))
+				kept := f.near.find(c, f.near.keyOf(input{args: f.shape.arguments(must(f.sig.Arguments([]any{1})))}, must(f.Key(1))))
 				require.NotNil(t, kept)
 				results = append(results, weak.Make(kept))
 				decoded = append(decoded, weak.Make(*kept.results.pointers()[0].(**bigResult)))

@@ -4,85 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
-	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/logtest"
 )
-
-// handler is a slog.Handler that does what a test says, and keeps the records that
-// it was given.
-type handler struct {
-	enabled func(slog.Level) bool // nil: yes
-	handle  func(slog.Record)     // nil: nothing
-
-	mu      sync.Mutex // guards the field below
-	records []slog.Record
-}
-
-func (h *handler) WithAttrs([]slog.Attr) slog.Handler { return h }
-func (h *handler) WithGroup(string) slog.Handler      { return h }
-
-func (h *handler) Enabled(_ context.Context, level slog.Level) bool {
-	return h.enabled == nil || h.enabled(level)
-}
-
-func (h *handler) Handle(_ context.Context, r slog.Record) error {
-	if h.handle != nil {
-		h.handle(r)
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.records = append(h.records, r)
-	return nil
-}
-
-// kept gives the records so far.
-func (h *handler) kept() []slog.Record {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.records
-}
-
-// messages gives their messages.
-func (h *handler) messages() (all []string) {
-	for _, r := range h.kept() {
-		all = append(all, r.Message)
-	}
-	return all
-}
-
-// attr gives an attribute of a record, or nil.
-func attr(r slog.Record, key string) (value any) {
-	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == key {
-			value = a.Value.Any()
-		}
-		return value == nil
-	})
-	return value
-}
 
 // tells is for the configuration of a cache that tells h.
 func tells(h slog.Handler) func(*Config) { return func(c *Config) { c.Logger = slog.New(h) } }
-
-// stuck gives handlers that take nothing, neither in the one method nor in the
-// other, until they are let go.
-func stuck() (all map[string]*handler, let func()) {
-	gate := make(chan struct{})
-	return map[string]*handler{
-		"Handle":  {handle: func(slog.Record) { <-gate }},
-		"Enabled": {enabled: func(slog.Level) bool { <-gate; return true }},
-	}, sync.OnceFunc(func() { close(gate) })
-}
 
 // --- A log that takes nothing delays nothing ---
 
@@ -225,8 +160,8 @@ func TestALogThatTakesNothingDelaysNothing(t *testing.T) {
 	for what, row := range untold {
 		t.Run(what, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
-				handlers, let := stuck()
-				defer let()
+				handlers, release := logtest.Stuck()
+				defer release()
 				change := row.change
 				if change == nil {
 					change = func(*Config) {}
@@ -234,12 +169,12 @@ func TestALogThatTakesNothingDelaysNothing(t *testing.T) {
 				for _, h := range handlers {
 					b.redis.FlushAll()
 					row.happen(t, b, b.cache(tells(h), change))
-					require.Empty(t, h.kept())
+					require.Empty(t, h.Records())
 				}
-				let()
+				release()
 				synctest.Wait()
 				for method, h := range handlers {
-					assert.Contains(t, fmt.Sprint(h.messages()), row.want, method)
+					assert.Contains(t, fmt.Sprint(h.Messages()), row.want, method)
 				}
 			})
 		})
@@ -248,14 +183,14 @@ func TestALogThatTakesNothingDelaysNothing(t *testing.T) {
 
 func TestCloseIsBoundedThoughTheLogTakesNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		handlers, let := stuck()
-		defer let()
+		handlers, release := logtest.Stuck()
+		defer release()
 		for method, h := range handlers {
 			c := b.cache(tells(h))
 			w := wrap(t, c, &source{took: time.Hour}, Options{})
 			end := w.begin(t.Context(), "a")
 			synctest.Wait()
-			c.log.once("s", slog.LevelWarn, "stuck")
+			c.log.Once("s", slog.LevelWarn, "stuck")
 			var err error
 			assert.Equal(t, closeGrace, timeOf(func() { err = c.Close() }), method)
 			require.ErrorContains(t, err, "the handler of Config.Logger", "it says what was still running")
@@ -268,142 +203,29 @@ func TestCloseIsBoundedThoughTheLogTakesNothing(t *testing.T) {
 
 func TestWhatWasToldBeforeCloseIsWrittenWhenItReturns(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
-		h := &handler{handle: func(slog.Record) { time.Sleep(time.Second) }}
+		h := &logtest.Handler{HandleFunc: func(slog.Record) { time.Sleep(time.Second) }}
 		c := b.cache(tells(h))
 		for i := range 3 {
-			c.log.once(fmt.Sprint(i), slog.LevelWarn, fmt.Sprint(i))
+			c.log.Once(fmt.Sprint(i), slog.LevelWarn, fmt.Sprint(i))
 		}
 		assert.Equal(t, 3*time.Second, timeOf(func() { assert.NoError(t, c.Close()) }))
-		assert.Equal(t, []string{"fncache: 0", "fncache: 1", "fncache: 2"}, h.messages())
+		assert.Equal(t, []string{"fncache: 0", "fncache: 1", "fncache: 2"}, h.Messages())
 		assert.Zero(t, c.life.running.Load(), "and no goroutine is left")
 	})
 }
 
 func TestWhatIsToldAfterCloseIsWrittenAndLeavesNoGoroutine(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		h := &handler{}
+		h := &logtest.Handler{}
 		c := b.cache(tells(h))
 		w := wrap(t, c, &source{}, Options{})
 		require.NoError(t, c.Close())
 		assert.Equal(t, outcome{value: 1, source: SourceComputed}, w.get(t.Context(), "a"))
-		c.log.once("s", slog.LevelWarn, "late")
+		c.log.Once("s", slog.LevelWarn, "late")
 		synctest.Wait()
-		assert.Contains(t, h.messages(), "fncache: late")
+		assert.Contains(t, h.Messages(), "fncache: late")
 		assert.Zero(t, c.life.running.Load())
 	})
-}
-
-// --- What is written ---
-
-func TestRecordsAreWrittenInTheirOrderAndCarryTheTimeOfTheEvent(t *testing.T) {
-	inOneBubble(t, func(t *testing.T, b *bubble) {
-		handlers, let := stuck()
-		defer let()
-		h := handlers["Handle"]
-		c := b.cache(tells(h))
-		var times []time.Time
-		for i := range 10 {
-			times = append(times, time.Now())
-			c.log.once(fmt.Sprint(i), slog.LevelWarn+slog.Level(i), fmt.Sprint(i), "i", i)
-			time.Sleep(time.Second)
-		}
-		let()
-		synctest.Wait()
-		require.Len(t, h.kept(), 10)
-		for i, r := range h.kept() {
-			assert.True(t, times[i].Equal(r.Time), "record %d: %v", i, r.Time)
-			assert.Equal(t, slog.LevelWarn+slog.Level(i), r.Level)
-			assert.Equal(t, fmt.Sprintf("fncache: %d", i), r.Message)
-			assert.EqualValues(t, i, attr(r, "i"))
-			assert.Equal(t, "logqueue_test.go", filepath.Base(r.Source().File), "of who told it")
-		}
-	})
-}
-
-func TestAMessageIsRepeatedAfterAMinuteAndSaysHowManyWereLeftOut(t *testing.T) {
-	inOneBubble(t, func(t *testing.T, b *bubble) {
-		h := &handler{}
-		c := b.cache(tells(h))
-		for range 2 {
-			for range 5 {
-				c.log.once("s", slog.LevelWarn, "m")
-			}
-			time.Sleep(logInterval)
-		}
-		c.log.once("s", slog.LevelWarn, "m")
-		synctest.Wait()
-		var repeated []any
-		for _, r := range h.kept() {
-			repeated = append(repeated, attr(r, "repeated"))
-		}
-		assert.Equal(t, []any{nil, int64(4), int64(4)}, repeated)
-	})
-}
-
-func TestAFullQueueDropsAndTheNextRecordWrittenSaysHowMany(t *testing.T) {
-	inOneBubble(t, func(t *testing.T, b *bubble) {
-		gate := make(chan struct{})
-		h := &handler{handle: func(slog.Record) { <-gate }}
-		c := b.cache(tells(h))
-		const dropped = 7
-		tell := func(i int) { c.log.once(fmt.Sprint(i), slog.LevelWarn, fmt.Sprint(i)) }
-		tell(0)
-		synctest.Wait() // the handler has it
-		for i := range mostQueued + dropped {
-			tell(1 + i)
-		}
-		gate <- struct{}{}
-		synctest.Wait() // it has the next one, and there is room again
-		tell(-1)
-		close(gate)
-		synctest.Wait()
-		require.Len(t, h.kept(), 1+mostQueued+1, "the oldest are kept")
-		for i, r := range h.kept()[:1+mostQueued] {
-			assert.Equal(t, fmt.Sprintf("fncache: %d", i), r.Message)
-			var want any
-			if i == 1 {
-				want = int64(dropped)
-			}
-			assert.Equal(t, want, attr(r, "dropped"), "record %d", i)
-		}
-		assert.Equal(t, "fncache: -1", h.messages()[1+mostQueued])
-		assert.Nil(t, c.log.out.records, "the memory is given back")
-	})
-}
-
-func TestAHandlerThatDoesNotTakeARecordLosesThatOneOnly(t *testing.T) {
-	for how, fail := range map[string]func(){
-		"panics":              func() { panic("no") },
-		"ends its goroutine":  runtime.Goexit,
-		"has a nil somewhere": func() { var h *handler; h.kept() },
-	} {
-		t.Run(how, func(t *testing.T) {
-			inOneBubble(t, func(t *testing.T, b *bubble) {
-				h := &handler{}
-				h.handle = func(r slog.Record) {
-					if attr(r, "bad") != nil {
-						fail()
-					}
-				}
-				c := b.cache(tells(h))
-				for i, bad := range []bool{false, true, true, false, true} {
-					args := []any{"bad", true}
-					if !bad {
-						args = nil
-					}
-					c.log.once(fmt.Sprint(i), slog.LevelWarn, fmt.Sprint(i), args...)
-				}
-				synctest.Wait()
-				c.log.once("next", slog.LevelWarn, "next")
-				synctest.Wait()
-				require.Equal(t, []string{"fncache: 0", "fncache: 3", "fncache: next"}, h.messages())
-				for i, want := range []any{nil, int64(2), int64(1)} {
-					assert.Equal(t, want, attr(h.kept()[i], "dropped"), "record %d", i)
-				}
-				assert.Zero(t, c.life.running.Load())
-			})
-		})
-	}
 }
 
 func TestALoggerWithoutAHandlerHarmsNothing(t *testing.T) {
@@ -414,87 +236,16 @@ func TestALoggerWithoutAHandlerHarmsNothing(t *testing.T) {
 	})
 }
 
-func TestOnlyWhatTheHandlerIsEnabledForIsWritten(t *testing.T) {
-	inOneBubble(t, func(t *testing.T, b *bubble) {
-		h := &handler{enabled: func(level slog.Level) bool { return level >= slog.LevelError }}
-		c := b.cache(tells(h))
-		c.log.once("w", slog.LevelWarn, "warning")
-		c.log.once("e", slog.LevelError, "error")
-		synctest.Wait()
-		assert.Equal(t, []string{"fncache: error"}, h.messages())
-		assert.Nil(t, attr(h.kept()[0], "dropped"), "what is not wanted is not missed")
-	})
-}
-
-func TestTheDefaultLoggerIsLookedUpAtEachRecord(t *testing.T) {
-	before, writer, flags := slog.Default(), log.Writer(), log.Flags()
-	defer func() {
-		slog.SetDefault(before)
-		log.SetOutput(writer) // which SetDefault has changed
-		log.SetFlags(flags)
-	}()
-	inOneBubble(t, func(t *testing.T, b *bubble) {
-		c := b.cache(func(c *Config) { c.Logger = nil })
-		handlers, let := stuck()
-		defer let()
-		first, second := handlers["Handle"], &handler{}
-		slog.SetDefault(slog.New(first))
-		c.log.once("1", slog.LevelWarn, "first")
-		c.log.once("2", slog.LevelWarn, "first too")
-		synctest.Wait()
-		slog.SetDefault(slog.New(second))
-		c.log.once("3", slog.LevelWarn, "second")
-		let()
-		synctest.Wait()
-		assert.Equal(t, []string{"fncache: first", "fncache: first too"}, first.messages(), "as it was when they were told")
-		assert.Equal(t, []string{"fncache: second"}, second.messages())
-	})
-}
-
-// moodyError is an error whose text changes, as its owner says.
-type moodyError struct{ text string }
-
-func (e *moodyError) Error() string {
-	if e.text == "" {
-		panic("no text")
-	}
-	return e.text
-}
-
-func TestAnErrorIsAskedForItsTextBeforeWhoeverToldItGoesOn(t *testing.T) {
-	inOneBubble(t, func(t *testing.T, b *bubble) {
-		handlers, let := stuck()
-		defer let()
-		h := handlers["Handle"]
-		c := b.cache(tells(h))
-		err := &moodyError{"then"}
-		c.log.once("1", slog.LevelWarn, "m", "err", fmt.Errorf("of the user: %w", err))
-		err.text = "now" // the race detector has an eye on that
-		let()
-		synctest.Wait()
-		assert.Equal(t, "of the user: then", attr(h.kept()[0], "err"))
-
-		err.text = ""
-		var none *moodyError
-		c.log.once("2", slog.LevelWarn, "m", "err", err)
-		c.log.once("3", slog.LevelWarn, "m", "err", none)
-		synctest.Wait()
-		require.Len(t, h.kept(), 3)
-		assert.Contains(t, attr(h.kept()[1], "err"), "PANIC")
-		assert.Equal(t, "<nil>", attr(h.kept()[2], "err"))
-	})
-}
-
 // --- A handler that uses the cache ---
 
 func TestAHandlerMayCallCachedFunctions(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
-		h := &handler{}
+		h := &logtest.Handler{}
 		c := b.cache(tells(h))
 		w := wrap(t, c, s, Options{OnCold: Wait})
 		var within []outcome
-		h.handle = func(slog.Record) {
+		h.HandleFunc = func(slog.Record) {
 			// The key that was asked for and another; each meets what there is to tell.
 			for _, arg := range []string{"a", fmt.Sprint(len(within))} {
 				within = append(within, w.get(t.Context(), arg))
@@ -511,7 +262,7 @@ func TestAHandlerMayCallCachedFunctions(t *testing.T) {
 		assert.Equal(t, []string{
 			"fncache: Redis does not answer as it should: what cannot be served is computed in this process, or refused, and not stored",
 			"fncache: Redis answers again: caching resumes",
-		}, h.messages())
+		}, h.Messages())
 		for _, o := range within {
 			require.NoError(t, o.err)
 			assert.Zero(t, o.took)
@@ -523,7 +274,7 @@ func TestAHandlerMayCallCachedFunctions(t *testing.T) {
 
 func TestAHandlerMayCallTheFunctionWhoseFirstCallItIsToldOf(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
-		h := &handler{}
+		h := &logtest.Handler{}
 		c := b.cache(tells(h))
 		SetDefault(c)
 		defer SetDefault(nil)
@@ -532,26 +283,26 @@ func TestAHandlerMayCallTheFunctionWhoseFirstCallItIsToldOf(t *testing.T) {
 		defer f.Unwrap()
 		g := must(Wrap(&bob, Options{Timeout: time.Minute, OnCold: Wait}))
 		defer g.Unwrap()
-		h.handle = func(slog.Record) { assert.Equal(t, "bob", bob(1)) }
+		h.HandleFunc = func(slog.Record) { assert.Equal(t, "bob", bob(1)) }
 		assert.Equal(t, "bob", bob(1))
 		synctest.Wait()
-		assert.Len(t, h.messages(), 1)
+		assert.Len(t, h.Messages(), 1)
 	})
 }
 
 func TestAHandlerThatClosesTheCacheWaitsForItselfNoLongerThanCloseMay(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
-		h := &handler{}
+		h := &logtest.Handler{}
 		c := b.cache(tells(h))
 		var err error
 		var took time.Duration
-		h.handle = func(slog.Record) { took = timeOf(func() { err = errors.Join(err, c.Close()) }) }
-		c.log.once("s", slog.LevelWarn, "fatal")
+		h.HandleFunc = func(slog.Record) { took = timeOf(func() { err = errors.Join(err, c.Close()) }) }
+		c.log.Once("s", slog.LevelWarn, "fatal")
 		time.Sleep(closeGrace)
 		synctest.Wait()
 		assert.Equal(t, closeGrace, took)
 		require.ErrorContains(t, err, "the handler of Config.Logger")
-		assert.Equal(t, []string{"fncache: fatal"}, h.messages())
+		assert.Equal(t, []string{"fncache: fatal"}, h.Messages())
 		assert.Zero(t, c.life.running.Load())
 	})
 }

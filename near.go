@@ -14,6 +14,9 @@ import (
 	"unsafe"
 
 	"github.com/maypok86/otter/v2"
+
+	"github.com/fncache/fncache/internal/deepcopy"
+	"github.com/fncache/fncache/internal/signature"
 )
 
 // This file is the near cache: what one process keeps in its own memory of what
@@ -68,22 +71,22 @@ func newNear(f *Func) *near {
 
 // plainPlaces returns the places of parameters that need not be hashed, if that is
 // all of them, and the place of what Options.Vary answers among the strings.
-func plainPlaces(sig *signature) (places []int, vary int) {
-	places = make([]int, len(sig.params))
+func plainPlaces(sig *signature.Signature) (places []int, vary int) {
+	places = make([]int, len(sig.Params))
 	numbers, strings := 0, 0
-	for i, t := range sig.params {
+	for i, t := range sig.Params {
 		switch {
 		case t.Kind() == reflect.String:
 			places[i] = nearString + strings
 			strings++
-		case isNumber(t.Kind()), t.Kind() == reflect.Bool:
+		case signature.IsNumber(t.Kind()), t.Kind() == reflect.Bool:
 			places[i] = numbers
 			numbers++
 		default:
 			return nil, 0
 		}
 	}
-	if sig.varies {
+	if sig.Varies {
 		vary = strings
 		strings++
 	}
@@ -171,11 +174,11 @@ func (n *near) fresh(c *Cache, key *nearKey) *nearEntry {
 	if e == nil {
 		return nil
 	}
-	now := c.clock.elapsed()
+	now := c.clock.Elapsed()
 	switch {
 	case !e.asked.heard(), !c.hears(now):
 		return nil
-	case now+c.clock.moved() >= e.until:
+	case now+c.clock.Moved() >= e.until:
 		return nil
 	case c.events.overtaken(e.slot, e.asked, e.entry.id):
 		return nil
@@ -211,7 +214,7 @@ func (n *near) keyOf(in input, redisKey string) *nearKey {
 
 // addVary puts what Options.Vary has answered into a key.
 func (n *near) addVary(key *nearKey, vary string) {
-	if n.fn.sig.varies {
+	if n.fn.sig.Varies {
 		key.s[n.vary] = vary
 	}
 }
@@ -233,7 +236,7 @@ func (c *Cache) keep(fn *Func, in input, redisKey string, asked place, e *envelo
 		redisKey: redisKey,
 		slot:     c.events.slot(redisKey),
 		asked:    asked,
-		until:    after(c.clock.elapsed()+c.clock.moved(), life),
+		until:    after(c.clock.Elapsed()+c.clock.Moved(), life),
 		entry:    *e,
 	}
 	size := uintptr(len(e.body))
@@ -242,7 +245,7 @@ func (c *Cache) keep(fn *Func, in input, redisKey string, asked place, e *envelo
 		size = 0
 		for _, at := range r.pointers() {
 			v := reflect.ValueOf(at).Elem()
-			size += v.Type().Size() + footprint(v)
+			size += v.Type().Size() + deepcopy.Footprint(v)
 		}
 	} else {
 		kept.entry.body = append([]byte(nil), e.body...) // not all that was read
@@ -300,7 +303,7 @@ func (n *near) serve(ctx context.Context, key *nearKey, vary string) (e *nearEnt
 		return nil, nil
 	}
 	per := perCallOf(ctx)
-	if per.bypass || per.refresh || per.frame.computes(b.cache, e.redisKey) || f.sig.hasErr && ctx.Err() != nil {
+	if per.bypass || per.refresh || per.frame.computes(b.cache, e.redisKey) || f.sig.HasError && ctx.Err() != nil {
 		return nil, nil
 	}
 	if e.results == nil {

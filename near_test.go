@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/redistest"
+	"github.com/fncache/fncache/internal/signature"
 )
 
 // nearOpts keep long enough for nothing to end by itself on a real server.
@@ -128,9 +130,9 @@ func TestNearEndsWhenATestMovesTheClock(t *testing.T) {
 		w := wrap(t, c, &source{}, Options{Near: time.Minute, Timeout: time.Hour})
 		awaitBubbleHearing(t, c)
 		assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(t.Context(), "k", 2))
-		c.clock.shift.Add(int64(59 * time.Second))
+		c.clock.Shift(59 * time.Second)
 		assert.Equal(t, SourceNear, w.get(t.Context(), "k").source)
-		c.clock.shift.Add(int64(time.Second))
+		c.clock.Shift(time.Second)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source)
 	})
 }
@@ -460,7 +462,7 @@ func TestNearIsBypassedWhileItIsNotSureToHear(t *testing.T) {
 		w, elsewhere := wrap(t, c, s, nearOpts), wrap(t, there, s, nearOpts)
 		awaitBubbleHearing(t, c)
 		assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(t.Context(), "k", 2))
-		c.heardUntil.Store(int64(c.clock.elapsed()))
+		c.heardUntil.Store(int64(c.clock.Elapsed()))
 		c.trusted.Store(0)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source)
 		invalidate(t, elsewhere, "other", c)
@@ -941,7 +943,7 @@ func TestWhichArgumentsNeedNoHashing(t *testing.T) {
 		{func(struct{ A int }) int { return 0 }, false},
 	} {
 		f := &Func{}
-		f.sig, _ = newSignature(typeOf(test.fn), false)
+		f.sig, _ = signature.New(reflect.TypeOf(test.fn), false)
 		assert.Equal(t, test.plain, newNear(f).plain != nil, "%T", test.fn)
 	}
 }
@@ -1037,7 +1039,7 @@ func TestNearTakesNoMoreMemoryThanItMay(t *testing.T) {
 			r := f.shape.blank()
 			*r.pointers()[0].(*[]int64) = make([]int64, 4)
 			args := f.shape.arguments([]reflect.Value{reflect.ValueOf(i)})
-			c.keep(f, input{args: args}, key, place{epoch: 1}, &envelope{storedAt: c.clock.now(), id: uint64(i)}, r)
+			c.keep(f, input{args: args}, key, place{epoch: 1}, &envelope{storedAt: c.clock.Now(), id: uint64(i)}, r)
 			c.events.note(keyEvent{verbStore, key, storeID(uint64(i))})
 		}
 		synctest.Wait()
@@ -1117,7 +1119,7 @@ func TestNearOptionsAreChecked(t *testing.T) {
 	fn := func(int) (int, error) { return 0, nil }
 	_, err = Wrap(&fn, Options{Timeout: time.Hour, Near: -1})
 	assert.ErrorContains(t, err, "Near is -1ns; it must not be negative")
-	opts, err := parseTag("timeout=1h,near=1s", Options{})
+	opts, err := tagOptions.Parse("timeout=1h,near=1s", Options{})
 	require.NoError(t, err)
 	assert.Equal(t, time.Second, opts.Near)
 }
@@ -1149,4 +1151,13 @@ func TestNearOfADefaultCacheThatComesBackIsNotServedAfterAnInvalidationThatNobod
 		assert.Equal(t, SourceComputed, o.source)
 		assert.Equal(t, 2, o.value)
 	})
+}
+
+func heapInUse() int64 {
+	for range 3 { // what tests before have left in pools, and behind finalizers, too
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

@@ -67,7 +67,7 @@ func TestOpenComesUpWithoutRedis(t *testing.T) {
 	gone.Kill()
 	c, err := Open(t.Context(), fmt.Sprintf("redis://%s", gone.Addr()), Config{Logger: slog.New(sink)})
 	require.NoError(t, err)
-	sink.keepUpWith(&c.log)
+	sink.keepUpWith(c.log)
 	assert.NotEmpty(t, sink.about("kind=unreachable"))
 	require.NoError(t, c.Close())
 }

@@ -300,6 +300,7 @@ const (
 	DefaultRedisTimeout = 250 * time.Millisecond
 	DefaultNamespace    = "fncache"
 	DefaultNearSize     = 64 << 20
+	DefaultCompressOver = 4 << 10
 )
 
 // A DownPolicy says what a call gets when Redis does not answer.

@@ -180,7 +180,7 @@ func TestTagsSetEachOption(t *testing.T) {
 		t.Run(test.tag, func(t *testing.T) {
 			want := defaults
 			test.change(&want)
-			got, err := parseTag(test.tag, defaults)
+			got, err := tagOptions.Parse(test.tag, defaults)
 			require.NoError(t, err)
 			assert.Equal(t, want, got)
 		})
@@ -218,7 +218,7 @@ func TestEachFaultOfATagIsNamedAndDefaultsStay(t *testing.T) {
 		{"timeout=1,oncold=2,x=3,lease=1s", []string{"timeout", "oncold", `"x"`}},
 	} {
 		t.Run(test.tag, func(t *testing.T) {
-			got, err := parseTag(test.tag, defaults)
+			got, err := tagOptions.Parse(test.tag, defaults)
 			assertFaults(t, err, test.faults...)
 			assert.Equal(t, defaults, got)
 		})
@@ -233,10 +233,7 @@ func TestEveryOptionWithATextHasATagOfItsName(t *testing.T) {
 		}
 	}
 	for _, option := range tagOptions {
-		keys = append(keys, option.key)
-	}
-	for _, flag := range tagFlags {
-		keys = append(keys, flag.key)
+		keys = append(keys, option.Key())
 	}
 	assert.ElementsMatch(t, fields, keys)
 }
@@ -300,12 +297,12 @@ func FuzzTag(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, tag string) {
 		defaults := Options{Timeout: time.Minute}
-		opts, err := parseTag(tag, defaults)
+		opts, err := tagOptions.Parse(tag, defaults)
 		if err != nil {
 			assert.Equal(t, defaults, opts)
 			return
 		}
-		again, err := parseTag(tagOf(opts), Options{})
+		again, err := tagOptions.Parse(tagOf(opts), Options{})
 		require.NoError(t, err)
 		assert.Equal(t, opts, again)
 		if checked, err := opts.withDefaults(true); err == nil {

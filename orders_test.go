@@ -128,7 +128,7 @@ func testEntryDeletedBetweenLookupAndAcquire(t *testing.T, server *backend) {
 			p := newProcess(t, server.Client())
 			w := wrap(t, p.Cache, s, Options{Freshness: time.Minute, Timeout: time.Hour, Lease: slowLease, OnStale: onStale, Name: t.Name()})
 			w.get(t.Context(), "k")
-			p.clock.shift.Add(int64(2 * time.Minute))
+			p.clock.Shift(2 * time.Minute)
 			key, _ := w.Key("k")
 			p.tap.on("acquire", func() { server.raw.Del(t.Context(), key) })
 			o := w.get(t.Context(), "k")
@@ -350,7 +350,7 @@ func testInvalidationReachesAStaleEntrysCallersWhileItIsRecomputed(t *testing.T,
 	s.let <- struct{}{}
 	a.get(t.Context(), "k")
 	<-s.began
-	here.clock.shift.Add(int64(2 * time.Minute))
+	here.clock.Shift(2 * time.Minute)
 	holder := a.begin(t.Context(), "k")
 	<-s.began
 	assert.Equal(t, SourceStale, a.get(t.Context(), "k").source)
@@ -526,7 +526,7 @@ func testEveryScriptResentAfterItTookEffect(t *testing.T, server *backend) {
 
 	// Release and cool down after an error.
 	s.set(func(s *source) { s.do = func(context.Context, int) (int, error) { return 0, errSource } })
-	p.clock.shift.Add(int64(2 * time.Minute))
+	p.clock.Shift(2 * time.Minute)
 	p.tap.on("cooldown", func() { armed.Store(true) })
 	assert.Equal(t, SourceStale, w.get(t.Context(), "k").source)
 	assert.EqualValues(t, 0, w.Stats().LostLeases)

@@ -33,7 +33,10 @@ func TestMain(m *testing.M) {
 		runWorker(settings)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		redistest.ReportSkips(os.Stderr)
+		os.Exit(code)
+	}))
 }
 
 // workerSettings are what a worker is started with.

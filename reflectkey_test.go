@@ -3,32 +3,79 @@ package fncache
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 	"math/big"
 	"net"
 	"net/netip"
 	"reflect"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/fncache/fncache/internal/keyhash"
-	"github.com/fncache/fncache/internal/specimen"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/fncache/fncache/internal/golden"
+	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/signature"
+	"github.com/fncache/fncache/internal/specimen"
 )
+
+// The types below stand for what users pass. Those of the golden keys stay in this package,
+// whose path is part of the keys.
+type (
+	plainID    int64
+	plainRatio float32
+	plainPage  struct {
+		Author string
+		Years  []int
+		Seen   map[string]bool
+		At     time.Time
+		Nested [2]struct{ A, B float32 }
+	}
+	withIgnored struct {
+		ID    int
+		Trace chan int `fncache:"-"`
+	}
+	EmbeddedOK struct{ Shelf string }
+	embedsOK   struct {
+		EmbeddedOK
+		ID int
+	}
+	otherTags struct {
+		ID int `hash:"ignore" json:"-"`
+	}
+	binaryKey struct{ n int }
+	textKey   struct{ n int }
+	bothKey   struct{ n int }
+)
+
+func (k binaryKey) MarshalBinary() ([]byte, error) { return []byte{byte(k.n)}, nil }
+func (k bothKey) MarshalBinary() ([]byte, error)   { return []byte{byte(k.n)}, nil }
+func (k bothKey) MarshalText() ([]byte, error)     { return []byte("all the same"), nil }
+func (k textKey) MarshalText() ([]byte, error) {
+	if k.n < 0 {
+		return nil, errEncoding
+	}
+	return []byte{byte(k.n)}, nil
+}
+
+var errEncoding = errors.New("no encoding for that")
+
+// param makes the type of a function with this parameter.
+func param[T any]() reflect.Type { return reflect.TypeFor[func(context.Context, T) (int, error)]() }
 
 var publicKeys = keyhash.NewKeys(nil)
 
 // hashOf hashes the arguments of a call of a function of that type, in both forms.
 func hashOf(t require.TestingT, k *keyhash.Keys, fn reflect.Type, args ...any) keyhash.Hash {
-	sig, err := newSignature(fn, false)
+	sig, err := signature.New(fn, false)
 	require.NoError(t, err)
-	values, err := sig.arguments(args)
+	values, err := sig.Arguments(args)
 	require.NoError(t, err)
 	plan := newKeyPlan(sig, codecName)
 	h, err := plan.hash(k, values)
@@ -38,11 +85,11 @@ func hashOf(t require.TestingT, k *keyhash.Keys, fn reflect.Type, args ...any) k
 }
 
 // hashInMemory hashes arguments as the typed form does.
-func hashInMemory(t require.TestingT, k *keyhash.Keys, sig *signature, values []reflect.Value) (list keyhash.Hash) {
+func hashInMemory(t require.TestingT, k *keyhash.Keys, sig *signature.Signature, values []reflect.Value) (list keyhash.Hash) {
 	for i, v := range values {
 		p := reflect.New(v.Type())
 		p.Elem().Set(v)
-		h, err := keyhash.Compile(sig.params[i], sig.place(i))(k, p.UnsafePointer())
+		h, err := keyhash.Compile(sig.Params[i], sig.Place(i))(k, p.UnsafePointer())
 		require.NoError(t, err)
 		list = k.Append(list, h)
 	}
@@ -258,124 +305,12 @@ func TestGoldenKeys(t *testing.T) {
 			{"", "Days", reflect.TypeFor[func(time.Time, float64) time.Time](), []any{time.Date(2024, 2, 29, 12, 0, 0, 123, time.UTC), 0.5}},
 			{"", "Hosts", reflect.TypeFor[func(netip.Addr) []netip.Addr](), []any{netip.MustParseAddr("192.0.2.1")}},
 		} {
-			sig, err := newSignature(call.fn, false)
+			sig, err := signature.New(call.fn, false)
 			require.NoError(t, err)
 			key := []byte(entryPrefix(DefaultNamespace, call.prefix+call.name))
 			key = append(hashOf(t, k.keys, call.fn, call.args...).AppendHex(key), entrySuffix(newKeyPlan(sig, "cbor1").sig())...)
 			fmt.Fprintf(&got, "%s %v\n\t%s\n", k.name, call.fn, key)
 		}
 	}
-	golden(t, "keys_v1.txt", got.String())
-}
-
-// ---- fingerprints
-
-type (
-	octet   byte
-	nothing struct{}
-)
-
-func TestFingerprintsTellTypesApart(t *testing.T) {
-	sigOf := func(fn reflect.Type, codec string) string {
-		sig, err := newSignature(fn, false)
-		require.NoError(t, err)
-		return newKeyPlan(sig, codec).sig()
-	}
-	base := sigOf(result[struct{ A int }](), "cbor1")
-	assert.Regexp(t, regexp.MustCompile(`^[0-9a-f]{12}$`), base)
-	type aliased struct{ A int }
-	type deep struct {
-		Books map[string][]struct{ A int }
-	}
-	type deeper struct {
-		Books map[string][]struct{ A int64 }
-	}
-	for _, test := range []struct {
-		what string
-		a, b reflect.Type
-		same bool
-	}{
-		{"a context", reflect.TypeFor[func(context.Context, int) int](), reflect.TypeFor[func(int) int](), true},
-		{"an error", reflect.TypeFor[func(int) int](), reflect.TypeFor[func(int) (int, error)](), true},
-		{"variadic", reflect.TypeFor[func([]int) int](), reflect.TypeFor[func(...int) int](), true},
-		{"fields left out of results", result[struct {
-			A int
-			b int `fncache:"-"`
-		}](), result[struct{ A int }](), true},
-		{"fields left out of the key", param[struct {
-			A int
-			B chan int `fncache:"-"`
-		}](), param[struct{ A int }](), true},
-
-		{"result type", result[int](), result[int64](), false},
-		{"parameter type", param[int](), param[int64](), false},
-		{"parameter or result", reflect.TypeFor[func(int) string](), reflect.TypeFor[func(string) int](), false},
-		{"parameter type name", param[int](), param[plainID](), false},
-		{"parameter field name", param[struct{ A int }](), param[struct{ B int }](), false},
-		{"parameter field of another name, deep", param[map[string][]struct{ A time.Time }](), param[map[string][]struct{ B time.Time }](), false},
-		{"parameter with an encoding or by value", param[binaryKey](), param[EmbeddedOK](), false},
-		{"parameter's tags of other libraries", param[otherTags](), param[otherTags](), true},
-		{"a blank field of a parameter", param[struct{ A, _ int }](), param[struct{ A int }](), true},
-		{"array length of a parameter", param[[2]byte](), param[[3]byte](), false},
-		{"sign of a parameter", param[int](), param[uint](), false},
-		{"number of parameters", reflect.TypeFor[func(int) int](), reflect.TypeFor[func(int, int) int](), false},
-		{"number of results", reflect.TypeFor[func() int](), reflect.TypeFor[func() (int, int)](), false},
-		{"type name", result[struct{ A int }](), result[aliased](), false},
-		{"field name", result[struct{ A int }](), result[struct{ B int }](), false},
-		{"field type", result[struct{ A int }](), result[struct{ A uint }](), false},
-		{"field type, deep", result[struct{ D deep }](), result[struct{ D deeper }](), false},
-		{"field tag", result[struct{ A int }](), result[struct {
-			A int `json:"a"`
-		}](), false},
-		{"field added", result[struct{ A int }](), result[struct{ A, B int }](), false},
-		{"fields swapped", result[struct{ A, B int }](), result[struct{ B, A int }](), false},
-		{"embedded", result[struct{ EmbeddedOK }](), result[struct{ EmbeddedOK EmbeddedOK }](), false},
-		{"pointer", result[EmbeddedOK](), result[*EmbeddedOK](), false},
-		{"array length", result[[2]int](), result[[3]int](), false},
-		{"slice or array", result[[2]int](), result[[]int](), false},
-		{"type name of bytes", result[[]octet](), result[[]byte](), false},
-		{"type name of bytes of an array", result[[2]octet](), result[[2]byte](), false},
-		{"type name of elements of size 0", result[[]nothing](), result[[]struct{}](), false},
-		{"type name of bytes of a parameter", param[[]octet](), param[[]byte](), false},
-		{"type name of bytes of an array of a parameter", param[[2]octet](), param[[2]byte](), false},
-		{"map key", result[map[int]int](), result[map[string]int](), false},
-		{"what it is encoded by", result[onlyBinary](), result[onlyText](), false},
-		{"its own encoding", result[binaryKey](), result[ownEncoding](), false},
-	} {
-		t.Run(test.what, func(t *testing.T) {
-			assert.Equal(t, test.same, sigOf(test.a, "cbor2") == sigOf(test.b, "cbor2"))
-			assert.NotEqual(t, sigOf(test.a, "cbor2"), sigOf(test.a, "cbor3"), "another codec")
-		})
-	}
-}
-
-func TestParametersThatHashAlikeShareAFingerprint(t *testing.T) {
-	of := func(fn reflect.Type) string {
-		sig, err := newSignature(fn, false)
-		require.NoError(t, err)
-		return paramsFingerprint(sig)
-	}
-	type id struct{ ID int64 }
-	type renamed struct {
-		Key int `json:"key"`
-	}
-	for _, test := range []struct {
-		what string
-		a, b reflect.Type
-		same bool
-	}{
-		{"results do not count", reflect.TypeFor[func(int) int](), reflect.TypeFor[func(int) (string, error)](), true},
-		{"nor does a context", reflect.TypeFor[func(context.Context, int) int](), reflect.TypeFor[func(int) int](), true},
-		{"nor do names of types", param[int64](), param[plainID](), true},
-		{"nor do names and tags of fields", param[id](), param[renamed](), true},
-		{"nor do methods of what is hashed by value", param[[16]byte](), param[specimen.UUID](), true},
-		{"kinds do", param[int64](), param[float64](), false},
-		{"sizes do", param[int64](), param[int32](), false},
-		{"lists and strings", param[[]byte](), param[[]int8](), false},
-		{"the number of parameters does", reflect.TypeFor[func(int, int) int](), reflect.TypeFor[func(int) int](), false},
-		{"and of fields", param[struct{ A int }](), param[struct{ A, B int }](), false},
-		{"types with an encoding", param[binaryKey](), param[textKey](), false},
-	} {
-		assert.Equal(t, test.same, of(test.a) == of(test.b), test.what)
-	}
+	golden.Check(t, "keys_v1.txt", got.String())
 }

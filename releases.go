@@ -180,14 +180,14 @@ func (r *ownReleases) expire() {
 func (c *Cache) register(ctx context.Context, fn *Func) error {
 	c.releases.tending.Do(func() { c.spawn(c.keepRegistered) })
 	r := c.releases.of(fn, c)
-	if r.within(registerAgain, c.clock.elapsed()) {
+	if r.within(registerAgain, c.clock.Elapsed()) {
 		return nil
 	}
 	err := c.registerNow(ctx, fn, r)
-	if err == nil || r.within(registerGood, c.clock.elapsed()) {
+	if err == nil || r.within(registerGood, c.clock.Elapsed()) {
 		return nil
 	}
-	c.log.once("register "+fn.Name(), slog.LevelWarn,
+	c.log.Once("register "+fn.Name(), slog.LevelWarn,
 		"a release of a function cannot be registered: until it can, its results are not stored, for invalidations by other releases would not reach them",
 		"func", fn.Name(), "key", r.registry, "err", err)
 	return err
@@ -216,9 +216,9 @@ func (c *Cache) registerNow(ctx context.Context, fn *Func, r *release) error {
 }
 
 func (c *Cache) attemptRegistration(ctx context.Context, fn *Func, r *release, attempt *registration) {
-	asked, now := c.clock.elapsed(), time.UnixMilli(c.clock.now())
+	asked, now := c.clock.Elapsed(), time.UnixMilli(c.clock.Now())
 	outdated := now
-	if !c.clock.learned() { // a local clock that is fast would have others forgotten that are in use
+	if !c.clock.Learned() { // a local clock that is fast would have others forgotten that are in use
 		outdated = time.Unix(0, 0)
 	}
 	missing, err := c.storeFor(fn).register(ctx, r.registry, r.sig, r.params, now, outdated, r.keep)
@@ -232,7 +232,7 @@ func (c *Cache) attemptRegistration(ctx context.Context, fn *Func, r *release, a
 	r.mu.Unlock()
 	close(attempt.done)
 	if lost {
-		c.log.once("registry "+fn.Name(), slog.LevelWarn,
+		c.log.Once("registry "+fn.Name(), slog.LevelWarn,
 			"Redis had lost the registration of a function: invalidations by other releases did not reach it meanwhile; look for FLUSHALL, a maxmemory-policy that evicts keys without an expiry, or a failover",
 			"func", fn.Name(), "key", r.registry)
 	}
@@ -247,7 +247,7 @@ func (c *Cache) keepRegistered() {
 	}
 	interval := registerIdle
 	for c.awaitRenewal(interval) {
-		c.awaitClock(context.Background()) // the machine may have been suspended since the last call
+		c.clock.Await(context.Background()) // the machine may have been suspended since the last call
 		called := false
 		for fn, r := range c.releases.all() {
 			if c.closed() {
@@ -268,7 +268,7 @@ func (c *Cache) keepRegistered() {
 // awaitRenewal waits for about that long, or until shortly after the client has opened a
 // connection. It is false if the cache was closed.
 func (c *Cache) awaitRenewal(interval time.Duration) bool {
-	began := c.clock.elapsed()
+	began := c.clock.Elapsed()
 	timer := time.NewTimer(interval/2 + rand.N(interval))
 	defer timer.Stop()
 	dialed := c.releases.dialed
@@ -278,7 +278,7 @@ func (c *Cache) awaitRenewal(interval time.Duration) bool {
 			return true
 		case <-dialed:
 			dialed = nil
-			timer.Reset(max(registerDialed, registerAgain-(c.clock.elapsed()-began)))
+			timer.Reset(max(registerDialed, registerAgain-(c.clock.Elapsed()-began)))
 		case <-c.closing:
 			return false
 		}

@@ -349,7 +349,7 @@ func TestAProcessWhoseWallClockWasSetForgetsNoOtherRelease(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, before, 2)
 
-		c.clock.slept.Add(int64(2 * releaseKept)) // the server's clock has not moved
+		c.clock.Suspend(2 * releaseKept) // the server's clock has not moved
 		registered := b.tap.count("register")
 		check := func(why string) {
 			t.Helper()
@@ -362,7 +362,7 @@ func TestAProcessWhoseWallClockWasSetForgetsNoOtherRelease(t *testing.T) {
 		}
 		time.Sleep(2 * registerIdle) // no call asks for the server's clock
 		check("it has asked for the server's clock")
-		c.clock.slept.Add(int64(2 * releaseKept))
+		c.clock.Suspend(2 * releaseKept)
 		b.tap.set(func(p *tap) { p.refuse["time"] = context.DeadlineExceeded })
 		time.Sleep(4 * registerIdle)
 		check("the server's clock is not known")

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"time"
+
+	"github.com/fncache/fncache/internal/codec"
 )
 
 // This file is the end of a computation: what becomes of its result or its error,
@@ -83,7 +85,7 @@ func (c *computation) encode(e *ending) (raw []byte, tooLong error) {
 	}
 	if t.err != nil {
 		e.decoded = c.copied(e.results)
-		c.cache.log.once("codec "+c.fn.Name(), slog.LevelError,
+		c.cache.log.Once("codec "+c.fn.Name(), slog.LevelError,
 			"result cannot be stored: it does not survive encoding; it is returned as it is",
 			"func", c.fn.Name(), "err", t.err)
 		return nil, nil
@@ -240,13 +242,13 @@ func (c *computation) keepStored(e *ending, stored *envelope, asked place) {
 // refuses them, as too long, say, they cannot be stored: the lease is left open, or given
 // back where Redis refuses that too.
 func (c *computation) put(ctx context.Context, e *ending, raw []byte) (held bool, err error) {
-	c.cache.awaitClock(c.ctx)
+	c.cache.clock.Await(c.ctx)
 	asked := c.cache.here(c.fn)
 	flags := flagNegative
 	if !e.negative {
 		raw, flags = c.cache.coder.pack(raw)
 	}
-	env := envelope{flags: flags, codec: c.cache.coder.id, storedAt: c.cache.clock.now(), cost: e.cost, id: rand.Uint64()}
+	env := envelope{flags: flags, codec: c.cache.coder.id, storedAt: c.cache.clock.Now(), cost: e.cost, id: rand.Uint64()}
 	env.appendTo(raw[:0])
 	e.storedAt = env.storedAt
 	held, err = c.storeOnce(ctx, &env, raw)
@@ -285,7 +287,7 @@ func (c *computation) logUnseen(e *ending) {
 	case e.panic != nil:
 		err = "a panic"
 		if p, ok := e.panic.(*PanicError); ok {
-			err = panicText(p.Value)
+			err = codec.PanicText(p.Value)
 		}
 	case e.goexit:
 		err = ErrGoexit.Error()
@@ -299,7 +301,7 @@ func (c *computation) logUnseen(e *ending) {
 	if e.stale != nil {
 		msg = "computation failed: the stale entry is served instead, until it is past its timeout"
 	}
-	c.cache.log.once("unseen "+c.fn.Name(), slog.LevelError, msg, "func", c.fn.Name(), "err", err)
+	c.cache.log.Once("unseen "+c.fn.Name(), slog.LevelError, msg, "func", c.fn.Name(), "err", err)
 }
 
 // loggable says of an error of the function what is sure to quote no argument: the
@@ -393,7 +395,7 @@ func (c *computation) consult(what string, ask func() bool) (yes bool) {
 	default:
 		why = "was not waited for: " + loggable(err)
 	}
-	c.cache.log.once(what+" "+c.fn.Name(), slog.LevelError, what+" gave no answer about an error: taken as a no",
+	c.cache.log.Once(what+" "+c.fn.Name(), slog.LevelError, what+" gave no answer about an error: taken as a no",
 		"func", c.fn.Name(), "why", why)
 	return false
 }

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/fncache/fncache/internal/deepcopy"
 	"github.com/fncache/fncache/internal/keyhash"
 )
 
@@ -26,7 +27,7 @@ type shape interface {
 	// plain puts arguments that need no hashing into a key, as the near cache
 	// knows them.
 	plain(key *nearKey, args arguments)
-	// copy gives results of their own, by the function's copyPlan.
+	// copy gives results of their own, by the function's plan of copies.
 	copy(r results) results
 	// stub makes the function that callers call in place of the original.
 	stub() reflect.Value
@@ -53,7 +54,7 @@ type results interface {
 
 // encode appends results to dst.
 func (f *Func) encode(c *coder, dst []byte, r results) ([]byte, error) {
-	return c.encode(dst, f.sig.plans, r.pointers())
+	return c.encode(dst, f.sig.Encoding, r.pointers())
 }
 
 // decode makes results of a body, for callers that go on whatever code of the user's own
@@ -71,7 +72,7 @@ func (f *Func) decodesApart(c *coder) bool { return f.selfDecoding || c.id == co
 // decodeHere is decode on this goroutine.
 func (f *Func) decodeHere(c *coder, body []byte) (results, error) {
 	r := f.shape.blank()
-	if err := c.decode(body, f.sig.plans, r.pointers()); err != nil {
+	if err := c.decode(body, f.sig.Encoding, r.pointers()); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -94,8 +95,8 @@ type reflectedShape struct {
 }
 
 func reflectedShapeOf(f *Func) shape {
-	s := &reflectedShape{fn: f, errNil: reflect.Zero(errorType)}
-	for _, t := range f.sig.results {
+	s := &reflectedShape{fn: f, errNil: reflect.Zero(reflect.TypeFor[error]())}
+	for _, t := range f.sig.Results {
 		s.zeros = append(s.zeros, reflect.Zero(t))
 	}
 	return s
@@ -125,7 +126,7 @@ func (r *reflectedResults) zero() bool {
 }
 
 func (s *reflectedShape) blank() results {
-	types := s.fn.sig.results
+	types := s.fn.sig.Results
 	r := &reflectedResults{}
 	if len(types) == 1 {
 		r.values, r.at = r.oneValue[:1], r.oneAt[:]
@@ -157,9 +158,7 @@ func (s *reflectedShape) copy(r results) results {
 	fresh := s.blank().(*reflectedResults)
 	for i, v := range r.(*reflectedResults).values {
 		fresh.values[i].Set(v)
-		if deepen := s.fn.copies.deepen[i]; deepen != nil {
-			deepen(fresh.values[i].Addr().UnsafePointer())
-		}
+		s.fn.copies.Deepen(i, fresh.values[i].Addr().UnsafePointer())
 	}
 	return fresh
 }
@@ -174,16 +173,11 @@ func (s *reflectedShape) fromNear(e *nearEntry, own results) []reflect.Value {
 	out := make([]reflect.Value, len(kept), len(kept)+1)
 	copy(out, kept)
 	if plan := s.fn.copies; plan != nil {
-		for i, deepen := range plan.deepen {
-			if deepen != nil {
-				fresh := reflect.New(kept[i].Type())
-				fresh.Elem().Set(kept[i])
-				deepen(fresh.UnsafePointer())
-				out[i] = fresh.Elem()
-			}
+		for i := range out {
+			out[i] = plan.Copy(i, kept[i])
 		}
 	}
-	if s.fn.sig.hasErr {
+	if s.fn.sig.HasError {
 		out = append(out, s.errNil)
 	}
 	return out
@@ -194,7 +188,7 @@ func (s *reflectedShape) hash(k *keyhash.Keys, args arguments) (keyhash.Hash, er
 }
 
 func (s *reflectedShape) own(args arguments) arguments {
-	values := copyArguments(*args.(*[]reflect.Value))
+	values := deepcopy.Arguments(*args.(*[]reflect.Value))
 	return &values
 }
 
@@ -202,16 +196,16 @@ func (s *reflectedShape) arguments(values []reflect.Value) arguments { return &v
 
 func (s *reflectedShape) invoke(ctx context.Context, args arguments) (results, error) {
 	fn, sig, in := s.fn.original, s.fn.sig, *args.(*[]reflect.Value)
-	if sig.hasCtx {
+	if sig.HasContext {
 		in = append([]reflect.Value{reflect.ValueOf(&ctx).Elem()}, in...)
 	}
 	call := fn.Call
-	if sig.variadic {
+	if sig.Variadic {
 		call = fn.CallSlice
 	}
 	out := call(in)
 	var err error
-	if sig.hasErr {
+	if sig.HasError {
 		err, _ = out[len(out)-1].Interface().(error)
 	}
 	r := s.blank().(*reflectedResults)
@@ -228,7 +222,7 @@ func (s *reflectedShape) stub() reflect.Value {
 // serve is what runs in the stub.
 func (s *reflectedShape) serve(in []reflect.Value) []reflect.Value {
 	ctx, values := context.Background(), in
-	if s.fn.sig.hasCtx {
+	if s.fn.sig.HasContext {
 		if given, ok := in[0].Interface().(context.Context); ok {
 			ctx = given
 		}
@@ -251,7 +245,7 @@ func (s *reflectedShape) serve(in []reflect.Value) []reflect.Value {
 		out = r.(*reflectedResults).values
 	}
 	switch {
-	case !s.fn.sig.hasErr:
+	case !s.fn.sig.HasError:
 		return out
 	case err == nil:
 		return append(out, s.errNil)

@@ -5,6 +5,7 @@ import (
 	"reflect"
 
 	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/signature"
 )
 
 // encodeResults and decodeResults are the codec as tests of it see it: values of
@@ -27,11 +28,11 @@ func encodeResults(dst []byte, results []reflect.Value) ([]byte, error) {
 }
 
 func decodeResults(body []byte, types []reflect.Type) ([]reflect.Value, error) {
-	plans, err := newResultPlans(types, false)
+	plans, err := codec.CompileResults(types, false)
 	if err != nil {
 		return nil, err
 	}
-	f := &Func{sig: &signature{results: types, plans: plans}}
+	f := &Func{sig: &signature.Signature{Results: types, Encoding: plans}}
 	f.shape = reflectedShapeOf(f)
 	r, err := f.decode(cborCoder, body)
 	if err != nil {
@@ -59,19 +60,29 @@ func decodeBy(c *coder, body []byte, into []any) error {
 	return c.decode(body, plans, into)
 }
 
-func plansOf(pointers []any) (*resultPlans, error) {
+func plansOf(pointers []any) (*codec.Results, error) {
 	var list []reflect.Type
 	for _, pointer := range pointers {
 		list = append(list, reflect.TypeOf(pointer).Elem())
 	}
-	plans, err := newResultPlans(list, false)
+	plans, err := codec.CompileResults(list, false)
 	if err != nil {
 		return nil, fmt.Errorf("wrap: %w", err)
 	}
 	return plans, nil
 }
 
-func jsonFaults(t reflect.Type) error {
-	_, err := plansFor([]reflect.Type{t}, codec.JSON, false)
-	return err
+// types are the types of a struct's fields: a list of results.
+func types[T any]() (list []reflect.Type) {
+	for field := range reflect.TypeFor[T]().Fields() {
+		list = append(list, field.Type)
+	}
+	return list
+}
+
+func values(results []reflect.Value) (list []any) {
+	for _, v := range results {
+		list = append(list, v.Interface())
+	}
+	return list
 }

@@ -141,7 +141,7 @@ func (c *Cache) pulse() time.Duration { return max(leastPulse, c.cfg.RedisTimeou
 // stopped meanwhile: the answer may have waited in the connection, and what was
 // invalidated since may wait behind it.
 func (c *Cache) trustEvents(asked time.Time) {
-	c.heardUntil.Store(int64(c.clock.elapsed() - time.Since(asked) + pulses*c.pulse()))
+	c.heardUntil.Store(int64(c.clock.Elapsed() - time.Since(asked) + pulses*c.pulse()))
 }
 
 // trustStep is for how long a look at the clocks will do: a near hit costs less than that
@@ -166,7 +166,7 @@ func (c *Cache) hears(now time.Duration) bool {
 // connection may have lost what happened meanwhile, and how long ago anything was is not
 // known: nothing that was kept is served, and another connection takes its place.
 func (c *Cache) suspended() bool {
-	return c.clock.suspended(func() {
+	return c.clock.Suspended(func() {
 		c.heardUntil.Store(0)
 		c.trusted.Store(0)
 		c.events.interrupt()
@@ -185,12 +185,12 @@ func (c *Cache) hear(message string) {
 // a person to change.
 func (c *Cache) noteSubscription(err error) (forbidden bool) {
 	if redis.HasErrorPrefix(err, "NOPERM") {
-		c.log.once("subscription forbidden", slog.LevelWarn,
+		c.log.Once("subscription forbidden", slog.LevelWarn,
 			"this user may not publish and subscribe: what is invalidated elsewhere is not heard of, so near caches stay empty, and callers that wait for another process poll; grant it +subscribe +unsubscribe +ping +publish and the channels",
 			"channels", c.store.channel+"*", "err", err)
 		return true
 	}
-	c.log.once("subscription lost", slog.LevelWarn,
+	c.log.Once("subscription lost", slog.LevelWarn,
 		"subscription to events lost: until it is back near caches are left aside, and callers that wait for another process poll",
 		"channels", c.store.channel+"*", "err", err)
 	return false
@@ -198,7 +198,7 @@ func (c *Cache) noteSubscription(err error) (forbidden bool) {
 
 // noteUnpublished tells that what this process does is not published, once.
 func (c *Cache) noteUnpublished(channel string, err error) {
-	c.log.once("publish refused", slog.LevelWarn,
+	c.log.Once("publish refused", slog.LevelWarn,
 		"this user may not publish: what it stores and invalidates is not told to other processes, so their near caches may serve it until Near is over, and their callers who wait ask about once a second; grant it +publish and the channels",
 		"channels", c.store.channel+"*", "channel", channel, "err", err)
 }

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"unsafe"
 
+	"github.com/fncache/fncache/internal/deepcopy"
 	"github.com/fncache/fncache/internal/keyhash"
 )
 
@@ -123,7 +124,7 @@ func newTypedShape[T, R any](f *Func, call invoker[T, R], stub reflect.Value) *t
 	s := &typedShape[T, R]{fn: f, call: call, stubFor: stub}
 	args := reflect.TypeFor[T]()
 	for i := range args.NumField() {
-		s.params = append(s.params, typedParam{args.Field(i).Offset, f.sig.params[i].Size(), keyhash.Compile(f.sig.params[i], f.sig.place(i))})
+		s.params = append(s.params, typedParam{args.Field(i).Offset, f.sig.Params[i].Size(), keyhash.Compile(f.sig.Params[i], f.sig.Place(i))})
 	}
 	return s
 }
@@ -190,34 +191,12 @@ func plainMemory(key *nearKey, at unsafe.Pointer, params []typedParam, places []
 
 func (s *typedShape[T, R]) copy(r results) results {
 	fresh := newTypedResult[R]()
-	fresh.value = s.fresh(&r.(*typedResult[R]).value)
+	fresh.value = deepcopy.One(s.fn.copies, &r.(*typedResult[R]).value)
 	return fresh
 }
 
-// fresh copies a result of the near cache.
-func (s *typedShape[T, R]) fresh(kept *R) R {
-	plan := s.fn.copies
-	switch {
-	case plan.list > 0:
-		r := *kept
-		deepenList(unsafe.Pointer(&r), plan.list)
-		return r
-	case plan.texts:
-		r := *kept
-		deepenTexts(unsafe.Pointer(&r))
-		return r
-	case plan.deepen[0] != nil:
-		r := new(R)
-		*r = *kept
-		plan.deepen[0](unsafe.Pointer(r))
-		return *r
-	default:
-		return *kept
-	}
-}
-
 func (s *typedShape[T, R]) own(args arguments) arguments {
-	fresh := copyArgument(reflect.ValueOf(args).Elem()).Interface().(T)
+	fresh := deepcopy.Argument(reflect.ValueOf(args).Elem()).Interface().(T)
 	return &fresh
 }
 
@@ -240,7 +219,7 @@ func (s *typedShape[T, R]) invoke(ctx context.Context, args arguments) (results,
 func (s *typedShape[T, R]) stub() reflect.Value { return s.stubFor }
 
 // nearTyped answers a call from the near cache, if it can: with no memory but that
-// of the result, and without reflection, but for what copy.go copies by it.
+// of the result, and without reflection, except what deepcopy.One copies by it.
 func nearTyped[T, R any](ctx context.Context, f *Func, args *T, vary string) (result R, ok bool) {
 	s := f.shape.(*typedShape[T, R])
 	var key nearKey
@@ -252,7 +231,7 @@ func nearTyped[T, R any](ctx context.Context, f *Func, args *T, vary string) (re
 	case own != nil:
 		return own.(*typedResult[R]).value, true
 	default:
-		return s.fresh(&e.results.(*typedResult[R]).value), true
+		return deepcopy.One(f.copies, &e.results.(*typedResult[R]).value), true
 	}
 }
 

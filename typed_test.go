@@ -294,7 +294,7 @@ func TestKeysOfScalarsAndStringsAllocateNothingButTheKey(t *testing.T) {
 	} {
 		f, err := wrapForm()
 		require.NoError(t, err)
-		values, err := f.sig.arguments([]any{42, "Ursula K. Le Guin", float32(0.5)})
+		values, err := f.sig.Arguments([]any{42, "Ursula K. Le Guin", float32(0.5)})
 		require.NoError(t, err)
 		args := f.shape.arguments(values)
 		assert.EqualValues(t, 1, testing.AllocsPerRun(100, func() {

@@ -146,7 +146,7 @@ func TestWhatVaryAnswersIsNoArgument(t *testing.T) {
 		assert.NotEqual(t, key("ab"), key("b", "a"))
 		assert.NotEqual(t, key("", "a"), key("a", ""))
 		assert.NotEqual(t, varies.plan.sig(), plain.plan.sig(), "and its entries are others than those of a release without Vary")
-		assert.NotEqual(t, paramsFingerprint(varies.sig), paramsFingerprint(plain.sig))
+		assert.NotEqual(t, varies.sig.ParamsFingerprint(), plain.sig.ParamsFingerprint())
 	})
 }
 
@@ -274,7 +274,7 @@ func TestThatThereIsNoHashSecretIsSaidOnce(t *testing.T) {
 			for j := range 2 {
 				require.NoError(t, wrapOne(c, fmt.Sprintf("f%d.%d", i, j)))
 			}
-			b.log.keepUpWith(&c.log)
+			b.log.keepUpWith(c.log)
 			lines := b.log.about(said)
 			require.Len(t, lines, i+1, "once for a cache")
 			assert.Contains(t, lines[i], "the same secret in every process")

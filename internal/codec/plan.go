@@ -41,6 +41,7 @@ package codec
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -566,9 +567,6 @@ func (p *Plan) asksMethods() bool {
 	return p.key.AsksMethods() || p.elem.AsksMethods() || slices.ContainsFunc(p.fields, asks)
 }
 
-// Type returns the type whose values the plan encodes.
-func (p *Plan) Type() reflect.Type { return p.typ }
-
 // value returns the value of the plan's type at an address.
 func (p *Plan) value(at unsafe.Pointer) reflect.Value { return reflect.NewAt(p.typ, at).Elem() }
 
@@ -587,5 +585,6 @@ func product(a, b int) int {
 	return a * b
 }
 
-// maxLeast stands for lengths that no body has.
-const maxLeast = 1 << 40
+// maxLeast stands for lengths that no body has. It leaves room for a sum of two in an
+// int of 32 bits too.
+const maxLeast = min(1<<40, math.MaxInt/2)

@@ -7,7 +7,8 @@
 //
 // The servers are processes of the redis-server on the PATH, or of another
 // server that takes the same options, whose path FNCACHE_REDIS_SERVER in the
-// environment says (`make servers` uses it). Where there is none, tests that ask for one are skipped with the reason; with
+// environment says (`make servers` uses it). Where there is none, tests that ask
+// for one are skipped with the reason, and [ReportSkips] says how many were; with
 // FNCACHE_REQUIRE_REDIS=1 in the environment they fail instead, so that CI
 // cannot pass without them.
 //

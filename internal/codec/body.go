@@ -1,0 +1,139 @@
+package codec
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"sync"
+)
+
+// A body is the results of one call as one array, of CBOR or JSON. Of a value that comes
+// back, this is not kept:
+//
+//   - the name of a time's zone, and its monotonic reading. The instant and the
+//     offset are kept, UTC as UTC.
+//   - the capacity of a slice, and that two pointers or slices share memory.
+//   - a field whose tag is `cbor:"-"` (in JSON `json:"-"`) or `fncache:"-"`, and the
+//     unexported fields that Compile was told to leave out.
+//
+// A type with methods of its own decides itself what it keeps.
+
+// maxKeptBuffer is the largest buffer that is kept for the next encoding.
+const maxKeptBuffer = 1 << 20
+
+// buffers holds buffers to encode into: once warm they need not grow.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// appendBody appends the results at these pointers to dst, as one array. Panics of
+// marshalers are errors.
+func appendBody(dst []byte, format Format, plans []*Plan, from []any) (_ []byte, err error) {
+	kept := buffers.Get().(*[]byte)
+	buf := (*kept)[:0]
+	if format == JSON {
+		buf = append(buf, '[')
+	} else {
+		buf = appendArrayHead(buf, len(from))
+	}
+	at := 0
+	defer func() {
+		if value := recover(); value != nil {
+			err = &ResultError{"encode", at, plans[at].typ, PanicText(value), panicCause(value)}
+		}
+	}()
+	for ; at < len(from); at++ {
+		if at > 0 && format == JSON {
+			buf = append(buf, ',')
+		}
+		if buf, err = plans[at].Append(buf, reflect.ValueOf(from[at]).UnsafePointer()); err != nil {
+			return nil, &ResultError{"encode", at, plans[at].typ, errorText(err), err}
+		}
+	}
+	if format == JSON {
+		buf = append(buf, ']')
+	}
+	dst = append(dst, buf...)
+	if cap(buf) <= maxKeptBuffer {
+		*kept = buf
+		buffers.Put(kept)
+	}
+	return dst, nil
+}
+
+// decodeBody reads a body into the zero values at these pointers, which then share no
+// memory with it. Whatever the bytes are, and whatever unmarshalers do with them, it does
+// not panic.
+func decodeBody(body []byte, format Format, plans []*Plan, into []any) error {
+	if format == JSON {
+		return decodeJSONBody(body, plans, into)
+	}
+	rest, err := cutArrayHead(body, len(into))
+	if err != nil {
+		return err
+	}
+	r := NewReader(rest)
+	for at := range into {
+		if err := decodeOne(r, plans[at], at, into[at]); err != nil {
+			return err
+		}
+	}
+	if n := r.Rest(); n > 0 {
+		return corrupt("%d bytes behind the results", n)
+	}
+	return nil
+}
+
+func decodeJSONBody(body []byte, plans []*Plan, into []any) error {
+	r := NewReader(body)
+	if !r.Skip("[") {
+		return corrupt("the body is not a JSON array")
+	}
+	for at := range into {
+		if at > 0 && !r.Skip(",") {
+			return corrupt("the body has %d of %d results", at, len(into))
+		}
+		if err := decodeOne(r, plans[at], at, into[at]); err != nil {
+			return err
+		}
+	}
+	if !r.Skip("]") {
+		return corrupt("the body does not end after %d results", len(into))
+	}
+	if r.Rest() > 0 {
+		return corrupt("there is something behind the array")
+	}
+	return nil
+}
+
+// decodeOne reads result number at.
+func decodeOne(r *Reader, plan *Plan, at int, into any) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &ResultError{"decode", at, plan.typ, PanicText(value), panicCause(value)}
+		}
+	}()
+	if err := plan.Decode(r, reflect.ValueOf(into).UnsafePointer()); err != nil {
+		return &ResultError{"decode", at, plan.typ, errorText(err), err}
+	}
+	return nil
+}
+
+// appendArrayHead appends the head of an array of CBOR. No function has more results than
+// fit into two bytes, so it has three bytes at most.
+func appendArrayHead(dst []byte, n int) []byte { return appendHead(dst, majorArray, uint64(n)) }
+
+// cutArrayHead cuts off the head of an array of n, as appendArrayHead writes it.
+func cutArrayHead(body []byte, n int) (rest []byte, err error) {
+	var space [3]byte
+	head := appendArrayHead(space[:0], n)
+	if bytes.HasPrefix(body, head) {
+		return body[len(head):], nil
+	}
+	switch {
+	case bytes.HasPrefix(head, body):
+		return nil, &BodyError{Truncated: true, Detail: fmt.Sprintf("the body has %d bytes", len(body))}
+	case body[0]&majorMask == majorArray:
+		return nil, corrupt("the body is not of %d results", n)
+	default:
+		return nil, corrupt("the body is not an array")
+	}
+}

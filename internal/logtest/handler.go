@@ -1,0 +1,76 @@
+// Package logtest has a handler of logs for tests.
+package logtest
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+)
+
+// A Handler is a slog.Handler that does what a test says, and keeps the records that it
+// was given. It is safe for concurrent use, except for the writing of its fields.
+type Handler struct {
+	EnabledFunc func(slog.Level) bool // nil: yes
+	HandleFunc  func(slog.Record)     // nil: nothing
+
+	mu      sync.Mutex // guards the field below
+	records []slog.Record
+}
+
+// WithAttrs returns h. Nothing in this repository uses attributes of a logger.
+func (h *Handler) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+// WithGroup returns h. Nothing in this repository uses groups.
+func (h *Handler) WithGroup(string) slog.Handler { return h }
+
+// Enabled reports what EnabledFunc does.
+func (h *Handler) Enabled(_ context.Context, level slog.Level) bool {
+	return h.EnabledFunc == nil || h.EnabledFunc(level)
+}
+
+// Handle calls HandleFunc, and keeps the record when that returns.
+func (h *Handler) Handle(_ context.Context, r slog.Record) error {
+	if h.HandleFunc != nil {
+		h.HandleFunc(r)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.records = append(h.records, r)
+	return nil
+}
+
+// Records returns the records so far.
+func (h *Handler) Records() []slog.Record {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.records
+}
+
+// Messages returns the messages of the records so far.
+func (h *Handler) Messages() (all []string) {
+	for _, r := range h.Records() {
+		all = append(all, r.Message)
+	}
+	return all
+}
+
+// Attr returns an attribute of a record, or nil.
+func Attr(r slog.Record, key string) (value any) {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == key {
+			value = a.Value.Any()
+		}
+		return value == nil
+	})
+	return value
+}
+
+// Stuck returns two handlers that take no record until release is called: one stays in
+// Handle, the other in Enabled. The keys are the names of these methods.
+func Stuck() (handlers map[string]*Handler, release func()) {
+	gate := make(chan struct{})
+	return map[string]*Handler{
+		"Handle":  {HandleFunc: func(slog.Record) { <-gate }},
+		"Enabled": {EnabledFunc: func(slog.Level) bool { <-gate; return true }},
+	}, sync.OnceFunc(func() { close(gate) })
+}

@@ -1,0 +1,110 @@
+package signature
+
+import (
+	"crypto/sha256"
+	"encoding"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/keyhash"
+)
+
+// fingerprintLen is the length of a fingerprint in bytes; in text it is twice as long.
+const fingerprintLen = 6
+
+// Fingerprint returns a short hash of the types of parameters and results, and of how
+// results are encoded by a codec of ours, in hex. name is that of the codec with its
+// version. The context and the error are neither stored nor hashed, and may come and go.
+// The results must have passed Check for the format.
+func (s *Signature) Fingerprint(name string, format codec.Format) string {
+	return s.fingerprint(name, func(b *strings.Builder) { s.Encoding.Describe(b, format) })
+}
+
+// OtherFingerprint is Fingerprint for a codec of which nothing is known: whatever a result
+// type has may be stored.
+func (s *Signature) OtherFingerprint(name string) string {
+	return s.fingerprint(name, func(b *strings.Builder) {
+		for _, t := range s.Results {
+			b.WriteString("\nresult ")
+			writeType(b, t, nil)
+		}
+	})
+}
+
+// ParamsFingerprint returns a short hash of how arguments are hashed: two functions with
+// the same one have the same hash for the same arguments. It does not change when types
+// and fields are only renamed.
+func (s *Signature) ParamsFingerprint() string {
+	var b strings.Builder
+	s.describeParams(&b, false)
+	return shortHash(b.String())
+}
+
+func (s *Signature) fingerprint(codec string, results func(*strings.Builder)) string {
+	var b strings.Builder
+	b.WriteString(codec)
+	s.describeParams(&b, true)
+	results(&b)
+	return shortHash(b.String())
+}
+
+// describeParams writes all that decides about the hash of arguments; with names, the
+// names of types and fields too.
+func (s *Signature) describeParams(b *strings.Builder, names bool) {
+	for _, t := range s.Params {
+		b.WriteString("\nparameter " + keyhash.Form(t, names))
+	}
+	if s.Varies {
+		b.WriteString("\nvary")
+	}
+}
+
+func shortHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:fingerprintLen])
+}
+
+// encoders are the methods by which a codec may have a type encode itself.
+var encoders = []reflect.Type{
+	reflect.TypeFor[interface{ MarshalCBOR() ([]byte, error) }](),
+	reflect.TypeFor[encoding.BinaryMarshaler](),
+	reflect.TypeFor[encoding.TextMarshaler](),
+	reflect.TypeFor[json.Marshaler](),
+}
+
+// writeType writes a type out with all that may change what a codec stores. above are
+// the types that it is inside of.
+func writeType(b *strings.Builder, t reflect.Type, above []reflect.Type) {
+	fmt.Fprintf(b, "%q.%s %v", t.PkgPath(), t.Name(), t.Kind())
+	for _, m := range encoders {
+		if t.Kind() != reflect.Pointer && reflect.PointerTo(t).Implements(m) {
+			b.WriteString(" " + m.Method(0).Name)
+		}
+	}
+	if t == timeType || slices.Contains(above, t) {
+		return
+	}
+	above = append(above, t)
+	b.WriteString("(")
+	defer b.WriteString(")")
+	switch t.Kind() {
+	case reflect.Array:
+		fmt.Fprintf(b, "%d ", t.Len())
+		writeType(b, t.Elem(), above)
+	case reflect.Slice, reflect.Pointer:
+		writeType(b, t.Elem(), above)
+	case reflect.Map:
+		writeType(b, t.Key(), above)
+		writeType(b, t.Elem(), above)
+	case reflect.Struct:
+		for field := range t.Fields() {
+			fmt.Fprintf(b, "%q %t %q ", field.Name, field.Anonymous, field.Tag)
+			writeType(b, field.Type, above)
+		}
+	}
+}

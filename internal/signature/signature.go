@@ -1,0 +1,86 @@
+// Package signature takes the type of a function apart, once, when it is wrapped: what its
+// parameters and results are, whether they can be cached and why not, how a handle's
+// arguments become those of a call, and the fingerprints that stand in keys.
+package signature
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/fncache/fncache/internal/codec"
+)
+
+// A Signature is the type of a function that can be cached, taken apart.
+type Signature struct {
+	Type       reflect.Type
+	HasContext bool           // the first parameter is a context.Context
+	Params     []reflect.Type // without the context; the last is a slice if variadic
+	Variadic   bool
+	Results    []reflect.Type // without the error
+	HasError   bool           // the last result is an error
+	Encoding   *codec.Results // how the results are encoded
+	Varies     bool           // set by the caller: the key has a part that is no parameter
+}
+
+var (
+	errorType   = reflect.TypeFor[error]()
+	contextType = reflect.TypeFor[context.Context]()
+)
+
+// New takes a func type apart. With lossy, results may have unexported fields, which are
+// not stored. The error joins the faults of all parameters and results; the signature is
+// returned with it.
+func New(t reflect.Type, lossy bool) (*Signature, error) {
+	s := &Signature{Type: t, Variadic: t.IsVariadic()}
+	var faults []error
+	for i := range t.NumIn() {
+		in := t.In(i)
+		if i == 0 && in == contextType {
+			s.HasContext = true
+			continue
+		}
+		s.Params = append(s.Params, in)
+		faults = append(faults, paramFaults(s.Place(len(s.Params)-1), in)...)
+	}
+	for i := range t.NumOut() {
+		out := t.Out(i)
+		if i == t.NumOut()-1 && out == errorType {
+			s.HasError = true
+			continue
+		}
+		if i == t.NumOut()-1 && out.Kind() != reflect.Interface && out.Implements(errorType) {
+			// Else "not found" would be stored and served as a value.
+			faults = append(faults, fmt.Errorf("result %d: %v is an error that would be stored like a value; declare the result as error", i+1, out))
+		}
+		s.Results = append(s.Results, out)
+	}
+	var lost error
+	s.Encoding, lost = codec.CompileResults(s.Results, lossy)
+	faults = append(faults, lost)
+	if len(s.Results) == 0 {
+		faults = append(faults, errors.New("it has no result to cache; return a value besides the error"))
+	}
+	return s, errors.Join(faults...)
+}
+
+// TakesContext reports whether the first parameter of a func type is a context.
+func TakesContext(t reflect.Type) bool { return t.NumIn() > 0 && t.In(0) == contextType }
+
+// ReturnsError reports whether the last result of a func type is an error.
+func ReturnsError(t reflect.Type) bool {
+	last := t.NumOut() - 1
+	return last >= 0 && t.Out(last) == errorType
+}
+
+// String returns the type as Go writes it.
+func (s *Signature) String() string { return s.Type.String() }
+
+// Place names parameter i of the function, of those without the context, for errors.
+func (s *Signature) Place(i int) string {
+	if s.HasContext {
+		i++
+	}
+	return fmt.Sprintf("parameter %d", i+1)
+}
