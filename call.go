@@ -53,12 +53,7 @@ type call struct {
 	failuresBefore uint64
 	failuresHeard  uint64
 
-	// What the next flight to wait starts from.
-	left  time.Duration
-	seen  *entry
-	asked place
-	// placeless says that there was no place of Options.MaxConcurrent.
-	placeless bool
+	from *origin // what the next flight to wait starts from; nil until one does
 }
 
 // failuresBorne is how often a call that waits for another process lets the function fail
@@ -148,7 +143,7 @@ func (c *call) decision(p purpose) (decision, error) {
 		return f.decision, nil
 	case <-limit:
 		fs.leave(f, c)
-		if c.placeless {
+		if c.from != nil && c.from.placeless {
 			return decision{}, c.full()
 		}
 		return decision{}, c.cold(0)
@@ -215,7 +210,7 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 	case Wait:
 		*p = toWait
 		c.heedFailures()
-		c.left, c.seen, c.asked, c.placeless = d.left, d.seen, d.asked, d.verdict == noPlace
+		c.from = &origin{d.left, d.seen, d.asked, d.verdict == noPlace}
 		return answer{}, true
 	case Compute:
 		return c.unleased(d.ended)

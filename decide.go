@@ -270,11 +270,11 @@ func (c *Cache) poll(f *flight) {
 	defer w.end()
 	failures := c.events.countFailures(f.key)
 	defer c.events.ignoreFailures(f.key, failures)
-	d, ok := decision{verdict: holderElsewhere, left: f.left, seen: f.seen, asked: f.asked}, true
+	d, ok := decision{verdict: holderElsewhere, left: f.from.left, seen: f.from.seen, asked: f.from.asked}, true
 	if f.purpose == toRefresh {
 		d, ok = c.refresh(f)
 	}
-	atOnce := f.placeless // nothing is known of a holder
+	atOnce := f.from.placeless // nothing is known of a holder
 	for backoff := pollMin; ok && d.verdict == holderElsewhere; backoff = min(2*backoff, pollMax) {
 		if !atOnce && !c.pause(w, backoff, d) {
 			d = decision{verdict: redisDown, cause: newRedisError(opAcquire, f.key, ErrClosed), missed: true}

@@ -1,6 +1,7 @@
 package fncache
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -69,17 +70,10 @@ type flight struct {
 	ctx     context.Context // of the first caller, for its values: see values
 	input                   // set by the call that starts it, before it runs
 
-	// Where the lookup before left off (toWait): the life of the lease that
-	// somebody else holds, what was read, and when in the order of events.
-	left     time.Duration
-	seen     *entry
-	asked    place
-	failures uint64 // how often the function had failed (events.countFailures)
-
-	channel *channel // that a flight which polls has joined; nil until then
-
-	// placeless says that the lookup before found no place of Options.MaxConcurrent.
-	placeless bool
+	// Of a flight that polls.
+	from     *origin
+	failures uint64   // how often the function had failed (events.countFailures)
+	channel  *channel // that it has joined; nil until then
 
 	decision decision // written once, when decided is set; read after done is closed
 
@@ -92,6 +86,14 @@ type flight struct {
 	detached bool          // newcomers may not join, nor join what comes of it
 	nested   bool          // a caller is called by a computation of the function, which has a place
 	quit     func()        // ends the wait for Redis or for a place under way; nil if there is none
+}
+
+// An origin is where the lookup before a flight to wait left off.
+type origin struct {
+	left      time.Duration // the life of the lease that somebody else holds
+	seen      *entry        // what was read
+	asked     place         // when that was, in the order of events
+	placeless bool          // no place of Options.MaxConcurrent was free
 }
 
 // A decision is what a flight found out, for all its callers.
@@ -209,8 +211,7 @@ func newFlight(c *call, id flightKey, p purpose) *flight {
 		leader:    c,
 	}
 	if p != toLookUp {
-		f.left, f.seen, f.asked, f.failures = c.left, c.seen, c.asked, c.failuresHeard
-		f.placeless = c.placeless
+		f.failures, f.from = c.failuresHeard, cmp.Or(c.from, &origin{})
 	}
 	return f
 }
