@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"runtime"
 	"slices"
 	"strconv"
@@ -161,4 +162,38 @@ func occupy(t *testing.T, w *wrapped) {
 		go w.get(t.Context(), fmt.Sprint("occupies ", i))
 	}
 	synctest.Wait()
+}
+
+func TestABurstThatTakesLongerThanALeaseLosesNone(t *testing.T) {
+	const keys = 8000
+	inBothForms(t, func(t *testing.T) {
+		client := redistest.Start(t).Client(func(o *redis.Options) {
+			o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+				return &farConn{conn, 50 * time.Millisecond}, err
+			}
+		})
+		c := newTestCache(t, Config{Redis: client})
+		s := &source{took: 20 * time.Millisecond}
+		w := wrap(t, c, s, Options{Lease: time.Second})
+		began := time.Now()
+		assert.Equal(t, map[Source]int{SourceComputed: keys}, bySource(w.calls(t.Context(), keys)))
+		assert.Greater(t, time.Since(began), w.opts.Lease)
+		assert.Equal(t, keys, s.count())
+		stats := w.Stats()
+		assert.Equal(t, uint64(keys), stats.Stored)
+		assert.Zero(t, stats.LostLeases)
+		assert.Zero(t, stats.RedisErrors, "%v", stats.RedisErrorKinds)
+	})
+}
+
+// A farConn is a connection on which everything that is sent takes so long.
+type farConn struct {
+	net.Conn
+	delay time.Duration
+}
+
+func (c *farConn) Write(p []byte) (int, error) {
+	time.Sleep(c.delay)
+	return c.Conn.Write(p)
 }

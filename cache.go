@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/clock"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/oncelog"
@@ -42,6 +43,7 @@ type Cache struct {
 
 	releases  ownReleases
 	bulkheads bulkheads
+	beginning *bulkhead.Bulkhead // of leases that are asked for, or granted and not computed under yet
 
 	events     events
 	subscribed sync.Once    // the subscription has begun
@@ -61,6 +63,11 @@ type Cache struct {
 	asking     lifetime // of the goroutines among them that may wait within go-redis
 }
 
+// mostBeginning bounds the leases that a cache asks for before their computations begin. A
+// process that is busy is slow to begin: without a bound it would be granted so many that they
+// expire before it has computed and stored. It is what the lane of a node takes at once.
+const mostBeginning = 512
+
 // New makes a cache on the Redis of cfg. It does not connect: the service comes
 // up without Redis too. Use [Cache.Ping] to learn whether Redis is there and fit.
 // The error names every fault of cfg.
@@ -73,6 +80,8 @@ func New(cfg Config) (*Cache, error) {
 		cfg:     cfg,
 		hashing: keyhash.NewKeys(cfg.HashSecret),
 		coder:   newCoder(&cfg),
+
+		beginning: bulkhead.New(mostBeginning),
 	}
 	c.space = newKeyspace(c)
 	c.alive, c.end = context.WithCancel(context.Background())

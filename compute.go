@@ -267,6 +267,9 @@ func (c *computation) call(ctx context.Context, began time.Time) {
 		c.frame.ended.Store(true)
 		close(c.returned)
 	}()
+	if c.token != "" {
+		c.cache.beginning.Give()
+	}
 	c.ret.results, c.ret.err = c.fn.shape.invoke(ctx, c.args)
 	normal = true
 }

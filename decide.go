@@ -165,10 +165,9 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
 // A request is what became of asking for a lease.
 type request struct {
 	acquisition
-	err      error
-	placed   bool      // a lease that was granted has a place of Options.MaxConcurrent
-	noPlace  bool      // there was none, and nothing was asked
-	leaseEnd time.Time // until when a lease that was granted is good
+	err     error
+	placed  bool // a lease that was granted has a place of Options.MaxConcurrent
+	noPlace bool // there was none, and nothing was asked
 }
 
 // acquire asks for the lease, for as long as anybody waits for the flight. The place that
@@ -206,11 +205,14 @@ func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, se
 			return got
 		}
 	}
-	lease := f.fn.lease(c)
-	sent := time.Now()
-	got.acquisition, got.err = c.storeFor(f.fn).acquire(ctx, f.key, newToken(), lease, mode, seen, servable)
-	got.leaseEnd = sent.Add(lease)
-	if got.placed && (got.err != nil || got.status != leaseAcquired) {
+	if got.err = c.beginning.Take(ctx); got.err == nil {
+		got.acquisition, got.err = c.storeFor(f.fn).acquire(ctx, f.key, newToken(), f.fn.lease(c), mode, seen, servable)
+		if got.err == nil && got.status == leaseAcquired {
+			return got // computation.call gives it back
+		}
+		c.beginning.Give()
+	}
+	if got.placed {
 		places.Give()
 		got.placed = false
 	}
@@ -242,7 +244,7 @@ func decisionWithoutRedis(e *entry, s state, err error) decision {
 // begin starts the computation under the lease that f was granted, and ends f.
 func (c *Cache) begin(f *flight, e *entry, s state, got request) {
 	comp := c.newComputation(f.flightKey, f.values(), f.input)
-	comp.token, comp.leaseEnd, comp.slotted = got.token, got.leaseEnd, got.placed
+	comp.token, comp.leaseEnd, comp.slotted = got.token, got.until, got.placed
 	comp.closing = c.closing // even if that was closed while the lease was asked for: Close is to see it given back
 	var atHand *entry
 	if s == stale {

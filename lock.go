@@ -88,12 +88,14 @@ func newToken() string { return rand.Text() }
 type sentToken struct {
 	base     string
 	sendings atomic.Int64
+	first    time.Time // when the first sending began; valid where there is an answer
 }
 
 // MarshalBinary gives the token of the next sending.
 func (t *sentToken) MarshalBinary() ([]byte, error) {
 	n := t.sendings.Add(1)
 	if n == 1 {
+		t.first = time.Now()
 		return []byte(t.base), nil
 	}
 	return fmt.Appendf(nil, "%s.%d", t.base, n), nil
@@ -171,6 +173,7 @@ type acquisition struct {
 	status  acquireStatus
 	present bool          // whether the entry is still there (leaseAcquired, leaseHeld)
 	token   string        // the lease's (leaseAcquired)
+	until   time.Time     // when the lease ends unless it is renewed (leaseAcquired)
 	holder  string        // the value of the lock (leaseHeld)
 	left    time.Duration // the life of the lock (leaseHeld)
 	open    bool          // nobody holds it: the last value could not be stored (leaseHeld)
@@ -189,10 +192,13 @@ func (s *lockStore) acquire(ctx context.Context, key, token string, lease time.D
 	if len(seen) > envelopeHeaderLen {
 		seen = seen[:envelopeHeaderLen]
 	}
+	sent := &sentToken{base: token}
 	reply, err := s.eval(ctx, opAcquire, acquireScript, remote.Limits{Stay: true}, []string{key, key + lockSuffix},
-		&sentToken{base: token}, millis(lease), string(mode), seen, flag)
+		sent, millis(lease), string(mode), seen, flag)
 	if err == nil {
-		return parseAcquisition(reply)
+		a, err := parseAcquisition(reply)
+		a.until = sent.first.Add(lease)
+		return a, err
 	}
 	if mayHaveRun(err) { // and have been granted
 		s.spawn(func() { s.giveBack(context.WithoutCancel(ctx), key, token, lease) })
@@ -253,16 +259,21 @@ func millis(d time.Duration) int64 {
 
 // The verbs below answer whether the lease was held until the step was done.
 
+// urgent are the steps of a lease that is held: they go before lookups and acquires. If they
+// waited behind these, a process that is busy would be granted more leases than it can end
+// before they expire, and what it computes would not be stored.
+var urgent = remote.Limits{Urgent: true}
+
 // renew gives the lease its whole life again.
 func (s *lockStore) renew(ctx context.Context, key, token string, lease time.Duration) (held bool, err error) {
-	return s.run(ctx, "renew", renewScript, remote.Limits{}, []string{key + lockSuffix}, token, millis(lease),
+	return s.run(ctx, "renew", renewScript, urgent, []string{key + lockSuffix}, token, millis(lease),
 		s.channelOf(key), keyEvent{verbRelease, key, token}.String())
 }
 
 // store writes the envelope with its timeout and releases the lease.
 func (s *lockStore) store(ctx context.Context, key, token string, e *envelope, raw []byte, timeout time.Duration) (held bool, err error) {
 	id := e.idBytes()
-	return s.run(ctx, opStore, storeScript, remote.Limits{}, []string{key, key + lockSuffix},
+	return s.run(ctx, opStore, storeScript, urgent, []string{key, key + lockSuffix},
 		token, raw, timeout.Milliseconds(), id[:], s.channelOf(key), keyEvent{verbStore, key, storeID(e.id)}.String(),
 		keyEvent{verbRelease, key, token}.String())
 }
@@ -284,7 +295,7 @@ func (s *lockStore) leaveOpen(ctx context.Context, key, token string, d time.Dur
 }
 
 func (s *lockStore) unhold(ctx context.Context, key, token string, d time.Duration, mark string, why verb) (held bool, err error) {
-	return s.run(ctx, "cooldown", coolDownScript, remote.Limits{}, []string{key + lockSuffix},
+	return s.run(ctx, "cooldown", coolDownScript, urgent, []string{key + lockSuffix},
 		token, millis(d), s.channelOf(key), keyEvent{why, key, token}.String(),
 		keyEvent{verbRelease, key, token}.String(), mark)
 }
@@ -292,7 +303,7 @@ func (s *lockStore) unhold(ctx context.Context, key, token string, d time.Durati
 // release gives the lease back. why is what those who wait for it are told: verbRelease, or
 // verbFailed.
 func (s *lockStore) release(ctx context.Context, key, token string, why verb) (held bool, err error) {
-	return s.run(ctx, "release", releaseScript, remote.Limits{}, []string{key + lockSuffix},
+	return s.run(ctx, "release", releaseScript, urgent, []string{key + lockSuffix},
 		token, s.channelOf(key), keyEvent{why, key, token}.String())
 }
 
@@ -306,7 +317,7 @@ func (s *lockStore) release(ctx context.Context, key, token string, why verb) (h
 //  3. it reads acquire, and grants the lease.
 func (s *lockStore) giveBack(ctx context.Context, key, token string, lease time.Duration) {
 	until := time.Now().Add(max(lease, leastGiveBack))
-	limit, answered := remote.Limits{}, false
+	limit, answered := urgent, false
 	for wait := storeAgainMin; time.Now().Before(until); wait = min(2*wait, storeAgainMax) {
 		held, err := s.run(ctx, "release", releaseScript, limit, []string{key + lockSuffix},
 			token, s.channelOf(key), keyEvent{verbRelease, key, token}.String())
@@ -337,7 +348,7 @@ func (s *lockStore) invalidate(ctx context.Context, entries []string) error {
 		keys = append(keys, key, key+lockSuffix)
 		args = append(args, keyEvent{verbInvalidate, key, "-"}.String())
 	}
-	_, err := s.run(ctx, opInvalidate, invalidateScript, remote.Limits{Always: true}, keys, args...)
+	_, err := s.run(ctx, opInvalidate, invalidateScript, remote.Limits{Always: true, Urgent: true}, keys, args...)
 	return err
 }
 

@@ -66,7 +66,7 @@ func registryKey(namespace, name string) string { return namespace + ":functions
 // long. Releases that are kept until a time before outdated are forgotten. missing says that
 // the registry did not have the release.
 func (s *lockStore) register(ctx context.Context, registry, sig, params string, now, outdated time.Time, keep time.Duration) (missing bool, err error) {
-	n, err := s.eval(ctx, opRegister, registerScript, remote.Limits{}, []string{registry},
+	n, err := s.eval(ctx, opRegister, registerScript, urgent, []string{registry},
 		sig, params, now.Unix(), now.Add(keep).Unix(), maxReleases, outdated.Unix())
 	return n == int64(1), err
 }

@@ -93,6 +93,9 @@ type Limits struct {
 	Once bool
 	// Always: it is sent although the node is away, because it may be back.
 	Always bool
+	// Urgent: it is sent before those that are queued and not urgent. What ends something
+	// is, so that less is begun than this process can bring to its end.
+	Urgent bool
 	// Stay: when the context ends, a command that is under way is waited for, so that
 	// its end is known. One that is queued is withdrawn.
 	Stay bool
@@ -174,7 +177,7 @@ func (c *Command) large() bool {
 // orphan are not sent again.
 func (c *Command) prepare(f *flight) redis.Cmder {
 	c.mark.flight = f
-	c.wire = wire{caller: c.ctx}
+	c.wire = wire{flight: f, use: c.use, caller: c.ctx}
 	switch {
 	case c.script != nil:
 		c.mark.text = c.key
@@ -229,6 +232,8 @@ func (c *Command) fail(kind Kind, cause error) *Error {
 // that was read is kept when go-redis stamps the error of a whole pipeline on it.
 type wire struct {
 	redis.Cmder
+	flight   *flight
+	use      Use
 	caller   context.Context
 	answered bool
 	err      error
@@ -245,6 +250,9 @@ func (w *wire) SetErr(err error) {
 	w.err = err
 	w.Cmder.SetErr(err)
 	w.answered = err == nil || err == redis.Nil //nolint:errorlint // go-redis returns it as it is
+	if w.answered && !w.flight.answered[w.use].Load() {
+		w.flight.answered[w.use].Store(true)
+	}
 }
 
 // Err returns how it ended.

@@ -24,6 +24,10 @@
 // the leader. A caller leads once at most, because its own command is in the pipeline.
 // So each caller is woken once, and no caller serves others for long.
 //
+// In the queue urgent commands (Limits.Urgent) go before all others. Those end something
+// that is begun, such as a lease: if they waited behind what begins more, a process that is
+// busy would begin more than it can end in time.
+//
 // A goroutine inside go-redis cannot be interrupted while it reads from a socket. A
 // flight is therefore sent on a caller's goroutine only while the node is calm: its
 // last flights took less than a tick (a tenth of the timeout), so a caller that

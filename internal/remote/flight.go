@@ -14,13 +14,14 @@ import (
 // is given for it: with the values of the first caller's context, and an end of its
 // own, because a caller that cancels must not end what others wait for.
 type flight struct {
-	context.Context               // of the first command's caller, for its values
-	node            *node         // where to
-	lane            *lane         // whose seat it has; nil if it has none
-	end             chan struct{} // closed to end waits for a connection; reads go on
-	limit           time.Duration // from sending to the answer
-	batch           []*Command    //
-	sent            atomic.Bool   // written to a connection, or begun to be
+	context.Context                   // of the first command's caller, for its values
+	node            *node             // where to
+	lane            *lane             // whose seat it has; nil if it has none
+	end             chan struct{}     // closed to end waits for a connection; reads go on
+	limit           time.Duration     // from sending to the answer
+	batch           []*Command        //
+	sent            atomic.Bool       // written to a connection, or begun to be
+	answered        [uses]atomic.Bool // some of these commands were, since the last tick
 
 	// Guarded by node.mu.
 	era    int32  // of the lane, when it took the seat; noSeat if that was taken from it

@@ -33,6 +33,7 @@ type lane struct {
 	alone       bool            // each command goes by itself, not in a pipeline
 	free        []chan struct{} // the seats: each is the end of its next flight
 	first, last *Command        // the queue, oldest first
+	urgent      *Command        // the last in the queue that is urgent; nil if none is
 	queued      int             // how many are in it
 	pause       time.Duration   // before the next try for a connection; 0: the last had one
 	full        uint64          // node.watch.ticks at the first of the tries that had none
@@ -59,32 +60,49 @@ func (l *lane) seat() chan struct{} {
 	return s
 }
 
-// push queues a command as the last, and unshift as the first.
+// push queues a command as the last of its kind, and unshift as the first: those that are
+// urgent go before all others.
 func (l *lane) push(c *Command) {
-	l.queued++
-	c.state, c.prev, c.next = isQueued, l.last, nil
-	if l.last != nil {
-		l.last.next = c
-	} else {
-		l.first = c
+	if c.limit.Urgent {
+		l.insert(l.urgent, c)
+		return
 	}
-	l.last = c
+	l.insert(l.last, c)
 }
 
 func (l *lane) unshift(c *Command) {
+	if c.limit.Urgent {
+		l.insert(nil, c)
+		return
+	}
+	l.insert(l.urgent, c)
+}
+
+// insert queues a command after another one; nil: as the first.
+func (l *lane) insert(after, c *Command) {
 	l.queued++
-	c.state, c.prev, c.next = isQueued, nil, l.first
-	if l.first != nil {
-		l.first.prev = c
+	c.state, c.prev, c.next = isQueued, after, l.first
+	if after != nil {
+		c.next, after.next = after.next, c
+	} else {
+		l.first = c
+	}
+	if c.next != nil {
+		c.next.prev = c
 	} else {
 		l.last = c
 	}
-	l.first = c
+	if c.limit.Urgent && after == l.urgent {
+		l.urgent = c
+	}
 }
 
 // remove takes a command out of the queue.
 func (l *lane) remove(c *Command) {
 	l.queued--
+	if l.urgent == c {
+		l.urgent = c.prev
+	}
 	if c.prev != nil {
 		c.prev.next = c.next
 	} else {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 )
 
 // get asks for a key, and returns the value, with the kind of error and the time that
@@ -1268,5 +1270,59 @@ func TestWhatWasSentBeforeMayHaveRun(t *testing.T) {
 		require.True(t, failure.MayHaveRun, "%+v", failure)
 		r.Close()
 		time.Sleep(time.Minute) // go-redis gives up what it dialed
+	})
+}
+
+func TestUrgentCommandsGoBeforeThoseThatAreQueued(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var l lane
+		var urgent, others []*Command // what the queue must be
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			queue, c := &others, &Command{}
+			if rapid.Bool().Draw(t, "urgent") {
+				queue, c.limit.Urgent = &urgent, true
+			}
+			switch rapid.IntRange(0, 2).Draw(t, "step") {
+			case 0:
+				l.push(c)
+				*queue = append(*queue, c)
+			case 1:
+				l.unshift(c)
+				*queue = slices.Insert(*queue, 0, c)
+			default:
+				if n := len(*queue); n > 0 {
+					i := rapid.IntRange(0, n-1).Draw(t, "which")
+					l.remove((*queue)[i])
+					*queue = slices.Delete(*queue, i, i+1)
+				}
+			}
+			require.Equal(t, len(urgent)+len(others), l.queued)
+		}
+		require.True(t, slices.Equal(slices.Concat(urgent, others), l.board()))
+		require.Nil(t, l.first)
+		require.Nil(t, l.last)
+		require.Nil(t, l.urgent)
+	})
+}
+
+func TestAnswersOfAPipelineThatHasNotLandedAreNoSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(conn int, cmd []string) string {
+			time.Sleep(20 * time.Millisecond)
+			return values(conn, cmd)
+		}}
+		var told notices
+		r := s.remote(t, func(o *redis.Options, cfg *Config) {
+			o.ReadTimeout, o.PoolSize = time.Minute, 1                       // so that nothing else can be asked meanwhile
+			cfg.Client = struct{ redis.UniversalClient }{redis.NewClient(o)} // whose deadline cannot be set
+			cfg.Notice = told.take
+		})
+		many(100, func(i int) { // take 2 s, and the timeout is 100 ms
+			value, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint("value of k", i), value)
+		})
+		require.Empty(t, told.kinds())
+		unoccupied(t, r)
 	})
 }

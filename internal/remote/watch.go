@@ -86,6 +86,14 @@ func (n *node) look() {
 	}
 	w.ticks++
 	n.lookForDials()
+	for _, f := range n.flights { // a long pipeline brings answers before it lands
+		for use := range uses {
+			if f.answered[use].Swap(false) && !f.orphan {
+				w.mute = 0
+				w.reset(use)
+			}
+		}
+	}
 	if n.isLate() {
 		w.lates++
 	} else {
