@@ -201,7 +201,8 @@ func (s *lockStore) acquire(ctx context.Context, key, token string, lease time.D
 		return a, err
 	}
 	if mayHaveRun(err) { // and have been granted
-		s.spawn(func() { s.giveBack(context.WithoutCancel(ctx), key, token, lease) })
+		until := time.Now().Add(max(lease, leastGiveBack))
+		s.spawn(func() { s.giveBack(context.WithoutCancel(ctx), key, token, until) })
 	}
 	return acquisition{}, err
 }
@@ -315,23 +316,28 @@ func (s *lockStore) release(ctx context.Context, key, token string, why verb) (h
 //  1. acquire is sent, the server stops, and the connection is given up;
 //  2. the server goes on, and answers the release on another connection: not held;
 //  3. it reads acquire, and grants the lease.
-func (s *lockStore) giveBack(ctx context.Context, key, token string, lease time.Duration) {
-	until := time.Now().Add(max(lease, leastGiveBack))
+func (s *lockStore) giveBack(ctx context.Context, key, token string, until time.Time) {
 	limit, answered := urgent, false
-	for wait := storeAgainMin; time.Now().Before(until); wait = min(2*wait, storeAgainMax) {
+	for wait := storeAgainMin; ; wait = min(2*wait, storeAgainMax) {
 		held, err := s.run(ctx, "release", releaseScript, limit, []string{key + lockSuffix},
 			token, s.channelOf(key), keyEvent{verbRelease, key, token}.String())
-		if held || answered && err == nil || err != nil && !worthAnotherTry(err) || limit.Always {
+		if held || answered && err == nil || err != nil && !worthAnotherTry(err) || limit.Always || !time.Now().Add(wait).Before(until) {
 			return
 		}
 		answered = answered || err == nil
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-s.closing:
-			timer.Stop()
-			limit.Always = true // once more, whatever is known of the node
-		}
+		limit.Always = !s.pause(wait) // once more, whatever is known of the node
+	}
+}
+
+// pause waits, and reports whether the cache has not begun to be closed.
+func (s *lockStore) pause(wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.closing:
+		return false
 	}
 }
 

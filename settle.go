@@ -185,11 +185,11 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 	case e.normal() && raw == nil, e.unstored != nil:
 		held, err = c.leaveOpen(ctx)
 	case c.cools(e):
-		held, err = c.cache.storeFor(c.fn).coolDown(ctx, c.key, c.token, c.fn.opts.Cooldown)
+		held, err = c.orGiveBack(c.cache.storeFor(c.fn).coolDown(ctx, c.key, c.token, c.fn.opts.Cooldown))
 	case e.unsuccessful():
-		held, err = c.release(ctx, verbFailed)
+		held, err = c.orGiveBack(c.cache.storeFor(c.fn).release(ctx, c.key, c.token, verbFailed))
 	default:
-		held, err = c.release(ctx, verbRelease)
+		held, err = c.orGiveBack(c.cache.storeFor(c.fn).release(ctx, c.key, c.token, verbRelease))
 	}
 	e.stepErr = err
 	if !c.cache.noteRedis(c.fn, opStore, c.key, err) && !held {
@@ -199,9 +199,8 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 	return held
 }
 
-// release gives the lease back, in the background where Redis does not take it now.
-func (c *computation) release(ctx context.Context, why verb) (held bool, err error) {
-	held, err = c.cache.storeFor(c.fn).release(ctx, c.key, c.token, why)
+// orGiveBack has the lease given back where Redis did not take the last step.
+func (c *computation) orGiveBack(held bool, err error) (bool, error) {
 	if err != nil {
 		c.giveBack()
 	}
@@ -210,13 +209,14 @@ func (c *computation) release(ctx context.Context, why verb) (held bool, err err
 
 // giveBack gives the lease back in the background.
 func (c *computation) giveBack() {
-	c.cache.spawn(func() { c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token, c.fn.lease(c.cache)) })
+	until := time.Now().Add(c.cache.flights.leaseLeft(c))
+	c.cache.spawn(func() { c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token, until) })
 }
 
 // leaveOpen takes the last step of the lease where what there is cannot be stored. Callers
 // compute without leases for a while, rather than one after the other.
 func (c *computation) leaveOpen(ctx context.Context) (held bool, err error) {
-	return c.cache.storeFor(c.fn).leaveOpen(ctx, c.key, c.token, openFor)
+	return c.orGiveBack(c.cache.storeFor(c.fn).leaveOpen(ctx, c.key, c.token, openFor))
 }
 
 // cools reports whether the function is left alone for Options.Cooldown: where callers are
@@ -263,9 +263,7 @@ func (c *computation) put(ctx context.Context, e *ending, raw []byte) (held bool
 	default:
 		c.cache.noteRedis(c.fn, opStore, c.key, err)
 		e.unstored = err
-		if held, err = c.leaveOpen(ctx); err != nil {
-			c.giveBack()
-		}
+		held, err = c.leaveOpen(ctx)
 	}
 	return held, err
 }
@@ -407,11 +405,7 @@ func (c *computation) consult(what string, ask func() bool) (yes bool) {
 // made faster by sending it again.
 func (c *computation) storeLater(env *envelope, raw []byte, until time.Time, sent bool) {
 	for wait := storeAgainMin; time.Now().Add(wait).Before(until); wait = min(2*wait, storeAgainMax) {
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-c.cache.closing:
-			timer.Stop()
+		if !c.cache.store.pause(wait) {
 			c.giveBack()
 			return
 		}

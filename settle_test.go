@@ -6,13 +6,17 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/redistest"
 )
 
 var (
@@ -566,4 +570,119 @@ func TestRedisThatIsBackGrantsTheLeaseThatCouldNotBeRenewed(t *testing.T) {
 		assert.Equal(t, outcome{value: 2, source: SourceFresh}, w.get(t.Context(), "a"))
 		assert.EqualValues(t, 1, w.Stats().LostLeases)
 	})
+}
+
+// --- Leases that nobody uses ---
+
+func TestALeaseWhoseLastStepRedisDidNotTakeIsGivenBackOnceRedisIsBack(t *testing.T) {
+	for name, test := range map[string]struct {
+		opts  Options
+		entry bool // there is a stale one
+	}{
+		"the function fails":                                {opts: Options{}},
+		"the function fails, and a stale entry is served":   {opts: Options{Freshness: time.Second, Cooldown: time.Minute}, entry: true},
+		"the function fails, and an error is an answer too": {opts: caching(errBanned)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				test.opts.Lease, test.opts.Timeout = time.Hour, time.Hour
+				c := b.cache()
+				began, end := make(chan struct{}), make(chan error)
+				s := &source{}
+				w := wrap(t, c, s, test.opts)
+				if test.entry {
+					w.get(t.Context(), "a")
+					time.Sleep(2 * time.Second)
+				}
+				s.do = func(context.Context, int) (int, error) { close(began); return 0, <-end }
+				call := w.begin(t.Context(), "a")
+				<-began
+				mend := b.cut()
+				end <- errNoBook
+				<-call
+				time.Sleep(time.Minute)
+				mend()
+				awaitBack(c)
+				time.Sleep(storeAgainMax)
+				synctest.Wait()
+				for _, key := range b.keys() {
+					assert.NotContains(t, key, lockSuffix)
+				}
+				s.do = nil
+				assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source, "whoever comes next has the lease")
+				assert.EqualValues(t, 1+b2u(test.entry), w.Stats().Stored)
+				before := b.tap.count("release")
+				time.Sleep(2 * time.Minute)
+				assert.Equal(t, before, b.tap.count("release"), "it is given back once")
+			})
+		})
+	}
+}
+
+func b2u(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func TestALeaseThatIsOverIsNotGivenBack(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		began, end := make(chan struct{}), make(chan error)
+		w := wrap(t, c, &source{do: func(context.Context, int) (int, error) { close(began); return 0, <-end }}, Options{})
+		call := w.begin(t.Context(), "a")
+		<-began
+		mend := b.cut()
+		end <- errNoBook
+		<-call
+		time.Sleep(2 * w.lease(c))
+		mend()
+		awaitBack(c)
+		before := b.tap.count("release")
+		time.Sleep(time.Minute)
+		assert.Equal(t, before, b.tap.count("release"))
+	})
+}
+
+// The server hangs, and does what it was sent when it goes on: nobody waits for that any more,
+// and what was sent first need not be done first.
+func TestALeaseThatIsGrantedWhenAServerGoesOnIsGivenBack(t *testing.T) {
+	inBothForms(t, testALeaseThatIsGrantedWhenAServerGoesOnIsGivenBack)
+}
+
+func testALeaseThatIsGrantedWhenAServerGoesOnIsGivenBack(t *testing.T) {
+	server := redistest.Start(t)
+	c := newTestCache(t, Config{Redis: server.Client(), RedisTimeout: 100 * time.Millisecond})
+	w := wrap(t, c, &source{}, Options{Lease: time.Hour, Timeout: time.Hour})
+	require.Equal(t, SourceComputed, w.get(t.Context(), "known").source) // the script, too
+	raw := server.Client()
+	for i := range 5 {
+		key := fmt.Sprint("k", i)
+		c.cfg.Redis.AddHook(&beforeAcquire{do: sync.OnceFunc(server.Pause)})
+		assert.Equal(t, SourceComputed, w.get(t.Context(), key).source)
+		require.Eventually(t, func() bool { return c.Health().Nodes[0].Away }, 20*time.Second, time.Millisecond)
+		server.Resume()
+		require.Eventually(t, func() bool { return w.get(t.Context(), key).source == SourceFresh },
+			20*time.Second, 20*time.Millisecond, "whoever comes next has the lease")
+	}
+	assert.Empty(t, raw.Keys(t.Context(), "*"+lockSuffix).Val())
+}
+
+// A beforeAcquire is a hook that does something before an acquire is sent.
+type beforeAcquire struct{ do func() }
+
+func (h *beforeAcquire) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *beforeAcquire) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if verbOf(cmd) == "acquire" {
+			h.do()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (h *beforeAcquire) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
 }
