@@ -108,6 +108,6 @@ func testNothingKeepsACallerWaiting(t *testing.T, client redis.UniversalClient, 
 	require.ErrorIs(t, w.Invalidate(ended, "a"), context.Canceled)
 	stats := requireIdentity(t, w.Func)
 	// A connection that a stopped server accepts, and does not greet, is one that cannot be made.
-	known := stats.RedisErrorKinds[KindTimeout] + stats.RedisErrorKinds[KindUnreachable]
+	known := stats.RedisErrorKinds[KindTimeout] + stats.RedisErrorKinds[KindUnreachable] + stats.RedisErrorKinds[KindPool]
 	assert.Equal(t, stats.RedisErrors, known, "%+v", stats)
 }
