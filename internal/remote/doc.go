@@ -73,8 +73,8 @@
 // server does:
 //
 //   - it says so: LOADING, MASTERDOWN, READONLY (to writes), and so on (kinds.go);
-//   - connecting to it fails, or takes nearly two timeouts while the pool has room and
-//     nothing else is answered;
+//   - connecting to it fails, and it has answered nothing since that began; or connecting
+//     takes nearly two timeouts while the pool has room and nothing else is answered;
 //   - it has answered nothing at all for the timeout, though something small was sent;
 //   - it has answered reads only, though something small was written: it is away for writes
 //     (a server pauses them for a failover). An answer to a write counts for reads too.

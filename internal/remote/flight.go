@@ -27,6 +27,7 @@ type flight struct {
 	era    int32  // of the lane, when it took the seat; noSeat if that was taken from it
 	since  uint64 // watch.ticks when it began
 	lates  uint64 // watch.lates when it began
+	heard  uint64 // watch.heard when it began
 	flown  int32  // ticks on time in which it was sent
 	waits  int32  // ticks on time since then, in which it was not sent
 	orphan bool   // its commands are done, and its seat is taken from it

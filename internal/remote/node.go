@@ -201,7 +201,7 @@ func (n *node) newFlight(l *lane, end chan struct{}, batch []*Command) *flight {
 		f = new(flight)
 	}
 	f.Context, f.node, f.lane, f.end, f.limit = first.ctx, n, l, end, n.r.timeout
-	f.since, f.lates = n.watch.ticks, n.watch.lates
+	f.since, f.lates, f.heard = n.watch.ticks, n.watch.lates, n.watch.heard
 	f.batch = batch
 	for _, c := range batch {
 		c.state = isBoarded

@@ -1326,3 +1326,35 @@ func TestAnswersOfAPipelineThatHasNotLandedAreNoSilence(t *testing.T) {
 		unoccupied(t, r)
 	})
 }
+
+// A connection that was begun while the network was cut may fail when the node has long
+// answered others.
+func TestConnectingThatFailsIsNotTheNodeThatHasAnsweredSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dials atomic.Int64
+		s := &scripted{answer: values}
+		s.dial = func(context.Context) error {
+			if dials.Add(1) == 1 {
+				time.Sleep(50 * time.Millisecond)
+				return io.EOF
+			}
+			return nil
+		}
+		r := s.remote(t, func(o *redis.Options, _ *Config) { o.DialerRetries = 1 })
+		var slow sync.WaitGroup
+		slow.Go(func() {
+			_, err, _ := get(t.Context(), r, "slow")
+			require.NoError(t, err)
+		})
+		synctest.Wait()
+		for range 60 {
+			_, err, took := get(t.Context(), r, "k")
+			require.NoError(t, err)
+			require.Zero(t, took)
+			time.Sleep(time.Millisecond)
+		}
+		slow.Wait()
+		require.False(t, r.Health()[0].Away)
+		unoccupied(t, r)
+	})
+}

@@ -50,11 +50,11 @@ func (n *node) settle(s *settling, c *Command) {
 		}
 		c.sendings--
 		n.again(s, c)
-	case !sent:
+	case !sent && !n.answeredSince(s.f):
 		n.fell(s, c, err, kind)
-	case isTimeout(err):
+	case sent && isTimeout(err):
 		n.settleLate(s, c, err)
-	case c.limit.Once:
+	case sent && c.limit.Once:
 		s.finish(c, c.fail(kind, err))
 	case c.sendings < maxBreaks:
 		n.again(s, c)
@@ -130,12 +130,16 @@ func (n *node) settleLate(s *settling, c *Command, err error) {
 	n.again(s, c)
 }
 
+// answeredSince reports whether the node has answered another flight since one began: that
+// this one found no connection that works is old news then.
+func (n *node) answeredSince(f *flight) bool { return f.heard != n.watch.heard }
+
 // fell finishes a command for which there is no connection that works, and takes the
-// node for away.
+// node for away, unless it answers others.
 func (n *node) fell(s *settling, c *Command, err error, kind Kind) {
 	failure := c.fail(kind, err)
 	s.finish(c, failure)
-	if s.f.lane != nil {
+	if s.f.lane != nil && !n.answeredSince(s.f) {
 		n.goAway(failure, true, true, true)
 	}
 }

@@ -37,6 +37,7 @@ type watch struct {
 	due    time.Time // when the next tick is to come
 	ticks  uint64
 	lates  uint64 // how many of them came late
+	heard  uint64 // how many flights were answered
 
 	asked  [uses]bool // at the last tick, something small was unanswered
 	cut    [uses]bool // something small was given up since the last answer
@@ -277,6 +278,7 @@ func (n *node) askIf(use Use, need bool) {
 // held.
 func (n *node) heard(f *flight, answered Use) {
 	n.watch.mute = 0
+	n.watch.heard++
 	if n.watch.fresh { // after a pause a command may have needed a new connection: it is known before its answer
 		n.watch.fresh = false
 		n.lookForDials()
