@@ -40,7 +40,7 @@ func TestFaultConnectionsAreResetMidReply(t *testing.T) {
 			server := redistest.Start(t)
 			way := newResetter(t, server.Addr())
 			fleet := newFleet(t, plan{pace: invalidationPace, connect: func() redis.UniversalClient {
-				return redis.NewClient(&redis.Options{Addr: way.addr()})
+				return redis.NewClient(&redis.Options{Addr: way.addr(), ContextTimeoutEnabled: true}) // so that hooks see everything
 			}})
 			way.follow(row.rule)
 			fleet.awaitAnswers("during the fault")
@@ -100,63 +100,50 @@ func TestResetterPassesTheFirstPartOfAReplyAndResetsTheConnection(t *testing.T) 
 	}
 }
 
-// A store that was done, and whose reply was cut: who asks again learns that it was.
+// A store that was done, and whose reply was cut, is sent again on another connection, and
+// learns that it was.
 func TestAStoreWhoseReplyIsCutIsCountedOnceItIsSentAgain(t *testing.T) {
-	for name, row := range map[string]struct {
-		retries int // of the client
-		errors  uint64
-	}{
-		"by the client":  {retries: 3},
-		"by the library": {retries: -1, errors: 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			server := redistest.Start(t)
-			way, run := newResetter(t, server.Addr()), &atomic.Int64{}
-			mine := newProcess(t, run, server.Client(func(o *redis.Options) { o.Addr, o.MaxRetries = way.addr(), row.retries }), longLease)
-			way.follow(rule{within: inAScript, of: storeScript(t), most: 1})
-			end := mine.begin(server.Client())
-			mine.letGo()
-			assert.Equal(t, result{value: "1", source: fncache.SourceComputed}, mine.answer(end))
-			require.Equal(t, 1, way.count())
-			mine.awaitStats("it knows that it has stored", func(s fncache.Stats) bool { return s.Stored > 0 })
-			stats := mine.Stats()
-			assert.EqualValues(t, 1, stats.Stored)
-			assert.Zero(t, stats.LostLeases)
-			assert.Equal(t, row.errors, stats.RedisErrors, stats.RedisErrorKinds)
-			requireStored(t, server.Client(), mine)
-			other := newProcess(t, run, server.Client(), longLease)
-			assert.Equal(t, result{value: "1", source: fncache.SourceFresh}, other.get())
-			assert.EqualValues(t, 1, run.Load())
-		})
-	}
+	t.Parallel()
+	server := redistest.Start(t)
+	way, run := newResetter(t, server.Addr()), &atomic.Int64{}
+	mine := newProcess(t, run, server.Client(func(o *redis.Options) { o.Addr = way.addr() }), longLease)
+	way.follow(rule{within: inAScript, of: storeScript(t), most: 1})
+	end := mine.begin(server.Client())
+	mine.letGo()
+	assert.Equal(t, result{value: "1", source: fncache.SourceComputed}, mine.answer(end))
+	require.Equal(t, 1, way.count())
+	mine.awaitStats("it knows that it has stored", func(s fncache.Stats) bool { return s.Stored > 0 })
+	stats := mine.Stats()
+	assert.EqualValues(t, 1, stats.Stored)
+	assert.Zero(t, stats.LostLeases)
+	assert.Zero(t, stats.RedisErrors, stats.RedisErrorKinds)
+	requireStored(t, server.Client(), mine)
+	other := newProcess(t, run, server.Client(), longLease)
+	assert.Equal(t, result{value: "1", source: fncache.SourceFresh}, other.get())
+	assert.EqualValues(t, 1, run.Load())
 }
 
 // The same, and before it is sent again another process has invalidated: what was
 // stored is gone, and is not brought back.
 func TestAStoreWhoseReplyIsCutAndThatIsInvalidatedIsALostLease(t *testing.T) {
-	for name, retries := range map[string]int{"sent again by the client": 3, "sent again by the library": -1} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			server, run := redistest.Start(t), &atomic.Int64{}
-			way := newResetter(t, server.Addr())
-			mine := newProcess(t, run, server.Client(func(o *redis.Options) { o.Addr, o.MaxRetries = way.addr(), retries }), longLease)
-			other := newProcess(t, run, server.Client(), longLease)
-			raw := server.Client()
-			way.follow(rule{within: inAScript, of: storeScript(t), most: 1, first: func() {
-				assert.EqualValues(t, 1, raw.Exists(context.Background(), mine.key()).Val(), "it was stored")
-				assert.NoError(t, other.Invalidate(context.Background(), entryArg))
-			}})
-			end := mine.begin(raw)
-			mine.letGo()
-			assert.Equal(t, result{value: "1", source: fncache.SourceComputed}, mine.answer(end))
-			mine.awaitStats("it knows that its lease is lost", func(s fncache.Stats) bool { return s.LostLeases > 0 })
-			assert.Zero(t, mine.Stats().Stored)
-			assert.Zero(t, raw.Exists(context.Background(), mine.key(), mine.lock()).Val())
-			assert.Equal(t, result{value: "2", source: fncache.SourceComputed}, other.get())
-			assert.Equal(t, result{value: "2", source: fncache.SourceFresh}, mine.get())
-		})
-	}
+	t.Parallel()
+	server, run := redistest.Start(t), &atomic.Int64{}
+	way := newResetter(t, server.Addr())
+	mine := newProcess(t, run, server.Client(func(o *redis.Options) { o.Addr = way.addr() }), longLease)
+	other := newProcess(t, run, server.Client(), longLease)
+	raw := server.Client()
+	way.follow(rule{within: inAScript, of: storeScript(t), most: 1, first: func() {
+		assert.EqualValues(t, 1, raw.Exists(context.Background(), mine.key()).Val(), "it was stored")
+		assert.NoError(t, other.Invalidate(context.Background(), entryArg))
+	}})
+	end := mine.begin(raw)
+	mine.letGo()
+	assert.Equal(t, result{value: "1", source: fncache.SourceComputed}, mine.answer(end))
+	mine.awaitStats("it knows that its lease is lost", func(s fncache.Stats) bool { return s.LostLeases > 0 })
+	assert.Zero(t, mine.Stats().Stored)
+	assert.Zero(t, raw.Exists(context.Background(), mine.key(), mine.lock()).Val())
+	assert.Equal(t, result{value: "2", source: fncache.SourceComputed}, other.get())
+	assert.Equal(t, result{value: "2", source: fncache.SourceFresh}, mine.get())
 }
 
 // storeScript gives the commands that store.
