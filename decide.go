@@ -193,10 +193,9 @@ func (c *Cache) acquire(f *flight, mode acquireMode, seen []byte, servable bool)
 func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, seen []byte, servable bool) (got request) {
 	places := c.places(f.fn)
 	if c.flights.needsPlace(f) {
-		switch {
-		case f.purpose == toLookUp:
+		if f.purpose == toLookUp {
 			got.placed = places.Try()
-		default:
+		} else {
 			got.err = places.Take(ctx)
 			got.placed = got.err == nil
 		}

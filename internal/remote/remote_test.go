@@ -21,7 +21,7 @@ import (
 
 // get asks for a key, and returns the value, with the kind of error and the time that
 // took.
-func get(ctx context.Context, r *Remote, key string) (value string, err error, took time.Duration) {
+func get(ctx context.Context, r *Remote, key string) (value string, err error, took time.Duration) { //nolint:staticcheck // tests read it in this order
 	began := time.Now()
 	c := Get("lookup", key, Limits{})
 	if err = r.Do(ctx, c); err == nil {
@@ -629,7 +629,7 @@ func TestCallerThatGivesUpLeavesNothing(t *testing.T) {
 		require.NoError(t, err)
 		hangs.Store(true)
 		for range smallSeats { // these cannot leave
-			go get(context.Background(), r, "k")
+			go get(context.Background(), r, "k") //nolint:errcheck // it holds a seat
 		}
 		synctest.Wait()
 		var running atomic.Int64
@@ -1170,7 +1170,7 @@ func TestHooksFindTheContextOfEachCaller(t *testing.T) {
 }
 
 // write asks for the script of a write.
-func write(ctx context.Context, r *Remote, key string, limit Limits) (err error, took time.Duration) { //nolint:revive // as get
+func write(ctx context.Context, r *Remote, key string, limit Limits) (err error, took time.Duration) { //nolint:revive,staticcheck // as get
 	began := time.Now()
 	return r.Do(ctx, Eval("store", Writes, NewScript("return 1"), []string{key}, nil, limit)), time.Since(began)
 }

@@ -84,10 +84,10 @@ func (s *scripted) dialer(ctx context.Context, _, _ string) (net.Conn, error) {
 }
 
 func (s *scripted) serve(conn int, c net.Conn) {
-	defer c.Close()
+	defer c.Close() //nolint:errcheck // a pipe
 	replies := make(chan string, 10_000)
 	s.ending.Go(func() { // a pipe has no room: who reads must not wait for who writes
-		defer c.Close()
+		defer c.Close() //nolint:errcheck // a pipe
 		for reply := range replies {
 			if reply == "close" {
 				return

@@ -109,7 +109,7 @@ func TestMaxActiveConnsIsKept(t *testing.T) {
 			var told notices
 			r := New(Config{Client: test.client, Timeout: ample, Notice: told.take})
 			defer r.Close()
-			defer test.client.Close()
+			defer test.client.Close() //nolint:errcheck // a test
 			many(500, func(i int) {
 				for n := range 5 {
 					c := Eval("store", Writes, echo, []string{fmt.Sprint("k", i)}, []any{n}, Limits{})

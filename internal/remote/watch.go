@@ -144,7 +144,7 @@ func (n *node) judge() {
 		if f.orphan {
 			continue
 		}
-		if w.ticks-f.since >= 2 && !(f.lane != nil && f.lane.large) {
+		if w.ticks-f.since >= 2 && (f.lane == nil || !f.lane.large) {
 			n.calm = false
 		}
 		if !f.sent.Load() {
@@ -192,7 +192,7 @@ func count(ticks *int, so bool) {
 func (n *node) overdue(f *flight) {
 	patient := time.Duration(f.flown)*n.r.tick <= n.r.longest()
 	for _, c := range f.batch {
-		if c.state == isBoarded && !(patient && c.use == Reads) {
+		if c.state == isBoarded && (!patient || c.use != Reads) {
 			c.unknown = true
 			c.finish(c.fail(KindTimeout, errLate))
 			c.wake(nil)
