@@ -40,7 +40,8 @@
 //
 // Where a command is decides what a failure does to it:
 //
-//   - queued, caller cancels: the command leaves the queue, and nothing stays.
+//   - queued, caller cancels: the command leaves the queue, and nothing stays. If it was
+//     sent before, and its connection broke, the error says that it may have run.
 //   - queued, node goes away: the command is done with that error, at once.
 //   - boarded, caller cancels: the flight goes on for the others. If the caller was to
 //     lead and has not begun, a goroutine leads.
@@ -61,8 +62,10 @@
 //   - sent, node goes away: done at once with that error, which says that it may have
 //     run, as every error of a command does that was sent before. The flight is an orphan:
 //     when it lands nobody looks at it.
-//   - sent or not, and a hook of the client panics or ends the goroutine: done with an error
-//     that names the hook, unless its answer was there.
+//   - sent or not, and a hook of the client panics, ends the goroutine, or sends nothing and
+//     says nothing: done with an error that names the hook, unless its answer was there. What
+//     a hook returns as an error is looked at before any lock is taken, for its methods may
+//     panic.
 //   - answered NOSCRIPT: sent again with the text of the script.
 //   - answered MOVED or ASK: handed to the lane of the cluster client, which follows.
 //   - answered, whatever the answer: done.

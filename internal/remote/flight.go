@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -69,7 +70,9 @@ func (f *flight) travel(serving bool) (next *flight, done bool) {
 			f.node.land(f, false)
 		}
 	}()
-	if f.Err() == nil {
+	if err := f.Err(); err != nil { // its caller was late to begin
+		f.fail(err)
+	} else {
 		f.fly()
 	}
 	landed = true
@@ -85,7 +88,7 @@ func (f *flight) fly() {
 	}()
 	via := f.node.sender(f)
 	if len(f.batch) == 1 && !f.node.piped {
-		_ = via.Process(f, f.batch[0].prepare(f)) // the command has its own error
+		f.examine(via.Process(f, f.batch[0].prepare(f)))
 		return
 	}
 	cmds := make([]redis.Cmder, len(f.batch))
@@ -99,7 +102,23 @@ func (f *flight) fly() {
 	}
 	pipe := via.Pipeline()
 	_ = pipe.BatchProcess(f, cmds...)
-	_, _ = pipe.Exec(f) // each command has its own error
+	_, err := pipe.Exec(f)
+	f.examine(err)
+}
+
+// examine looks at how the commands ended while no lock is held: the errors of hooks and
+// dialers have methods of the user's own, which may panic. err is that of the whole flight,
+// and as a rule each command has its own.
+func (f *flight) examine(err error) {
+	for _, c := range f.batch {
+		w := &c.wire
+		if w.err == nil && !w.answered {
+			w.SetErr(cmp.Or(err, error(&hookError{"did not send a command"})))
+		}
+		if w.err != nil && !w.answered {
+			_, _ = KindOf(w.err), isTimeout(w.err)
+		}
+	}
 }
 
 // writes reports whether a write is in the flight.

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -260,13 +261,17 @@ func (n *node) land(f *flight, serving bool) (next *flight, done bool) {
 		n.heard(f, Reads)
 	}
 	switch {
-	case f.lane != nil && f.era != f.lane.era: // the node went away, and its seats are new
+	case f.lane != nil && f.era != f.lane.era: // its seat was taken: what goes again needs another
+		n.kick(f.lane)
 	case f.lane != nil:
 		next = n.pass(f, s.full)
 	case s.again != nil:
 		next = n.newFlight(nil, f.end, s.again.alone())
 	}
-	led := next != nil && next.led
+	if next != nil && next.led { // now: once the lock is free the command may be done, and ready another's
+		next.batch[0].wake(next)
+		next = nil
+	}
 	n.mu.Unlock()
 
 	for _, c := range s.done {
@@ -275,12 +280,7 @@ func (n *node) land(f *flight, serving bool) (next *flight, done bool) {
 	for _, c := range s.moved {
 		n.r.whole.adopt(c)
 	}
-	switch {
-	case next == nil:
-	case led:
-		next.batch[0].wake(next)
-		next = nil
-	case !serving:
+	if next != nil && !serving {
 		n.serve(next)
 		next = nil
 	}
@@ -344,7 +344,7 @@ func (n *node) adopt(c *Command) {
 		c.finish(c.fail(KindClosed, errClosed))
 		return
 	case c.leaving:
-		c.finish(c.fail(KindTimeout, errLate))
+		c.finish(c.left(c.wire.err))
 		c.wake(nil)
 		return
 	case err != nil:
@@ -366,15 +366,17 @@ func (n *node) adopt(c *Command) {
 
 // leave takes a command from its caller, whose context has ended. It returns nil if the
 // command is done.
-func (c *Command) leave(ctx context.Context) error {
+func (c *Command) leave() error {
 	n := c.lock()
 	defer n.mu.Unlock()
+	cause := errLate
 	switch {
 	case c.state == isDone:
 		return c.err
 	case c.state == isQueued:
 		n.laneOf(c).remove(c)
 		c.state = isNew
+		cause = cmp.Or(c.wire.err, cause)
 	case c.leads != nil:
 		c.leads.led = false
 		n.serve(c.leads)
@@ -385,10 +387,21 @@ func (c *Command) leave(ctx context.Context) error {
 		return errStaying
 	}
 	c.gone = true
-	if n.busyHere {
-		return &Error{Op: c.op, Kind: KindBusyHere, Key: c.key, Node: n.addr, Err: fmt.Errorf("%w: %w", errPoolFull, ctx.Err())}
+	return c.left(cause)
+}
+
+// left returns the error of a command whose context has ended before it was done. cause is
+// why it was not done when it was sent, if it was. mu is held.
+func (c *Command) left(cause error) error {
+	err := c.ctx.Err()
+	switch {
+	case c.unknown && c.use == Writes: // the caller may have to undo it
+		return c.fail(KindOf(cause), fmt.Errorf("%w: %w", cause, err))
+	case c.node.Load().busyHere:
+		return c.fail(KindBusyHere, fmt.Errorf("%w: %w", errPoolFull, err))
+	default:
+		return err
 	}
-	return ctx.Err()
 }
 
 // wake tells the caller that the command is done, or which flight it is to send. Only

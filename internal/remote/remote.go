@@ -151,7 +151,7 @@ func (c *Command) await(ctx context.Context) error {
 				return c.result()
 			}
 		case <-ctx.Done():
-			if err := c.leave(ctx); err != errStaying { //nolint:errorlint // leave's own
+			if err := c.leave(); err != errStaying { //nolint:errorlint // leave's own
 				return err
 			}
 			return c.stay()

@@ -699,7 +699,7 @@ func TestLeaderThatLeavesIsReplaced(t *testing.T) {
 		require.True(t, f.led)
 		// 2. It leaves before it is woken.
 		end()
-		require.Equal(t, context.Canceled, first.leave(ctx))
+		require.Equal(t, context.Canceled, first.leave())
 		first.wake(f)
 		// 3. The second is answered all the same.
 		require.NoError(t, second.await(t.Context()))

@@ -149,7 +149,7 @@ func (n *node) again(s *settling, c *Command) {
 	refused := n.refusal(c)
 	switch {
 	case c.gone, c.leaving:
-		s.finish(c, c.fail(KindOf(c.wire.err), c.wire.err))
+		s.finish(c, c.left(c.wire.err))
 	case refused != nil && s.f.lane != nil: // the node went away meanwhile
 		s.finish(c, refused)
 	case s.f.lane == nil && s.full: // it was to be sent apart
