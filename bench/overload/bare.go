@@ -84,6 +84,8 @@ func (w *worker) bareHits(o order) (report, error) {
 	})
 }
 
+var errFound = errors.New("there is an entry, or no answer")
+
 // bareCold has callers look up, acquire, compute and store each key once.
 func (w *worker) bareCold(o order) (report, error) {
 	client, ctx := w.bareClient(), context.Background()
@@ -93,7 +95,7 @@ func (w *worker) bareCold(o order) (report, error) {
 	defer holders.Wait()
 	return atOnce(o.Callers, o.Keys, func(id int) error {
 		if err := client.Get(ctx, bareKey(id)).Err(); !errors.Is(err, redis.Nil) {
-			return fmt.Errorf("key %d is not cold: %v", id, err)
+			return fmt.Errorf("key %d is not cold, or cannot be read: %w", id, errors.Join(err, errFound))
 		}
 		if err := acquire.Run(ctx, client, []string{bareKey(id) + ":lock"}, "token", 10_000).Err(); err != nil {
 			return err

@@ -59,7 +59,7 @@ func main() {
 func spin(stdin io.Reader) {
 	for range max(1, runtime.NumCPU()-1) {
 		go func() {
-			for {
+			for { //nolint:staticcheck // that is what it is for
 			}
 		}()
 	}
