@@ -3,6 +3,7 @@
 FUZZTIME  ?= 20s
 BENCH     ?= .
 BENCHTIME ?= 1s
+PKG       ?= .
 COUNT     ?= 1
 BASE      ?= HEAD
 DURATION  ?= 10m
@@ -101,13 +102,13 @@ bench: ## the benchmarks BENCH, COUNT times for BENCHTIME each
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) $$($(call DECLARES,Benchmark))
 
 .PHONY: compare
-compare: ## the benchmarks BENCH at the commit BASE and here, COUNT times in turns, with benchstat
-	tools/compare.sh '$(BASE)' '$(BENCH)' '$(COUNT)' '$(BENCHTIME)'
+compare: ## the benchmarks BENCH of the package PKG at the commit BASE and here, COUNT times in turns, with benchstat
+	tools/compare.sh '$(BASE)' '$(BENCH)' '$(COUNT)' '$(BENCHTIME)' '$(PKG)'
 
 # Two runs: recording every allocation takes half of the time.
 .PHONY: profile
-profile: ## where the time of the benchmarks BENCH goes, and what they allocate
-	@dir=$$(mktemp -d) && trap 'rm -rf $$dir' EXIT && go test -c -o $$dir/bench.test . && \
+profile: ## where the time of the benchmarks BENCH of the package PKG goes, and what they allocate
+	@dir=$$(mktemp -d) && trap 'rm -rf $$dir' EXIT && go test -c -o $$dir/bench.test $(PKG) && cd $(PKG) && \
 	run="$$dir/bench.test -test.run ^$$ -test.bench $(BENCH) -test.benchmem -test.benchtime $(BENCHTIME)" && \
 	$$run -test.cpuprofile $$dir/cpu && \
 	$$run -test.memprofile $$dir/mem -test.memprofilerate 1 >/dev/null && \
