@@ -26,19 +26,12 @@ help: ## list the targets
 modules: ## list the modules that check, test and lint go through, beside the library
 	@printf '%s\n' $(MODULES)
 
-# Parallel tests mostly wait: for servers that do not answer.
-WAITING = -parallel 4
-
-# The other modules are tested without the race detector: the bookstore brings a
-# SQLite translated from C, which it slows down many times and finds nothing in,
-# and a benchmark would measure the detector.
+# Several test binaries at a time: most tests wait. See tools/project/testall.
 .PHONY: test
 test: ## all tests, with the race detector; on real Redis servers where redis-server is on the PATH
 	@test -n "$(RACE)" || echo "make test: no C compiler or CGO_ENABLED=0: testing WITHOUT the race detector"
 	@command -v redis-server >/dev/null || echo "make test: no redis-server on the PATH: tests on a real Redis are skipped"
-	go test $(RACE) $(WAITING) -shuffle=on ./...
-	go -C faults test $(RACE) $(WAITING) -shuffle=on ./...
-	@set -e; for dir in $(filter-out faults,$(MODULES)); do echo "go -C $$dir test"; go -C $$dir test -shuffle=on ./...; done
+	go -C tools/project run ./testall $(RACE) -root $(CURDIR) $(MODULES)
 
 .PHONY: servers
 servers: ## the tests on Redis 7.0, Redis 8.0 and Valkey 8.1, with a table (Debian; gets the latter two into .servers/)
@@ -65,6 +58,16 @@ check: ## formatting, go vet and go.mod of every module
 	  go -C $$dir mod tidy -diff; \
 	done
 	go -C tools mod tidy -diff
+
+# A patch release has the language and the library of its minor release. A newer Go
+# accepts what the oldest does not have, so only the oldest can tell.
+OLDEST := $(shell awk '$$1 == "go" {print $$2}' go.mod)
+.PHONY: oldest
+oldest: ## vet, Examples and golden files with the Go of go.mod's go line, where a newer one is installed
+	@case $$(go env GOVERSION) in \
+	go$(basename $(OLDEST))*) echo "$$(go env GOVERSION) is the oldest supported release: every other target tests it" ;; \
+	*) set -ex; export GOTOOLCHAIN=go$(OLDEST); go vet ./...; go test -run 'Example|Golden' ./... ;; \
+	esac
 
 # The library alone: servers run on Unix only, and so do their tests.
 .PHONY: portable
