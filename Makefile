@@ -9,6 +9,7 @@ BASE      ?= HEAD
 DURATION  ?= 10m
 SEED      ?= $(shell date +%s)
 CHECK     ?=
+WIDTH     ?=
 
 # The modules below the library's, but for tools/, which is a list of tools.
 MODULES  := $(filter-out tools,$(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod)))
@@ -26,12 +27,13 @@ help: ## list the targets
 modules: ## list the modules that check, test and lint go through, beside the library
 	@printf '%s\n' $(MODULES)
 
-# Several test binaries at a time: most tests wait. See tools/project/testall.
+# Several test binaries at a time, because most tests wait: WIDTH of them, by default
+# one more than there are processors. See tools/project/testall.
 .PHONY: test
 test: ## all tests, with the race detector; on real Redis servers where redis-server is on the PATH
 	@test -n "$(RACE)" || echo "make test: no C compiler or CGO_ENABLED=0: testing WITHOUT the race detector"
 	@command -v redis-server >/dev/null || echo "make test: no redis-server on the PATH: tests on a real Redis are skipped"
-	go -C tools/project run ./testall $(RACE) -root $(CURDIR) $(MODULES)
+	go -C tools/project run ./testall $(RACE) $(if $(WIDTH),-width $(WIDTH)) -root $(CURDIR) $(MODULES)
 
 .PHONY: servers
 servers: ## the tests on Redis 7.0, Redis 8.0 and Valkey 8.1, with a table (Debian; gets the latter two into .servers/)
@@ -39,10 +41,10 @@ servers: ## the tests on Redis 7.0, Redis 8.0 and Valkey 8.1, with a table (Debi
 
 .PHONY: lint
 lint: ## golangci-lint with .golangci.yml (its first build takes minutes)
-	$(TOOL) golangci-lint run ./...
+	$(TOOL) golangci-lint run --allow-parallel-runners ./...
 	@set -e; for dir in $(MODULES); do \
 	  echo "golangci-lint in $$dir"; \
-	  (cd $$dir && $(TOOL) golangci-lint run --config $(CURDIR)/.golangci.yml ./...); \
+	  (cd $$dir && $(TOOL) golangci-lint run --allow-parallel-runners --config $(CURDIR)/.golangci.yml ./...); \
 	done
 
 .PHONY: fmt
