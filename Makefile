@@ -3,11 +3,13 @@
 FUZZTIME  ?= 20s
 BENCH     ?= .
 BENCHTIME ?= 1s
+PKG       ?= .
 COUNT     ?= 1
 BASE      ?= HEAD
 DURATION  ?= 10m
 SEED      ?= $(shell date +%s)
 CHECK     ?=
+WIDTH     ?=
 
 # The modules below the library's, but for tools/, which is a list of tools.
 MODULES  := $(filter-out tools,$(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod)))
@@ -25,19 +27,13 @@ help: ## list the targets
 modules: ## list the modules that check, test and lint go through, beside the library
 	@printf '%s\n' $(MODULES)
 
-# Parallel tests mostly wait: for servers that do not answer.
-WAITING = -parallel 4
-
-# The other modules are tested without the race detector: the bookstore brings a
-# SQLite translated from C, which it slows down many times and finds nothing in,
-# and a benchmark would measure the detector.
+# Several test binaries at a time, because most tests wait: WIDTH of them, by default
+# one more than there are processors. See tools/project/testall.
 .PHONY: test
 test: ## all tests, with the race detector; on real Redis servers where redis-server is on the PATH
 	@test -n "$(RACE)" || echo "make test: no C compiler or CGO_ENABLED=0: testing WITHOUT the race detector"
 	@command -v redis-server >/dev/null || echo "make test: no redis-server on the PATH: tests on a real Redis are skipped"
-	go test $(RACE) $(WAITING) -shuffle=on ./...
-	go -C faults test $(RACE) $(WAITING) -shuffle=on ./...
-	@set -e; for dir in $(filter-out faults,$(MODULES)); do echo "go -C $$dir test"; go -C $$dir test -shuffle=on ./...; done
+	go -C tools/project run ./testall $(RACE) $(if $(WIDTH),-width $(WIDTH)) -root $(CURDIR) $(MODULES)
 
 .PHONY: servers
 servers: ## the tests on Redis 7.0, Redis 8.0 and Valkey 8.1, with a table (Debian; gets the latter two into .servers/)
@@ -45,10 +41,10 @@ servers: ## the tests on Redis 7.0, Redis 8.0 and Valkey 8.1, with a table (Debi
 
 .PHONY: lint
 lint: ## golangci-lint with .golangci.yml (its first build takes minutes)
-	$(TOOL) golangci-lint run ./...
+	$(TOOL) golangci-lint run --allow-parallel-runners ./...
 	@set -e; for dir in $(MODULES); do \
 	  echo "golangci-lint in $$dir"; \
-	  (cd $$dir && $(TOOL) golangci-lint run --config $(CURDIR)/.golangci.yml ./...); \
+	  (cd $$dir && $(TOOL) golangci-lint run --allow-parallel-runners --config $(CURDIR)/.golangci.yml ./...); \
 	done
 
 .PHONY: fmt
@@ -64,6 +60,16 @@ check: ## formatting, go vet and go.mod of every module
 	  go -C $$dir mod tidy -diff; \
 	done
 	go -C tools mod tidy -diff
+
+# A patch release has the language and the library of its minor release. A newer Go
+# accepts what the oldest does not have, so only the oldest can tell.
+OLDEST := $(shell awk '$$1 == "go" {print $$2}' go.mod)
+.PHONY: oldest
+oldest: ## vet, Examples and golden files with the Go of go.mod's go line, where a newer one is installed
+	@case $$(go env GOVERSION) in \
+	go$(basename $(OLDEST))*) echo "$$(go env GOVERSION) is the oldest supported release: every other target tests it" ;; \
+	*) set -ex; export GOTOOLCHAIN=go$(OLDEST); go vet ./...; go test -run 'Example|Golden' ./... ;; \
+	esac
 
 # The library alone: servers run on Unix only, and so do their tests.
 .PHONY: portable
@@ -101,13 +107,13 @@ bench: ## the benchmarks BENCH, COUNT times for BENCHTIME each
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) $$($(call DECLARES,Benchmark))
 
 .PHONY: compare
-compare: ## the benchmarks BENCH at the commit BASE and here, COUNT times in turns, with benchstat
-	tools/compare.sh '$(BASE)' '$(BENCH)' '$(COUNT)' '$(BENCHTIME)'
+compare: ## the benchmarks BENCH of the package PKG at the commit BASE and here, COUNT times in turns, with benchstat
+	tools/compare.sh '$(BASE)' '$(BENCH)' '$(COUNT)' '$(BENCHTIME)' '$(PKG)'
 
 # Two runs: recording every allocation takes half of the time.
 .PHONY: profile
-profile: ## where the time of the benchmarks BENCH goes, and what they allocate
-	@dir=$$(mktemp -d) && trap 'rm -rf $$dir' EXIT && go test -c -o $$dir/bench.test . && \
+profile: ## where the time of the benchmarks BENCH of the package PKG goes, and what they allocate
+	@dir=$$(mktemp -d) && trap 'rm -rf $$dir' EXIT && go test -c -o $$dir/bench.test $(PKG) && cd $(PKG) && \
 	run="$$dir/bench.test -test.run ^$$ -test.bench $(BENCH) -test.benchmem -test.benchtime $(BENCHTIME)" && \
 	$$run -test.cpuprofile $$dir/cpu && \
 	$$run -test.memprofile $$dir/mem -test.memprofilerate 1 >/dev/null && \

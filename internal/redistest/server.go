@@ -33,7 +33,7 @@ func Require(t testing.TB) {
 	case os.Getenv("FNCACHE_REQUIRE_REDIS") == "1":
 		t.Fatalf("FNCACHE_REQUIRE_REDIS=1, but no real Redis can be started: %v", err)
 	default:
-		recordSkip(t)
+		t.Cleanup(func() { recordSkip(t) })
 		t.Skipf("needs a real Redis: %v (Debian: apt-get install redis-server)", err)
 	}
 }

@@ -149,6 +149,8 @@ func TestRequireSkipsOrFailsWithTheReason(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv("FNCACHE_REDIS_SERVER", "")
 	t.Setenv("FNCACHE_REQUIRE_REDIS", "")
+	counted := skipped.Load()
+	t.Cleanup(func() { require.Equal(t, counted, skipped.Load(), "this test is not skipped") })
 	spy := &spyT{TB: t}
 	Require(spy)
 	require.Contains(t, spy.said, "skip: needs a real Redis")

@@ -16,10 +16,14 @@ const skipsEnv = "FNCACHE_TEST_SKIPS"
 // skipped counts the tests that Require has skipped in this process.
 var skipped atomic.Int64
 
-// recordSkip counts the test, and appends its name to the file that skipsEnv names.
-// Test binaries run at the same time, so each line is one write to the end of the file.
+// recordSkip counts the test if it ends skipped, and appends its name to the file that
+// skipsEnv names. Test binaries run at the same time, so each line is one write to the
+// end of the file.
 func recordSkip(t testing.TB) {
 	t.Helper()
+	if !t.Skipped() {
+		return // a test of Require itself
+	}
 	skipped.Add(1)
 	path := os.Getenv(skipsEnv)
 	if path == "" {

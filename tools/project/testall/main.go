@@ -1,0 +1,273 @@
+// Testall runs the tests of the library and of the other modules of this repository.
+//
+//	testall [-race] [-width N] [-root DIR] MODULE...
+//
+// It builds all test binaries first, so that no compiler takes the processor from tests
+// that measure time. Then it runs several at once, because most tests wait, for servers
+// or for time to pass; and in the end one by one those that keep a processor busy.
+//
+// The tests of the library's root package run in shards: each is a process that runs a
+// part of the tests one after the other. So tests that may not run in parallel, because
+// they look at everything that a process does, still wait at the same time.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// skipsEnv names the file to which internal/redistest appends skipped tests.
+	skipsEnv = "FNCACHE_TEST_SKIPS"
+	// shards is how many processes share the tests of the root package. With more, the
+	// slowest single test decides, and each process starts servers of its own.
+	shards = 4
+	// parallel is how many parallel tests of a process run at once. They wait: for
+	// servers that do not answer.
+	parallel = "4"
+)
+
+// longest are the modules that start first.
+var longest = []string{"history", "faults"}
+
+// busy are the modules whose tests need the processor for themselves: they measure what
+// it does.
+var busy = []string{"bench", "examples/bookstore"}
+
+// raced are the modules tested with the race detector, as the library is. The bookstore
+// brings a SQLite translated from C, which the detector slows down many times and finds
+// nothing in, and a benchmark would measure the detector.
+var raced = []string{"faults"}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testall:", err)
+		os.Exit(1)
+	}
+}
+
+// A suite is what a run of testall shares between its jobs.
+type suite struct {
+	root  string
+	race  []string // the flag of go test, or none
+	width int
+	work  string // a temporary directory
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("testall", flag.ContinueOnError)
+	race := flags.Bool("race", false, "test the library and faults with the race detector")
+	width := flags.Int("width", runtime.NumCPU()+1, "how many test binaries run at once")
+	root := flags.String("root", ".", "the directory of the library")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp("", "testall-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(work) }()
+	s := &suite{root: *root, width: max(*width, 1), work: work}
+	if *race {
+		s.race = []string{"-race"}
+	}
+	began := time.Now()
+	quiet, loud, err := s.jobs(ctx, flags.Args())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "testall: built in %.0f s; running %d jobs, %d at a time, then %d one by one\n",
+		time.Since(began).Seconds(), len(quiet), s.width, len(loud))
+	failed := slices.Concat(s.runAll(ctx, quiet, s.width, out), s.runAll(ctx, loud, 1, out))
+	if err := s.reportSkips(out); err != nil {
+		return err
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("%d of %d failed: %s", len(failed), len(quiet)+len(loud), strings.Join(failed, ", "))
+	}
+	return ctx.Err()
+}
+
+// A job is a test binary, and which of its tests to run.
+type job struct {
+	name   string
+	binary string
+	dir    string // of its package
+	run    string // a pattern
+}
+
+// jobs builds the test binaries. The quiet ones may run at once, what takes longest
+// first; the loud ones may not.
+func (s *suite) jobs(ctx context.Context, modules []string) (quiet, loud []job, err error) {
+	var first, last []job
+	for _, module := range append([]string{"."}, modules...) {
+		packages, err := s.build(ctx, module)
+		if err != nil {
+			return nil, nil, err
+		}
+		switch {
+		case module == ".":
+			shards, err := s.shards(ctx, packages[0])
+			if err != nil {
+				return nil, nil, err
+			}
+			last = slices.Concat(last, shards, packages[1:])
+		case slices.Contains(longest, module):
+			first = append(first, packages...)
+		case slices.Contains(busy, module):
+			loud = append(loud, packages...)
+		default:
+			last = append(last, packages...)
+		}
+	}
+	return append(first, last...), loud, nil
+}
+
+// build builds the test binaries of a module, as a job each.
+func (s *suite) build(ctx context.Context, module string) ([]job, error) {
+	dir := filepath.Join(s.root, module)
+	list, err := s.output(ctx, dir, "go", "list", "-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}\t{{.Dir}}{{end}}", "./...")
+	if err != nil {
+		return nil, err
+	}
+	var jobs []job
+	for line := range strings.Lines(list) {
+		path, packageDir, ok := strings.Cut(strings.TrimSpace(line), "\t")
+		if !ok {
+			continue // it has no tests
+		}
+		j := job{name: path, binary: filepath.Join(s.work, strings.ReplaceAll(path, "/", "_")+".test"), dir: packageDir, run: "."}
+		command := []string{"go", "test", "-c", "-o", j.binary}
+		if module == "." || slices.Contains(raced, module) {
+			command = append(command, s.race...)
+		}
+		if _, err := s.output(ctx, dir, append(command, path)...); err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, j)
+	}
+	if len(jobs) == 0 {
+		return nil, fmt.Errorf("module %s has no tests", module)
+	}
+	return jobs, nil
+}
+
+// testName matches what -test.run runs of what -test.list prints.
+var testName = regexp.MustCompile(`^(Test|Example|Fuzz)`)
+
+// shards deals the tests of a binary out.
+func (s *suite) shards(ctx context.Context, all job) ([]job, error) {
+	list, err := s.output(ctx, all.dir, all.binary, "-test.list", ".")
+	if err != nil {
+		return nil, err
+	}
+	names := slices.DeleteFunc(strings.Fields(list), func(name string) bool { return !testName.MatchString(name) })
+	dealt := deal(names, shards)
+	var jobs []job
+	for i, names := range dealt {
+		shard := all
+		shard.name = fmt.Sprintf("%s (%d of %d)", all.name, i+1, len(dealt))
+		shard.run = "^(" + strings.Join(names, "|") + ")$"
+		jobs = append(jobs, shard)
+	}
+	return jobs, nil
+}
+
+// deal gives each name to one of n shards. Neighbours go to different ones, because
+// tests of one file take about as long as each other.
+func deal(names []string, n int) [][]string {
+	dealt := make([][]string, min(n, len(names)))
+	for i, name := range names {
+		dealt[i%len(dealt)] = append(dealt[i%len(dealt)], name)
+	}
+	return dealt
+}
+
+// output runs a command, and returns what it prints.
+func (s *suite) output(ctx context.Context, dir string, command ...string) (string, error) {
+	cmd := s.cmd(ctx, dir, command...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s: %w\n%s%s", strings.Join(command, " "), err, &stdout, &stderr)
+	}
+	return stdout.String(), nil
+}
+
+// cmd is a command that is interrupted when ctx ends.
+func (s *suite) cmd(ctx context.Context, dir string, command ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), skipsEnv+"="+s.skips())
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	return cmd
+}
+
+// runAll runs the jobs, width at once, prints the result of each when it ends, and returns
+// the names of those that failed.
+func (s *suite) runAll(ctx context.Context, jobs []job, width int, out io.Writer) (failed []string) {
+	var (
+		mu    sync.Mutex // guards out and failed
+		wg    sync.WaitGroup
+		slots = make(chan struct{}, width)
+	)
+	for _, j := range jobs {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			began := time.Now()
+			var printed bytes.Buffer
+			// As go test would call it.
+			cmd := s.cmd(ctx, j.dir, j.binary, "-test.paniconexit0", "-test.timeout=10m",
+				"-test.parallel="+parallel, "-test.shuffle=on", "-test.run="+j.run)
+			cmd.Stdout, cmd.Stderr = &printed, &printed
+			err := cmd.Run()
+
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil { // go test leaves out the output of what passed, too
+				fmt.Fprintf(out, "ok  \t%s\t%.3fs\n", j.name, time.Since(began).Seconds())
+				return
+			}
+			failed = append(failed, j.name)
+			_, _ = printed.WriteTo(out)
+			fmt.Fprintf(out, "FAIL\t%s\t%.3fs\t(%v)\n", j.name, time.Since(began).Seconds(), err)
+		})
+	}
+	wg.Wait()
+	return failed
+}
+
+func (s *suite) skips() string { return filepath.Join(s.work, "skips") }
+
+// reportSkips prints how many tests were skipped because there is no server for them.
+func (s *suite) reportSkips(out io.Writer) error {
+	names, err := os.ReadFile(s.skips())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if n := bytes.Count(names, []byte("\n")); n > 0 {
+		fmt.Fprintf(out, "\nSKIPPED: %d tests (with subtests) need a real Redis. Install redis-server 7 or later\n"+
+			"(Debian: apt-get install redis-server), or set FNCACHE_REDIS_SERVER to the path of a server, and run them again.\n", n)
+	}
+	return err
+}
