@@ -155,7 +155,7 @@ func (c *call) decision(p purpose) (decision, error) {
 
 // fly has a flight run to its decision. The call that began it looks up on its own
 // goroutine. If it leaves meanwhile, a goroutine goes on for those who have joined.
-func (c *call) fly(f *flight) progress {
+func (c *call) fly(f *flight) (how progress) {
 	if f.purpose != toLookUp {
 		c.cache.spawn(func() { c.cache.poll(f) })
 		return handedOn
@@ -164,13 +164,16 @@ func (c *call) fly(f *flight) progress {
 	if c.patient {
 		ctx = f.values()
 	}
-	how := c.cache.lookUp(ctx, f)
-	if how == callerLeft {
-		c.cache.flights.leave(f, c)
-		if !c.cache.flights.abandon(f) {
-			c.cache.spawn(func() { c.cache.lookUpForOthers(f) })
+	how = callerLeft // unless it returns: a hook of the Redis client may end this goroutine
+	defer func() {
+		if how == callerLeft {
+			c.cache.flights.leave(f, c)
+			if !c.cache.flights.abandon(f) {
+				c.cache.spawn(func() { c.cache.lookUpForOthers(f) })
+			}
 		}
-	}
+	}()
+	how = c.cache.lookUp(ctx, f)
 	return how
 }
 

@@ -41,12 +41,9 @@ type computation struct {
 
 	started chan struct{} // without a lease: closed when it begins
 	slotted bool          // it has a place of Options.MaxConcurrent from the start
-	// Without a lease: of waiting for a place; nil where there is no bound.
-	waiting     context.Context
-	stopWaiting context.CancelFunc
-	single      bool          // without a lease: it is one call's own
-	done        chan struct{} // closed at the end
-	ending      ending        // written before done is closed
+	single  bool          // without a lease: it is one call's own
+	done    chan struct{} // closed at the end
+	ending  ending        // written before done is closed
 
 	// Guarded by flights.mu.
 	owner    *call     // the caller whose computation it is, nil if there is none
@@ -58,6 +55,7 @@ type computation struct {
 	leaseEnd time.Time // until when the lease is good as far as is known
 	began    uint64    // flights.seq when it began; 0 before
 	nested   bool      // it begins without a place: who waits for it has one
+	quit     func()    // without a lease: ends the wait for a place; nil if there is none
 }
 
 // returned is how the function ended.
@@ -164,13 +162,6 @@ func (c *Cache) newComputation(id flightKey, ctx context.Context, in input) *com
 	if !c.closed() {
 		comp.closing = c.closing
 	}
-	if id.fn.opts.MaxConcurrent > 0 {
-		parent := context.Background()
-		if comp.closing != nil {
-			parent = c.alive
-		}
-		comp.waiting, comp.stopWaiting = context.WithCancel(parent)
-	}
 	return comp
 }
 
@@ -231,7 +222,10 @@ func (c *computation) awaitSlot() (give func(), turn bool) {
 		give = places.Give
 	case c.token != "" || places == nil:
 	default:
-		switch err := places.Take(c.waiting); {
+		ctx, end := c.cache.flights.awaitsPlace(c)
+		err := places.Take(ctx)
+		end()
+		switch {
 		case err == nil:
 			give = places.Give
 		case c.cancelled() && !c.cache.flights.passes(c):
@@ -241,9 +235,6 @@ func (c *computation) awaitSlot() (give func(), turn bool) {
 			}
 			return give, false
 		}
-	}
-	if c.stopWaiting != nil {
-		c.stopWaiting()
 	}
 	if c.token != "" {
 		return give, true

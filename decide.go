@@ -177,8 +177,10 @@ type request struct {
 func (c *Cache) acquire(f *flight, mode acquireMode, seen []byte, servable bool) (got request, ended bool) {
 	for {
 		ctx, end := c.flights.attend(f)
+		stop := context.AfterFunc(c.alive, end)
 		got = c.acquireOnce(ctx, f, mode, seen, servable)
 		left := got.err != nil && hasLeft(ctx, got.err)
+		stop()
 		end()
 		switch {
 		case !left:
@@ -191,6 +193,9 @@ func (c *Cache) acquire(f *flight, mode acquireMode, seen []byte, servable bool)
 }
 
 func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, seen []byte, servable bool) (got request) {
+	if c.closed() { // what would be computed is cancelled
+		return request{err: &RedisError{Op: opAcquire, Kind: KindClosed, Err: ErrClosed, key: f.key, notAsked: true}}
+	}
 	places := c.places(f.fn)
 	if c.flights.needsPlace(f) {
 		if f.purpose == toLookUp {

@@ -456,7 +456,7 @@ func (fs *flights) shareUnleased(c *call, ended uint64) (comp *computation, own,
 	case s.running == nil:
 		s.running = newComputation(c, id)
 		comp, own, start = s.running, true, true
-	case !s.running.cancelled() && (s.running.began == 0 || s.running.began > ended && !s.running.detached):
+	case s.running.joinable(ended):
 		comp = s.running
 	case s.next == nil:
 		s.next = newComputation(c, id)
@@ -516,10 +516,41 @@ func (c *computation) pass() {
 	c.endWaiting()
 }
 
+// joinable reports whether a computation without a lease may answer a caller whose lookup
+// has ended then. One that all callers have left before it began waits for no place, and
+// begins no more. mu is held.
+func (c *computation) joinable(ended uint64) bool {
+	switch {
+	case c.cancelled():
+		return false
+	case c.began == 0:
+		return c.callers > 0
+	default:
+		return c.began > ended && !c.detached
+	}
+}
+
+// awaitsPlace returns a context for the wait of a computation without a lease for its
+// place. It ends with the last caller, with Close, and where no place is needed. end frees
+// it.
+func (fs *flights) awaitsPlace(c *computation) (ctx context.Context, end context.CancelFunc) {
+	parent := context.Background()
+	if c.closing != nil {
+		parent = c.cache.alive
+	}
+	ctx, end = context.WithCancel(parent)
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if c.quit = end; c.nested || c.callers == 0 {
+		end()
+	}
+	return ctx, end
+}
+
 // endWaiting has a computation wait for its place no longer. mu is held.
 func (c *computation) endWaiting() {
-	if c.stopWaiting != nil {
-		c.stopWaiting()
+	if c.quit != nil {
+		c.quit()
 	}
 }
 

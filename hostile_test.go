@@ -3,6 +3,7 @@ package fncache
 import (
 	"context"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -278,5 +279,34 @@ func TestTwoFunctionsThatNeedEachOtherWaitNoLongerThanWaitTimeout(t *testing.T) 
 		require.ErrorIs(t, <-ends, ErrColdCache)
 		require.ErrorIs(t, <-ends, ErrColdCache)
 		assert.Equal(t, 3*time.Second, time.Since(began))
+	})
+}
+
+// A hook of the Redis client ends the goroutine of the call that looks up, as t.FailNow does.
+func TestHookThatEndsACallerLeavesOthersTheirAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(), &source{}, Options{})
+		for range 3 { // calls send themselves where the node is calm
+			require.NoError(t, w.get(t.Context(), "before").err)
+		}
+		joined := make(chan struct{})
+		b.tap.on("get", func() {
+			<-joined
+			runtime.Goexit()
+		})
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			w.get(t.Context(), "k")
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		other := w.begin(ctx, "k")
+		synctest.Wait()
+		close(joined)
+		<-ended
+		require.NoError(t, (<-other).err)
+		require.NoError(t, w.get(ctx, "k").err)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -245,4 +246,63 @@ func TestACallFromInsideAComputationUnderALeaseTakesNoPlace(t *testing.T) {
 			requireIdentity(t, w.Func)
 		})
 	}
+}
+
+// 1. A computation gathers callers while the one before it runs, and all of them leave.
+// 2. Others join it.
+// 3. The one before it ends, and its place is given to another key.
+func TestAComputationThatAllHadLeftWaitsForItsPlaceAllTheSame(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var g gauge
+		s := &source{}
+		s.do = func(_ context.Context, run int) (int, error) { g.run(10 * time.Second); return run, nil }
+		c := b.cache()
+		w := wrap(t, c, s, Options{MaxConcurrent: 1, OnCold: Wait})
+		defer b.cut()()
+		b.trip(wrap(t, c, &source{}, Options{Name: "test.Other"}))
+		ends := beginEach(t, w, 1)
+		require.Error(t, w.Invalidate(t.Context(), "0")) // who comes now does not join it
+		ctx, cancel := context.WithCancel(t.Context())
+		left := w.begin(ctx, "0")
+		synctest.Wait()
+		cancel()
+		require.ErrorIs(t, (<-left).err, context.Canceled)
+		ends = append(ends, w.begin(t.Context(), "1"))
+		synctest.Wait()
+		for _, end := range append(ends, w.begin(t.Context(), "0")) {
+			require.NoError(t, (<-end).err)
+		}
+		assert.Equal(t, 1, g.most)
+		requireAllPlaces(t, w.Func)
+	})
+}
+
+func TestNothingIsComputedUnderALeaseThatWasAskedForAfterClose(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var g gauge
+		var cut atomic.Int64
+		s := &source{}
+		s.do = func(ctx context.Context, run int) (int, error) {
+			if ctx.Err() != nil {
+				cut.Add(1)
+			}
+			g.run(time.Second)
+			return run, nil
+		}
+		c := b.cache()
+		w := wrap(t, c, s, Options{MaxConcurrent: 1, OnCold: Wait})
+		ends := beginEach(t, w, 10)
+		time.Sleep(100 * time.Millisecond)
+		began := time.Now()
+		require.NoError(t, c.Close())
+		assert.LessOrEqual(t, time.Since(began), time.Second)
+		for i, end := range ends {
+			if o := <-end; i > 0 {
+				require.NoError(t, o.err, "computed as with Redis away")
+			}
+		}
+		assert.Zero(t, cut.Load(), "computations that were cancelled before they began")
+		assert.Equal(t, 1, g.most)
+		requireAllPlaces(t, w.Func)
+	})
 }
