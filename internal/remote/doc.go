@@ -34,7 +34,8 @@
 // cancels is late by that much as a rule, and by the timeout when the node has just
 // stopped. A caller whose context has a deadline within the timeout never sends.
 // When the node is not calm, and always in the large lane, flights have goroutines
-// of their own and callers wait under their own contexts.
+// of their own and callers wait under their own contexts. So they do once a hook of the
+// client has ended the goroutine of a caller that was sending.
 //
 // # What failures do
 //

@@ -41,6 +41,7 @@ type node struct {
 	small, large lane
 	flights      []*flight
 	calm         bool // the last flight that landed took less than two ticks
+	spares       bool // callers send no flights: see spareCallers
 	busyHere     bool // no connection of the pool was free, for as long as the timeout
 	states       [uses]condition
 	ran          map[*Script]bool // the scripts that the server has run
@@ -171,7 +172,15 @@ func (n *node) mayLead(ctx context.Context) bool {
 }
 
 // leads reports whether the caller of a command is to send it, in that lane. mu is held.
-func (n *node) leads(l *lane, c *Command) bool { return n.calm && !l.large && !c.stays }
+func (n *node) leads(l *lane, c *Command) bool { return n.calm && !n.spares && !l.large && !c.stays }
+
+// spareCallers has flights sent on goroutines of their own from now on: a hook has ended the
+// one that sent, and a caller may have others to answer.
+func (n *node) spareCallers() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.spares = true
+}
 
 func (n *node) laneOf(c *Command) *lane {
 	if c.large() && n.large.seats > 0 {
