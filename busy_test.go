@@ -148,6 +148,33 @@ func TestCallersThatGiveUpLeaveNothing(t *testing.T) {
 	}
 }
 
+func TestAWaitForAnotherProcessEndsWithItsLastCaller(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		opts := Options{OnCold: Wait}
+		elsewhere := wrap(t, b.cache(), &source{took: time.Minute}, opts)
+		for i := range 10 {
+			elsewhere.begin(t.Context(), strconv.Itoa(i))
+		}
+		synctest.Wait()
+		c := b.cache()
+		s := &source{}
+		w := wrap(t, c, s, opts)
+		w.get(t.Context(), "other")
+		for range 3 { // the first time the subscription is not up
+			ctx, end := context.WithTimeout(t.Context(), 5*time.Second)
+			for _, o := range w.calls(ctx, 10) {
+				require.ErrorIs(t, o.err, context.DeadlineExceeded)
+			}
+			end()
+			synctest.Wait()
+			c.flights.mu.Lock()
+			assert.Empty(t, c.flights.m)
+			c.flights.mu.Unlock()
+		}
+		assert.Equal(t, 1, s.count())
+	})
+}
+
 // ownGoroutines returns the stacks of the goroutines that the cache has, or its callers. The
 // embedded Redis has one for each connection.
 func ownGoroutines() []string {

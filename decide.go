@@ -282,7 +282,7 @@ func (c *Cache) poll(f *flight) {
 	}
 	atOnce := f.from.placeless // nothing is known of a holder
 	for backoff := pollMin; ok && d.verdict == holderElsewhere; backoff = min(2*backoff, pollMax) {
-		if !atOnce && !c.pause(w, backoff, d) {
+		if !atOnce && !c.pause(f, w, backoff, d) {
 			d = decision{verdict: redisDown, cause: newRedisError(opAcquire, f.key, ErrClosed), missed: true}
 			break
 		}
@@ -307,10 +307,10 @@ func (c *Cache) poll(f *flight) {
 
 // pause waits until it is time to ask for a lease again: when something has
 // happened to the key, when the lease may have run out, or when its holder in
-// this process is done. Where events are not heard it also waits no longer than
+// this process is done. It also ends with the last caller of the flight. Where events are not heard it also waits no longer than
 // the backoff, and where they are no longer than mostTold; both are jittered so that
 // processes do not ask in step. It is false if the cache was closed.
-func (c *Cache) pause(w *watcher, backoff time.Duration, d decision) bool {
+func (c *Cache) pause(f *flight, w *watcher, backoff time.Duration, d decision) bool {
 	wait := d.left + time.Millisecond // just after it
 	switch w.since(d.asked) {
 	case newsPossible:
@@ -326,6 +326,8 @@ func (c *Cache) pause(w *watcher, backoff time.Duration, d decision) bool {
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
+	attended, end := c.flights.attend(f)
+	defer end()
 	var done <-chan struct{}
 	if d.holder != nil {
 		done = d.holder.done
@@ -336,6 +338,8 @@ func (c *Cache) pause(w *watcher, backoff time.Duration, d decision) bool {
 	case <-w.woken:
 		return true
 	case <-done:
+		return true
+	case <-attended.Done():
 		return true
 	case <-c.closing:
 		return false

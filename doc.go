@@ -6,7 +6,8 @@
 // and meanwhile serves everybody else a somewhat old value, or refuses them at
 // once with [ErrColdCache]. [WrapStruct] does so for the tagged fields of a
 // struct. [Wrap1], [Wrap2] and [Wrap3] are Wrap with no reflection in
-// the call.
+// the call. [Open] makes a [Cache] from the URL of a Redis, and [New] one on a client that
+// is there already.
 //
 // # What a call gets
 //

@@ -46,9 +46,7 @@ func Example() {
 	defer stop()
 	ctx := context.Background()
 
-	client := redis.NewClient(&redis.Options{Addr: addr})
-	defer client.Close()
-	cache := fncache.Must(fncache.New(fncache.Config{Redis: client}))
+	cache := fncache.Must(fncache.Open(ctx, "redis://"+addr, fncache.Config{}))
 	defer cache.Close()
 
 	topBookIDs := slowQuery // func(ctx context.Context, authorID int64) ([]int64, error)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/fncache/fncache/internal/oncelog"
@@ -29,7 +30,7 @@ const (
 	// does not pass on what it says before it closes a new connection.
 	KindUnreachable
 	// KindPool: this process is busy: no connection of the client's pool was free while
-	// the caller waited.
+	// the caller waited, or none could be made because too many files are open.
 	KindPool
 	// KindAuth: wrong user or password, or none given.
 	KindAuth
@@ -113,6 +114,7 @@ type RedisError struct {
 	Err error
 
 	key      string // of the entry, if the operation was about one
+	node     string // its address; "" if none was asked
 	notAsked bool   // it was not even tried
 	// mayHaveRun says that it was sent, and can have taken effect all the same.
 	mayHaveRun bool
@@ -137,6 +139,8 @@ func (e *RedisError) remedy() string {
 		return ""
 	case elsewhere(e.Err):
 		return "use redis.NewClusterClient, for this is a node of a Cluster; if that is what you use, raise its MaxRedirects"
+	case errors.Is(e.Err, syscall.EMFILE), errors.Is(e.Err, syscall.ENFILE):
+		return "raise the limit of open files (ulimit -n), or look for what keeps files and connections open"
 	}
 	return kindFacts[e.Kind].remedy
 }
@@ -180,7 +184,7 @@ func (h *health) notice(e remote.Event) {
 		if e.Away {
 			h.away.Add(1)
 		}
-		h.tell(&RedisError{Op: e.Op, Kind: kind, Err: e.Err})
+		h.tell(&RedisError{Op: e.Op, Kind: kind, Err: e.Err, node: e.Node})
 	}
 }
 
@@ -205,19 +209,19 @@ func (h *health) tell(err *RedisError) {
 	facts := kindFacts[err.Kind]
 	if err.Kind == KindPool {
 		h.log.Once("redis "+facts.name, slog.LevelWarn,
-			"this process is busy: no connection of the Redis client's pool was free for RedisTimeout, and calls wait for one",
-			"kind", facts.name, "operation", err.Op, "err", err.Err, "do", err.remedy())
+			"this process is busy: the Redis client had no connection to give for RedisTimeout, and calls wait for one",
+			"kind", facts.name, "operation", err.Op, "node", err.node, "err", err.Err, "do", err.remedy())
 		return
 	}
 	told := h.log.Once("redis "+facts.name, slog.LevelWarn,
 		"Redis does not answer as it should: what cannot be served is computed in this process, or refused, and not stored",
-		"kind", facts.name, "operation", err.Op, "err", err.Err, "do", err.remedy())
+		"kind", facts.name, "operation", err.Op, "node", err.node, "err", err.Err, "do", err.remedy())
 	if told && facts.away {
 		h.said.Store(true)
 	}
 }
 
-// forgot says that a server has forgotten a script. No circuit hears of it: the
+// forgot says that a server has forgotten a script. No node is away for that: the
 // server answers.
 func (h *health) forgot(op string) {
 	facts := kindFacts[KindNoScript]
@@ -238,7 +242,8 @@ type NodeHealth struct {
 	// the client does not know the nodes.
 	Addr string
 	// Away says that it is not asked, because it does not answer as it should. It is tried
-	// about once a second.
+	// about once a second. A node that only does not take writes is away too, and is asked
+	// for entries all the same.
 	Away bool
 	// Since is when it was found away; zero if it is not.
 	Since time.Time

@@ -19,7 +19,7 @@ import (
 
 // The lease protocol: a script per verb. Each is one atomic step, names its keys
 // and arguments in its head, and has the effect of once when it arrives twice,
-// since go-redis sends a command again after a read timeout.
+// because a command whose connection broke, or whose answer was late, is sent again.
 var (
 	//go:embed lock_acquire.lua
 	acquireLua string
@@ -118,7 +118,7 @@ func redisErrorOf(err error) error {
 	}
 	return &RedisError{
 		Op: failure.Op, Kind: RedisErrorKind(failure.Kind), Err: failure.Err,
-		key: failure.Key, notAsked: failure.NotAsked, mayHaveRun: failure.MayHaveRun,
+		key: failure.Key, node: failure.Node, notAsked: failure.NotAsked, mayHaveRun: failure.MayHaveRun,
 	}
 }
 
@@ -197,7 +197,9 @@ func (s *lockStore) acquire(ctx context.Context, key, token string, lease time.D
 		sent, millis(lease), string(mode), seen, flag)
 	if err == nil {
 		a, err := parseAcquisition(reply)
-		a.until = sent.first.Add(lease)
+		if a.status == leaseAcquired {
+			a.until = sent.first.Add(lease)
+		}
 		return a, err
 	}
 	if mayHaveRun(err) { // and have been granted

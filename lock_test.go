@@ -42,15 +42,24 @@ const testLease = time.Minute
 func (v *verbs) acquire(token string, seen string, servable bool) acquisition {
 	v.t.Helper()
 	a, err := v.lockStore.acquire(v.ctx, v.key, token, testLease, acquireCompare, []byte(seen), servable)
+	return v.acquisition(a, err)
+}
+
+// acquisition checks until when a lease that was granted is good, and leaves that out.
+func (v *verbs) acquisition(a acquisition, err error) acquisition {
+	v.t.Helper()
 	require.NoError(v.t, err)
+	if a.status == leaseAcquired {
+		assert.InDelta(v.t, testLease, time.Until(a.until), float64(10*time.Second))
+	}
+	a.until = time.Time{}
 	return a
 }
 
 func (v *verbs) refresh(token string) acquisition {
 	v.t.Helper()
 	a, err := v.lockStore.acquire(v.ctx, v.key, token, testLease, acquireRefresh, nil, false)
-	require.NoError(v.t, err)
-	return a
+	return v.acquisition(a, err)
 }
 
 func (v *verbs) store(token string, id uint64) bool {

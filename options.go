@@ -218,7 +218,7 @@ const (
 	ReturnError
 )
 
-// Config says where and how a [Cache] keeps results. Redis is required; the
+// Config says where and how a [Cache] keeps results. Redis is required by [New]; the
 // zero value of everything else is a documented default.
 type Config struct {
 	// Redis is the client: of a single server, of a Sentinel failover group or
@@ -474,7 +474,7 @@ func (c Config) withDefaults() (Config, error) {
 	var faults []error
 	switch client := c.Redis.(type) {
 	case nil:
-		faults = append(faults, errors.New("Redis is not set; set a client, as of redis.NewClient"))
+		faults = append(faults, errors.New("Redis is not set; set a client, as of redis.NewClient, or use Open"))
 	case *redis.Ring:
 		faults = append(faults, errors.New("Redis is a *redis.Ring; use a single server, Sentinel or a Cluster: on a Ring what is published reaches another shard than the one others listen on"))
 	default:

@@ -34,7 +34,8 @@
 // cancels is late by that much as a rule, and by the timeout when the node has just
 // stopped. A caller whose context has a deadline within the timeout never sends.
 // When the node is not calm, and always in the large lane, flights have goroutines
-// of their own and callers wait under their own contexts.
+// of their own and callers wait under their own contexts. So they do once a hook of the
+// client has ended the goroutine of a caller that was sending.
 //
 // # What failures do
 //
@@ -45,9 +46,9 @@
 //   - queued, node goes away: the command is done with that error, at once.
 //   - boarded, caller cancels: the flight goes on for the others. If the caller was to
 //     lead and has not begun, a goroutine leads.
-//   - boarded, not sent, no connection: the pool is full, so this process is busy and
-//     the commands go back to the front of the queue; or connecting fails, and the node
-//     is away.
+//   - boarded, not sent, no connection: the pool is full or too many files are open, so
+//     this process is busy and the commands go back to the front of the queue; or connecting
+//     fails otherwise, and the node is away.
 //   - sent, connection breaks: sent again, up to maxBreaks in all, for all commands
 //     have the effect of once. A command that may be sent once only is done, with an
 //     error that says it may have run.
@@ -55,7 +56,7 @@
 //     goes in the large lane then, because its answer may be large. The node is judged
 //     by the watchdog, not by this.
 //     If this process was late meanwhile, that sending does not count: the answer may
-//     have been there.
+//     have been there. (Of a read in the large lane, if it was for most of the time.)
 //   - sent, and go-redis goes on reading, because the client has long timeouts and cannot
 //     be cloned: the flight loses its seat after twice the timeout. Its writes are done
 //     then, with an error that says that they may have run; its reads wait up to longest.

@@ -67,6 +67,7 @@ func (f *flight) travel(serving bool) (next *flight, done bool) {
 	defer func() {
 		if !landed {
 			f.fail(&hookError{"ended its goroutine"})
+			f.node.spareCallers()
 			f.node.land(f, false)
 		}
 	}()

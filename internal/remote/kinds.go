@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -20,7 +21,8 @@ const (
 	KindTimeout
 	// KindUnreachable: no connection, or one that broke.
 	KindUnreachable
-	// KindBusyHere: this process is busy: no connection of the client's pool was free.
+	// KindBusyHere: this process is busy: no connection of the client's pool was free, or
+	// none could be made because the process or the machine has too many files open.
 	KindBusyHere
 	// KindAuth: wrong user or password, or none given.
 	KindAuth
@@ -93,7 +95,7 @@ func KindOf(err error) Kind {
 		return replyKindOf(reply.Error())
 	case errors.Is(err, redis.ErrClosed), errors.Is(err, errClosed):
 		return KindClosed
-	case isPoolFull(err):
+	case isPoolFull(err), isOutOfFiles(err):
 		return KindBusyHere
 	case errors.Is(err, errNoConnection):
 		return KindUnreachable
@@ -110,6 +112,12 @@ func KindOf(err error) Kind {
 
 func isPoolFull(err error) bool {
 	return errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, errPoolFull)
+}
+
+// isOutOfFiles reports whether a connection was not made because this process, or this
+// machine, may open no more files. That says nothing about the node.
+func isOutOfFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // isReply reports whether the server itself answered with an error.

@@ -40,8 +40,9 @@ type node struct {
 	mu           sync.Mutex // guards the fields below
 	small, large lane
 	flights      []*flight
-	calm         bool // the last flight that landed took less than two ticks
-	busyHere     bool // no connection of the pool was free, for as long as the timeout
+	calm         bool  // the last flight that landed took less than two ticks
+	spares       bool  // callers send no flights: see spareCallers
+	busyHere     error // why there was no connection for as long as the timeout, through no fault of the node; nil if there was
 	states       [uses]condition
 	ran          map[*Script]bool // the scripts that the server has run
 	key          string           // of the last command that had one, for questions to ask about
@@ -171,7 +172,15 @@ func (n *node) mayLead(ctx context.Context) bool {
 }
 
 // leads reports whether the caller of a command is to send it, in that lane. mu is held.
-func (n *node) leads(l *lane, c *Command) bool { return n.calm && !l.large && !c.stays }
+func (n *node) leads(l *lane, c *Command) bool { return n.calm && !n.spares && !l.large && !c.stays }
+
+// spareCallers has flights sent on goroutines of their own from now on: a hook has ended the
+// one that sent, and a caller may have others to answer.
+func (n *node) spareCallers() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.spares = true
+}
 
 func (n *node) laneOf(c *Command) *lane {
 	if c.large() && n.large.seats > 0 {
@@ -287,19 +296,19 @@ func (n *node) land(f *flight, serving bool) (next *flight, done bool) {
 	return next, done
 }
 
-// pass gives the seat of a flight to those who are queued. full says that no connection
-// was free. mu is held.
-func (n *node) pass(f *flight, full bool) *flight {
+// pass gives the seat of a flight to those who are queued. full is why there was no
+// connection, through no fault of the node; nil if there was one. mu is held.
+func (n *node) pass(f *flight, full error) *flight {
 	l, seat := f.lane, f.end
 	if f.Err() != nil {
 		seat = make(chan struct{})
 	}
-	if full && l.first != nil {
+	if full != nil && l.first != nil {
 		if l.pause == 0 {
 			l.full = n.watch.ticks
 		}
 		if n.watch.ticks-l.full >= ticksPerTimeout {
-			n.tellBusy(f.batch[0])
+			n.tellBusy(f.batch[0], full)
 		}
 		l.pause = min(max(2*l.pause, pauseMin), pauseMax)
 		era := l.era
@@ -397,8 +406,8 @@ func (c *Command) left(cause error) error {
 	switch {
 	case c.unknown && c.use == Writes: // the caller may have to undo it
 		return c.fail(KindOf(cause), fmt.Errorf("%w: %w", cause, err))
-	case c.node.Load().busyHere:
-		return c.fail(KindBusyHere, fmt.Errorf("%w: %w", errPoolFull, err))
+	case c.node.Load().busyHere != nil:
+		return c.fail(KindBusyHere, fmt.Errorf("%w: %w", c.node.Load().busyHere, err))
 	default:
 		return err
 	}

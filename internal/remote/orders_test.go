@@ -236,3 +236,23 @@ func TestHookThatSendsNothing(t *testing.T) {
 		})
 	})
 }
+
+func TestHookThatEndsGoroutinesEndsFewCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := (&scripted{answer: values}).remote(t, func(o *redis.Options, _ *Config) { o.ContextTimeoutEnabled = true })
+		hook, wrong := &wrongHook{}, runtime.Goexit
+		r.client.AddHook(hook)
+		_, err, _ := get(t.Context(), r, "k")
+		require.NoError(t, err)
+		hook.after.Store(&wrong)
+		var returned atomic.Int64
+		for i := range 10 {
+			many(10, func(int) {
+				_, _, _ = get(t.Context(), r, fmt.Sprint("k", i))
+				returned.Add(1)
+			})
+		}
+		require.GreaterOrEqual(t, returned.Load(), int64(100-smallSeats))
+		unoccupied(t, r)
+	})
+}

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -1355,6 +1358,112 @@ func TestConnectingThatFailsIsNotTheNodeThatHasAnsweredSince(t *testing.T) {
 		}
 		slow.Wait()
 		require.False(t, r.Health()[0].Away)
+		unoccupied(t, r)
+	})
+}
+
+// A process that does not get the processor finds the deadline of a large answer passed,
+// which has been there all the time.
+func TestLateProcessIsNoReasonToGiveUpALargeCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = LargeSize + 1
+		var hangs atomic.Bool
+		var late atomic.Int64
+		s := hanging(&hangs)
+		answer := s.answer
+		s.answer = func(conn int, cmd []string) string {
+			_ = answer(conn, cmd)
+			return bulk(strings.Repeat("x", size))
+		}
+		r := s.remote(t, func(_ *redis.Options, cfg *Config) {
+			cfg.Now = func() time.Time { return time.Now().Add(time.Duration(late.Add(int64(cfg.Timeout)))) }
+		})
+		hangs.Store(true)
+		go func() {
+			time.Sleep(3 * time.Second)
+			hangs.Store(false)
+		}()
+		c := Get("lookup", "k", Limits{Expect: size})
+		require.NoError(t, r.Do(t.Context(), c))
+		require.Len(t, c.Raw(), size)
+		require.False(t, r.Health()[0].Away)
+	})
+}
+
+// The process has as many files open as it may. The connections that it has will do.
+func TestProcessThatIsOutOfFilesIsBusy(t *testing.T) {
+	const conns = 2
+	for name, why := range map[string]error{"of the process": syscall.EMFILE, "of the machine": syscall.ENFILE} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var dials atomic.Int64
+				var hangs atomic.Bool
+				out := fmt.Errorf("dial: %w", &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("socket", why)})
+				s := &scripted{
+					answer: func(conn int, cmd []string) string {
+						for time.Sleep(100 * time.Microsecond); hangs.Load(); {
+							time.Sleep(10 * time.Millisecond)
+						}
+						return values(conn, cmd)
+					},
+					dial: func(context.Context) error {
+						if dials.Add(1) > conns {
+							return out
+						}
+						return nil
+					},
+				}
+				var told notices
+				r := s.remote(t, func(o *redis.Options, cfg *Config) {
+					o.PoolSize, cfg.Notice = 2*smallSeats, told.take
+				})
+				end := time.Now().Add(3 * time.Second)
+				many(20, func(i int) {
+					for time.Now().Before(end) {
+						_, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
+						require.NoError(t, err)
+					}
+				})
+				require.Empty(t, told.kinds(), "nobody waits for long")
+				require.False(t, r.Health()[0].Away)
+				dials.Store(-1 << 40)
+				unoccupied(t, r)
+			})
+		})
+	}
+}
+
+func TestProcessThatIsOutOfFilesFromTheStartIsToldSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var open atomic.Bool
+		s := &scripted{answer: values, dial: func(context.Context) error {
+			if open.Load() {
+				return nil
+			}
+			return os.NewSyscallError("socket", syscall.EMFILE)
+		}}
+		var told notices
+		r := s.remote(t, func(_ *redis.Options, cfg *Config) {
+			cfg.Timeout, cfg.Notice = 250*time.Millisecond, told.take // go-redis tries for 400 ms
+		})
+		go func() {
+			time.Sleep(20 * time.Second)
+			open.Store(true)
+		}()
+		many(10, func(i int) {
+			ctx, end := context.WithTimeout(t.Context(), time.Duration(i%2+1)*15*time.Second)
+			defer end()
+			_, err, _ := get(ctx, r, fmt.Sprint("k", i))
+			if i%2 == 1 {
+				require.NoError(t, err)
+				return
+			}
+			require.Equal(t, KindBusyHere, kind(t, err))
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorIs(t, err, syscall.EMFILE)
+		})
+		require.Equal(t, []string{fmt.Sprint("note ", KindBusyHere)}, told.kinds())
+		require.ErrorIs(t, told.all[0].Err, syscall.EMFILE)
 		unoccupied(t, r)
 	})
 }

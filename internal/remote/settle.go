@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -13,7 +14,7 @@ type settling struct {
 	f     *flight
 	heard bool       // the server has answered something,
 	wrote bool       // and that was a write
-	full  bool       // no connection of the pool was free
+	full  error      // why there was no connection, through no fault of the node; nil if there was
 	done  []*Command // have their results
 	moved []*Command // go to the lane of the cluster client
 	again *Command   // goes again, where the flight had no seat
@@ -40,7 +41,7 @@ func (n *node) settle(s *settling, c *Command) {
 	case kind == KindClosed:
 		n.settleClosed(s, c, err)
 	case kind == KindBusyHere && !sent:
-		s.full = true
+		s.full = err
 		c.sendings--
 		n.again(s, c)
 	case !sent && errors.Is(err, context.Canceled) && s.f.Err() != nil: // the watchdog has ended the wait
@@ -117,7 +118,7 @@ func (n *node) settleLate(s *settling, c *Command, err error) {
 	n.calm = false
 	small := s.f.lane != nil && !s.f.lane.large && !c.limit.Once
 	switch {
-	case small && c.excused < maxExcused && n.wasLate(s.f):
+	case n.excuses(s.f, c):
 		c.excused++
 		c.sendings--
 	case small && c.sendings < maxSendings:
@@ -133,6 +134,20 @@ func (n *node) settleLate(s *settling, c *Command, err error) {
 // answeredSince reports whether the node has answered another flight since one began: that
 // this one found no connection that works is old news then.
 func (n *node) answeredSince(f *flight) bool { return f.heard != n.watch.heard }
+
+// excuses reports whether a late answer does not count, because this process was late. Of a
+// large command whose answer takes long it was for most of that time: else a value that is too
+// large for its link would go over it time and again. mu is held.
+func (n *node) excuses(f *flight, c *Command) bool {
+	switch {
+	case f.lane == nil || c.limit.Once || c.excused >= maxExcused:
+		return false
+	case f.lane.large:
+		return c.use == Reads && time.Duration(f.flown)*n.r.tick < f.limit/2
+	default:
+		return n.wasLate(f)
+	}
+}
 
 // fell finishes a command for which there is no connection that works, and takes the
 // node for away, unless it answers others.
@@ -152,7 +167,7 @@ func (n *node) again(s *settling, c *Command) {
 		s.finish(c, c.left(c.wire.err))
 	case refused != nil && s.f.lane != nil: // the node went away meanwhile
 		s.finish(c, refused)
-	case s.f.lane == nil && s.full: // it was to be sent apart
+	case s.f.lane == nil && s.full != nil: // it was to be sent apart
 		s.finish(c, c.fail(KindBusyHere, c.wire.err))
 	case s.f.lane == nil:
 		s.again = c

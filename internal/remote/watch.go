@@ -224,7 +224,7 @@ func (n *node) conclude(stuck *flight) {
 		n.goAway(n.trouble(Writes, KindTimeout, errSilent), false, true, true)
 		w.reset(Writes)
 	case stuck != nil && n.poolIsFull(stuck):
-		n.tellBusy(stuck.batch[0])
+		n.tellBusy(stuck.batch[0], errPoolFull)
 	case stuck == nil || stuck.waits < ticksToConnect:
 	case w.mute < ticksPerTimeout: // others are answered: another connection may do
 		stuck.waits = 0
@@ -237,12 +237,14 @@ func (n *node) conclude(stuck *flight) {
 	}
 }
 
-// tellBusy notes that no connection of the pool was free for as long as the timeout.
-// mu is held.
-func (n *node) tellBusy(c *Command) {
-	if !n.busyHere {
-		n.busyHere = true
-		n.r.notice(Event{Node: n.addr, Op: c.op, Kind: KindBusyHere, Err: errPoolFull})
+// tellBusy notes that there was no connection for as long as the timeout, and why. mu is held.
+func (n *node) tellBusy(c *Command, why error) {
+	if !isOutOfFiles(why) {
+		why = errPoolFull
+	}
+	if n.busyHere == nil {
+		n.busyHere = why
+		n.r.notice(Event{Node: n.addr, Op: c.op, Kind: KindBusyHere, Err: why})
 	}
 }
 
@@ -284,7 +286,7 @@ func (n *node) heard(f *flight, answered Use) {
 		n.lookForDials()
 	}
 	n.watch.reset(answered)
-	n.busyHere = false
+	n.busyHere = nil
 	if f.lane == nil || !f.lane.large {
 		n.calm = n.bounded && n.watch.ticks-f.since < 2
 	}
