@@ -118,6 +118,7 @@ type RedisError struct {
 	notAsked bool   // it was not even tried
 	// mayHaveRun says that it was sent, and can have taken effect all the same.
 	mayHaveRun bool
+	late       int // how often its answer did not come in time
 }
 
 func newRedisError(op, key string, cause error) *RedisError {

@@ -118,7 +118,7 @@ func redisErrorOf(err error) error {
 	}
 	return &RedisError{
 		Op: failure.Op, Kind: RedisErrorKind(failure.Kind), Err: failure.Err,
-		key: failure.Key, node: failure.Node, notAsked: failure.NotAsked, mayHaveRun: failure.MayHaveRun,
+		key: failure.Key, node: failure.Node, notAsked: failure.NotAsked, mayHaveRun: failure.MayHaveRun, late: failure.Late,
 	}
 }
 
@@ -250,6 +250,15 @@ func mayHaveRun(err error) bool {
 	return errors.As(err, &failure) && failure.mayHaveRun
 }
 
+// lateOf returns how often a command that failed was sent without an answer in time.
+func lateOf(err error) int {
+	var failure *RedisError
+	if !errors.As(err, &failure) {
+		return 0
+	}
+	return failure.late
+}
+
 // millis is how long a lock lives at least: a whole number of milliseconds, and one or
 // more, for Redis refuses 0.
 func millis(d time.Duration) int64 {
@@ -274,9 +283,10 @@ func (s *lockStore) renew(ctx context.Context, key, token string, lease time.Dur
 }
 
 // store writes the envelope with its timeout and releases the lease.
-func (s *lockStore) store(ctx context.Context, key, token string, e *envelope, raw []byte, timeout time.Duration) (held bool, err error) {
+// late bounds how often it is sent without an answer in time.
+func (s *lockStore) store(ctx context.Context, key, token string, e *envelope, raw []byte, timeout time.Duration, late int) (held bool, err error) {
 	id := e.idBytes()
-	return s.run(ctx, opStore, storeScript, urgent, []string{key, key + lockSuffix},
+	return s.run(ctx, opStore, storeScript, remote.Limits{Urgent: true, Late: late}, []string{key, key + lockSuffix},
 		token, raw, timeout.Milliseconds(), id[:], s.channelOf(key), keyEvent{verbStore, key, storeID(e.id)}.String(),
 		keyEvent{verbRelease, key, token}.String())
 }

@@ -65,7 +65,7 @@ func (v *verbs) refresh(token string) acquisition {
 func (v *verbs) store(token string, id uint64) bool {
 	v.t.Helper()
 	e := envelope{codec: codecCBOR, storedAt: 1, id: id, body: []byte{0x80}}
-	held, err := v.lockStore.store(v.ctx, v.key, token, &e, e.appendTo(nil), time.Hour)
+	held, err := v.lockStore.store(v.ctx, v.key, token, &e, e.appendTo(nil), time.Hour, maxLateStores)
 	require.NoError(v.t, err)
 	return held
 }

@@ -22,6 +22,9 @@ const openFor = time.Second
 const (
 	storeAgainMin = 100 * time.Millisecond
 	storeAgainMax = time.Second
+	// maxLateStores is how often a value is sent whose storing is not answered in time: a
+	// large one that is late on a slow link is not made faster by sending it again.
+	maxLateStores = 2
 )
 
 // end takes the lease's last step and publishes the ending. cut is why the
@@ -251,7 +254,7 @@ func (c *computation) put(ctx context.Context, e *ending, raw []byte) (held bool
 	env := envelope{flags: flags, codec: c.cache.coder.id, storedAt: c.cache.clock.Now(), cost: e.cost, id: rand.Uint64()}
 	env.appendTo(raw[:0])
 	e.storedAt = env.storedAt
-	held, err = c.storeOnce(ctx, &env, raw)
+	held, err = c.store(ctx, &env, raw, 0)
 	switch {
 	case held:
 		c.fn.counters.stored.Add(1)
@@ -259,7 +262,7 @@ func (c *computation) put(ctx context.Context, e *ending, raw []byte) (held bool
 	case err == nil:
 	case worthAnotherTry(err):
 		until := time.Now().Add(c.cache.flights.leaseLeft(c))
-		c.cache.spawn(func() { c.storeLater(&env, raw, until, mayHaveRun(err)) })
+		c.cache.spawn(func() { c.storeLater(&env, raw, until, lateOf(err)) })
 	default:
 		c.cache.noteRedis(c.fn, opStore, c.key, err)
 		e.unstored = err
@@ -268,13 +271,13 @@ func (c *computation) put(ctx context.Context, e *ending, raw []byte) (held bool
 	return held, err
 }
 
-// storeOnce sends the entry.
-func (c *computation) storeOnce(ctx context.Context, env *envelope, raw []byte) (held bool, err error) {
+// store sends the entry, which was sent so often before without an answer in time.
+func (c *computation) store(ctx context.Context, env *envelope, raw []byte, late int) (held bool, err error) {
 	timeout := c.fn.opts.Timeout
 	if env.negative() {
 		timeout = c.fn.opts.ErrorTimeout
 	}
-	return c.cache.storeFor(c.fn).store(ctx, c.key, c.token, env, raw, timeout)
+	return c.cache.storeFor(c.fn).store(ctx, c.key, c.token, env, raw, timeout, maxLateStores-late)
 }
 
 // logUnseen tells of a failure that no caller sees: none was left, or they are
@@ -400,25 +403,28 @@ func (c *computation) consult(what string, ask func() bool) (yes bool) {
 
 // storeLater stores in the background what Redis did not take, as soon as it does, while the
 // lease can still be ours: the script says whether it is. After that the result is
-// dropped, and the lease counts as lost. The callers have long been answered. What may have
-// been stored is sent once more at most: a large value that is late on a slow link is not
-// made faster by sending it again.
-func (c *computation) storeLater(env *envelope, raw []byte, until time.Time, sent bool) {
+// dropped, and the lease counts as lost. The callers have long been answered. late is how
+// often it was sent already without an answer in time.
+func (c *computation) storeLater(env *envelope, raw []byte, until time.Time, late int) {
+	if late >= maxLateStores {
+		c.giveBack()
+		return
+	}
 	for wait := storeAgainMin; time.Now().Add(wait).Before(until); wait = min(2*wait, storeAgainMax) {
 		if !c.cache.store.pause(wait) {
 			c.giveBack()
 			return
 		}
 		ctx, end := context.WithDeadline(c.ctx, until)
-		held, err := c.storeOnce(ctx, env, raw)
+		held, err := c.store(ctx, env, raw, late)
 		end()
 		failed := c.cache.noteRedis(c.fn, opStore, c.key, err)
+		late += lateOf(err)
 		switch {
-		case failed && (!worthAnotherTry(err) || sent && mayHaveRun(err)):
+		case failed && (!worthAnotherTry(err) || late >= maxLateStores):
 			c.giveBack()
 			return
 		case failed:
-			sent = sent || mayHaveRun(err)
 		case held:
 			c.fn.counters.stored.Add(1)
 			return

@@ -686,3 +686,21 @@ func (h *beforeAcquire) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func (h *beforeAcquire) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
 }
+
+func TestAValueWhoseStoringIsLateIsSentOnceMoreAtMost(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		w := wrap(t, b.cache(), s, Options{})
+		w.get(t.Context(), "before")
+		b.tap.reset()
+		b.tap.set(func(tap *tap) { tap.refuse[opStore] = context.DeadlineExceeded })
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
+		time.Sleep(2 * w.opts.Lease)
+		assert.Equal(t, 2, b.tap.count(opStore))
+		assert.Len(t, b.keys(), 1, "the lease is given back")
+		b.tap.set(func(tap *tap) { clear(tap.refuse) })
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
+		requireIdentity(t, w.Func)
+	})
+}

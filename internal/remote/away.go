@@ -75,7 +75,10 @@ func (n *node) abandon(why *Error, onlyWrites bool) {
 			case onlyWrites && c.use == Reads:
 				left = true
 			default:
-				c.unknown = c.unknown || f.sent.Load()
+				if f.sent.Load() {
+					c.unknown = true
+					c.lates++
+				}
 				c.finish(c.fail(why.Kind, why.Err))
 				c.wake(nil)
 			}

@@ -58,6 +58,7 @@ type Command struct {
 	suspect    bool     // it was late: its answer may be large
 	unknown    bool     // one of the sendings was not answered: it may have taken effect
 	sendings   int16    // how often it was sent
+	lates      int16    // how often its answer was late
 	excused    int16    // how often that was not counted, because this process was late
 	prev, next *Command // in the queue
 
@@ -91,6 +92,9 @@ const (
 type Limits struct {
 	// Once: the command is not sent again after it may have taken effect.
 	Once bool
+	// Late is how often it is sent at most if its answer is late, and not again to a node
+	// that is silent. 0 is maxSendings, and as often more as this process was late.
+	Late int
 	// Always: it is sent although the node is away, because it may be back.
 	Always bool
 	// Urgent: it is sent before those that are queued and not urgent. What ends something
@@ -220,7 +224,7 @@ func (c *Command) finish(err error) {
 
 // fail makes the error of the command. mu is held, or the command is in no lane.
 func (c *Command) fail(kind Kind, cause error) *Error {
-	err := &Error{Op: c.op, Kind: kind, Key: c.key, Err: cause, MayHaveRun: c.unknown}
+	err := &Error{Op: c.op, Kind: kind, Key: c.key, Err: cause, MayHaveRun: c.unknown, Late: int(c.lates)}
 	if n := c.node.Load(); n != nil {
 		err.Node = n.addr
 	}

@@ -63,6 +63,7 @@ type Error struct {
 
 	NotAsked   bool // the command was refused, because the node was away before
 	MayHaveRun bool // it was sent, and can have taken effect all the same
+	Late       int  // how often it was sent whose answer did not come in time
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s: %v", e.Op, e.Err) }

@@ -117,7 +117,11 @@ func (n *node) settleLate(s *settling, c *Command, err error) {
 	n.watch.cut[c.use] = true
 	n.calm = false
 	small := s.f.lane != nil && !s.f.lane.large && !c.limit.Once
+	c.lates++
 	switch {
+	case c.limit.Late > 0 && (int(c.lates) >= c.limit.Late || n.watch.silent[c.use] >= ticksPerTimeout/2):
+		s.finish(c, c.fail(KindTimeout, &lateError{err}))
+		return
 	case n.excuses(s.f, c):
 		c.excused++
 		c.sendings--

@@ -194,6 +194,7 @@ func (n *node) overdue(f *flight) {
 	for _, c := range f.batch {
 		if c.state == isBoarded && (!patient || c.use != Reads) {
 			c.unknown = true
+			c.lates++
 			c.finish(c.fail(KindTimeout, errLate))
 			c.wake(nil)
 		}
