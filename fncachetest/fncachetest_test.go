@@ -80,6 +80,7 @@ func TestAnOutageIsPlayedThroughTheServer(t *testing.T) {
 	require.ErrorIs(t, err, fncache.ErrRedisDown)
 	assert.Zero(t, runs)
 	cache.Redis.SetError("")
+	require.Eventually(t, func() bool { return !cache.Health().Nodes[0].Away }, 10*time.Second, time.Millisecond, "it is tried about once a second")
 	_, err = top(t.Context(), 1)
 	require.NoError(t, err)
 	key, err := f.Key(1)

@@ -28,6 +28,7 @@ type tap struct {
 	ops     *atomic.Int64
 	cells   atomic.Pointer[map[string]string] // from the key in Redis; nil until they are known
 	deaf    atomic.Bool                       // of a deaf mutant: a lookup has failed
+	kept    atomic.Uint64                     // lookups that a deaf mutant did not send
 }
 
 // errDeaf ends a command that a mutant does not send. Nothing of it is recorded,
@@ -36,7 +37,11 @@ var errDeaf = errors.New("history: a mutant that does not send this any more")
 
 // unsent says that a mutant does not send a command any more.
 func (t *tap) unsent(cmd redis.Cmder) bool {
-	return t.deaf.Load() && strings.EqualFold(cmd.Name(), "get")
+	if !t.deaf.Load() || !strings.EqualFold(cmd.Name(), "get") {
+		return false
+	}
+	t.kept.Add(1)
+	return true
 }
 
 var _ redis.Hook = (*tap)(nil)
@@ -94,10 +99,14 @@ func (t *tap) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // ProcessPipelineHook implements redis.Hook.
 func (t *tap) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		if slices.ContainsFunc(cmds, t.unsent) { // all of them are lookups
-			for _, cmd := range cmds {
+		cmds = slices.DeleteFunc(slices.Clone(cmds), func(cmd redis.Cmder) bool {
+			unsent := t.unsent(cmd)
+			if unsent {
 				cmd.SetErr(errDeaf)
 			}
+			return unsent
+		})
+		if len(cmds) == 0 {
 			return errDeaf
 		}
 		sent := make([]*event, len(cmds))
