@@ -205,7 +205,7 @@ func (h *health) resume() {
 	}
 }
 
-// tell says what is wrong with Redis, each kind of trouble once.
+// tell says what is wrong with Redis, each kind of trouble of a node once.
 func (h *health) tell(err *RedisError) {
 	facts := kindFacts[err.Kind]
 	if err.Kind == KindPool {
@@ -214,7 +214,7 @@ func (h *health) tell(err *RedisError) {
 			"kind", facts.name, "operation", err.Op, "node", err.node, "err", err.Err, "do", err.remedy())
 		return
 	}
-	told := h.log.Once("redis "+facts.name, slog.LevelWarn,
+	told := h.log.Once("redis "+facts.name+" "+err.node, slog.LevelWarn,
 		"Redis does not answer as it should: what cannot be served is computed in this process, or refused, and not stored",
 		"kind", facts.name, "operation", err.Op, "node", err.node, "err", err.Err, "do", err.remedy())
 	if told && facts.away {

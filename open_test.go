@@ -71,3 +71,37 @@ func TestOpenComesUpWithoutRedis(t *testing.T) {
 	assert.NotEmpty(t, sink.about("kind=unreachable"))
 	require.NoError(t, c.Close())
 }
+
+func TestTheClientOfAURLIsTheOneThatItAsksFor(t *testing.T) {
+	for url, check := range map[string]func(redis.UniversalClient){
+		"redis://user:secret@host:6380/3?read_timeout=7s": func(c redis.UniversalClient) {
+			o := c.(*redis.Client).Options()
+			assert.Equal(t, []any{"host:6380", "user", "secret", 3, 7 * time.Second}, []any{o.Addr, o.Username, o.Password, o.DB, o.ReadTimeout})
+			assert.Nil(t, o.TLSConfig)
+			assert.True(t, o.ContextTimeoutEnabled)
+		},
+		"rediss://host": func(c redis.UniversalClient) {
+			o := c.(*redis.Client).Options()
+			assert.Equal(t, "host:6379", o.Addr)
+			require.NotNil(t, o.TLSConfig)
+			assert.Equal(t, "host", o.TLSConfig.ServerName)
+			assert.True(t, o.ContextTimeoutEnabled)
+		},
+		"unix:///run/redis.sock?db=2": func(c redis.UniversalClient) {
+			o := c.(*redis.Client).Options()
+			assert.Equal(t, []any{"unix", "/run/redis.sock", 2}, []any{o.Network, o.Addr, o.DB})
+			assert.True(t, o.ContextTimeoutEnabled)
+		},
+		"rediss://host:1?addr=host2:2": func(c redis.UniversalClient) {
+			o := c.(*redis.ClusterClient).Options()
+			assert.Equal(t, []string{"host:1", "host2:2"}, o.Addrs)
+			assert.NotNil(t, o.TLSConfig)
+			assert.True(t, o.ContextTimeoutEnabled)
+		},
+	} {
+		client, err := clientOf(url)
+		require.NoError(t, err, url)
+		check(client)
+		require.NoError(t, client.Close())
+	}
+}

@@ -167,7 +167,8 @@ type Options struct {
 	// given, takes no place, because it would wait for itself. Two functions that call each
 	// other, and have no error result to be refused by, may each hold all their places and
 	// wait for one of the other's without end; give them an error result, or no bound.
-	// [WithBypass] takes no place. With OnCold Compute it would bound nothing, and is refused.
+	// [WithBypass] takes no place. With OnCold Compute, by which no call
+	// waits for others, it is refused.
 	// Default: no bound.
 	MaxConcurrent int
 }
