@@ -312,6 +312,31 @@ func anchors(text string) (all []string) {
 	return all
 }
 
+func TestEveryExportedFunctionHasAnExample(t *testing.T) {
+	exported, examples := make(map[string]bool), make(map[string]bool)
+	paths, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	for _, path := range paths {
+		parsed, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		for _, decl := range parsed.Decls {
+			fn, ok := decl.(*ast.FuncDecl)
+			if !ok || fn.Recv != nil {
+				continue
+			}
+			if example, ok := strings.CutPrefix(fn.Name.Name, "Example"); ok {
+				examples[example] = true
+			} else if ast.IsExported(fn.Name.Name) && !strings.HasSuffix(path, "_test.go") {
+				exported[fn.Name.Name] = true
+			}
+		}
+	}
+	require.Contains(t, exported, "Wrap")
+	for name := range exported {
+		assert.Contains(t, examples, name, "an Example%s is missing", name)
+	}
+}
+
 // TestCommandsOfThePagesExist: the targets of make, and the directories that go is sent to.
 func TestCommandsOfThePagesExist(t *testing.T) {
 	makefile := page(t, "Makefile")

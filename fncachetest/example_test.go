@@ -55,3 +55,34 @@ func TestTheShopWithoutRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// In a test of your own, t is its *testing.T. This example is compiled and not run.
+func ExampleNew() {
+	var t *testing.T
+
+	cache := fncachetest.New(t, func(c *fncache.Config) { c.HashSecret = []byte("of this test") })
+	shop, err := NewShop(cache.Cache, func(context.Context, int64) (int, error) { return 1, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = shop.TopBooks(t.Context(), 7)
+	t.Log(cache.Redis.Keys()) // what is in the embedded Redis
+}
+
+// In a test of your own, t is its *testing.T. This example is compiled and not run.
+func ExampleCache_Advance() {
+	var t *testing.T
+	cache := fncachetest.New(t)
+	shop, err := NewShop(cache.Cache, func(context.Context, int64) (int, error) { return 1, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	_, _ = shop.TopBooks(t.Context(), 7)
+	cache.Advance(2 * time.Hour) // past the freshness of an hour: the entry is stale
+	var info fncache.Info
+	_, _ = shop.TopBooks(fncache.WithInfo(t.Context(), &info), 7)
+	if info.Source != fncache.SourceComputed {
+		t.Fatal(info.Source)
+	}
+}

@@ -1,0 +1,257 @@
+package fncache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/fncache/fncache"
+)
+
+func ExampleNew() {
+	addr, stop := startRedis()
+	defer stop()
+
+	client := redis.NewClient(&redis.Options{
+		Addr:                  addr,
+		ContextTimeoutEnabled: true, // the client's hooks see what the cache sends
+	})
+	defer client.Close()
+	cache, err := fncache.New(fncache.Config{Redis: client, Namespace: "shop"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer cache.Close() // before the client
+
+	fmt.Println(cache.Ping(context.Background()))
+	// Output:
+	// <nil>
+}
+
+func ExampleOpen() {
+	addr, stop := startRedis()
+	defer stop()
+
+	cache, err := fncache.Open(context.Background(), "redis://"+addr, fncache.Config{})
+	if err != nil {
+		fmt.Println(err) // such as a wrong password; a Redis that is away is no error
+		return
+	}
+	defer cache.Close() // closes the client too
+
+	fmt.Println(cache)
+	// Output:
+	// fncache.Cache(fncache)
+}
+
+func ExampleWrap() {
+	cache, stop := newCache()
+	defer stop()
+
+	// A closure has no name of its own, so Name is set.
+	count := func(_ context.Context, authorID int64, languages ...string) (books, translations int, err error) {
+		return 7, len(languages), nil
+	}
+	f, err := fncache.Wrap(&count, fncache.Options{
+		Cache: cache, Name: "shop.Count", Timeout: time.Hour, Freshness: time.Minute,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	fmt.Println(count(context.Background(), 7, "no", "it"))
+	fmt.Println(count(context.Background(), 7, "no", "it"))
+	fmt.Println(f.Name(), f.Stats().Computations)
+	// Output:
+	// 7 2 <nil>
+	// 7 2 <nil>
+	// shop.Count 1
+}
+
+func ExampleWrap2() {
+	cache, stop := newCache()
+	defer stop()
+
+	page := func(_ context.Context, author string, number int) (string, error) {
+		return fmt.Sprintf("page %d of %s", number, author), nil
+	}
+	fncache.Must(fncache.Wrap2(&page, fncache.Options{Cache: cache, Name: "shop.Page", Timeout: time.Hour}))
+
+	fmt.Println(page(context.Background(), "Austen", 3))
+	// Output:
+	// page 3 of Austen <nil>
+}
+
+func ExampleWrap3() {
+	cache, stop := newCache()
+	defer stop()
+
+	price := func(_ context.Context, bookID int64, currency string, pieces int) (int, error) {
+		return 12 * pieces, nil
+	}
+	fncache.Must(fncache.Wrap3(&price, fncache.Options{Cache: cache, Name: "shop.Price", Timeout: time.Hour}))
+
+	fmt.Println(price(context.Background(), 5, "EUR", 2))
+	// Output:
+	// 24 <nil>
+}
+
+// In package variables and in main an error of wrapping is a bug of the program.
+func ExampleMust() {
+	defer func() { fmt.Println("panicked:", recover() != nil) }()
+
+	length := func(s *string) (int, error) { return len(*s), nil } // a pointer cannot be part of a key
+	fncache.Must(fncache.Wrap(&length, fncache.Options{Name: "Length", Timeout: time.Hour}))
+	// Output:
+	// panicked: true
+}
+
+func ExampleDefault() {
+	fmt.Println(fncache.Default() == nil)
+
+	cache, stop := newCache()
+	defer stop()
+	fncache.SetDefault(cache)
+	defer fncache.SetDefault(nil)
+
+	fmt.Println(fncache.Default() == cache)
+	// Output:
+	// true
+	// true
+}
+
+// newPrice wraps a function whose answer changes at each run.
+func newPrice(cache *fncache.Cache) (price func(context.Context, int64) (int, error), f *fncache.Func) {
+	runs := 0
+	price = func(context.Context, int64) (int, error) { runs++; return 10 * runs, nil }
+	f = fncache.Must(fncache.Wrap(&price, fncache.Options{Cache: cache, Name: "shop.PriceNow", Timeout: time.Hour}))
+	return price, f
+}
+
+func ExampleWithRefresh() {
+	cache, stop := newCache()
+	defer stop()
+	price, _ := newPrice(cache)
+	ctx := context.Background()
+
+	fmt.Println(price(ctx, 5))
+	fmt.Println(price(fncache.WithRefresh(ctx), 5)) // recomputes and stores
+	fmt.Println(price(ctx, 5))
+	// Output:
+	// 10 <nil>
+	// 20 <nil>
+	// 20 <nil>
+}
+
+func ExampleWithBypass() {
+	cache, stop := newCache()
+	defer stop()
+	price, _ := newPrice(cache)
+	ctx := context.Background()
+
+	fmt.Println(price(ctx, 5))
+	fmt.Println(price(fncache.WithBypass(ctx), 5)) // calls the function, stores nothing
+	fmt.Println(price(ctx, 5))
+	// Output:
+	// 10 <nil>
+	// 20 <nil>
+	// 10 <nil>
+}
+
+// Refresh recomputes a value before anyone asks for it.
+func ExampleFunc_Refresh() {
+	cache, stop := newCache()
+	defer stop()
+	price, f := newPrice(cache)
+	ctx := context.Background()
+
+	if err := f.Refresh(ctx, 5); err != nil {
+		fmt.Println(err)
+	}
+	var info fncache.Info
+	n, err := price(fncache.WithInfo(ctx, &info), 5)
+	fmt.Println(n, err, info.Source)
+	// Output:
+	// 10 <nil> fresh
+}
+
+func ExampleFunc_Stats() {
+	cache, stop := newCache()
+	defer stop()
+	price, f := newPrice(cache)
+
+	for range 3 {
+		_, _ = price(context.Background(), 5)
+	}
+	stats := f.Stats()
+	fmt.Println(stats.Calls, "calls:", stats.Computed, "computed,", stats.Fresh, "fresh; errors of Redis:", stats.RedisErrorKinds)
+	// Output:
+	// 3 calls: 1 computed, 2 fresh; errors of Redis: none
+}
+
+func ExampleFunc_KeyFor() {
+	cache, stop := newCache()
+	defer stop()
+	home := func(_ context.Context, page string) (string, error) { return page, nil }
+	f := fncache.Must(fncache.Wrap(&home, fncache.Options{Cache: cache, Name: "shop.Home", Timeout: time.Hour, Vary: TenantOf}))
+
+	oslo, err := f.KeyFor(WithTenant(context.Background(), "Oslo"), "index")
+	turin := fncache.Must(f.KeyFor(WithTenant(context.Background(), "Turin"), "index"))
+	fmt.Println(err, oslo != turin)
+	// Output:
+	// <nil> true
+}
+
+func ExampleFunc_Unwrap() {
+	cache, stop := newCache()
+	defer stop()
+	greet := func(_ context.Context, name string) (string, error) {
+		fmt.Println("running")
+		return "Hello " + name, nil
+	}
+	f := fncache.Must(fncache.Wrap(&greet, fncache.Options{Cache: cache, Name: "shop.Greet", Timeout: time.Hour}))
+
+	_, _ = greet(context.Background(), "Ada")
+	_, _ = greet(context.Background(), "Ada") // a hit
+	f.Unwrap()
+	_, _ = greet(context.Background(), "Ada") // the original
+	// Output:
+	// running
+	// running
+}
+
+// A readiness probe asks whether Redis can be used.
+func ExampleCache_Ping() {
+	cache, stop := newCache()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+
+	fmt.Println(cache.Ping(ctx))
+	stop() // closes the cache, and Redis
+	fmt.Println(errors.Is(cache.Ping(ctx), fncache.ErrRedisDown))
+	// Output:
+	// <nil>
+	// true
+}
+
+func ExampleCache_Health() {
+	cache, stop := newCache()
+	defer stop()
+	price, _ := newPrice(cache)
+	_, _ = price(context.Background(), 5)
+
+	for _, node := range cache.Health().Nodes {
+		if node.Away {
+			slog.Warn("Redis is away", "node", node.Addr, "since", node.Since, "why", node.Why)
+		}
+	}
+	fmt.Println(len(cache.Health().Nodes), "node")
+	// Output:
+	// 1 node
+}

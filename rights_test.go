@@ -1,0 +1,78 @@
+package fncache_test
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+// TestTheDocumentedRightsAreAllThatAUserNeeds gives a user what docs/redis.md says, and has it do
+// all that the cache does. The package documentation has the same command.
+func TestTheDocumentedRightsAreAllThatAUserNeeds(t *testing.T) {
+	command := regexp.MustCompile(`(?m)^    ACL SETUSER app .*\n(?:        .*\n)+`)
+	found := command.FindString(page(t, "docs/redis.md"))
+	require.NotEmpty(t, found)
+	inPackage := regexp.MustCompile(`(?m)^//\t`).ReplaceAllString(page(t, "doc.go"), "    ")
+	assert.Equal(t, strings.Fields(found), strings.Fields(command.FindString(inPackage)), "docs/redis.md and doc.go")
+
+	cluster := regexp.MustCompile(`(?m)^    ACL SETUSER app \+cluster.*$`).FindString(page(t, "docs/redis.md"))
+	require.NotEmpty(t, cluster)
+	t.Run("a single server", func(t *testing.T) {
+		s := redistest.Start(t)
+		require.NoError(t, s.Client().Do(t.Context(), words(found)...).Err())
+		useAll(t, redis.NewClient(&redis.Options{Addr: s.Addr(), Username: "app", Password: "secret", ContextTimeoutEnabled: true}))
+	})
+	t.Run("a Cluster", func(t *testing.T) {
+		c := redistest.StartCluster(t)
+		require.NoError(t, c.Client().ForEachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error {
+			return errors.Join(node.Do(ctx, words(found)...).Err(), node.Do(ctx, words(cluster)...).Err())
+		}))
+		useAll(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs(), Username: "app", Password: "secret", ContextTimeoutEnabled: true}))
+	})
+}
+
+func words(command string) (all []any) {
+	for _, word := range strings.Fields(command) {
+		all = append(all, word)
+	}
+	return all
+}
+
+// useAll does all that a cache does. The client is closed.
+func useAll(t *testing.T, client redis.UniversalClient) {
+	t.Helper()
+	defer client.Close()
+	cache := fncache.Must(fncache.New(fncache.Config{Redis: client}))
+	defer cache.Close()
+	require.NoError(t, cache.Ping(t.Context()))
+
+	runs := 0
+	f := func(_ context.Context, n int64) (string, error) { runs++; return strings.Repeat("x", int(n)), nil }
+	handle, err := fncache.Wrap(&f, fncache.Options{Cache: cache, Name: "rights", Timeout: time.Hour, Near: time.Minute, OnCold: fncache.Wait})
+	require.NoError(t, err)
+	var info fncache.Info
+	for range 3 {
+		for _, size := range []int64{1, 1 << 20} {
+			_, err := f(t.Context(), size)
+			require.NoError(t, err)
+		}
+	}
+	require.NoError(t, handle.Refresh(t.Context(), 1))
+	require.NoError(t, handle.Invalidate(t.Context(), 1))
+	require.Eventually(t, func() bool {
+		_, err := f(fncache.WithInfo(t.Context(), &info), 1)
+		return err == nil && info.Source == fncache.SourceNear
+	}, 10*time.Second, time.Millisecond, "the subscription comes up")
+	assert.Zero(t, handle.Stats().RedisErrors, "%v", handle.Stats().RedisErrorKinds)
+	assert.Equal(t, 4, runs)
+}
