@@ -59,6 +59,10 @@ func (n *node) settle(s *settling, c *Command) {
 		s.finish(c, c.fail(kind, err))
 	case c.sendings < maxBreaks:
 		n.again(s, c)
+	case sent && s.f.lane != nil && s.f.lane.large:
+		// The server takes connections, and closes each that this command comes over: it is
+		// too long for it, say, and said so before the command was written.
+		s.finish(c, c.fail(KindOther, err))
 	default:
 		n.fell(s, c, err, kind)
 	}
