@@ -163,7 +163,7 @@ func build(t *testing.T, code string) string {
 	})
 	require.NoError(t, err)
 	program := filepath.Join(dir, "program")
-	output, err := exec.CommandContext(t.Context(), "go", "build", "-overlay", write("overlay.json", overlay), "-o", program, "./"+overlaid).CombinedOutput() //nolint:gosec // the code is ours
+	output, err := exec.CommandContext(t.Context(), "go", "build", "-overlay", write("overlay.json", overlay), "-o", program, "./"+overlaid).CombinedOutput()
 	require.NoError(t, err, "%s\n%s", output, code)
 	return program
 }

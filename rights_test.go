@@ -51,9 +51,9 @@ func words(command string) (all []any) {
 // useAll does all that a cache does. The client is closed.
 func useAll(t *testing.T, client redis.UniversalClient) {
 	t.Helper()
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	cache := fncache.Must(fncache.New(fncache.Config{Redis: client}))
-	defer cache.Close()
+	defer func() { _ = cache.Close() }()
 	require.NoError(t, cache.Ping(t.Context()))
 
 	runs := 0
