@@ -57,6 +57,7 @@ func openShop(db *database, b backend) (*shop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the URL of Redis: %w", err)
 	}
+	opts.ContextTimeoutEnabled = true // so that the hook that counts sees every command
 	s := &shop{db: db, plain: newStore(db), cached: newStore(db), client: redis.NewClient(opts), commands: &commandCounter{}}
 	s.client.AddHook(s.commands)
 	s.cache, err = fncache.New(fncache.Config{

@@ -42,12 +42,9 @@ const (
 	parallel = "4"
 )
 
-// longest are the modules that start first.
-var longest = []string{"history", "faults"}
-
 // busy are the modules whose tests need the processor for themselves: they measure what
-// it does.
-var busy = []string{"bench", "examples/bookstore"}
+// it does, or hold answers to times of a fraction of a second.
+var busy = []string{"bench", "examples/bookstore", "faults", "history"}
 
 // raced are the modules tested with the race detector, as the library is. The bookstore
 // brings a SQLite translated from C, which the detector slows down many times and finds
@@ -114,10 +111,9 @@ type job struct {
 	run    string // a pattern
 }
 
-// jobs builds the test binaries. The quiet ones may run at once, what takes longest
-// first; the loud ones may not.
+// jobs builds the test binaries. The quiet ones may run at once, the loud ones
+// may not.
 func (s *suite) jobs(ctx context.Context, modules []string) (quiet, loud []job, err error) {
-	var first, last []job
 	for _, module := range append([]string{"."}, modules...) {
 		packages, err := s.build(ctx, module)
 		if err != nil {
@@ -129,16 +125,14 @@ func (s *suite) jobs(ctx context.Context, modules []string) (quiet, loud []job, 
 			if err != nil {
 				return nil, nil, err
 			}
-			last = slices.Concat(last, shards, packages[1:])
-		case slices.Contains(longest, module):
-			first = append(first, packages...)
+			quiet = slices.Concat(quiet, shards, packages[1:])
 		case slices.Contains(busy, module):
 			loud = append(loud, packages...)
 		default:
-			last = append(last, packages...)
+			quiet = append(quiet, packages...)
 		}
 	}
-	return append(first, last...), loud, nil
+	return quiet, loud, nil
 }
 
 // build builds the test binaries of a module, as a job each.
