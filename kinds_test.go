@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/redistest"
+	"github.com/fncache/fncache/internal/remote"
 )
 
 // What real servers answer when something is wrong, and what is made of it. The
@@ -455,4 +456,22 @@ func testInAClusterEachNodeForgetsForItself(t *testing.T) {
 	counted, told = forgottenSoFar(w, p)
 	assert.EqualValues(t, 3, counted, "acquire, store, invalidate")
 	assert.Len(t, told, 1)
+}
+
+// The two lists of kinds are one: the public one says in this package what the other says in
+// internal/remote.
+func TestTheKindsOfPackageRemoteAreThoseOfRedisError(t *testing.T) {
+	same := map[remote.Kind]RedisErrorKind{
+		remote.KindOther: KindOther, remote.KindTimeout: KindTimeout, remote.KindUnreachable: KindUnreachable,
+		remote.KindBusyHere: KindPool, remote.KindAuth: KindAuth, remote.KindNoPerm: KindNoPerm,
+		remote.KindReadOnly: KindReadOnly, remote.KindLoading: KindLoading, remote.KindOOM: KindOOM,
+		remote.KindClusterDown: KindClusterDown, remote.KindMasterDown: KindMasterDown,
+		remote.KindRefusesWrites: KindRefusesWrites, remote.KindBusy: KindBusy, remote.KindMaxClients: KindMaxClients,
+		remote.KindNoScript: KindNoScript, remote.KindClosed: KindClosed,
+	}
+	assert.Len(t, same, int(remote.Kinds))
+	assert.EqualValues(t, remote.Kinds, redisErrorKinds)
+	for inner, public := range same {
+		assert.Equal(t, public, RedisErrorKind(inner), public.String())
+	}
 }
