@@ -82,6 +82,16 @@ func (f *fleet) spread(cluster *redistest.Cluster) (first, second string) {
 		}
 	}
 	f.awaitCaching("after the migrations")
+	for i, key := range undisturbed[:2] { // else a lookup is lost with the node that the slot has left
+		for _, m := range f.members {
+			client := m.client.(*redis.ClusterClient)
+			require.Eventually(f.t, func() bool {
+				client.ReloadState(f.t.Context())
+				node, err := client.MasterForKey(f.t.Context(), f.stored(key))
+				return err == nil && (node.Options().Addr == cluster.Nodes()[0].Addr()) == (i == 0)
+			}, patience, 50*time.Millisecond, "client %d does not learn who has the slot of %s", m.number, key)
+		}
+	}
 	return undisturbed[0], undisturbed[1]
 }
 
