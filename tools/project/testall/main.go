@@ -93,15 +93,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "testall: built in %.0f s; running %d jobs, %d at a time, then %d one by one\n",
 		time.Since(began).Seconds(), len(quiet), s.width, len(loud))
-	failed := s.runAll(ctx, quiet, s.width, out)
-	if len(failed) > 0 && s.width > 1 {
-		// What failed beside others is run once more by itself: the first output says what may be
-		// sensitive to load, and what fails again fails.
-		fmt.Fprintf(out, "testall: once more, one by one: %s\n", strings.Join(failed, ", "))
-		again := slices.DeleteFunc(slices.Clone(quiet), func(j job) bool { return !slices.Contains(failed, j.name) })
-		failed = s.runAll(ctx, again, 1, out)
-	}
-	failed = append(failed, s.runAll(ctx, loud, 1, out)...)
+	failed := slices.Concat(s.runAll(ctx, quiet, s.width, out), s.runAll(ctx, loud, 1, out))
 	if err := s.reportSkips(out); err != nil {
 		return err
 	}
