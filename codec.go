@@ -103,7 +103,7 @@ type coder struct {
 	compressOver int    // bytes of a body; negative for never
 }
 
-// Codecs in the header of an entry. A user's own are told apart by their keys.
+// Codecs in the header of an entry. The keys distinguish codecs of the user's own.
 const (
 	codecCBOR  byte = 1
 	codecJSON  byte = 2

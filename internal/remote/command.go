@@ -33,8 +33,8 @@ type Command struct {
 	other  *other  // nil of a GET, which has a key only
 	size   int     // bytes that are sent, more or less
 
-	// Of the flight that the command is in: written by whoever makes the flight, then
-	// by whoever sends it.
+	// Of the flight that the command is in: written by the goroutine that makes the flight, then
+	// by the one that sends it.
 	wire   wire
 	mark   mark
 	words  [2]any          // of a GET
