@@ -94,11 +94,11 @@ func readsFromReplicas(t *testing.T) (client redis.UniversalClient, stop, resume
 		t.Fatal("the key is of no node")
 		return nil
 	}
-	for _, server := range servers { // whichever the client asks for the slots lists the replicas
+	for _, server := range servers { // each node that the client may ask lists the replicas
 		admin := server.Client()
 		require.Eventually(t, func() bool {
-			slots, err := admin.ClusterSlots(t.Context()).Result()
-			return err == nil && len(slots) > 0 && !slices.ContainsFunc(slots, func(s redis.ClusterSlot) bool { return len(s.Nodes) < 2 })
+			shards, err := admin.ClusterShards(t.Context()).Result()
+			return err == nil && len(shards) > 0 && !slices.ContainsFunc(shards, func(s redis.ClusterShard) bool { return len(s.Nodes) < 2 })
 		}, time.Minute, 50*time.Millisecond, "a node does not list the replicas")
 	}
 	require.Eventually(t, func() bool { // the client knows a replica of each node
