@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/lifetime"
 )
 
 // This file runs code of the user's own where others wait for what comes after it: the
@@ -44,7 +45,8 @@ func runApart(spawn func(func()), code func()) *apartRun {
 func (f *Func) decodeApart(c *coder, body []byte) (results, error) {
 	var decoded results
 	var err error
-	run := runApart(func(code func()) { go code() }, func() { decoded, err = f.decodeHere(c, body) })
+	var unwaited *lifetime.Group
+	run := runApart(unwaited.Go, func() { decoded, err = f.decodeHere(c, body) })
 	limit := time.NewTimer(f.opts.ComputeTimeout)
 	defer limit.Stop()
 	select {

@@ -14,6 +14,7 @@ import (
 	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/clock"
 	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/oncelog"
 	"github.com/fncache/fncache/internal/remote"
 	"github.com/fncache/fncache/internal/testhook"
@@ -59,8 +60,8 @@ type Cache struct {
 	alive      context.Context // ends when closing is closed
 	shut       chan struct{}   // closed when Close ends
 	closeErr   error           // what Close returned; written before shut is closed
-	life       lifetime
-	asking     lifetime // of the goroutines among them that may wait within go-redis
+	life       *lifetime.Group // the goroutines that Close waits for
+	asking     *lifetime.Group // those among them that may wait within go-redis
 }
 
 // mostBeginning bounds the leases that a cache asks for before their computations begin. A
@@ -80,9 +81,11 @@ func New(cfg Config) (*Cache, error) {
 		cfg:     cfg,
 		hashing: keyhash.NewKeys(cfg.HashSecret),
 		coder:   newCoder(&cfg),
+		life:    lifetime.New(),
 
 		beginning: bulkhead.New(mostBeginning),
 	}
+	c.asking = c.life.Part()
 	c.space = newKeyspace(c)
 	c.alive, c.end = context.WithCancel(context.Background())
 	c.closing, c.shut = c.alive.Done(), make(chan struct{})
@@ -94,7 +97,6 @@ func New(cfg Config) (*Cache, error) {
 		Local:    c.noteLocalClock,
 		Spawn:    c.spawn,
 	})
-	c.life.idle, c.asking.idle = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.releases.dialed, c.events.changed = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.store = &lockStore{
 		client:  cfg.Redis,
@@ -148,7 +150,7 @@ func (c *Cache) pingProbe(n int) string {
 // once, as by a signal handler and a defer: every Close waits for the end of the
 // first, and returns what that returned.
 func (c *Cache) Close() error {
-	if c.life.close() {
+	if c.life.Close() {
 		c.closeErr = c.shutDown()
 		c.release()
 		close(c.shut)
@@ -160,15 +162,14 @@ func (c *Cache) Close() error {
 // shutDown is the first Close.
 func (c *Cache) shutDown() error {
 	names.forget(c)
-	c.asking.close()
 	c.end()
 	began := time.Now()
-	ended := c.life.wait(closeGrace)
+	ended := c.life.Wait(closeGrace)
 	c.store.remote.Close()
 	if c.ownsClient {
 		defer func() { _ = c.cfg.Redis.Close() }()
 	}
-	if ended || c.asking.wait(mostLinger) && c.life.running.Load() == 0 {
+	if ended || c.asking.Wait(mostLinger) && c.life.Running() == 0 {
 		return nil
 	}
 	return errors.New("fncache: close: something still runs after " + time.Since(began).Round(time.Second).String() +
@@ -198,7 +199,7 @@ func (c *Cache) GoString() string { return c.String() }
 // made says whether c comes from New.
 func (c *Cache) made() bool { return c.store != nil }
 
-func (c *Cache) closed() bool { return c.life.closed.Load() }
+func (c *Cache) closed() bool { return c.life.Closed() }
 
 // sharesRedis says whether an entry of c is one of other, too, if it has the same
 // key. Of two clients of one server that is not known.
@@ -207,63 +208,10 @@ func (c *Cache) sharesRedis(other *Cache) bool {
 }
 
 // spawn runs f on a goroutine that Close waits for. See also computation.spawn.
-func (c *Cache) spawn(f func()) {
-	c.life.enter()
-	go func() {
-		defer c.life.leave()
-		f()
-	}()
-}
+func (c *Cache) spawn(f func()) { c.life.Go(f) }
 
 // spawnAsking is spawn for what may wait within go-redis.
-func (c *Cache) spawnAsking(f func()) {
-	c.asking.enter()
-	c.life.enter()
-	go func() {
-		defer c.asking.leave()
-		defer c.life.leave() // before: see Close
-		f()
-	}()
-}
-
-// A lifetime counts goroutines, so that Close can wait for the last one. A
-// WaitGroup would not do: calls may begin while Close waits.
-type lifetime struct {
-	closed  atomic.Bool
-	running atomic.Int64
-	idle    chan struct{} // one element: running was 0 after closed
-}
-
-func (l *lifetime) enter() { l.running.Add(1) }
-
-func (l *lifetime) leave() {
-	if l.running.Add(-1) == 0 && l.closed.Load() {
-		select {
-		case l.idle <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// close reports whether it was the first to.
-func (l *lifetime) close() bool { return l.closed.CompareAndSwap(false, true) }
-
-// wait reports whether everything ended within a time.
-func (l *lifetime) wait(most time.Duration) bool {
-	limit := time.NewTimer(most)
-	defer limit.Stop()
-	// 1. leave counts down to 0 before it looks at closed, and
-	// 2. closed was set before this looks at running:
-	// so either this sees 0, or leave sees closed and says so.
-	for l.running.Load() > 0 {
-		select {
-		case <-l.idle:
-		case <-limit.C:
-			return false
-		}
-	}
-	return true
-}
+func (c *Cache) spawnAsking(f func()) { c.asking.Go(f) }
 
 // noteRedis takes in how an operation ended for fn, and reports whether it failed.
 func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {

@@ -625,7 +625,7 @@ func TestCloseDoesNotWaitForWhatCallsAfterItCompute(t *testing.T) {
 				assert.Equal(t, 2*time.Second, time.Since(began), "until what it cancelled had ended")
 				assert.Equal(t, 1, (<-first).value)
 				calls.Wait()
-				assert.Zero(t, c.life.running.Load())
+				assert.Zero(t, c.life.Running())
 			})
 		})
 	}

@@ -81,7 +81,7 @@ func testCloseLeavesNothingBehind(t *testing.T) {
 				defer trouble.heal(server)
 
 				assert.LessOrEqual(t, timeOf(func() { assert.NoError(t, c.Close()) }), trouble.limit)
-				assert.Zero(t, c.life.running.Load(), "goroutines")
+				assert.Zero(t, c.life.Running(), "goroutines")
 				require.ErrorIs(t, (<-end).err, ErrClosed)
 				if name == "connections cut" || name == "out of memory" {
 					n, err := server.Client().Exists(t.Context(), must(w.Key("a"))+lockSuffix).Result()

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+
+	"github.com/fncache/fncache/internal/lifetime"
 )
 
 // A computation is one run of a cached function, with a lease or without. Two
@@ -123,11 +125,11 @@ func (c *computation) cancelled() bool { return c.closing != nil && c.cache.clos
 // spawn runs f on a goroutine that Close waits for, unless the computation began
 // after it: nothing cancels that, and it has no lease to give back.
 func (c *computation) spawn(f func()) {
-	if c.closing == nil {
-		go f()
-		return
+	var group *lifetime.Group
+	if c.closing != nil {
+		group = c.cache.life
 	}
-	c.cache.spawn(f)
+	group.Go(f)
 }
 
 // newComputation makes a computation without a lease, for a call that is to call give.

@@ -24,7 +24,7 @@ const module = "github.com/fncache/fncache"
 // reason.
 var allowed = map[string][]string{
 	".": {
-		"internal/bulkhead", "internal/clock", "internal/codec", "internal/deepcopy", "internal/keyhash", "internal/oncelog",
+		"internal/bulkhead", "internal/clock", "internal/codec", "internal/deepcopy", "internal/keyhash", "internal/lifetime", "internal/oncelog",
 		"internal/remote", "internal/signature", "internal/structtag", "internal/testhook",
 		"github.com/maypok86/otter/v2", "github.com/redis/go-redis/v9",
 	},
@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"internal/codec":     {"github.com/fxamacker/cbor/v2", "github.com/klauspost/compress/s2"},
 	"internal/deepcopy":  {"internal/keyhash"},
 	"internal/keyhash":   {"github.com/dchest/siphash"},
+	"internal/lifetime":  {},
 	"internal/oncelog":   {},
 	"internal/remote":    {"github.com/redis/go-redis/v9"},
 	"internal/signature": {"internal/codec", "internal/keyhash", "internal/structtag"},

@@ -691,7 +691,7 @@ func TestCloseEndsTheSubscription(t *testing.T) {
 			awaitHearing(t, c, 0)
 			disturb(server)
 			assert.NoError(t, c.Close(), "and nothing of it still runs")
-			assert.Zero(t, c.life.running.Load())
+			assert.Zero(t, c.life.Running())
 			assert.Zero(t, hearing(c))
 		})
 	}
@@ -717,7 +717,7 @@ func TestAClosedCacheDoesNotSubscribe(t *testing.T) {
 		require.NoError(t, c.Close())
 		hearAll(c)
 		synctest.Wait()
-		assert.Zero(t, c.life.running.Load())
+		assert.Zero(t, c.life.Running())
 	})
 }
 

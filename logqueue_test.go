@@ -196,7 +196,7 @@ func TestCloseIsBoundedThoughTheLogTakesNothing(t *testing.T) {
 			require.ErrorContains(t, err, "the handler of Config.Logger", "it says what was still running")
 			require.ErrorIs(t, (<-end).err, ErrClosed)
 			assert.Empty(t, b.keys(), "the lease was given back")
-			assert.EqualValues(t, 1, c.life.running.Load(), "but for the writer nothing is left")
+			assert.EqualValues(t, 1, c.life.Running(), "but for the writer nothing is left")
 		}
 	})
 }
@@ -210,7 +210,7 @@ func TestWhatWasToldBeforeCloseIsWrittenWhenItReturns(t *testing.T) {
 		}
 		assert.Equal(t, 3*time.Second, timeOf(func() { assert.NoError(t, c.Close()) }))
 		assert.Equal(t, []string{"fncache: 0", "fncache: 1", "fncache: 2"}, h.Messages())
-		assert.Zero(t, c.life.running.Load(), "and no goroutine is left")
+		assert.Zero(t, c.life.Running(), "and no goroutine is left")
 	})
 }
 
@@ -224,7 +224,7 @@ func TestWhatIsToldAfterCloseIsWrittenAndLeavesNoGoroutine(t *testing.T) {
 		c.log.Once("s", slog.LevelWarn, "late")
 		synctest.Wait()
 		assert.Contains(t, h.Messages(), "fncache: late")
-		assert.Zero(t, c.life.running.Load())
+		assert.Zero(t, c.life.Running())
 	})
 }
 
@@ -303,6 +303,6 @@ func TestAHandlerThatClosesTheCacheWaitsForItselfNoLongerThanCloseMay(t *testing
 		assert.Equal(t, closeGrace, took)
 		require.ErrorContains(t, err, "the handler of Config.Logger")
 		assert.Equal(t, []string{"fncache: fatal"}, h.Messages())
-		assert.Zero(t, c.life.running.Load())
+		assert.Zero(t, c.life.Running())
 	})
 }

@@ -175,7 +175,7 @@ func TestACallThatGivesUpWhileItWaitsForAPlaceLeavesNothing(t *testing.T) {
 				}
 				first := w.begin(t.Context(), "first")
 				<-s.began
-				giveUp := func(n int) (left int64) {
+				giveUp := func(n int) (left int) {
 					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 					defer cancel()
 					var ends []<-chan outcome
@@ -187,7 +187,7 @@ func TestACallThatGivesUpWhileItWaitsForAPlaceLeavesNothing(t *testing.T) {
 					}
 					time.Sleep(time.Second)
 					synctest.Wait()
-					return c.life.running.Load()
+					return c.life.Running()
 				}
 				one := giveUp(1) // with which the process subscribes to events
 				assert.LessOrEqual(t, giveUp(200), one, "goroutines of the cache")

@@ -1,0 +1,116 @@
+package lifetime_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/fncache/fncache/internal/lifetime"
+)
+
+func TestWaitReturnsWhenTheLastGoroutineHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := lifetime.New()
+		g.Go(func() { time.Sleep(time.Second) })
+		g.Go(func() { time.Sleep(3 * time.Second) })
+		assert.Equal(t, 2, g.Running())
+		g.Close()
+		began := time.Now()
+		assert.True(t, g.Wait(time.Minute))
+		assert.Equal(t, 3*time.Second, time.Since(began))
+		assert.Zero(t, g.Running())
+	})
+}
+
+func TestWaitEndsAtItsLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := lifetime.New()
+		end := make(chan struct{})
+		g.Go(func() { <-end })
+		g.Close()
+		began := time.Now()
+		assert.False(t, g.Wait(time.Second))
+		assert.Equal(t, time.Second, time.Since(began))
+		assert.Equal(t, 1, g.Running())
+		close(end)
+		assert.True(t, g.Wait(time.Second), "it may be waited for again")
+	})
+}
+
+// TestWaitCountsWhatBeginsMeanwhile: each goroutine starts the next one before it ends.
+func TestWaitCountsWhatBeginsMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := lifetime.New()
+		left := 5
+		var next func()
+		next = func() {
+			time.Sleep(time.Second)
+			if left--; left > 0 {
+				g.Go(next)
+			}
+		}
+		g.Go(next)
+		g.Close()
+		assert.True(t, g.Wait(time.Minute))
+		assert.Zero(t, left)
+	})
+}
+
+func TestWaitOfAnEmptyGroupReturnsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := lifetime.New()
+		g.Close()
+		assert.True(t, g.Wait(0))
+	})
+}
+
+func TestCloseReportsWhoWasFirst(t *testing.T) {
+	g := lifetime.New()
+	assert.False(t, g.Closed())
+	assert.True(t, g.Close())
+	assert.False(t, g.Close())
+	assert.True(t, g.Closed())
+}
+
+func TestAPartIsCountedInTheWholeAndClosedWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		whole := lifetime.New()
+		part := whole.Part()
+		part.Go(func() { time.Sleep(time.Second) })
+		whole.Go(func() { time.Sleep(time.Hour) })
+		assert.Equal(t, 2, whole.Running())
+		assert.Equal(t, 1, part.Running())
+		assert.False(t, part.Closed())
+		whole.Close()
+		assert.True(t, part.Closed())
+		assert.True(t, part.Wait(time.Minute), "the whole runs on")
+		assert.Equal(t, 1, whole.Running(), "and counts the part's goroutine no more")
+		assert.True(t, whole.Wait(2*time.Hour))
+	})
+}
+
+// TestWaitMissesNoEnd: the last goroutine ends while Close and Wait look.
+func TestWaitMissesNoEnd(t *testing.T) {
+	for range 2_000 {
+		g := lifetime.New()
+		part := g.Part()
+		for range 4 {
+			part.Go(func() {})
+		}
+		g.Close()
+		assert.True(t, part.Wait(time.Minute))
+		assert.Zero(t, g.Running())
+	}
+}
+
+func TestGoroutinesOfNoGroupAreNotCounted(t *testing.T) {
+	var none *lifetime.Group
+	var ran sync.WaitGroup
+	ran.Add(1)
+	none.Go(ran.Done)
+	ran.Wait()
+	assert.False(t, none.Closed())
+}
