@@ -53,7 +53,7 @@ func (n *node) flush() {
 				c.wake(nil)
 			} else if n.states[c.use].away { // and the command is sent all the same
 				l.remove(c)
-				n.serve(n.newFlight(nil, make(chan struct{}), c.alone()))
+				n.serve(n.newFlight(nil, newSeat(), c.alone()))
 			}
 			c = next
 		}
@@ -226,7 +226,7 @@ func (n *node) launch(ctx context.Context, c *Command) *flight {
 	if !n.watch.armed {
 		n.arm()
 	}
-	f := n.newFlight(nil, make(chan struct{}), c.alone())
+	f := n.newFlight(nil, newSeat(), c.alone())
 	n.serve(f)
 	return f
 }

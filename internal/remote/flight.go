@@ -17,8 +17,9 @@ import (
 type flight struct {
 	context.Context                   // of the first command's caller, for its values
 	node            *node             // where to
-	lane            *lane             // whose seat it has; nil if it has none
-	end             chan struct{}     // closed to end waits for a connection; reads go on
+	lane            *lane             // whose seat it has; nil if it is of none
+	seat            *seat             // its own until it has landed
+	end             chan struct{}     // of the seat: closed to end waits for a connection; reads go on
 	limit           time.Duration     // from sending to the answer
 	batch           []*Command        //
 	sent            atomic.Bool       // written to a connection, or begun to be
@@ -92,17 +93,18 @@ func (f *flight) fly() {
 		f.examine(via.Process(f, f.batch[0].prepare(f)))
 		return
 	}
-	cmds := make([]redis.Cmder, len(f.batch))
-	for i, c := range f.batch {
-		cmds[i] = c.prepare(f)
+	s := f.seat
+	s.cmds = s.cmds[:0]
+	for _, c := range f.batch {
+		s.cmds = append(s.cmds, c.prepare(f))
 	}
 	if client, ok := via.(*redis.Client); ok && f.node.capped {
 		conn := client.Conn() // of the client's pool; a pipeline of the client has another
 		defer conn.Close()    //nolint:errcheck // gives it back
 		via = conn
 	}
-	pipe := via.Pipeline()
-	_ = pipe.BatchProcess(f, cmds...)
+	pipe := s.pipeline(via)
+	_ = pipe.BatchProcess(f, s.cmds...) // which copies them
 	_, err := pipe.Exec(f)
 	f.examine(err)
 }

@@ -1,6 +1,10 @@
 package remote
 
-import "time"
+import (
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
 
 const (
 	// How many flights of a lane are on their way at once. Beside a bare GET, on two
@@ -29,15 +33,48 @@ const (
 // A lane is the commands of one size that go to one node. It is guarded by node.mu.
 type lane struct {
 	large       bool
-	seats       int             // how many it has
-	alone       bool            // each command goes by itself, not in a pipeline
-	free        []chan struct{} // the seats: each is the end of its next flight
-	first, last *Command        // the queue, oldest first
-	urgent      *Command        // the last in the queue that is urgent; nil if none is
-	queued      int             // how many are in it
-	pause       time.Duration   // before the next try for a connection; 0: the last had one
-	full        uint64          // node.watch.ticks at the first of the tries that had none
-	era         int32           // how often the seats were taken from it
+	seats       int           // how many it has
+	alone       bool          // each command goes by itself, not in a pipeline
+	free        []*seat       // those that no flight has
+	first, last *Command      // the queue, oldest first
+	urgent      *Command      // the last in the queue that is urgent; nil if none is
+	queued      int           // how many are in it
+	pause       time.Duration // before the next try for a connection; 0: the last had one
+	full        uint64        // node.watch.ticks at the first of the tries that had none
+	era         int32         // how often the seats were taken from it
+}
+
+// A seat stands for a connection in use. It keeps what one flight after the other needs,
+// so that a pipeline costs little to make. A flight whose seat is taken from it keeps this
+// one, and the lane makes another.
+type seat struct {
+	end   chan struct{}   // of its next flight: closed to end waits for a connection
+	batch []*Command      // room for that of a flight
+	cmds  []redis.Cmder   // room for the same as go-redis sees them
+	pipe  redis.Pipeliner // the last pipeline, which is empty,
+	via   sender          // and what it sends by
+}
+
+func newSeat() *seat { return &seat{end: make(chan struct{})} }
+
+// pipeline returns an empty pipeline.
+func (s *seat) pipeline(via sender) redis.Pipeliner {
+	if s.via != via {
+		s.pipe, s.via = via.Pipeline(), via
+	}
+	return s.pipe
+}
+
+// clear lets go of a flight.
+func (s *seat) clear() {
+	clear(s.batch)
+	clear(s.cmds)
+	s.batch = s.batch[:0]
+	select {
+	case <-s.end:
+		s.end = make(chan struct{})
+	default:
+	}
 }
 
 // reset gives the lane seats of which none is taken. Flights that had one are orphans.
@@ -45,12 +82,12 @@ func (l *lane) reset() {
 	l.free = l.free[:0]
 	l.era++
 	for range l.seats {
-		l.free = append(l.free, make(chan struct{}))
+		l.free = append(l.free, newSeat())
 	}
 }
 
 // seat takes a seat; nil if none is free.
-func (l *lane) seat() chan struct{} {
+func (l *lane) seat() *seat {
 	last := len(l.free) - 1
 	if last < 0 {
 		return nil
@@ -116,8 +153,8 @@ func (l *lane) remove(c *Command) {
 	c.prev, c.next = nil, nil
 }
 
-// board takes the next batch off the queue; nil if nobody waits.
-func (l *lane) board() (batch []*Command) {
+// board takes the next batch off the queue, for a flight in a seat; nil if nobody waits.
+func (l *lane) board(s *seat) (batch []*Command) {
 	if l.first == nil {
 		return nil
 	}
@@ -125,7 +162,7 @@ func (l *lane) board() (batch []*Command) {
 	if l.alone {
 		limit = 1
 	}
-	batch = make([]*Command, 0, min(l.queued, limit))
+	batch = s.batch[:0]
 	size := 0
 	for c := l.first; c != nil && len(batch) < limit; c = l.first {
 		size += c.size + c.limit.Expect
@@ -135,5 +172,6 @@ func (l *lane) board() (batch []*Command) {
 		l.remove(c)
 		batch = append(batch, c)
 	}
+	s.batch = batch
 	return batch
 }

@@ -204,13 +204,13 @@ func (n *node) refusal(c *Command) *Error {
 }
 
 // newFlight makes a flight of commands that are in no queue. mu is held.
-func (n *node) newFlight(l *lane, end chan struct{}, batch []*Command) *flight {
+func (n *node) newFlight(l *lane, s *seat, batch []*Command) *flight {
 	first := batch[0]
 	f := &first.flight
 	if f.node != nil { // somebody may hold the one before
 		f = new(flight)
 	}
-	f.Context, f.node, f.lane, f.end, f.limit = first.ctx, n, l, end, n.r.timeout
+	f.Context, f.node, f.lane, f.seat, f.end, f.limit = first.ctx, n, l, s, s.end, n.r.timeout
 	f.since, f.lates, f.heard = n.watch.ticks, n.watch.lates, n.watch.heard
 	f.batch = batch
 	for _, c := range batch {
@@ -275,7 +275,7 @@ func (n *node) land(f *flight, serving bool) (next *flight, done bool) {
 	case f.lane != nil:
 		next = n.pass(f, s.full)
 	case s.again != nil:
-		next = n.newFlight(nil, f.end, s.again.alone())
+		next = n.newFlight(nil, f.seat, s.again.alone())
 	}
 	if next != nil && next.led { // now: once the lock is free the command may be done, and ready another's
 		next.batch[0].wake(next)
@@ -283,8 +283,10 @@ func (n *node) land(f *flight, serving bool) (next *flight, done bool) {
 	}
 	n.mu.Unlock()
 
-	for _, c := range s.done {
+	for c := s.done; c != nil; {
+		next := c.next // once awake, the caller may do as it likes
 		c.wake(nil)
+		c = next
 	}
 	for _, c := range s.moved {
 		n.r.whole.adopt(c)
@@ -299,16 +301,15 @@ func (n *node) land(f *flight, serving bool) (next *flight, done bool) {
 // pass gives the seat of a flight to those who are queued. full is why there was no
 // connection, through no fault of the node; nil if there was one. mu is held.
 func (n *node) pass(f *flight, full error) *flight {
-	l, seat := f.lane, f.end
-	if f.Err() != nil {
-		seat = make(chan struct{})
-	}
+	first := f.batch[0]
+	l, seat := f.lane, f.seat
+	seat.clear()
 	if full != nil && l.first != nil {
 		if l.pause == 0 {
 			l.full = n.watch.ticks
 		}
 		if n.watch.ticks-l.full >= ticksPerTimeout {
-			n.tellBusy(f.batch[0], full)
+			n.tellBusy(first, full)
 		}
 		l.pause = min(max(2*l.pause, pauseMin), pauseMax)
 		era := l.era
@@ -320,8 +321,8 @@ func (n *node) pass(f *flight, full error) *flight {
 }
 
 // boardNext makes the next flight of a lane, or frees the seat. mu is held.
-func (n *node) boardNext(l *lane, seat chan struct{}) *flight {
-	batch := l.board()
+func (n *node) boardNext(l *lane, seat *seat) *flight {
+	batch := l.board(seat)
 	if len(batch) == 0 {
 		l.free = append(l.free, seat)
 		return nil
@@ -334,7 +335,7 @@ func (n *node) boardNext(l *lane, seat chan struct{}) *flight {
 }
 
 // resume is pass after a pause, unless the seats were taken from the lane since.
-func (n *node) resume(l *lane, seat chan struct{}, era int32) {
+func (n *node) resume(l *lane, seat *seat, era int32) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if l.era == era {

@@ -18,11 +18,11 @@ import (
 
 // queued begins commands that find no seat free, and returns one that was taken, and how
 // to give the others back. They are small.
-func queued(t *testing.T, n *node, ctx context.Context, cmds ...*Command) (seat chan struct{}, restore func()) { //nolint:revive // as get
+func queued(t *testing.T, n *node, ctx context.Context, cmds ...*Command) (taken *seat, restore func()) { //nolint:revive // as get
 	t.Helper()
 	n.mu.Lock()
-	seat = n.small.seat()
-	others := append([]chan struct{}{}, n.small.free...)
+	taken = n.small.seat()
+	others := append([]*seat{}, n.small.free...)
 	n.small.free = n.small.free[:0]
 	n.mu.Unlock()
 	for _, c := range cmds {
@@ -30,7 +30,7 @@ func queued(t *testing.T, n *node, ctx context.Context, cmds ...*Command) (seat 
 		require.Nil(t, f)
 		require.NoError(t, err)
 	}
-	return seat, func() {
+	return taken, func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.small.free = append(n.small.free, others...)

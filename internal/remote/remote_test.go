@@ -1301,7 +1301,7 @@ func TestUrgentCommandsGoBeforeThoseThatAreQueued(t *testing.T) {
 			}
 			require.Equal(t, len(urgent)+len(others), l.queued)
 		}
-		require.True(t, slices.Equal(slices.Concat(urgent, others), l.board()))
+		require.True(t, slices.Equal(slices.Concat(urgent, others), l.board(newSeat())))
 		require.Nil(t, l.first)
 		require.Nil(t, l.last)
 		require.Nil(t, l.urgent)

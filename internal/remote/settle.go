@@ -15,7 +15,7 @@ type settling struct {
 	heard bool       // the server has answered something,
 	wrote bool       // and that was a write
 	full  error      // why there was no connection, through no fault of the node; nil if there was
-	done  []*Command // have their results
+	done  *Command   // the first of those that have their results, linked by next
 	moved []*Command // go to the lane of the cluster client
 	again *Command   // goes again, where the flight had no seat
 }
@@ -203,7 +203,7 @@ func (n *node) kick(l *lane) {
 func (s *settling) finish(c *Command, err error) {
 	c.finish(err)
 	if !s.f.led || c != s.f.batch[0] { // whose caller is here
-		s.done = append(s.done, c)
+		c.next, s.done = s.done, c
 	}
 }
 

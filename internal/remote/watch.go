@@ -209,7 +209,7 @@ func (n *node) overdue(f *flight) {
 func (n *node) unseat(f *flight) {
 	if f.era == f.lane.era {
 		f.era = noSeat
-		f.lane.free = append(f.lane.free, make(chan struct{}))
+		f.lane.free = append(f.lane.free, newSeat())
 		n.kick(f.lane)
 	}
 }
