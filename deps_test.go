@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 	"internal/clock":     {},
 	"internal/codec":     {"github.com/fxamacker/cbor/v2", "github.com/klauspost/compress/s2"},
 	"internal/deepcopy":  {"internal/keyhash"},
+	"internal/fence":     {"internal/keyhash"},
 	"internal/keyhash":   {"github.com/dchest/siphash"},
 	"internal/lifetime":  {},
 	"internal/oncelog":   {},

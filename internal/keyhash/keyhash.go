@@ -59,11 +59,16 @@ const Size = 16
 // zero value is that of no arguments.
 type Hash [2]uint64
 
-// AppendHex appends the hash as it stands in keys.
-func (h Hash) AppendHex(dst []byte) []byte {
-	var raw [Size]byte
+// Bytes returns the bytes of the hash.
+func (h Hash) Bytes() (raw [Size]byte) {
 	binary.BigEndian.PutUint64(raw[:], h[0])
 	binary.BigEndian.PutUint64(raw[8:], h[1])
+	return raw
+}
+
+// AppendHex appends the hash as it stands in keys.
+func (h Hash) AppendHex(dst []byte) []byte {
+	raw := h.Bytes()
 	return hex.AppendEncode(dst, raw[:])
 }
 

@@ -1,0 +1,451 @@
+package fence_test
+
+import (
+	"context"
+	"fmt"
+	"math/big"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/fncache/fncache/internal/fence"
+	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+var keys = keyhash.NewKeys(nil)
+
+func tag(text string) fence.Tag { return fence.TagOf(keys, text) }
+
+// A subject is a fence on some server.
+type subject struct {
+	t      testing.TB
+	client redis.UniversalClient
+	key    string
+}
+
+// onEach runs a test on each kind of server.
+func onEach(t *testing.T, test func(t *testing.T, s *subject)) {
+	t.Helper()
+	key := fence.Key("fncache")
+	t.Run("miniredis", func(t *testing.T) {
+		client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+		t.Cleanup(func() { _ = client.Close() })
+		test(t, &subject{t, client, key})
+	})
+	t.Run("server", func(t *testing.T) { test(t, &subject{t, redistest.Shared(t).Client(), key}) })
+	t.Run("Cluster", func(t *testing.T) { test(t, &subject{t, redistest.SharedCluster(t).Client(), key}) })
+}
+
+func (s *subject) eval(lua string, args []any) any {
+	s.t.Helper()
+	reply, err := s.client.Eval(context.Background(), lua, []string{s.key}, args...).Result()
+	require.NoError(s.t, err)
+	return reply
+}
+
+// read asks on the primary.
+func (s *subject) read(a fence.Asking, tags ...fence.Tag) fence.Reading {
+	s.t.Helper()
+	r, err := fence.ParseReading(s.eval(fence.ReadLua, fence.ReadArgs(a, tags)), tags)
+	require.NoError(s.t, err)
+	return r
+}
+
+// look reads without a script.
+func (s *subject) look(tags ...fence.Tag) fence.Reading {
+	s.t.Helper()
+	fields := append([]string{}, fence.Fields[:]...)
+	for _, t := range tags {
+		fields = append(fields, t.String())
+	}
+	reply, err := s.client.HMGet(context.Background(), s.key, fields...).Result()
+	require.NoError(s.t, err)
+	r, err := fence.ParseReading(reply, tags)
+	require.NoError(s.t, err)
+	return r
+}
+
+func (s *subject) invalidate(least fence.Stamp, kind fence.Kind, tags ...fence.Tag) fence.Stamp {
+	s.t.Helper()
+	return s.invalidateWith(fence.InvalidateArgs(least, kind, "events", tags))
+}
+
+func (s *subject) invalidateWith(args []any) fence.Stamp {
+	s.t.Helper()
+	_, stamp, refused, err := fence.ParseInvalidated(s.eval(fence.InvalidateLua, args))
+	require.NoError(s.t, err)
+	require.Empty(s.t, refused)
+	return stamp
+}
+
+func (s *subject) set(pairs ...any) {
+	s.t.Helper()
+	require.NoError(s.t, s.client.HSet(context.Background(), s.key, pairs...).Err())
+}
+
+// captured is what an entry with these tags says that is computed from now on.
+func captured(r fence.Reading, tags ...fence.Tag) (fence.Epoch, []fence.Mark) {
+	marks := make([]fence.Mark, len(tags))
+	for i, t := range tags {
+		marks[i] = fence.Mark{Tag: t, Stamp: r.Now}
+	}
+	return r.Epoch, marks
+}
+
+var toOpen = fence.Asking{Open: true}
+
+func TestWhatIsInvalidatedAfterACaptureIsOvertaken(t *testing.T) {
+	onEach(t, func(t *testing.T, s *subject) {
+		a, b := tag("a"), tag("b")
+		epoch, marks := captured(s.read(toOpen), a, b)
+
+		r := s.look(a, b)
+		assert.Equal(t, fence.Valid, r.Judge(epoch, marks))
+		s.invalidate(0, fence.Hard, tag("another"))
+		r = s.look(a, b)
+		assert.Equal(t, fence.Valid, r.Judge(epoch, marks), "another tag was invalidated")
+
+		s.invalidate(0, fence.Soft, b)
+		r = s.look(a, b)
+		assert.Equal(t, fence.Expired, r.Judge(epoch, marks))
+
+		s.invalidate(0, fence.Hard, a)
+		r = s.look(a, b)
+		assert.Equal(t, fence.Invalid, r.Judge(epoch, marks))
+		assert.Equal(t, fence.Expired, r.Judge(epoch, marks[1:]), "each kind is remembered for itself")
+
+		epoch, marks = captured(s.read(fence.Asking{}), a, b)
+		r = s.look(a, b)
+		assert.Equal(t, fence.Valid, r.Judge(epoch, marks), "what is computed later is not overtaken")
+	})
+}
+
+func TestEachInvalidationHasALargerStamp(t *testing.T) {
+	onEach(t, func(t *testing.T, s *subject) {
+		first := s.read(toOpen)
+		last := first.Now
+		for _, least := range []fence.Stamp{0, 5, 1 << 40, 3, fence.FloorAt(1_795_000_000_000), 0} {
+			stamp := s.invalidate(least, fence.Hard, tag("a"))
+			assert.Greater(t, stamp, last)
+			assert.GreaterOrEqual(t, stamp, least)
+			last = stamp
+		}
+		r := s.look()
+		assert.Equal(t, last, r.Now)
+		assert.Equal(t, first.Epoch, r.Epoch)
+		assert.Equal(t, first.Floor, r.Floor)
+	})
+}
+
+// Numbers of Lua have 53 bits, and texts of different length do not compare as numbers.
+func TestStampsAreComparedAsNumbersOfAnyLength(t *testing.T) {
+	onEach(t, func(t *testing.T, s *subject) {
+		rapid.Check(t, func(r *rapid.T) {
+			number := rapid.OneOf(rapid.Uint64Range(1, 999_999_999_999_999_998), rapid.Uint64Range(1, 1200),
+				rapid.Uint64Range(1<<53-3, 1<<53+3))
+			now, least := number.Draw(r, "now"), number.Draw(r, "least")
+			s.set("e", fence.NewEpoch().String(), "c", now, "f", 1)
+			want := new(big.Int).Add(new(big.Int).SetUint64(now), big.NewInt(1))
+			if floor := new(big.Int).SetUint64(least); floor.Cmp(want) > 0 {
+				want = floor
+			}
+			if got := s.invalidate(fence.Stamp(least), fence.Hard, tag("a")); got.String() != want.String() {
+				r.Fatalf("%d, at least %d: stamp %v, want %v", now, least, got, want)
+			}
+		})
+	})
+}
+
+func TestParseStampReadsWhatAFenceHolds(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		text := rapid.OneOf(rapid.StringMatching(`[0-9]{1,20}`), rapid.StringMatching(`[-+ 0]?[0-9]{1,18}[ a]?`), rapid.String()).Draw(r, "text")
+		n, isNumber := new(big.Int).SetString(text, 10)
+		canonical := isNumber && n.Sign() > 0 && n.String() == text && len(text) <= 18
+		s, ok := fence.ParseStamp(text)
+		if ok != canonical || ok && s.String() != text {
+			r.Fatalf("%q: %v, %t", text, s, ok)
+		}
+	})
+}
+
+func TestAFenceIsMadeOnceByWhoeverOpensItFirst(t *testing.T) {
+	onEach(t, func(t *testing.T, s *subject) {
+		r := s.read(fence.Asking{})
+		assert.Zero(t, r.Epoch, "a reader makes none")
+		assert.Zero(t, s.client.Exists(context.Background(), s.key).Val())
+		assert.Equal(t, fence.Invalid, r.Judge(r.Epoch, []fence.Mark{{tag("a"), 1}}), "without a fence nothing is valid")
+
+		first := s.read(fence.Asking{Open: true, Least: 1000})
+		assert.Equal(t, fence.Stamp(1000), first.Now)
+		assert.Equal(t, first.Now, first.Floor)
+		second := s.read(fence.Asking{Open: true, Least: 2000})
+		assert.Equal(t, first, second, "the second opener gets the first's")
+	})
+}
+
+func TestAnEvictedFenceMakesEntriesInvalid(t *testing.T) {
+	onEach(t, func(t *testing.T, s *subject) {
+		a := tag("a")
+		epoch, marks := captured(s.read(toOpen), a)
+		require.NoError(t, s.client.Del(context.Background(), s.key).Err())
+		r := s.look(a)
+		assert.Equal(t, fence.Invalid, r.Judge(epoch, marks))
+		s.invalidate(0, fence.Soft, a) // which makes no epoch
+		r = s.look(a)
+		assert.Equal(t, fence.Invalid, r.Judge(epoch, marks))
+		r = s.read(toOpen, a)
+		assert.NotZero(t, r.Epoch)
+		assert.Equal(t, fence.Invalid, r.Judge(epoch, marks))
+		epoch, marks = captured(r, a)
+		assert.Equal(t, fence.Valid, r.Judge(epoch, marks))
+	})
+}
+
+func TestAFenceThatWentBackGetsANewEpoch(t *testing.T) {
+	onEach(t, func(t *testing.T, s *subject) {
+		a := tag("a")
+		before := s.read(toOpen)
+		epoch, marks := captured(before, a)
+		var seen fence.Seen
+		seen.Note(epoch, s.invalidate(0, fence.Hard, a))
+		require.NoError(t, s.client.HDel(context.Background(), s.key, a.String()).Err()) // the failover
+		s.set("c", before.Now.String())
+		r := s.look(a)
+		require.Equal(t, fence.Valid, r.Judge(epoch, marks), "by itself it cannot be noticed")
+
+		largest := seen.Note(r.Epoch, r.Now)
+		require.Greater(t, largest, r.Now)
+		r = s.read(fence.Asking{Epoch: r.Epoch, Seen: largest}, a)
+		assert.NotEqual(t, epoch, r.Epoch)
+		assert.GreaterOrEqual(t, r.Now, largest)
+		assert.Equal(t, r.Now, r.Floor)
+		assert.Equal(t, fence.Invalid, r.Judge(epoch, marks))
+
+		again := s.read(fence.Asking{Epoch: epoch, Seen: largest}, a)
+		assert.Equal(t, r, again, "another process that has seen the same, and a resend, get what the first made")
+	})
+}
+
+func TestAFenceThatIsNotBehindStaysAsItIs(t *testing.T) {
+	onEach(t, func(t *testing.T, s *subject) {
+		opened := s.read(toOpen)
+		stamp := s.invalidate(0, fence.Hard, tag("a"))
+		r := s.read(fence.Asking{Epoch: opened.Epoch, Seen: stamp}) // as where a replica was behind
+		assert.Equal(t, opened.Epoch, r.Epoch)
+		assert.Equal(t, stamp, r.Now)
+		r = s.read(fence.Asking{Epoch: fence.NewEpoch(), Seen: fence.Latest >> 8})
+		assert.Equal(t, opened.Epoch, r.Epoch, "what was seen of another epoch says nothing")
+	})
+}
+
+func TestWhatCannotBeReadIsNoFence(t *testing.T) {
+	ctx := context.Background()
+	a := tag("a")
+	for name, spoil := range map[string]func(s *subject){
+		"c is no number":       func(s *subject) { s.set("c", "x") },
+		"c is 0":               func(s *subject) { s.set("c", "0") },
+		"c is too long":        func(s *subject) { s.set("c", strings.Repeat("9", 19)) },
+		"c is about to be":     func(s *subject) { s.set("c", strings.Repeat("9", 18)); s.invalidate(0, fence.Hard, tag("b")) },
+		"c is gone":            func(s *subject) { s.client.HDel(ctx, s.key, "c") },
+		"f is gone":            func(s *subject) { s.client.HDel(ctx, s.key, "f") },
+		"e is gone":            func(s *subject) { s.client.HDel(ctx, s.key, "e") },
+		"e is another's":       func(s *subject) { s.set("e", strings.Repeat("G", 32)) },
+		"it is a string":       func(s *subject) { s.client.Set(ctx, s.key, "x", 0) },
+		"it is a string again": func(s *subject) { s.client.Set(ctx, s.key, "x", 0); s.invalidate(0, fence.Hard, a) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEach(t, func(t *testing.T, s *subject) {
+				before := s.read(toOpen, a)
+				s.invalidate(1<<50, fence.Hard, a)
+				spoil(s)
+				assert.Zero(t, s.read(fence.Asking{}, a).Epoch)
+				r := s.read(fence.Asking{Open: true, Least: 5}, a)
+				require.NotZero(t, r.Epoch)
+				assert.NotEqual(t, before.Epoch, r.Epoch)
+				epoch, marks := captured(r, a)
+				assert.Equal(t, fence.Valid, r.Judge(epoch, marks), "the new epoch can be used")
+				s.invalidate(0, fence.Hard, a)
+				r = s.look(a)
+				assert.Equal(t, fence.Invalid, r.Judge(epoch, marks), "and invalidated")
+			})
+		})
+	}
+}
+
+func TestAFieldThatCannotBeReadOvertakesEverything(t *testing.T) {
+	onEach(t, func(t *testing.T, s *subject) {
+		a := tag("a")
+		for _, text := range []string{"", "x", "1", "1 ", " 1", "01 1", "1 2 3", "-1 0"} {
+			epoch, marks := captured(s.read(toOpen), a)
+			s.set(a.String(), text)
+			r := s.look(a)
+			assert.Equal(t, fence.Invalid, r.Judge(epoch, marks), "%q", text)
+			s.invalidate(0, fence.Soft, a)
+			r = s.look(a)
+			assert.Equal(t, fence.Invalid, r.Judge(epoch, marks), "%q, expired since", text)
+			epoch, marks = captured(r, a)
+			assert.Equal(t, fence.Valid, r.Judge(epoch, marks), "%q, what is computed after that", text)
+		}
+	})
+}
+
+func TestAFenceIsBoundedAndWhatItForgetsIsInvalid(t *testing.T) {
+	const most, removed = 50, 10
+	onEach(t, func(t *testing.T, s *subject) {
+		r := s.read(toOpen)
+		type entry struct {
+			epoch fence.Epoch
+			marks []fence.Mark
+		}
+		var old []entry
+		for i := range 200 {
+			id := tag("entry " + strconv.Itoa(i))
+			epoch, marks := captured(s.look(), id)
+			old = append(old, entry{epoch, marks})
+			args := fence.InvalidateArgs(0, fence.Hard, "events", []fence.Tag{id})
+			args[3], args[4] = most, removed
+			s.invalidateWith(args)
+			n := s.client.HLen(context.Background(), s.key).Val()
+			require.LessOrEqual(t, n, int64(most+3))
+		}
+		for i, e := range old { // each was invalidated after it was captured
+			look := s.look(e.marks[0].Tag)
+			assert.Equal(t, fence.Invalid, look.Judge(e.epoch, e.marks), "%d", i)
+		}
+		after := s.look()
+		assert.Greater(t, after.Floor, r.Floor)
+		assert.Less(t, after.Floor, after.Now, "what was invalidated just now is still remembered")
+	})
+}
+
+func TestManyTagsAreTrimmedAtMostSoManyAtOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, s *subject) {
+		s.read(toOpen)
+		for i := range 120 {
+			s.set(tag(strconv.Itoa(i)).String(), fmt.Sprintf("%d 0", i+1))
+		}
+		args := fence.InvalidateArgs(0, fence.Hard, "events", []fence.Tag{tag("new")})
+		args[3], args[4] = 50, 10
+		s.invalidateWith(args)
+		assert.Equal(t, int64(3+121-10), s.client.HLen(context.Background(), s.key).Val())
+	})
+}
+
+func TestAnInvalidationIsPublished(t *testing.T) {
+	onEach(t, func(t *testing.T, s *subject) {
+		ctx := context.Background()
+		sub := s.client.Subscribe(ctx, "events")
+		defer sub.Close()
+		_, err := sub.Receive(ctx)
+		require.NoError(t, err)
+		stamp := s.invalidate(7, fence.Soft, tag("a"), tag("b"))
+		message, err := sub.ReceiveMessage(ctx)
+		require.NoError(t, err)
+		m, ok := fence.ParseMessage(message.Payload)
+		require.True(t, ok, message.Payload)
+		assert.Equal(t, fence.Message{Stamp: stamp, Kind: fence.Soft, Tags: []fence.Tag{tag("a"), tag("b")}}, m)
+	})
+}
+
+func TestMessagesOfAnotherFormAreNone(t *testing.T) {
+	id := tag("a").String()
+	for _, text := range []string{"", "tags", "tags 1 h", "tags 0 h " + id, "tags 1 x " + id, "tags 1 h x", "tag 1 h " + id, "tags 1 h " + id + " "} {
+		_, ok := fence.ParseMessage(text)
+		assert.False(t, ok, "%q", text)
+	}
+}
+
+// A tag that the reading lacks needs no second reading where nothing was invalidated since
+// the entry's stamp.
+func TestJudgeSaysWhatToReadAgain(t *testing.T) {
+	a, b := tag("a"), tag("b")
+	epoch := fence.NewEpoch()
+	read := func(now, floor string, fields ...any) fence.Reading {
+		r, err := fence.ParseReading(append([]any{epoch.String(), now, floor}, fields...), []fence.Tag{a})
+		require.NoError(t, err)
+		return r
+	}
+	for _, row := range []struct {
+		name    string
+		reading fence.Reading
+		marks   []fence.Mark
+		want    fence.Verdict
+	}{
+		{"nothing since", read("10", "1", nil), []fence.Mark{{a, 10}, {b, 10}}, fence.Valid},
+		{"an unread tag, and something was invalidated", read("10", "1", nil), []fence.Mark{{a, 10}, {b, 9}}, fence.Unread},
+		{"newer than the reading", read("10", "1", nil), []fence.Mark{{a, 11}}, fence.Newer},
+		{"newer, and not asked for", read("10", "1", nil), []fence.Mark{{b, 11}}, fence.Newer},
+		{"below the floor", read("10", "9", nil), []fence.Mark{{b, 8}}, fence.Invalid},
+		{"at the floor", read("10", "9", nil), []fence.Mark{{a, 9}}, fence.Valid},
+		{"hard at the stamp", read("10", "1", "9 0"), []fence.Mark{{a, 9}}, fence.Valid},
+		{"hard over the stamp", read("10", "1", "10 0"), []fence.Mark{{a, 9}}, fence.Invalid},
+		{"soft over the stamp", read("10", "1", "9 10"), []fence.Mark{{a, 9}}, fence.Expired},
+		{"longer numbers", read("1000", "1", "1000 0"), []fence.Mark{{a, 999}}, fence.Invalid},
+		{"the worst counts", read("10", "1", "9 10"), []fence.Mark{{a, 9}, {b, 9}}, fence.Unread},
+	} {
+		assert.Equal(t, row.want, row.reading.Judge(epoch, row.marks), row.name)
+	}
+	r := read("10", "1", nil)
+	assert.Equal(t, fence.Invalid, r.Judge(fence.NewEpoch(), []fence.Mark{{a, 10}}), "another epoch")
+	_, err := fence.ParseReading([]any{"x"}, nil)
+	assert.Error(t, err)
+}
+
+func TestSeenRemembersTheLargestStampOfSeveralEpochs(t *testing.T) {
+	var s fence.Seen
+	first, second := fence.NewEpoch(), fence.NewEpoch()
+	assert.Equal(t, fence.Stamp(5), s.Note(first, 5))
+	assert.Equal(t, fence.Stamp(3), s.Note(second, 3))
+	assert.Equal(t, fence.Stamp(5), s.Note(first, 4), "the fence went back")
+	for range 100 { // no memory without bound
+		s.Note(fence.NewEpoch(), 1)
+	}
+	assert.Equal(t, fence.Stamp(1), s.Note(first, 1))
+}
+
+func TestTagsOfFunctionsAreNoTagsOfUsers(t *testing.T) {
+	assert.NotEqual(t, fence.TagOf(keys, "x"), fence.FuncTag(keys, "x"))
+	assert.NotEqual(t, fence.TagOf(keys, "x"), fence.TagOf(keyhash.NewKeys([]byte("secret")), "x"))
+	id, ok := fence.ParseTag(tag("x").String())
+	assert.True(t, ok)
+	assert.Equal(t, tag("x"), id)
+}
+
+func TestABlockComesBackAsItWas(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		b := fence.Block{Epoch: fence.NewEpoch()}
+		for i := range rapid.IntRange(1, fence.MaxMarks).Draw(r, "tags") {
+			b.Marks = append(b.Marks, fence.Mark{Tag: tag(strconv.Itoa(i)), Stamp: fence.Stamp(i + 1)})
+		}
+		raw := b.AppendTo([]byte("before"))
+		require.Len(t, raw, len("before")+b.Len())
+		got, rest, err := fence.ParseBlock(append(raw[len("before"):], "after"...))
+		require.NoError(t, err)
+		assert.Equal(t, "after", string(rest))
+		assert.Equal(t, b, got)
+		_, _, err = fence.ParseBlock(raw[len("before") : len(raw)-1])
+		assert.ErrorIs(t, err, fence.ErrTruncated)
+	})
+}
+
+func TestWhatNoVersionWritesIsNoBlock(t *testing.T) {
+	good := fence.Block{Epoch: fence.NewEpoch(), Marks: []fence.Mark{{tag("a"), 7}}}
+	for name, spoil := range map[string]func(raw []byte) []byte{
+		"no epoch":   func(raw []byte) []byte { return append(make([]byte, 16), raw[16:]...) },
+		"no tags":    func(raw []byte) []byte { raw[17] = 0; return raw },
+		"many tags":  func(raw []byte) []byte { raw[16] = 0xff; return raw },
+		"no stamp":   func(raw []byte) []byte { raw[len(raw)-1] = 0; return raw },
+		"long stamp": func(raw []byte) []byte { raw[len(raw)-8] = 0xff; return raw },
+	} {
+		_, _, err := fence.ParseBlock(spoil(good.AppendTo(nil)))
+		assert.Error(t, err, name)
+		assert.NotErrorIs(t, err, fence.ErrTruncated, name)
+	}
+}

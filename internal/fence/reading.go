@@ -1,0 +1,157 @@
+package fence
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// A Reading is what a fence held at one moment.
+type Reading struct {
+	Epoch Epoch // zero: there was no fence, or one that cannot be read
+	Now   Stamp // c
+	Floor Stamp // f
+	tags  []Tag // that were asked for
+	hard  []Stamp
+	soft  []Stamp
+}
+
+// Fields are the names of the fields that every reading begins with. The fields of the tags
+// follow.
+var Fields = [...]string{"e", "c", "f"}
+
+// ParseReading reads the answer of an HMGET, or of the script that reads: the values of
+// Fields, and then of the tags.
+func ParseReading(answer any, tags []Tag) (r Reading, err error) {
+	values, _ := answer.([]any)
+	if len(values) < len(Fields)+len(tags) {
+		return Reading{}, fmt.Errorf("unexpected reading of the fence: %d values for %d tags", len(values), len(tags))
+	}
+	texts := [len(Fields)]string{}
+	for i := range texts {
+		texts[i], _ = values[i].(string)
+	}
+	epoch, isEpoch := ParseEpoch(texts[0])
+	now, isNow := ParseStamp(texts[1])
+	floor, isFloor := ParseStamp(texts[2])
+	if !isEpoch || !isNow || !isFloor {
+		return Reading{}, nil
+	}
+	stamps := make([]Stamp, 2*len(tags))
+	r = Reading{epoch, now, floor, tags, stamps[:len(tags)], stamps[len(tags):]}
+	for i := range tags {
+		r.hard[i], r.soft[i] = parseField(values[len(Fields)+i])
+	}
+	return r, nil
+}
+
+// parseField reads the field of a tag. What cannot be read overtakes every entry.
+func parseField(value any) (hard, soft Stamp) {
+	if value == nil {
+		return 0, 0
+	}
+	text, _ := value.(string)
+	first, second, _ := strings.Cut(text, " ")
+	hard, isHard := parseStampOrNone(first)
+	soft, isSoft := parseStampOrNone(second)
+	if !isHard || !isSoft {
+		return Latest, Latest
+	}
+	return hard, soft
+}
+
+func parseStampOrNone(text string) (Stamp, bool) {
+	if text == "0" {
+		return 0, true
+	}
+	return ParseStamp(text)
+}
+
+// A Verdict is what an entry is worth by a reading. Later ones are worse.
+type Verdict uint8
+
+const (
+	Valid   Verdict = iota
+	Expired         // stale at most
+	Newer           // the reading is older than the entry: read again, with Read and what was seen
+	Unread          // the reading lacks a tag of the entry: read again, with all of them
+	Invalid
+)
+
+// Judge judges an entry by its epoch and marks.
+func (r *Reading) Judge(epoch Epoch, marks []Mark) Verdict {
+	if r.Epoch == (Epoch{}) || r.Epoch != epoch {
+		return Invalid
+	}
+	worst := Valid
+	for i := range marks {
+		worst = max(worst, r.judge(i, &marks[i]))
+	}
+	return worst
+}
+
+func (r *Reading) judge(i int, m *Mark) Verdict {
+	at := r.find(i, m.Tag)
+	switch {
+	case m.Stamp < r.Floor:
+		return Invalid
+	case at >= 0 && r.hard[at] > m.Stamp:
+		return Invalid
+	case at < 0 && r.Now > m.Stamp:
+		return Unread
+	case m.Stamp > r.Now:
+		return Newer
+	case at >= 0 && r.soft[at] > m.Stamp:
+		return Expired
+	default:
+		return Valid
+	}
+}
+
+// find returns the place of a tag in the reading, -1 if it was not asked for. The tags of
+// entries are mostly asked for in their order.
+func (r *Reading) find(guess int, t Tag) int {
+	if guess < len(r.tags) && r.tags[guess] == t {
+		return guess
+	}
+	for i := range r.tags {
+		if r.tags[i] == t {
+			return i
+		}
+	}
+	return -1
+}
+
+// A Seen remembers the largest stamp that was seen of each epoch, so that a fence that went
+// back is noticed. The zero value has seen nothing. It is safe for concurrent use.
+type Seen struct {
+	mu     sync.Mutex // guards the fields below
+	epochs [maxEpochs]seenEpoch
+	next   int // the oldest
+}
+
+// maxEpochs is how many epochs are remembered. A failover can bring one back.
+const maxEpochs = 16
+
+type seenEpoch struct {
+	epoch Epoch
+	now   Stamp
+}
+
+// Note notes a stamp that was seen of an epoch, and returns the largest that was.
+func (s *Seen) Note(epoch Epoch, now Stamp) (largest Stamp) {
+	if epoch == (Epoch{}) {
+		return now
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.epochs {
+		if e := &s.epochs[i]; e.epoch == epoch {
+			e.now = max(e.now, now)
+			return e.now
+		}
+	}
+	s.epochs[s.next] = seenEpoch{epoch, now}
+	s.next = (s.next + 1) % maxEpochs
+	return now
+}
