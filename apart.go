@@ -5,6 +5,7 @@ import (
 
 	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/lifetime"
+	"github.com/fncache/fncache/internal/shape"
 )
 
 // This file runs code of the user's own where others wait for what comes after it: the
@@ -42,8 +43,8 @@ func runApart(spawn func(func()), code func()) *apartRun {
 // decodeApart is decodeHere for code of the user's own. What does not end within
 // Options.ComputeTimeout is left to itself, with what it writes to: within that time the
 // function would have made the value anew.
-func (f *Func) decodeApart(c *coder, body []byte) (results, error) {
-	var decoded results
+func (f *Func) decodeApart(c *coder, body []byte) (shape.Results, error) {
+	var decoded shape.Results
 	var err error
 	var unwaited *lifetime.Group
 	run := runApart(unwaited.Go, func() { decoded, err = f.decodeHere(c, body) })

@@ -11,27 +11,29 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/shape"
 )
 
 // A slowCopy is a shape for which copying the first arguments takes until the test
 // lets it go on.
 type slowCopy struct {
-	shape
+	shape.Shape
 	copies atomic.Int32
 	begun  chan struct{}
 	goOn   chan struct{}
 }
 
-func (s *slowCopy) own(args arguments) arguments {
+func (s *slowCopy) Own(args shape.Arguments) shape.Arguments {
 	if s.copies.Add(1) == 1 {
 		close(s.begun)
 		<-s.goOn
 	}
-	return s.shape.own(args)
+	return s.Shape.Own(args)
 }
 
 func newSlowCopy(f *Func) *slowCopy {
-	s := &slowCopy{shape: f.shape, begun: make(chan struct{}), goOn: make(chan struct{})}
+	s := &slowCopy{Shape: f.shape, begun: make(chan struct{}), goOn: make(chan struct{})}
 	f.shape = s
 	return s
 }
@@ -140,7 +142,7 @@ func TestAComputationWaitsForItsArguments(t *testing.T) {
 		args := []byte{1, 2}
 		key, err := f.Key(args)
 		require.NoError(t, err)
-		c := &call{fn: f, cache: cache, ctx: t.Context(), input: input{args: f.shape.arguments([]reflect.Value{reflect.ValueOf(args)})}, key: key}
+		c := &call{fn: f, cache: cache, ctx: t.Context(), input: input{args: f.shape.Arguments([]reflect.Value{reflect.ValueOf(args)})}, key: key}
 		second := make(chan answer, 1)
 		go func() {
 			a, _ := c.unleased(cache.flights.present())
@@ -155,7 +157,7 @@ func TestAComputationWaitsForItsArguments(t *testing.T) {
 		close(copying.goOn)
 		a := <-second
 		require.NoError(t, a.err)
-		assert.Equal(t, 3, *a.results.pointers()[0].(*int))
+		assert.Equal(t, 3, *a.results.Pointers()[0].(*int))
 		assert.EqualValues(t, 2, calls.Load())
 	})
 }

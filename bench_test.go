@@ -16,10 +16,11 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/keyhash"
-	"github.com/fncache/fncache/internal/signature"
-
 	"github.com/fncache/fncache/internal/redistest"
+	"github.com/fncache/fncache/internal/shape"
+	"github.com/fncache/fncache/internal/signature"
 )
 
 // The machine is never quiet, so what counts here is a ratio: of a hit to the
@@ -159,13 +160,13 @@ func benchmarkKey(b *testing.B, fn reflect.Type, args ...any) {
 	require.NoError(b, err)
 	values, err := sig.Arguments(args)
 	require.NoError(b, err)
-	f := &Func{sig: sig, plan: newKeyPlan(sig, codecName)}
-	f.shape = reflectedShapeOf(f)
-	given := f.shape.arguments(values)
+	f := &Func{sig: sig, plans: shape.Compile(sig)}
+	f.shape, _ = reflectedShape(f)
+	given := f.shape.Arguments(values)
 	bound := &binding{
 		cache:  &Cache{hashing: keyhash.NewKeys(nil)},
 		prefix: entryPrefix(DefaultNamespace, "example.com/shop/bookstore.Service.TopBookIDs"),
-		suffix: entrySuffix(f.plan.sig()),
+		suffix: entrySuffix(sig.Fingerprint(codecName, codec.CBOR)),
 	}
 	b.ReportAllocs()
 	for b.Loop() {

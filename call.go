@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/fncache/fncache/internal/shape"
 )
 
 // This file and decide.go are the decision table, for one call and for the flight
@@ -62,7 +64,7 @@ const failuresBorne = 2
 
 // An answer is what a call returns, and where it came from.
 type answer struct {
-	results results // nil where there are none, but an error
+	results shape.Results // nil where there are none, but an error
 	err     error
 	panic   any
 	goexit  bool
@@ -525,22 +527,22 @@ func (c *call) shareLate(comp *computation, limit <-chan time.Time) (a answer, a
 		return c.sharePanic(ret.panic), false
 	case ret.goexit:
 		return answer{goexit: true, source: SourceFailed}, false
-	case c.fn.copies == nil:
+	case c.fn.plans.Copies == nil:
 		return c.alone()
 	default:
 		c.fn.counters.savedTime.Add(int64(ret.cost))
-		return answer{results: c.fn.shape.copy(ret.results), source: SourceWaited, cost: ret.cost}, false
+		return answer{results: c.fn.shape.Copy(ret.results), source: SourceWaited, cost: ret.cost}, false
 	}
 }
 
 // copyOf gives the call results of its own from the end of a computation. ok is false where
 // they can be neither encoded nor copied.
-func (c *call) copyOf(e *ending) (r results, ok bool) {
+func (c *call) copyOf(e *ending) (r shape.Results, ok bool) {
 	switch {
 	case e.decoded == nil:
 		return nil, false
 	case e.body == nil:
-		return c.fn.shape.copy(e.decoded), true
+		return c.fn.shape.Copy(e.decoded), true
 	}
 	r, err := c.fn.share(c.cache.coder, e.decoded, e.body)
 	return r, err == nil
@@ -612,7 +614,7 @@ func (c *call) nested() bool {
 // direct calls the function on the caller's goroutine, past the cache.
 func (c *call) direct() answer {
 	ctx, _ := enterFrame(c.ctx, nil)
-	results, err := c.fn.shape.invoke(ctx, c.args)
+	results, err := c.fn.shape.Invoke(ctx, c.args)
 	return answer{results: results, err: err, source: SourceBypassed}
 }
 
@@ -685,8 +687,8 @@ func (c *call) stopWaiting() {
 // ownInput returns what the caller cannot change under a computation.
 func (c *call) ownInput() input {
 	own := c.input
-	if c.fn.copied {
-		own.args = c.fn.shape.own(own.args)
+	if c.fn.plans.Shares {
+		own.args = c.fn.shape.Own(own.args)
 	}
 	return own
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
 )
 
@@ -158,7 +159,7 @@ func (c *coder) fingerprint(f *Func) string {
 	format, ours := c.format()
 	switch {
 	case ours && format == codec.CBOR:
-		return f.plan.sig()
+		return f.fingerprint
 	case ours && f.sig.Encoding.Check(format) == nil:
 		return f.sig.Fingerprint(c.mark, format)
 	default:
@@ -226,4 +227,39 @@ func (c *coder) pack(raw []byte) (packed []byte, flags byte) {
 		}
 	}
 	return raw, 0
+}
+
+// encode appends results to dst.
+func (f *Func) encode(c *coder, dst []byte, r shape.Results) ([]byte, error) {
+	return c.encode(dst, f.sig.Encoding, r.Pointers())
+}
+
+// decode makes results of a body, for callers that go on whatever code of the user's own
+// does: see apart.go.
+func (f *Func) decode(c *coder, body []byte) (shape.Results, error) {
+	if f.decodesApart(c) {
+		return f.decodeApart(c, body)
+	}
+	return f.decodeHere(c, body)
+}
+
+// decodesApart reports whether decoding may run code of the user's own.
+func (f *Func) decodesApart(c *coder) bool { return f.selfDecoding || c.id == codecOther }
+
+// decodeHere is decode on this goroutine.
+func (f *Func) decodeHere(c *coder, body []byte) (shape.Results, error) {
+	r := f.shape.Blank()
+	if err := c.decode(body, f.sig.Encoding, r.Pointers()); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// share gives a caller shape.Results of its own: a copy of what was decoded once, or, of
+// types that cannot be copied, the body decoded anew.
+func (f *Func) share(c *coder, decoded shape.Results, body []byte) (shape.Results, error) {
+	if f.plans.Copies == nil {
+		return f.decode(c, body)
+	}
+	return f.shape.Copy(decoded), nil
 }

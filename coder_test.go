@@ -119,7 +119,7 @@ func TestTheDefaultCodecGivenIsTheDefault(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		given, none := wrap(t, b.cache(withCodec(CBOR{})), &source{}, Options{}), wrap(t, b.cache(), &source{}, Options{})
 		assert.Equal(t, must(none.Key("a")), must(given.Key("a")))
-		assert.Regexp(t, "}:"+given.plan.sig()+"$", must(given.Key("a")))
+		assert.Regexp(t, "}:"+given.fingerprint+"$", must(given.Key("a")))
 		given.get(t.Context(), "a")
 		assert.Equal(t, SourceFresh, none.get(t.Context(), "a").source)
 	})

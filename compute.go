@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/lifetime"
+	"github.com/fncache/fncache/internal/shape"
 )
 
 // A computation is one run of a cached function, with a lease or without. Two
@@ -62,7 +63,7 @@ type computation struct {
 
 // returned is how the function ended.
 type returned struct {
-	results results
+	results shape.Results
 	err     error
 	panic   any           // the value to panic with again, nil if none
 	goexit  bool          // runtime.Goexit ended it
@@ -72,10 +73,10 @@ type returned struct {
 // ending is what the callers of a computation learn.
 type ending struct {
 	returned
-	body     []byte  // the encoded results; nil if they could not be encoded
-	decoded  results // what body decodes to, or else a copy of the results, for callers to copy; nil if there is none
-	negative bool    // err is an answer, and cached
-	stale    *entry  // what is served instead of err
+	body     []byte        // the encoded results; nil if they could not be encoded
+	decoded  shape.Results // what body decodes to, or else a copy of the results, for callers to copy; nil if there is none
+	negative bool          // err is an answer, and cached
+	stale    *entry        // what is served instead of err
 	storedAt int64
 	// confirmed says that who joined while the function ran may have it. With a lease
 	// that takes the word of its last step that it was held until then: else a key
@@ -135,7 +136,7 @@ func (c *computation) spawn(f func()) {
 // newComputation makes a computation without a lease, for a call that is to call give.
 func newComputation(c *call, id flightKey) *computation {
 	comp := c.cache.newComputation(id, context.WithoutCancel(c.ctx), c.input)
-	if c.fn.copied {
+	if c.fn.plans.Shares {
 		comp.input, comp.given = input{}, make(chan struct{})
 	}
 	return comp
@@ -263,7 +264,7 @@ func (c *computation) call(ctx context.Context, began time.Time) {
 	if c.token != "" {
 		c.cache.beginning.Give()
 	}
-	c.ret.results, c.ret.err = c.fn.shape.invoke(ctx, c.args)
+	c.ret.results, c.ret.err = c.fn.shape.Invoke(ctx, c.args)
 	normal = true
 }
 

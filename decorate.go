@@ -17,8 +17,9 @@ import (
 	"unsafe"
 	"weak"
 
-	"github.com/fncache/fncache/internal/deepcopy"
+	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
 	"github.com/fncache/fncache/internal/structtag"
 )
@@ -35,12 +36,12 @@ import (
 //
 //	var _ = fncache.Must(fncache.Wrap(&TopBookIDs, fncache.Options{Timeout: time.Hour}))
 func Wrap[F any](fn *F, opts Options) (*Func, error) {
-	return wrapVariable(reflect.ValueOf(fn), site{at: callersLine()}, opts, reflectedShapeOf)
+	return wrapVariable(reflect.ValueOf(fn), site{at: callersLine()}, opts, reflectedShape)
 }
 
 // wrapVariable wraps the function in the variable that pointer points to, in the
 // form that shapeOf makes.
-func wrapVariable(pointer reflect.Value, s site, opts Options, shapeOf func(*Func) shape) (*Func, error) {
+func wrapVariable(pointer reflect.Value, s site, opts Options, shapeOf shaper) (*Func, error) {
 	if pointer.IsNil() {
 		return nil, (&Func{site: s}).errorf("the pointer is nil; pass the address of a func field or variable")
 	}
@@ -158,7 +159,7 @@ func (w *structWrapper) wrap(field structtag.Field) error {
 		return fmt.Errorf("fncache: wrap %s: tag %q: %w", field.Place(), field.Tag, fault)
 	})
 	here := site{at: w.at, place: field.Place(), field: fieldName(field.Struct, field.Name)}
-	f, err := prepare(field.Value, here, opts, tagErr, reflectedShapeOf)
+	f, err := prepare(field.Value, here, opts, tagErr, reflectedShape)
 	if err != nil {
 		return err
 	}
@@ -205,18 +206,19 @@ func (w *structWrapper) register() {
 // A Func is the handle to a wrapped function. Its methods are safe for
 // concurrent use, but for Unwrap.
 type Func struct {
-	opts     Options // with their defaults; never written
-	name     funcName
-	site     site
-	sig      *signature.Signature
-	params   string // the fingerprint of the parameters alone
-	plan     *keyPlan
-	copies   *deepcopy.Plan // nil: results are decoded for each caller, and kept encoded
-	shape    shape
-	near     *near         // nil without Options.Near
-	variable reflect.Value // where the stub stands
-	original reflect.Value
-	copied   bool // arguments share memory with the caller's, and are copied
+	opts   Options // with their defaults; never written
+	name   funcName
+	site   site
+	sig    *signature.Signature
+	params string // the fingerprint of the parameters alone
+	// fingerprint is that of the types and of the default codec.
+	fingerprint string
+	plans       *shape.Plans // of arguments and results
+	shape       shape.Shape
+	stub        func() reflect.Value // makes what replaces the function
+	near        *near                // nil without Options.Near
+	variable    reflect.Value        // where the stub stands
+	original    reflect.Value
 	// selfDecoding says that results may be decoded by methods of the user's own.
 	selfDecoding bool
 
@@ -242,7 +244,7 @@ type binding struct {
 // prepare checks everything about the function in variable. optsErr is what is
 // known to be wrong with opts, which then are looked at no further. shapeOf is
 // called when all is well.
-func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeOf func(*Func) shape) (*Func, error) {
+func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeOf shaper) (*Func, error) {
 	f := &Func{opts: opts, variable: variable, site: s}
 	if variable.Kind() != reflect.Func {
 		return nil, f.errorf("*fn is a %v, not a func; pass the address of a func field or variable", variable.Type())
@@ -255,15 +257,14 @@ func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeO
 	if err := errors.Join(takeErr, typeErr, optsErr); err != nil {
 		return nil, err
 	}
-	f.plan = newKeyPlan(f.sig, codecName)
+	f.fingerprint = f.sig.Fingerprint(codecName, codec.CBOR)
 	f.params = f.sig.ParamsFingerprint()
-	f.copied = slices.ContainsFunc(f.sig.Params, deepcopy.Shares)
-	f.copies = deepcopy.Compile(f.sig.Results)
+	f.plans = shape.Compile(f.sig)
 	f.selfDecoding = f.sig.Encoding.AskMethods()
 	if f.opts.Near > 0 {
 		f.near = newNear(f)
 	}
-	f.shape = shapeOf(f)
+	f.shape, f.stub = shapeOf(f)
 	f.negatives = negativesOf(f.opts.CacheErrors)
 	return f, nil
 }
@@ -362,7 +363,7 @@ func (f *Func) replace() {
 	if f.opts.Cache != nil {
 		f.noteOpenKeys(f.opts.Cache)
 	}
-	f.variable.Set(f.shape.stub())
+	f.variable.Set(f.stub())
 	stubs.add(f)
 }
 
@@ -371,7 +372,7 @@ func (f *Func) replace() {
 func (f *Func) conflict(other *Func) error {
 	same := f.name.declared && f.original.Pointer() == other.original.Pointer()
 	switch {
-	case f.plan.sig() != other.plan.sig():
+	case f.fingerprint != other.fingerprint:
 		return fmt.Errorf("the name %s is taken by a function of another signature, %v, %s; set another Name or Prefix", f.Name(), other.sig, other.whence())
 	case same, f.opts.Shared && other.opts.Shared:
 		return nil
@@ -530,7 +531,7 @@ func (f *Func) handle(ctx context.Context, args []any) (b *binding, in input, er
 	if b, err = f.bind(); err != nil {
 		return nil, in, err
 	}
-	in.args = f.shape.arguments(values)
+	in.args = f.shape.Arguments(values)
 	if f.sig.Varies {
 		in.vary = f.opts.Vary(orBackground(ctx))
 	}
@@ -655,7 +656,7 @@ func (f *Func) waitLimit() time.Duration {
 // key gives the Redis key of an entry.
 func (f *Func) key(b *binding, in input) (string, error) {
 	k := b.cache.hashing
-	hash, err := f.shape.hash(k, in.args)
+	hash, err := f.shape.Hash(k, in.args)
 	if err != nil {
 		return "", fmt.Errorf("fncache: %s: %w", f.Name(), err)
 	}
@@ -672,9 +673,9 @@ func (f *Func) key(b *binding, in input) (string, error) {
 // call is one call of the wrapped function: it finds out how it is to be
 // answered, and keeps the books. c is a new call, whose memory the caller gives,
 // together with that of the arguments.
-func (f *Func) call(ctx context.Context, in input, c *call) (results, error) {
+func (f *Func) call(ctx context.Context, in input, c *call) (shape.Results, error) {
 	if f.unwrapped.Load() {
-		return f.shape.invoke(ctx, in.args)
+		return f.shape.Invoke(ctx, in.args)
 	}
 	f.counters.calls.Add(1)
 	per := perCallOf(ctx)

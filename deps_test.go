@@ -24,8 +24,8 @@ const module = "github.com/fncache/fncache"
 // reason.
 var allowed = map[string][]string{
 	".": {
-		"internal/bulkhead", "internal/clock", "internal/codec", "internal/deepcopy", "internal/keyhash", "internal/lifetime", "internal/oncelog",
-		"internal/remote", "internal/signature", "internal/structtag", "internal/testhook",
+		"internal/bulkhead", "internal/clock", "internal/codec", "internal/keyhash", "internal/lifetime", "internal/oncelog",
+		"internal/remote", "internal/shape", "internal/signature", "internal/structtag", "internal/testhook",
 		"github.com/maypok86/otter/v2", "github.com/redis/go-redis/v9",
 	},
 	"fncachetest": {".", "internal/testhook", "github.com/alicebob/miniredis/v2", "github.com/redis/go-redis/v9"},
@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"internal/lifetime":  {},
 	"internal/oncelog":   {},
 	"internal/remote":    {"github.com/redis/go-redis/v9"},
+	"internal/shape":     {"internal/deepcopy", "internal/keyhash", "internal/signature"},
 	"internal/signature": {"internal/codec", "internal/keyhash", "internal/structtag"},
 	"internal/structtag": {},
 	"internal/testhook":  {},

@@ -182,8 +182,8 @@
 // # The way of one call
 //
 //	decorate.go     Wrap, and the handle
-//	shape.go        the stub that callers call: arguments and results by reflection;
-//	                typed.go: where the compiler knows the types
+//	stub.go         what callers call; internal/shape: arguments and results, by
+//	                reflection or typed
 //	internal/signature  what may be wrapped        (when wrapping)
 //	options.go      options, configuration; tag.go, internal/structtag: tags
 //	                (when wrapping)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/remote"
+	"github.com/fncache/fncache/internal/shape"
 )
 
 // This file says what an entry is worth to a function: what it holds, and whether
@@ -21,14 +22,14 @@ var errFuture = errors.New("stored more than a minute in the future")
 type entry struct {
 	envelope
 	raw  []byte
-	err  error      // what a negative entry stands for
-	kept results    // decoded once, by the flight
-	near *nearEntry // where the near cache has it, and kept with it
+	err  error         // what a negative entry stands for
+	kept shape.Results // decoded once, by the flight
+	near *nearEntry    // where the near cache has it, and kept with it
 }
 
 // results gives the caller results of its own. alone says that it is the only one
 // who is given the entry.
-func (e *entry) results(fn *Func, c *Cache, alone bool) (results, error) {
+func (e *entry) results(fn *Func, c *Cache, alone bool) (shape.Results, error) {
 	switch {
 	case e.near != nil:
 		return e.near.copied(c)

@@ -190,7 +190,7 @@ func (fs *flights) board(c *call, p purpose) (f *flight, start, ready bool, d de
 	if f == nil {
 		f = newFlight(c, id, p)
 		s.flights[p], f.slot = f, s
-		start, ready = true, !c.fn.copied
+		start, ready = true, !c.fn.plans.Shares
 		if ready {
 			f.input = c.input
 		}

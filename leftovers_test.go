@@ -100,10 +100,10 @@ func TestAClosedCacheHoldsNothingThatItDecoded(t *testing.T) {
 				awaitBubbleHearing(t, c)
 				_, err = fn(t.Context(), 1)
 				require.NoError(t, err)
-				kept := f.near.find(c, f.near.keyOf(input{args: f.shape.arguments(must(f.sig.Arguments([]any{1})))}, must(f.Key(1))))
+				kept := f.near.find(c, f.near.keyOf(input{args: f.shape.Arguments(must(f.sig.Arguments([]any{1})))}, must(f.Key(1))))
 				require.NotNil(t, kept)
 				results = append(results, weak.Make(kept))
-				decoded = append(decoded, weak.Make(*kept.results.pointers()[0].(**bigResult)))
+				decoded = append(decoded, weak.Make(*kept.results.Pointers()[0].(**bigResult)))
 			}
 			require.NoError(t, c.Close())
 			assert.Nil(t, c.events.marks.Load())

@@ -6,8 +6,6 @@ import (
 	"math"
 	"math/bits"
 	"math/rand/v2"
-	"reflect"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -15,8 +13,7 @@ import (
 
 	"github.com/maypok86/otter/v2"
 
-	"github.com/fncache/fncache/internal/deepcopy"
-	"github.com/fncache/fncache/internal/signature"
+	"github.com/fncache/fncache/internal/shape"
 )
 
 // This file is the near cache: what one process keeps in its own memory of what
@@ -34,76 +31,33 @@ import (
 // key is looked up overtakes the answer. What may not be served is replaced by
 // what is looked up then, or gives way to what is used more.
 
-// A nearKey is the arguments of a call as the near cache knows them: up to four
-// numbers and two strings as they are, or else one string alone, which then is the
-// Redis key.
-type nearKey struct {
-	n [4]uint64
-	s [2]string
-}
-
 // A near is all that a function has of the near cache.
 type near struct {
-	fn    *Func
-	plain []int // for each parameter its place in nearKey.n, or that in nearKey.s from nearString on; nil where arguments are to be hashed
-	vary  int   // the place in nearKey.s of what Options.Vary answers
-	wide  bool  // there are more than two numbers
-	seed  [4]uint64
-	hits  [nearStripes]nearStripe
+	fn   *Func
+	wide bool // the arguments take more than two numbers
+	seed [4]uint64
+	hits [nearStripes]nearStripe
 }
-
-// nearString is the place of the first string.
-const nearString = 16
 
 // nearSeed keeps those who choose arguments from choosing which collide.
 var nearSeed = maphash.MakeSeed()
 
 func newNear(f *Func) *near {
-	places, vary := plainPlaces(f.sig)
 	return &near{
-		fn:    f,
-		plain: places,
-		vary:  vary,
-		wide:  slices.Contains(places, 2),
-		seed:  [4]uint64{rand.Uint64(), rand.Uint64(), rand.Uint64(), rand.Uint64()},
+		fn:   f,
+		wide: f.plans.IsWide(),
+		seed: [4]uint64{rand.Uint64(), rand.Uint64(), rand.Uint64(), rand.Uint64()},
 	}
-}
-
-// plainPlaces returns the places of parameters that need not be hashed, if that is
-// all of them, and the place of what Options.Vary answers among the strings.
-func plainPlaces(sig *signature.Signature) (places []int, vary int) {
-	places = make([]int, len(sig.Params))
-	numbers, strings := 0, 0
-	for i, t := range sig.Params {
-		switch {
-		case t.Kind() == reflect.String:
-			places[i] = nearString + strings
-			strings++
-		case signature.IsNumber(t.Kind()), t.Kind() == reflect.Bool:
-			places[i] = numbers
-			numbers++
-		default:
-			return nil, 0
-		}
-	}
-	if sig.Varies {
-		vary = strings
-		strings++
-	}
-	if numbers > len(nearKey{}.n) || strings > len(nearKey{}.s) {
-		return nil, 0
-	}
-	return places, vary
 }
 
 // hash is where an entry is kept. Two keys that share it keep each other out.
-func (n *near) hash(key *nearKey) uint64 {
-	h := mix(key.n[0]^n.seed[0], key.n[1]^n.seed[1])
+func (n *near) hash(key *shape.Plain) uint64 {
+	h := mix(key.N[0]^n.seed[0], key.N[1]^n.seed[1])
 	if n.wide {
-		h = mix(h^key.n[2]^n.seed[2], key.n[3]^n.seed[3])
+		h = mix(h^key.N[2]^n.seed[2], key.N[3]^n.seed[3])
 	}
-	for i := range key.s {
-		if s := key.s[i]; s != "" {
+	for i := range key.S {
+		if s := key.S[i]; s != "" {
 			h = mix(h+uint64(i), maphash.String(nearSeed, s))
 		}
 	}
@@ -118,23 +72,23 @@ func mix(a, b uint64) uint64 {
 // A nearEntry is one result that is kept. It is never written again.
 type nearEntry struct {
 	near *near
-	key  nearKey
+	key  shape.Plain
 	// redisKey is the key of the entry in Redis, slot where its marks are.
 	redisKey string
 	slot     uint32
 	asked    place // when Redis was asked for it, or to store it
 	until    time.Duration
-	entry    envelope // with its body only where results is nil
-	results  results  // nobody has them but the near cache, which does not write to them
+	entry    envelope      // with its body only where results is nil
+	results  shape.Results // nobody has them but the near cache, which does not write to them
 	weight   uint32
 }
 
 // copied gives a caller results of its own.
-func (e *nearEntry) copied(c *Cache) (results, error) {
+func (e *nearEntry) copied(c *Cache) (shape.Results, error) {
 	if e.results == nil {
 		return e.near.fn.decode(c.coder, e.entry.body)
 	}
-	return e.near.fn.shape.copy(e.results), nil
+	return e.near.fn.shape.Copy(e.results), nil
 }
 
 // nearStore is what keeps the entries of all functions of a cache.
@@ -156,7 +110,7 @@ func (c *Cache) nearStore() *nearStore {
 }
 
 // find gives what is kept under a key, of whatever worth.
-func (n *near) find(c *Cache, key *nearKey) *nearEntry {
+func (n *near) find(c *Cache, key *shape.Plain) *nearEntry {
 	kept := c.kept.Load()
 	if kept == nil {
 		return nil
@@ -169,7 +123,7 @@ func (n *near) find(c *Cache, key *nearKey) *nearEntry {
 }
 
 // fresh gives what may be served as fresh under a key, or nil.
-func (n *near) fresh(c *Cache, key *nearKey) *nearEntry {
+func (n *near) fresh(c *Cache, key *shape.Plain) *nearEntry {
 	e := n.find(c, key)
 	if e == nil {
 		return nil
@@ -189,7 +143,7 @@ func (n *near) fresh(c *Cache, key *nearKey) *nearEntry {
 // held gives what may be served as stale under a key while Redis is away, or nil:
 // nothing that is known to have been replaced or invalidated, nor what is from
 // before events were last heard again, for then that cannot be known.
-func (n *near) held(c *Cache, key *nearKey) *nearEntry {
+func (n *near) held(c *Cache, key *shape.Plain) *nearEntry {
 	e := n.find(c, key)
 	if e == nil || c.suspended() || !e.asked.remembered() || c.events.overtaken(e.slot, e.asked, e.entry.id) {
 		return nil
@@ -200,30 +154,23 @@ func (n *near) held(c *Cache, key *nearKey) *nearEntry {
 	return e
 }
 
-// keyOf is the nearKey of a call whose Redis key is known.
-func (n *near) keyOf(in input, redisKey string) *nearKey {
-	key := new(nearKey)
-	if n.plain == nil {
-		key.s[0] = redisKey
+// keyOf returns the near cache's key of a call whose Redis key is known.
+func (n *near) keyOf(in input, redisKey string) *shape.Plain {
+	key := new(shape.Plain)
+	if n.fn.plans.IsPlain() {
+		n.fn.shape.Plain(key, in.args)
+		n.fn.plans.AddVary(key, in.vary)
 	} else {
-		n.fn.shape.plain(key, in.args)
-		n.addVary(key, in.vary)
+		key.S[0] = redisKey
 	}
 	return key
-}
-
-// addVary puts what Options.Vary has answered into a key.
-func (n *near) addVary(key *nearKey, vary string) {
-	if n.fn.sig.Varies {
-		key.s[n.vary] = vary
-	}
 }
 
 // keep takes in an entry that was asked for at some place, with the results that
 // it decodes to, which are the near cache's from then on. It gives what was kept,
 // or nil: where there is no near cache, where events were not heard, and of an
 // error that is an answer.
-func (c *Cache) keep(fn *Func, in input, redisKey string, asked place, e *envelope, r results) *nearEntry {
+func (c *Cache) keep(fn *Func, in input, redisKey string, asked place, e *envelope, r shape.Results) *nearEntry {
 	n := fn.near
 	if n == nil || asked.epoch == 0 || e.negative() {
 		return nil
@@ -240,18 +187,14 @@ func (c *Cache) keep(fn *Func, in input, redisKey string, asked place, e *envelo
 		entry:    *e,
 	}
 	size := uintptr(len(e.body))
-	if n.fn.copies != nil {
+	if n.fn.plans.Copies != nil {
 		kept.entry.body, kept.results = nil, r
-		size = 0
-		for _, at := range r.pointers() {
-			v := reflect.ValueOf(at).Elem()
-			size += v.Type().Size() + deepcopy.Footprint(v)
-		}
+		size = shape.Footprint(r)
 	} else {
 		kept.entry.body = append([]byte(nil), e.body...) // not all that was read
 	}
-	for i, s := range kept.key.s {
-		kept.key.s[i] = strings.Clone(s) // which may be part of something large
+	for i, s := range kept.key.S {
+		kept.key.S[i] = strings.Clone(s) // which may be part of something large
 		size += uintptr(len(s))
 	}
 	size += uintptr(len(redisKey)) + nearOverhead
@@ -291,14 +234,14 @@ const nearOverhead = 384
 // serve answers a call whose arguments are plain, before anything is made for it;
 // nil if it has to go the long way. own is set where the results had to be
 // decoded; else the caller copies those of the entry.
-func (n *near) serve(ctx context.Context, key *nearKey, vary string) (e *nearEntry, own results) {
+func (n *near) serve(ctx context.Context, key *shape.Plain, vary string) (e *nearEntry, own shape.Results) {
 	f := n.fn
 	b, err := f.bind()
 	if err != nil || f.unwrapped.Load() {
 		return nil, nil
 	}
 	ctx = orBackground(ctx)
-	n.addVary(key, vary)
+	f.plans.AddVary(key, vary)
 	if e = n.fresh(b.cache, key); e == nil {
 		return nil, nil
 	}
@@ -322,7 +265,7 @@ func (n *near) serve(ctx context.Context, key *nearKey, vary string) (e *nearEnt
 // nearAnswer answers a call from the near cache, if it can.
 func (c *call) nearAnswer() (a answer, ok bool) {
 	n := c.fn.near
-	if n == nil || n.plain != nil {
+	if n == nil || n.fn.plans.IsPlain() {
 		return answer{}, false // plain arguments were asked for before
 	}
 	return c.fromNear(n.fresh(c.cache, n.keyOf(c.input, c.key)), SourceNear)

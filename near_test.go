@@ -3,10 +3,8 @@ package fncache
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math"
 	"math/big"
-	"net/netip"
 	"reflect"
 	"runtime"
 	"strings"
@@ -21,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/redistest"
-	"github.com/fncache/fncache/internal/signature"
+	"github.com/fncache/fncache/internal/shape"
 )
 
 // nearOpts keep long enough for nothing to end by itself on a real server.
@@ -900,7 +898,7 @@ func TestNearOfManyResultsAndNoError(t *testing.T) {
 		fn("a", 2, true)
 		assert.EqualValues(t, 3, f.Stats().Near, "each of the others is another entry")
 		assert.EqualValues(t, 4, f.Stats().Computations)
-		assert.Len(t, f.near.plain, 3)
+		assert.True(t, f.plans.IsPlain())
 	})
 }
 
@@ -919,33 +917,6 @@ func TestNearByHashedArguments(t *testing.T) {
 // nearFormsHashed is nearForms for arguments that are hashed.
 func nearFormsHashed[A any](t *testing.T, b *bubble, arg A) map[string]func() string {
 	return nearForms(t, b, arg, func() string { return strings.Trim(fmt.Sprint(arg), "{}") })
-}
-
-func TestWhichArgumentsNeedNoHashing(t *testing.T) {
-	type id int32
-	for _, test := range []struct {
-		fn    any
-		plain bool
-	}{
-		{func() int { return 0 }, true},
-		{func(int) int { return 0 }, true},
-		{func(id, bool) int { return 0 }, true},
-		{func(uint8, float64, string) int { return 0 }, true},
-		{func(float32, int16, plainRatio, bool) int { return 0 }, true},
-		{func(string, int, string) int { return 0 }, true},
-		{func(int, int, int, int, int) int { return 0 }, false},
-		{func(string, string, string) int { return 0 }, false},
-		{func(time.Time) int { return 0 }, false},
-		{func(netip.Addr) int { return 0 }, false},
-		{func(slog.Level) int { return 0 }, true}, // by value, whatever its text
-		{func([]int) int { return 0 }, false},
-		{func(...int) int { return 0 }, false},
-		{func(struct{ A int }) int { return 0 }, false},
-	} {
-		f := &Func{}
-		f.sig, _ = signature.New(reflect.TypeOf(test.fn), false)
-		assert.Equal(t, test.plain, newNear(f).plain != nil, "%T", test.fn)
-	}
 }
 
 func TestNearTellsArgumentsApartThatAreNotHashed(t *testing.T) {
@@ -1036,9 +1007,9 @@ func TestNearTakesNoMoreMemoryThanItMay(t *testing.T) {
 		c.events.listen()
 		for i := range 100_000 {
 			key := fmt.Sprintf("fncache:{test.Small:%032d}:000000000000", i)
-			r := f.shape.blank()
-			*r.pointers()[0].(*[]int64) = make([]int64, 4)
-			args := f.shape.arguments([]reflect.Value{reflect.ValueOf(i)})
+			r := f.shape.Blank()
+			*r.Pointers()[0].(*[]int64) = make([]int64, 4)
+			args := f.shape.Arguments([]reflect.Value{reflect.ValueOf(i)})
 			c.keep(f, input{args: args}, key, place{epoch: 1}, &envelope{storedAt: c.clock.Now(), id: uint64(i)}, r)
 			c.events.note(keyEvent{verbStore, key, storeID(uint64(i))})
 		}
@@ -1058,10 +1029,10 @@ func TestNearHoldsOnToNoArgument(t *testing.T) {
 		awaitBubbleHearing(t, c)
 		arg := strings.Repeat("k", 10)
 		w.get(t.Context(), arg)
-		e := w.near.find(c, &nearKey{s: [2]string{arg}})
+		e := w.near.find(c, &shape.Plain{S: [2]string{arg}})
 		require.NotNil(t, e)
-		assert.Equal(t, arg, e.key.s[0])
-		assert.NotSame(t, unsafe.StringData(arg), unsafe.StringData(e.key.s[0]))
+		assert.Equal(t, arg, e.key.S[0])
+		assert.NotSame(t, unsafe.StringData(arg), unsafe.StringData(e.key.S[0]))
 	})
 }
 
@@ -1071,9 +1042,9 @@ func TestNearKeysThatShareAHashAreTwo(t *testing.T) {
 		w := wrap(t, c, s, nearOpts)
 		awaitBubbleHearing(t, c)
 		w.get(t.Context(), "k")
-		e := *w.near.find(c, &nearKey{s: [2]string{"k"}})
-		c.nearStore().Set(w.near.hash(&nearKey{s: [2]string{"other"}}), &e)
-		assert.Nil(t, w.near.find(c, &nearKey{s: [2]string{"other"}}))
+		e := *w.near.find(c, &shape.Plain{S: [2]string{"k"}})
+		c.nearStore().Set(w.near.hash(&shape.Plain{S: [2]string{"other"}}), &e)
+		assert.Nil(t, w.near.find(c, &shape.Plain{S: [2]string{"other"}}))
 		assert.Equal(t, SourceComputed, w.get(t.Context(), "other").source)
 	})
 }

@@ -19,8 +19,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/golden"
 	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
 	"github.com/fncache/fncache/internal/specimen"
 )
@@ -77,8 +79,8 @@ func hashOf(t require.TestingT, k *keyhash.Keys, fn reflect.Type, args ...any) k
 	require.NoError(t, err)
 	values, err := sig.Arguments(args)
 	require.NoError(t, err)
-	plan := newKeyPlan(sig, codecName)
-	h, err := plan.hash(k, values)
+	s := shape.NewReflected(shape.Compile(sig), reflect.Value{})
+	h, err := s.Hash(k, s.Arguments(values))
 	require.NoError(t, err)
 	require.Equal(t, h, hashInMemory(t, k, sig, values))
 	return h
@@ -308,7 +310,7 @@ func TestGoldenKeys(t *testing.T) {
 			sig, err := signature.New(call.fn, false)
 			require.NoError(t, err)
 			key := []byte(entryPrefix(DefaultNamespace, call.prefix+call.name))
-			key = append(hashOf(t, k.keys, call.fn, call.args...).AppendHex(key), entrySuffix(newKeyPlan(sig, "cbor1").sig())...)
+			key = append(hashOf(t, k.keys, call.fn, call.args...).AppendHex(key), entrySuffix(sig.Fingerprint("cbor1", codec.CBOR))...)
 			fmt.Fprintf(&got, "%s %v\n\t%s\n", k.name, call.fn, key)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/shape"
 )
 
 // This file is the end of a computation: what becomes of its result or its error,
@@ -112,13 +113,13 @@ func notEncoded(tooLong error) error {
 // of an entry.
 type trip struct {
 	raw     []byte
-	decoded results
+	decoded shape.Results
 	err     error
 }
 
 // trip takes results through the codec, on a goroutine of its own, for types may have methods
 // of their own for it. The error is why that is not waited for any longer.
-func (c *computation) trip(r results) (*trip, error) {
+func (c *computation) trip(r shape.Results) (*trip, error) {
 	t := new(trip)
 	c.encoding = runApart(c.spawn, func() {
 		t.raw, t.err = c.fn.encode(c.cache.coder, make([]byte, envelopeHeaderLen), r)
@@ -137,17 +138,17 @@ func (c *computation) trip(r results) (*trip, error) {
 
 // copied returns a copy of results that are about to be a caller's, nil where their types
 // hide what they refer to: to copy or to share that could break it.
-func (c *computation) copied(r results) results {
-	if c.fn.copies == nil {
+func (c *computation) copied(r shape.Results) shape.Results {
+	if c.fn.plans.Copies == nil {
 		return nil
 	}
-	return c.fn.shape.copy(r)
+	return c.fn.shape.Copy(r)
 }
 
 // copyBesideError keeps a copy of what the function returned together with an error, for
 // those who wait. Where it cannot be copied, they are given zero values with the error.
 func (c *computation) copyBesideError(e *ending) {
-	if e.results == nil || e.results.zero() {
+	if e.results == nil || e.results.Zero() {
 		return
 	}
 	if e.decoded = c.copied(e.results); e.decoded != nil {

@@ -9,10 +9,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/fncache/fncache/internal/keyhash"
-	"github.com/fncache/fncache/internal/redistest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/redistest"
+	"github.com/fncache/fncache/internal/shape"
 )
 
 func TestWrapTestsRunInTheFormTheyAreNamedFor(t *testing.T) {
@@ -21,8 +23,8 @@ func TestWrapTestsRunInTheFormTheyAreNamedFor(t *testing.T) {
 		inBubble(t, func(t *testing.T, b *bubble) {
 			runs++
 			w := wrap(t, b.cache(), &source{}, Options{})
-			_, reflected := w.shape.(*reflectedShape)
-			_, typed := w.shape.(*typedShape[tuple1[string], int])
+			_, reflected := w.shape.(*shape.Reflected)
+			_, typed := w.shape.(*shape.Typed[shape.One[string], int])
 			assert.Equal(t, runs == 1, reflected)
 			assert.Equal(t, runs == 2, typed)
 		})
@@ -296,7 +298,7 @@ func TestKeysOfScalarsAndStringsAllocateNothingButTheKey(t *testing.T) {
 		require.NoError(t, err)
 		values, err := f.sig.Arguments([]any{42, "Ursula K. Le Guin", float32(0.5)})
 		require.NoError(t, err)
-		args := f.shape.arguments(values)
+		args := f.shape.Arguments(values)
 		assert.EqualValues(t, 1, testing.AllocsPerRun(100, func() {
 			if _, err := f.key(b, input{args: args}); err != nil {
 				t.Fatal(err)

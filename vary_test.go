@@ -89,7 +89,7 @@ func TestNearHitsVaryToo(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		cache := b.cache()
 		varied(t, Options{Cache: cache, Near: time.Minute}, func(t *testing.T, f *Func, call greeter, asked func() int64) {
-			require.NotNil(t, f.near.plain, "there is a place for what Vary answers")
+			require.True(t, f.plans.IsPlain(), "there is a place for what Vary answers")
 			_, err := call(asTenant(t.Context(), "first"), "you")
 			require.NoError(t, err)
 			time.Sleep(time.Second) // until events are heard
@@ -115,7 +115,7 @@ func TestNearHitsVaryToo(t *testing.T) {
 		call := func(ctx context.Context, a, b string) (string, error) { return greet(ctx, a+b) }
 		f, err := Wrap2(&call, Options{Cache: cache, Name: "two", Timeout: time.Hour, Near: time.Minute, Vary: tenantOf})
 		require.NoError(t, err)
-		require.Nil(t, f.near.plain)
+		require.False(t, f.plans.IsPlain())
 		for range 3 {
 			for _, name := range []string{"acme", "globex"} {
 				got, err := call(asTenant(t.Context(), name), "a", "b")
@@ -145,7 +145,7 @@ func TestWhatVaryAnswersIsNoArgument(t *testing.T) {
 		assert.NotEqual(t, key("b", "a"), key("", "a", "b"))
 		assert.NotEqual(t, key("ab"), key("b", "a"))
 		assert.NotEqual(t, key("", "a"), key("a", ""))
-		assert.NotEqual(t, varies.plan.sig(), plain.plan.sig(), "and its entries are others than those of a release without Vary")
+		assert.NotEqual(t, varies.fingerprint, plain.fingerprint, "and its entries are others than those of a release without Vary")
 		assert.NotEqual(t, varies.sig.ParamsFingerprint(), plain.sig.ParamsFingerprint())
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"reflect"
 
 	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
 )
 
@@ -32,13 +33,18 @@ func decodeResults(body []byte, types []reflect.Type) ([]reflect.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Func{sig: &signature.Signature{Results: types, Encoding: plans}}
-	f.shape = reflectedShapeOf(f)
+	sig := &signature.Signature{Results: types, Encoding: plans}
+	f := &Func{sig: sig, plans: shape.Compile(sig)}
+	f.shape, _ = reflectedShape(f)
 	r, err := f.decode(cborCoder, body)
 	if err != nil {
 		return nil, err
 	}
-	return r.(*reflectedResults).values, nil
+	var values []reflect.Value
+	for _, at := range r.Pointers() {
+		values = append(values, reflect.ValueOf(at).Elem())
+	}
+	return values, nil
 }
 
 // encodeBy and decodeBy are a coder as tests see it: pointers to results of any types,

@@ -1,0 +1,87 @@
+package shape
+
+import (
+	"reflect"
+	"slices"
+	"unsafe"
+
+	"github.com/fncache/fncache/internal/signature"
+)
+
+// Plain is a call's arguments as they are: up to four numbers and two strings. Two calls of
+// a function with the same Plain have the same arguments. It is comparable, and made
+// without hashing and without memory.
+type Plain struct {
+	N [4]uint64
+	S [2]string
+}
+
+// placeOfString is the place of the first string; numbers have those before.
+const placeOfString = 16
+
+// placesOf returns for each parameter its place in Plain.N, or that in Plain.S from
+// placeOfString on, and the place in Plain.S of what Options.Vary answers. places is nil
+// where an argument does not fit in.
+func placesOf(sig *signature.Signature) (places []int, vary int) {
+	places = make([]int, len(sig.Params))
+	numbers, strings := 0, 0
+	for i, t := range sig.Params {
+		switch {
+		case t.Kind() == reflect.String:
+			places[i] = placeOfString + strings
+			strings++
+		case signature.IsNumber(t.Kind()), t.Kind() == reflect.Bool:
+			places[i] = numbers
+			numbers++
+		default:
+			return nil, 0
+		}
+	}
+	if sig.Varies {
+		vary = strings
+		strings++
+	}
+	if numbers > len(Plain{}.N) || strings > len(Plain{}.S) {
+		return nil, 0
+	}
+	return places, vary
+}
+
+// IsPlain reports whether the arguments, with what Options.Vary answers, fit in a Plain.
+func (p *Plans) IsPlain() bool { return p.places != nil }
+
+// IsWide reports whether the arguments fit in a Plain and take more than two of its
+// numbers.
+func (p *Plans) IsWide() bool { return slices.Contains(p.places, 2) }
+
+// AddVary puts what Options.Vary has answered into a key, if it is part of it.
+func (p *Plans) AddVary(key *Plain, vary string) {
+	if p.Sig.Varies {
+		key.S[p.vary] = vary
+	}
+}
+
+// A param is one field of a struct of arguments.
+type param struct {
+	offset uintptr
+	size   uintptr
+}
+
+// plainMemory puts plain arguments that stand at an address into a key.
+func plainMemory(key *Plain, at unsafe.Pointer, params []param, places []int) {
+	for i, place := range places {
+		p := &params[i]
+		switch at := unsafe.Add(at, p.offset); {
+		case place >= placeOfString:
+			key.S[place-placeOfString] = *(*string)(at)
+		case p.size == 8:
+			key.N[place] = *(*uint64)(at)
+		case p.size == 4:
+			key.N[place] = uint64(*(*uint32)(at))
+		case p.size == 2:
+			key.N[place] = uint64(*(*uint16)(at))
+		default:
+			key.N[place] = uint64(*(*uint8)(at))
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package shape
+
+import (
+	"context"
+	"reflect"
+	"slices"
+
+	"github.com/fncache/fncache/internal/deepcopy"
+	"github.com/fncache/fncache/internal/keyhash"
+)
+
+// Reflected is the shape of a function of any type. Its Arguments are a *[]reflect.Value.
+type Reflected struct {
+	plans  *Plans
+	fn     reflect.Value // the original
+	hashes []keyhash.ValueHasher
+	errNil reflect.Value
+	zeros  []reflect.Value // of the results, without the error
+}
+
+// NewReflected returns the shape of a function.
+func NewReflected(plans *Plans, fn reflect.Value) *Reflected {
+	s := &Reflected{plans: plans, fn: fn, errNil: reflect.Zero(reflect.TypeFor[error]())}
+	for i, t := range plans.Sig.Params {
+		s.hashes = append(s.hashes, keyhash.CompileValue(t, plans.Sig.Place(i)))
+	}
+	for _, t := range plans.Sig.Results {
+		s.zeros = append(s.zeros, reflect.Zero(t))
+	}
+	return s
+}
+
+// reflectedResults are addressable values.
+type reflectedResults struct {
+	values []reflect.Value // with room for the error
+	at     []any
+
+	// Room for those of one result.
+	oneValue [2]reflect.Value
+	oneAt    [1]any
+}
+
+func (r *reflectedResults) Pointers() []any { return r.at }
+
+func (r *reflectedResults) Zero() bool {
+	return !slices.ContainsFunc(r.values, func(v reflect.Value) bool { return !v.IsZero() })
+}
+
+// Blank implements Shape.
+func (s *Reflected) Blank() Results { return s.blank() }
+
+func (s *Reflected) blank() *reflectedResults {
+	types := s.plans.Sig.Results
+	r := &reflectedResults{}
+	if len(types) == 1 {
+		r.values, r.at = r.oneValue[:1], r.oneAt[:]
+	} else {
+		r.values, r.at = make([]reflect.Value, len(types), len(types)+1), make([]any, len(types))
+	}
+	for i, t := range types {
+		v := reflect.New(t)
+		r.values[i], r.at[i] = v.Elem(), v.Interface()
+	}
+	return r
+}
+
+// Plain implements Shape.
+func (s *Reflected) Plain(key *Plain, args Arguments) {
+	s.PlainValues(key, *args.(*[]reflect.Value))
+}
+
+// PlainValues is Plain for arguments that are given by their values.
+func (s *Reflected) PlainValues(key *Plain, values []reflect.Value) {
+	for i, place := range s.plans.places {
+		if place >= placeOfString {
+			key.S[place-placeOfString] = values[i].String()
+		} else {
+			key.N[place] = keyhash.Bits(values[i])
+		}
+	}
+}
+
+// Copy implements Shape.
+func (s *Reflected) Copy(r Results) Results {
+	fresh := s.blank()
+	for i, v := range r.(*reflectedResults).values {
+		fresh.values[i].Set(v)
+		s.plans.Copies.Deepen(i, fresh.values[i].Addr().UnsafePointer())
+	}
+	return fresh
+}
+
+// Hash implements Shape.
+func (s *Reflected) Hash(k *keyhash.Keys, args Arguments) (list keyhash.Hash, err error) {
+	for i, arg := range *args.(*[]reflect.Value) {
+		h, err := s.hashes[i](k, arg)
+		if err != nil {
+			return keyhash.Hash{}, err
+		}
+		list = k.Append(list, h)
+	}
+	return list, nil
+}
+
+// Own implements Shape.
+func (s *Reflected) Own(args Arguments) Arguments {
+	values := deepcopy.Arguments(*args.(*[]reflect.Value))
+	return &values
+}
+
+// Arguments implements Shape.
+func (s *Reflected) Arguments(values []reflect.Value) Arguments { return &values }
+
+// Invoke implements Shape.
+func (s *Reflected) Invoke(ctx context.Context, args Arguments) (Results, error) {
+	sig, in := s.plans.Sig, *args.(*[]reflect.Value)
+	if sig.HasContext {
+		in = append([]reflect.Value{reflect.ValueOf(&ctx).Elem()}, in...)
+	}
+	call := s.fn.Call
+	if sig.Variadic {
+		call = s.fn.CallSlice
+	}
+	out := call(in)
+	var err error
+	if sig.HasError {
+		err, _ = out[len(out)-1].Interface().(error)
+	}
+	r := s.blank()
+	for i, v := range r.values {
+		v.Set(out[i])
+	}
+	return r, err
+}
+
+// Split returns the context and the arguments of what a function made by reflect.MakeFunc
+// was called with. The context is the background's where the caller gave none.
+func (s *Reflected) Split(in []reflect.Value) (ctx context.Context, values []reflect.Value) {
+	ctx = context.Background()
+	if !s.plans.Sig.HasContext {
+		return ctx, in
+	}
+	if given, ok := in[0].Interface().(context.Context); ok {
+		ctx = given
+	}
+	return ctx, in[1:]
+}
+
+// Out makes what such a function returns. r may be nil: then the results are zero. It must
+// not be used again.
+func (s *Reflected) Out(r Results, err error) (out []reflect.Value) {
+	if r == nil {
+		out = slices.Clone(s.zeros)
+	} else {
+		out = r.(*reflectedResults).values
+	}
+	switch {
+	case !s.plans.Sig.HasError:
+		return out
+	case err == nil:
+		return append(out, s.errNil)
+	default:
+		failed := err // on the heap, which a call without an error does not need
+		return append(out, reflect.ValueOf(&failed).Elem())
+	}
+}
+
+// OutCopy makes what such a function returns of results that are kept, which stay as they
+// are. Values that refer to nothing are returned as they are: the caller of the function
+// gets copies. The results must be copyable (Plans.Copies).
+func (s *Reflected) OutCopy(r Results) []reflect.Value {
+	kept := r.(*reflectedResults).values
+	out := make([]reflect.Value, len(kept), len(kept)+1)
+	for i := range out {
+		out[i] = s.plans.Copies.Copy(i, kept[i])
+	}
+	if s.plans.Sig.HasError {
+		out = append(out, s.errNil)
+	}
+	return out
+}
