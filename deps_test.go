@@ -42,6 +42,7 @@ var allowed = map[string][]string{
 	"internal/shape":     {"internal/deepcopy", "internal/keyhash", "internal/signature"},
 	"internal/signature": {"internal/codec", "internal/keyhash", "internal/structtag"},
 	"internal/structtag": {},
+	"internal/tagplan":   {"internal/keyhash"},
 	"internal/testhook":  {},
 
 	// For tests only.

@@ -84,22 +84,32 @@ func ParseEpoch(text string) (e Epoch, ok bool) {
 // A Tag is the keyed hash of the text of a tag.
 type Tag [16]byte
 
-// TagOf hashes the text of a tag, as arguments are hashed.
-func TagOf(k *keyhash.Keys, text string) Tag { return hashed(k, tagDomain, text) }
-
-// FuncTag is the tag that every entry of a function with tags has.
-func FuncTag(k *keyhash.Keys, name string) Tag { return hashed(k, funcDomain, name) }
-
-// What a tag is the hash of: a list of one of these and the text.
+// What is hashed begins with one of these.
 const (
-	tagDomain  = 1
-	funcDomain = 2
+	tagPrefix  = 't'
+	funcPrefix = 'f'
 )
 
-func hashed(k *keyhash.Keys, domain uint64, text string) Tag {
-	h := k.Append(k.Append(keyhash.Hash{}, k.Number(domain, 8)), k.Text(text))
-	return Tag(h.Bytes())
+// TagOf hashes the text of a tag, as arguments are hashed.
+func TagOf(k *keyhash.Keys, text string) Tag {
+	return Begin(make([]byte, 0, 64)).hash(k, text)
 }
+
+// FuncTag is the tag that every entry of a function with tags has.
+func FuncTag(k *keyhash.Keys, name string) Tag {
+	return Text{funcPrefix}.hash(k, name)
+}
+
+// A Text is a tag that is being written, with what stands before it.
+type Text []byte
+
+// Begin begins a tag in memory that is there already.
+func Begin(room []byte) Text { return append(room[:0], tagPrefix) }
+
+// Hash hashes the tag.
+func (t Text) Hash(k *keyhash.Keys) Tag { return k.String(t).Bytes() }
+
+func (t Text) hash(k *keyhash.Keys, text string) Tag { return append(t, text...).Hash(k) }
 
 // String returns the hex digits: the name of the tag's field.
 func (t Tag) String() string { return hex.EncodeToString(t[:]) }
