@@ -2,7 +2,9 @@ package fncache
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/fncache/fncache/internal/shape"
@@ -18,7 +20,7 @@ import (
 //	cold  | compute, store, return       | the cold policy
 //
 // A call boards a flight (flight.go), the flight decides (decide.go), the call acts
-// on the decision: it serves, it waits for a computation (compute.go), it is
+// on the decision: it serves, it waits for a computation (wait.go), it is
 // refused, or it finds that what it joined may not answer it, and decides again.
 
 // A call is one call of a wrapped function.
@@ -55,7 +57,7 @@ type call struct {
 	failuresBefore uint64
 	failuresHeard  uint64
 
-	from *origin // what the next flight to wait starts from; nil until one does
+	from *notOurs // what the next flight to wait starts from; nil until one does
 }
 
 // failuresBorne is how often a call that waits for another process lets the function fail
@@ -71,6 +73,82 @@ type answer struct {
 	source  Source
 	age     time.Duration
 	cost    time.Duration
+}
+
+// call is one call of the wrapped function: it finds out how it is to be
+// answered, and keeps the books. c is a new call, whose memory the caller gives,
+// together with that of the arguments.
+func (f *Func) call(ctx context.Context, in input, c *call) (shape.Results, error) {
+	if f.unwrapped.Load() {
+		return f.shape.Invoke(ctx, in.args)
+	}
+	f.counters.calls.Add(1)
+	per := perCallOf(ctx)
+	a := answer{source: SourceFailed} // stays if a direct call panics
+	c.fn, c.ctx, c.input, c.patient = f, ctx, in, !f.sig.HasError
+	info := per.info.claim()
+	c.informed = info != nil
+	defer func() { f.record(&a, info, c.key) }()
+
+	err := c.find()
+	switch {
+	case per.bypass, err == nil && per.frame.computes(c.cache, c.key), err != nil && c.patient:
+		a.source = SourceBypassed
+		a = c.direct()
+	case err != nil:
+		a.err = err
+	case ctx.Err() != nil && !c.patient:
+		a.err = ctx.Err()
+	default:
+		if !per.refresh {
+			var ok bool
+			if a, ok = c.nearAnswer(); ok {
+				break
+			}
+		}
+		a = c.answer(per.refresh)
+		a.raise()
+	}
+	return a.results, a.err
+}
+
+// find sets the cache and the key of the call.
+func (c *call) find() (err error) {
+	b, err := c.fn.bind()
+	switch {
+	case errors.Is(err, ErrNoCache):
+		return fmt.Errorf("%w; function %s", err, c.fn.Name())
+	case err != nil:
+		return fmt.Errorf("fncache: call %s: %w", c.fn.whence(), err)
+	}
+	c.cache = b.cache
+	c.key, err = c.fn.key(b, c.input)
+	return err
+}
+
+// raise panics or ends the goroutine where the function did.
+func (a *answer) raise() {
+	if a.panic != nil {
+		panic(a.panic)
+	}
+	if a.goexit {
+		runtime.Goexit()
+	}
+}
+
+// record counts the call, and tells the caller where its answer came from.
+func (f *Func) record(a *answer, info *Info, key string) {
+	f.counters.bySource[a.source].Add(1)
+	if info != nil {
+		*info = Info{Source: a.source, Age: a.age, Cost: a.cost, Key: key}
+	}
+}
+
+// direct calls the function on the caller's goroutine, past the cache.
+func (c *call) direct() answer {
+	ctx, _ := enterFrame(c.ctx, nil)
+	results, err := c.fn.shape.Invoke(ctx, c.args)
+	return answer{results: results, err: err, source: SourceBypassed}
 }
 
 // answer goes through the table until there is an answer. Each way of deciding again is
@@ -111,20 +189,18 @@ func (c *call) answer(refresh bool) answer {
 // decision boards a flight and waits for what it decides.
 func (c *call) decision(p purpose) (decision, error) {
 	if c.cache.closed() {
-		return decision{verdict: redisDown, cause: newRedisError(opLookup, c.key, ErrClosed)}, nil
+		return decision{verdict: redisDown{cause: newRedisError(opLookup, c.key, ErrClosed)}}, nil
 	}
 	fs := &c.cache.flights
 	if c.failedElsewhere() >= failuresBorne {
 		return decision{}, c.cold(0)
 	}
-	f, start, ready, d := fs.board(c, p)
+	f, start, d := fs.board(c, p, c.nested())
 	if f == nil {
 		return d, nil
 	}
 	if start {
-		if !ready {
-			f.input = c.ownInput() // that may take long: not under the lock of all flights
-		}
+		f.input = c.ownInput() // that may take long: not under the lock of all flights
 		switch c.fly(f) {
 		case decided:
 			return f.decision, nil
@@ -182,521 +258,53 @@ func (c *call) fly(f *flight) (how progress) {
 // act does what the table says. again means that the call must decide again,
 // on a flight for the purpose in p.
 func (c *call) act(d decision, p *purpose) (a answer, again bool) {
-	c.missed = c.missed || d.missed || d.verdict != redisDown // what Redis has answered holds for the next round
-	switch d.verdict {
+	refresh := *p == toRefresh
+	down, isDown := d.verdict.(redisDown)
+	c.missed = c.missed || !isDown || down.missed // what Redis has answered holds for the next round
+	switch v := d.verdict.(type) {
 	case serveFresh:
 		source := SourceFresh
-		if d.waited && (*p == toWait || c.cache.age(d.entry) <= time.Since(c.began)) {
+		if d.waited && (*p == toWait || c.cache.age(v.entry) <= time.Since(c.began)) {
 			// A call that joined others who wait has waited itself only if the entry
 			// was stored since.
 			source = SourceWaited
 		}
-		return c.serve(d.entry, source, d.alone)
+		return c.serve(v.entry, source, d.alone)
 	case serveStale:
-		return c.serve(d.entry, SourceStale, d.alone)
-	case holderHere:
-		return c.withHolder(d, *p == toRefresh)
+		return c.serve(v.entry, SourceStale, d.alone)
+	case begunHere:
+		return c.withBegun(v.holder, d.ended, refresh)
+	case runsHere:
+		return c.withHolder(v.holder, d.ended, refresh)
+	case *notOurs:
+		return c.withoutLease(v, d.ended, p)
 	case notLeased:
 		return c.unleased(d.ended)
-	case noPlace:
-		if c.fn.opts.OnCold != Wait {
-			return c.giveUp(c.full())
-		}
 	case redisDown:
-		if *p != toRefresh && !c.missed {
+		if !refresh && !c.missed {
 			if a, ok := c.lastResort(); ok {
 				return a, false
 			}
 		}
-		return c.withoutRedis(d, *p == toRefresh)
+		return c.withoutRedis(v.cause, d.ended, refresh)
 	}
-	// holderElsewhere or noPlace, and cold.
-	switch c.fn.opts.OnCold {
-	case Wait:
+	panic(fmt.Sprintf("fncache: no verdict: %T", d.verdict))
+}
+
+// withoutLease is for a cold entry whose lease another process holds, or that no place of
+// Options.MaxConcurrent is free for: the cold policy.
+func (c *call) withoutLease(v *notOurs, ended uint64, p *purpose) (a answer, again bool) {
+	switch {
+	case c.fn.opts.OnCold == Wait:
 		*p = toWait
 		c.heedFailures()
-		c.from = &origin{d.left, d.seen, d.asked, d.verdict == noPlace}
+		c.from = v
 		return answer{}, true
-	case Compute:
-		return c.unleased(d.ended)
-	default:
-		return c.giveUp(c.cold(d.left))
-	}
-}
-
-// withHolder is for a computation of this process under a lease: its owner waits
-// for the new value, all others are served stale or follow the cold policy.
-func (c *call) withHolder(d decision, refresh bool) (a answer, again bool) {
-	fs := &c.cache.flights
-	switch {
-	case d.began && fs.own(d.holder, c):
-		return c.awaitOwn(d)
-	case d.entry != nil:
-		return c.serve(d.entry, SourceStale, false)
-	case refresh || c.fn.opts.OnCold == Wait:
-		limit, passed := c.waitHere()
-		if passed {
-			return c.giveUp(c.cold(fs.leaseLeft(d.holder)))
-		}
-		fs.join(d.holder)
-		return c.awaitJoined(d.holder, d.ended, limit)
-	case c.fn.opts.OnCold == Compute:
-		return c.unleased(d.ended)
-	default:
-		return c.giveUp(c.cold(fs.leaseLeft(d.holder)))
-	}
-}
-
-// withoutRedis computes in this process, once per key at a time and under the
-// cold policy: what already computes the key here is the holder, as far as
-// anybody can know. A call that refreshes takes nothing that began before it.
-func (c *call) withoutRedis(d decision, refresh bool) (a answer, again bool) {
-	fs := &c.cache.flights
-	if c.strict || c.cache.cfg.OnRedisDown == DownError && !c.patient {
-		return c.giveUp(fmt.Errorf("%w; function %s, key %s", d.cause, c.fn.Name(), c.key))
-	}
-	if refresh {
-		d.ended = c.since
-	}
-	if holder, began := fs.holderOf(flightKey{c.fn, c.key}); holder != nil && !holder.cancelled() {
-		if refresh && began <= c.since && c.fn.opts.OnCold == Wait {
-			return c.outlast(holder)
-		}
-		return c.withHolder(decision{holder: holder, ended: d.ended}, false)
-	}
-	if c.fn.opts.OnCold != Fail || c.patient {
-		return c.unleased(d.ended)
-	}
-	comp, full := fs.startUnleased(c)
-	switch {
-	case full:
+	case v.placeless:
 		return c.giveUp(c.full())
-	case comp == nil:
-		return c.giveUp(c.cold(0))
-	}
-	c.give(comp)
-	comp.spawn(comp.run)
-	return c.awaitOwn(decision{holder: comp})
-}
-
-// unleased computes in this process, once for all callers who may share it, and
-// stores nothing.
-func (c *call) unleased(ended uint64) (a answer, again bool) {
-	comp, own, start := c.cache.flights.shareUnleased(c, ended)
-	if own {
-		c.give(comp)
-	}
-	if start {
-		comp.spawn(comp.run)
-	}
-	var limit <-chan time.Time
-	if atOnce := start && c.fn.opts.MaxConcurrent == 0; !atOnce {
-		var over bool
-		if limit, a, over = c.awaitTurn(comp); over {
-			return a, false
-		}
-	}
-	if own {
-		return c.awaitOwn(decision{holder: comp})
-	}
-	return c.awaitJoined(comp, ended, limit)
-}
-
-// alone computes for this call only, without a lease: where nothing can be shared.
-func (c *call) alone() (a answer, again bool) {
-	comp := c.cache.flights.startSingle(c)
-	c.give(comp)
-	comp.spawn(comp.run)
-	if c.fn.opts.MaxConcurrent > 0 {
-		var over bool
-		if _, a, over = c.awaitTurn(comp); over {
-			return a, false
-		}
-	}
-	return c.awaitOwn(decision{holder: comp})
-}
-
-// awaitTurn waits until a computation without a lease has begun: when the one before
-// it has ended, and there is a slot of Options.MaxConcurrent. over means that the call
-// has ended before; else limit is how long it may wait for the end, if it does not
-// own the computation.
-func (c *call) awaitTurn(comp *computation) (limit <-chan time.Time, a answer, over bool) {
-	if !c.patient && c.fn.opts.OnCold == Wait { // under Compute nobody is refused
-		limit = c.wait()
-	}
-	select {
-	case <-comp.started:
-	case <-comp.done:
-	case <-limit:
-		refused := c.cold(0)
-		if c.cache.flights.quitTurn(comp) {
-			refused = c.full()
-		}
-		a, _ = c.giveUp(refused)
-		return nil, a, true
-	case <-c.cancelled():
-		c.cache.flights.quit(comp)
-		a, _ = c.giveUp(c.ctx.Err())
-		return nil, a, true
-	}
-	if c.fn.opts.WaitTimeout == 0 && time.Since(c.began) < c.cache.cfg.RedisTimeout {
-		// It began as the call came, so that its own ComputeTimeout is the same
-		// bound, and its end says so.
-		limit = nil
-	}
-	return limit, answer{}, false
-}
-
-// awaitOwn waits for the computation that is this call's own.
-func (c *call) awaitOwn(d decision) (a answer, again bool) {
-	var soft <-chan time.Time
-	if d.entry != nil && c.fn.opts.SoftTimeout > 0 {
-		timer := time.NewTimer(c.fn.opts.SoftTimeout)
-		defer timer.Stop()
-		soft = timer.C
-	}
-	for {
-		select {
-		case <-d.holder.done:
-			return c.take(d.holder)
-		case <-soft:
-			soft = nil
-			if c.cache.servable(c.fn, d.entry) {
-				c.cache.flights.quit(d.holder)
-				return c.serve(d.entry, SourceStale, false)
-			}
-		case <-c.cancelled():
-			c.cache.flights.quit(d.holder)
-			return c.giveUp(c.ctx.Err())
-		}
-	}
-}
-
-// awaitJoined waits for another call's computation, after a decision that ended then.
-func (c *call) awaitJoined(comp *computation, ended uint64, limit <-chan time.Time) (a answer, again bool) {
-	select {
-	case <-comp.done:
-		return c.share(comp, ended, limit)
-	case <-limit:
-		c.cache.flights.quit(comp)
-		return c.giveUp(c.cold(c.cache.flights.leaseLeft(comp)))
-	case <-c.cancelled():
-		c.cache.flights.quit(comp)
-		return c.giveUp(c.ctx.Err())
-	}
-}
-
-// outlast waits for the end of a computation that may not answer this call, so that
-// the key is computed once at a time, and has the call decide again.
-func (c *call) outlast(comp *computation) (a answer, again bool) {
-	limit, passed := c.waitHere()
-	if passed {
-		return c.giveUp(c.cold(c.cache.flights.leaseLeft(comp)))
-	}
-	select {
-	case <-comp.done:
-		return answer{}, true
-	case <-limit:
-		return c.giveUp(c.cold(c.cache.flights.leaseLeft(comp)))
-	case <-c.cancelled():
-		return c.giveUp(c.ctx.Err())
-	}
-}
-
-// take gives the owner of a computation its end.
-func (c *call) take(comp *computation) (a answer, again bool) {
-	e := &comp.ending
-	if e.late && c.patient {
-		// It has no error result to be told by, and waits for the value that
-		// the cache has dropped.
-		<-comp.returned
-		if comp.encoding != nil {
-			<-comp.encoding.ended
-		}
-		e = &ending{returned: comp.ret}
-		if e.normal() {
-			if own := comp.copied(e.results); own != nil { // those who waited copy the others
-				e.results = own
-			}
-		}
-	}
-	if c.strict && e.normal() {
-		return c.takeStrictly(e)
-	}
-	if e.panic != nil || e.goexit {
-		return answer{panic: e.panic, goexit: e.goexit, source: SourceFailed}, false
-	}
-	if e.stale != nil && c.cache.servable(c.fn, e.stale) {
-		return c.serve(e.stale, SourceStale, false)
-	}
-	if c.patient && e.err != nil && e.results == nil {
-		// The function was not called: the cache was closed while it waited for
-		// its turn. Without an error result that would read as zero values.
-		return c.giveUp(e.err)
-	}
-	if e.err != nil {
-		a = answer{results: e.results, err: e.err, source: SourceFailed, cost: e.cost}
-		if e.negative {
-			a.source = SourceComputed
-		}
-		return a, false
-	}
-	results := e.results // as they are, if they do not survive the codec
-	if e.body != nil {
-		if own, err := c.fn.share(c.cache.coder, e.decoded, e.body); err == nil {
-			results = own
-		}
-	}
-	return answer{results: results, source: SourceComputed, cost: e.cost}, false
-}
-
-// takeStrictly is take, or share, for a call that is about storing, where the function
-// returned a result.
-func (c *call) takeStrictly(e *ending) (a answer, again bool) {
-	a = answer{source: SourceComputed, cost: e.cost}
-	switch {
-	case e.stored():
-		return a, false
-	case e.body == nil:
-		a.err = fmt.Errorf("fncache: refresh %s: the result does not survive encoding, so it is not stored", c.fn.Name())
-	case e.unstored != nil:
-		a.err = fmt.Errorf("fncache: refresh: the result is not stored: %w; function %s, key %s", e.unstored, c.fn.Name(), c.key)
-	case e.stepErr != nil:
-		a.err = fmt.Errorf("%w; function %s, key %s", e.stepErr, c.fn.Name(), c.key)
+	case c.fn.opts.OnCold == Compute:
+		return c.unleased(ended)
 	default:
-		if c.rounds++; c.rounds < maxRounds {
-			return answer{}, true
-		}
-		a.err = fmt.Errorf("%w: %s was invalidated while it was recomputed, %d times; function %s",
-			ErrLeaseLost, c.key, c.rounds, c.fn.Name())
+		return c.giveUp(c.cold(v.left))
 	}
-	a.source = SourceFailed
-	return a, false
-}
-
-// share gives a joiner of a computation its end, or has it decide again where
-// the end is not for joiners. limit is how long it may wait.
-func (c *call) share(comp *computation, ended uint64, limit <-chan time.Time) (a answer, again bool) {
-	e := &comp.ending
-	switch {
-	case c.strict && e.normal():
-		return c.takeStrictly(e)
-	case !e.confirmed && !comp.mayAnswer(ended):
-		return answer{}, true
-	case e.late && c.patient && e.err != ErrClosed: //nolint:errorlint // Close's own, as it is
-		return c.shareLate(comp, limit)
-	case e.panic != nil:
-		return c.sharePanic(e.panic), false
-	case e.goexit && c.patient:
-		return answer{goexit: true, source: SourceFailed}, false
-	case e.goexit:
-		return c.giveUp(fmt.Errorf("%w; function %s, key %s", ErrGoexit, c.fn.Name(), c.key))
-	case e.negative:
-		c.fn.counters.savedTime.Add(int64(e.cost))
-		return answer{err: e.err, source: SourceWaited, cost: e.cost}, false
-	case e.err != nil && c.patient:
-		return c.giveUp(e.err)
-	}
-	results, ok := c.copyOf(e)
-	switch {
-	case e.err != nil:
-		return answer{results: results, err: e.err, source: SourceFailed}, false
-	case !ok:
-		// To wait for the next computation would be as fruitless, and callers would
-		// compute one after the other.
-		return c.alone()
-	}
-	c.fn.counters.savedTime.Add(int64(e.cost))
-	return answer{results: results, source: SourceWaited, cost: e.cost}, false
-}
-
-// shareLate is share for a call without an error result where the function has outlived
-// ComputeTimeout: the call goes on waiting, as the owner does. If the callers computed
-// instead, all of them would do so at the same time, and beside a function that still runs.
-func (c *call) shareLate(comp *computation, limit <-chan time.Time) (a answer, again bool) {
-	select {
-	case <-comp.returned:
-	case <-limit:
-		return c.giveUp(c.cold(0))
-	}
-	if comp.encoding != nil {
-		<-comp.encoding.ended // it reads the results
-	}
-	switch ret := &comp.ret; {
-	case ret.panic != nil:
-		return c.sharePanic(ret.panic), false
-	case ret.goexit:
-		return answer{goexit: true, source: SourceFailed}, false
-	case c.fn.plans.Copies == nil:
-		return c.alone()
-	default:
-		c.fn.counters.savedTime.Add(int64(ret.cost))
-		return answer{results: c.fn.shape.Copy(ret.results), source: SourceWaited, cost: ret.cost}, false
-	}
-}
-
-// copyOf gives the call results of its own from the end of a computation. ok is false where
-// they can be neither encoded nor copied.
-func (c *call) copyOf(e *ending) (r shape.Results, ok bool) {
-	switch {
-	case e.decoded == nil:
-		return nil, false
-	case e.body == nil:
-		return c.fn.shape.Copy(e.decoded), true
-	}
-	r, err := c.fn.share(c.cache.coder, e.decoded, e.body)
-	return r, err == nil
-}
-
-// sharePanic returns the panic of another call's computation as an error, or
-// panics too where there is no error to return.
-func (c *call) sharePanic(value any) answer {
-	if c.patient {
-		return answer{panic: value, source: SourceFailed}
-	}
-	err, ok := value.(error)
-	if !ok {
-		err = fmt.Errorf("fncache: the function panicked: %v", value)
-	}
-	return answer{err: err, source: SourceFailed}
-}
-
-// serve gives the call its copy of an entry, or the entry's own where the call is
-// alone with it.
-func (c *call) serve(e *entry, source Source, alone bool) (a answer, again bool) {
-	if e.negative() {
-		c.fn.counters.savedTime.Add(int64(e.cost))
-		return answer{err: e.err, source: source, age: c.age(e), cost: e.cost}, false
-	}
-	results, err := e.results(c.fn, c.cache, alone)
-	if err != nil {
-		// The flight could decode it: a codec or a type of the user's own changes its mind.
-		c.cache.undecodable(c.fn, err)
-		if c.misread++; c.misread < maxRounds {
-			return answer{}, true
-		}
-		return c.alone()
-	}
-	c.fn.counters.savedTime.Add(int64(e.cost))
-	return answer{results: results, source: source, age: c.age(e), cost: e.cost}, false
-}
-
-// age returns how old an entry is, for an Info; 0 if nobody asks.
-func (c *call) age(e *entry) time.Duration {
-	if !c.informed {
-		return 0
-	}
-	return c.cache.age(e)
-}
-
-// giveUp ends the call with an error. One without an error result computes
-// instead, shared like any computation without a lease.
-func (c *call) giveUp(err error) (a answer, again bool) {
-	if c.patient {
-		if c.fruitless++; c.fruitless > 1 {
-			return c.alone()
-		}
-		return c.unleased(c.cache.flights.present())
-	}
-	source := SourceFailed
-	if _, refused := err.(*ColdCacheError); refused { //nolint:errorlint // made by c.cold, not wrapped
-		source = SourceRefused
-	}
-	return answer{err: err, source: source}, false
-}
-
-// nested says whether the call comes from a computation of its own function, which
-// has a slot of Options.MaxConcurrent and gives it up only when it has its answer.
-func (c *call) nested() bool {
-	return c.fn.opts.MaxConcurrent > 0 && perCallOf(c.ctx).frame.runs(c.fn)
-}
-
-// direct calls the function on the caller's goroutine, past the cache.
-func (c *call) direct() answer {
-	ctx, _ := enterFrame(c.ctx, nil)
-	results, err := c.fn.shape.Invoke(ctx, c.args)
-	return answer{results: results, err: err, source: SourceBypassed}
-}
-
-func (c *call) cold(left time.Duration) *ColdCacheError {
-	err := &ColdCacheError{Func: c.fn.Name(), Key: c.key, LeaseLeft: max(left, 0)}
-	if c.limit != nil {
-		err.Waited = time.Since(c.began)
-	}
-	if n := c.failedElsewhere(); n >= failuresBorne {
-		err.FailedElsewhere = int(n)
-	}
-	return err
-}
-
-// heedFailures begins to count how often the function fails elsewhere.
-func (c *call) heedFailures() {
-	if c.failures == nil {
-		c.failures = c.cache.events.countFailures(c.key)
-		c.failuresBefore = c.failures.n.Load()
-		c.failuresHeard = c.failuresBefore
-	}
-}
-
-// failedElsewhere returns how often the function has failed elsewhere while the call waited,
-// as far as events are heard.
-func (c *call) failedElsewhere() uint64 {
-	if c.failures == nil {
-		return 0
-	}
-	c.failuresHeard = c.failures.n.Load()
-	return c.failuresHeard - c.failuresBefore
-}
-
-// full is cold where Options.MaxConcurrent refuses the call.
-func (c *call) full() *ColdCacheError {
-	err := c.cold(0)
-	err.MaxConcurrent = c.fn.opts.MaxConcurrent
-	return err
-}
-
-// wait starts the clock of waiting for others, once for a call.
-func (c *call) wait() <-chan time.Time {
-	if c.limit == nil {
-		c.began = time.Now()
-		c.limit = time.NewTimer(c.fn.waitLimit())
-	}
-	return c.limit.C
-}
-
-// waitHere is wait for a computation of this process. Without a WaitTimeout its
-// own ComputeTimeout is the bound, and the answer says so; the limit, of the same
-// length, only ends a call that decides again and again.
-func (c *call) waitHere() (limit <-chan time.Time, passed bool) {
-	limit = c.wait()
-	if c.fn.opts.WaitTimeout > 0 {
-		return limit, false
-	}
-	return nil, time.Since(c.began) >= c.fn.waitLimit()
-}
-
-func (c *call) stopWaiting() {
-	if c.limit != nil {
-		c.limit.Stop()
-	}
-	if c.failures != nil {
-		c.cache.events.ignoreFailures(c.key, c.failures)
-	}
-}
-
-// ownInput returns what the caller cannot change under a computation.
-func (c *call) ownInput() input {
-	own := c.input
-	if c.fn.plans.Shares {
-		own.args = c.fn.shape.Own(own.args)
-	}
-	return own
-}
-
-// cancelled is closed when the caller gives up, if it can say so.
-func (c *call) cancelled() <-chan struct{} {
-	if c.patient {
-		return nil
-	}
-	return c.ctx.Done()
 }

@@ -2,11 +2,8 @@ package fncache
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"net/http"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/fncache/fncache/internal/lifetime"
@@ -24,7 +21,7 @@ type computation struct {
 	flightKey
 	cache *Cache
 	input
-	given   chan struct{}   // closed when input is set; nil if they are from the start
+	given   chan struct{}   // without a lease: closed when input is set
 	ctx     context.Context // the values of the caller's context, without its end
 	token   string          // of the lease; "" without one
 	stale   *entry          // what callers live on if the function fails
@@ -109,53 +106,10 @@ func (e *ending) stored() bool {
 	return e.normal() && e.body != nil && e.confirmed && e.unstored == nil
 }
 
-// mayAnswer says whether the end of a computation, that was not confirmed, may
-// answer a caller after a decision that ended then: if it began later, for then it
-// is no older than what the caller asked for; or if the caller could not ask, and
-// nobody could tell since that the lease was lost. The computation has ended.
-func (c *computation) mayAnswer(ended uint64) bool {
-	if ended == 0 {
-		return !c.ending.lost
-	}
-	return c.began > ended
-}
-
-// cancelled says that Close has ended it.
-func (c *computation) cancelled() bool { return c.closing != nil && c.cache.closed() }
-
-// spawn runs f on a goroutine that Close waits for, unless the computation began
-// after it: nothing cancels that, and it has no lease to give back.
-func (c *computation) spawn(f func()) {
-	var group *lifetime.Group
-	if c.closing != nil {
-		group = c.cache.life
-	}
-	group.Go(f)
-}
-
-// newComputation makes a computation without a lease, for a call that is to call give.
-func newComputation(c *call, id flightKey) *computation {
-	comp := c.cache.newComputation(id, context.WithoutCancel(c.ctx), c.input)
-	if c.fn.plans.Shares {
-		comp.input, comp.given = input{}, make(chan struct{})
-	}
-	return comp
-}
-
-// give copies the arguments for a computation that c owns. That may take long, so
-// flights.mu is not held; the computation does not run before.
-func (c *call) give(comp *computation) {
-	if comp.given != nil {
-		comp.input = c.ownInput()
-		close(comp.given)
-	}
-}
-
-func (c *Cache) newComputation(id flightKey, ctx context.Context, in input) *computation {
+func (c *Cache) newComputation(id flightKey, ctx context.Context) *computation {
 	comp := &computation{
 		flightKey: id,
 		cache:     c,
-		input:     in,
 		ctx:       ctx,
 		returned:  make(chan struct{}),
 		started:   make(chan struct{}),
@@ -168,15 +122,42 @@ func (c *Cache) newComputation(id flightKey, ctx context.Context, in input) *com
 	return comp
 }
 
-// run computes to the end, when it is its turn.
-func (c *computation) run() {
+// newUnleased makes a computation without a lease, for a call that is to call give.
+func (c *call) newUnleased() *computation {
+	comp := c.cache.newComputation(flightKey{c.fn, c.key}, context.WithoutCancel(c.ctx))
+	comp.given = make(chan struct{})
+	return comp
+}
+
+// spawn runs f on a goroutine that Close waits for, unless the computation began
+// after it: nothing cancels that, and it has no lease to give back.
+func (c *computation) spawn(f func()) {
+	var group *lifetime.Group
+	if c.closing != nil {
+		group = c.cache.life
+	}
+	group.Go(f)
+}
+
+// start runs the computation, and then each that may begin at the end of the one before.
+func (c *computation) start() {
+	c.spawn(func() {
+		if next := c.run(); next != nil {
+			next.start()
+		}
+	})
+}
+
+// run computes to the end, when it is its turn. It returns the computation that may begin
+// then, nil if there is none.
+func (c *computation) run() (next *computation) {
 	if c.given != nil {
 		<-c.given // by a call that is about to: see give
 	}
-	giveSlot, turn := c.awaitSlot()
+	giveSlot, next, turn := c.awaitSlot()
 	if !turn {
 		giveSlot()
-		return
+		return next
 	}
 	if c.token != "" {
 		c.unregistered = c.enlist()
@@ -204,7 +185,7 @@ func (c *computation) run() {
 	if cut == nil {
 		cut = c.cutShort(ctx)
 	}
-	c.end(cut, time.Since(began))
+	return c.end(cut, time.Since(began))
 }
 
 // enlist prepares a computation under a lease for storing its result: the release must be
@@ -216,8 +197,9 @@ func (c *computation) enlist() error {
 
 // awaitSlot waits for a place of Options.MaxConcurrent, unless it was taken before the
 // lease was asked for, or a computation of the same function waits for this one. turn is
-// false if all callers have left meanwhile, or the cache was closed.
-func (c *computation) awaitSlot() (give func(), turn bool) {
+// false if all callers have left meanwhile, or the cache was closed: next is the computation
+// that may begin instead, nil if there is none.
+func (c *computation) awaitSlot() (give func(), next *computation, turn bool) {
 	places := c.cache.places(c.fn)
 	give = func() {}
 	switch {
@@ -233,20 +215,57 @@ func (c *computation) awaitSlot() (give func(), turn bool) {
 			give = places.Give
 		case c.cancelled() && !c.cache.flights.passes(c):
 			// Its callers end as those of every computation that Close cuts short.
-			if next, _ := c.cache.flights.finish(c, ending{returned: returned{err: ErrClosed}, confirmed: true}); next != nil {
-				next.spawn(next.run)
-			}
-			return give, false
+			next, _ = c.cache.flights.finish(c, ending{returned: returned{err: ErrClosed}, confirmed: true})
+			return give, next, false
 		}
 	}
 	if c.token != "" {
-		return give, true
+		return give, nil, true
 	}
-	next, turn := c.cache.flights.begin(c)
-	if next != nil {
-		next.spawn(next.run)
+	next, turn = c.cache.flights.begin(c)
+	return give, next, turn
+}
+
+// awaitsPlace returns a context for the wait of a computation without a lease for its
+// place. It ends with the last caller, with Close, and where no place is needed. end frees
+// it.
+func (fs *flights) awaitsPlace(c *computation) (ctx context.Context, end context.CancelFunc) {
+	parent := context.Background()
+	if c.closing != nil {
+		parent = c.cache.alive
 	}
-	return give, turn
+	ctx, end = context.WithCancel(parent)
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if c.quit = end; c.nested || c.callers == 0 {
+		end()
+	}
+	return ctx, end
+}
+
+// passes reports whether a computation without a lease begins without a place.
+func (fs *flights) passes(c *computation) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return c.nested
+}
+
+// begin marks a computation without a lease as begun. It is false if all callers
+// have left it meanwhile: then next is what may begin instead, if anything.
+func (fs *flights) begin(c *computation) (next *computation, ok bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if c.callers > 0 {
+		c.began = fs.tick()
+		close(c.started)
+		return nil, true
+	}
+	if s := fs.m[c.flightKey]; s != nil && s.running == c {
+		next = s.advance()
+		fs.sweep(c.flightKey, s)
+	}
+	close(c.done)
+	return next, false
 }
 
 // call runs the function and notes how it ended.
@@ -277,55 +296,6 @@ func panicked(value any) any {
 	return &PanicError{Value: value, Stack: debug.Stack()}
 }
 
-// A tender is what the goroutine that tends a computation listens to while code of the
-// user's own runs for it: the function, then what encodes its result or is asked about its
-// error. A channel is nil while it has nothing to tell, and again once it has told it.
-type tender struct {
-	ctx     context.Context // the function's
-	cancel  context.CancelCauseFunc
-	renew   <-chan time.Time // the lease is to be renewed
-	timeout <-chan struct{}  // ComputeTimeout is over
-	closing <-chan struct{}  // Close has begun
-	grace   <-chan time.Time // Close will not wait much longer
-
-	renewing     chan *renewal // the end of the renewal on its way; nil if there is none
-	stopRenewing func()
-}
-
-// errUnanswered is why await gives up at its limit.
-var errUnanswered = errors.New("no answer in time")
-
-// await renews the lease until code of the user's own has ended (nil), or is not waited for
-// any longer (the reason).
-func (c *computation) await(ended <-chan struct{}, limit <-chan time.Time) error {
-	t := &c.tender
-	for {
-		select {
-		case <-ended:
-			return nil
-		case <-t.renew:
-			c.startRenewing()
-		case r := <-t.renewing:
-			c.takeRenewal(r)
-			if c.lost {
-				t.renew = nil
-			}
-		case <-t.closing:
-			t.cancel(ErrClosed)
-			t.closing, t.timeout = nil, nil
-			t.grace = time.After(closeGrace - time.Second) // Close must see the release
-		case <-t.grace:
-			t.grace = nil
-			return ErrClosed
-		case <-t.timeout:
-			t.timeout = nil
-			return context.Cause(t.ctx)
-		case <-limit:
-			return errUnanswered
-		}
-	}
-}
-
 // cutShort tells a function that returned the error of its own context from one
 // that failed: the cause says more.
 func (c *computation) cutShort(ctx context.Context) error {
@@ -333,100 +303,4 @@ func (c *computation) cutShort(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	return nil
-}
-
-// A renewal is one on its way. The process may be busy, so it has a goroutine of its own.
-type renewal struct {
-	cancel context.CancelFunc
-	until  time.Time // how long the lease is good, if it was held
-	held   bool
-	err    error
-}
-
-// startRenewing sends a renewal, unless the last one is on its way yet.
-func (c *computation) startRenewing() {
-	if c.tender.renewing != nil {
-		return
-	}
-	lease := c.fn.lease(c.cache)
-	ctx, cancel := context.WithTimeout(c.ctx, lease)
-	r := &renewal{cancel: cancel, until: time.Now().Add(lease)}
-	renewed := make(chan *renewal, 1)
-	c.tender.renewing, c.tender.stopRenewing = renewed, cancel
-	c.cache.spawn(func() {
-		r.held, r.err = c.cache.storeFor(c.fn).renew(ctx, c.key, c.token, lease)
-		renewed <- r
-	})
-}
-
-// takeRenewal takes in how a renewal ended.
-func (c *computation) takeRenewal(r *renewal) {
-	c.tender.renewing = nil
-	r.cancel()
-	switch {
-	case r.err != nil && errors.Is(r.err, context.Canceled): // see joinRenewal
-	case c.cache.noteRedis(c.fn, "renew", c.key, r.err):
-	case r.held:
-		c.cache.flights.renewed(c, r.until)
-	default:
-		c.lose()
-	}
-}
-
-// joinRenewal waits for the renewal on its way, if there is one, so that the last step of the
-// lease comes after it. One that waits for its turn is withdrawn. One that hangs, in a hook of
-// the client, say, is not waited for: the scripts refuse what comes late.
-func (c *computation) joinRenewal() {
-	if c.tender.renewing == nil {
-		return
-	}
-	c.tender.stopRenewing()
-	limit := time.NewTimer(c.cache.cfg.RedisTimeout)
-	defer limit.Stop()
-	select {
-	case r := <-c.tender.renewing:
-		c.takeRenewal(r)
-	case <-limit.C:
-		c.tender.renewing = nil
-	}
-}
-
-// lose takes note that the lease is lost: newcomers start afresh.
-func (c *computation) lose() {
-	c.lost = true
-	c.cache.flights.detachHolder(c)
-	c.fn.counters.lostLeases.Add(1)
-	c.cache.log.Once("lost "+c.fn.Name(), slog.LevelWarn,
-		"lease lost while computing: the key was invalidated, or the lease expired unrenewed; the result is not stored",
-		"func", c.fn.Name())
-}
-
-// A frame is one computation that a context passes through.
-type frame struct {
-	cache *Cache // nil for a direct call, and so what flightKey holds
-	flightKey
-	outer   *frame
-	noStore atomic.Bool
-	ended   atomic.Bool // the function has returned; what it started may hold its context yet
-}
-
-// runs says whether fn is in computation in f or around it.
-func (f *frame) runs(fn *Func) bool {
-	for ; f != nil; f = f.outer {
-		if f.fn == fn && !f.ended.Load() {
-			return true
-		}
-	}
-	return false
-}
-
-// computes says whether an entry is in computation in f or around it: who waited
-// for that would wait for itself. Another Redis may hold an entry of the same key.
-func (f *frame) computes(c *Cache, key string) bool {
-	for ; f != nil; f = f.outer {
-		if f.key == key && f.cache != nil && f.cache.sharesRedis(c) && !f.ended.Load() {
-			return true
-		}
-	}
-	return false
 }

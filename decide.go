@@ -33,6 +33,58 @@ const (
 	callerLeft                 // the context of the call has ended
 )
 
+// A decision is what a flight found out, for all its callers.
+type decision struct {
+	verdict verdict
+	waited  bool   // another process was waited for
+	alone   bool   // one caller is given it
+	ended   uint64 // flights.seq at the decision: what computations its callers may share; 0, any: nothing was looked up
+}
+
+// A verdict is a row of the decision table, with what belongs to it.
+type verdict interface{ row() }
+
+// serveFresh: the entry is fresh.
+type serveFresh struct{ entry *entry }
+
+// serveStale: the entry is stale, and somebody else computes.
+type serveStale struct{ entry *entry }
+
+// begunHere: the flight has begun a computation under the lease, so its callers called
+// before that.
+type begunHere struct{ holder *computation }
+
+// runsHere: cold, and this process computes under the lease already.
+type runsHere struct{ holder *computation }
+
+// notOurs: cold, and another process holds the lease, or no place of Options.MaxConcurrent
+// was free to ask for it. A flight to wait starts from there.
+type notOurs struct {
+	left      time.Duration // the life of the lease
+	seen      *entry        // what was read
+	asked     place         // when the lease was asked for, in the order of events
+	placeless bool          // no place was free, so nothing is known of the lease
+	here      *computation  // a computation of this process that holds the lease, and does not answer; nil if there is none
+}
+
+// notLeased: cold, and no lease is given for a while, because the value cannot be stored.
+type notLeased struct{}
+
+// redisDown: Redis did not answer.
+type redisDown struct {
+	cause   error
+	unasked bool // Redis is away, and was not asked
+	missed  bool // Redis has answered before that nothing usable is there
+}
+
+func (serveFresh) row() {}
+func (serveStale) row() {}
+func (begunHere) row()  {}
+func (runsHere) row()   {}
+func (*notOurs) row()   {}
+func (notLeased) row()  {}
+func (redisDown) row()  {}
+
 // lookUp reads the entry of a flight, and goes through the table with it.
 func (c *Cache) lookUp(ctx context.Context, f *flight) progress {
 	clock := c.clock.Read(ctx)
@@ -58,7 +110,7 @@ func (c *Cache) lookUp(ctx context.Context, f *flight) progress {
 		c.noteRedis(f.fn, opLookup, f.key, err)
 		var failure *RedisError
 		unasked := errors.As(err, &failure) && failure.notAsked
-		c.flights.decide(f, decision{verdict: redisDown, cause: err, unasked: unasked})
+		c.flights.decide(f, redisDown{cause: err, unasked: unasked})
 		return decided
 	}
 	if raw != nil && f.fn.decodesApart(c.coder) {
@@ -98,12 +150,12 @@ func (c *Cache) lookUpForOthers(f *flight) {
 func (c *Cache) takeIn(f *flight, raw []byte, err error, asked place) progress {
 	e, s := c.judgeRead(f, raw, err, asked)
 	if s == fresh {
-		c.flights.decide(f, decision{verdict: serveFresh, entry: e})
+		c.flights.decide(f, serveFresh{e})
 		return decided
 	}
 	c.spawn(func() {
-		if d, ok := c.resolve(f, e, s); ok {
-			c.flights.decide(f, d)
+		if v, ok := c.resolve(f, e, s); ok {
+			c.flights.decide(f, v)
 		}
 	})
 	return handedOn
@@ -126,26 +178,26 @@ func (c *Cache) judgeRead(f *flight, raw []byte, err error, asked place) (*entry
 
 // resolve goes through the table with an entry that is not fresh. ok is false
 // where the flight has ended.
-func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
+func (c *Cache) resolve(f *flight, e *entry, s state) (v verdict, ok bool) {
 	var asked place
 	for range maxRounds {
 		if s == stale && c.flights.computing(f.flightKey) != nil {
-			return decision{verdict: serveStale, entry: e}, true
+			return serveStale{e}, true
 		}
 		asked = c.hereFor(f)
 		got, ended := c.acquire(f, acquireCompare, e.bytes(), s == stale)
 		switch {
 		case ended:
-			return decision{}, false
+			return nil, false
 		case c.noteRedis(f.fn, opAcquire, f.key, got.err):
-			return decisionWithoutRedis(e, s, got.err), true
+			return verdictWithoutRedis(e, s, got.err), true
 		case got.noPlace && s == stale:
-			return decision{verdict: serveStale, entry: e}, true
+			return serveStale{e}, true
 		case got.noPlace:
-			return decision{verdict: noPlace, seen: e, missed: true}, true
+			return &notOurs{seen: e, placeless: true}, true
 		case got.status == entryChanged:
 			if e, s = c.judgeRead(f, got.raw, nil, asked); s == fresh {
-				return decision{verdict: serveFresh, entry: e}, true
+				return serveFresh{e}, true
 			}
 			continue
 		}
@@ -157,7 +209,7 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (d decision, ok bool) {
 			return c.heldBy(f, e, s, got.acquisition, asked), true
 		}
 		c.begin(f, e, s, got)
-		return decision{}, false
+		return nil, false
 	}
 	return c.heldBy(f, e, s, acquisition{}, asked), true
 }
@@ -224,42 +276,39 @@ func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, se
 }
 
 // heldBy decides where the lease is somebody else's, as was asked at some place.
-func (c *Cache) heldBy(f *flight, e *entry, s state, got acquisition, asked place) decision {
+func (c *Cache) heldBy(f *flight, e *entry, s state, got acquisition, asked place) verdict {
 	if s == stale {
-		return decision{verdict: serveStale, entry: e}
+		return serveStale{e}
 	}
 	if got.open {
-		return decision{verdict: notLeased}
+		return notLeased{}
 	}
 	if holder := c.flights.joinable(f.flightKey, got.holder); holder != nil {
-		return decision{verdict: holderHere, holder: holder}
+		return runsHere{holder}
 	}
-	return decision{verdict: holderElsewhere, left: got.left, seen: e, asked: asked}
+	return &notOurs{left: got.left, seen: e, asked: asked}
 }
 
-// decisionWithoutRedis serves what is at hand rather than computing.
-func decisionWithoutRedis(e *entry, s state, err error) decision {
+// verdictWithoutRedis serves what is at hand rather than computing.
+func verdictWithoutRedis(e *entry, s state, err error) verdict {
 	if s == stale {
-		return decision{verdict: serveStale, entry: e}
+		return serveStale{e}
 	}
-	return decision{verdict: redisDown, cause: err, missed: true}
+	return redisDown{cause: err, missed: true}
 }
 
 // begin starts the computation under the lease that f was granted, and ends f.
 func (c *Cache) begin(f *flight, e *entry, s state, got request) {
-	comp := c.newComputation(f.flightKey, f.values(), f.input)
-	comp.token, comp.leaseEnd, comp.slotted = got.token, got.until, got.placed
+	comp := c.newComputation(f.flightKey, f.values())
+	comp.input, comp.token, comp.leaseEnd, comp.slotted = f.input, got.token, got.until, got.placed
 	comp.closing = c.closing // even if that was closed while the lease was asked for: Close is to see it given back
-	var atHand *entry
 	if s == stale {
-		atHand = e
+		comp.stale = e
 	}
-	comp.stale = atHand
 	// A refresh does not look what is there.
-	comp.cached = atHand != nil || f.purpose == toRefresh
-	behind := atHand != nil && f.fn.opts.OnStale == Background
-	c.flights.lead(f, comp, atHand, behind)
-	c.spawn(comp.run)
+	comp.cached = comp.stale != nil || f.purpose == toRefresh
+	c.flights.lead(f, comp, comp.stale != nil && f.fn.opts.OnStale == Background)
+	comp.start()
 }
 
 // poll asks for the lease, whenever there is reason to, until the flight can
@@ -276,14 +325,18 @@ func (c *Cache) poll(f *flight) {
 	defer w.end()
 	failures := c.events.countFailures(f.key)
 	defer c.events.ignoreFailures(f.key, failures)
-	d, ok := decision{verdict: holderElsewhere, left: f.from.left, seen: f.from.seen, asked: f.from.asked}, true
+	v, ok := verdict(f.from), true
 	if f.purpose == toRefresh {
-		d, ok = c.refresh(f)
+		v, ok = c.refresh(f)
 	}
 	atOnce := f.from.placeless // nothing is known of a holder
-	for backoff := pollMin; ok && d.verdict == holderElsewhere; backoff = min(2*backoff, pollMax) {
-		if !atOnce && !c.pause(f, w, backoff, d) {
-			d = decision{verdict: redisDown, cause: newRedisError(opAcquire, f.key, ErrClosed), missed: true}
+	for backoff := pollMin; ok; backoff = min(2*backoff, pollMax) {
+		held, wait := v.(*notOurs)
+		if !wait {
+			break
+		}
+		if !atOnce && !c.pause(f, w, backoff, held) {
+			v = redisDown{cause: newRedisError(opAcquire, f.key, ErrClosed), missed: true}
 			break
 		}
 		atOnce = false
@@ -292,16 +345,16 @@ func (c *Cache) poll(f *flight) {
 		}
 		c.clock.Await(f.values())
 		if f.purpose == toRefresh {
-			d, ok = c.refresh(f)
+			v, ok = c.refresh(f)
 			continue
 		}
 		if failures.n.Load() != f.failures {
 			break // its callers find out whether they wait on
 		}
-		d, ok = c.resolve(f, d.seen, cold)
+		v, ok = c.resolve(f, held.seen, cold)
 	}
 	if ok {
-		c.flights.decide(f, d)
+		c.flights.decide(f, v)
 	}
 }
 
@@ -310,9 +363,9 @@ func (c *Cache) poll(f *flight) {
 // this process is done. It also ends with the last caller of the flight. Where events are not heard it also waits no longer than
 // the backoff, and where they are no longer than mostTold; both are jittered so that
 // processes do not ask in step. It is false if the cache was closed.
-func (c *Cache) pause(f *flight, w *watcher, backoff time.Duration, d decision) bool {
-	wait := d.left + time.Millisecond // just after it
-	switch w.since(d.asked) {
+func (c *Cache) pause(f *flight, w *watcher, backoff time.Duration, held *notOurs) bool {
+	wait := held.left + time.Millisecond // just after it
+	switch w.since(held.asked) {
 	case newsPossible:
 		return !c.closed()
 	case newsComing:
@@ -320,7 +373,7 @@ func (c *Cache) pause(f *flight, w *watcher, backoff time.Duration, d decision) 
 			wait = told
 		}
 	case newsUnheard:
-		if polled := backoff/2 + rand.N(backoff); d.left <= 0 || polled < wait {
+		if polled := backoff/2 + rand.N(backoff); held.left <= 0 || polled < wait {
 			wait = polled
 		}
 	}
@@ -329,8 +382,8 @@ func (c *Cache) pause(f *flight, w *watcher, backoff time.Duration, d decision) 
 	attended, end := c.flights.attend(f)
 	defer end()
 	var done <-chan struct{}
-	if d.holder != nil {
-		done = d.holder.done
+	if held.here != nil {
+		done = held.here.done
 	}
 	select {
 	case <-timer.C:
@@ -348,19 +401,19 @@ func (c *Cache) pause(f *flight, w *watcher, backoff time.Duration, d decision) 
 
 // refresh asks once for the lease, whatever the entry is. ok is false where the
 // flight has ended.
-func (c *Cache) refresh(f *flight) (d decision, ok bool) {
+func (c *Cache) refresh(f *flight) (v verdict, ok bool) {
 	asked := c.hereFor(f)
 	got, ended := c.acquire(f, acquireRefresh, nil, false)
 	switch {
 	case ended:
-		return decision{}, false
+		return nil, false
 	case c.noteRedis(f.fn, opAcquire, f.key, got.err):
-		return decision{verdict: redisDown, cause: got.err}, true
+		return redisDown{cause: got.err}, true
 	case got.status == leaseHeld:
 		// What is computed now began before the call: it is waited for, and not
 		// taken.
-		return decision{verdict: holderElsewhere, left: got.left, asked: asked, holder: c.flights.computing(f.flightKey)}, true
+		return &notOurs{left: got.left, asked: asked, here: c.flights.computing(f.flightKey)}, true
 	}
 	c.begin(f, nil, cold, got)
-	return decision{}, false
+	return nil, false
 }

@@ -192,8 +192,9 @@
 //	reflectkey.go   name and arguments to the key; internal/keyhash: how arguments
 //	                are hashed
 //	cache.go        the cache: goroutines, closing; registry.go: who has which name
-//	call.go         the decision table, for a call; decide.go: for its flight;
-//	                entry.go: what an entry is worth
+//	call.go         the decision table, for a call; wait.go: it waits for a
+//	                computation; decide.go: the table for its flight; entry.go: what
+//	                an entry is worth
 //	flight.go       who joins whom in one process
 //	envelope.go     the stored format; codec.go: CBOR, JSON, and a cache's codec;
 //	                internal/codec: results to bytes and back

@@ -1,6 +1,7 @@
 package fncache
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -132,4 +133,29 @@ func (e *PanicError) Error() string {
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
+}
+
+// loggable says of an error of the function what is sure to quote no argument: the
+// text where it is fncache's own, or of a context, and else the types, from the
+// outermost to the innermost. The function can log the text itself.
+func loggable(err error) string {
+	var timeout *ComputeTimeoutError
+	switch {
+	case errors.As(err, &timeout):
+		return timeout.Error()
+	case err == ErrClosed, err == context.Canceled, err == context.DeadlineExceeded: //nolint:errorlint // wrapped they may quote
+		return err.Error()
+	}
+	types := fmt.Sprintf("%T", err)
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(inner) {
+		types += fmt.Sprintf(": %T", inner)
+	}
+	return types
+}
+
+// worthAnotherTry says whether an operation that failed may be done if it is sent
+// again soon: Redis is away, and not unable or unwilling.
+func worthAnotherTry(err error) bool {
+	var failure *RedisError
+	return errors.As(err, &failure) && kindFacts[failure.Kind].away
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/fncache/fncache/internal/bulkhead"
 )
 
 // This file holds what one process is doing about one key right now: who may
@@ -71,7 +73,7 @@ type flight struct {
 	input                   // set by the call that starts it, before it runs
 
 	// Of a flight that polls.
-	from     *origin
+	from     *notOurs
 	failures uint64   // how often the function had failed (events.countFailures)
 	channel  *channel // that it has joined; nil until then
 
@@ -87,44 +89,6 @@ type flight struct {
 	nested   bool          // a caller is called by a computation of the function, which has a place
 	quit     func()        // ends the wait for Redis or for a place under way; nil if there is none
 }
-
-// An origin is where the lookup before a flight to wait left off.
-type origin struct {
-	left      time.Duration // the life of the lease that somebody else holds
-	seen      *entry        // what was read
-	asked     place         // when that was, in the order of events
-	placeless bool          // no place of Options.MaxConcurrent was free
-}
-
-// A decision is what a flight found out, for all its callers.
-type decision struct {
-	verdict verdict
-	entry   *entry        // what is served (serveFresh, serveStale), or can be if need be (holderHere)
-	holder  *computation  // holderHere
-	began   bool          // holderHere: the flight began it, so that its callers called before
-	left    time.Duration // holderElsewhere: the life of the lease
-	seen    *entry        // holderElsewhere: what was read, for who goes on to wait
-	asked   place         // holderElsewhere: when the lease was asked for
-	cause   error         // redisDown
-	unasked bool          // redisDown: Redis is away, and was not asked
-	missed  bool          // redisDown: Redis has answered before that nothing usable is there
-	waited  bool          // another process was waited for
-	alone   bool          // one caller is given it
-	ended   uint64        // flights.seq at the decision: what computations its callers may share; 0, any: nothing was looked up
-}
-
-// A verdict is a row of the decision table.
-type verdict uint8
-
-const (
-	serveFresh      verdict = iota // the entry is fresh
-	serveStale                     // the entry is stale, and somebody else computes
-	holderHere                     // this process computes under the lease
-	holderElsewhere                // cold, and another process computes
-	noPlace                        // cold, and no place of Options.MaxConcurrent is free
-	notLeased                      // cold, and no lease is given for a while: the value cannot be stored
-	redisDown                      // Redis did not answer
-)
 
 // maxSpare bounds what is kept for later.
 const maxSpare = 64
@@ -147,14 +111,7 @@ func (fs *flights) slotOf(id flightKey) *slot {
 }
 
 // sweep forgets the slot of a key if nothing is in it. mu is held.
-func (fs *flights) sweep(id flightKey) {
-	if s := fs.m[id]; s != nil {
-		fs.sweepSlot(id, s)
-	}
-}
-
-// sweepSlot is sweep for a slot that is known. mu is held.
-func (fs *flights) sweepSlot(id flightKey, s *slot) {
+func (fs *flights) sweep(id flightKey, s *slot) {
 	if s.empty() {
 		delete(fs.m, id)
 		if len(fs.spare) < maxSpare {
@@ -169,18 +126,18 @@ func (fs *flights) tick() uint64 {
 	return fs.seq
 }
 
-// board puts c on the flight for that purpose, or gives the decision at once
+// board puts c on the flight for that purpose, or returns the decision at once
 // where this process computes and nothing is cached. start is true for the
-// caller that must run the flight: ready is false if it has to call equip before.
-// Others can join the flight meanwhile.
-func (fs *flights) board(c *call, p purpose) (f *flight, start, ready bool, d decision) {
+// caller that must run the flight, and set its input before. Others can join the
+// flight meanwhile. nested says that c comes from a computation that has a place.
+func (fs *flights) board(c *call, p purpose, nested bool) (f *flight, start bool, d decision) {
 	id := flightKey{c.fn, c.key}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	s := fs.slotOf(id)
 	if p == toLookUp {
 		if holder := s.goodLease(); holder != nil && !holder.cached && !holder.settling {
-			return nil, false, false, decision{verdict: holderHere, holder: holder, ended: fs.tick()}
+			return nil, false, decision{verdict: runsHere{holder}, ended: fs.tick()}
 		}
 		if s.flights[toWait] != nil {
 			p = toWait
@@ -190,17 +147,14 @@ func (fs *flights) board(c *call, p purpose) (f *flight, start, ready bool, d de
 	if f == nil {
 		f = newFlight(c, id, p)
 		s.flights[p], f.slot = f, s
-		start, ready = true, !c.fn.plans.Shares
-		if ready {
-			f.input = c.input
-		}
+		start = true
 	}
 	f.callers++
-	if !f.nested && c.nested() {
+	if !f.nested && nested {
 		f.nested = true
 		f.interrupt() // it may wait for the place of the very computation that calls
 	}
-	return f, start, ready, decision{}
+	return f, start, decision{}
 }
 
 func newFlight(c *call, id flightKey, p purpose) *flight {
@@ -211,7 +165,7 @@ func newFlight(c *call, id flightKey, p purpose) *flight {
 		leader:    c,
 	}
 	if p != toLookUp {
-		f.failures, f.from = c.failuresHeard, cmp.Or(c.from, &origin{})
+		f.failures, f.from = c.failuresHeard, cmp.Or(c.from, &notOurs{})
 	}
 	return f
 }
@@ -290,31 +244,29 @@ func (fs *flights) needsPlace(f *flight) bool {
 func (fs *flights) abandon(f *flight) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	return f.callers == 0 && fs.end(f, decision{})
+	return f.callers == 0 && fs.end(f, nil)
 }
 
-// decide ends f with d. It does nothing if f has ended, and says so.
-func (fs *flights) decide(f *flight, d decision) bool {
+// decide ends f with a verdict. It does nothing if f has ended, and says so.
+func (fs *flights) decide(f *flight, v verdict) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	return fs.end(f, d)
+	return fs.end(f, v)
 }
 
 // end is decide with mu held.
-func (fs *flights) end(f *flight, d decision) bool {
+func (fs *flights) end(f *flight, v verdict) bool {
 	if f.decided {
 		return false
 	}
 	f.decided = true
-	if !d.unasked {
-		d.ended = fs.tick()
+	f.decision = decision{verdict: v, waited: f.purpose == toWait, alone: f.callers == 1}
+	if down, is := v.(redisDown); !is || !down.unasked {
+		f.decision.ended = fs.tick()
 	}
-	d.waited = f.purpose == toWait
-	d.alone = f.callers == 1
-	f.decision = d
 	if !f.detached {
 		f.slot.flights[f.purpose] = nil
-		fs.sweepSlot(f.flightKey, f.slot)
+		fs.sweep(f.flightKey, f.slot)
 	}
 	if f.done != nil {
 		close(f.done)
@@ -323,21 +275,21 @@ func (fs *flights) end(f *flight, d decision) bool {
 }
 
 // lead ends f with a computation under a lease, which the first caller of f
-// owns if it is still there.
-func (fs *flights) lead(f *flight, holder *computation, entry *entry, behind bool) {
+// owns if it is still there, unless it is computed in the background.
+func (fs *flights) lead(f *flight, holder *computation, background bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if !behind && f.leader != nil {
+	if !background && f.leader != nil {
 		holder.owner = f.leader
 		holder.callers++
 	}
-	holder.ownable = !behind
+	holder.ownable = !background
 	if !f.detached {
 		// A lease that was still good as far as this process knew is not: Redis
 		// has granted the next one.
 		fs.slotOf(f.flightKey).leased = holder
 	}
-	fs.end(f, decision{verdict: holderHere, holder: holder, began: true, entry: entry})
+	fs.end(f, begunHere{holder})
 	holder.began = fs.tick()
 }
 
@@ -410,7 +362,7 @@ func (fs *flights) detach(id flightKey) {
 	if s.running != nil && s.running.began != 0 {
 		s.running.detached = true
 	}
-	fs.sweep(id)
+	fs.sweep(id, s)
 }
 
 // detachHolder is detach for a computation whose lease is known to be lost.
@@ -419,7 +371,7 @@ func (fs *flights) detachHolder(c *computation) {
 	defer fs.mu.Unlock()
 	if s := fs.m[c.flightKey]; s != nil && s.leased == c {
 		s.leased = nil
-		fs.sweep(c.flightKey)
+		fs.sweep(c.flightKey, s)
 	}
 }
 
@@ -446,26 +398,25 @@ func (fs *flights) renewed(c *computation, until time.Time) {
 // and those who could not ask at all. One runs at a time, and may wait for a slot
 // before; later callers gather for the next.
 // own is true for the caller whose computation it is, and that must give it its
-// arguments, start for the one that must run it.
-func (fs *flights) shareUnleased(c *call, ended uint64) (comp *computation, own, start bool) {
-	id := flightKey{c.fn, c.key}
+// arguments, start for the one that must start it.
+func (fs *flights) shareUnleased(id flightKey, ended uint64, nested bool, newUnleased func() *computation) (comp *computation, own, start bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	s := fs.slotOf(id)
 	switch {
 	case s.running == nil:
-		s.running = newComputation(c, id)
+		s.running = newUnleased()
 		comp, own, start = s.running, true, true
 	case s.running.joinable(ended):
 		comp = s.running
 	case s.next == nil:
-		s.next = newComputation(c, id)
+		s.next = newUnleased()
 		comp, own = s.next, true
 	default:
 		comp = s.next
 	}
 	comp.callers++
-	if c.nested() {
+	if nested {
 		comp.pass()
 	}
 	return comp, own, start
@@ -474,40 +425,25 @@ func (fs *flights) shareUnleased(c *call, ended uint64) (comp *computation, own,
 // startUnleased is shareUnleased for a call that will not wait, and owns and starts what
 // it is given: nil if the key is computed here already, or no slot is free: then full is
 // true.
-func (fs *flights) startUnleased(c *call) (comp *computation, full bool) {
-	id := flightKey{c.fn, c.key}
+func (fs *flights) startUnleased(id flightKey, nested bool, places *bulkhead.Bulkhead, newUnleased func() *computation) (comp *computation, full bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	s := fs.slotOf(id)
-	nested := c.nested()
 	if s.running != nil {
 		return nil, false
 	}
-	if !nested && !c.cache.places(c.fn).Try() {
-		fs.sweep(id)
+	if !nested && !places.Try() {
+		fs.sweep(id, s)
 		return nil, true
 	}
-	s.running = newComputation(c, id)
+	s.running = newUnleased()
 	s.running.callers++
 	if nested {
 		s.running.pass()
 	} else {
-		s.running.slotted = c.fn.opts.MaxConcurrent > 0
+		s.running.slotted = places != nil
 	}
 	return s.running, false
-}
-
-// startSingle begins a computation without a lease that nobody else joins.
-func (fs *flights) startSingle(c *call) *computation {
-	comp := newComputation(c, flightKey{c.fn, c.key})
-	comp.single = true
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	comp.callers = 1
-	if c.nested() {
-		comp.pass()
-	}
-	return comp
 }
 
 // pass has a computation without a lease begin without a place. mu is held.
@@ -530,53 +466,11 @@ func (c *computation) joinable(ended uint64) bool {
 	}
 }
 
-// awaitsPlace returns a context for the wait of a computation without a lease for its
-// place. It ends with the last caller, with Close, and where no place is needed. end frees
-// it.
-func (fs *flights) awaitsPlace(c *computation) (ctx context.Context, end context.CancelFunc) {
-	parent := context.Background()
-	if c.closing != nil {
-		parent = c.cache.alive
-	}
-	ctx, end = context.WithCancel(parent)
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if c.quit = end; c.nested || c.callers == 0 {
-		end()
-	}
-	return ctx, end
-}
-
 // endWaiting has a computation wait for its place no longer. mu is held.
 func (c *computation) endWaiting() {
 	if c.quit != nil {
 		c.quit()
 	}
-}
-
-// passes reports whether a computation without a lease begins without a place.
-func (fs *flights) passes(c *computation) bool {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	return c.nested
-}
-
-// begin marks a computation without a lease as begun. It is false if all callers
-// have left it meanwhile: then next is what may begin instead, if anything.
-func (fs *flights) begin(c *computation) (next *computation, ok bool) {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if c.callers > 0 {
-		c.began = fs.tick()
-		close(c.started)
-		return nil, true
-	}
-	if s := fs.m[c.flightKey]; s != nil && s.running == c {
-		next = s.advance()
-		fs.sweep(c.flightKey)
-	}
-	close(c.done)
-	return next, false
 }
 
 // own makes c the owner of a leased computation if it has none yet, and says
@@ -634,7 +528,7 @@ func (fs *flights) finish(c *computation, e ending) (next *computation, alone bo
 		if s.running == c {
 			next = s.advance()
 		}
-		fs.sweep(c.flightKey)
+		fs.sweep(c.flightKey, s)
 	}
 	c.ending = e
 	close(c.done)
@@ -647,3 +541,6 @@ func (s *slot) advance() *computation {
 	s.running, s.next = s.next, nil
 	return s.running
 }
+
+// cancelled says that Close has ended it.
+func (c *computation) cancelled() bool { return c.closing != nil && c.cache.closed() }

@@ -266,3 +266,33 @@ func (c *counters) snapshot() Stats {
 	s.Calls = c.calls.Load()
 	return s
 }
+
+// A frame is one computation that a context passes through.
+type frame struct {
+	cache *Cache // nil for a direct call, and so what flightKey holds
+	flightKey
+	outer   *frame
+	noStore atomic.Bool
+	ended   atomic.Bool // the function has returned; what it started may hold its context yet
+}
+
+// runs says whether fn is in computation in f or around it.
+func (f *frame) runs(fn *Func) bool {
+	for ; f != nil; f = f.outer {
+		if f.fn == fn && !f.ended.Load() {
+			return true
+		}
+	}
+	return false
+}
+
+// computes says whether an entry is in computation in f or around it: who waited
+// for that would wait for itself. Another Redis may hold an entry of the same key.
+func (f *frame) computes(c *Cache, key string) bool {
+	for ; f != nil; f = f.outer {
+		if f.key == key && f.cache != nil && f.cache.sharesRedis(c) && !f.ended.Load() {
+			return true
+		}
+	}
+	return false
+}

@@ -12,8 +12,9 @@ import (
 	"github.com/fncache/fncache/internal/shape"
 )
 
-// This file is the end of a computation: what becomes of its result or its error,
-// the last step of its lease, and a result that Redis did not take.
+// This file tends a computation while code of the user's own runs for it: it renews the
+// lease. Then it is its end: what becomes of its result or its error, the last step of the
+// lease, and a result that Redis did not take.
 
 // openFor is how long a key is computed without leases after its value could not be stored:
 // waiting for what is never stored helps nobody.
@@ -28,9 +29,125 @@ const (
 	maxLateStores = 2
 )
 
+// A tender is what the goroutine that tends a computation listens to while code of the
+// user's own runs for it: the function, then what encodes its result or is asked about its
+// error. A channel is nil while it has nothing to tell, and again once it has told it.
+type tender struct {
+	ctx     context.Context // the function's
+	cancel  context.CancelCauseFunc
+	renew   <-chan time.Time // the lease is to be renewed
+	timeout <-chan struct{}  // ComputeTimeout is over
+	closing <-chan struct{}  // Close has begun
+	grace   <-chan time.Time // Close will not wait much longer
+
+	renewing     chan *renewal // the end of the renewal on its way; nil if there is none
+	stopRenewing func()
+}
+
+// errUnanswered is why await gives up at its limit.
+var errUnanswered = errors.New("no answer in time")
+
+// await renews the lease until code of the user's own has ended (nil), or is not waited for
+// any longer (the reason).
+func (c *computation) await(ended <-chan struct{}, limit <-chan time.Time) error {
+	t := &c.tender
+	for {
+		select {
+		case <-ended:
+			return nil
+		case <-t.renew:
+			c.startRenewing()
+		case r := <-t.renewing:
+			c.takeRenewal(r)
+			if c.lost {
+				t.renew = nil
+			}
+		case <-t.closing:
+			t.cancel(ErrClosed)
+			t.closing, t.timeout = nil, nil
+			t.grace = time.After(closeGrace - time.Second) // Close must see the release
+		case <-t.grace:
+			t.grace = nil
+			return ErrClosed
+		case <-t.timeout:
+			t.timeout = nil
+			return context.Cause(t.ctx)
+		case <-limit:
+			return errUnanswered
+		}
+	}
+}
+
+// A renewal is one on its way. The process may be busy, so it has a goroutine of its own.
+type renewal struct {
+	cancel context.CancelFunc
+	until  time.Time // how long the lease is good, if it was held
+	held   bool
+	err    error
+}
+
+// startRenewing sends a renewal, unless the last one is on its way yet.
+func (c *computation) startRenewing() {
+	if c.tender.renewing != nil {
+		return
+	}
+	lease := c.fn.lease(c.cache)
+	ctx, cancel := context.WithTimeout(c.ctx, lease)
+	r := &renewal{cancel: cancel, until: time.Now().Add(lease)}
+	renewed := make(chan *renewal, 1)
+	c.tender.renewing, c.tender.stopRenewing = renewed, cancel
+	c.cache.spawn(func() {
+		r.held, r.err = c.cache.storeFor(c.fn).renew(ctx, c.key, c.token, lease)
+		renewed <- r
+	})
+}
+
+// takeRenewal takes in how a renewal ended.
+func (c *computation) takeRenewal(r *renewal) {
+	c.tender.renewing = nil
+	r.cancel()
+	switch {
+	case r.err != nil && errors.Is(r.err, context.Canceled): // see joinRenewal
+	case c.cache.noteRedis(c.fn, "renew", c.key, r.err):
+	case r.held:
+		c.cache.flights.renewed(c, r.until)
+	default:
+		c.lose()
+	}
+}
+
+// joinRenewal waits for the renewal on its way, if there is one, so that the last step of the
+// lease comes after it. One that waits for its turn is withdrawn. One that hangs, in a hook of
+// the client, say, is not waited for: the scripts refuse what comes late.
+func (c *computation) joinRenewal() {
+	if c.tender.renewing == nil {
+		return
+	}
+	c.tender.stopRenewing()
+	limit := time.NewTimer(c.cache.cfg.RedisTimeout)
+	defer limit.Stop()
+	select {
+	case r := <-c.tender.renewing:
+		c.takeRenewal(r)
+	case <-limit.C:
+		c.tender.renewing = nil
+	}
+}
+
+// lose takes note that the lease is lost: newcomers start afresh.
+func (c *computation) lose() {
+	c.lost = true
+	c.cache.flights.detachHolder(c)
+	c.fn.counters.lostLeases.Add(1)
+	c.cache.log.Once("lost "+c.fn.Name(), slog.LevelWarn,
+		"lease lost while computing: the key was invalidated, or the lease expired unrenewed; the result is not stored",
+		"func", c.fn.Name())
+}
+
 // end takes the lease's last step and publishes the ending. cut is why the
-// function was not waited for, nil if it returned.
-func (c *computation) end(cut error, ran time.Duration) {
+// function was not waited for, nil if it returned. It returns the computation that may begin
+// now, nil if there is none.
+func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 	var e ending
 	switch {
 	case cut != nil && !c.hasReturned():
@@ -61,12 +178,10 @@ func (c *computation) end(cut error, ran time.Duration) {
 		e.confirmed = c.settle(&e, raw)
 	}
 	next, alone := c.cache.flights.finish(c, e)
-	if next != nil {
-		next.spawn(next.run)
-	}
 	if alone || e.stale != nil {
-		c.logUnseen(&e)
+		c.spawn(func() { c.logUnseen(&e) }) // it may wait for methods of the error
 	}
+	return next
 }
 
 func (c *computation) hasReturned() bool {
@@ -306,38 +421,6 @@ func (c *computation) logUnseen(e *ending) {
 	c.cache.log.Once("unseen "+c.fn.Name(), slog.LevelError, msg, "func", c.fn.Name(), "err", err)
 }
 
-// loggable says of an error of the function what is sure to quote no argument: the
-// text where it is fncache's own, or of a context, and else the types, from the
-// outermost to the innermost. The function can log the text itself.
-func loggable(err error) string {
-	var timeout *ComputeTimeoutError
-	switch {
-	case errors.As(err, &timeout):
-		return timeout.Error()
-	case err == ErrClosed, err == context.Canceled, err == context.DeadlineExceeded: //nolint:errorlint // wrapped they may quote
-		return err.Error()
-	}
-	types := fmt.Sprintf("%T", err)
-	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(inner) {
-		types += fmt.Sprintf(": %T", inner)
-	}
-	return types
-}
-
-// A negativeError is an error of Options.CacheErrors with the text by which it is
-// stored, which was asked for once.
-type negativeError struct {
-	err  error
-	text string
-}
-
-func negativesOf(errs []error) (all []negativeError) {
-	for _, err := range errs {
-		all = append(all, negativeError{err, err.Error()})
-	}
-	return all
-}
-
 // takeNegative makes an answer of an error of Options.CacheErrors: what callers
 // get is that error, as whoever reads the entry later will.
 func (c *computation) takeNegative(e *ending) (raw []byte) {
@@ -348,17 +431,6 @@ func (c *computation) takeNegative(e *ending) (raw []byte) {
 		}
 	}
 	return nil
-}
-
-// negativeOf gives the error that a negative entry stands for: the one of this
-// process's list that has its text.
-func (f *Func) negativeOf(body []byte) (error, bool) { //nolint:revive // the error is the value
-	for _, listed := range f.negatives {
-		if listed.text == string(body) {
-			return listed.err, true
-		}
-	}
-	return nil, false
 }
 
 // takeStale has the stale entry served in place of an error, where there is one
@@ -435,11 +507,4 @@ func (c *computation) storeLater(env *envelope, raw []byte, until time.Time, lat
 		}
 	}
 	c.lose() // its life is over before the next try would be
-}
-
-// worthAnotherTry says whether an operation that failed may be done if it is sent
-// again soon: Redis is away, and not unable or unwilling.
-func worthAnotherTry(err error) bool {
-	var failure *RedisError
-	return errors.As(err, &failure) && kindFacts[failure.Kind].away
 }
