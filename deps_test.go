@@ -28,7 +28,7 @@ var allowed = map[string][]string{
 		"internal/remote", "internal/shape", "internal/signature", "internal/structtag", "internal/testhook",
 		"github.com/maypok86/otter/v2", "github.com/redis/go-redis/v9",
 	},
-	"fncachetest": {".", "internal/testhook", "github.com/alicebob/miniredis/v2", "github.com/redis/go-redis/v9"},
+	"fncachetest": {".", "internal/memconn", "internal/testhook", "github.com/alicebob/miniredis/v2", "github.com/redis/go-redis/v9"},
 
 	"internal/bulkhead":  {},
 	"internal/clock":     {},
@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 	"internal/fence":     {"internal/keyhash"},
 	"internal/keyhash":   {"github.com/dchest/siphash"},
 	"internal/lifetime":  {},
+	"internal/memconn":   {},
 	"internal/oncelog":   {},
 	"internal/remote":    {"github.com/redis/go-redis/v9"},
 	"internal/shape":     {"internal/deepcopy", "internal/keyhash", "internal/signature"},

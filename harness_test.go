@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/memconn"
 	"github.com/fncache/fncache/internal/oncelog"
 )
 
@@ -90,7 +91,7 @@ func (b *bubble) cache(change ...func(*Config)) *Cache {
 	b.t.Helper()
 	client := redis.NewClient(&redis.Options{
 		Addr:            "127.0.0.1:0",
-		Dialer:          func(context.Context, string, string) (net.Conn, error) { return b.redis.Dial() },
+		Dialer:          func(context.Context, string, string) (net.Conn, error) { return memconn.Buffered(b.redis.Dial()) },
 		DisableIdentity: true,
 
 		ContextTimeoutEnabled: true, // so that hooks see everything

@@ -28,6 +28,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/internal/memconn"
 	"github.com/fncache/fncache/internal/testhook"
 )
 
@@ -49,7 +50,7 @@ func New(t testing.TB, change ...func(*fncache.Config)) *Cache {
 	client := redis.NewClient(&redis.Options{
 		// An address, so that go-redis resolves no name.
 		Addr:   "127.0.0.1:0",
-		Dialer: func(context.Context, string, string) (net.Conn, error) { return server.Dial() },
+		Dialer: func(context.Context, string, string) (net.Conn, error) { return memconn.Buffered(server.Dial()) },
 		// What miniredis does not know and the client would ask for.
 		DisableIdentity: true,
 	})

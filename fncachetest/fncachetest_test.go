@@ -3,6 +3,7 @@ package fncachetest_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,4 +94,25 @@ func TestTheCacheIsClosedAtTheEndOfTheTest(t *testing.T) {
 	t.Run("inner", func(t *testing.T) { closed = fncachetest.New(t) })
 	err := closed.Ping(t.Context())
 	assert.True(t, errors.Is(err, fncache.ErrClosed), "%v", err)
+}
+
+func TestInABubbleManyCallsAtOnceTakeNoTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cache := fncachetest.New(t)
+		top := func(_ context.Context, id int64) (int64, error) { return id, nil }
+		f, err := fncache.Wrap(&top, fncache.Options{Cache: cache.Cache, Name: "top", Timeout: time.Hour})
+		require.NoError(t, err)
+		began := time.Now()
+		var calls sync.WaitGroup
+		for id := range int64(500) { // whose commands go in long pipelines
+			calls.Go(func() {
+				got, err := top(t.Context(), id)
+				assert.NoError(t, err)
+				assert.Equal(t, id, got)
+			})
+		}
+		calls.Wait()
+		assert.Zero(t, time.Since(began))
+		assert.EqualValues(t, 500, f.Stats().Stored)
+	})
 }
