@@ -177,10 +177,7 @@ func (c *computation) run() (next *computation) {
 		c.tender.renew = renewals.C
 	}
 	began := time.Now()
-	c.spawn(func() {
-		defer giveSlot() // not before the function has returned: until then it is a burden
-		c.call(ctx, began)
-	})
+	c.spawn(func() { c.call(ctx, began, giveSlot) })
 	cut := c.await(c.returned, nil)
 	if cut == nil {
 		cut = c.cutShort(ctx)
@@ -268,8 +265,10 @@ func (fs *flights) begin(c *computation) (next *computation, ok bool) {
 	return next, false
 }
 
-// call runs the function and notes how it ended.
-func (c *computation) call(ctx context.Context, began time.Time) {
+// call runs the function and notes how it ended. The place is given back when the function
+// has returned, for until then it is a burden, and before anybody learns the end: a caller that
+// is answered, and calls again, finds it free.
+func (c *computation) call(ctx context.Context, began time.Time, giveSlot func()) {
 	normal := false
 	defer func() {
 		if !normal {
@@ -278,6 +277,7 @@ func (c *computation) call(ctx context.Context, began time.Time) {
 		}
 		c.ret.cost = time.Since(began)
 		c.frame.ended.Store(true)
+		giveSlot()
 		close(c.returned)
 	}()
 	if c.token != "" {

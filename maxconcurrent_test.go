@@ -306,3 +306,17 @@ func TestNothingIsComputedUnderALeaseThatWasAskedForAfterClose(t *testing.T) {
 		requireAllPlaces(t, w.Func)
 	})
 }
+
+func TestACallerThatIsAnsweredFindsItsPlaceFree(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(), &source{}, Options{MaxConcurrent: 1})
+		inTurn := func(arg string) {
+			for i := range 200 {
+				require.Equal(t, SourceComputed, w.get(t.Context(), fmt.Sprint(arg, i)).source)
+			}
+		}
+		inTurn("under a lease ")
+		defer b.cut()()
+		inTurn("without Redis ")
+	})
+}
