@@ -180,10 +180,7 @@ func (r *ownReleases) expire() {
 func (c *Cache) register(ctx context.Context, fn *Func) error {
 	c.releases.tending.Do(func() { c.spawn(c.keepRegistered) })
 	r := c.releases.of(fn, c)
-	if r.within(registerAgain, c.clock.Elapsed()) {
-		return nil
-	}
-	err := c.registerNow(ctx, fn, r)
+	err := c.registerUnless(ctx, fn, r, registerAgain)
 	if err == nil || r.within(registerGood, c.clock.Elapsed()) {
 		return nil
 	}
@@ -200,11 +197,17 @@ func (r *release) within(age, now time.Duration) bool {
 	return r.registered && now-r.at < age
 }
 
-// registerNow registers a release, once for all who want it at the same time.
-func (c *Cache) registerNow(ctx context.Context, fn *Func, r *release) error {
+// registerUnless registers a release, unless that was done so lately, and once for all who
+// want it at the same time. Both are decided under one lock: a computation that saw an old
+// registration would else register again what another has registered since.
+func (c *Cache) registerUnless(ctx context.Context, fn *Func, r *release, age time.Duration) error {
 	r.mu.Lock()
 	attempt := r.attempt
-	if attempt == nil {
+	switch {
+	case r.registered && c.clock.Elapsed()-r.at < age:
+		r.mu.Unlock()
+		return nil
+	case attempt == nil:
 		attempt = &registration{done: make(chan struct{})}
 		r.attempt = attempt
 		ctx = context.WithoutCancel(ctx)
@@ -256,7 +259,7 @@ func (c *Cache) keepRegistered() {
 			if calls := fn.Stats().Calls; calls != r.calls {
 				r.calls, called = calls, true
 			}
-			_ = c.registerNow(context.Background(), fn, r) // it is counted, and the log tells of Redis
+			_ = c.registerUnless(context.Background(), fn, r, 0) // it is counted, and the log tells of Redis
 		}
 		interval = min(2*interval, registerIdlest)
 		if called {
