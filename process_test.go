@@ -64,7 +64,7 @@ type order struct {
 
 // event is what a worker tells.
 type event struct {
-	What     string // "ready", "computing", "begun", "ended", "got" or "invalidated"
+	What     string // "ready", "computing", "waiting", "waiting on", "begun", "ended", "got" or "invalidated"
 	Value    string // that a call got
 	Outcomes map[string]int
 	Wrong    []string // answers that no caller should have got
@@ -79,6 +79,7 @@ type worker struct {
 	fail   chan struct{} // an element for each run that may fail
 	lookup func(context.Context, string) (string, error)
 	handle *Func
+	cache  *Cache
 }
 
 func runWorker(settings string) {
@@ -96,7 +97,7 @@ func runWorker(settings string) {
 		cfg.Codec = JSON{}
 	}
 	cache := Must(New(cfg))
-	w := &worker{out: json.NewEncoder(os.Stdout), finish: make(chan struct{}), fail: make(chan struct{}, 1)}
+	w := &worker{cache: cache, out: json.NewEncoder(os.Stdout), finish: make(chan struct{}), fail: make(chan struct{}, 1)}
 	w.lookup = w.compute
 	if s.Fails {
 		w.lookup = w.computeAndFail
@@ -117,6 +118,9 @@ func runWorker(settings string) {
 		switch o.Do {
 		case "burst":
 			go w.burst(o.Key, o.Callers)
+			if s.Fails {
+				go w.watchFailures(Must(w.handle.Key(o.Key)), o.Callers)
+			}
 		case "finish":
 			close(w.finish)
 		case "fail":
@@ -185,6 +189,31 @@ func (w *worker) burst(key string, callers int) {
 	all.Wait()
 	ended.Stats = w.handle.Stats()
 	w.tell(ended)
+}
+
+// watchFailures tells when all callers wait for another process and would hear of its end, and
+// when they have heard that the function failed there, and wait on.
+func (w *worker) watchFailures(key string, callers int) {
+	e := &w.cache.events
+	state := func() (users int, failed uint64) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		ch, f := e.channels[w.handle.Name()], e.failing[key]
+		if ch == nil || ch.epoch.Load() == 0 || f == nil {
+			return 0, 0
+		}
+		return f.users, f.n.Load()
+	}
+	for _, stage := range []string{"waiting", "waiting on"} {
+		for {
+			// The flight that waits for them counts too.
+			if users, failed := state(); users == callers+1 && (failed > 0) == (stage == "waiting on") {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		w.tell(event{What: stage})
+	}
 }
 
 // A crew is some workers as their parent sees them.
@@ -346,41 +375,17 @@ func TestAFunctionThatFailsIsNotTriedByEveryProcessInTurn(t *testing.T) {
 	c := startCrew(t, fleet, workerSettings{Addr: server.Addr(), OnCold: Wait, Fails: true})
 	c.tell(order{Do: "burst", Key: "a", Callers: callers})
 	first := c.await("computing", 1)[0].from
-	c.await("begun", fleet)
-	awaitWaiting(t, server.Client(), fleet-1)
+	c.await("waiting", fleet-1)
 	first.tell(order{Do: "fail"})
 	second := c.await("computing", 1)[0].from
 	require.NotSame(t, first, second, "the process that waited tries it once")
-	awaitWaiting(t, server.Client(), fleet-1) // the others are told that they go on waiting
+	c.await("waiting on", fleet-2)
 	second.tell(order{Do: "fail"})
 	outcomes, total := sum(t, c.await("ended", fleet))
 	assert.EqualValues(t, 2, total.Computations, "in the whole fleet")
 	assert.Equal(t, map[string]int{
 		"failed": 2 * callers, "refused": (fleet - 2) * callers, "failed elsewhere": (fleet - 2) * callers,
 	}, outcomes)
-}
-
-// awaitWaiting waits until so many processes are subscribed to events, and have asked Redis
-// for nothing for a while: all their callers wait to be told.
-func awaitWaiting(t *testing.T, client *redis.Client, n int) {
-	t.Helper()
-	asked := ""
-	require.Eventually(t, func() bool {
-		channels := client.PubSubChannels(t.Context(), "fncache:events*").Val()
-		subscribers := 0
-		for _, n := range client.PubSubNumSub(t.Context(), channels...).Val() {
-			subscribers += int(n)
-		}
-		before := asked
-		asked = ""
-		for line := range strings.Lines(client.Info(t.Context(), "commandstats").Val()) {
-			if strings.HasPrefix(line, "cmdstat_get:") || strings.HasPrefix(line, "cmdstat_evalsha:") {
-				calls, _, _ := strings.Cut(line, ",")
-				asked += calls
-			}
-		}
-		return subscribers >= n && asked == before
-	}, patience, 300*time.Millisecond)
 }
 
 func TestAKilledHolderIsReplacedWithinItsLeaseAndNothingElseIsLost(t *testing.T) {
