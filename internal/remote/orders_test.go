@@ -11,7 +11,10 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/redistest"
 )
 
 // Orders of events that are rare, and that a busy process meets all the same.
@@ -255,4 +258,32 @@ func TestHookThatEndsGoroutinesEndsFewCallers(t *testing.T) {
 		require.GreaterOrEqual(t, returned.Load(), int64(100-smallSeats))
 		unoccupied(t, r)
 	})
+}
+
+// A hit costs no more where two callers travel together than where each travels alone.
+func TestAPipelineAllocatesNoMoreThanItsCommandsAlone(t *testing.T) {
+	r := on(t, redistest.Start(t).Client(), ample)
+	n := r.only
+	const runs = 100
+	alone := testing.AllocsPerRun(runs, func() { require.NoError(t, r.Do(t.Context(), Get("lookup", "k", Limits{}))) })
+	for _, size := range []int{2, 3, 16} {
+		cmds := make([]*Command, size)
+		together := testing.AllocsPerRun(runs, func() {
+			for i := range cmds {
+				cmds[i] = Get("lookup", "k", Limits{})
+			}
+			seat, restore := queued(t, n, t.Context(), cmds...)
+			n.mu.Lock()
+			f := n.boardNext(&n.small, seat)
+			f.led, cmds[0].leads = true, f // by this caller
+			n.mu.Unlock()
+			require.True(t, n.lead(f))
+			restore()
+			require.NoError(t, cmds[0].result())
+			for _, c := range cmds[1:] {
+				require.NoError(t, c.await(t.Context()))
+			}
+		})
+		assert.LessOrEqual(t, together, float64(size)*alone, "%d commands", size)
+	}
 }
