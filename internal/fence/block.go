@@ -73,6 +73,3 @@ func ParseBlock(raw []byte) (b Block, rest []byte, err error) {
 	}
 	return b, raw, nil
 }
-
-// maxStamp is the largest stamp of a fence.
-const maxStamp Stamp = 999_999_999_999_999_999

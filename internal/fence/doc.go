@@ -17,14 +17,16 @@
 //
 // # Who writes it
 //
-//   - Invalidate (fence_invalidate.lua) raises c, and writes the new c into the field of
-//     each tag. It never makes an epoch.
-//   - Read (fence_read.lua) makes e, c, and f = c if it is told to and there is no fence.
-//     It makes a new epoch, with f = c, where c is lower than the caller has seen it in the
-//     same epoch: the fence went back. Sent twice, it finds what it made, and changes
-//     nothing.
+// Each script begins with *open* (fence_open.lua): where there is no fence, or its c is below
+// what the caller has seen of any epoch, because it went back in a failover, it makes a new
+// epoch, with c above all of these, and f = c. Whoever comes second, or sends a script twice,
+// finds nothing to do.
 //
-// A plain HMGET of e, c, f and fields reads it too, and never writes.
+//   - Read (fence_read.lua) reads on the primary, after open. An absent fence stays absent
+//     unless it is told to open that too.
+//   - Invalidate (fence_invalidate.lua) raises c, and writes it into the field of each tag.
+//
+// A plain HMGET of e, c, f and fields reads too, and never writes.
 //
 // # The judgement
 //

@@ -3,7 +3,7 @@ package fence
 import (
 	"fmt"
 	"strings"
-	"sync"
+	"sync/atomic"
 )
 
 // A Reading is what a fence held at one moment.
@@ -73,7 +73,7 @@ type Verdict uint8
 const (
 	Valid   Verdict = iota
 	Expired         // stale at most
-	Newer           // the reading is older than the entry: read again, with Read and what was seen
+	Newer           // a stamp of the entry is larger than the present one: it counts as seen; read again, by the script
 	Unread          // the reading lacks a tag of the entry: read again, with all of them
 	Invalid
 )
@@ -122,36 +122,23 @@ func (r *Reading) find(guess int, t Tag) int {
 	return -1
 }
 
-// A Seen remembers the largest stamp that was seen of each epoch, so that a fence that went
-// back is noticed. The zero value has seen nothing. It is safe for concurrent use.
-type Seen struct {
-	mu     sync.Mutex // guards the fields below
-	epochs [maxEpochs]seenEpoch
-	next   int // the oldest
-}
+// A Seen is the largest stamp that was seen, of whichever epoch, so that a fence that went
+// back is noticed: each epoch begins above what its maker has seen. The zero value has seen
+// nothing. It is safe for concurrent use.
+type Seen struct{ largest atomic.Uint64 }
 
-// maxEpochs is how many epochs are remembered. A failover can bring one back.
-const maxEpochs = 16
-
-type seenEpoch struct {
-	epoch Epoch
-	now   Stamp
-}
-
-// Note notes a stamp that was seen of an epoch, and returns the largest that was.
-func (s *Seen) Note(epoch Epoch, now Stamp) (largest Stamp) {
-	if epoch == (Epoch{}) {
-		return now
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range s.epochs {
-		if e := &s.epochs[i]; e.epoch == epoch {
-			e.now = max(e.now, now)
-			return e.now
+// Note notes a stamp that was seen, and returns the largest that was.
+func (s *Seen) Note(now Stamp) (largest Stamp) {
+	for {
+		was := s.largest.Load()
+		if uint64(now) <= was {
+			return Stamp(was)
+		}
+		if s.largest.CompareAndSwap(was, uint64(now)) {
+			return now
 		}
 	}
-	s.epochs[s.next] = seenEpoch{epoch, now}
-	s.next = (s.next + 1) % maxEpochs
-	return now
 }
+
+// Largest returns the largest stamp that was noted.
+func (s *Seen) Largest() Stamp { return Stamp(s.largest.Load()) }

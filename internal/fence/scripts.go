@@ -8,10 +8,15 @@ import (
 
 // The scripts. Each is headed by its keys and arguments.
 var (
+	//go:embed fence_open.lua
+	openLua string
 	//go:embed fence_read.lua
-	ReadLua string
+	readLua string
 	//go:embed fence_invalidate.lua
-	InvalidateLua string
+	invalidateLua string
+
+	ReadLua       = openLua + readLua
+	InvalidateLua = openLua + invalidateLua
 )
 
 const (
@@ -26,29 +31,31 @@ const (
 // Key returns the key of the fence of a namespace.
 func Key(namespace string) string { return namespace + ":{fence}" }
 
-// An Asking is what a reading on the primary asks for, beside the tags.
-type Asking struct {
-	Open  bool  // make an epoch if there is none
-	Least Stamp // to begin with
-	Epoch Epoch // that the caller has seen; zero: none
-	Seen  Stamp // the largest stamp of it that the caller has seen
+// A Known is what every script is told.
+type Known struct {
+	Time Stamp // the server's time (see FloorAt); Unknown where it is not known
+	Seen Stamp // the largest stamp that the caller has seen
 }
 
-// ReadArgs returns the arguments of the script that reads.
-func ReadArgs(a Asking, tags []Tag) []any {
-	open, seen := "0", ""
-	if a.Open {
-		open = "1"
-	}
-	if a.Epoch != (Epoch{}) {
-		seen = a.Epoch.String()
-	}
-	args := make([]any, 0, 5+len(tags))
-	args = append(args, open, NewEpoch().String(), a.Least.String(), seen, a.Seen.String())
+func (k Known) args(more int) []any {
+	return append(make([]any, 0, 3+more), NewEpoch().String(), k.Time.String(), k.Seen.String())
+}
+
+func appendTags(args []any, tags []Tag) []any {
 	for _, t := range tags {
 		args = append(args, t.String())
 	}
 	return args
+}
+
+// ReadArgs returns the arguments of the script that reads. With open it makes an epoch if
+// there is none.
+func ReadArgs(k Known, open bool, tags []Tag) []any {
+	flag := "0"
+	if open {
+		flag = "1"
+	}
+	return appendTags(append(k.args(1+len(tags)), flag), tags)
 }
 
 // A Kind is how an invalidation overtakes entries.
@@ -60,31 +67,24 @@ const (
 )
 
 // InvalidateArgs returns the arguments of the script that invalidates.
-func InvalidateArgs(least Stamp, kind Kind, channel string, tags []Tag) []any {
-	args := make([]any, 0, 5+len(tags))
-	args = append(args, least.String(), string(kind), channel, MaxFields, MaxRemoved)
-	for _, t := range tags {
-		args = append(args, t.String())
-	}
-	return args
+func InvalidateArgs(k Known, kind Kind, channel string, tags []Tag) []any {
+	return appendTags(append(k.args(4+len(tags)), string(kind), channel, MaxFields, MaxRemoved), tags)
 }
 
 // ParseInvalidated reads what the script that invalidates answers. refused is why nothing
 // could be published, "" if it was.
-func ParseInvalidated(reply any) (epoch Epoch, stamp Stamp, refused string, err error) {
+func ParseInvalidated(reply any) (stamp Stamp, refused string, err error) {
 	parts, _ := reply.([]any)
-	if len(parts) != 3 {
-		return Epoch{}, 0, "", fmt.Errorf("unexpected reply of fence_invalidate.lua: %d elements", len(parts))
+	if len(parts) != 2 {
+		return 0, "", fmt.Errorf("unexpected reply of fence_invalidate.lua: %d elements", len(parts))
 	}
 	text, _ := parts[0].(string)
-	epoch, _ = ParseEpoch(text)
-	text, _ = parts[1].(string)
 	stamp, ok := ParseStamp(text)
 	if !ok {
-		return Epoch{}, 0, "", fmt.Errorf("unexpected reply of fence_invalidate.lua: %q is no stamp", text)
+		return 0, "", fmt.Errorf("unexpected reply of fence_invalidate.lua: %q is no stamp", text)
 	}
-	refused, _ = parts[2].(string)
-	return epoch, stamp, refused, nil
+	refused, _ = parts[1].(string)
+	return stamp, refused, nil
 }
 
 // A Message is what is published of an invalidation.

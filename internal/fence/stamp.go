@@ -18,8 +18,9 @@ const (
 	// Latest is larger than every stamp of a fence.
 	Latest Stamp = math.MaxUint64
 
-	// maxDigits bounds stamps: HINCRBY counts up to 19 digits.
-	maxDigits = 18
+	// maxDigits bounds stamps. HINCRBY counts up to 19 digits.
+	maxDigits = 17
+	maxStamp  = 1e17 - 1
 )
 
 // ParseStamp reads a stamp of a fence. It reports false for everything else, and for 0.
@@ -44,7 +45,7 @@ func (s Stamp) String() string { return strconv.FormatUint(uint64(s), 10) }
 // milliseconds since the Unix epoch: so a fence that went back in a failover gives no stamp
 // twice.
 func FloorAt(millis int64) Stamp {
-	if millis <= 0 || millis > 1e14 {
+	if millis <= 0 || millis > maxStamp>>10 {
 		return Unknown
 	}
 	return Stamp(millis) << 10

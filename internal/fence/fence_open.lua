@@ -1,0 +1,51 @@
+-- The head of each script of the fence: what it holds is in the package documentation.
+--
+-- KEYS[1]  the fence
+-- ARGV[1]  the epoch to make if need be
+-- ARGV[2]  the server's time as a stamp, as the caller knows it, or 0
+-- ARGV[3]  the largest stamp that the caller has seen, or 0
+
+local function number(text)
+  return text and #text <= 17 and string.find(text, '^[1-9]%d*$') and text or nil
+end
+-- Numbers are compared as texts: a number of Lua has 53 bits.
+local function less(a, b)
+  return #a < #b or (#a == #b and a < b)
+end
+local function larger(a, b)
+  return less(a, b) and b or a
+end
+
+-- Makes an epoch where there is none, if make says so, and where the fence went back: its
+-- stamp is below what the caller has seen. The new one begins above all that was seen, so
+-- that an older epoch that comes back is noticed too. Sent again, or by another caller who
+-- has seen as much, it finds nothing to do.
+--
+-- Returns the present stamp, or nil if there is no fence; then what keeps it from being read.
+local function open(make)
+  local head = redis.pcall('HMGET', KEYS[1], 'e', 'c', 'f')
+  if head.err then
+    if not string.find(head.err, 'WRONGTYPE', 1, true) then
+      return nil, head
+    end
+    head = {false, false, false} -- a key of another type is no fence of this protocol
+  end
+  local epoch, now = head[1], number(head[2])
+  local known = now and number(head[3]) and epoch and #epoch == 32 and string.find(epoch, '^[0-9a-f]+$')
+  if known and not less(now, ARGV[3]) then
+    return now
+  end
+  if not known and not make then
+    return nil
+  end
+  if not now then
+    -- Fields may hold any stamps. Were they to stay, they would overtake all that is stored
+    -- from now on.
+    redis.call('DEL', KEYS[1])
+  end
+  redis.call('HSET', KEYS[1], 'c', larger(larger(now or '0', number(ARGV[3]) or '0'), number(ARGV[2]) or '0'))
+  redis.call('HINCRBY', KEYS[1], 'c', 1) -- its answer would be a number of Lua
+  now = redis.call('HGET', KEYS[1], 'c')
+  redis.call('HSET', KEYS[1], 'e', ARGV[1], 'f', now)
+  return now
+end
