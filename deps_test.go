@@ -24,7 +24,7 @@ const module = "github.com/fncache/fncache"
 // reason.
 var allowed = map[string][]string{
 	".": {
-		"internal/bulkhead", "internal/clock", "internal/codec", "internal/keyhash", "internal/lifetime", "internal/oncelog",
+		"internal/bulkhead", "internal/clock", "internal/codec", "internal/fence", "internal/keyhash", "internal/lifetime", "internal/oncelog",
 		"internal/remote", "internal/shape", "internal/signature", "internal/structtag", "internal/testhook",
 		"github.com/maypok86/otter/v2", "github.com/redis/go-redis/v9",
 	},

@@ -100,6 +100,9 @@ func (c *Cache) judge(fn *Func, raw []byte, err error) (*entry, state) {
 	if err == nil {
 		e.envelope, err = parseEnvelope(raw)
 	}
+	if err == nil && e.tags != nil {
+		err = miss(missUnknownFlag, "byte %d: it has tags, and the function has none", flagsOffset)
+	}
 	since := c.clock.Now() - e.storedAt
 	if err == nil && since < -maxFuture.Milliseconds() {
 		err = errFuture

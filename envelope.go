@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/fncache/fncache/internal/fence"
 )
 
 // # The stored format
@@ -15,8 +17,8 @@ import (
 //	offset  size
 //	     0     4  magic      f5 66 6e 63: 0xf5 'f' 'n' 'c'
 //	     4     1  version    1
-//	     5     1  flags      1: the body is compressed; 2: a negative entry; others
-//	                         are not defined
+//	     5     1  flags      1: the body is compressed; 2: a negative entry; 4: tags
+//	                         stand before the body; others are not defined
 //	     6     1  codec      how the body is encoded: 1 is CBOR, 2 JSON, 255 a
 //	                         user's own (codec.go)
 //	     7     1  reserved   0
@@ -62,6 +64,20 @@ import (
 //	00 00 01 8d f4 bc 56 7b 00 00 00 00 00 16 e3 60 01 23 45 67 89 ab cd ef
 //	6e 6f 20 73 75 63 68 20 62 6f 6f 6b    "no such book"
 //
+// The tags of an entry (flag 4) stand between the header and the body, and are never
+// compressed: an epoch of 16 bytes, their number in 2, and for each tag 16 bytes of its hash
+// and 8 of its stamp (internal/fence). The entry above with one tag:
+//
+//	f5 66 6e 63 01 04 01 00    flag 4, CBOR
+//	00 00 01 8d f4 bc 56 7b 00 00 00 00 00 16 e3 60 01 23 45 67 89 ab cd ef
+//	f0 f1 f2 f3 f4 f5 f6 f7    epoch
+//	f8 f9 fa fb fc fd fe ff
+//	00 01                      one tag
+//	a0 a1 a2 a3 a4 a5 a6 a7      hash
+//	a8 a9 aa ab ac ad ae af
+//	00 06 37 d3 36 04 04 00      stamp 1750230144123904
+//	82 18 2a 66 61 6e 73 77 65 72
+//
 // The first byte is no text in UTF-8 and begins neither JSON, CBOR's array nor
 // gzip, so a value that somebody else wrote under the key is told at once.
 //
@@ -101,8 +117,9 @@ const (
 const (
 	flagCompressed byte = 1 << 0 // the body is one S2 block
 	flagNegative   byte = 1 << 1 // the body is the text of an error
+	flagTagged     byte = 1 << 2 // tags stand before the body
 
-	knownFlags = flagCompressed | flagNegative
+	knownFlags = flagCompressed | flagNegative | flagTagged
 )
 
 // maxCost is the longest time that a time.Duration can hold, in microseconds.
@@ -115,19 +132,23 @@ type envelope struct {
 	storedAt int64 // milliseconds since the Unix epoch, on the server's clock
 	cost     time.Duration
 	id       uint64
+	tags     *fence.Block // with flagTagged, else nil
 	body     []byte
 }
 
 // negative says that the entry stands for an error.
 func (e *envelope) negative() bool { return e.flags&flagNegative != 0 }
 
-// appendTo appends the header and the body.
+// appendTo appends the header, the tags and the body.
 func (e *envelope) appendTo(dst []byte) []byte {
 	dst = append(dst, envelopeMagic...)
 	dst = append(dst, envelopeVersion, e.flags, e.codec, 0)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(e.storedAt))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(max(e.cost, 0)/time.Microsecond))
 	dst = binary.BigEndian.AppendUint64(dst, e.id)
+	if e.flags&flagTagged != 0 {
+		dst = e.tags.AppendTo(dst)
+	}
 	return append(dst, e.body...)
 }
 
@@ -137,20 +158,32 @@ func (e *envelope) idBytes() (id [8]byte) {
 	return id
 }
 
-// parseEnvelope reads a header. The body shares memory with raw and is not looked
+// parseEnvelope reads a header and tags. The body shares memory with raw and is not looked
 // at. The error is a *missReason.
 func parseEnvelope(raw []byte) (envelope, error) {
 	if reason := checkHeader(raw); reason != nil {
 		return envelope{}, reason
 	}
-	return envelope{
+	e := envelope{
 		flags:    raw[flagsOffset],
 		codec:    raw[codecOffset],
 		storedAt: int64(binary.BigEndian.Uint64(raw[storedAtOffset:])),
 		cost:     time.Duration(binary.BigEndian.Uint64(raw[costOffset:])) * time.Microsecond,
 		id:       binary.BigEndian.Uint64(raw[envelopeIDOffset:]),
 		body:     raw[envelopeHeaderLen:],
-	}, nil
+	}
+	if e.flags&flagTagged == 0 {
+		return e, nil
+	}
+	tags, body, err := fence.ParseBlock(e.body)
+	switch {
+	case err == fence.ErrTruncated: //nolint:errorlint // it is returned as it is
+		return envelope{}, miss(missTruncated, "byte %d: %v", envelopeHeaderLen, err)
+	case err != nil:
+		return envelope{}, miss(missCorrupt, "byte %d: tags: %v", envelopeHeaderLen, err)
+	}
+	e.tags, e.body = &tags, body
+	return e, nil
 }
 
 // checkHeader looks at the version as soon as it can, for the bytes behind it

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/golden"
 )
 
@@ -105,6 +106,57 @@ func TestGoldenNegativeEnvelope(t *testing.T) {
 	for _, part := range [][]byte{raw[:8], raw[8:32], raw[32:]} {
 		assert.Contains(t, string(source), fmt.Sprintf("% x", part))
 	}
+}
+
+// sampleTagged is the entry with a tag in the comment of envelope.go.
+func sampleTagged(t testing.TB) envelope {
+	e := sampleEnvelope(t)
+	e.flags, e.tags = flagTagged, &fence.Block{Marks: make([]fence.Mark, 1)}
+	for i := range e.tags.Epoch {
+		e.tags.Epoch[i], e.tags.Marks[0].Tag[i] = byte(0xf0+i), byte(0xa0+i)
+	}
+	e.tags.Marks[0].Stamp = 1750230144123904
+	return e
+}
+
+func TestGoldenTaggedEnvelope(t *testing.T) {
+	e := sampleTagged(t)
+	raw := e.appendTo(nil)
+	var dump strings.Builder
+	at := 0
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{8, "magic, version 1, tags, CBOR"}, {24, "stored at, cost, id"}, {16, "epoch"}, {2, "one tag"}, {16, "its hash"}, {8, "its stamp"}, {10, "body"}} {
+		fmt.Fprintf(&dump, "%-47s # %s\n", fmt.Sprintf("% x", raw[at:at+part.n]), part.what)
+		at += part.n
+	}
+	require.Len(t, raw, at)
+	golden.Check(t, "envelope_tagged_v1.hex", dump.String())
+	read, err := parseEnvelope(readHex(t, "envelope_tagged_v1.hex"))
+	require.NoError(t, err)
+	assert.Equal(t, e, read)
+	source, err := os.ReadFile("envelope.go")
+	require.NoError(t, err)
+	for _, part := range [][]byte{raw[:8], raw[8:32], raw[32:40], raw[40:48], raw[48:50], raw[50:58], raw[58:66], raw[66:74], raw[74:]} {
+		assert.Contains(t, string(source), fmt.Sprintf("% x", part))
+	}
+}
+
+func TestTagsThatAreCutOffOrDamagedAreAMiss(t *testing.T) {
+	e := sampleTagged(t)
+	raw := e.appendTo(nil)
+	for n := envelopeHeaderLen; n < envelopeHeaderLen+e.tags.Len(); n++ {
+		_, err := parseEnvelope(raw[:n])
+		var reason *missReason
+		require.ErrorAs(t, err, &reason)
+		assert.Equal(t, missTruncated, reason.why)
+	}
+	raw[envelopeHeaderLen+17] = 0
+	_, err := parseEnvelope(raw)
+	var reason *missReason
+	require.ErrorAs(t, err, &reason)
+	assert.Equal(t, missCorrupt, reason.why)
 }
 
 func TestCommentShowsTheGoldenEnvelope(t *testing.T) {
@@ -252,6 +304,8 @@ func FuzzEnvelope(f *testing.F) {
 	f.Add(compressed)
 	negative := sampleNegative(f)
 	f.Add(negative.appendTo(nil))
+	tagged := sampleTagged(f)
+	f.Add(tagged.appendTo(nil))
 	var lists [][]reflect.Type
 	for _, results := range fuzzSamples {
 		var list []reflect.Type
@@ -279,7 +333,7 @@ func FuzzEnvelope(f *testing.F) {
 			require.True(t, errors.As(err, &reason) || errors.As(err, &wrong))
 			return
 		}
-		require.Zero(t, e.flags)
+		require.Zero(t, e.flags&^flagTagged)
 		for _, list := range lists {
 			results, err := decodeResults(e.body, list)
 			require.Equal(t, kept, string(raw))
@@ -314,4 +368,18 @@ func BenchmarkParseEnvelope(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func TestAnEntryWithTagsIsAMissToAFunctionWithoutTags(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(), &source{}, Options{})
+		w.get(t.Context(), "a")
+		key := must(w.Key("a"))
+		e, err := parseEnvelope([]byte(must(b.redis.Get(key))))
+		require.NoError(t, err)
+		e.flags, e.tags = e.flags|flagTagged, sampleTagged(t).tags
+		require.NoError(t, b.redis.Set(key, string(e.appendTo(nil))))
+		assert.Equal(t, outcome{value: 2, source: SourceComputed}, w.get(t.Context(), "a"))
+		assert.EqualValues(t, 1, w.Stats().Undecodable)
+	})
 }
