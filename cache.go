@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -89,20 +88,20 @@ func New(cfg Config) (*Cache, error) {
 	c.space = newKeyspace(c)
 	c.alive, c.end = context.WithCancel(context.Background())
 	c.closing, c.shut = c.alive.Done(), make(chan struct{})
-	c.log = oncelog.New(cfg.Logger, c.spawn)
+	c.log = oncelog.New(cfg.Logger, c.life.Go)
 	c.clock = clock.New(clock.Config{
 		Ask:      func(ctx context.Context) (time.Time, error) { return c.store.serverTime(ctx) },
 		Patience: cfg.RedisTimeout,
 		Refused:  timeRefused,
 		Local:    c.noteLocalClock,
-		Spawn:    c.spawn,
+		Spawn:    c.life.Go,
 	})
 	c.releases.dialed, c.events.changed = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.store = &lockStore{
 		client:  cfg.Redis,
 		timeout: cfg.RedisTimeout,
 		channel: cfg.Namespace + ":events:",
-		spawn:   c.spawn,
+		spawn:   c.life.Go,
 		closing: c.closing,
 	}
 	c.store.forgotten, c.store.unpublished = c.health.forgot, c.noteUnpublished
@@ -112,7 +111,7 @@ func New(cfg Config) (*Cache, error) {
 		Timeout:    cfg.RedisTimeout,
 		WriteProbe: probeScript,
 		Closing:    c.closing,
-		Spawn:      c.spawnAsking,
+		Spawn:      c.asking.Go,
 		Notice:     c.health.notice,
 		Dialed:     c.noteDial,
 	})
@@ -125,7 +124,7 @@ func New(cfg Config) (*Cache, error) {
 // The error says which is not so, of which node, and what to do; it wraps
 // [ErrRedisDown].
 func (c *Cache) Ping(ctx context.Context) error {
-	if c.closed() {
+	if c.life.Closed() {
 		return newRedisError(opPing, "", ErrClosed)
 	}
 	return c.store.ping(orBackground(ctx), c.pingProbe)
@@ -196,16 +195,7 @@ func (c *Cache) String() string {
 // GoString is String, for %#v.
 func (c *Cache) GoString() string { return c.String() }
 
-// made says whether c comes from New.
-func (c *Cache) made() bool { return c.store != nil }
-
 func (c *Cache) closed() bool { return c.life.Closed() }
-
-// sharesRedis says whether an entry of c is one of other, too, if it has the same
-// key. Of two clients of one server that is not known.
-func (c *Cache) sharesRedis(other *Cache) bool {
-	return c == other || reflect.ValueOf(c.cfg.Redis).Comparable() && c.cfg.Redis == other.cfg.Redis
-}
 
 // spawn runs f on a goroutine that Close waits for. See also computation.spawn.
 func (c *Cache) spawn(f func()) { c.life.Go(f) }
@@ -213,38 +203,11 @@ func (c *Cache) spawn(f func()) { c.life.Go(f) }
 // spawnAsking is spawn for what may wait within go-redis.
 func (c *Cache) spawnAsking(f func()) { c.asking.Go(f) }
 
-// noteRedis takes in how an operation ended for fn, and reports whether it failed.
-func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {
-	if err == nil {
-		c.health.succeeded()
-		return false
-	}
-	var failure *RedisError
-	if !errors.As(err, &failure) {
-		failure = newRedisError(op, key, err)
-	}
-	if !failure.notAsked {
-		fn.counters.redisErrors[failure.Kind].Add(1)
-		c.health.tell(failure)
-	}
-	return true
-}
-
 // noteDial takes in that the client has made a connection, which may be one to another
 // server. It must not block.
 func (c *Cache) noteDial() {
 	c.clock.Dialed.Store(true)
 	c.releases.noteDial()
-}
-
-// storeFor gives the store as fn uses it: what servers forget is counted for fn.
-func (c *Cache) storeFor(fn *Func) *lockStore {
-	own := *c.store
-	own.forgotten = func(op string) {
-		fn.counters.redisErrors[KindNoScript].Add(1)
-		c.health.forgot(op)
-	}
-	return &own
 }
 
 // noteLocalClock is told that the local clock serves, because Redis refused TIME with err.
@@ -260,9 +223,6 @@ func timeRefused(err error) bool {
 	kind := kindOf(err)
 	return refused(err) && (kind == KindNoPerm || kind == KindOther)
 }
-
-// defaultCache is what functions without Options.Cache use.
-var defaultCache atomic.Pointer[Cache]
 
 // SetDefault makes c the cache of all functions that were or will be wrapped
 // without Options.Cache. Call it in main, before the first call of one of them.

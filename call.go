@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime"
 	"time"
 
@@ -22,6 +23,83 @@ import (
 // A call boards a flight (flight.go), the flight decides (decide.go), the call acts
 // on the decision: it serves, it waits for a computation (wait.go), it is
 // refused, or it finds that what it joined may not answer it, and decides again.
+
+// A reflectedCall is a call and, in one piece of memory with it, the arguments.
+type reflectedCall struct {
+	call
+	values []reflect.Value
+}
+
+// callReflected is what runs in the stub.
+func callReflected(f *Func, s *shape.Reflected, in []reflect.Value) []reflect.Value {
+	ctx, values := s.Split(in)
+	vary := f.varyOfCall(ctx)
+	if f.keepsPlain() {
+		var key shape.Plain
+		s.PlainValues(&key, values)
+		switch e, own := f.near.serve(ctx, &key, vary); {
+		case own != nil:
+			return s.Out(own, nil)
+		case e != nil:
+			return s.OutCopy(e.results)
+		}
+	}
+	c := &reflectedCall{values: values}
+	return s.Out(f.call(ctx, input{&c.values, vary}, &c.call))
+}
+
+// A typedCall is a call and, in one piece of memory with it, the arguments.
+type typedCall[T any] struct {
+	call
+	args T
+}
+
+// keptTyped answers a call from the near cache, if it can: with no memory but that
+// of the result, and without reflection, except what copies the result by it.
+func keptTyped[T, R any](ctx context.Context, f *Func, args *T, vary string) (result R, ok bool) {
+	s := f.shape.(*shape.Typed[T, R])
+	var key shape.Plain
+	s.PlainOf(&key, args)
+	e, own := f.near.serve(ctx, &key, vary)
+	switch {
+	case e == nil:
+		return result, false
+	case own != nil:
+		return s.Value(own), true
+	default:
+		return s.ValueCopy(e.results), true
+	}
+}
+
+// callTyped is what runs in the stub.
+func callTyped[T, R any](ctx context.Context, f *Func, c *typedCall[T], vary string) (result R, err error) {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	r, err := f.call(ctx, input{&c.args, vary}, &c.call)
+	if r != nil {
+		result = f.shape.(*shape.Typed[T, R]).Value(r)
+	}
+	return result, err
+}
+
+// varyOfCall returns what Options.Vary answers for a call, which is asked once. A panic
+// in it is the caller's, and counted as a call that failed.
+func (f *Func) varyOfCall(ctx context.Context) (vary string) {
+	if !f.sig.Varies || f.unwrapped.Load() {
+		return ""
+	}
+	answered := false
+	defer func() {
+		if !answered {
+			f.counters.calls.Add(1)
+			f.record(&answer{source: SourceFailed}, perCallOf(orBackground(ctx)).info.claim(), "")
+		}
+	}()
+	vary = f.opts.Vary(orBackground(ctx))
+	answered = true
+	return vary
+}
 
 // A call is one call of a wrapped function.
 type call struct {
@@ -188,7 +266,7 @@ func (c *call) answer(refresh bool) answer {
 
 // decision boards a flight and waits for what it decides.
 func (c *call) decision(p purpose) (decision, error) {
-	if c.cache.closed() {
+	if c.cache.life.Closed() {
 		return decision{verdict: redisDown{cause: newRedisError(opLookup, c.key, ErrClosed)}}, nil
 	}
 	fs := &c.cache.flights
@@ -235,7 +313,7 @@ func (c *call) decision(p purpose) (decision, error) {
 // goroutine. If it leaves meanwhile, a goroutine goes on for those who have joined.
 func (c *call) fly(f *flight) (how progress) {
 	if f.purpose != toLookUp {
-		c.cache.spawn(func() { c.cache.poll(f) })
+		c.cache.life.Go(func() { c.cache.poll(f) })
 		return handedOn
 	}
 	ctx := c.ctx
@@ -247,7 +325,7 @@ func (c *call) fly(f *flight) (how progress) {
 		if how == callerLeft {
 			c.cache.flights.leave(f, c)
 			if !c.cache.flights.abandon(f) {
-				c.cache.spawn(func() { c.cache.lookUpForOthers(f) })
+				c.cache.life.Go(func() { c.cache.lookUpForOthers(f) })
 			}
 		}
 	}()

@@ -104,16 +104,6 @@ type coder struct {
 	compressOver int    // bytes of a body; negative for never
 }
 
-// Codecs in the header of an entry. The keys distinguish codecs of the user's own.
-const (
-	codecCBOR  byte = 1
-	codecJSON  byte = 2
-	codecOther byte = 255
-)
-
-// isCodec says whether a header may have that codec.
-func isCodec(id byte) bool { return id == codecCBOR || id == codecJSON || id == codecOther }
-
 // newCoder takes the codec of a configuration that has its defaults.
 func newCoder(cfg *Config) *coder {
 	c := &coder{codec: cfg.Codec, compressOver: cfg.CompressOver}

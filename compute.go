@@ -6,7 +6,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/shape"
 )
 
@@ -88,18 +87,6 @@ type ending struct {
 	stepErr error // of the lease's last step
 }
 
-// failed says that there is an error, and not a panic or the end of a goroutine.
-func (e *ending) failed() bool { return e.err != nil && e.panic == nil && !e.goexit }
-
-// normal says that the function has returned no error, and has returned.
-func (e *ending) normal() bool { return e.err == nil && e.panic == nil && !e.goexit }
-
-// unsuccessful reports whether the function has failed, by an error that is no answer, a
-// panic, or the end of its goroutine. That the cache was closed is no failure of the function.
-func (e *ending) unsuccessful() bool {
-	return !e.normal() && !e.negative && e.err != ErrClosed //nolint:errorlint // errors.Is would ask the user's own
-}
-
 // stored says that what there is was confirmed: it is stored, unless the function
 // asked that it be not.
 func (e *ending) stored() bool {
@@ -116,7 +103,7 @@ func (c *Cache) newComputation(id flightKey, ctx context.Context) *computation {
 		done:      make(chan struct{}),
 		ownable:   true,
 	}
-	if !c.closed() {
+	if !c.life.Closed() {
 		comp.closing = c.closing
 	}
 	return comp
@@ -127,16 +114,6 @@ func (c *call) newUnleased() *computation {
 	comp := c.cache.newComputation(flightKey{c.fn, c.key}, context.WithoutCancel(c.ctx))
 	comp.given = make(chan struct{})
 	return comp
-}
-
-// spawn runs f on a goroutine that Close waits for, unless the computation began
-// after it: nothing cancels that, and it has no lease to give back.
-func (c *computation) spawn(f func()) {
-	var group *lifetime.Group
-	if c.closing != nil {
-		group = c.cache.life
-	}
-	group.Go(f)
 }
 
 // start runs the computation, and then each that may begin at the end of the one before.

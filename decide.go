@@ -115,7 +115,7 @@ func (c *Cache) lookUp(ctx context.Context, f *flight) progress {
 	}
 	if raw != nil && f.fn.decodesApart(c.coder) {
 		// Methods of the user's own may not return, and the caller must be able to leave.
-		c.spawn(func() { c.takeIn(f, raw, err, asked) })
+		c.life.Go(func() { c.takeIn(f, raw, err, asked) })
 		return handedOn
 	}
 	return c.takeIn(f, raw, err, asked)
@@ -153,7 +153,7 @@ func (c *Cache) takeIn(f *flight, raw []byte, err error, asked place) progress {
 		c.flights.decide(f, serveFresh{e})
 		return decided
 	}
-	c.spawn(func() {
+	c.life.Go(func() {
 		if v, ok := c.resolve(f, e, s); ok {
 			c.flights.decide(f, v)
 		}
@@ -245,7 +245,7 @@ func (c *Cache) acquire(f *flight, mode acquireMode, seen []byte, servable bool)
 }
 
 func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, seen []byte, servable bool) (got request) {
-	if c.closed() { // what would be computed is cancelled
+	if c.life.Closed() { // what would be computed is cancelled
 		return request{err: &RedisError{Op: opAcquire, Kind: KindClosed, Err: ErrClosed, key: f.key, notAsked: true}}
 	}
 	places := c.places(f.fn)
@@ -367,7 +367,7 @@ func (c *Cache) pause(f *flight, w *watcher, backoff time.Duration, held *notOur
 	wait := held.left + time.Millisecond // just after it
 	switch w.since(held.asked) {
 	case newsPossible:
-		return !c.closed()
+		return !c.life.Closed()
 	case newsComing:
 		if told := mostTold/2 + rand.N(mostTold/2); told < wait {
 			wait = told

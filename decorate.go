@@ -4,21 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"maps"
 	"path/filepath"
 	"reflect"
 	"runtime"
-	"slices"
 	"strconv"
-	"sync"
-	"sync/atomic"
-	"time"
-	"unsafe"
-	"weak"
+	"strings"
 
-	"github.com/fncache/fncache/internal/codec"
-	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
 	"github.com/fncache/fncache/internal/structtag"
@@ -56,11 +47,12 @@ func wrapVariable(pointer reflect.Value, s site, opts Options, shapeOf shaper) (
 	return f, nil
 }
 
-// A site is where a function is wrapped, for errors.
-type site struct {
-	at    string // file and line of the call of Wrap or WrapStruct
-	place string // the struct field; "" outside of WrapStruct
-	field string // the name of that field for keys; "" if there is none
+// reflectedShape is that of a function whose type is any.
+func reflectedShape(f *Func) (shape.Shape, func() reflect.Value) {
+	s := shape.NewReflected(f.plans, f.original)
+	return s, func() reflect.Value {
+		return reflect.MakeFunc(f.variable.Type(), func(in []reflect.Value) []reflect.Value { return callReflected(f, s, in) })
+	}
 }
 
 // callersLine is where the caller of the function that calls it stands.
@@ -71,6 +63,87 @@ func callersLine() string {
 	}
 	return filepath.Base(file) + ":" + strconv.Itoa(line)
 }
+
+// Wrap1 is [Wrap] for a function of a context and one argument that returns one
+// result and an error. It does the very same, by the same options, names, keys and
+// entries, so that processes that use one and such that use the other share what
+// is cached. But as the compiler knows the types, a call takes no reflection: the
+// variable then holds a plain closure. (Arguments other than booleans, numbers,
+// strings and lists of these are still hashed by reflection. So are results copied
+// for several callers, or out of the near cache, where they hold maps, pointers, or
+// lists of anything but numbers, strings, and structs and arrays without references
+// or strings.)
+//
+// The type arguments are inferred, also where *fn is of a named func type:
+//
+//	var bookByID func(ctx context.Context, id int64) (Book, error) = store.BookByID
+//
+//	f, err := fncache.Wrap1(&bookByID, fncache.Options{Timeout: time.Hour})
+//
+// For functions of any other form there is Wrap; a variadic one is of another form.
+func Wrap1[F ~func(context.Context, A) (R, error), A, R any](fn *F, opts Options) (*Func, error) {
+	return wrapTyped[R](fn, callersLine(), opts, func(f *Func, original F) (invoker[shape.One[A], R], F) {
+		invoke := func(ctx context.Context, args *shape.One[A]) (R, error) { return original(ctx, args.A) }
+		return invoke, func(ctx context.Context, a A) (R, error) {
+			args := shape.One[A]{A: a}
+			vary := f.varyOfCall(ctx)
+			if f.keepsPlain() {
+				if result, ok := keptTyped[shape.One[A], R](ctx, f, &args, vary); ok {
+					return result, nil
+				}
+			}
+			return callTyped[shape.One[A], R](ctx, f, &typedCall[shape.One[A]]{args: args}, vary)
+		}
+	})
+}
+
+// Wrap2 is [Wrap1] for a function of a context and two arguments.
+func Wrap2[F ~func(context.Context, A, B) (R, error), A, B, R any](fn *F, opts Options) (*Func, error) {
+	return wrapTyped[R](fn, callersLine(), opts, func(f *Func, original F) (invoker[shape.Two[A, B], R], F) {
+		invoke := func(ctx context.Context, args *shape.Two[A, B]) (R, error) { return original(ctx, args.A, args.B) }
+		return invoke, func(ctx context.Context, a A, b B) (R, error) {
+			args := shape.Two[A, B]{A: a, B: b}
+			vary := f.varyOfCall(ctx)
+			if f.keepsPlain() {
+				if result, ok := keptTyped[shape.Two[A, B], R](ctx, f, &args, vary); ok {
+					return result, nil
+				}
+			}
+			return callTyped[shape.Two[A, B], R](ctx, f, &typedCall[shape.Two[A, B]]{args: args}, vary)
+		}
+	})
+}
+
+// Wrap3 is [Wrap1] for a function of a context and three arguments.
+func Wrap3[F ~func(context.Context, A, B, C) (R, error), A, B, C, R any](fn *F, opts Options) (*Func, error) {
+	return wrapTyped[R](fn, callersLine(), opts, func(f *Func, original F) (invoker[shape.Three[A, B, C], R], F) {
+		invoke := func(ctx context.Context, args *shape.Three[A, B, C]) (R, error) {
+			return original(ctx, args.A, args.B, args.C)
+		}
+		return invoke, func(ctx context.Context, a A, b B, c C) (R, error) {
+			args := shape.Three[A, B, C]{A: a, B: b, C: c}
+			vary := f.varyOfCall(ctx)
+			if f.keepsPlain() {
+				if result, ok := keptTyped[shape.Three[A, B, C], R](ctx, f, &args, vary); ok {
+					return result, nil
+				}
+			}
+			return callTyped[shape.Three[A, B, C], R](ctx, f, &typedCall[shape.Three[A, B, C]]{args: args}, vary)
+		}
+	})
+}
+
+// wrapTyped wraps *fn. form gives what the number of parameters makes different:
+// how the original is called, and the stub. at is the line that wraps.
+func wrapTyped[R, T any, F any](fn *F, at string, opts Options, form func(*Func, F) (invoker[T, R], F)) (*Func, error) {
+	return wrapVariable(reflect.ValueOf(fn), site{at: at}, opts, func(f *Func) (shape.Shape, func() reflect.Value) {
+		invoke, stub := form(f, *fn)
+		return shape.NewTyped(f.plans, invoke), func() reflect.Value { return reflect.ValueOf(stub) }
+	})
+}
+
+// An invoker calls the original function.
+type invoker[T, R any] = func(context.Context, *T) (R, error)
 
 // WrapStruct wraps the func fields of the struct that target points to which
 // carry a tag `fncache:"..."`, and returns their handles by field name. The tag
@@ -102,7 +175,7 @@ func WrapStruct(target any, defaults Options) (map[string]*Func, error) {
 		defaults: defaults,
 		funcs:    make(map[string]*Func),
 	}
-	for _, field := range structtag.Fields(v.Elem(), stubs.has) {
+	for _, field := range structtag.Fields(v.Elem(), variables.Has) {
 		if err := w.wrap(field); err != nil {
 			w.faults = append(w.faults, err)
 		}
@@ -203,196 +276,14 @@ func (w *structWrapper) register() {
 	}
 }
 
-// A Func is the handle to a wrapped function. Its methods are safe for
-// concurrent use, but for Unwrap.
-type Func struct {
-	opts   Options // with their defaults; never written
-	name   funcName
-	site   site
-	sig    *signature.Signature
-	params string // the fingerprint of the parameters alone
-	// fingerprint is that of the types and of the default codec.
-	fingerprint string
-	plans       *shape.Plans // of arguments and results
-	shape       shape.Shape
-	stub        func() reflect.Value // makes what replaces the function
-	near        *near                // nil without Options.Near
-	variable    reflect.Value        // where the stub stands
-	original    reflect.Value
-	// selfDecoding says that results may be decoded by methods of the user's own.
-	selfDecoding bool
-
-	negatives  []negativeError // of Options.CacheErrors
-	answerSize atomic.Int64    // of large entries, lately; see expected
-	counters   counters
-	bound      atomic.Pointer[binding]
-	binding    sync.Mutex // held while bound or unwrapped changes
-	unwrapped  atomic.Bool
-}
-
-// A binding is what a function's calls need of its cache.
-type binding struct {
-	cache  *Cache
-	prefix string   // of keys, up to the hash
-	suffix string   // of keys, from the hash on
-	near   *channel // of events, for the near cache; nil without one
-	// channel is what was last heard of the function's events, nil if nothing was.
-	channel atomic.Pointer[channel]
-	lease   time.Duration // at least 4 times the cache's RedisTimeout
-}
-
-// prepare checks everything about the function in variable. optsErr is what is
-// known to be wrong with opts, which then are looked at no further. shapeOf is
-// called when all is well.
-func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeOf shaper) (*Func, error) {
-	f := &Func{opts: opts, variable: variable, site: s}
-	if variable.Kind() != reflect.Func {
-		return nil, f.errorf("*fn is a %v, not a func; pass the address of a func field or variable", variable.Type())
-	}
-	takeErr := f.take()
-	typeErr := f.checkTypes()
-	if optsErr == nil {
-		optsErr = f.checkOptions()
-	}
-	if err := errors.Join(takeErr, typeErr, optsErr); err != nil {
-		return nil, err
-	}
-	f.fingerprint = f.sig.Fingerprint(codecName, codec.CBOR)
-	f.params = f.sig.ParamsFingerprint()
-	f.plans = shape.Compile(f.sig)
-	f.selfDecoding = f.sig.Encoding.AskMethods()
-	if f.opts.Near > 0 {
-		f.near = newNear(f)
-	}
-	f.shape, f.stub = shapeOf(f)
-	f.negatives = negativesOf(f.opts.CacheErrors)
-	return f, nil
-}
-
-// take takes the function out of the variable, and finds its name.
-func (f *Func) take() (err error) {
-	if f.variable.IsNil() {
-		return f.errorf("the func is nil; assign it before wrapping")
-	}
-	if other := stubs.of(f.variable); other != nil {
-		return f.errorf("it is wrapped already, or a copy of the wrapped %s; wrap each function once", other.whence())
-	}
-	// A copy: replace will overwrite the variable.
-	f.original = reflect.New(f.variable.Type()).Elem()
-	f.original.Set(f.variable)
-	f.name, err = nameOf(f.original, f.opts.Name, f.site.field)
-	return f.faults(err)
-}
-
-func (f *Func) checkTypes() (err error) {
-	f.sig, err = signature.New(f.variable.Type(), f.opts.Lossy)
-	if c := f.opts.Cache; c != nil && c.made() && err == nil {
-		err = c.coder.faults(f.sig)
-	}
-	return f.faults(err)
-}
-
-// checkOptions checks the options, and gives them their defaults.
-func (f *Func) checkOptions() (err error) {
-	f.sig.Varies = f.opts.Vary != nil
-	f.opts, err = f.opts.withDefaults(f.sig.HasError)
-	if f.sig.Varies && !f.sig.HasContext {
-		err = errors.Join(err, errors.New("Vary is set, and the function has no context that it could vary by; leave it out, or take a context.Context as the first parameter"))
-	}
-	if c := f.opts.Cache; c != nil && err == nil {
-		err = f.opts.checkCache(c)
-	}
-	return f.faults(err)
-}
-
-// errorf names the place of an error in wrapping: function or field, its file,
-// and the line that wraps it.
-func (f *Func) errorf(format string, args ...any) error {
-	place := f.site.place
-	if place == "" {
-		place = f.name.title
-	}
-	if place != "" {
-		place = " " + place
-	}
-	if f.name.where != "" {
-		place += " (" + f.name.where + ")"
-	}
-	if f.site.place == "" && f.site.at != "" {
-		place += " at " + f.site.at
-	}
-	return fmt.Errorf("fncache: wrap%s: %w", place, fmt.Errorf(format, args...))
-}
-
-// whence tells f apart from others of its name: by the field that it stands in,
-// and the line that wrapped it.
-func (f *Func) whence() string {
-	what := f.site.place
-	if what == "" {
-		what = f.Name()
-	}
-	if f.site.at != "" {
-		what += " (wrapped at " + f.site.at + ")"
-	}
-	return what
-}
-
-// faults puts the place before each of the errors that err joins.
-func (f *Func) faults(err error) error {
-	return eachFault(err, func(fault error) error { return f.errorf("%w", fault) })
-}
-
-// eachFault changes each of the errors that err joins.
-func eachFault(err error, change func(error) error) error {
-	if err == nil {
-		return nil
-	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what joins them is outermost
-	if !ok {
-		return change(err)
-	}
-	var changed []error
-	for _, fault := range joined.Unwrap() {
-		changed = append(changed, eachFault(fault, change))
-	}
-	return errors.Join(changed...)
-}
-
 // replace puts the stub into the variable.
 func (f *Func) replace() {
 	if f.opts.Cache != nil {
 		f.noteOpenKeys(f.opts.Cache)
 	}
 	f.variable.Set(f.stub())
-	stubs.add(f)
+	variables.Add(f.variable, f)
 }
-
-// conflict says why f may not have the name that other has: two variables share
-// entries only where they hold one declared function, or where both say so.
-func (f *Func) conflict(other *Func) error {
-	same := f.name.declared && f.original.Pointer() == other.original.Pointer()
-	switch {
-	case f.fingerprint != other.fingerprint:
-		return fmt.Errorf("the name %s is taken by a function of another signature, %v, %s; set another Name or Prefix", f.Name(), other.sig, other.whence())
-	case same, f.opts.Shared && other.opts.Shared:
-		return nil
-	default:
-		return fmt.Errorf("the name %s is taken by %s, which may be another function; set a Prefix or Name of its own, or Shared on both if they are the same function",
-			f.Name(), other.whence())
-	}
-}
-
-// Name gives the name of the function as it stands in keys: with its prefix, if
-// it has one.
-func (f *Func) Name() string {
-	if f.opts.Prefix != "" {
-		return f.opts.Prefix + ":" + f.name.name
-	}
-	return f.name.name
-}
-
-// String gives the name and the type of the function, for logs.
-func (f *Func) String() string { return f.Name() + " " + f.sig.String() }
 
 // Stats gives the counters of the function since it was wrapped.
 func (f *Func) Stats() Stats {
@@ -414,10 +305,10 @@ func (f *Func) Unwrap() {
 	if !f.unwrapped.CompareAndSwap(false, true) {
 		return
 	}
-	if stubs.of(f.variable) == f {
+	if variables.Of(f.variable) == f {
 		f.variable.Set(f.original)
 	}
-	stubs.remove(f)
+	variables.Remove(f)
 	names.remove(f)
 	if b := f.bound.Load(); b != nil {
 		b.cache.releases.forget(f)
@@ -469,7 +360,7 @@ func (f *Func) Invalidate(ctx context.Context, args ...any) error {
 	if err != nil {
 		return err
 	}
-	if b.cache.closed() {
+	if b.cache.life.Closed() {
 		return fmt.Errorf("%w; function %s, key %s", newRedisError(opInvalidate, key, ErrClosed), f.Name(), key)
 	}
 	if ctx = orBackground(ctx); ctx.Err() != nil {
@@ -489,6 +380,41 @@ func (f *Func) detach(c *Cache, key string) {
 		h.cache.events.note(keyEvent{verbInvalidate, h.key, "-"})
 		h.cache.flights.detach(h.flightKey)
 	}
+}
+
+// invalidate deletes the entries of a function for the arguments of one of them, and the
+// leases on them, in all releases that are registered for the same parameter types.
+func (c *Cache) invalidate(ctx context.Context, fn *Func, key string) error {
+	s := c.storeFor(fn)
+	registry := registryKey(c.cfg.Namespace, fn.Name())
+	fn.detach(c, key)
+	sigs, err := s.releases(ctx, registry, fn.params)
+	if ctx.Err() == nil && c.noteRedis(fn, opReleases, registry, err) {
+		return fmt.Errorf("%w; the releases that may have stored it cannot be read, key %s", err, registry)
+	}
+	if err != nil {
+		return err
+	}
+	keys := keysOfReleases(key, sigs)
+	fn.detach(c, key)
+	err = s.invalidate(ctx, keys)
+	fn.detach(c, key)
+	if ctx.Err() == nil {
+		c.noteRedis(fn, opInvalidate, key, err)
+	}
+	return err
+}
+
+// keysOfReleases returns the key of an entry, and those that other releases give it.
+func keysOfReleases(key string, sigs []string) []string {
+	own := strings.LastIndexByte(key, ':') + 1
+	keys := []string{key}
+	for _, sig := range sigs {
+		if sig != key[own:] {
+			keys = append(keys, key[:own]+sig)
+		}
+	}
+	return keys
 }
 
 // Refresh recomputes and stores the entry for these arguments (as for KeyFor) now,
@@ -536,200 +462,4 @@ func (f *Func) handle(ctx context.Context, args []any) (b *binding, in input, er
 		in.vary = f.opts.Vary(orBackground(ctx))
 	}
 	return b, in, nil
-}
-
-// varyOfCall returns what Options.Vary answers for a call, which is asked once. A panic
-// in it is the caller's, and counted as a call that failed.
-func (f *Func) varyOfCall(ctx context.Context) (vary string) {
-	if !f.sig.Varies || f.unwrapped.Load() {
-		return ""
-	}
-	answered := false
-	defer func() {
-		if !answered {
-			f.counters.calls.Add(1)
-			f.record(&answer{source: SourceFailed}, perCallOf(orBackground(ctx)).info.claim(), "")
-		}
-	}()
-	vary = f.opts.Vary(orBackground(ctx))
-	answered = true
-	return vary
-}
-
-// errNoCache says what to do about ErrNoCache.
-var errNoCache = fmt.Errorf("%w: call SetDefault before the first call, or set Options.Cache", ErrNoCache)
-
-// bind finds the cache of f. The error is ErrNoCache, or says that another
-// function has the name of f there: a default cache is known only now.
-func (f *Func) bind() (*binding, error) {
-	cache := f.opts.Cache
-	if cache == nil {
-		if cache = Default(); cache == nil || !cache.made() {
-			return nil, errNoCache
-		}
-	}
-	if b := f.bound.Load(); b != nil && b.cache == cache {
-		return b, nil
-	}
-	return f.bindTo(cache)
-}
-
-// bindTo binds f to a cache: the first one, or another default one.
-func (f *Func) bindTo(cache *Cache) (*binding, error) {
-	f.binding.Lock()
-	defer f.binding.Unlock()
-	old := f.bound.Load()
-	if old != nil && old.cache == cache {
-		return old, nil // another call was faster
-	}
-	if !f.unwrapped.Load() {
-		if err := names.add(f, cache); err != nil {
-			cache.log.Once("name "+f.Name(), slog.LevelError, "a function is not cached: its name is another's", "function", f.whence(), "err", err)
-			return nil, err
-		}
-	}
-	b := &binding{
-		cache:  cache,
-		prefix: entryPrefix(cache.cfg.Namespace, f.Name()),
-		suffix: entrySuffix(cache.coder.fingerprint(f)),
-		lease:  max(f.opts.Lease, minLeases*cache.cfg.RedisTimeout),
-	}
-	if f.near != nil && !f.unwrapped.Load() {
-		b.near = cache.joinChannel(f.Name())
-		b.channel.Store(b.near)
-	} else {
-		b.channel.Store(cache.events.known(f.Name()))
-	}
-	f.bound.Store(b)
-	if cache.closed() {
-		f.unbind(cache) // Close may have gone by before
-	}
-	if old != nil {
-		names.move(f, old.cache)
-		old.cache.releases.forget(f)
-		old.cache.events.leave(old.near)
-	}
-	f.noteOpenKeys(cache)
-	return b, nil
-}
-
-// noteOpenKeys logs, once for a cache, that there is no HashSecret, if a caller of f could
-// make use of that.
-func (f *Func) noteOpenKeys(c *Cache) {
-	if len(c.cfg.HashSecret) > 0 || !f.sig.Varies && !slices.ContainsFunc(f.sig.Params, keyhash.Chosen) {
-		return
-	}
-	c.noted.Do(func() {
-		c.log.Once("hash secret", slog.LevelInfo,
-			"Config.HashSecret is not set: a caller who chooses strings, lists or maps among the arguments can search for two that share an entry; "+
-				"if they come from strangers, set the same secret in every process",
-			"func", f.Name())
-	})
-}
-
-// unbind has a function of the default cache forget one that is closed, which it would
-// keep alive.
-func (f *Func) unbind(c *Cache) {
-	if b := f.bound.Load(); b != nil && b.cache == c && f.opts.Cache == nil {
-		f.bound.CompareAndSwap(b, nil)
-	}
-}
-
-// minLeases is the least Lease in RedisTimeouts: a renewal that is due every
-// third of a lease can fail once and still come in time.
-const minLeases = 4
-
-// lease is the Lease of f on that cache. A default cache comes after Wrap has
-// checked the options, and may have a longer RedisTimeout than they allow for.
-func (f *Func) lease(c *Cache) time.Duration {
-	return max(f.opts.Lease, minLeases*c.cfg.RedisTimeout)
-}
-
-// waitLimit is how long a call of f waits for others.
-func (f *Func) waitLimit() time.Duration {
-	if f.opts.WaitTimeout > 0 {
-		return f.opts.WaitTimeout
-	}
-	return f.opts.ComputeTimeout
-}
-
-// key gives the Redis key of an entry.
-func (f *Func) key(b *binding, in input) (string, error) {
-	k := b.cache.hashing
-	hash, err := f.shape.Hash(k, in.args)
-	if err != nil {
-		return "", fmt.Errorf("fncache: %s: %w", f.Name(), err)
-	}
-	if f.sig.Varies {
-		hash = k.Append(hash, k.Text(in.vary))
-	}
-	key := make([]byte, 0, len(b.prefix)+2*keyhash.Size+len(b.suffix))
-	key = append(key, b.prefix...)
-	key = hash.AppendHex(key)
-	key = append(key, b.suffix...)
-	return unsafe.String(unsafe.SliceData(key), len(key)), nil
-}
-
-// stubs knows the wrapped functions by their stub, so that none is wrapped twice.
-// Stubs share their code; they differ in the closure that a func value points to.
-var stubs stubSet
-
-// A stubSet keeps neither stubs nor functions alive: a variable that nobody has any
-// more is gone with what it was wrapped in.
-type stubSet struct {
-	mu    sync.Mutex // guards the fields below
-	m     map[uintptr]stubbed
-	sweep int // the number of stubs at which those that are gone are taken out
-}
-
-// leastSweep is the least number of stubs that are searched for those that are gone.
-const leastSweep = 256
-
-// A stubbed is a function with the closure of its stub, whose address is another's
-// when it is gone.
-type stubbed struct {
-	closure weak.Pointer[byte]
-	fn      weak.Pointer[Func]
-}
-
-// closureOf is the closure that the func value in an addressable variable points
-// to.
-func closureOf(variable reflect.Value) *byte {
-	return *(**byte)(variable.Addr().UnsafePointer())
-}
-
-func address(closure *byte) uintptr { return uintptr(unsafe.Pointer(closure)) }
-
-func (s *stubSet) of(variable reflect.Value) *Func {
-	closure := closureOf(variable)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if known := s.m[address(closure)]; known.closure.Value() == closure {
-		return known.fn.Value()
-	}
-	return nil
-}
-
-// has reports whether a variable holds a stub.
-func (s *stubSet) has(variable reflect.Value) bool { return s.of(variable) != nil }
-
-func (s *stubSet) add(f *Func) {
-	closure := closureOf(f.variable)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.m == nil {
-		s.m = make(map[uintptr]stubbed)
-	}
-	if len(s.m) >= max(s.sweep, leastSweep) {
-		maps.DeleteFunc(s.m, func(_ uintptr, known stubbed) bool { return known.closure.Value() == nil })
-		s.sweep = 2 * len(s.m)
-	}
-	s.m[address(closure)] = stubbed{weak.Make(closure), weak.Make(f)}
-}
-
-func (s *stubSet) remove(f *Func) {
-	mine := weak.Make(f)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	maps.DeleteFunc(s.m, func(_ uintptr, known stubbed) bool { return known.fn == mine })
 }

@@ -25,7 +25,7 @@ const module = "github.com/fncache/fncache"
 var allowed = map[string][]string{
 	".": {
 		"internal/bulkhead", "internal/clock", "internal/codec", "internal/fence", "internal/keyhash", "internal/lifetime", "internal/oncelog",
-		"internal/remote", "internal/shape", "internal/signature", "internal/structtag", "internal/testhook",
+		"internal/remote", "internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/testhook",
 		"github.com/maypok86/otter/v2", "github.com/redis/go-redis/v9",
 	},
 	"fncachetest": {".", "internal/memconn", "internal/testhook", "github.com/alicebob/miniredis/v2", "github.com/redis/go-redis/v9"},
@@ -43,6 +43,7 @@ var allowed = map[string][]string{
 	"internal/shape":     {"internal/deepcopy", "internal/keyhash", "internal/signature"},
 	"internal/signature": {"internal/codec", "internal/keyhash", "internal/structtag"},
 	"internal/structtag": {},
+	"internal/stubs":     {},
 	"internal/tagplan":   {"internal/keyhash"},
 	"internal/testhook":  {},
 

@@ -181,37 +181,39 @@
 //
 // # The way of one call
 //
-//	decorate.go     Wrap, and the handle
-//	stub.go         what callers call; internal/shape: arguments and results, by
-//	                reflection or typed
-//	internal/signature  what may be wrapped        (when wrapping)
-//	options.go      options, configuration; tag.go, internal/structtag: tags
-//	                (when wrapping)
-//	info.go         what a call is asked for, and what is told about it
-//	name.go         what a function is called
-//	reflectkey.go   name and arguments to the key; internal/keyhash: how arguments
-//	                are hashed
-//	cache.go        the cache: goroutines, closing; registry.go: who has which name
-//	call.go         the decision table, for a call; wait.go: it waits for a
-//	                computation; decide.go: the table for its flight; entry.go: what
-//	                an entry is worth
-//	flight.go       who joins whom in one process
-//	envelope.go     the stored format; codec.go: CBOR, JSON, and a cache's codec;
-//	                internal/codec: results to bytes and back
-//	near.go         what this process keeps in its own memory; internal/deepcopy:
-//	                copies of it, and of arguments
-//	internal/clock  the server's time
-//	lock.go         the lease protocol: everything said to Redis; releases.go: which
-//	                releases of a function there are
-//	internal/remote the way there: lanes, pipelines, and which node is away; cluster.go:
-//	                the primaries of a Cluster
-//	health.go       what goes wrong with Redis: kinds, remedies, what is away now;
-//	                ping.go: whether it is fit; open.go: a client from a URL
+// The files, in the order in which a call meets them. No file calls a function of a file
+// above it.
+//
+//	decorate.go     Wrap and its kin, and the handle
+//	open.go         a cache with a client from a URL
+//	cache.go        the Cache: made, pinged, closed; it wires what follows
+//	call.go         the stub that callers call, and one call's way through the table
+//	wait.go         the call waits for a computation and takes its end, or is refused
+//	decide.go       its flight finds out: it looks up, judges, asks for the lease, waits
+//	compute.go      one run of the function
+//	settle.go       it is tended, and ends: stored, told, stored later
+//	flight.go       who joins whom in this process
+//	near.go         what this process keeps in its own memory
+//	entry.go        what an entry is worth
+//	releases.go     which releases of a function there are
+//	ping.go         whether Redis is fit
+//	cluster.go      the primaries of a Cluster
 //	subscribe.go    listening to what the scripts publish
+//	lock.go         the lease protocol: everything said to Redis
 //	events.go       what is known of what happens to keys elsewhere
+//	bulkheads.go    how many computations run at once
+//	func.go         what is known of a wrapped function: its checks, its name, its cache
+//	health.go       what goes wrong with Redis: kinds, remedies
+//	options.go      options and configuration
+//	tag.go          options in struct tags
+//	name.go         what a function is called
 //	apart.go        code of the user's own, such as unmarshalers, on its own goroutines
-//	compute.go      one run of the function; bulkheads.go: how many at once;
-//	                settle.go: its end
-//	errors.go       the errors that users see; internal/oncelog: the log, for which
-//	                nobody waits
+//	codec.go        CBOR, JSON, and the codec of a cache
+//	envelope.go     the stored bytes
+//	reflectkey.go   the form of keys
+//	info.go         what a call is asked for, and what is told about it
+//	errors.go       the errors that users see
+//
+// What is an organ of its own is a package below internal: each says in its first
+// sentence what it is, and deps_test.go lists what each imports.
 package fncache

@@ -163,28 +163,3 @@ func (f *Func) freshness(id uint64) time.Duration {
 	part := float64(id>>11) / (1 << 53) // uniform in [0, 1)
 	return f.opts.Freshness - time.Duration(f.opts.Jitter*part*float64(f.opts.Freshness))
 }
-
-// A negativeError is an error of Options.CacheErrors with the text by which it is
-// stored, which was asked for once.
-type negativeError struct {
-	err  error
-	text string
-}
-
-func negativesOf(errs []error) (all []negativeError) {
-	for _, err := range errs {
-		all = append(all, negativeError{err, err.Error()})
-	}
-	return all
-}
-
-// negativeOf gives the error that a negative entry stands for: the one of this
-// process's list that has its text.
-func (f *Func) negativeOf(body []byte) (error, bool) { //nolint:revive // the error is the value
-	for _, listed := range f.negatives {
-		if listed.text == string(body) {
-			return listed.err, true
-		}
-	}
-	return nil, false
-}

@@ -122,6 +122,16 @@ const (
 	knownFlags = flagCompressed | flagNegative | flagTagged
 )
 
+// Codecs in the header of an entry. The keys distinguish codecs of the user's own.
+const (
+	codecCBOR  byte = 1
+	codecJSON  byte = 2
+	codecOther byte = 255
+)
+
+// isCodec says whether a header may have that codec.
+func isCodec(id byte) bool { return id == codecCBOR || id == codecJSON || id == codecOther }
+
 // maxCost is the longest time that a time.Duration can hold, in microseconds.
 const maxCost = uint64(math.MaxInt64 / time.Microsecond)
 

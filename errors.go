@@ -159,3 +159,19 @@ func worthAnotherTry(err error) bool {
 	var failure *RedisError
 	return errors.As(err, &failure) && kindFacts[failure.Kind].away
 }
+
+// eachFault changes each of the errors that err joins.
+func eachFault(err error, change func(error) error) error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what joins them is outermost
+	if !ok {
+		return change(err)
+	}
+	var changed []error
+	for _, fault := range joined.Unwrap() {
+		changed = append(changed, eachFault(fault, change))
+	}
+	return errors.Join(changed...)
+}

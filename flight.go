@@ -543,4 +543,4 @@ func (s *slot) advance() *computation {
 }
 
 // cancelled says that Close has ended it.
-func (c *computation) cancelled() bool { return c.closing != nil && c.cache.closed() }
+func (c *computation) cancelled() bool { return c.closing != nil && c.cache.life.Closed() }

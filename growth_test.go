@@ -2,15 +2,12 @@ package fncache
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"reflect"
 	"runtime"
 	"testing"
 	"time"
 	"weak"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -39,27 +36,4 @@ func TestAFunctionThatNobodyHasAnyMoreIsForgottenWithItsCache(t *testing.T) {
 		collect(t, func() bool { return f.Value() == nil && c.Value() == nil })
 		runtime.KeepAlive(first)
 	})
-}
-
-func TestStubsThatAreGoneAreTakenOut(t *testing.T) {
-	var s stubSet
-	var kept []*Func
-	for i := range 20 * leastSweep {
-		fn := func(int) (int, error) { return i, errors.ErrUnsupported }
-		f := &Func{variable: reflect.ValueOf(&fn).Elem()}
-		s.add(f)
-		require.Same(t, f, s.of(f.variable))
-		if i%100 == 0 {
-			kept = append(kept, f)
-		}
-		if i%leastSweep == 0 {
-			runtime.GC()
-		}
-	}
-	assert.Less(t, len(s.m), 4*leastSweep)
-	for _, f := range kept {
-		require.Same(t, f, s.of(f.variable))
-		s.remove(f)
-		require.Nil(t, s.of(f.variable))
-	}
 }

@@ -3,6 +3,7 @@ package fncache
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -295,4 +296,10 @@ func (f *frame) computes(c *Cache, key string) bool {
 		}
 	}
 	return false
+}
+
+// sharesRedis says whether an entry of c is one of other, too, if it has the same
+// key. Of two clients of one server that is not known.
+func (c *Cache) sharesRedis(other *Cache) bool {
+	return c == other || reflect.ValueOf(c.cfg.Redis).Comparable() && c.cfg.Redis == other.cfg.Redis
 }

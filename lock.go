@@ -427,3 +427,30 @@ func (s *lockStore) serverTime(ctx context.Context) (time.Time, error) {
 	}
 	return time.Unix(seconds, 1000*micros), nil
 }
+
+// noteRedis takes in how an operation ended for fn, and reports whether it failed.
+func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {
+	if err == nil {
+		c.health.succeeded()
+		return false
+	}
+	var failure *RedisError
+	if !errors.As(err, &failure) {
+		failure = newRedisError(op, key, err)
+	}
+	if !failure.notAsked {
+		fn.counters.redisErrors[failure.Kind].Add(1)
+		c.health.tell(failure)
+	}
+	return true
+}
+
+// storeFor gives the store as fn uses it: what servers forget is counted for fn.
+func (c *Cache) storeFor(fn *Func) *lockStore {
+	own := *c.store
+	own.forgotten = func(op string) {
+		fn.counters.redisErrors[KindNoScript].Add(1)
+		c.health.forgot(op)
+	}
+	return &own
+}

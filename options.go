@@ -453,22 +453,6 @@ func (o *Options) nameFaults() error {
 	return errors.Join(checkName("Prefix", o.Prefix), checkName("Name", o.Name))
 }
 
-// checkCache checks what depends on the cache.
-func (o *Options) checkCache(c *Cache) error {
-	if !c.made() {
-		return errors.New("Options.Cache was not made by New; pass what New returns")
-	}
-	return o.checkLease(c.cfg.RedisTimeout)
-}
-
-func (o *Options) checkLease(redisTimeout time.Duration) error {
-	if least := minLeases * redisTimeout; o.Lease < least {
-		return fmt.Errorf("Lease is %v, less than %d times the cache's RedisTimeout of %v; a renewal that fails once would come too late: use at least %v",
-			o.Lease, minLeases, redisTimeout, least)
-	}
-	return nil
-}
-
 // withDefaults checks the configuration of a cache and fills in defaults. The
 // error joins all faults.
 func (c Config) withDefaults() (Config, error) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"time"
 
@@ -178,7 +177,7 @@ func (r *ownReleases) expire() {
 // register has the registry know the release of fn, so that a result of it may be
 // stored. It may take RedisTimeout. After an error nothing may be stored.
 func (c *Cache) register(ctx context.Context, fn *Func) error {
-	c.releases.tending.Do(func() { c.spawn(c.keepRegistered) })
+	c.releases.tending.Do(func() { c.life.Go(c.keepRegistered) })
 	r := c.releases.of(fn, c)
 	err := c.registerUnless(ctx, fn, r, registerAgain)
 	if err == nil || r.within(registerGood, c.clock.Elapsed()) {
@@ -211,7 +210,7 @@ func (c *Cache) registerUnless(ctx context.Context, fn *Func, r *release, age ti
 		attempt = &registration{done: make(chan struct{})}
 		r.attempt = attempt
 		ctx = context.WithoutCancel(ctx)
-		c.spawn(func() { c.attemptRegistration(ctx, fn, r, attempt) })
+		c.life.Go(func() { c.attemptRegistration(ctx, fn, r, attempt) })
 	}
 	r.mu.Unlock()
 	<-attempt.done // it has RedisTimeout
@@ -253,7 +252,7 @@ func (c *Cache) keepRegistered() {
 		c.clock.Await(context.Background()) // the machine may have been suspended since the last call
 		called := false
 		for fn, r := range c.releases.all() {
-			if c.closed() {
+			if c.life.Closed() {
 				return
 			}
 			if calls := fn.Stats().Calls; calls != r.calls {
@@ -286,39 +285,4 @@ func (c *Cache) awaitRenewal(interval time.Duration) bool {
 			return false
 		}
 	}
-}
-
-// invalidate deletes the entries of a function for the arguments of one of them, and the
-// leases on them, in all releases that are registered for the same parameter types.
-func (c *Cache) invalidate(ctx context.Context, fn *Func, key string) error {
-	s := c.storeFor(fn)
-	registry := registryKey(c.cfg.Namespace, fn.Name())
-	fn.detach(c, key)
-	sigs, err := s.releases(ctx, registry, fn.params)
-	if ctx.Err() == nil && c.noteRedis(fn, opReleases, registry, err) {
-		return fmt.Errorf("%w; the releases that may have stored it cannot be read, key %s", err, registry)
-	}
-	if err != nil {
-		return err
-	}
-	keys := keysOfReleases(key, sigs)
-	fn.detach(c, key)
-	err = s.invalidate(ctx, keys)
-	fn.detach(c, key)
-	if ctx.Err() == nil {
-		c.noteRedis(fn, opInvalidate, key, err)
-	}
-	return err
-}
-
-// keysOfReleases returns the key of an entry, and those that other releases give it.
-func keysOfReleases(key string, sigs []string) []string {
-	own := strings.LastIndexByte(key, ':') + 1
-	keys := []string{key}
-	for _, sig := range sigs {
-		if sig != key[own:] {
-			keys = append(keys, key[:own]+sig)
-		}
-	}
-	return keys
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/shape"
 )
 
@@ -28,6 +29,16 @@ const (
 	// large one that is late on a slow link is not made faster by sending it again.
 	maxLateStores = 2
 )
+
+// spawn runs f on a goroutine that Close waits for, unless the computation began
+// after it: nothing cancels that, and it has no lease to give back.
+func (c *computation) spawn(f func()) {
+	var group *lifetime.Group
+	if c.closing != nil {
+		group = c.cache.life
+	}
+	group.Go(f)
+}
 
 // A tender is what the goroutine that tends a computation listens to while code of the
 // user's own runs for it: the function, then what encodes its result or is asked about its
@@ -96,7 +107,7 @@ func (c *computation) startRenewing() {
 	r := &renewal{cancel: cancel, until: time.Now().Add(lease)}
 	renewed := make(chan *renewal, 1)
 	c.tender.renewing, c.tender.stopRenewing = renewed, cancel
-	c.cache.spawn(func() {
+	c.cache.life.Go(func() {
 		r.held, r.err = c.cache.storeFor(c.fn).renew(ctx, c.key, c.token, lease)
 		renewed <- r
 	})
@@ -182,6 +193,18 @@ func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 		c.spawn(func() { c.logUnseen(&e) }) // it may wait for methods of the error
 	}
 	return next
+}
+
+// failed says that there is an error, and not a panic or the end of a goroutine.
+func (e *ending) failed() bool { return e.err != nil && e.panic == nil && !e.goexit }
+
+// normal says that the function has returned no error, and has returned.
+func (e *ending) normal() bool { return e.err == nil && e.panic == nil && !e.goexit }
+
+// unsuccessful reports whether the function has failed, by an error that is no answer, a
+// panic, or the end of its goroutine. That the cache was closed is no failure of the function.
+func (e *ending) unsuccessful() bool {
+	return !e.normal() && !e.negative && e.err != ErrClosed //nolint:errorlint // errors.Is would ask the user's own
 }
 
 func (c *computation) hasReturned() bool {
@@ -329,7 +352,7 @@ func (c *computation) orGiveBack(held bool, err error) (bool, error) {
 // giveBack gives the lease back in the background.
 func (c *computation) giveBack() {
 	until := time.Now().Add(c.cache.flights.leaseLeft(c))
-	c.cache.spawn(func() { c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token, until) })
+	c.cache.life.Go(func() { c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token, until) })
 }
 
 // leaveOpen takes the last step of the lease where what there is cannot be stored. Callers
@@ -378,7 +401,7 @@ func (c *computation) put(ctx context.Context, e *ending, raw []byte) (held bool
 	case err == nil:
 	case worthAnotherTry(err):
 		until := time.Now().Add(c.cache.flights.leaseLeft(c))
-		c.cache.spawn(func() { c.storeLater(&env, raw, until, lateOf(err)) })
+		c.cache.life.Go(func() { c.storeLater(&env, raw, until, lateOf(err)) })
 	default:
 		c.cache.noteRedis(c.fn, opStore, c.key, err)
 		e.unstored = err

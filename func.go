@@ -1,0 +1,528 @@
+package fncache
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/shape"
+	"github.com/fncache/fncache/internal/signature"
+	"github.com/fncache/fncache/internal/stubs"
+)
+
+// This file is what is known of a wrapped function: what was checked when it was wrapped, its
+// name and who else has it, and what binds it to a cache.
+
+// A Func is the handle to a wrapped function. Its methods are safe for
+// concurrent use, but for Unwrap.
+type Func struct {
+	opts   Options // with their defaults; never written
+	name   funcName
+	site   site
+	sig    *signature.Signature
+	params string // the fingerprint of the parameters alone
+	// fingerprint is that of the types and of the default codec.
+	fingerprint string
+	plans       *shape.Plans // of arguments and results
+	shape       shape.Shape
+	stub        func() reflect.Value // makes what replaces the function
+	near        *near                // nil without Options.Near
+	variable    reflect.Value        // where the stub stands
+	original    reflect.Value
+	// selfDecoding says that results may be decoded by methods of the user's own.
+	selfDecoding bool
+
+	negatives  []negativeError // of Options.CacheErrors
+	answerSize atomic.Int64    // of large entries, lately; see expected
+	counters   counters
+	bound      atomic.Pointer[binding]
+	binding    sync.Mutex // held while bound or unwrapped changes
+	unwrapped  atomic.Bool
+}
+
+// A site is where a function is wrapped, for errors.
+type site struct {
+	at    string // file and line of the call of Wrap or WrapStruct
+	place string // the struct field; "" outside of WrapStruct
+	field string // the name of that field for keys; "" if there is none
+}
+
+// A binding is what a function's calls need of its cache.
+type binding struct {
+	cache  *Cache
+	prefix string   // of keys, up to the hash
+	suffix string   // of keys, from the hash on
+	near   *channel // of events, for the near cache; nil without one
+	// channel is what was last heard of the function's events, nil if nothing was.
+	channel atomic.Pointer[channel]
+	lease   time.Duration // at least 4 times the cache's RedisTimeout
+}
+
+// A shaper makes the shape of a function, and what makes its stub.
+type shaper func(*Func) (s shape.Shape, stub func() reflect.Value)
+
+// An input is all that the key of a call is made of.
+type input struct {
+	args shape.Arguments
+	vary string // what Options.Vary has answered; "" without it
+}
+
+// keepsPlain reports whether the stub can look in the near cache.
+func (f *Func) keepsPlain() bool { return f.near != nil && f.plans.IsPlain() }
+
+// prepare checks everything about the function in variable. optsErr is what is
+// known to be wrong with opts, which then are looked at no further. shapeOf is
+// called when all is well.
+func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeOf shaper) (*Func, error) {
+	f := &Func{opts: opts, variable: variable, site: s}
+	if variable.Kind() != reflect.Func {
+		return nil, f.errorf("*fn is a %v, not a func; pass the address of a func field or variable", variable.Type())
+	}
+	takeErr := f.take()
+	typeErr := f.checkTypes()
+	if optsErr == nil {
+		optsErr = f.checkOptions()
+	}
+	if err := errors.Join(takeErr, typeErr, optsErr); err != nil {
+		return nil, err
+	}
+	f.fingerprint = f.sig.Fingerprint(codecName, codec.CBOR)
+	f.params = f.sig.ParamsFingerprint()
+	f.plans = shape.Compile(f.sig)
+	f.selfDecoding = f.sig.Encoding.AskMethods()
+	if f.opts.Near > 0 {
+		f.near = newNear(f)
+	}
+	f.shape, f.stub = shapeOf(f)
+	f.negatives = negativesOf(f.opts.CacheErrors)
+	return f, nil
+}
+
+// take takes the function out of the variable, and finds its name.
+func (f *Func) take() (err error) {
+	if f.variable.IsNil() {
+		return f.errorf("the func is nil; assign it before wrapping")
+	}
+	if other := variables.Of(f.variable); other != nil {
+		return f.errorf("it is wrapped already, or a copy of the wrapped %s; wrap each function once", other.whence())
+	}
+	// A copy: replace will overwrite the variable.
+	f.original = reflect.New(f.variable.Type()).Elem()
+	f.original.Set(f.variable)
+	f.name, err = nameOf(f.original, f.opts.Name, f.site.field)
+	return f.faults(err)
+}
+
+func (f *Func) checkTypes() (err error) {
+	f.sig, err = signature.New(f.variable.Type(), f.opts.Lossy)
+	if c := f.opts.Cache; c != nil && c.made() && err == nil {
+		err = c.coder.faults(f.sig)
+	}
+	return f.faults(err)
+}
+
+// checkOptions checks the options, and gives them their defaults.
+func (f *Func) checkOptions() (err error) {
+	f.sig.Varies = f.opts.Vary != nil
+	f.opts, err = f.opts.withDefaults(f.sig.HasError)
+	if f.sig.Varies && !f.sig.HasContext {
+		err = errors.Join(err, errors.New("Vary is set, and the function has no context that it could vary by; leave it out, or take a context.Context as the first parameter"))
+	}
+	if c := f.opts.Cache; c != nil && err == nil {
+		err = f.opts.checkCache(c)
+	}
+	return f.faults(err)
+}
+
+// checkCache checks what depends on the cache.
+func (o *Options) checkCache(c *Cache) error {
+	if !c.made() {
+		return errors.New("Options.Cache was not made by New; pass what New returns")
+	}
+	return o.checkLease(c.cfg.RedisTimeout)
+}
+
+func (o *Options) checkLease(redisTimeout time.Duration) error {
+	if least := minLeases * redisTimeout; o.Lease < least {
+		return fmt.Errorf("Lease is %v, less than %d times the cache's RedisTimeout of %v; a renewal that fails once would come too late: use at least %v",
+			o.Lease, minLeases, redisTimeout, least)
+	}
+	return nil
+}
+
+// A negativeError is an error of Options.CacheErrors with the text by which it is
+// stored, which was asked for once.
+type negativeError struct {
+	err  error
+	text string
+}
+
+func negativesOf(errs []error) (all []negativeError) {
+	for _, err := range errs {
+		all = append(all, negativeError{err, err.Error()})
+	}
+	return all
+}
+
+// negativeOf gives the error that a negative entry stands for: the one of this
+// process's list that has its text.
+func (f *Func) negativeOf(body []byte) (error, bool) { //nolint:revive // the error is the value
+	for _, listed := range f.negatives {
+		if listed.text == string(body) {
+			return listed.err, true
+		}
+	}
+	return nil, false
+}
+
+// errorf names the place of an error in wrapping: function or field, its file,
+// and the line that wraps it.
+func (f *Func) errorf(format string, args ...any) error {
+	place := f.site.place
+	if place == "" {
+		place = f.name.title
+	}
+	if place != "" {
+		place = " " + place
+	}
+	if f.name.where != "" {
+		place += " (" + f.name.where + ")"
+	}
+	if f.site.place == "" && f.site.at != "" {
+		place += " at " + f.site.at
+	}
+	return fmt.Errorf("fncache: wrap%s: %w", place, fmt.Errorf(format, args...))
+}
+
+// whence tells f apart from others of its name: by the field that it stands in,
+// and the line that wrapped it.
+func (f *Func) whence() string {
+	what := f.site.place
+	if what == "" {
+		what = f.Name()
+	}
+	if f.site.at != "" {
+		what += " (wrapped at " + f.site.at + ")"
+	}
+	return what
+}
+
+// faults puts the place before each of the errors that err joins.
+func (f *Func) faults(err error) error {
+	return eachFault(err, func(fault error) error { return f.errorf("%w", fault) })
+}
+
+// conflict says why f may not have the name that other has: two variables share
+// entries only where they hold one declared function, or where both say so.
+func (f *Func) conflict(other *Func) error {
+	same := f.name.declared && f.original.Pointer() == other.original.Pointer()
+	switch {
+	case f.fingerprint != other.fingerprint:
+		return fmt.Errorf("the name %s is taken by a function of another signature, %v, %s; set another Name or Prefix", f.Name(), other.sig, other.whence())
+	case same, f.opts.Shared && other.opts.Shared:
+		return nil
+	default:
+		return fmt.Errorf("the name %s is taken by %s, which may be another function; set a Prefix or Name of its own, or Shared on both if they are the same function",
+			f.Name(), other.whence())
+	}
+}
+
+// Name gives the name of the function as it stands in keys: with its prefix, if
+// it has one.
+func (f *Func) Name() string {
+	if f.opts.Prefix != "" {
+		return f.opts.Prefix + ":" + f.name.name
+	}
+	return f.name.name
+}
+
+// String gives the name and the type of the function, for logs.
+func (f *Func) String() string { return f.Name() + " " + f.sig.String() }
+
+// errNoCache says what to do about ErrNoCache.
+var errNoCache = fmt.Errorf("%w: call SetDefault before the first call, or set Options.Cache", ErrNoCache)
+
+// defaultCache is what functions without Options.Cache use.
+var defaultCache atomic.Pointer[Cache]
+
+// made says whether c comes from New.
+func (c *Cache) made() bool { return c.store != nil }
+
+// bind finds the cache of f. The error is ErrNoCache, or says that another
+// function has the name of f there: a default cache is known only now.
+func (f *Func) bind() (*binding, error) {
+	cache := f.opts.Cache
+	if cache == nil {
+		if cache = defaultCache.Load(); cache == nil || !cache.made() {
+			return nil, errNoCache
+		}
+	}
+	if b := f.bound.Load(); b != nil && b.cache == cache {
+		return b, nil
+	}
+	return f.bindTo(cache)
+}
+
+// bindTo binds f to a cache: the first one, or another default one.
+func (f *Func) bindTo(cache *Cache) (*binding, error) {
+	f.binding.Lock()
+	defer f.binding.Unlock()
+	old := f.bound.Load()
+	if old != nil && old.cache == cache {
+		return old, nil // another call was faster
+	}
+	if !f.unwrapped.Load() {
+		if err := names.add(f, cache); err != nil {
+			cache.log.Once("name "+f.Name(), slog.LevelError, "a function is not cached: its name is another's", "function", f.whence(), "err", err)
+			return nil, err
+		}
+	}
+	b := &binding{
+		cache:  cache,
+		prefix: entryPrefix(cache.cfg.Namespace, f.Name()),
+		suffix: entrySuffix(cache.coder.fingerprint(f)),
+		lease:  max(f.opts.Lease, minLeases*cache.cfg.RedisTimeout),
+	}
+	if f.near != nil && !f.unwrapped.Load() {
+		b.near = cache.joinChannel(f.Name())
+		b.channel.Store(b.near)
+	} else {
+		b.channel.Store(cache.events.known(f.Name()))
+	}
+	f.bound.Store(b)
+	if cache.life.Closed() {
+		f.unbind(cache) // Close may have gone by before
+	}
+	if old != nil {
+		names.move(f, old.cache)
+		old.cache.releases.forget(f)
+		old.cache.events.leave(old.near)
+	}
+	f.noteOpenKeys(cache)
+	return b, nil
+}
+
+// noteOpenKeys logs, once for a cache, that there is no HashSecret, if a caller of f could
+// make use of that.
+func (f *Func) noteOpenKeys(c *Cache) {
+	if len(c.cfg.HashSecret) > 0 || !f.sig.Varies && !slices.ContainsFunc(f.sig.Params, keyhash.Chosen) {
+		return
+	}
+	c.noted.Do(func() {
+		c.log.Once("hash secret", slog.LevelInfo,
+			"Config.HashSecret is not set: a caller who chooses strings, lists or maps among the arguments can search for two that share an entry; "+
+				"if they come from strangers, set the same secret in every process",
+			"func", f.Name())
+	})
+}
+
+// unbind has a function of the default cache forget one that is closed, which it would
+// keep alive.
+func (f *Func) unbind(c *Cache) {
+	if b := f.bound.Load(); b != nil && b.cache == c && f.opts.Cache == nil {
+		f.bound.CompareAndSwap(b, nil)
+	}
+}
+
+// minLeases is the least Lease in RedisTimeouts: a renewal that is due every
+// third of a lease can fail once and still come in time.
+const minLeases = 4
+
+// lease is the Lease of f on that cache. A default cache comes after Wrap has
+// checked the options, and may have a longer RedisTimeout than they allow for.
+func (f *Func) lease(c *Cache) time.Duration {
+	return max(f.opts.Lease, minLeases*c.cfg.RedisTimeout)
+}
+
+// waitLimit is how long a call of f waits for others.
+func (f *Func) waitLimit() time.Duration {
+	if f.opts.WaitTimeout > 0 {
+		return f.opts.WaitTimeout
+	}
+	return f.opts.ComputeTimeout
+}
+
+// key gives the Redis key of an entry.
+func (f *Func) key(b *binding, in input) (string, error) {
+	k := b.cache.hashing
+	hash, err := f.shape.Hash(k, in.args)
+	if err != nil {
+		return "", fmt.Errorf("fncache: %s: %w", f.Name(), err)
+	}
+	if f.sig.Varies {
+		hash = k.Append(hash, k.Text(in.vary))
+	}
+	key := make([]byte, 0, len(b.prefix)+2*keyhash.Size+len(b.suffix))
+	key = append(key, b.prefix...)
+	key = hash.AppendHex(key)
+	key = append(key, b.suffix...)
+	return unsafe.String(unsafe.SliceData(key), len(key)), nil
+}
+
+// variables are those of this process that hold a wrapped function.
+var variables stubs.Set[Func]
+
+// names are the wrapped functions of this process.
+var names registry
+
+// A registry knows the wrapped functions by prefix and name, and the caches that each
+// uses. So two different functions never share entries, and an invalidation reaches
+// whatever this process has of an entry.
+//
+// A function has a user for each cache on which it has been called or wrapped. One of
+// the default cache has a user for the cache nil too, because the cache may not exist
+// yet when it is wrapped.
+type registry struct {
+	mu sync.Mutex // guards the field below
+	m  map[string][]user
+}
+
+// A keyspace is where a cache keeps its entries: in two with equal ones the keys of
+// one function for the same arguments differ in the signature alone. It is zero for
+// the cache nil.
+type keyspace struct {
+	client    any // a redis.UniversalClient, or what stands for it
+	namespace string
+	keys      keyhash.Keys // of the hashes of arguments
+}
+
+func newKeyspace(c *Cache) keyspace {
+	s := keyspace{c.cfg.Redis, c.cfg.Namespace, *c.hashing}
+	if !reflect.ValueOf(s.client).Comparable() {
+		s.client = c // nobody can say which clients are the same
+	}
+	return s
+}
+
+// A user is a function with a cache that it uses, nil for the default one. It is here
+// until the function is unwrapped or the cache is closed.
+type user struct {
+	fn     *Func
+	cache  *Cache
+	suffix string // of the keys that the function has on the cache
+	// moved: the function has another default cache now. It has no claim to its name
+	// here any more, but calls may still be under way, and it may come back to what
+	// the near cache keeps.
+	moved bool
+}
+
+func newUser(f *Func, c *Cache) user {
+	u := user{fn: f, cache: c}
+	if c != nil {
+		u.suffix = entrySuffix(c.coder.fingerprint(f))
+	}
+	return u
+}
+
+func (u user) space() keyspace {
+	if u.cache == nil {
+		return keyspace{}
+	}
+	return u.cache.space
+}
+
+// add takes f in, or says why its name is another function's. A closed cache has
+// nobody here: its functions share nothing any more.
+func (r *registry) add(f *Func, c *Cache) error {
+	mine := newUser(f, c)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c != nil && c.life.Closed() {
+		return nil
+	}
+	known := -1
+	for i, other := range r.m[f.Name()] {
+		switch {
+		case other.space() != mine.space():
+		case other.fn == f && other.cache == c:
+			known = i
+		case other.fn != f && !other.moved:
+			if err := f.conflict(other.fn); err != nil {
+				return err
+			}
+		}
+	}
+	if known >= 0 {
+		r.m[f.Name()][known].moved = false
+		return nil
+	}
+	if r.m == nil {
+		r.m = make(map[string][]user)
+	}
+	r.m[f.Name()] = append(r.m[f.Name()], mine)
+	return nil
+}
+
+// move notes that f has left the default cache c for another: its name is free there.
+func (r *registry) move(f *Func, c *Cache) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, u := range r.m[f.Name()] {
+		if u.fn == f && u.cache == c {
+			r.m[f.Name()][i].moved = true
+		}
+	}
+}
+
+// remove frees the names that f has, whatever the cache.
+func (r *registry) remove(f *Func) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drop(f.Name(), func(u user) bool { return u.fn == f })
+}
+
+// forget frees the names of all functions of a cache that is closed, and the cache
+// from them.
+func (r *registry) forget(c *Cache) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name := range r.m {
+		r.drop(name, func(u user) bool {
+			if u.cache == c {
+				u.fn.unbind(c)
+			}
+			return u.cache == c
+		})
+	}
+}
+
+// drop takes out the users that are gone. mu is held.
+func (r *registry) drop(name string, gone func(user) bool) {
+	rest := slices.DeleteFunc(r.m[name], gone)
+	if len(rest) == 0 {
+		delete(r.m, name)
+		return
+	}
+	r.m[name] = rest
+}
+
+// A holding is what one function has of an entry on one cache.
+type holding struct {
+	cache *Cache
+	flightKey
+}
+
+// holdings returns what this process may have of the entry that f has under a key on
+// the cache c: in every function that has or had its name there, by every cache, under
+// every signature.
+func (r *registry) holdings(f *Func, c *Cache, key string) []holding {
+	all := []holding{{c, flightKey{f, key}}}
+	base, _, _ := strings.Cut(key, "}")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, u := range r.m[f.Name()] {
+		if u.cache != nil && u.space() == c.space && (u.fn != f || u.cache != c) {
+			all = append(all, holding{u.cache, flightKey{u.fn, base + u.suffix}})
+		}
+	}
+	return all
+}
