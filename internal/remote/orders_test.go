@@ -262,28 +262,30 @@ func TestHookThatEndsGoroutinesEndsFewCallers(t *testing.T) {
 
 // A hit costs no more where two callers travel together than where each travels alone.
 func TestAPipelineAllocatesNoMoreThanItsCommandsAlone(t *testing.T) {
-	r := on(t, redistest.Start(t).Client(), ample)
-	n := r.only
+	client := redis.NewClient(&redis.Options{Addr: redistest.Start(t).Addr()}) // with no hook of the test's own
+	t.Cleanup(func() { _ = client.Close() })
+	r, ctx := on(t, client, ample), t.Context()
+	require.NoError(t, client.Set(ctx, "k", "v", 0).Err())
+	n, l := r.only, &r.only.small
 	const runs = 100
-	alone := testing.AllocsPerRun(runs, func() { require.NoError(t, r.Do(t.Context(), Get("lookup", "k", Limits{}))) })
+	alone := testing.AllocsPerRun(runs, func() { _ = r.Do(ctx, Get("lookup", "k", Limits{})) })
 	for _, size := range []int{2, 3, 16} {
 		cmds := make([]*Command, size)
 		together := testing.AllocsPerRun(runs, func() {
+			n.mu.Lock()
 			for i := range cmds {
 				cmds[i] = Get("lookup", "k", Limits{})
+				cmds[i].ctx = ctx
+				cmds[i].node.Store(n)
+				l.push(cmds[i])
 			}
-			seat, restore := queued(t, n, t.Context(), cmds...)
-			n.mu.Lock()
-			f := n.boardNext(&n.small, seat)
-			f.led, cmds[0].leads = true, f // by this caller
+			f := n.boardNext(l, l.seat())
 			n.mu.Unlock()
-			require.True(t, n.lead(f))
-			restore()
-			require.NoError(t, cmds[0].result())
-			for _, c := range cmds[1:] {
-				require.NoError(t, c.await(t.Context()))
-			}
+			f.travel(false)
 		})
+		for _, c := range cmds {
+			require.NoError(t, c.result())
+		}
 		assert.LessOrEqual(t, together, float64(size)*alone, "%d commands", size)
 	}
 }
