@@ -1,14 +1,19 @@
 package fncache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"reflect"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/clock"
@@ -17,6 +22,103 @@ import (
 	"github.com/fncache/fncache/internal/oncelog"
 	"github.com/fncache/fncache/internal/remote"
 	"github.com/fncache/fncache/internal/testhook"
+)
+
+// Config says where and how a [Cache] keeps results. Redis is required by [New]; the
+// zero value of everything else is a documented default.
+type Config struct {
+	// Redis is the client: of a single server, of a Sentinel failover group or
+	// of a Redis Cluster. A *redis.Ring is refused: what one process publishes
+	// there reaches another shard than the one others listen on. The client
+	// stays the caller's: Close leaves it open. Its own client-side caching, if
+	// on, is passed by: it may answer with what was invalidated a moment ago. Set the
+	// client's ContextTimeoutEnabled: without it commands travel through clones of the client,
+	// or of a Cluster client's nodes, that end reading from a socket in time, and its hooks,
+	// such as for tracing, do not see them. See also [Open]. Hooks of a Cluster client are
+	// called where they were added to its nodes (OnNewNode).
+	//
+	// The cache uses at most 6 connections of a node for commands and 6 for pipelines, and
+	// one more to be told of events. go-redis does not count those for pipelines in PoolSize.
+	// Where the client sets MaxActiveConns, all commands keep to it, except with client-side
+	// caching: then go-redis has no other way past that cache.
+	Redis redis.UniversalClient
+
+	// OnRedisDown is what a call gets when Redis does not answer, and Options.Near
+	// has kept nothing for it. Default: DownCompute.
+	OnRedisDown DownPolicy
+
+	// RedisTimeout is how long an answer of Redis may take, from the sending of a small
+	// command; a large value has more time, by its size. A node that answers nothing at all
+	// for that long is away: it is not asked until it answers again, and OnRedisDown
+	// applies. Waiting for a connection of the client's pool is not counted: a call waits for
+	// one as long as its context allows. Default: 250ms.
+	RedisTimeout time.Duration
+
+	// Namespace is the first part of every key and of the channels of events.
+	// The same characters are refused as in Options.Prefix. Default: "fncache".
+	Namespace string
+
+	// HashSecret keys the hashes of arguments. Set it, to the same value in
+	// every process, where arguments come from strangers: without it the keys
+	// are public constants, and nothing secret stands between a caller who can
+	// choose arguments and a search for two that collide. So the log says once that
+	// it is not set, if a function takes strings, lists or maps. Changing it starts
+	// cold. Default: none.
+	HashSecret []byte
+
+	// Codec turns results into bytes and back. Processes with different codecs
+	// share a Redis, but no entries. Default: [CBOR]. With [JSON] entries can be
+	// read by people.
+	Codec Codec
+
+	// CompressOver is the number of bytes over which results, as encoded, are
+	// compressed, where that makes them shorter by an eighth or more. It is the
+	// writer's own: all processes read all entries. Negative is never, which
+	// keeps those of JSON readable. Default: 4 KiB.
+	CompressOver int
+
+	// NearSize bounds the memory, in bytes, of what Options.Near has kept in this
+	// process, of all functions together, to within a tenth: what the decoded
+	// results take, and their keys. What is used least gives way. Outside of it
+	// lies what is known of keys from events: 512 KiB from when the process
+	// subscribes on, and at most 2.5 MiB, however many keys there are.
+	// Default: 64 MiB.
+	NearSize int
+
+	// Logger receives what a person on call wants to know, once and not per
+	// request; never an argument, a result or a secret. Of an error or a panic of
+	// a function it is given the types and not the text, which may quote arguments:
+	// where that is wanted the function logs it itself.
+	//
+	// However long its handler takes, it delays no call and nothing else but
+	// [Cache.Close]: records are written behind, one after the other, with the time of
+	// what they tell. Up to 256 of them wait; one more is dropped, and the next one
+	// written says how many were, in the attribute "dropped". A record at which the
+	// handler panics counts as one of these. Close waits for what was told before it, as
+	// it does for computations; what calls tell after it is written too. A program that
+	// ends without Close may lose the last records.
+	// Default: slog.Default(), looked up at each record.
+	Logger *slog.Logger
+}
+
+// Defaults of Config.
+const (
+	DefaultRedisTimeout = 250 * time.Millisecond
+	DefaultNamespace    = "fncache"
+	DefaultNearSize     = 64 << 20
+	DefaultCompressOver = 4 << 10
+)
+
+// A DownPolicy says what a call gets when Redis does not answer.
+type DownPolicy uint8
+
+const (
+	// DownCompute computes in the process, one computation per key at a time,
+	// and stores nothing: the service stays up. As text: compute.
+	DownCompute DownPolicy = iota
+	// DownError returns an error that wraps [ErrRedisDown] and the cause, unless
+	// Options.Near still keeps an answer. As text: error.
+	DownError
 )
 
 const (
@@ -42,7 +144,7 @@ type Cache struct {
 	health  health
 
 	releases  ownReleases
-	bulkheads bulkheads
+	bulkheads bulkhead.Set       // of functions (Options.MaxConcurrent)
 	beginning *bulkhead.Bulkhead // of leases that are asked for, or granted and not computed under yet
 
 	events     events
@@ -118,6 +220,88 @@ func New(cfg Config) (*Cache, error) {
 	return c, nil
 }
 
+// Open makes a cache with a Redis client of its own, from a URL, which Close closes too. The
+// client is fit for the cache: deadlines of the cache end what it waits for on a socket
+// (ContextTimeoutEnabled). cfg.Redis must not be set. The forms of the URL, and its
+// parameters, are those of go-redis:
+//
+//	redis://user:password@host:6379/0             a server; rediss:// with TLS
+//	unix:///path/to/redis.sock?db=0               a server on this machine
+//	redis://host:6379?addr=host2:6379             a Cluster, with one address or more besides
+//	redis://sentinel:26379?master_name=mymaster   a Sentinel group
+//
+// Open asks Redis what [Cache.Ping] does, as long as ctx allows. A Redis that is away is no
+// error, because the service is to come up without it: the log says so, and [Cache.Health].
+// What a person has to mend, such as a wrong password, is one, and so is the end of ctx.
+func Open(ctx context.Context, rawURL string, cfg Config) (*Cache, error) {
+	if cfg.Redis != nil {
+		return nil, errors.New("fncache: open: Config.Redis is set, and Open makes a client of its own; leave it out, or use New")
+	}
+	client, err := remote.Dial(rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("fncache: open: %w", err)
+	}
+	cfg.Redis = client
+	c, err := New(cfg)
+	if err != nil {
+		_ = client.Close()
+		return nil, err
+	}
+	c.ownsClient = true
+	var failure *RedisError
+	switch err = c.Ping(orBackground(ctx)); {
+	case err == nil:
+		return c, nil
+	case errors.As(err, &failure) && kindFacts[failure.Kind].away && failure.Kind != KindAuth:
+		c.health.tell(failure)
+		return c, nil
+	default:
+		_ = c.Close()
+		return nil, fmt.Errorf("fncache: open: %w", err)
+	}
+}
+
+// withDefaults checks the configuration of a cache and fills in defaults. The
+// error joins all faults.
+func (c Config) withDefaults() (Config, error) {
+	var faults []error
+	switch client := c.Redis.(type) {
+	case nil:
+		faults = append(faults, errors.New("Redis is not set; set a client, as of redis.NewClient, or use Open"))
+	case *redis.Ring:
+		faults = append(faults, errors.New("Redis is a *redis.Ring; use a single server, Sentinel or a Cluster: on a Ring what is published reaches another shard than the one others listen on"))
+	default:
+		if v := reflect.ValueOf(client); v.Kind() == reflect.Pointer && v.IsNil() {
+			faults = append(faults, fmt.Errorf("Redis is a nil %T; set a client, as of redis.NewClient", client))
+		}
+	}
+	if _, err := c.OnRedisDown.MarshalText(); err != nil {
+		faults = append(faults, fmt.Errorf("OnRedisDown: %w", err))
+	}
+	setDefault[Codec](&c.Codec, CBOR{})
+	if err := checkCodec(c.Codec); err != nil {
+		faults = append(faults, err)
+	}
+	if c.RedisTimeout < 0 {
+		faults = append(faults, fmt.Errorf("RedisTimeout is %v; it must not be negative", c.RedisTimeout))
+	}
+	if c.RedisTimeout > math.MaxInt64/minLeases {
+		faults = append(faults, fmt.Errorf("RedisTimeout is %v; no Lease is %d times as long: use seconds at most", c.RedisTimeout, minLeases))
+	}
+	if c.NearSize < 0 {
+		faults = append(faults, fmt.Errorf("NearSize is %d; it must not be negative; where nothing is to be kept, leave Options.Near out", c.NearSize))
+	}
+	if err := errors.Join(append(faults, checkName("Namespace", c.Namespace))...); err != nil {
+		return c, err
+	}
+	setDefault(&c.RedisTimeout, DefaultRedisTimeout)
+	setDefault(&c.Namespace, DefaultNamespace)
+	setDefault(&c.NearSize, DefaultNearSize)
+	setDefault(&c.CompressOver, DefaultCompressOver)
+	c.HashSecret = bytes.Clone(c.HashSecret) // the caller may wipe its own
+	return c, nil
+}
+
 // Ping says whether Redis is there and fit to be used: reachable, a primary, new
 // enough, and letting this user run scripts; of a Cluster, whether every primary is.
 // Of a node of a Cluster with a client that is not one for Clusters it says so.
@@ -133,6 +317,37 @@ func (c *Cache) Ping(ctx context.Context) error {
 // pingProbe gives keys for Ping, of which each may be on another node of a cluster.
 func (c *Cache) pingProbe(n int) string {
 	return entryPrefix(c.cfg.Namespace, "ping") + strconv.Itoa(n) + "}"
+}
+
+// Health is what is known of the nodes of Redis.
+type Health struct {
+	// Nodes are those that were asked. Of a single server, or a Sentinel group, it is one.
+	Nodes []NodeHealth
+}
+
+// NodeHealth is what is known of one node.
+type NodeHealth struct {
+	// Addr is its address, as the client has it; "cluster" stands for a Cluster of which
+	// the client does not know the nodes.
+	Addr string
+	// Away says that it is not asked, because it does not answer as it should. It is tried
+	// about once a second. A node that only does not take writes is away too, and is asked
+	// for entries all the same.
+	Away bool
+	// Since is when it was found away; zero if it is not.
+	Since time.Time
+	// Why is what was wrong at last, a [*RedisError]; nil if the node is not away.
+	Why error
+}
+
+// Health returns what is known of Redis. It asks nothing. To find out whether Redis can
+// be used, see [Cache.Ping].
+func (c *Cache) Health() Health {
+	var h Health
+	for _, node := range c.store.remote.Health() {
+		h.Nodes = append(h.Nodes, NodeHealth{Addr: node.Addr, Away: node.Away, Since: node.Since, Why: redisErrorOf(node.Why)})
+	}
+	return h
 }
 
 // Close cancels the computations under way through their contexts, waits up to

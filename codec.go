@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"time"
 
+	"github.com/fncache/fncache/internal/apart"
 	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
 )
@@ -252,4 +255,25 @@ func (f *Func) share(c *coder, decoded shape.Results, body []byte) (shape.Result
 		return f.decode(c, body)
 	}
 	return f.shape.Copy(decoded), nil
+}
+
+// decodeApart is decodeHere for code of the user's own. What does not end within
+// Options.ComputeTimeout is left to itself, with what it writes to: within that time the
+// function would have made the value anew.
+func (f *Func) decodeApart(c *coder, body []byte) (shape.Results, error) {
+	var decoded shape.Results
+	var err error
+	var unwaited *lifetime.Group
+	run := apart.Start(unwaited.Go, func() { decoded, err = f.decodeHere(c, body) })
+	limit := time.NewTimer(f.opts.ComputeTimeout)
+	defer limit.Stop()
+	select {
+	case <-run.Ended:
+	case <-limit.C:
+		return nil, &apart.Error{Fault: "did not end within Options.ComputeTimeout"}
+	}
+	if run.Fault != "" {
+		return nil, &apart.Error{Fault: run.Fault}
+	}
+	return decoded, err
 }

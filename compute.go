@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/fncache/fncache/internal/apart"
+	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/shape"
 )
 
@@ -29,7 +31,7 @@ type computation struct {
 	frame    *frame        // what the function's context carries
 	returned chan struct{} // closed when the function has ended
 	ret      returned      // written before returned is closed
-	encoding *apartRun     // reads the results, nil if nothing does; written before done is closed
+	encoding *apart.Run    // reads the results, nil if nothing does; written before done is closed
 
 	// Only the tender's.
 	tender tender
@@ -167,6 +169,12 @@ func (c *computation) run() (next *computation) {
 func (c *computation) enlist() error {
 	c.cache.clock.Await(c.ctx)
 	return c.cache.register(c.ctx, c.fn)
+}
+
+// places returns the places of the computations of a function (Options.MaxConcurrent), of
+// all functions of its name on this cache; nil if it has no bound.
+func (c *Cache) places(fn *Func) *bulkhead.Bulkhead {
+	return c.bulkheads.Of(fn.Name(), fn.opts.MaxConcurrent)
 }
 
 // awaitSlot waits for a place of Options.MaxConcurrent, unless it was taken before the

@@ -24,12 +24,13 @@ const module = "github.com/fncache/fncache"
 // reason.
 var allowed = map[string][]string{
 	".": {
-		"internal/bulkhead", "internal/clock", "internal/codec", "internal/fence", "internal/keyhash", "internal/lifetime", "internal/oncelog",
+		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/fence", "internal/keyhash", "internal/lifetime", "internal/oncelog",
 		"internal/remote", "internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/testhook",
 		"github.com/maypok86/otter/v2", "github.com/redis/go-redis/v9",
 	},
 	"fncachetest": {".", "internal/memconn", "internal/testhook", "github.com/alicebob/miniredis/v2", "github.com/redis/go-redis/v9"},
 
+	"internal/apart":     {"internal/codec"},
 	"internal/bulkhead":  {},
 	"internal/clock":     {},
 	"internal/codec":     {"github.com/fxamacker/cbor/v2", "github.com/klauspost/compress/s2"},

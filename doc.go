@@ -185,8 +185,7 @@
 // above it.
 //
 //	decorate.go     Wrap and its kin, and the handle
-//	open.go         a cache with a client from a URL
-//	cache.go        the Cache: made, pinged, closed; it wires what follows
+//	cache.go        configuration; the Cache: made, pinged, closed, wired with what follows
 //	call.go         the stub that callers call, and one call's way through the table
 //	wait.go         the call waits for a computation and takes its end, or is refused
 //	decide.go       its flight finds out: it looks up, judges, asks for the lease, waits
@@ -201,13 +200,10 @@
 //	subscribe.go    listening to what the scripts publish
 //	lock.go         the lease protocol: everything said to Redis
 //	events.go       what is known of what happens to keys elsewhere
-//	bulkheads.go    how many computations run at once
 //	func.go         what is known of a wrapped function: its checks, its name, its cache
 //	health.go       what goes wrong with Redis: kinds, remedies
-//	options.go      options and configuration
-//	tag.go          options in struct tags
+//	options.go      options, policies, and the options of struct tags
 //	name.go         what a function is called
-//	apart.go        code of the user's own, such as unmarshalers, on its own goroutines
 //	codec.go        CBOR, JSON, and the codec of a cache
 //	envelope.go     the stored bytes
 //	reflectkey.go   the form of keys

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/fncache/fncache/internal/oncelog"
 	"github.com/fncache/fncache/internal/remote"
@@ -229,35 +228,4 @@ func (h *health) forgot(op string) {
 	h.log.Once("redis "+facts.name, slog.LevelInfo,
 		"Redis has forgotten a script that it had run before: it is sent whole, and nobody notices but by one more command",
 		"kind", facts.name, "operation", op, "do", facts.remedy)
-}
-
-// Health is what is known of the nodes of Redis.
-type Health struct {
-	// Nodes are those that were asked. Of a single server, or a Sentinel group, it is one.
-	Nodes []NodeHealth
-}
-
-// NodeHealth is what is known of one node.
-type NodeHealth struct {
-	// Addr is its address, as the client has it; "cluster" stands for a Cluster of which
-	// the client does not know the nodes.
-	Addr string
-	// Away says that it is not asked, because it does not answer as it should. It is tried
-	// about once a second. A node that only does not take writes is away too, and is asked
-	// for entries all the same.
-	Away bool
-	// Since is when it was found away; zero if it is not.
-	Since time.Time
-	// Why is what was wrong at last, a [*RedisError]; nil if the node is not away.
-	Why error
-}
-
-// Health returns what is known of Redis. It asks nothing. To find out whether Redis can
-// be used, see [Cache.Ping].
-func (c *Cache) Health() Health {
-	var h Health
-	for _, node := range c.store.remote.Health() {
-		h.Nodes = append(h.Nodes, NodeHealth{Addr: node.Addr, Away: node.Away, Since: node.Since, Why: redisErrorOf(node.Why)})
-	}
-	return h
 }

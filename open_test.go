@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/redistest"
+	"github.com/fncache/fncache/internal/remote"
 )
 
 func TestOpenMakesAClientOfAURLAndClosesIt(t *testing.T) {
@@ -99,7 +100,7 @@ func TestTheClientOfAURLIsTheOneThatItAsksFor(t *testing.T) {
 			assert.True(t, o.ContextTimeoutEnabled)
 		},
 	} {
-		client, err := clientOf(url)
+		client, err := remote.Dial(url)
 		require.NoError(t, err, url)
 		check(client)
 		require.NoError(t, client.Close())

@@ -1,17 +1,15 @@
 package fncache
 
 import (
-	"bytes"
 	"context"
+	"encoding"
 	"errors"
 	"fmt"
-	"log/slog"
-	"math"
-	"reflect"
 	"slices"
+	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/fncache/fncache/internal/structtag"
 )
 
 // Options say how one function is cached. The zero value of every field but
@@ -219,103 +217,6 @@ const (
 	ReturnError
 )
 
-// Config says where and how a [Cache] keeps results. Redis is required by [New]; the
-// zero value of everything else is a documented default.
-type Config struct {
-	// Redis is the client: of a single server, of a Sentinel failover group or
-	// of a Redis Cluster. A *redis.Ring is refused: what one process publishes
-	// there reaches another shard than the one others listen on. The client
-	// stays the caller's: Close leaves it open. Its own client-side caching, if
-	// on, is passed by: it may answer with what was invalidated a moment ago. Set the
-	// client's ContextTimeoutEnabled: without it commands travel through clones of the client,
-	// or of a Cluster client's nodes, that end reading from a socket in time, and its hooks,
-	// such as for tracing, do not see them. See also [Open]. Hooks of a Cluster client are
-	// called where they were added to its nodes (OnNewNode).
-	//
-	// The cache uses at most 6 connections of a node for commands and 6 for pipelines, and
-	// one more to be told of events. go-redis does not count those for pipelines in PoolSize.
-	// Where the client sets MaxActiveConns, all commands keep to it, except with client-side
-	// caching: then go-redis has no other way past that cache.
-	Redis redis.UniversalClient
-
-	// OnRedisDown is what a call gets when Redis does not answer, and Options.Near
-	// has kept nothing for it. Default: DownCompute.
-	OnRedisDown DownPolicy
-
-	// RedisTimeout is how long an answer of Redis may take, from the sending of a small
-	// command; a large value has more time, by its size. A node that answers nothing at all
-	// for that long is away: it is not asked until it answers again, and OnRedisDown
-	// applies. Waiting for a connection of the client's pool is not counted: a call waits for
-	// one as long as its context allows. Default: 250ms.
-	RedisTimeout time.Duration
-
-	// Namespace is the first part of every key and of the channels of events.
-	// The same characters are refused as in Options.Prefix. Default: "fncache".
-	Namespace string
-
-	// HashSecret keys the hashes of arguments. Set it, to the same value in
-	// every process, where arguments come from strangers: without it the keys
-	// are public constants, and nothing secret stands between a caller who can
-	// choose arguments and a search for two that collide. So the log says once that
-	// it is not set, if a function takes strings, lists or maps. Changing it starts
-	// cold. Default: none.
-	HashSecret []byte
-
-	// Codec turns results into bytes and back. Processes with different codecs
-	// share a Redis, but no entries. Default: [CBOR]. With [JSON] entries can be
-	// read by people.
-	Codec Codec
-
-	// CompressOver is the number of bytes over which results, as encoded, are
-	// compressed, where that makes them shorter by an eighth or more. It is the
-	// writer's own: all processes read all entries. Negative is never, which
-	// keeps those of JSON readable. Default: 4 KiB.
-	CompressOver int
-
-	// NearSize bounds the memory, in bytes, of what Options.Near has kept in this
-	// process, of all functions together, to within a tenth: what the decoded
-	// results take, and their keys. What is used least gives way. Outside of it
-	// lies what is known of keys from events: 512 KiB from when the process
-	// subscribes on, and at most 2.5 MiB, however many keys there are.
-	// Default: 64 MiB.
-	NearSize int
-
-	// Logger receives what a person on call wants to know, once and not per
-	// request; never an argument, a result or a secret. Of an error or a panic of
-	// a function it is given the types and not the text, which may quote arguments:
-	// where that is wanted the function logs it itself.
-	//
-	// However long its handler takes, it delays no call and nothing else but
-	// [Cache.Close]: records are written behind, one after the other, with the time of
-	// what they tell. Up to 256 of them wait; one more is dropped, and the next one
-	// written says how many were, in the attribute "dropped". A record at which the
-	// handler panics counts as one of these. Close waits for what was told before it, as
-	// it does for computations; what calls tell after it is written too. A program that
-	// ends without Close may lose the last records.
-	// Default: slog.Default(), looked up at each record.
-	Logger *slog.Logger
-}
-
-// Defaults of Config.
-const (
-	DefaultRedisTimeout = 250 * time.Millisecond
-	DefaultNamespace    = "fncache"
-	DefaultNearSize     = 64 << 20
-	DefaultCompressOver = 4 << 10
-)
-
-// A DownPolicy says what a call gets when Redis does not answer.
-type DownPolicy uint8
-
-const (
-	// DownCompute computes in the process, one computation per key at a time,
-	// and stores nothing: the service stays up. As text: compute.
-	DownCompute DownPolicy = iota
-	// DownError returns an error that wraps [ErrRedisDown] and the cause, unless
-	// Options.Near still keeps an answer. As text: error.
-	DownError
-)
-
 // withDefaults checks the options of a function and fills in defaults. hasErr
 // says that the function has an error result. The error joins all faults.
 func (o Options) withDefaults(hasErr bool) (Options, error) {
@@ -453,43 +354,99 @@ func (o *Options) nameFaults() error {
 	return errors.Join(checkName("Prefix", o.Prefix), checkName("Name", o.Name))
 }
 
-// withDefaults checks the configuration of a cache and fills in defaults. The
-// error joins all faults.
-func (c Config) withDefaults() (Config, error) {
-	var faults []error
-	switch client := c.Redis.(type) {
-	case nil:
-		faults = append(faults, errors.New("Redis is not set; set a client, as of redis.NewClient, or use Open"))
-	case *redis.Ring:
-		faults = append(faults, errors.New("Redis is a *redis.Ring; use a single server, Sentinel or a Cluster: on a Ring what is published reaches another shard than the one others listen on"))
-	default:
-		if v := reflect.ValueOf(client); v.Kind() == reflect.Pointer && v.IsNil() {
-			faults = append(faults, fmt.Errorf("Redis is a nil %T; set a client, as of redis.NewClient", client))
-		}
+// tagOptions are the options that have a textual form, as they are written.
+var tagOptions = structtag.Options[Options]{
+	structtag.String("prefix", func(o *Options) *string { return &o.Prefix }),
+	structtag.String("name", func(o *Options) *string { return &o.Name }),
+	structtag.Duration("timeout", func(o *Options) *time.Duration { return &o.Timeout }),
+	structtag.Duration("freshness", func(o *Options) *time.Duration { return &o.Freshness }),
+	structtag.Duration("near", func(o *Options) *time.Duration { return &o.Near }),
+	structtag.Text("oncold", func(o *Options) encoding.TextUnmarshaler { return &o.OnCold }),
+	structtag.Duration("waittimeout", func(o *Options) *time.Duration { return &o.WaitTimeout }),
+	structtag.Text("onstale", func(o *Options) encoding.TextUnmarshaler { return &o.OnStale }),
+	structtag.Duration("softtimeout", func(o *Options) *time.Duration { return &o.SoftTimeout }),
+	structtag.Text("onerror", func(o *Options) encoding.TextUnmarshaler { return &o.OnError }),
+	structtag.Duration("errortimeout", func(o *Options) *time.Duration { return &o.ErrorTimeout }),
+	structtag.Fraction("jitter", func(o *Options) *float64 { return &o.Jitter }),
+	structtag.Number("maxconcurrent", func(o *Options) *int { return &o.MaxConcurrent }),
+	structtag.Duration("cooldown", func(o *Options) *time.Duration { return &o.Cooldown }),
+	structtag.Duration("lease", func(o *Options) *time.Duration { return &o.Lease }),
+	structtag.Duration("computetimeout", func(o *Options) *time.Duration { return &o.ComputeTimeout }),
+	structtag.Flag("shared", func(o *Options) *bool { return &o.Shared }),
+	structtag.Flag("lossy", func(o *Options) *bool { return &o.Lossy }),
+}
+
+var (
+	coldNames  = []string{Fail: "fail", Wait: "wait", Compute: "compute"}
+	staleNames = []string{Refresh: "refresh", Background: "background"}
+	errorNames = []string{ServeStale: "servestale", ReturnError: "returnerror"}
+	downNames  = []string{DownCompute: "compute", DownError: "error"}
+)
+
+// String gives the policy as it is written in tags.
+func (p ColdPolicy) String() string { return policyString("ColdPolicy", coldNames, p) }
+
+// MarshalText gives the policy as it is written in tags; an error for a value
+// that is none of the constants.
+func (p ColdPolicy) MarshalText() ([]byte, error) { return policyText("ColdPolicy", coldNames, p) }
+
+// UnmarshalText reads what MarshalText writes.
+func (p *ColdPolicy) UnmarshalText(text []byte) error { return setPolicy(p, coldNames, text) }
+
+// String gives the policy as it is written in tags.
+func (p StalePolicy) String() string { return policyString("StalePolicy", staleNames, p) }
+
+// MarshalText gives the policy as it is written in tags; an error for a value
+// that is none of the constants.
+func (p StalePolicy) MarshalText() ([]byte, error) { return policyText("StalePolicy", staleNames, p) }
+
+// UnmarshalText reads what MarshalText writes.
+func (p *StalePolicy) UnmarshalText(text []byte) error { return setPolicy(p, staleNames, text) }
+
+// String gives the policy as it is written in tags.
+func (p ErrorPolicy) String() string { return policyString("ErrorPolicy", errorNames, p) }
+
+// MarshalText gives the policy as it is written in tags; an error for a value
+// that is none of the constants.
+func (p ErrorPolicy) MarshalText() ([]byte, error) { return policyText("ErrorPolicy", errorNames, p) }
+
+// UnmarshalText reads what MarshalText writes.
+func (p *ErrorPolicy) UnmarshalText(text []byte) error { return setPolicy(p, errorNames, text) }
+
+// String gives the policy in one word: compute or error.
+func (p DownPolicy) String() string { return policyString("DownPolicy", downNames, p) }
+
+// MarshalText gives the policy in one word; an error for a value that is none of
+// the constants.
+func (p DownPolicy) MarshalText() ([]byte, error) { return policyText("DownPolicy", downNames, p) }
+
+// UnmarshalText reads what MarshalText writes.
+func (p *DownPolicy) UnmarshalText(text []byte) error { return setPolicy(p, downNames, text) }
+
+func policyString[P ~uint8](kind string, names []string, p P) string {
+	if int(p) < len(names) {
+		return names[p]
 	}
-	if _, err := c.OnRedisDown.MarshalText(); err != nil {
-		faults = append(faults, fmt.Errorf("OnRedisDown: %w", err))
+	return fmt.Sprintf("%s(%d)", kind, uint8(p))
+}
+
+func policyText[P ~uint8](kind string, names []string, p P) ([]byte, error) {
+	if int(p) >= len(names) {
+		return nil, fmt.Errorf("%s is unknown; use %s", policyString(kind, names, p), oneOf(names))
 	}
-	setDefault[Codec](&c.Codec, CBOR{})
-	if err := checkCodec(c.Codec); err != nil {
-		faults = append(faults, err)
+	return []byte(names[p]), nil
+}
+
+func setPolicy[P ~uint8](p *P, names []string, text []byte) error {
+	i := slices.Index(names, string(text))
+	if i < 0 {
+		return fmt.Errorf("%q is unknown; use %s", text, oneOf(names))
 	}
-	if c.RedisTimeout < 0 {
-		faults = append(faults, fmt.Errorf("RedisTimeout is %v; it must not be negative", c.RedisTimeout))
-	}
-	if c.RedisTimeout > math.MaxInt64/minLeases {
-		faults = append(faults, fmt.Errorf("RedisTimeout is %v; no Lease is %d times as long: use seconds at most", c.RedisTimeout, minLeases))
-	}
-	if c.NearSize < 0 {
-		faults = append(faults, fmt.Errorf("NearSize is %d; it must not be negative; where nothing is to be kept, leave Options.Near out", c.NearSize))
-	}
-	if err := errors.Join(append(faults, checkName("Namespace", c.Namespace))...); err != nil {
-		return c, err
-	}
-	setDefault(&c.RedisTimeout, DefaultRedisTimeout)
-	setDefault(&c.Namespace, DefaultNamespace)
-	setDefault(&c.NearSize, DefaultNearSize)
-	setDefault(&c.CompressOver, DefaultCompressOver)
-	c.HashSecret = bytes.Clone(c.HashSecret) // the caller may wipe its own
-	return c, nil
+	*p = P(i)
+	return nil
+}
+
+func oneOf(names []string) string {
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/fncache/fncache/internal/apart"
 	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/shape"
@@ -259,17 +260,17 @@ type trip struct {
 // of their own for it. The error is why that is not waited for any longer.
 func (c *computation) trip(r shape.Results) (*trip, error) {
 	t := new(trip)
-	c.encoding = runApart(c.spawn, func() {
+	c.encoding = apart.Start(c.spawn, func() {
 		t.raw, t.err = c.fn.encode(c.cache.coder, make([]byte, envelopeHeaderLen), r)
 		if t.err == nil {
 			t.decoded, t.err = c.fn.decodeHere(c.cache.coder, t.raw[envelopeHeaderLen:])
 		}
 	})
-	if tooLong := c.await(c.encoding.ended, nil); tooLong != nil {
+	if tooLong := c.await(c.encoding.Ended, nil); tooLong != nil {
 		return nil, tooLong
 	}
-	if c.encoding.fault != "" {
-		t.err = &apartError{c.encoding.fault}
+	if c.encoding.Fault != "" {
+		t.err = &apart.Error{Fault: c.encoding.Fault}
 	}
 	return t, nil
 }
@@ -433,7 +434,7 @@ func (c *computation) logUnseen(e *ending) {
 		err = ErrGoexit.Error()
 	case e.err != nil && !e.negative:
 		err = "an error whose methods do not return"
-		<-runApart(c.spawn, func() { err = loggable(e.err) }).ended
+		<-apart.Start(c.spawn, func() { err = loggable(e.err) }).Ended
 	default:
 		return
 	}
@@ -478,15 +479,15 @@ func (c *computation) canServeStale() bool {
 // the end of the goroutine, or no answer within Lease/3 count as false.
 func (c *computation) consult(what string, ask func() bool) (yes bool) {
 	var answer bool
-	run := runApart(c.spawn, func() { answer = ask() })
+	run := apart.Start(c.spawn, func() { answer = ask() })
 	limit := time.NewTimer(c.fn.lease(c.cache) / 3)
 	defer limit.Stop()
 	var why string
-	switch err := c.await(run.ended, limit.C); {
-	case err == nil && run.fault == "":
+	switch err := c.await(run.Ended, limit.C); {
+	case err == nil && run.Fault == "":
 		return answer
 	case err == nil:
-		why = run.fault
+		why = run.Fault
 	case err == errUnanswered: //nolint:errorlint // await's own
 		why = "took a third of Options.Lease"
 	default:

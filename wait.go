@@ -227,7 +227,7 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 		// the cache has dropped.
 		<-comp.returned
 		if comp.encoding != nil {
-			<-comp.encoding.ended
+			<-comp.encoding.Ended
 		}
 		e = &ending{returned: comp.ret}
 		if e.normal() {
@@ -336,7 +336,7 @@ func (c *call) shareLate(comp *computation, limit <-chan time.Time) (a answer, a
 		return c.giveUp(c.cold(0))
 	}
 	if comp.encoding != nil {
-		<-comp.encoding.ended // it reads the results
+		<-comp.encoding.Ended // it reads the results
 	}
 	switch ret := &comp.ret; {
 	case ret.panic != nil:

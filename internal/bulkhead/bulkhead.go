@@ -104,3 +104,34 @@ func (b *Bulkhead) Waiting() int {
 	defer b.mu.Unlock()
 	return b.waiting.Len()
 }
+
+// A Set has bulkheads by name, made when they are first asked for. The zero value is empty.
+// It is safe for concurrent use.
+type Set struct {
+	mu sync.Mutex // guards the field below
+	m  map[id]*Bulkhead
+}
+
+type id struct {
+	name   string
+	places int
+}
+
+// Of returns the bulkhead of a name with that many places, nil for 0. One name with different
+// numbers has a bulkhead for each.
+func (s *Set) Of(name string, places int) *Bulkhead {
+	if places == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.m[id{name, places}]
+	if b == nil {
+		if s.m == nil {
+			s.m = make(map[id]*Bulkhead)
+		}
+		b = New(places)
+		s.m[id{name, places}] = b
+	}
+	return b
+}
