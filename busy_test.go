@@ -142,7 +142,7 @@ func TestCallersThatGiveUpLeaveNothing(t *testing.T) {
 				c.flights.mu.Lock()
 				defer c.flights.mu.Unlock()
 				assert.LessOrEqual(t, len(c.flights.m), 2, "what occupies the places")
-				assert.Zero(t, c.places(w.Func).Waiting())
+				assert.Zero(t, w.places.Waiting())
 			})
 		})
 	}

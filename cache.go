@@ -144,7 +144,6 @@ type Cache struct {
 	health  health
 
 	releases  ownReleases
-	bulkheads bulkhead.Set       // of functions (Options.MaxConcurrent)
 	beginning *bulkhead.Bulkhead // of leases that are asked for, or granted and not computed under yet
 
 	events     events

@@ -237,6 +237,8 @@ func (c *call) direct() answer {
 //   - what was joined may not answer the call, because its lease was lost or it began
 //     before the call refreshed: the call has waited for its end, and goes on waiting
 //     within the same limit;
+//   - no place of Options.MaxConcurrent is free, under OnCold Wait or Compute: the next flight
+//     waits for one;
 //   - a refresh that is about storing (strict) lost its lease: maxRounds;
 //   - an entry could be decoded by the flight, and not for the call: maxRounds. Then the
 //     call computes alone;
@@ -270,7 +272,7 @@ func (c *call) decision(p purpose) (decision, error) {
 		return decision{verdict: redisDown{cause: newRedisError(opLookup, c.key, ErrClosed)}}, nil
 	}
 	fs := &c.cache.flights
-	if c.failedElsewhere() >= failuresBorne {
+	if c.failedElsewhere() >= failuresBorne && c.fn.opts.OnCold == Wait {
 		return decision{}, c.cold(0)
 	}
 	f, start, d := fs.board(c, p, c.nested())
@@ -288,8 +290,8 @@ func (c *call) decision(p purpose) (decision, error) {
 	}
 	done := fs.doneOf(f)
 	var limit <-chan time.Time
-	if f.purpose != toLookUp {
-		limit = c.wait()
+	if f.purpose == toRefresh || f.purpose == toWait && c.fn.opts.OnCold == Wait {
+		limit = c.wait() // under Compute, where a call only waits for its turn, nobody is refused
 	}
 	if f.purpose == toWait {
 		c.heedFailures()
@@ -373,7 +375,7 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 // Options.MaxConcurrent is free for: the cold policy.
 func (c *call) withoutLease(v *notOurs, ended uint64, p *purpose) (a answer, again bool) {
 	switch {
-	case c.fn.opts.OnCold == Wait:
+	case c.fn.opts.OnCold == Wait, c.fn.opts.OnCold == Compute && v.placeless:
 		*p = toWait
 		c.heedFailures()
 		c.from = v

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/apart"
-	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/shape"
 )
 
@@ -171,18 +170,12 @@ func (c *computation) enlist() error {
 	return c.cache.register(c.ctx, c.fn)
 }
 
-// places returns the places of the computations of a function (Options.MaxConcurrent), of
-// all functions of its name on this cache; nil if it has no bound.
-func (c *Cache) places(fn *Func) *bulkhead.Bulkhead {
-	return c.bulkheads.Of(fn.Name(), fn.opts.MaxConcurrent)
-}
-
 // awaitSlot waits for a place of Options.MaxConcurrent, unless it was taken before the
 // lease was asked for, or a computation of the same function waits for this one. turn is
 // false if all callers have left meanwhile, or the cache was closed: next is the computation
 // that may begin instead, nil if there is none.
 func (c *computation) awaitSlot() (give func(), next *computation, turn bool) {
-	places := c.cache.places(c.fn)
+	places := c.fn.places
 	give = func() {}
 	switch {
 	case c.slotted:

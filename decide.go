@@ -248,7 +248,7 @@ func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, se
 	if c.life.Closed() { // what would be computed is cancelled
 		return request{err: &RedisError{Op: opAcquire, Kind: KindClosed, Err: ErrClosed, key: f.key, notAsked: true}}
 	}
-	places := c.places(f.fn)
+	places := f.fn.places
 	if c.flights.needsPlace(f) {
 		if f.purpose == toLookUp {
 			got.placed = places.Try()
@@ -332,8 +332,8 @@ func (c *Cache) poll(f *flight) {
 	atOnce := f.from.placeless // nothing is known of a holder
 	for backoff := pollMin; ok; backoff = min(2*backoff, pollMax) {
 		held, wait := v.(*notOurs)
-		if !wait {
-			break
+		if !wait || f.purpose == toWait && f.fn.opts.OnCold == Compute && !held.placeless {
+			break // under Compute a call waits for its turn, and for no other process
 		}
 		if !atOnce && !c.pause(f, w, backoff, held) {
 			v = redisDown{cause: newRedisError(opAcquire, f.key, ErrClosed), missed: true}

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/shape"
@@ -36,6 +37,7 @@ type Func struct {
 	shape       shape.Shape
 	stub        func() reflect.Value // makes what replaces the function
 	near        *near                // nil without Options.Near
+	places      *bulkhead.Bulkhead   // of Options.MaxConcurrent; nil without. Set by the registry, when wrapping
 	variable    reflect.Value        // where the stub stands
 	original    reflect.Value
 	// selfDecoding says that results may be decoded by methods of the user's own.
@@ -382,8 +384,11 @@ var names registry
 // the default cache has a user for the cache nil too, because the cache may not exist
 // yet when it is wrapped.
 type registry struct {
-	mu sync.Mutex // guards the field below
+	mu sync.Mutex // guards the fields below
 	m  map[string][]user
+	// places are those of Options.MaxConcurrent, of the names that have a function and of
+	// those whose computations were not over when the last function left.
+	places map[string]*bulkhead.Bulkhead
 }
 
 // A keyspace is where a cache keeps its entries: in two with equal ones the keys of
@@ -430,17 +435,24 @@ func (u user) space() keyspace {
 	return u.cache.space
 }
 
-// add takes f in, or says why its name is another function's. A closed cache has
+// add takes f in, or says why its name is another function's, or its MaxConcurrent another's. A closed cache has
 // nobody here: its functions share nothing any more.
 func (r *registry) add(f *Func, c *Cache) error {
 	mine := newUser(f, c)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c != nil && c.life.Closed() {
+		if f.places == nil {
+			f.places = bulkhead.New(f.opts.MaxConcurrent)
+		}
 		return nil
 	}
 	known := -1
 	for i, other := range r.m[f.Name()] {
+		if other.fn != f && !other.moved && other.fn.opts.MaxConcurrent != f.opts.MaxConcurrent {
+			return fmt.Errorf("MaxConcurrent is %d, and %d for %s, which has the name %s too: the bound is one for all functions of a name; set the same for both, or another Name or Prefix",
+				f.opts.MaxConcurrent, other.fn.opts.MaxConcurrent, other.fn.whence(), f.Name())
+		}
 		switch {
 		case other.space() != mine.space():
 		case other.fn == f && other.cache == c:
@@ -456,10 +468,28 @@ func (r *registry) add(f *Func, c *Cache) error {
 		return nil
 	}
 	if r.m == nil {
-		r.m = make(map[string][]user)
+		r.m, r.places = make(map[string][]user), make(map[string]*bulkhead.Bulkhead)
 	}
 	r.m[f.Name()] = append(r.m[f.Name()], mine)
+	r.place(f)
 	return nil
+}
+
+// place gives f its places of Options.MaxConcurrent: those of its name in this process,
+// however many variables, fields and caches there are. mu is held.
+func (r *registry) place(f *Func) {
+	shared := r.places[f.Name()]
+	switch {
+	case f.opts.MaxConcurrent == 0:
+	case f.places == nil && shared != nil:
+		shared.Resize(f.opts.MaxConcurrent) // those that had other bounds have gone
+		f.places = shared
+	case f.places == nil:
+		f.places = bulkhead.New(f.opts.MaxConcurrent)
+		r.places[f.Name()] = f.places
+	case shared == nil: // the cache that f had was closed
+		r.places[f.Name()] = f.places
+	}
 }
 
 // move notes that f has left the default cache c for another: its name is free there.
@@ -500,6 +530,9 @@ func (r *registry) drop(name string, gone func(user) bool) {
 	rest := slices.DeleteFunc(r.m[name], gone)
 	if len(rest) == 0 {
 		delete(r.m, name)
+		if r.places[name].Idle() {
+			delete(r.places, name)
+		}
 		return
 	}
 	r.m[name] = rest

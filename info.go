@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/fncache/fncache/internal/bulkhead"
 )
 
 // This file has what a caller says of one call through its context, and what it is told of
@@ -277,10 +279,10 @@ type frame struct {
 	ended   atomic.Bool // the function has returned; what it started may hold its context yet
 }
 
-// runs says whether fn is in computation in f or around it.
-func (f *frame) runs(fn *Func) bool {
+// runs reports whether a function with these places is in computation in f or around it.
+func (f *frame) runs(places *bulkhead.Bulkhead) bool {
 	for ; f != nil; f = f.outer {
-		if f.fn == fn && !f.ended.Load() {
+		if f.fn != nil && f.fn.places == places && !f.ended.Load() {
 			return true
 		}
 	}

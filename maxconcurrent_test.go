@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/bulkhead"
 )
 
 // A gauge counts what runs at once.
@@ -30,6 +32,13 @@ func (g *gauge) add(n int) {
 	defer g.mu.Unlock()
 	g.now += n
 	g.most = max(g.most, g.now)
+}
+
+// wrapElsewhere is wrap in another process, with places of its own.
+func wrapElsewhere(t *testing.T, c *Cache, s *source, opts Options) *wrapped {
+	w := wrap(t, c, s, opts)
+	w.places = bulkhead.New(opts.MaxConcurrent)
+	return w
 }
 
 func TestMaxConcurrentBoundsComputationsUnderLeases(t *testing.T) {
@@ -64,7 +73,7 @@ func TestCallsWaitForAPlaceBeforeTheyAskForTheLease(t *testing.T) {
 		ends := beginEach(t, w, 6)
 		assert.Len(t, b.keys(), 2, "no lease is held by a call that waits for a place")
 		// Another process has places of its own, and finds no lease in its way.
-		other := wrap(t, b.cache(), &source{}, opts)
+		other := wrapElsewhere(t, b.cache(), &source{}, opts)
 		assert.Equal(t, SourceComputed, other.get(t.Context(), "4").source)
 		for i, end := range ends {
 			o := <-end
@@ -191,7 +200,7 @@ func TestACallThatGivesUpWhileItWaitsForAPlaceLeavesNothing(t *testing.T) {
 				}
 				one := giveUp(1) // with which the process subscribes to events
 				assert.LessOrEqual(t, giveUp(200), one, "goroutines of the cache")
-				assert.Zero(t, must(w.bind()).cache.places(w.Func).Waiting())
+				assert.Zero(t, w.places.Waiting())
 				s.let <- struct{}{}
 				require.NoError(t, (<-first).err)
 				assert.Equal(t, 1, s.count())
@@ -212,6 +221,144 @@ func TestVariablesOfOneNameShareThePlaces(t *testing.T) {
 		assert.Equal(t, SourceRefused, two.get(t.Context(), "b").source)
 		<-busy
 		requireAllPlaces(t, one.Func)
+	})
+}
+
+func TestCachesShareThePlacesOfAName(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var g gauge
+		s := &source{}
+		s.do = func(_ context.Context, run int) (int, error) { g.run(time.Second); return run, nil }
+		opts := Options{MaxConcurrent: 2, OnCold: Wait}
+		var ends []<-chan outcome
+		for i, c := range []*Cache{b.cache(), b.cache(func(cfg *Config) { cfg.Namespace = "other" })} {
+			w := wrap(t, c, s, opts)
+			defer requireAllPlaces(t, w.Func)
+			for n := range 5 {
+				ends = append(ends, w.begin(t.Context(), fmt.Sprint(i, n)))
+			}
+		}
+		for _, end := range ends {
+			assert.Equal(t, SourceComputed, (<-end).source)
+		}
+		assert.Equal(t, 2, g.most)
+	})
+}
+
+func TestAFunctionThatIsWrappedAgainSharesThePlacesWithWhatStillRuns(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c, s := b.cache(), &source{took: time.Second}
+		first := wrap(t, c, s, Options{MaxConcurrent: 1})
+		busy := first.begin(t.Context(), "a")
+		synctest.Wait()
+		first.Unwrap()
+		again := wrap(t, c, s, Options{MaxConcurrent: 2}) // the name has no other function now
+		also := again.begin(t.Context(), "b")
+		synctest.Wait()
+		assert.Equal(t, SourceRefused, again.get(t.Context(), "c").source)
+		assert.Equal(t, SourceComputed, (<-busy).source)
+		assert.Equal(t, SourceComputed, (<-also).source)
+		requireAllPlaces(t, again.Func)
+		again.Unwrap()
+		names.mu.Lock()
+		defer names.mu.Unlock()
+		assert.NotContains(t, names.places, again.Name(), "nothing is left of a name")
+	})
+}
+
+func TestAnotherBoundForOneNameIsRefused(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		one, two, three := (&source{}).call, (&source{}).call, (&source{}).call
+		opts := Options{Cache: b.cache(), Name: "test.Bound", Shared: true, Timeout: time.Minute, MaxConcurrent: 5}
+		_, err := Wrap(&one, opts)
+		require.NoError(t, err)
+		for _, other := range []int{0, 6} {
+			opts.Cache, opts.MaxConcurrent = b.cache(func(cfg *Config) { cfg.Namespace = "other" }), other
+			_, err = Wrap(&two, opts)
+			require.ErrorContains(t, err, fmt.Sprintf("MaxConcurrent is %d, and 5 for test.Bound (wrapped at ", other))
+			require.ErrorContains(t, err, "maxconcurrent_test.go:")
+			require.ErrorContains(t, err, "set the same for both, or another Name or Prefix")
+		}
+		opts.MaxConcurrent = 5
+		_, err = Wrap(&three, opts)
+		require.NoError(t, err)
+	})
+}
+
+func TestUnderComputeACallWaitsForItsTurnAndIsStored(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var g gauge
+		s := &source{}
+		s.do = func(_ context.Context, run int) (int, error) { g.run(time.Minute); return run, nil }
+		c := b.cache()
+		w := wrap(t, c, s, Options{MaxConcurrent: 2, OnCold: Compute, ComputeTimeout: 2 * time.Minute, Timeout: time.Hour})
+		for i, end := range beginEach(t, w, 8) {
+			o := <-end
+			require.NoError(t, o.err, "nobody is refused, though it waits for longer than a run may take")
+			assert.Equal(t, SourceComputed, o.source)
+			assert.Equal(t, time.Duration(1+i/2)*time.Minute, o.took, "first come, first served")
+		}
+		assert.EqualValues(t, 8, w.Stats().Stored)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		busy := []<-chan outcome{w.begin(t.Context(), "x"), w.begin(t.Context(), "y")}
+		synctest.Wait()
+		require.ErrorIs(t, w.get(ctx, "z").err, context.DeadlineExceeded)
+		for _, end := range busy {
+			assert.Equal(t, SourceComputed, (<-end).source)
+		}
+		assert.Equal(t, 2, g.most)
+		assert.Equal(t, 10, s.count())
+		requireAllPlaces(t, w.Func)
+		requireIdentity(t, w.Func)
+	})
+}
+
+// Of runs under a lease and without one, with Redis and without it.
+func TestUnderComputeTheBoundHoldsForEveryRun(t *testing.T) {
+	for _, away := range []bool{false, true} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			var g gauge
+			s := &source{}
+			s.do = func(_ context.Context, run int) (int, error) { g.run(time.Second); return run, nil }
+			c := b.cache()
+			w := wrap(t, c, s, Options{MaxConcurrent: 3, OnCold: Compute})
+			if away {
+				defer b.cut()()
+				b.trip(wrap(t, c, &source{}, Options{Name: "test.Other"}))
+			}
+			var ends []<-chan outcome
+			for i := range 30 { // of which most find the lease held here
+				ends = append(ends, w.begin(t.Context(), fmt.Sprint(i%5)))
+				time.Sleep(10 * time.Millisecond)
+			}
+			for _, end := range ends {
+				require.NoError(t, (<-end).err)
+			}
+			assert.Equal(t, 3, g.most)
+			requireAllPlaces(t, w.Func)
+			requireIdentity(t, w.Func)
+		})
+	}
+}
+
+func TestUnderComputeALeaseThatIsHeldElsewhereIsNotWaitedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		opts := Options{OnCold: Compute, MaxConcurrent: 1}
+		other := newHeld()
+		holder := wrapElsewhere(t, b.cache(), &other.source, opts).begin(t.Context(), "k")
+		<-other.began
+		s := &source{took: time.Second}
+		w := wrap(t, b.cache(), s, opts)
+		busy := w.begin(t.Context(), "another key")
+		synctest.Wait()
+		o := w.get(t.Context(), "k") // waits for its turn first
+		require.NoError(t, o.err)
+		assert.Equal(t, 2*time.Second, o.took)
+		<-busy
+		other.let <- struct{}{}
+		assert.Equal(t, SourceComputed, (<-holder).source)
+		requireAllPlaces(t, w.Func)
 	})
 }
 

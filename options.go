@@ -155,18 +155,17 @@ type Options struct {
 	ComputeTimeout time.Duration
 
 	// MaxConcurrent bounds how many computations of the function run in this process at
-	// once, whether Redis is there or away. The bound is that of a name in a cache, however
-	// many variables or fields are wrapped under it (with the same MaxConcurrent). A
+	// once, whether Redis is there or away. The bound is that of a name in the process, however
+	// many variables, fields and caches there are; all must have the same MaxConcurrent. A
 	// computation takes its place before the lease is asked for. Where no place is free, a
 	// stale entry is served; without one the cold policy applies: under OnCold Fail a call is
 	// refused with [ErrColdCache], under Wait it waits for its turn, first come first served,
-	// up to WaitTimeout. A refresh waits likewise. A function without an error result waits as
+	// up to WaitTimeout, and under Compute as long as its context allows. A refresh waits likewise. A function without an error result waits as
 	// long as it takes. What the function itself calls of itself, with the context it was
 	// given, takes no place, because it would wait for itself. Two functions that call each
 	// other, and have no error result to be refused by, may each hold all their places and
 	// wait for one of the other's without end; give them an error result, or no bound.
-	// [WithBypass] takes no place. With OnCold Compute, by which no call
-	// waits for others, it is refused.
+	// [WithBypass] takes no place.
 	// Default: no bound.
 	MaxConcurrent int
 }
@@ -341,11 +340,8 @@ func (o *Options) boundFaults() error {
 	if !(o.Jitter >= 0 && o.Jitter <= 1) { // NaN too
 		faults = append(faults, fmt.Errorf("Jitter is %v; it is a fraction of Freshness, from 0 to 1", o.Jitter))
 	}
-	switch {
-	case o.MaxConcurrent < 0:
+	if o.MaxConcurrent < 0 {
 		faults = append(faults, fmt.Errorf("MaxConcurrent is %d; it must not be negative", o.MaxConcurrent))
-	case o.MaxConcurrent > 0 && o.OnCold == Compute:
-		faults = append(faults, errors.New("MaxConcurrent is set, and OnCold is Compute, by which a call computes whoever else does; set OnCold to Fail or Wait, or leave out MaxConcurrent"))
 	}
 	return errors.Join(faults...)
 }

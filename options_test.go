@@ -79,7 +79,6 @@ func TestEachFaultOfOptionsIsNamed(t *testing.T) {
 		{Options{Timeout: time.Minute, Jitter: 1.1}, false, []string{"Jitter is 1.1"}},
 		{Options{Timeout: time.Minute, Jitter: math.NaN()}, false, []string{"Jitter is NaN"}},
 		{Options{Timeout: time.Minute, MaxConcurrent: -1}, false, []string{"MaxConcurrent is -1; it must not be negative"}},
-		{Options{Timeout: time.Minute, MaxConcurrent: 1, OnCold: Compute}, false, []string{"MaxConcurrent is set, and OnCold is Compute"}},
 		{Options{Timeout: time.Minute, Prefix: "a:b"}, false, []string{`Prefix "a:b" contains ':'; leave out colons`}},
 		{Options{Timeout: time.Minute, Name: "a b"}, false, []string{`Name "a b" contains ' '`}},
 		{

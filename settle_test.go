@@ -368,7 +368,7 @@ func TestCloseEndsCallsThatWaitForTheirTurn(t *testing.T) {
 func requireAllPlaces(t *testing.T, f *Func) {
 	t.Helper()
 	synctest.Wait()
-	places := must(f.bind()).cache.places(f)
+	places := f.places
 	for range f.opts.MaxConcurrent {
 		require.True(t, places.Try(), "each place is given back once")
 	}

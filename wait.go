@@ -75,7 +75,7 @@ func (c *call) withoutRedis(cause error, ended uint64, refresh bool) (a answer, 
 	if c.fn.opts.OnCold != Fail || c.patient {
 		return c.unleased(ended)
 	}
-	comp, full := fs.startUnleased(flightKey{c.fn, c.key}, c.nested(), c.cache.places(c.fn), c.newUnleased)
+	comp, full := fs.startUnleased(flightKey{c.fn, c.key}, c.nested(), c.fn.places, c.newUnleased)
 	switch {
 	case full:
 		return c.giveUp(c.full())
@@ -424,7 +424,7 @@ func (c *call) giveUp(err error) (a answer, again bool) {
 // nested says whether the call comes from a computation of its own function, which
 // has a slot of Options.MaxConcurrent and gives it up only when it has its answer.
 func (c *call) nested() bool {
-	return c.fn.opts.MaxConcurrent > 0 && perCallOf(c.ctx).frame.runs(c.fn)
+	return c.fn.places != nil && perCallOf(c.ctx).frame.runs(c.fn.places)
 }
 
 func (c *call) cold(left time.Duration) *ColdCacheError {

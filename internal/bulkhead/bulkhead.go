@@ -16,7 +16,8 @@ import (
 // concurrent use.
 type Bulkhead struct {
 	mu      sync.Mutex // guards the fields below
-	free    int
+	places  int
+	free    int       // below 0: there were more places, and they are taken
 	waiting list.List // of chan struct{}, the oldest first; each is closed when its place comes
 }
 
@@ -25,7 +26,26 @@ func New(places int) *Bulkhead {
 	if places == 0 {
 		return nil
 	}
-	return &Bulkhead{free: places}
+	return &Bulkhead{places: places, free: places}
+}
+
+// Resize gives the bulkhead that many places, more than 0. Nobody loses a place.
+func (b *Bulkhead) Resize(places int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.free += places - b.places
+	b.places = places
+	b.admit()
+}
+
+// Idle reports whether nobody has a place.
+func (b *Bulkhead) Idle() bool {
+	if b == nil {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.free == b.places
 }
 
 // Try takes a place if one is free and nobody waits for it. It reports whether it did.
@@ -40,7 +60,7 @@ func (b *Bulkhead) Try() bool {
 
 // try is Try with mu held.
 func (b *Bulkhead) try() bool {
-	if b.free == 0 {
+	if b.free <= 0 {
 		return false
 	}
 	b.free-- // nobody waits while a place is free
@@ -88,11 +108,16 @@ func (b *Bulkhead) Give() {
 
 // give is Give with mu held.
 func (b *Bulkhead) give() {
-	if first := b.waiting.Front(); first != nil {
-		close(b.waiting.Remove(first).(chan struct{}))
-		return
-	}
 	b.free++
+	b.admit()
+}
+
+// admit gives the places that are free to those who wait. mu is held.
+func (b *Bulkhead) admit() {
+	for first := b.waiting.Front(); first != nil && b.free > 0; first = b.waiting.Front() {
+		b.free--
+		close(b.waiting.Remove(first).(chan struct{}))
+	}
 }
 
 // Waiting returns how many callers wait for a place.
@@ -103,35 +128,4 @@ func (b *Bulkhead) Waiting() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.waiting.Len()
-}
-
-// A Set has bulkheads by name, made when they are first asked for. The zero value is empty.
-// It is safe for concurrent use.
-type Set struct {
-	mu sync.Mutex // guards the field below
-	m  map[id]*Bulkhead
-}
-
-type id struct {
-	name   string
-	places int
-}
-
-// Of returns the bulkhead of a name with that many places, nil for 0. One name with different
-// numbers has a bulkhead for each.
-func (s *Set) Of(name string, places int) *Bulkhead {
-	if places == 0 {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	b := s.m[id{name, places}]
-	if b == nil {
-		if s.m == nil {
-			s.m = make(map[id]*Bulkhead)
-		}
-		b = New(places)
-		s.m[id{name, places}] = b
-	}
-	return b
 }

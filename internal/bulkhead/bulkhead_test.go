@@ -130,3 +130,34 @@ func TestPlacesAreKept(t *testing.T) {
 		})
 	})
 }
+
+func TestResizeTakesNobodysPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(3)
+		for range 3 {
+			require.True(t, b.Try())
+		}
+		require.False(t, b.Idle())
+		b.Resize(1)
+		b.Give()
+		b.Give()
+		require.False(t, b.Try(), "the one place is taken")
+		var got atomic.Int64
+		for range 4 {
+			go func() { require.NoError(t, b.Take(t.Context())); got.Add(1) }()
+		}
+		synctest.Wait()
+		require.Zero(t, got.Load())
+		b.Resize(4)
+		synctest.Wait()
+		require.EqualValues(t, 3, got.Load(), "those who wait have the new places")
+		b.Give()
+		synctest.Wait()
+		require.EqualValues(t, 4, got.Load())
+		for range 4 {
+			b.Give()
+		}
+		require.True(t, b.Idle())
+		require.True(t, (*Bulkhead)(nil).Idle())
+	})
+}
