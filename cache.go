@@ -17,6 +17,8 @@ import (
 
 	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/clock"
+	"github.com/fncache/fncache/internal/funcname"
+	"github.com/fncache/fncache/internal/health"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/oncelog"
@@ -141,7 +143,7 @@ type Cache struct {
 	flights flights
 	space   keyspace
 	log     *oncelog.Logger
-	health  health
+	health  *health.Log
 
 	releases  ownReleases
 	beginning *bulkhead.Bulkhead // of leases that are asked for, or granted and not computed under yet
@@ -190,6 +192,7 @@ func New(cfg Config) (*Cache, error) {
 	c.alive, c.end = context.WithCancel(context.Background())
 	c.closing, c.shut = c.alive.Done(), make(chan struct{})
 	c.log = oncelog.New(cfg.Logger, c.life.Go)
+	c.health = health.New(c.log)
 	c.clock = clock.New(clock.Config{
 		Ask:      func(ctx context.Context) (time.Time, error) { return c.store.serverTime(ctx) },
 		Patience: cfg.RedisTimeout,
@@ -205,15 +208,14 @@ func New(cfg Config) (*Cache, error) {
 		spawn:   c.life.Go,
 		closing: c.closing,
 	}
-	c.store.forgotten, c.store.unpublished = c.health.forgot, c.noteUnpublished
-	c.health.log, c.health.again = c.log, c.noteDial
+	c.store.forgotten, c.store.unpublished = c.noteForgotten, c.noteUnpublished
 	c.store.remote = remote.New(remote.Config{
 		Client:     cfg.Redis,
 		Timeout:    cfg.RedisTimeout,
 		WriteProbe: probeScript,
 		Closing:    c.closing,
 		Spawn:      c.asking.Go,
-		Notice:     c.health.notice,
+		Notice:     c.noteNode,
 		Dialed:     c.noteDial,
 	})
 	return c, nil
@@ -252,7 +254,7 @@ func Open(ctx context.Context, rawURL string, cfg Config) (*Cache, error) {
 	case err == nil:
 		return c, nil
 	case errors.As(err, &failure) && kindFacts[failure.Kind].away && failure.Kind != KindAuth:
-		c.health.tell(failure)
+		c.health.Tell(failure.trouble())
 		return c, nil
 	default:
 		_ = c.Close()
@@ -290,7 +292,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.NearSize < 0 {
 		faults = append(faults, fmt.Errorf("NearSize is %d; it must not be negative; where nothing is to be kept, leave Options.Near out", c.NearSize))
 	}
-	if err := errors.Join(append(faults, checkName("Namespace", c.Namespace))...); err != nil {
+	if err := errors.Join(append(faults, funcname.Check("Namespace", c.Namespace))...); err != nil {
 		return c, err
 	}
 	setDefault(&c.RedisTimeout, DefaultRedisTimeout)
@@ -416,6 +418,23 @@ func (c *Cache) spawn(f func()) { c.life.Go(f) }
 
 // spawnAsking is spawn for what may wait within go-redis.
 func (c *Cache) spawnAsking(f func()) { c.asking.Go(f) }
+
+// noteNode takes in what package remote has found out about a node. It must not block: its
+// locks are held.
+func (c *Cache) noteNode(e remote.Event) {
+	kind := RedisErrorKind(e.Kind)
+	switch {
+	case e.Err == nil:
+		c.noteDial() // it may be another server
+		c.health.NodeBack()
+	case kind == KindNoScript: // the verb counts it, and tells
+	default:
+		if e.Away {
+			c.health.NodeAway()
+		}
+		c.health.Tell((&RedisError{Op: e.Op, Kind: kind, Err: e.Err, node: e.Node}).trouble())
+	}
+}
 
 // noteDial takes in that the client has made a connection, which may be one to another
 // server. It must not block.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fncache/fncache/internal/funcname"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
 	"github.com/fncache/fncache/internal/structtag"
@@ -231,7 +232,7 @@ func (w *structWrapper) wrap(field structtag.Field) error {
 	tagErr = eachFault(tagErr, func(fault error) error {
 		return fmt.Errorf("fncache: wrap %s: tag %q: %w", field.Place(), field.Tag, fault)
 	})
-	here := site{at: w.at, place: field.Place(), field: fieldName(field.Struct, field.Name)}
+	here := site{at: w.at, place: field.Place(), field: funcname.OfField(field.Struct, field.Name)}
 	f, err := prepare(field.Value, here, opts, tagErr, reflectedShape)
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ const module = "github.com/fncache/fncache"
 // reason.
 var allowed = map[string][]string{
 	".": {
-		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/fence", "internal/keyhash", "internal/lifetime", "internal/oncelog",
+		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/fence", "internal/funcname", "internal/health", "internal/keyhash", "internal/lifetime", "internal/oncelog",
 		"internal/remote", "internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/testhook",
 		"github.com/maypok86/otter/v2", "github.com/redis/go-redis/v9",
 	},
@@ -36,6 +36,8 @@ var allowed = map[string][]string{
 	"internal/codec":     {"github.com/fxamacker/cbor/v2", "github.com/klauspost/compress/s2"},
 	"internal/deepcopy":  {"internal/keyhash"},
 	"internal/fence":     {"internal/keyhash"},
+	"internal/funcname":  {},
+	"internal/health":    {"internal/oncelog"},
 	"internal/keyhash":   {"github.com/dchest/siphash"},
 	"internal/lifetime":  {},
 	"internal/memconn":   {},

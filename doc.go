@@ -201,14 +201,12 @@
 //	lock.go         the lease protocol: everything said to Redis
 //	events.go       what is known of what happens to keys elsewhere
 //	func.go         what is known of a wrapped function: its checks, its name, its cache
-//	health.go       what goes wrong with Redis: kinds, remedies
 //	options.go      options, policies, and the options of struct tags
-//	name.go         what a function is called
 //	codec.go        CBOR, JSON, and the codec of a cache
 //	envelope.go     the stored bytes
 //	reflectkey.go   the form of keys
 //	info.go         what a call is asked for, and what is told about it
-//	errors.go       the errors that users see
+//	errors.go       the errors that users see, and the kinds of trouble with Redis
 //
 // What is an organ of its own is a package below internal: each says in its first
 // sentence what it is, and deps_test.go lists what each imports.

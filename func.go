@@ -14,6 +14,7 @@ import (
 
 	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/funcname"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
@@ -27,7 +28,7 @@ import (
 // concurrent use, but for Unwrap.
 type Func struct {
 	opts   Options // with their defaults; never written
-	name   funcName
+	name   funcname.Name
 	site   site
 	sig    *signature.Signature
 	params string // the fingerprint of the parameters alone
@@ -120,7 +121,7 @@ func (f *Func) take() (err error) {
 	// A copy: replace will overwrite the variable.
 	f.original = reflect.New(f.variable.Type()).Elem()
 	f.original.Set(f.variable)
-	f.name, err = nameOf(f.original, f.opts.Name, f.site.field)
+	f.name, err = funcname.Of(f.original, f.opts.Name, f.site.field)
 	return f.faults(err)
 }
 
@@ -191,13 +192,13 @@ func (f *Func) negativeOf(body []byte) (error, bool) { //nolint:revive // the er
 func (f *Func) errorf(format string, args ...any) error {
 	place := f.site.place
 	if place == "" {
-		place = f.name.title
+		place = f.name.Title
 	}
 	if place != "" {
 		place = " " + place
 	}
-	if f.name.where != "" {
-		place += " (" + f.name.where + ")"
+	if f.name.Where != "" {
+		place += " (" + f.name.Where + ")"
 	}
 	if f.site.place == "" && f.site.at != "" {
 		place += " at " + f.site.at
@@ -226,7 +227,7 @@ func (f *Func) faults(err error) error {
 // conflict says why f may not have the name that other has: two variables share
 // entries only where they hold one declared function, or where both say so.
 func (f *Func) conflict(other *Func) error {
-	same := f.name.declared && f.original.Pointer() == other.original.Pointer()
+	same := f.name.Declared && f.original.Pointer() == other.original.Pointer()
 	switch {
 	case f.fingerprint != other.fingerprint:
 		return fmt.Errorf("the name %s is taken by a function of another signature, %v, %s; set another Name or Prefix", f.Name(), other.sig, other.whence())
@@ -242,9 +243,9 @@ func (f *Func) conflict(other *Func) error {
 // it has one.
 func (f *Func) Name() string {
 	if f.opts.Prefix != "" {
-		return f.opts.Prefix + ":" + f.name.name
+		return f.opts.Prefix + ":" + f.name.Key
 	}
-	return f.name.name
+	return f.name.Key
 }
 
 // String gives the name and the type of the function, for logs.

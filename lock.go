@@ -431,7 +431,7 @@ func (s *lockStore) serverTime(ctx context.Context) (time.Time, error) {
 // noteRedis takes in how an operation ended for fn, and reports whether it failed.
 func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {
 	if err == nil {
-		c.health.succeeded()
+		c.health.Succeeded()
 		return false
 	}
 	var failure *RedisError
@@ -440,7 +440,7 @@ func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {
 	}
 	if !failure.notAsked {
 		fn.counters.redisErrors[failure.Kind].Add(1)
-		c.health.tell(failure)
+		c.health.Tell(failure.trouble())
 	}
 	return true
 }
@@ -450,7 +450,12 @@ func (c *Cache) storeFor(fn *Func) *lockStore {
 	own := *c.store
 	own.forgotten = func(op string) {
 		fn.counters.redisErrors[KindNoScript].Add(1)
-		c.health.forgot(op)
+		c.noteForgotten(op)
 	}
 	return &own
+}
+
+// noteForgotten tells that a server has forgotten a script.
+func (c *Cache) noteForgotten(op string) {
+	c.health.Forgot((&RedisError{Op: op, Kind: KindNoScript}).trouble())
 }

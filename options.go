@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fncache/fncache/internal/funcname"
 	"github.com/fncache/fncache/internal/structtag"
 )
 
@@ -347,7 +348,7 @@ func (o *Options) boundFaults() error {
 }
 
 func (o *Options) nameFaults() error {
-	return errors.Join(checkName("Prefix", o.Prefix), checkName("Name", o.Name))
+	return errors.Join(funcname.Check("Prefix", o.Prefix), funcname.Check("Name", o.Name))
 }
 
 // tagOptions are the options that have a textual form, as they are written.

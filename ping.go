@@ -97,6 +97,7 @@ type pingError struct {
 }
 
 func (e *pingError) Error() string { return fmt.Sprintf("%s: %v%s", e.what, e.cause, e.remedy) }
+
 func (e *pingError) Unwrap() error { return e.cause }
 
 var pingLimits = remote.Limits{Always: true}
@@ -148,15 +149,6 @@ func pingWhole(probe func(n int) string) check {
 		}
 		return nil
 	}
-}
-
-// elsewhere says whether a node of a Cluster has sent the client to another node.
-func elsewhere(err error) bool {
-	var failure *RedisError
-	if errors.As(err, &failure) {
-		err = failure.Err
-	}
-	return redis.HasErrorPrefix(err, "MOVED ") || redis.HasErrorPrefix(err, "ASK ")
 }
 
 // leastPingLease is how long what a failed Ping has left in Redis stays there at least:

@@ -16,8 +16,8 @@ func TestEachEndOfTheCodeEndsTheRun(t *testing.T) {
 		code        func()
 	}{
 		{"returns", "", func() {}},
-		{"panics", "panicked: string", func() { panic("an argument") }},
-		{"panics with an error", "panicked: *errors.errorString", func() { panic(errors.New("an argument")) }},
+		{"panics", "panicked: panic with a string", func() { panic("an argument") }},
+		{"panics with an error", "panicked: panic with a *errors.errorString", func() { panic(errors.New("an argument")) }},
 		{"ends its goroutine", "ended its goroutine", runtime.Goexit},
 	} {
 		t.Run(c.name, func(t *testing.T) {
