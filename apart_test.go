@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/events"
 )
 
 // touchy decodes as a test says.
@@ -141,7 +142,7 @@ func TestAnUnmarshalerThatEndsItsGoroutineEndsNoneThatWaitsForTheLease(t *testin
 		body := must(encodeBy(c.coder, nil, []any{&touchy{9}}))
 		require.NoError(t, b.redis.Set(key, string(append(stored.appendTo(nil), body...))))
 		b.redis.Del(key + lockSuffix)
-		b.redis.Publish(c.store.channelOf(key), keyEvent{verbStore, key, storeID(7)}.String())
+		b.redis.Publish(c.store.channelOf(key), events.Event{Verb: events.Store, Key: key, ID: events.StoreID(7)}.String())
 		require.NoError(t, <-end)
 		assert.NotZero(t, requireIdentity(t, f).Undecodable)
 	})

@@ -17,6 +17,7 @@ import (
 
 	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/clock"
+	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/funcname"
 	"github.com/fncache/fncache/internal/health"
 	"github.com/fncache/fncache/internal/keyhash"
@@ -148,10 +149,7 @@ type Cache struct {
 	releases  ownReleases
 	beginning *bulkhead.Bulkhead // of leases that are asked for, or granted and not computed under yet
 
-	events     events
-	subscribed sync.Once    // the subscription has begun
-	heardUntil atomic.Int64 // until when events are known to be heard, on clock.elapsed
-	trusted    atomic.Int64 // up to heardUntil; until when it is known that the machine was not suspended
+	events *events.Events // what is known of keys elsewhere
 
 	nearOnce sync.Once
 	kept     atomic.Pointer[nearStore] // nil until something is kept
@@ -200,7 +198,7 @@ func New(cfg Config) (*Cache, error) {
 		Local:    c.noteLocalClock,
 		Spawn:    c.life.Go,
 	})
-	c.releases.dialed, c.events.changed = make(chan struct{}, 1), make(chan struct{}, 1)
+	c.releases.dialed = make(chan struct{}, 1)
 	c.store = &lockStore{
 		client:  cfg.Redis,
 		timeout: cfg.RedisTimeout,
@@ -217,6 +215,19 @@ func New(cfg Config) (*Cache, error) {
 		Spawn:      c.asking.Go,
 		Notice:     c.noteNode,
 		Dialed:     c.noteDial,
+	})
+	c.events = events.New(events.Config{
+		Client:      cfg.Redis,
+		Remote:      c.store.remote,
+		Prefix:      c.store.channel,
+		Timeout:     cfg.RedisTimeout,
+		Clock:       c.clock,
+		Suspended:   c.releases.expire,
+		Closing:     c.closing,
+		Spawn:       c.life.Go,
+		SpawnAsking: c.asking.Go,
+		Log:         c.log,
+		Explain:     explain,
 	})
 	return c, nil
 }
@@ -395,7 +406,7 @@ func (c *Cache) shutDown() error {
 // unwrapped keep it alive.
 func (c *Cache) release() {
 	c.kept.Store(nil)
-	c.events.end()
+	c.events.End()
 	c.releases.end()
 }
 
@@ -447,6 +458,13 @@ func (c *Cache) noteDial() {
 func (c *Cache) noteLocalClock(err error) {
 	c.log.Once("clock", slog.LevelWarn, "Redis refuses the TIME command: ages are measured on the local clock, which must agree between hosts",
 		"err", err)
+}
+
+// noteUnpublished tells that what this process does is not published, once.
+func (c *Cache) noteUnpublished(channel string, err error) {
+	c.log.Once("publish refused", slog.LevelWarn,
+		"this user may not publish: what it stores and invalidates is not told to other processes, so their near caches may serve it until Near is over, and their callers who wait ask about once a second; grant it +publish and the channels",
+		"channels", c.store.channel+"*", "channel", channel, "err", err)
 }
 
 // timeRefused reports whether this user, or this server or a proxy before it, will not run

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/clock"
+	"github.com/fncache/fncache/internal/events"
 )
 
 // --- Redis away ---
@@ -904,7 +905,7 @@ func TestASuspendedProcessTrustsNoNearCopy(t *testing.T) {
 		epoch := hearing(c)
 
 		c.clock.Suspend(2 * time.Second)
-		time.Sleep(trustStep)
+		time.Sleep(events.TrustStep)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source, "at once, before anything could be heard")
 		assert.NotEqual(t, SourceNear, w.get(t.Context(), "a").source, "nor later, until it hears again")
 		time.Sleep(time.Minute)
@@ -915,7 +916,7 @@ func TestASuspendedProcessTrustsNoNearCopy(t *testing.T) {
 		// Nobody calls while it is suspended, and Redis is away when it goes on.
 		mend := b.cut()
 		c.clock.Suspend(2 * time.Second)
-		time.Sleep(trustStep)
+		time.Sleep(events.TrustStep)
 		o := w.get(t.Context(), "a")
 		assert.Equal(t, SourceComputed, o.source, "a copy of unknown age is not served as stale")
 		mend()
@@ -931,7 +932,7 @@ func TestAClockThatIsSlewedIsNoSuspend(t *testing.T) {
 		w.get(t.Context(), "a")
 		for range 100 {
 			c.clock.Suspend(clock.Jump / 2)
-			time.Sleep(trustStep)
+			time.Sleep(events.TrustStep)
 			require.Equal(t, SourceNear, w.get(t.Context(), "a").source)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/shape"
 )
 
@@ -131,7 +132,7 @@ type call struct {
 
 	// How often the function has failed elsewhere: the count for the key, nil until the
 	// call waits for another process; what it was then, and what it was last.
-	failures       *failures
+	failures       *events.Failures
 	failuresBefore uint64
 	failuresHeard  uint64
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"github.com/fncache/fncache/internal/events"
 )
 
 // This file is the decision table (call.go) for one flight: it looks up, judges what
@@ -62,7 +64,7 @@ type runsHere struct{ holder *computation }
 type notOurs struct {
 	left      time.Duration // the life of the lease
 	seen      *entry        // what was read
-	asked     place         // when the lease was asked for, in the order of events
+	asked     events.Place  // when the lease was asked for, in the order of events
 	placeless bool          // no place was free, so nothing is known of the lease
 	here      *computation  // a computation of this process that holds the lease, and does not answer; nil if there is none
 }
@@ -147,7 +149,7 @@ func (c *Cache) lookUpForOthers(f *flight) {
 }
 
 // takeIn goes through the table with what Redis has answered.
-func (c *Cache) takeIn(f *flight, raw []byte, err error, asked place) progress {
+func (c *Cache) takeIn(f *flight, raw []byte, err error, asked events.Place) progress {
 	e, s := c.judgeRead(f, raw, err, asked)
 	if s == fresh {
 		c.flights.decide(f, serveFresh{e})
@@ -162,7 +164,7 @@ func (c *Cache) takeIn(f *flight, raw []byte, err error, asked place) progress {
 }
 
 // judgeRead judges what was read, and has the near cache keep it if it is fresh.
-func (c *Cache) judgeRead(f *flight, raw []byte, err error, asked place) (*entry, state) {
+func (c *Cache) judgeRead(f *flight, raw []byte, err error, asked events.Place) (*entry, state) {
 	e, s := c.judge(f.fn, raw, err)
 	if s == fresh {
 		e.near = c.keep(f.fn, f.input, f.key, asked, &e.envelope, e.kept)
@@ -179,7 +181,7 @@ func (c *Cache) judgeRead(f *flight, raw []byte, err error, asked place) (*entry
 // resolve goes through the table with an entry that is not fresh. ok is false
 // where the flight has ended.
 func (c *Cache) resolve(f *flight, e *entry, s state) (v verdict, ok bool) {
-	var asked place
+	var asked events.Place
 	for range maxRounds {
 		if s == stale && c.flights.computing(f.flightKey) != nil {
 			return serveStale{e}, true
@@ -276,7 +278,7 @@ func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, se
 }
 
 // heldBy decides where the lease is somebody else's, as was asked at some place.
-func (c *Cache) heldBy(f *flight, e *entry, s state, got acquisition, asked place) verdict {
+func (c *Cache) heldBy(f *flight, e *entry, s state, got acquisition, asked events.Place) verdict {
 	if s == stale {
 		return serveStale{e}
 	}
@@ -315,16 +317,16 @@ func (c *Cache) begin(f *flight, e *entry, s state, got request) {
 // decide or nobody waits for it any more. A flight to wait also ends when the function has
 // failed elsewhere: each of its callers counts for itself how often it did while it waited.
 func (c *Cache) poll(f *flight) {
-	ch := c.joinChannel(f.fn.Name())
-	defer c.events.leave(ch)
+	ch := c.events.Join(f.fn.Name())
+	defer c.events.Leave(ch)
 	f.channel = ch
 	if b := f.fn.bound.Load(); b != nil && b.cache == c {
 		b.channel.Store(ch)
 	}
-	w := c.events.watch(ch, f.key)
-	defer w.end()
-	failures := c.events.countFailures(f.key)
-	defer c.events.ignoreFailures(f.key, failures)
+	w := c.events.Watch(ch, f.key)
+	defer w.End()
+	failures := c.events.CountFailures(f.key)
+	defer c.events.IgnoreFailures(f.key, failures)
 	v, ok := verdict(f.from), true
 	if f.purpose == toRefresh {
 		v, ok = c.refresh(f)
@@ -348,7 +350,7 @@ func (c *Cache) poll(f *flight) {
 			v, ok = c.refresh(f)
 			continue
 		}
-		if failures.n.Load() != f.failures {
+		if failures.Count() != f.failures {
 			break // its callers find out whether they wait on
 		}
 		v, ok = c.resolve(f, held.seen, cold)
@@ -363,16 +365,16 @@ func (c *Cache) poll(f *flight) {
 // this process is done. It also ends with the last caller of the flight. Where events are not heard it also waits no longer than
 // the backoff, and where they are no longer than mostTold; both are jittered so that
 // processes do not ask in step. It is false if the cache was closed.
-func (c *Cache) pause(f *flight, w *watcher, backoff time.Duration, held *notOurs) bool {
+func (c *Cache) pause(f *flight, w *events.Watcher, backoff time.Duration, held *notOurs) bool {
 	wait := held.left + time.Millisecond // just after it
-	switch w.since(held.asked) {
-	case newsPossible:
+	switch w.Since(held.asked) {
+	case events.Possible:
 		return !c.life.Closed()
-	case newsComing:
+	case events.Coming:
 		if told := mostTold/2 + rand.N(mostTold/2); told < wait {
 			wait = told
 		}
-	case newsUnheard:
+	case events.Unheard:
 		if polled := backoff/2 + rand.N(backoff); held.left <= 0 || polled < wait {
 			wait = polled
 		}
@@ -388,7 +390,7 @@ func (c *Cache) pause(f *flight, w *watcher, backoff time.Duration, held *notOur
 	select {
 	case <-timer.C:
 		return true
-	case <-w.woken:
+	case <-w.Woken():
 		return true
 	case <-done:
 		return true

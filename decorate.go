@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/funcname"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
@@ -313,7 +314,7 @@ func (f *Func) Unwrap() {
 	names.remove(f)
 	if b := f.bound.Load(); b != nil {
 		b.cache.releases.forget(f)
-		b.cache.events.leave(b.near)
+		b.cache.events.Leave(b.near)
 	}
 }
 
@@ -378,7 +379,7 @@ func (f *Func) Invalidate(ctx context.Context, args ...any) error {
 // cache.
 func (f *Func) detach(c *Cache, key string) {
 	for _, h := range names.holdings(f, c, key) {
-		h.cache.events.note(keyEvent{verbInvalidate, h.key, "-"})
+		h.cache.events.Note(events.Event{Verb: events.Invalidate, Key: h.key, ID: "-"})
 		h.cache.flights.detach(h.flightKey)
 	}
 }

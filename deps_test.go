@@ -24,8 +24,9 @@ const module = "github.com/fncache/fncache"
 // reason.
 var allowed = map[string][]string{
 	".": {
-		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/fence", "internal/funcname", "internal/health", "internal/keyhash", "internal/lifetime", "internal/oncelog",
-		"internal/remote", "internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/testhook",
+		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/events", "internal/fence", "internal/funcname",
+		"internal/health", "internal/keyhash", "internal/lifetime", "internal/oncelog", "internal/remote", "internal/shape", "internal/signature",
+		"internal/structtag", "internal/stubs", "internal/testhook",
 		"github.com/maypok86/otter/v2", "github.com/redis/go-redis/v9",
 	},
 	"fncachetest": {".", "internal/memconn", "internal/testhook", "github.com/alicebob/miniredis/v2", "github.com/redis/go-redis/v9"},
@@ -35,6 +36,7 @@ var allowed = map[string][]string{
 	"internal/clock":     {},
 	"internal/codec":     {"github.com/fxamacker/cbor/v2", "github.com/klauspost/compress/s2"},
 	"internal/deepcopy":  {"internal/keyhash"},
+	"internal/events":    {"internal/clock", "internal/oncelog", "internal/remote", "github.com/redis/go-redis/v9"},
 	"internal/fence":     {"internal/keyhash"},
 	"internal/funcname":  {},
 	"internal/health":    {"internal/oncelog"},

@@ -197,9 +197,7 @@
 //	releases.go     which releases of a function there are
 //	ping.go         whether Redis is fit
 //	cluster.go      the primaries of a Cluster
-//	subscribe.go    listening to what the scripts publish
 //	lock.go         the lease protocol: everything said to Redis
-//	events.go       what is known of what happens to keys elsewhere
 //	func.go         what is known of a wrapped function: its checks, its name, its cache
 //	options.go      options, policies, and the options of struct tags
 //	codec.go        CBOR, JSON, and the codec of a cache

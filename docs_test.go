@@ -214,7 +214,9 @@ func TestReferencePagesAreComplete(t *testing.T) {
 			assert.Contains(t, calls, "`"+name+"(")
 		}
 	}
-	for _, verb := range regexp.MustCompile(`verb\w+ +verb = "(\w+)"`).FindAllStringSubmatch(page(t, "events.go"), -1) {
+	verbs := regexp.MustCompile(`\w+ +Verb = "(\w+)"`).FindAllStringSubmatch(page(t, "internal/events/event.go"), -1)
+	assert.NotEmpty(t, verbs)
+	for _, verb := range verbs {
 		assert.Contains(t, page(t, "docs/events.md"), "\n| `"+verb[1]+"` |")
 	}
 }

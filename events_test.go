@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,109 +11,10 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
+	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/redistest"
 )
-
-func TestAnEventIsReadAsItWasWritten(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		e := keyEvent{
-			verb: rapid.SampledFrom([]verb{verbStore, verbCoolDown, verbRelease, verbInvalidate}).Draw(t, "verb"),
-			key:  rapid.String().Draw(t, "key"),
-			id:   storeID(rapid.Uint64().Draw(t, "id")),
-		}
-		got, ok := parseEvent(e.String())
-		require.True(t, ok)
-		require.Equal(t, e, got)
-	})
-	for _, message := range []string{"", "store", "store key", " "} {
-		_, ok := parseEvent(message)
-		assert.False(t, ok, "%q", message)
-	}
-}
-
-func TestWhatOvertakesAnAnswer(t *testing.T) {
-	const key, id = "k", 7
-	own := keyEvent{verbStore, key, storeID(id)}
-	other := keyEvent{verbStore, key, storeID(8)}
-	invalidated := keyEvent{verbInvalidate, key, "-"}
-	for name, test := range map[string]struct {
-		before, after []keyEvent
-		want          bool
-	}{
-		"nothing":                               {want: false},
-		"an invalidation before it was asked":   {before: []keyEvent{invalidated}, want: false},
-		"an invalidation after":                 {after: []keyEvent{invalidated}, want: true},
-		"another's store":                       {after: []keyEvent{other}, want: true},
-		"its own store":                         {after: []keyEvent{own}, want: false},
-		"its own store, done and then heard":    {after: []keyEvent{own, own}, want: false},
-		"its own store after an invalidation":   {after: []keyEvent{invalidated, own}, want: true},
-		"an invalidation after its own store":   {after: []keyEvent{own, invalidated}, want: true},
-		"another's store after its own":         {after: []keyEvent{own, other}, want: true},
-		"its own after an older one was heard":  {before: []keyEvent{other}, after: []keyEvent{own}, want: false},
-		"what ends no entry":                    {after: []keyEvent{{verbRelease, key, "t"}, {verbCoolDown, key, "t"}, {verbFailed, key, "t"}, {verbOpen, key, "t"}}, want: false},
-		"what ends no entry, after its store":   {after: []keyEvent{own, {verbRelease, key, "t"}}, want: false},
-		"a store of something that is no id":    {after: []keyEvent{{verbStore, key, "?"}}, want: true},
-		"a verb to come, which might end it":    {after: []keyEvent{{"touch", key, "-"}}, want: true},
-		"its own store, and that it is no news": {before: []keyEvent{own}, after: []keyEvent{own}, want: false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var e events
-			e.listen()
-			for _, ev := range test.before {
-				e.note(ev)
-			}
-			asked := e.here(nil)
-			for _, ev := range test.after {
-				e.note(ev)
-			}
-			assert.Equal(t, test.want, e.overtaken(e.slot(key), asked, id))
-		})
-	}
-}
-
-func TestAWatcherIsToldWhatItHasToGoBy(t *testing.T) {
-	var e events
-	e.listen()
-	ch := e.join("f")
-	w := e.watch(ch, "k")
-	defer w.end()
-	asked := e.here(ch)
-	assert.Equal(t, newsUnheard, w.since(asked))
-	e.up(ch, 0)
-	assert.Len(t, w.woken, 1, "it is told that events are heard now")
-	assert.Equal(t, newsPossible, w.since(asked), "what happened before is not known")
-	asked = e.here(ch)
-	assert.Equal(t, newsComing, w.since(asked))
-	e.note(keyEvent{verbRelease, "another", "-"})
-	assert.Empty(t, w.woken)
-	assert.Equal(t, newsComing, w.since(asked))
-	e.note(keyEvent{verbRelease, "k", "-"})
-	assert.Len(t, w.woken, 1)
-	assert.Equal(t, newsPossible, w.since(asked))
-	asked = e.here(ch)
-	e.down()
-	assert.Len(t, w.woken, 1)
-	assert.Equal(t, newsUnheard, w.since(asked))
-	e.up(ch, 0)
-	assert.Equal(t, newsPossible, w.since(asked), "the epoch is another")
-}
-
-func TestWatchersOfAKeyComeAndGo(t *testing.T) {
-	var e events
-	e.listen()
-	all := []*watcher{e.watch(nil, "k"), e.watch(nil, "k"), e.watch(nil, "k"), e.watch(nil, "l")}
-	all[1].end()
-	e.note(keyEvent{verbRelease, "k", "-"})
-	for i, want := range []int{1, 0, 1, 0} {
-		assert.Len(t, all[i].woken, want, "watcher %d", i)
-	}
-	for _, i := range []int{0, 2, 3} {
-		all[i].end()
-	}
-	assert.Empty(t, e.watchers)
-}
 
 // testChannel is the channel of the functions that wrap wraps, unless a test names them.
 const testChannel = "test.Source"
@@ -133,7 +33,7 @@ func hearAll(c *Cache) {
 	}
 	names.mu.Unlock()
 	for name := range all {
-		ch := c.joinChannel(name)
+		ch := c.events.Join(name)
 		for _, f := range bound[name] {
 			if b := f.bound.Load(); b != nil && b.cache == c {
 				b.channel.Store(ch)
@@ -144,18 +44,7 @@ func hearAll(c *Cache) {
 
 // hearing gives the youngest epoch of a cache in which events are heard, 0 if there is none
 // or one of its channels is not heard.
-func hearing(c *Cache) (epoch uint64) {
-	c.events.mu.Lock()
-	defer c.events.mu.Unlock()
-	for _, ch := range c.events.channels {
-		now := ch.epoch.Load()
-		if now == 0 {
-			return 0
-		}
-		epoch = max(epoch, now)
-	}
-	return epoch
-}
+func hearing(c *Cache) (epoch uint64) { return c.events.Inspect().Hearing }
 
 // awaitHearing waits until a cache hears events, in a later epoch than that one,
 // and gives the epoch.
@@ -178,11 +67,7 @@ func awaitDeaf(t *testing.T, c *Cache) {
 // awaitWatchers waits until n callers wait across processes.
 func awaitWatchers(t *testing.T, c *Cache, n int) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		c.events.mu.Lock()
-		defer c.events.mu.Unlock()
-		return len(c.events.watchers) == n
-	}, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return c.events.Inspect().Watched == n }, 30*time.Second, time.Millisecond)
 }
 
 // onEveryServer runs a test, in both forms, with what makes another client of one
@@ -298,10 +183,10 @@ func testStoredBetweenTheAcquireAndTheWait(t *testing.T) {
 	// its event heard; 3. the caller begins to wait: for nothing, if it were
 	// not told that it comes too late.
 	there.tap.onReply("acquire", func(redis.Cmder) {
-		heard := there.events.seq.Load()
+		heard := there.events.Inspect().Noted
 		s.let <- struct{}{}
 		assert.Equal(t, 1, (<-holder).value)
-		assert.Eventually(t, func() bool { return there.events.seq.Load() > heard }, 30*time.Second, time.Millisecond)
+		assert.Eventually(t, func() bool { return there.events.Inspect().Noted > heard }, 30*time.Second, time.Millisecond)
 	})
 	o := b.get(t.Context(), "k")
 	assert.Equal(t, 1, o.value)
@@ -540,7 +425,7 @@ func TestWaiterIsServedThoughEventsCeaseToBeHeard(t *testing.T) {
 		waiter := there.begin(t.Context(), "a")
 		synctest.Wait()
 		b.tap.set(func(tap *tap) { tap.refuse = map[string]error{"publish": replyError("NOPERM not here")} })
-		cache.events.down() // as the end of a connection does
+		cache.events.Down() // as the end of a connection does
 		o := <-waiter
 		assert.Equal(t, 1, o.value)
 		assert.LessOrEqual(t, o.took, 5*time.Second+3*pollMax/2, "it polls")
@@ -591,9 +476,9 @@ func TestSubscriptionSurvivesARestartOfTheServer(t *testing.T) {
 	awaitDeaf(t, p.Cache)
 	server.Restart()
 	awaitHearing(t, p.Cache, epoch)
-	heard := p.events.seq.Load()
+	heard := p.events.Inspect().Noted
 	require.NoError(t, server.Client().Publish(t.Context(), "fncache:events:test.Source", "invalidate k -").Err())
-	require.Eventually(t, func() bool { return p.events.seq.Load() > heard }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return p.events.Inspect().Noted > heard }, 30*time.Second, time.Millisecond)
 }
 
 func TestSubscriptionFollowsAFailover(t *testing.T) {
@@ -616,8 +501,9 @@ func testSubscriptionFollowsAFailover(t *testing.T) {
 			how(group.Primary())
 			awaitHearing(t, here.Cache, epoch) // by the new primary
 			assert.NotEqual(t, SourceNear, a.get(t.Context(), "k").source, "what was kept before may have been invalidated")
+			hears := ended(t, here.Cache, a, "k", true)
 			require.Eventually(t, func() bool { return b.Invalidate(t.Context(), "k") == nil }, 30*time.Second, time.Millisecond)
-			require.Eventually(t, func() bool { m := markOf(t, here.Cache, a, "k"); return m.ended > 0 && m.stored == 0 }, 30*time.Second, time.Millisecond)
+			require.Eventually(t, hears, 30*time.Second, time.Millisecond)
 		})
 	}
 }
@@ -640,7 +526,7 @@ func TestSilentSubscriptionIsKeptAlive(t *testing.T) {
 		for range 60 {
 			time.Sleep(time.Second)
 			synctest.Wait()
-			assert.Less(t, int64(c.clock.Elapsed()), c.heardUntil.Load())
+			assert.True(t, c.events.Hears(c.clock.Elapsed()))
 		}
 		assert.Equal(t, epoch, hearing(c), "nobody has said anything for a minute, and that is fine")
 	})
@@ -732,7 +618,7 @@ func TestAProcessHearsOnlyTheFunctionsOfWhichItNeedsTo(t *testing.T) {
 		wrap(t, p.Cache, s, Options{Name: "test.HeardNever", Lease: slowLease}).get(t.Context(), "k")
 		near.get(t.Context(), "bind")
 		require.Eventually(t, func() bool { return hearing(p.Cache) != 0 }, patience, time.Millisecond)
-		assert.Equal(t, []string{"test.HeardNear"}, channelsOf(p.Cache))
+		assert.Equal(t, []string{"test.HeardNear"}, p.events.Inspect().Channels)
 		near.get(t.Context(), "k")
 		require.Equal(t, SourceNear, near.get(t.Context(), "k").source)
 
@@ -751,14 +637,6 @@ func TestAProcessHearsOnlyTheFunctionsOfWhichItNeedsTo(t *testing.T) {
 			require.Eventually(t, func() bool { return w.get(t.Context(), "k").source != SourceNear }, patience, time.Millisecond)
 		}
 	})
-}
-
-// channelsOf gives the names of the channels that a cache needs.
-func channelsOf(c *Cache) (all []string) {
-	for _, ch := range c.events.needed() {
-		all = append(all, ch.name)
-	}
-	return all
 }
 
 func TestNothingIsKeptThatWasAskedForBeforeItsChannelWasHeard(t *testing.T) {
@@ -803,13 +681,13 @@ func TestChannelsThatNobodyNeedsAreLetGo(t *testing.T) {
 		assert.Equal(t, 2, subscribed())
 		near.get(t.Context(), "k")
 		assert.Equal(t, SourceNear, near.get(t.Context(), "k").source)
-		time.Sleep(channelLinger + time.Second)
+		time.Sleep(events.Linger + time.Second)
 		assert.Equal(t, 1, subscribed(), "nobody waits any more")
 		assert.Equal(t, SourceNear, near.get(t.Context(), "k").source, "the others are heard as before")
 		near.Unwrap()
-		time.Sleep(channelLinger + time.Second)
+		time.Sleep(events.Linger + time.Second)
 		assert.Zero(t, subscribed())
-		assert.Empty(t, c.events.channels)
+		assert.Empty(t, c.events.Inspect().Channels)
 
 		holding = holder.begin(t.Context(), "l")
 		synctest.Wait()
@@ -818,25 +696,6 @@ func TestChannelsThatNobodyNeedsAreLetGo(t *testing.T) {
 		assert.Equal(t, 1, subscribed())
 		assert.Empty(t, b.log.about("subscription"))
 	})
-}
-
-func TestAChannelThatIsJoinedAgainIsNotTakenForTheOneThatWasLetGo(t *testing.T) {
-	var e events
-	e.listen()
-	former := e.join("f")
-	e.up(former, 0)
-	asked := e.here(former)
-	e.leave(former)
-	former.idle = time.Now().Add(-channelLinger)
-	assert.Empty(t, e.needed())
-	assert.False(t, asked.heard())
-	later := e.join("f")
-	e.up(former, 0) // what was sent to greet it arrives
-	assert.Zero(t, former.epoch.Load())
-	assert.Zero(t, later.epoch.Load())
-	e.up(later, 0)
-	assert.True(t, e.here(later).heard())
-	assert.False(t, asked.heard())
 }
 
 func TestAProcessThatMayNotPublishIsFoundOut(t *testing.T) {
@@ -885,10 +744,10 @@ func TestANearCopyThatNobodyIsToldOfEndsWithItsTime(t *testing.T) {
 		near.get(t.Context(), "bind")
 		awaitBubbleHearing(t, c)
 		near.get(t.Context(), "k")
-		marks := c.events.marks.Swap(new([slots]atomic.Pointer[mark])) // what is said now is lost
-		require.NoError(t, writer.Invalidate(t.Context(), "k"))
-		synctest.Wait()
-		c.events.marks.Store(marks)
+		c.events.Lose(func() {
+			require.NoError(t, writer.Invalidate(t.Context(), "k"))
+			synctest.Wait()
+		})
 		assert.Equal(t, SourceNear, near.get(t.Context(), "k").source)
 		time.Sleep(10 * time.Second)
 		assert.Equal(t, SourceComputed, near.get(t.Context(), "k").source)
@@ -899,9 +758,9 @@ func TestManyChannelsAreHeardThroughFewConnections(t *testing.T) {
 	server := redistest.Shared(t)
 	p := newProcess(t, server.Client(func(o *redis.Options) { o.PoolSize = 1 }), func(c *Config) { c.RedisTimeout = 250 * time.Millisecond })
 	for i := range 500 {
-		p.joinChannel(fmt.Sprint("test.Many", i))
+		p.events.Join(fmt.Sprint("test.Many", i))
 	}
 	require.Eventually(t, func() bool { return hearing(p.Cache) != 0 }, patience, time.Millisecond)
-	assert.Len(t, p.events.needed(), 500)
+	assert.Len(t, p.events.Inspect().Channels, 500)
 	assert.Empty(t, p.log.about("subscription"))
 }

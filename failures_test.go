@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/events"
 )
 
 // What a failure of the function means for those who wait for it in other processes, and
@@ -55,7 +57,7 @@ func TestAWaiterIsRefusedAfterTheSecondFailureElsewhere(t *testing.T) {
 		for _, w := range all {
 			requireIdentity(t, w.Func)
 			synctest.Wait() // until the flight that waited has ended
-			assert.Empty(t, must(w.bind()).cache.events.failing)
+			assert.Zero(t, must(w.bind()).cache.events.Inspect().Counting)
 		}
 	})
 }
@@ -100,7 +102,7 @@ func TestAFunctionWithoutAnErrorThatIsRefusedForFailuresElsewhereComputes(t *tes
 		go func() { end <- fn() }()
 		for range 2 {
 			synctest.Wait()
-			b.redis.Publish(c.store.channelOf(key), keyEvent{verbFailed, key, "token"}.String())
+			b.redis.Publish(c.store.channelOf(key), events.Event{Verb: events.Failed, Key: key, ID: "token"}.String())
 		}
 		assert.Equal(t, 7, <-end)
 		assert.Equal(t, 1, runs)
@@ -111,13 +113,13 @@ func TestAFunctionWithoutAnErrorThatIsRefusedForFailuresElsewhereComputes(t *tes
 func TestAFailureIsSaidInTheMessageThatEndsItsLease(t *testing.T) {
 	for name, test := range map[string]struct {
 		do   func(context.Context, int) (int, error)
-		want verb
+		want events.Verb
 	}{
-		"an error":  {func(context.Context, int) (int, error) { return 0, errGone }, verbFailed},
-		"a panic":   {func(context.Context, int) (int, error) { panic("boo") }, verbFailed},
-		"a Goexit":  {func(context.Context, int) (int, error) { runtime.Goexit(); return 0, nil }, verbFailed},
-		"NoStore":   {func(ctx context.Context, _ int) (int, error) { NoStore(ctx); return 1, nil }, verbRelease},
-		"an answer": {func(ctx context.Context, _ int) (int, error) { NoStore(ctx); return 0, errNoBook }, verbRelease},
+		"an error":  {func(context.Context, int) (int, error) { return 0, errGone }, events.Failed},
+		"a panic":   {func(context.Context, int) (int, error) { panic("boo") }, events.Failed},
+		"a Goexit":  {func(context.Context, int) (int, error) { runtime.Goexit(); return 0, nil }, events.Failed},
+		"NoStore":   {func(ctx context.Context, _ int) (int, error) { NoStore(ctx); return 1, nil }, events.Release},
+		"an answer": {func(ctx context.Context, _ int) (int, error) { NoStore(ctx); return 0, errNoBook }, events.Release},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
@@ -128,23 +130,13 @@ func TestAFailureIsSaidInTheMessageThatEndsItsLease(t *testing.T) {
 				heard.Subscribe(c.store.channel + testChannel)
 				go w.get(t.Context(), "a")
 				message := <-heard.Messages()
-				ev, ok := parseEvent(message.Message)
+				ev, ok := events.Parse(message.Message)
 				require.True(t, ok)
-				assert.Equal(t, test.want, ev.verb)
-				assert.Equal(t, must(w.Key("a")), ev.key)
+				assert.Equal(t, test.want, ev.Verb)
+				assert.Equal(t, must(w.Key("a")), ev.Key)
 			})
 		})
 	}
-}
-
-func TestAFailureThatIsToldTwiceCountsOnce(t *testing.T) {
-	var e events
-	e.listen()
-	count := e.countFailures("k")
-	for _, token := range []string{"A", "A", "B", "B"} {
-		e.note(keyEvent{verbFailed, "k", token})
-	}
-	assert.Equal(t, uint64(2), count.n.Load())
 }
 
 func TestAPanicIsFollowedByTheCooldownWhereAStaleEntryIsAtHand(t *testing.T) {

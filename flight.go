@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/bulkhead"
+	"github.com/fncache/fncache/internal/events"
 )
 
 // This file holds what one process is doing about one key right now: who may
@@ -74,8 +75,8 @@ type flight struct {
 
 	// Of a flight that polls.
 	from     *notOurs
-	failures uint64   // how often the function had failed (events.countFailures)
-	channel  *channel // that it has joined; nil until then
+	failures uint64          // how often the function had failed (events.CountFailures)
+	channel  *events.Channel // that it has joined; nil until then
 
 	decision decision // written once, when decided is set; read after done is closed
 

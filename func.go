@@ -14,6 +14,7 @@ import (
 
 	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/funcname"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/shape"
@@ -62,11 +63,11 @@ type site struct {
 // A binding is what a function's calls need of its cache.
 type binding struct {
 	cache  *Cache
-	prefix string   // of keys, up to the hash
-	suffix string   // of keys, from the hash on
-	near   *channel // of events, for the near cache; nil without one
+	prefix string          // of keys, up to the hash
+	suffix string          // of keys, from the hash on
+	near   *events.Channel // of events, for the near cache; nil without one
 	// channel is what was last heard of the function's events, nil if nothing was.
-	channel atomic.Pointer[channel]
+	channel atomic.Pointer[events.Channel]
 	lease   time.Duration // at least 4 times the cache's RedisTimeout
 }
 
@@ -296,10 +297,10 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 		lease:  max(f.opts.Lease, minLeases*cache.cfg.RedisTimeout),
 	}
 	if f.near != nil && !f.unwrapped.Load() {
-		b.near = cache.joinChannel(f.Name())
+		b.near = cache.events.Join(f.Name())
 		b.channel.Store(b.near)
 	} else {
-		b.channel.Store(cache.events.known(f.Name()))
+		b.channel.Store(cache.events.Known(f.Name()))
 	}
 	f.bound.Store(b)
 	if cache.life.Closed() {
@@ -308,7 +309,7 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 	if old != nil {
 		names.move(f, old.cache)
 		old.cache.releases.forget(f)
-		old.cache.events.leave(old.near)
+		old.cache.events.Leave(old.near)
 	}
 	f.noteOpenKeys(cache)
 	return b, nil

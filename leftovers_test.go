@@ -106,7 +106,7 @@ func TestAClosedCacheHoldsNothingThatItDecoded(t *testing.T) {
 				decoded = append(decoded, weak.Make(*kept.results.Pointers()[0].(**bigResult)))
 			}
 			require.NoError(t, c.Close())
-			assert.Nil(t, c.events.marks.Load())
+			assert.False(t, c.events.Inspect().Ready)
 			SetDefault(nil)
 		}
 		for i := range 5 {

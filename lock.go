@@ -14,6 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/remote"
 )
 
@@ -121,6 +122,18 @@ func redisErrorOf(err error) error {
 		key: failure.Key, node: failure.Node, notAsked: failure.NotAsked, mayHaveRun: failure.MayHaveRun, late: failure.Late,
 	}
 }
+
+// explain makes a *RedisError of an error of package remote, or of go-redis, for the log.
+func explain(op string, err error) error {
+	if failure, ok := err.(*remote.Error); ok { //nolint:errorlint // it is returned as it is
+		return redisErrorOf(failure)
+	}
+	return newRedisError(op, "", err)
+}
+
+// channelOf returns the channel that tells of the key of an entry, which is that of its
+// function.
+func (s *lockStore) channelOf(key string) string { return s.channel + functionOf(key) }
 
 // eval runs a script on the node of the first key.
 func (s *lockStore) eval(ctx context.Context, op string, script *remote.Script, limit remote.Limits, keys []string, args ...any) (reply any, err error) {
@@ -279,7 +292,7 @@ var urgent = remote.Limits{Urgent: true}
 // renew gives the lease its whole life again.
 func (s *lockStore) renew(ctx context.Context, key, token string, lease time.Duration) (held bool, err error) {
 	return s.run(ctx, "renew", renewScript, urgent, []string{key + lockSuffix}, token, millis(lease),
-		s.channelOf(key), keyEvent{verbRelease, key, token}.String())
+		s.channelOf(key), events.Event{Verb: events.Release, Key: key, ID: token}.String())
 }
 
 // store writes the envelope with its timeout and releases the lease.
@@ -287,8 +300,8 @@ func (s *lockStore) renew(ctx context.Context, key, token string, lease time.Dur
 func (s *lockStore) store(ctx context.Context, key, token string, e *envelope, raw []byte, timeout time.Duration, late int) (held bool, err error) {
 	id := e.idBytes()
 	return s.run(ctx, opStore, storeScript, remote.Limits{Urgent: true, Late: late}, []string{key, key + lockSuffix},
-		token, raw, timeout.Milliseconds(), id[:], s.channelOf(key), keyEvent{verbStore, key, storeID(e.id)}.String(),
-		keyEvent{verbRelease, key, token}.String())
+		token, raw, timeout.Milliseconds(), id[:], s.channelOf(key), events.Event{Verb: events.Store, Key: key, ID: events.StoreID(e.id)}.String(),
+		events.Event{Verb: events.Release, Key: key, ID: token}.String())
 }
 
 // What stands before the token in a lock without a holder.
@@ -299,25 +312,25 @@ const (
 
 // coolDown keeps the lock for d without a holder, while a stale entry is served.
 func (s *lockStore) coolDown(ctx context.Context, key, token string, d time.Duration) (held bool, err error) {
-	return s.unhold(ctx, key, token, d, markCool, verbCoolDown)
+	return s.unhold(ctx, key, token, d, markCool, events.CoolDown)
 }
 
 // leaveOpen keeps the lock for d without a holder, while callers compute without a lease.
 func (s *lockStore) leaveOpen(ctx context.Context, key, token string, d time.Duration) (held bool, err error) {
-	return s.unhold(ctx, key, token, d, markOpen, verbOpen)
+	return s.unhold(ctx, key, token, d, markOpen, events.Open)
 }
 
-func (s *lockStore) unhold(ctx context.Context, key, token string, d time.Duration, mark string, why verb) (held bool, err error) {
+func (s *lockStore) unhold(ctx context.Context, key, token string, d time.Duration, mark string, why events.Verb) (held bool, err error) {
 	return s.run(ctx, "cooldown", coolDownScript, urgent, []string{key + lockSuffix},
-		token, millis(d), s.channelOf(key), keyEvent{why, key, token}.String(),
-		keyEvent{verbRelease, key, token}.String(), mark)
+		token, millis(d), s.channelOf(key), events.Event{Verb: why, Key: key, ID: token}.String(),
+		events.Event{Verb: events.Release, Key: key, ID: token}.String(), mark)
 }
 
-// release gives the lease back. why is what those who wait for it are told: verbRelease, or
-// verbFailed.
-func (s *lockStore) release(ctx context.Context, key, token string, why verb) (held bool, err error) {
+// release gives the lease back. why is what those who wait for it are told: events.Release, or
+// events.Failed.
+func (s *lockStore) release(ctx context.Context, key, token string, why events.Verb) (held bool, err error) {
 	return s.run(ctx, "release", releaseScript, urgent, []string{key + lockSuffix},
-		token, s.channelOf(key), keyEvent{why, key, token}.String())
+		token, s.channelOf(key), events.Event{Verb: why, Key: key, ID: token}.String())
 }
 
 // giveBack releases a lease that nobody uses, or that may have been granted by a command
@@ -332,7 +345,7 @@ func (s *lockStore) giveBack(ctx context.Context, key, token string, until time.
 	limit, answered := urgent, false
 	for wait := storeAgainMin; ; wait = min(2*wait, storeAgainMax) {
 		held, err := s.run(ctx, "release", releaseScript, limit, []string{key + lockSuffix},
-			token, s.channelOf(key), keyEvent{verbRelease, key, token}.String())
+			token, s.channelOf(key), events.Event{Verb: events.Release, Key: key, ID: token}.String())
 		if held || answered && err == nil || err != nil && !worthAnotherTry(err) || limit.Always || !time.Now().Add(wait).Before(until) {
 			return
 		}
@@ -364,7 +377,7 @@ func (s *lockStore) invalidate(ctx context.Context, entries []string) error {
 	args = append(args, s.channelOf(entries[0]))
 	for _, key := range entries {
 		keys = append(keys, key, key+lockSuffix)
-		args = append(args, keyEvent{verbInvalidate, key, "-"}.String())
+		args = append(args, events.Event{Verb: events.Invalidate, Key: key, ID: "-"}.String())
 	}
 	_, err := s.run(ctx, opInvalidate, invalidateScript, remote.Limits{Always: true, Urgent: true}, keys, args...)
 	return err

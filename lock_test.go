@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/redistest"
 	"github.com/fncache/fncache/internal/remote"
 )
@@ -265,9 +266,9 @@ func TestProtocolVerbs(t *testing.T) {
 			},
 			"release": func(t *testing.T, v *verbs) {
 				v.acquire("me", "", false)
-				assert.False(t, v.step(v.release(v.ctx, v.key, "you", verbRelease)))
+				assert.False(t, v.step(v.release(v.ctx, v.key, "you", events.Release)))
 				assert.Equal(t, "me", v.lock())
-				assert.True(t, v.step(v.release(v.ctx, v.key, "me", verbRelease)))
+				assert.True(t, v.step(v.release(v.ctx, v.key, "me", events.Release)))
 				assert.Empty(t, v.lock())
 			},
 			"invalidate": func(t *testing.T, v *verbs) {
@@ -305,7 +306,7 @@ func TestVerbsSentTwiceHaveTheEffectAndTheAnswerOfOnce(t *testing.T) {
 				require.NoError(t, v.invalidate(v.ctx, []string{v.key}))
 				v.acquire("me.9", "", false)
 				assert.False(t, v.store("me.10", 1), "the lease that was invalidated is not back")
-				assert.True(t, v.step(v.release(v.ctx, v.key, "me", verbRelease)), "of whichever sending")
+				assert.True(t, v.step(v.release(v.ctx, v.key, "me", events.Release)), "of whichever sending")
 			},
 			"renew": func(t *testing.T, v *verbs) {
 				v.acquire("me", "", false)
@@ -336,9 +337,9 @@ func TestVerbsSentTwiceHaveTheEffectAndTheAnswerOfOnce(t *testing.T) {
 			},
 			"release": func(t *testing.T, v *verbs) {
 				v.acquire("me", "", false)
-				assert.True(t, v.step(v.release(v.ctx, v.key, "me", verbRelease)))
+				assert.True(t, v.step(v.release(v.ctx, v.key, "me", events.Release)))
 				v.acquire("you", "", false)
-				assert.False(t, v.step(v.release(v.ctx, v.key, "me", verbRelease)), "it answers lost: see lock_release.lua")
+				assert.False(t, v.step(v.release(v.ctx, v.key, "me", events.Release)), "it answers lost: see lock_release.lua")
 				assert.Equal(t, "you", v.lock())
 			},
 			"invalidate": func(t *testing.T, v *verbs) {
@@ -369,11 +370,11 @@ func testEveryStepThatEndsALeasePublishesIt(t *testing.T, server *backend) {
 	v.acquire("me2", v.entry(), true)
 	v.step(v.coolDown(v.ctx, v.key, "me2", testLease))
 	v.refresh("me3")
-	v.step(v.release(v.ctx, v.key, "me3", verbRelease))
+	v.step(v.release(v.ctx, v.key, "me3", events.Release))
 	v.refresh("me4")
 	v.step(v.leaveOpen(v.ctx, v.key, "me4", testLease))
 	v.refresh("me5")
-	v.step(v.release(v.ctx, v.key, "me5", verbFailed))
+	v.step(v.release(v.ctx, v.key, "me5", events.Failed))
 	require.NoError(t, v.invalidate(v.ctx, []string{v.key}))
 	for _, want := range []string{"store " + v.key + " beef", "cooldown " + v.key + " me2", "release " + v.key + " me3", "open " + v.key + " me4", "failed " + v.key + " me5", "invalidate " + v.key + " -"} {
 		message, err := sub.ReceiveMessage(t.Context())
@@ -397,7 +398,7 @@ func testAStepThatFindsItsLeaseLostPublishesThatNobodyHasIt(t *testing.T, server
 		assert.False(t, v.store("stored", 1))
 		assert.False(t, v.step(v.renew(v.ctx, v.key, "renewed", testLease)))
 		assert.False(t, v.step(v.coolDown(v.ctx, v.key, "cooled", testLease)))
-		assert.False(t, v.step(v.release(v.ctx, v.key, "released", verbRelease)))
+		assert.False(t, v.step(v.release(v.ctx, v.key, "released", events.Release)))
 	}
 	v.acquire("you", "", false)
 	lostSteps() // says nothing: who waits, waits for another holder

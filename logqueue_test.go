@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/logtest"
 )
 
@@ -132,7 +133,7 @@ var untold = map[string]struct {
 			synctest.Wait()
 			require.Zero(t, hearing(c))
 			b.tap.set(func(tap *tap) { delete(tap.refuse, "publish") })
-			time.Sleep(3*probeInterval/2 + resubscribeMax) // the node has gone away with it
+			time.Sleep(3*probeInterval/2 + events.MaxPause) // the node has gone away with it
 			synctest.Wait()
 			assert.NotZero(t, hearing(c), "events are heard again")
 		},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/maypok86/otter/v2"
 
+	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/shape"
 )
 
@@ -24,7 +25,7 @@ import (
 //
 //   - its time is not over: Near after it came in, and Freshness;
 //   - events have been heard without a gap since before it was asked for
-//     (events.go), and are still known to be heard;
+//     (package events), and are still known to be heard;
 //   - none of them was about its key, but for that of its own store.
 //
 // So a message costs the same however much is kept, and one that comes while the
@@ -73,10 +74,10 @@ func mix(a, b uint64) uint64 {
 type nearEntry struct {
 	near *near
 	key  shape.Plain
-	// redisKey is the key of the entry in Redis, slot where its marks are.
+	// redisKey is the key of the entry in Redis, subject what events about it are about.
 	redisKey string
-	slot     uint32
-	asked    place // when Redis was asked for it, or to store it
+	subject  events.Subject
+	asked    events.Place // when Redis was asked for it, or to store it
 	until    time.Duration
 	entry    envelope      // with its body only where results is nil
 	results  shape.Results // nobody has them but the near cache, which does not write to them
@@ -130,11 +131,11 @@ func (n *near) fresh(c *Cache, key *shape.Plain) *nearEntry {
 	}
 	now := c.clock.Elapsed()
 	switch {
-	case !e.asked.heard(), !c.hears(now):
+	case !e.asked.Heard(), !c.events.Hears(now):
 		return nil
 	case now+c.clock.Moved() >= e.until:
 		return nil
-	case c.events.overtaken(e.slot, e.asked, e.entry.id):
+	case c.events.Overtaken(e.subject, e.asked, e.entry.id):
 		return nil
 	}
 	return e
@@ -145,7 +146,7 @@ func (n *near) fresh(c *Cache, key *shape.Plain) *nearEntry {
 // before events were last heard again, for then that cannot be known.
 func (n *near) held(c *Cache, key *shape.Plain) *nearEntry {
 	e := n.find(c, key)
-	if e == nil || c.suspended() || !e.asked.remembered() || c.events.overtaken(e.slot, e.asked, e.entry.id) {
+	if e == nil || c.events.Suspended() || !e.asked.Remembered() || c.events.Overtaken(e.subject, e.asked, e.entry.id) {
 		return nil
 	}
 	if !c.servable(n.fn, &entry{envelope: e.entry}) {
@@ -170,9 +171,9 @@ func (n *near) keyOf(in input, redisKey string) *shape.Plain {
 // it decodes to, which are the near cache's from then on. It gives what was kept,
 // or nil: where there is no near cache, where events were not heard, and of an
 // error that is an answer.
-func (c *Cache) keep(fn *Func, in input, redisKey string, asked place, e *envelope, r shape.Results) *nearEntry {
+func (c *Cache) keep(fn *Func, in input, redisKey string, asked events.Place, e *envelope, r shape.Results) *nearEntry {
 	n := fn.near
-	if n == nil || asked.epoch == 0 || e.negative() {
+	if n == nil || !asked.InHearing() || e.negative() {
 		return nil
 	}
 	age := c.age(&entry{envelope: *e})
@@ -181,7 +182,7 @@ func (c *Cache) keep(fn *Func, in input, redisKey string, asked place, e *envelo
 		near:     n,
 		key:      *n.keyOf(in, redisKey),
 		redisKey: redisKey,
-		slot:     c.events.slot(redisKey),
+		subject:  c.events.Subject(redisKey),
 		asked:    asked,
 		until:    after(c.clock.Elapsed()+c.clock.Moved(), life),
 		entry:    *e,
@@ -326,4 +327,24 @@ func (n *near) counted() (hits uint64, saved time.Duration) {
 		saved += time.Duration(n.hits[i].saved.Load())
 	}
 	return hits, saved
+}
+
+// here is the present place in the order of events about the keys of a function.
+func (c *Cache) here(fn *Func) events.Place {
+	var ch *events.Channel
+	if b := fn.bound.Load(); b != nil && b.cache == c {
+		ch = b.channel.Load()
+	}
+	return c.events.Here(ch)
+}
+
+// hereFor returns the present place in the order of events about the key of a flight. A flight
+// that polls keeps to the channel that it has joined, because the function may be bound to
+// another cache meanwhile: a place on no channel is always one where something may have
+// happened, so the flight would ask at full speed.
+func (c *Cache) hereFor(f *flight) events.Place {
+	if f.channel != nil {
+		return c.events.Here(f.channel)
+	}
+	return c.here(f.fn)
 }

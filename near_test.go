@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/redistest"
 	"github.com/fncache/fncache/internal/shape"
 )
@@ -34,25 +35,26 @@ func newNearProcess(t *testing.T, client redis.UniversalClient, s *source, chang
 	return p, w
 }
 
-// markOf gives what a cache has heard of an entry.
-func markOf(t *testing.T, c *Cache, w *wrapped, arg string) mark {
+// ended returns what reports whether a cache has heard since that an entry was invalidated,
+// or replaced.
+func ended(t *testing.T, c *Cache, w *wrapped, arg string, byInvalidation bool) func() bool {
 	t.Helper()
 	key, err := w.Key(arg)
 	require.NoError(t, err)
-	if m := c.events.marks.Load()[c.events.slot(key)].Load(); m != nil {
-		return *m
+	subject := c.events.Subject(key)
+	before, _ := c.events.Ended(subject)
+	return func() bool {
+		place, invalidated := c.events.Ended(subject)
+		return place > before && invalidated == byInvalidation
 	}
-	return mark{}
 }
 
 // invalidate has w invalidate, and waits until a cache has heard of that.
 func invalidate(t *testing.T, w *wrapped, arg string, c *Cache) {
 	t.Helper()
+	heard := ended(t, c, w, arg, true)
 	require.NoError(t, w.Invalidate(t.Context(), arg))
-	require.Eventually(t, func() bool {
-		m := markOf(t, c, w, arg)
-		return m.ended > 0 && m.stored == 0
-	}, 30*time.Second, time.Millisecond)
+	require.Eventually(t, heard, 30*time.Second, time.Millisecond)
 }
 
 // sources calls some times and tells where the answers came from.
@@ -91,7 +93,7 @@ func TestNearIsOffByDefault(t *testing.T) {
 		c := b.cache()
 		w := wrap(t, c, &source{}, Options{})
 		assert.Equal(t, []Source{SourceComputed, SourceFresh, SourceFresh}, w.sources(t.Context(), "k", 3))
-		assert.Nil(t, c.events.marks.Load(), "nobody needs a subscription")
+		assert.False(t, c.events.Inspect().Ready, "nobody needs a subscription")
 		assert.Nil(t, c.kept.Load())
 	})
 }
@@ -231,9 +233,9 @@ func testNearReplacedByAnotherProcess(t *testing.T) {
 	here, a := newNearProcess(t, server.Client(), s)
 	_, b := newNearProcess(t, server.Client(), s)
 	assert.Equal(t, []Source{SourceComputed, SourceNear}, a.sources(t.Context(), "k", 2))
-	first := markOf(t, here.Cache, a, "k").stored
+	replaced := ended(t, here.Cache, a, "k", false)
 	require.NoError(t, b.Refresh(t.Context(), "k"))
-	require.Eventually(t, func() bool { return markOf(t, here.Cache, a, "k").stored != first }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, replaced, 30*time.Second, time.Millisecond)
 	o := a.get(t.Context(), "k")
 	assert.Equal(t, SourceFresh, o.source, "looked up afresh")
 	assert.Equal(t, 2, o.value)
@@ -253,10 +255,10 @@ func TestNearGivesWayToAnErrorThatIsAnAnswer(t *testing.T) {
 		awaitHearing(t, here.Cache, 0)
 		awaitHearing(t, there.Cache, 0)
 		assert.Equal(t, []Source{SourceComputed, SourceNear}, a.sources(t.Context(), "k", 2))
-		first := markOf(t, here.Cache, a, "k").stored
+		replaced := ended(t, here.Cache, a, "k", false)
 		s.set(func(s *source) { s.do = failing(errNoBook).do })
 		require.ErrorIs(t, b.Refresh(t.Context(), "k"), errNoBook)
-		require.Eventually(t, func() bool { return markOf(t, here.Cache, a, "k").stored != first }, 30*time.Second, time.Millisecond)
+		require.Eventually(t, replaced, 30*time.Second, time.Millisecond)
 		for range 2 { // it is not kept: it is asked for each time
 			o := a.get(t.Context(), "k")
 			assert.Equal(t, errNoBook, o.err)
@@ -277,8 +279,9 @@ func testNearKeepsWhatItStoredWhenItHearsOfIt(t *testing.T) {
 	here, a := newNearProcess(t, server.Client(), s)
 	a.get(t.Context(), "k")
 	// What is published after the store is heard after it.
-	require.NoError(t, server.Client().Publish(t.Context(), "fncache:events:test.Source", keyEvent{verbInvalidate, must(a.Key("other")), "-"}.String()).Err())
-	require.Eventually(t, func() bool { return markOf(t, here.Cache, a, "other").ended > 0 }, 30*time.Second, time.Millisecond)
+	heard := ended(t, here.Cache, a, "other", true)
+	require.NoError(t, server.Client().Publish(t.Context(), "fncache:events:test.Source", events.Event{Verb: events.Invalidate, Key: must(a.Key("other")), ID: "-"}.String()).Err())
+	require.Eventually(t, heard, 30*time.Second, time.Millisecond)
 	assert.Equal(t, SourceNear, a.get(t.Context(), "k").source)
 }
 
@@ -370,8 +373,9 @@ func testNearRefreshIsNotUndoneByAnOlderLookup(t *testing.T) {
 	s := &source{}
 	here, a := newNearProcess(t, server.Client(), s)
 	_, b := newNearProcess(t, server.Client(), s)
+	stored := ended(t, here.Cache, a, "k", false)
 	b.get(t.Context(), "k")
-	require.Eventually(t, func() bool { return markOf(t, here.Cache, a, "k").stored != 0 }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, stored, 30*time.Second, time.Millisecond)
 	// 1. A lookup has read the first value; 2. this process stores the second;
 	// 3. the lookup's answer is taken in, after it.
 	read, proceed := make(chan struct{}), make(chan struct{})
@@ -460,12 +464,11 @@ func TestNearIsBypassedWhileItIsNotSureToHear(t *testing.T) {
 		w, elsewhere := wrap(t, c, s, nearOpts), wrap(t, there, s, nearOpts)
 		awaitBubbleHearing(t, c)
 		assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(t.Context(), "k", 2))
-		c.heardUntil.Store(int64(c.clock.Elapsed()))
-		c.trusted.Store(0)
+		c.events.Doubt()
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source)
 		invalidate(t, elsewhere, "other", c)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source, "what is heard may have waited too, and more behind it")
-		time.Sleep(2 * c.pulse()) // it has asked, and been answered
+		time.Sleep(2 * events.LeastPulse) // it has asked, and been answered
 		synctest.Wait()
 		assert.Equal(t, SourceNear, w.get(t.Context(), "k").source)
 	})
@@ -499,7 +502,7 @@ func TestNearServesStaleWithRedisAway(t *testing.T) {
 				require.NoError(t, w.Invalidate(t.Context(), "invalidated"))
 				synctest.Wait()
 				b.tap.set(func(tap *tap) { tap.broken = errGone })
-				c.events.down()
+				c.events.Down()
 
 				o := w.get(t.Context(), "kept")
 				assert.Equal(t, SourceStale, o.source)
@@ -597,11 +600,11 @@ func TestNearIsNotServedAfterALookupThatFoundAnother(t *testing.T) {
 		w, elsewhere := wrap(t, c, s, nearOpts), wrap(t, b.cache(), s, nearOpts)
 		awaitBubbleHearing(t, c)
 		w.get(t.Context(), "k")
-		c.events.down()
-		hear := c.events.marks.Swap(nil) // the message is lost
-		require.NoError(t, elsewhere.Refresh(t.Context(), "k"))
-		synctest.Wait()
-		c.events.marks.Store(hear)
+		c.events.Down()
+		c.events.Lose(func() {
+			require.NoError(t, elsewhere.Refresh(t.Context(), "k"))
+			synctest.Wait()
+		})
 		assert.Equal(t, 2, w.get(t.Context(), "k").value)
 		b.tap.set(func(tap *tap) { tap.broken = errGone })
 		o := w.get(t.Context(), "k")
@@ -620,11 +623,11 @@ func TestNearOfAProcessCutOffIsServedStaleThoughItWasInvalidatedElsewhere(t *tes
 				w, elsewhere := wrap(t, c, s, nearOpts), wrap(t, b.cache(), s, nearOpts)
 				awaitBubbleHearing(t, c)
 				w.get(t.Context(), "k")
-				c.events.down()
-				hear := c.events.marks.Swap(nil) // the message is lost
-				require.NoError(t, elsewhere.Invalidate(t.Context(), "k"))
-				synctest.Wait()
-				c.events.marks.Store(hear)
+				c.events.Down()
+				c.events.Lose(func() {
+					require.NoError(t, elsewhere.Invalidate(t.Context(), "k"))
+					synctest.Wait()
+				})
 				b.tap.set(func(tap *tap) { tap.broken = errGone })
 				o := w.get(t.Context(), "k")
 				require.NoError(t, o.err)
@@ -997,21 +1000,22 @@ func TestNearKeepsNoMoreThanItMay(t *testing.T) {
 func TestNearTakesNoMoreMemoryThanItMay(t *testing.T) {
 	// 100,000 small results come in, which are several times as much as may be kept.
 	inOneBubble(t, func(t *testing.T, b *bubble) {
-		const size, marks = 8 << 20, 5 << 19
+		const size, marks = 8 << 20, 2 << 20
 		c := b.cache(func(cfg *Config) { cfg.NearSize = size })
 		fn := func(_ context.Context, n int) ([]int64, error) { return nil, nil }
 		opts := nearOpts
 		opts.Cache, opts.Name = c, "test.Small"
 		f := Must(Wrap(&fn, opts))
+		Must(f.bind())
+		awaitBubbleHearing(t, c)
 		before := heapInUse()
-		c.events.listen()
 		for i := range 100_000 {
 			key := fmt.Sprintf("fncache:{test.Small:%032d}:000000000000", i)
 			r := f.shape.Blank()
 			*r.Pointers()[0].(*[]int64) = make([]int64, 4)
 			args := f.shape.Arguments([]reflect.Value{reflect.ValueOf(i)})
-			c.keep(f, input{args: args}, key, place{epoch: 1}, &envelope{storedAt: c.clock.Now(), id: uint64(i)}, r)
-			c.events.note(keyEvent{verbStore, key, storeID(uint64(i))})
+			c.keep(f, input{args: args}, key, c.here(f), &envelope{storedAt: c.clock.Now(), id: uint64(i)}, r)
+			c.events.Note(events.Event{Verb: events.Store, Key: key, ID: events.StoreID(uint64(i))})
 		}
 		synctest.Wait()
 		c.kept.Load().CleanUp()
@@ -1111,7 +1115,7 @@ func TestNearOfADefaultCacheThatComesBackIsNotServedAfterAnInvalidationThatNobod
 
 		SetDefault(second)
 		must(w.bind())
-		time.Sleep(2 * channelLinger) // the channel is let go
+		time.Sleep(2 * events.Linger) // the channel is let go
 		require.NoError(t, other.Invalidate(t.Context(), "a"))
 		SetDefault(first)
 		must(w.bind())

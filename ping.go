@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/remote"
 )
 
@@ -171,7 +172,7 @@ func (s *lockStore) pingScripts(probe string) (checks []check) {
 	}{
 		{acquireScript, entry, []any{token, lease, string(acquireRefresh), "", "0"}},      // whole, as to a server that does not know it
 		{acquireScript, entry, []any{newToken(), lease, string(acquireCompare), "", "0"}}, // held: asks for the remaining life
-		{renewScript, lock, []any{token, lease, s.channelOf(probe), keyEvent{verbRelease, probe, token}.String()}},
+		{renewScript, lock, []any{token, lease, s.channelOf(probe), events.Event{Verb: events.Release, Key: probe, ID: token}.String()}},
 		{registerScript, registry, []any{"former", "-", 0, 0, 1, 0}},
 		{registerScript, registry, []any{"latter", "-", 0, 0, 1, 0}}, // the former is one too many
 		{releasesScript, registry, []any{"-"}},
@@ -183,7 +184,7 @@ func (s *lockStore) pingScripts(probe string) (checks []check) {
 	}
 	return append(checks, func(ask func(*remote.Command) error) error {
 		release := remote.Eval(opPing, remote.Writes, releaseScript, lock,
-			[]any{token, s.channelOf(probe), keyEvent{verbRelease, probe, token}.String()}, pingLimits)
+			[]any{token, s.channelOf(probe), events.Event{Verb: events.Release, Key: probe, ID: token}.String()}, pingLimits)
 		if err := ask(release); err != nil {
 			return pingScriptError(err)
 		}

@@ -194,15 +194,12 @@ func (w *worker) burst(key string, callers int) {
 // watchFailures tells when all callers wait for another process and would hear of its end, and
 // when they have heard that the function failed there, and wait on.
 func (w *worker) watchFailures(key string, callers int) {
-	e := &w.cache.events
 	state := func() (users int, failed uint64) {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		ch, f := e.channels[w.handle.Name()], e.failing[key]
-		if ch == nil || ch.epoch.Load() == 0 || f == nil {
+		s := w.cache.events.Inspect()
+		if s.Hearing == 0 {
 			return 0, 0
 		}
-		return f.users, f.n.Load()
+		return s.Counting, s.Failed
 	}
 	for _, stage := range []string{"waiting", "waiting on"} {
 		for {

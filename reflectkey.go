@@ -1,5 +1,7 @@
 package fncache
 
+import "strings"
+
 // A key is
 //
 //	<namespace>:{<prefix>:<name>:<hash>}:<sig>         the entry
@@ -19,3 +21,13 @@ func entryPrefix(namespace, name string) string { return namespace + ":{" + name
 
 // entrySuffix returns the key of an entry from the hash on.
 func entrySuffix(sig string) string { return "}:" + sig }
+
+// functionOf returns the name of the function, with its prefix, in the key of an entry.
+func functionOf(key string) string {
+	_, name, _ := strings.Cut(key, "{")
+	name, _, _ = strings.Cut(name, "}")
+	if last := strings.LastIndexByte(name, ':'); last >= 0 {
+		name = name[:last]
+	}
+	return name
+}

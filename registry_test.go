@@ -200,9 +200,9 @@ func TestInvalidateEndsWhatANearCacheKeepsOnADefaultCacheThatWasReplaced(t *test
 		}
 		require.EqualValues(t, 1, f.Stats().Near)
 		SetDefault(two)
-		seq := one.events.seq.Load()
+		seq := one.events.Inspect().Noted
 		f.detach(two, must(f.Key(1)))
-		assert.Greater(t, one.events.seq.Load(), seq, "before any message comes")
+		assert.Greater(t, one.events.Inspect().Noted, seq, "before any message comes")
 		require.NoError(t, f.Invalidate(t.Context(), 1))
 		SetDefault(one)
 		n, err := count(t.Context(), 1)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fncache/fncache/internal/apart"
 	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/shape"
 )
@@ -330,9 +331,9 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 	case c.cools(e):
 		held, err = c.orGiveBack(c.cache.storeFor(c.fn).coolDown(ctx, c.key, c.token, c.fn.opts.Cooldown))
 	case e.unsuccessful():
-		held, err = c.orGiveBack(c.cache.storeFor(c.fn).release(ctx, c.key, c.token, verbFailed))
+		held, err = c.orGiveBack(c.cache.storeFor(c.fn).release(ctx, c.key, c.token, events.Failed))
 	default:
-		held, err = c.orGiveBack(c.cache.storeFor(c.fn).release(ctx, c.key, c.token, verbRelease))
+		held, err = c.orGiveBack(c.cache.storeFor(c.fn).release(ctx, c.key, c.token, events.Release))
 	}
 	e.stepErr = err
 	if !c.cache.noteRedis(c.fn, opStore, c.key, err) && !held {
@@ -374,8 +375,8 @@ func (c *computation) cools(e *ending) bool {
 
 // keepStored has the near cache keep what was stored. It comes before any caller
 // is answered: from then on nobody in this process is to be given an older value.
-func (c *computation) keepStored(e *ending, stored *envelope, asked place) {
-	c.cache.events.note(keyEvent{verbStore, c.key, storeID(stored.id)})
+func (c *computation) keepStored(e *ending, stored *envelope, asked events.Place) {
+	c.cache.events.Note(events.Event{Verb: events.Store, Key: c.key, ID: events.StoreID(stored.id)})
 	kept := *stored
 	kept.body = e.body
 	c.cache.keep(c.fn, c.input, c.key, asked, &kept, e.decoded)

@@ -441,8 +441,8 @@ func (c *call) cold(left time.Duration) *ColdCacheError {
 // heedFailures begins to count how often the function fails elsewhere.
 func (c *call) heedFailures() {
 	if c.failures == nil {
-		c.failures = c.cache.events.countFailures(c.key)
-		c.failuresBefore = c.failures.n.Load()
+		c.failures = c.cache.events.CountFailures(c.key)
+		c.failuresBefore = c.failures.Count()
 		c.failuresHeard = c.failuresBefore
 	}
 }
@@ -453,7 +453,7 @@ func (c *call) failedElsewhere() uint64 {
 	if c.failures == nil {
 		return 0
 	}
-	c.failuresHeard = c.failures.n.Load()
+	c.failuresHeard = c.failures.Count()
 	return c.failuresHeard - c.failuresBefore
 }
 
@@ -489,7 +489,7 @@ func (c *call) stopWaiting() {
 		c.limit.Stop()
 	}
 	if c.failures != nil {
-		c.cache.events.ignoreFailures(c.key, c.failures)
+		c.cache.events.IgnoreFailures(c.key, c.failures)
 	}
 }
 

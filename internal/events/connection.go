@@ -1,0 +1,304 @@
+package events
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/fncache/fncache/internal/remote"
+)
+
+// go-redis connects a subscription anew by itself, and what was published meanwhile is lost
+// without a word. Therefore one connection here is one PubSub, which is kept from
+// connecting again, and the channel that go-redis offers to read from, which drops messages
+// when it is full, is not used.
+
+var (
+	errDeaf      = errors.New("nothing was heard for too long")
+	errReplaced  = errors.New("the client has replaced the connection")
+	errHelloLost = errors.New("what was published for a test did not come back")
+	errCut       = errors.New("this machine was suspended, or its clock was set")
+	errUnneeded  = errors.New("no channel is needed any more")
+	errClosing   = errors.New("the subscription is being closed")
+)
+
+// A connection is one that listens. Two goroutines belong to it: one reads, the
+// other keeps it: has it subscribe to what is needed, asks whether it lives, and closes
+// it. A third greets.
+type connection struct {
+	events *Events
+	cuts   uint64 // Events.cut when it began
+	pubsub *redis.PubSub
+	dial   context.Context    // of connecting
+	noMore context.CancelFunc // ends it
+	began  time.Time
+
+	connected chan struct{} // closed when the first channels were asked for
+	over      chan struct{} // closed when nothing is read any more
+
+	// asked are the channels that are subscribed to, each with how many pulses it was not
+	// heard for. It is the keeper's.
+	asked map[*Channel]int
+
+	mu       sync.Mutex // guards the fields below
+	awaiting []*Channel // that the server has not confirmed yet, in the order of asking
+	unsent   []greeting
+	greeting bool // they are being sent
+
+	words atomic.Uint64         // how many messages of any kind have come
+	hears atomic.Bool           // it has heard itself
+	ended atomic.Pointer[error] // why it was closed, if it was
+}
+
+// A greeting is what a connection sends to hear itself on a channel.
+type greeting struct {
+	channel *Channel
+	hello   string
+	at      time.Time // when the subscription was confirmed
+}
+
+// hear listens on one connection until that is lost, no channel is needed, or Closing is
+// closed. heard reports whether a channel was heard on it.
+//
+// A channel is heard when the connection has heard itself on it: that takes the right to
+// publish too, without which the scripts of this user tell nobody anything, and a way from
+// the server that is published on to the one that is listened to.
+func (e *Events) hear() (heard bool, err error) {
+	dial, noMore := context.WithCancel(context.Background())
+	defer noMore()
+	c := &connection{
+		events: e, cuts: e.cut(), pubsub: e.cfg.Client.Subscribe(dial), dial: dial, noMore: noMore, began: time.Now(),
+		asked: make(map[*Channel]int), connected: make(chan struct{}), over: make(chan struct{}),
+	}
+	first := c.take(e.needed())
+	e.cfg.Spawn(c.keep)
+	defer close(c.over)
+
+	err = c.pubsub.Subscribe(dial, first...)
+	if err == nil {
+		// It has connected. From here on go-redis would do so again: it fails,
+		// for this context has ended. Reading does not look at that.
+		noMore()
+		close(c.connected)
+		err = c.read()
+	}
+	if ended := c.ended.Load(); ended != nil {
+		return c.hears.Load(), *ended
+	}
+	return c.hears.Load(), e.cfg.Explain("subscribe", err)
+}
+
+// read takes messages in until there is an error.
+func (c *connection) read() error {
+	// Each subscription has a greeting of its own. Were there one for a channel, then that
+	// of a subscription which has ended could be heard, and taken for that of the next.
+	greetings := make(map[string]greeting)
+	for {
+		message, err := c.pubsub.Receive(c.dial)
+		if err != nil {
+			return err
+		}
+		c.words.Add(1)
+		switch message := message.(type) {
+		case *redis.Subscription:
+			if message.Kind != "subscribe" {
+				continue
+			}
+			ch := c.confirmed()
+			if ch == nil {
+				return errReplaced
+			}
+			g := greeting{ch, Event{hello, "-", rand.Text()}.String(), time.Now()}
+			greetings[g.hello] = g
+			c.greet(g)
+		case *redis.Message:
+			if own, greeted := greetings[message.Payload]; greeted {
+				delete(greetings, message.Payload)
+				c.hears.Store(true)
+				c.events.trust(own.at)
+				c.events.up(own.channel, c.cuts)
+			} else if ev, ok := Parse(message.Payload); ok {
+				c.events.Note(ev)
+			}
+		case *redis.Pong:
+			if asked, err := strconv.ParseInt(message.Payload, 10, 64); err == nil {
+				c.events.trust(c.began.Add(time.Duration(asked)))
+			}
+		}
+	}
+}
+
+// greet has a greeting sent, together with those that come while others are on their way.
+// That has a goroutine of its own, for reading goes on meanwhile: a server that delivers a
+// message before it answers who published it would wait for the reader, and the reader for
+// it.
+func (c *connection) greet(g greeting) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unsent = append(c.unsent, g)
+	if !c.greeting {
+		c.greeting = true
+		c.events.cfg.Spawn(c.sendGreetings)
+	}
+}
+
+func (c *connection) sendGreetings() {
+	for {
+		c.mu.Lock()
+		all := c.unsent
+		c.unsent, c.greeting = nil, len(all) > 0
+		c.mu.Unlock()
+		if len(all) == 0 {
+			return
+		}
+		if err := c.publish(all); err != nil {
+			c.end(err)
+			_ = c.pubsub.Close()
+			return
+		}
+	}
+}
+
+// publish sends greetings, in one round trip.
+func (c *connection) publish(all []greeting) error {
+	ctx, end := context.WithTimeout(context.Background(), pulses*LeastPulse)
+	defer end()
+	errs := make([]error, len(all))
+	var sent sync.WaitGroup
+	for i, g := range all {
+		sent.Add(1)
+		c.events.cfg.Spawn(func() {
+			defer sent.Done()
+			err := c.events.cfg.Remote.Do(ctx, remote.Plain("publish", "", remote.Writes, remote.Limits{}, "publish", c.events.cfg.Prefix+g.channel.name, g.hello))
+			if err != nil {
+				errs[i] = c.events.cfg.Explain("publish", err)
+			}
+		})
+	}
+	sent.Wait()
+	return errors.Join(errs...)
+}
+
+// take notes that some channels are about to be subscribed to, and returns their names.
+func (c *connection) take(channels []*Channel) (names []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, ch := range channels {
+		c.asked[ch] = 0
+		c.awaiting = append(c.awaiting, ch)
+		names = append(names, c.events.cfg.Prefix+ch.name)
+	}
+	return names
+}
+
+// confirmed returns the channel whose subscription the server has confirmed: it does so in
+// the order of asking. It is nil if none was asked for.
+func (c *connection) confirmed() (ch *Channel) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.awaiting) > 0 {
+		ch, c.awaiting = c.awaiting[0], c.awaiting[1:]
+	}
+	return ch
+}
+
+// follow subscribes to the channels that are needed now, and to no others. An error is one
+// of reading too.
+func (c *connection) follow() {
+	needed := c.events.needed()
+	if len(needed) == 0 {
+		c.end(errUnneeded)
+		return
+	}
+	var gone []string
+	for ch := range c.asked {
+		if !slices.Contains(needed, ch) {
+			delete(c.asked, ch)
+			gone = append(gone, c.events.cfg.Prefix+ch.name)
+		}
+	}
+	if len(gone) > 0 { // first, for one of the same name may come
+		_ = c.pubsub.Unsubscribe(c.dial, gone...)
+	}
+	come := slices.DeleteFunc(needed, func(ch *Channel) bool {
+		_, asked := c.asked[ch]
+		return asked
+	})
+	if len(come) > 0 {
+		_ = c.pubsub.Subscribe(c.dial, c.take(come)...)
+	}
+}
+
+// keep follows what is needed, and closes the connection: when reading has ended, when
+// Closing is closed, when what it hears does not count any more, and when nothing has been
+// heard for too long.
+func (c *connection) keep() {
+	defer func() { _ = c.pubsub.Close() }()
+	defer c.noMore() // before, for Close waits for connecting
+	ticker := time.NewTicker(c.events.pulse())
+	defer ticker.Stop()
+	connected, changed := c.connected, (<-chan struct{})(nil)
+	heard, silent := uint64(0), 0
+	for c.ended.Load() == nil {
+		if c.events.Suspended() || c.events.cut() != c.cuts {
+			c.end(errCut)
+			return
+		}
+		select {
+		case <-c.over:
+			return
+		case <-c.events.cfg.Closing:
+			c.end(errClosing)
+			return
+		case <-connected: // what has changed meanwhile is waiting in the channel
+			connected, changed = nil, c.events.changed
+			continue
+		case <-changed:
+			c.follow()
+			continue
+		case <-ticker.C:
+		}
+		if changed != nil {
+			c.follow() // nobody signals that a channel has lingered for long enough
+		}
+		words, hears := c.words.Load(), c.hears.Load()
+		if hears {
+			// However much is heard: it may have been said long ago. An error is
+			// one of reading too.
+			_ = c.pubsub.Ping(c.dial, strconv.FormatInt(int64(time.Since(c.began)), 10))
+		}
+		silent++
+		if hears && words != heard {
+			heard, silent = words, 0
+		}
+		c.judge(silent, words > 0 && !hears)
+	}
+}
+
+// judge ends a connection that was silent for that many pulses, or on which a channel was
+// not heard. greeting says that nothing was heard but answers.
+func (c *connection) judge(silent int, greeting bool) {
+	switch {
+	case silent >= pulses-1 && greeting:
+		c.end(errHelloLost)
+	case silent >= pulses-1:
+		c.end(errDeaf)
+	}
+	for ch := range c.asked {
+		if ch.epoch.Load() != 0 {
+			c.asked[ch] = 0
+		} else if c.asked[ch]++; c.asked[ch] >= pulses {
+			c.end(errHelloLost)
+		}
+	}
+}
+
+// end notes why the connection is about to be closed: the first reason counts.
+func (c *connection) end(why error) { c.ended.CompareAndSwap(nil, &why) }

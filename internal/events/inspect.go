@@ -1,0 +1,66 @@
+package events
+
+// This file is for tests.
+
+// A State is what tests look at.
+type State struct {
+	Hearing  uint64   // the youngest epoch of a channel; 0 if there is none, or one is not heard
+	Channels []string // that are subscribed to
+	Noted    uint64   // events
+	Watched  int      // keys
+	Counting int      // callers of CountFailures
+	Failed   uint64   // failures that they have counted
+	Ready    bool     // events are taken in
+}
+
+// Inspect returns the present state.
+func (e *Events) Inspect() State {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := State{Noted: e.seq.Load(), Watched: len(e.watchers), Ready: e.marks.Load() != nil}
+	for _, f := range e.failing {
+		s.Counting, s.Failed = s.Counting+f.users, s.Failed+f.n.Load()
+	}
+	deaf := false
+	for _, ch := range e.channels {
+		s.Channels = append(s.Channels, ch.name)
+		now := ch.epoch.Load()
+		s.Hearing, deaf = max(s.Hearing, now), deaf || now == 0
+	}
+	if deaf {
+		s.Hearing = 0
+	}
+	return s
+}
+
+// Ended returns the place of the last event that ended an entry of a subject, 0 if there was
+// none, and reports whether that was an invalidation.
+func (e *Events) Ended(s Subject) (place uint64, invalidated bool) {
+	marks := e.marks.Load()
+	if marks == nil {
+		return 0, false
+	}
+	m := marks.of(s).Load()
+	return m.place(), m.place() > 0 && m.stored == 0
+}
+
+func (m *mark) place() uint64 {
+	if m == nil {
+		return 0
+	}
+	return m.ended
+}
+
+// Lose has what is noted during f be lost.
+func (e *Events) Lose(f func()) {
+	kept := e.marks.Swap(new(marks))
+	defer e.marks.Store(kept)
+	f()
+}
+
+// Doubt makes Hears false until the server has answered what is asked from now on, as after
+// the process was stopped.
+func (e *Events) Doubt() {
+	e.heardUntil.Store(int64(e.cfg.Clock.Elapsed()))
+	e.trusted.Store(0)
+}

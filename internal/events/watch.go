@@ -1,0 +1,131 @@
+package events
+
+import "sync/atomic"
+
+// A Watcher waits for something to happen to a key.
+type Watcher struct {
+	events  *Events
+	channel *Channel
+	key     string
+	woken   chan struct{} // has an element if something may have happened
+}
+
+// Watch begins to watch a key, of which the channel tells. The watcher ends with End.
+func (e *Events) Watch(ch *Channel, key string) *Watcher {
+	w := &Watcher{events: e, channel: ch, key: key, woken: make(chan struct{}, 1)}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.watchers[key] = append(e.watchers[key], w)
+	return w
+}
+
+// End ends the watching.
+func (w *Watcher) End() {
+	e := w.events
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := e.watchers[w.key]
+	for i, other := range all {
+		if other == w {
+			all[i] = all[len(all)-1]
+			all[len(all)-1] = nil
+			all = all[:len(all)-1]
+			break
+		}
+	}
+	if len(all) == 0 {
+		delete(e.watchers, w.key)
+		return
+	}
+	e.watchers[w.key] = all
+}
+
+// Woken returns a channel that has an element when what Since returns may have changed.
+func (w *Watcher) Woken() <-chan struct{} { return w.woken }
+
+// wake never blocks. Events.mu is held.
+func (w *Watcher) wake() {
+	select {
+	case w.woken <- struct{}{}:
+	default:
+	}
+}
+
+// wakeAll wakes all watchers on a channel: what they can rely on has changed. mu is held.
+func (e *Events) wakeAll(ch *Channel) {
+	for _, all := range e.watchers {
+		for _, w := range all {
+			if w.channel == ch {
+				w.wake()
+			}
+		}
+	}
+}
+
+// News are what a watcher can rely on that asked at some place and was told to wait.
+type News uint8
+
+// The news.
+const (
+	Unheard  News = iota // events are not heard: ask now and then
+	Coming               // nothing has happened; it will be heard when it does
+	Possible             // something has happened, or may have: ask
+)
+
+// Since returns the news since p, and makes Woken empty.
+func (w *Watcher) Since(p Place) News {
+	select {
+	case <-w.woken:
+	default:
+	}
+	e := w.events
+	switch epoch := w.channel.epoch.Load(); {
+	case epoch == 0:
+		return Unheard
+	case p.channel != w.channel || epoch != p.epoch:
+		return Possible
+	}
+	marks := e.marks.Load()
+	if marks == nil {
+		return Unheard // ended meanwhile
+	}
+	if m := marks.of(e.Subject(w.key)).Load(); m != nil && m.any > p.seq {
+		return Possible
+	}
+	return Coming
+}
+
+// Failures count how often the function failed for a key, in whichever process, while at
+// least one call waits for another's computation of it.
+type Failures struct {
+	n atomic.Uint64
+
+	// Guarded by Events.mu.
+	users int
+	last  string // the token of the computation that failed last
+}
+
+// Count returns how often it failed since the first CountFailures.
+func (f *Failures) Count() uint64 { return f.n.Load() }
+
+// CountFailures returns the count for a key. IgnoreFailures must follow.
+func (e *Events) CountFailures(key string) *Failures {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f := e.failing[key]
+	if f == nil {
+		f = new(Failures)
+		e.failing[key] = f
+	}
+	f.users++
+	return f
+}
+
+// IgnoreFailures ends what CountFailures began.
+func (e *Events) IgnoreFailures(key string, f *Failures) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if f.users--; f.users == 0 {
+		delete(e.failing, key)
+	}
+}
