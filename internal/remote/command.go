@@ -72,10 +72,12 @@ type Command struct {
 // The other commands, which are no GET, have more than a key. What every hit sends is kept
 // small: Go allocates up to 512 bytes in a cheaper way than more.
 type other struct {
-	keys  []string   // of a script
-	args  []any      // of a script; or all words
-	cmd   *redis.Cmd // the inner command of wire
-	reply any        // written as Command.err is
+	keys []string // of a script
+	args []any    // of a script; or all words
+	// fields: the words are HMGET, a key, and fields of the hash.
+	fields bool
+	cmd    *redis.Cmd // the inner command of wire
+	reply  any        // written as Command.err is
 }
 
 // A state is where a command is; doc.go says how they follow each other.
@@ -199,11 +201,7 @@ func (c *Command) prepare(f *flight) redis.Cmder {
 		o.cmd = redis.NewCmd(f, append(args, o.args...)...)
 		c.wire.Cmder = o.cmd
 	case c.other != nil:
-		o := c.other
-		c.mark.text = o.args[0].(string)
-		args := append([]any{&c.mark}, o.args[1:]...)
-		o.cmd = redis.NewCmd(f, args...)
-		c.wire.Cmder = o.cmd
+		c.prepareWords(c.other.args)
 	default:
 		c.mark.text = c.key
 		c.words = [2]any{"get", &c.mark}
@@ -229,6 +227,14 @@ func (c *Command) fail(kind Kind, cause error) *Error {
 		err.Node = n.addr
 	}
 	return err
+}
+
+// prepareWords is prepare for a command that is sent as these words.
+func (c *Command) prepareWords(words []any) {
+	o := c.other
+	c.mark.text = words[0].(string)
+	o.cmd = redis.NewCmd(c.mark.flight, append([]any{&c.mark}, words[1:]...)...)
+	c.wire.Cmder = o.cmd
 }
 
 // A wire is a command as go-redis sees it. It is sent once: go-redis would send a

@@ -95,8 +95,14 @@ func (f *flight) fly() {
 	}
 	s := f.seat
 	s.cmds = s.cmds[:0]
+	var shared ride
 	for _, c := range f.batch {
-		s.cmds = append(s.cmds, c.prepare(f))
+		if !shared.take(f, c) {
+			s.cmds = append(s.cmds, c.prepare(f))
+		}
+	}
+	if shared.riders != nil {
+		shared.carrier.prepareWords(shared.words)
 	}
 	if client, ok := via.(*redis.Client); ok && f.node.capped {
 		conn := client.Conn() // of the client's pool; a pipeline of the client has another
@@ -106,6 +112,7 @@ func (f *flight) fly() {
 	pipe := s.pipeline(via)
 	_ = pipe.BatchProcess(f, s.cmds...) // which copies them
 	_, err := pipe.Exec(f)
+	shared.arrive()
 	f.examine(err)
 }
 

@@ -127,23 +127,23 @@ func (n *node) sender(f *flight) sender {
 }
 
 // begin boards a command or queues it. It returns the flight that the caller is to
-// send, if any; otherwise the caller waits for c.ready.
-func (n *node) begin(ctx context.Context, c *Command) (*flight, error) {
+// send, if any; otherwise the caller waits for c.ready. One that stays is not sent by its
+// caller.
+func (n *node) begin(ctx context.Context, c *Command, stays bool) (*flight, error) {
 	c.ctx = ctx
 	c.node.Store(n)
-	c.stays = !n.mayLead(ctx)
+	c.stays = stays || !n.mayLead(ctx)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if c.key != "" {
-		n.key = c.key
-	}
+	return n.board(c)
+}
+
+// board is begin with mu held.
+func (n *node) board(c *Command) (*flight, error) {
 	if err := n.refusal(c); err != nil {
 		return nil, err
 	}
-	n.watch.active = true
-	if !n.watch.armed {
-		n.arm()
-	}
+	n.attend(c)
 	l := n.laneOf(c)
 	if l.first == nil {
 		if seat := l.seat(); seat != nil {
@@ -160,6 +160,17 @@ func (n *node) begin(ctx context.Context, c *Command) (*flight, error) {
 	c.ready = n.r.readies.Get().(chan *flight)
 	l.push(c)
 	return nil, nil
+}
+
+// attend has the watchdog watch, for a command is about to be sent. mu is held.
+func (n *node) attend(c *Command) {
+	if c.key != "" {
+		n.key = c.key
+	}
+	n.watch.active = true
+	if !n.watch.armed {
+		n.arm()
+	}
 }
 
 // mayLead reports whether a caller can be held up for as long as a flight may take.
@@ -362,10 +373,7 @@ func (n *node) adopt(c *Command) {
 		c.wake(nil)
 		return
 	}
-	n.watch.active = true
-	if !n.watch.armed {
-		n.arm()
-	}
+	n.attend(c)
 	l := n.laneOf(c)
 	if seat := l.seat(); seat != nil {
 		n.serve(n.newFlight(l, seat, c.alone()))

@@ -29,7 +29,7 @@ func queued(t *testing.T, n *node, ctx context.Context, cmds ...*Command) (taken
 	n.small.free = n.small.free[:0]
 	n.mu.Unlock()
 	for _, c := range cmds {
-		f, err := n.begin(ctx, c)
+		f, err := n.begin(ctx, c, false)
 		require.Nil(t, f)
 		require.NoError(t, err)
 	}
@@ -85,7 +85,7 @@ func TestCallerIsToldThatItLeadsBeforeItCanLeave(t *testing.T) {
 	f := n.boardNext(&n.small, seat)
 	n.calm = true
 	n.mu.Unlock()
-	_, err := n.begin(t.Context(), leader)
+	_, err := n.begin(t.Context(), leader, false)
 	require.NoError(t, err)
 	restore()
 	r.whole.mu.Lock() // keeps the goroutine that lands from going on

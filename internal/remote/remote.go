@@ -126,7 +126,7 @@ func (r *Remote) Do(ctx context.Context, c *Command) error {
 	if c.limit.Always && n.isAway(c.use) {
 		return n.askAgain(ctx, c)
 	}
-	f, err := n.begin(ctx, c)
+	f, err := n.begin(ctx, c, false)
 	switch {
 	case err != nil:
 		return err

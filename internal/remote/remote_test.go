@@ -690,7 +690,7 @@ func TestLeaderThatLeavesIsReplaced(t *testing.T) {
 		ctx, end := context.WithCancel(t.Context())
 		first, second := Get("lookup", "k1", Limits{}), Get("lookup", "k2", Limits{})
 		for _, c := range []*Command{first, second} {
-			f, err := n.begin(ctx, c)
+			f, err := n.begin(ctx, c, false)
 			require.Nil(t, f)
 			require.Nil(t, err)
 		}
