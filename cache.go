@@ -10,7 +10,6 @@ import (
 	"reflect"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,6 +21,7 @@ import (
 	"github.com/fncache/fncache/internal/health"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/lifetime"
+	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/oncelog"
 	"github.com/fncache/fncache/internal/remote"
 	"github.com/fncache/fncache/internal/testhook"
@@ -151,8 +151,7 @@ type Cache struct {
 
 	events *events.Events // what is known of keys elsewhere
 
-	nearOnce sync.Once
-	kept     atomic.Pointer[nearStore] // nil until something is kept
+	near *near.Store
 
 	ownsClient bool            // Close closes the client: see Open
 	closing    <-chan struct{} // closed when Close begins
@@ -229,6 +228,7 @@ func New(cfg Config) (*Cache, error) {
 		Log:         c.log,
 		Explain:     explain,
 	})
+	c.near = near.New(near.Config{Size: uint64(cfg.NearSize), Events: c.events, Clock: c.clock, Spawn: c.life.Go})
 	return c, nil
 }
 
@@ -405,7 +405,7 @@ func (c *Cache) shutDown() error {
 // release gives up what a closed cache has no use for: functions that are never
 // unwrapped keep it alive.
 func (c *Cache) release() {
-	c.kept.Store(nil)
+	c.near.End()
 	c.events.End()
 	c.releases.end()
 }

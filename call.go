@@ -38,11 +38,11 @@ func callReflected(f *Func, s *shape.Reflected, in []reflect.Value) []reflect.Va
 	if f.keepsPlain() {
 		var key shape.Plain
 		s.PlainValues(&key, values)
-		switch e, own := f.near.serve(ctx, &key, vary); {
+		switch e, own := f.serve(ctx, &key, vary); {
 		case own != nil:
 			return s.Out(own, nil)
 		case e != nil:
-			return s.OutCopy(e.results)
+			return s.OutCopy(e.Value)
 		}
 	}
 	c := &reflectedCall{values: values}
@@ -61,14 +61,14 @@ func keptTyped[T, R any](ctx context.Context, f *Func, args *T, vary string) (re
 	s := f.shape.(*shape.Typed[T, R])
 	var key shape.Plain
 	s.PlainOf(&key, args)
-	e, own := f.near.serve(ctx, &key, vary)
+	e, own := f.serve(ctx, &key, vary)
 	switch {
 	case e == nil:
 		return result, false
 	case own != nil:
 		return s.Value(own), true
 	default:
-		return s.ValueCopy(e.results), true
+		return s.ValueCopy(e.Value), true
 	}
 }
 

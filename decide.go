@@ -171,9 +171,9 @@ func (c *Cache) judgeRead(f *flight, raw []byte, err error, asked events.Place) 
 	}
 	switch {
 	case s == cold:
-		f.fn.near.correct(c, f.input, f.key, nil)
+		c.correct(f.fn, f.input, f.key, 0)
 	case e.near == nil:
-		f.fn.near.correct(c, f.input, f.key, &e.envelope)
+		c.correct(f.fn, f.input, f.key, e.id)
 	}
 	return e, s
 }
@@ -205,7 +205,7 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (v verdict, ok bool) {
 		}
 		if !got.present {
 			s = cold
-			f.fn.near.correct(c, f.input, f.key, nil)
+			c.correct(f.fn, f.input, f.key, 0)
 		}
 		if got.status == leaseHeld {
 			return c.heldBy(f, e, s, got.acquisition, asked), true

@@ -289,7 +289,7 @@ func (f *Func) replace() {
 
 // Stats gives the counters of the function since it was wrapped.
 func (f *Func) Stats() Stats {
-	hits, saved := f.near.counted() // these before the beginnings, as all ends
+	hits, saved := f.near.Counted() // these before the beginnings, as all ends
 	s := f.counters.snapshot()
 	s.Calls += hits
 	s.Near += hits

@@ -25,9 +25,9 @@ const module = "github.com/fncache/fncache"
 var allowed = map[string][]string{
 	".": {
 		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/events", "internal/fence", "internal/funcname",
-		"internal/health", "internal/keyhash", "internal/lifetime", "internal/oncelog", "internal/remote", "internal/shape", "internal/signature",
+		"internal/health", "internal/keyhash", "internal/lifetime", "internal/near", "internal/oncelog", "internal/remote", "internal/shape", "internal/signature",
 		"internal/structtag", "internal/stubs", "internal/testhook",
-		"github.com/maypok86/otter/v2", "github.com/redis/go-redis/v9",
+		"github.com/redis/go-redis/v9",
 	},
 	"fncachetest": {".", "internal/memconn", "internal/testhook", "github.com/alicebob/miniredis/v2", "github.com/redis/go-redis/v9"},
 
@@ -43,6 +43,7 @@ var allowed = map[string][]string{
 	"internal/keyhash":   {"github.com/dchest/siphash"},
 	"internal/lifetime":  {},
 	"internal/memconn":   {},
+	"internal/near":      {"internal/clock", "internal/events", "internal/shape", "github.com/maypok86/otter/v2"},
 	"internal/oncelog":   {},
 	"internal/remote":    {"github.com/redis/go-redis/v9"},
 	"internal/shape":     {"internal/deepcopy", "internal/keyhash", "internal/signature"},

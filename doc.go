@@ -192,8 +192,7 @@
 //	compute.go      one run of the function
 //	settle.go       it is tended, and ends: stored, told, stored later
 //	flight.go       who joins whom in this process
-//	near.go         what this process keeps in its own memory
-//	entry.go        what an entry is worth
+//	entry.go        what an entry is worth; what of it is kept in memory
 //	releases.go     which releases of a function there are
 //	ping.go         whether Redis is fit
 //	cluster.go      the primaries of a Cluster

@@ -1,16 +1,21 @@
 package fncache
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"time"
 
+	"github.com/fncache/fncache/internal/events"
+	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/remote"
 	"github.com/fncache/fncache/internal/shape"
 )
 
 // This file says what an entry is worth to a function: what it holds, and whether
-// by the function's own options it is fresh, stale or cold.
+// by the function's own options it is fresh, stale or cold. It also says what of it is kept
+// in this process's memory (package near), and which calls may be answered from there.
 
 // maxFuture is how far ahead of the server's clock an entry may have been stored:
 // less is a clock read a little wrong, and age 0; more is not to be trusted.
@@ -24,7 +29,7 @@ type entry struct {
 	raw  []byte
 	err  error         // what a negative entry stands for
 	kept shape.Results // decoded once, by the flight
-	near *nearEntry    // where the near cache has it, and kept with it
+	near *near.Entry   // where the near cache has it, and kept with it
 }
 
 // results gives the caller results of its own. alone says that it is the only one
@@ -32,7 +37,7 @@ type entry struct {
 func (e *entry) results(fn *Func, c *Cache, alone bool) (shape.Results, error) {
 	switch {
 	case e.near != nil:
-		return e.near.copied(c)
+		return fn.copyOf(c, e.near)
 	case alone:
 		return e.kept, nil
 	default:
@@ -129,8 +134,11 @@ func (c *Cache) undecodable(fn *Func, err error) {
 }
 
 // age is how long ago an entry was stored, on the server's clock.
-func (c *Cache) age(e *entry) time.Duration {
-	return max(0, time.Duration(c.clock.Now()-e.storedAt)*time.Millisecond)
+func (c *Cache) age(e *entry) time.Duration { return c.ageOf(e.storedAt) }
+
+// ageOf is age for an entry of which only that is known, in Unix milliseconds.
+func (c *Cache) ageOf(storedAt int64) time.Duration {
+	return max(0, time.Duration(c.clock.Now()-storedAt)*time.Millisecond)
 }
 
 // servable says whether an entry may still be served.
@@ -162,4 +170,143 @@ func (f *Func) freshness(id uint64) time.Duration {
 	}
 	part := float64(id>>11) / (1 << 53) // uniform in [0, 1)
 	return f.opts.Freshness - time.Duration(f.opts.Jitter*part*float64(f.opts.Freshness))
+}
+
+// here is the present place in the order of events about the keys of a function.
+func (c *Cache) here(fn *Func) events.Place {
+	var ch *events.Channel
+	if b := fn.bound.Load(); b != nil && b.cache == c {
+		ch = b.channel.Load()
+	}
+	return c.events.Here(ch)
+}
+
+// hereFor returns the present place in the order of events about the key of a flight. A flight
+// that polls keeps to the channel that it has joined, because the function may be bound to
+// another cache meanwhile: a place on no channel is always one where something may have
+// happened, so the flight would ask at full speed.
+func (c *Cache) hereFor(f *flight) events.Place {
+	if f.channel != nil {
+		return c.events.Here(f.channel)
+	}
+	return c.here(f.fn)
+}
+
+// nearKey returns the near cache's key of a call: its arguments as they are, or else the key
+// of the entry in Redis.
+func (f *Func) nearKey(in input, redisKey string) *shape.Plain {
+	key := new(shape.Plain)
+	if f.plans.IsPlain() {
+		f.shape.Plain(key, in.args)
+		f.plans.AddVary(key, in.vary)
+	} else {
+		key.S[0] = redisKey
+	}
+	return key
+}
+
+// keep has the near cache keep an entry that was asked for at some place, with the results
+// that it decodes to, which are the near cache's from then on. Types that cannot be copied
+// are kept encoded. It returns what was kept, or nil: where the function has no near cache,
+// where events were not heard, and of an error that is an answer.
+func (c *Cache) keep(fn *Func, in input, redisKey string, asked events.Place, e *envelope, r shape.Results) *near.Entry {
+	if fn.near == nil || !asked.InHearing() || e.negative() {
+		return nil
+	}
+	kept := &near.Entry{
+		Func:     fn.near,
+		Key:      *fn.nearKey(in, redisKey),
+		RedisKey: redisKey,
+		Asked:    asked,
+		Life:     min(fn.opts.Near, fn.freshness(e.id)-c.ageOf(e.storedAt)),
+		StoredAt: e.storedAt,
+		ID:       e.id,
+		Cost:     e.cost,
+	}
+	if fn.plans.Copies != nil {
+		kept.Value, kept.Size = r, shape.Footprint(r)
+	} else {
+		body := bytes.Clone(e.body) // not all that was read
+		kept.Value, kept.Size = body, uintptr(len(body))
+	}
+	c.near.Keep(kept)
+	return kept
+}
+
+// correct notes that Redis has an entry of that id, or none that could be served: 0.
+func (c *Cache) correct(fn *Func, in input, redisKey string, found uint64) {
+	if fn.near != nil {
+		c.near.Drop(fn.near, fn.nearKey(in, redisKey), found)
+	}
+}
+
+// copyOf returns results of their own for a caller that is given what is kept.
+func (f *Func) copyOf(c *Cache, kept *near.Entry) (shape.Results, error) {
+	if body, encoded := kept.Value.([]byte); encoded {
+		return f.decode(c.coder, body)
+	}
+	return f.shape.Copy(kept.Value.(shape.Results)), nil
+}
+
+// serve answers a call whose arguments are plain from the near cache, before anything is
+// made for it. It returns nil if the call has to go the long way. own is set where the
+// results had to be decoded; otherwise the caller copies those of the entry.
+func (f *Func) serve(ctx context.Context, key *shape.Plain, vary string) (e *near.Entry, own shape.Results) {
+	b, err := f.bind()
+	if err != nil || f.unwrapped.Load() {
+		return nil, nil
+	}
+	ctx = orBackground(ctx)
+	f.plans.AddVary(key, vary)
+	if e = b.cache.near.Fresh(f.near, key); e == nil {
+		return nil, nil
+	}
+	per := perCallOf(ctx)
+	if per.bypass || per.refresh || per.frame.computes(b.cache, e.RedisKey) || f.sig.HasError && ctx.Err() != nil {
+		return nil, nil
+	}
+	if body, encoded := e.Value.([]byte); encoded {
+		if own, err = f.decode(b.cache.coder, body); err != nil {
+			return nil, nil
+		}
+	}
+	f.near.Count(e.Cost)
+	if info := per.info.claim(); info != nil {
+		*info = Info{Source: SourceNear, Age: b.cache.ageOf(e.StoredAt), Cost: e.Cost, Key: e.RedisKey}
+	}
+	return e, own
+}
+
+// nearAnswer answers a call from the near cache, if it can.
+func (c *call) nearAnswer() (a answer, ok bool) {
+	if c.fn.near == nil || c.fn.plans.IsPlain() {
+		return answer{}, false // plain arguments were asked for before
+	}
+	return c.fromNear(c.cache.near.Fresh(c.fn.near, c.fn.nearKey(c.input, c.key)), SourceNear)
+}
+
+// lastResort answers a call from the near cache while Redis is away, if it can:
+// one whose lookup failed or was not sent. What Redis has said is gone is gone, even
+// if no event has told so yet.
+func (c *call) lastResort() (a answer, ok bool) {
+	if c.fn.near == nil || c.strict {
+		return answer{}, false
+	}
+	e := c.cache.near.Held(c.fn.near, c.fn.nearKey(c.input, c.key))
+	if e == nil || !c.cache.servable(c.fn, &entry{envelope: envelope{id: e.ID, storedAt: e.StoredAt}}) {
+		return answer{}, false
+	}
+	return c.fromNear(e, SourceStale)
+}
+
+func (c *call) fromNear(e *near.Entry, source Source) (a answer, ok bool) {
+	if e == nil {
+		return answer{}, false
+	}
+	r, err := c.fn.copyOf(c.cache, e)
+	if err != nil {
+		return answer{}, false
+	}
+	c.fn.counters.savedTime.Add(int64(e.Cost))
+	return answer{results: r, source: source, age: c.cache.ageOf(e.StoredAt), cost: e.Cost}, true
 }

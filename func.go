@@ -17,6 +17,7 @@ import (
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/funcname"
 	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
 	"github.com/fncache/fncache/internal/stubs"
@@ -38,7 +39,7 @@ type Func struct {
 	plans       *shape.Plans // of arguments and results
 	shape       shape.Shape
 	stub        func() reflect.Value // makes what replaces the function
-	near        *near                // nil without Options.Near
+	near        *near.Func           // nil without Options.Near
 	places      *bulkhead.Bulkhead   // of Options.MaxConcurrent; nil without. Set by the registry, when wrapping
 	variable    reflect.Value        // where the stub stands
 	original    reflect.Value
@@ -104,7 +105,7 @@ func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeO
 	f.plans = shape.Compile(f.sig)
 	f.selfDecoding = f.sig.Encoding.AskMethods()
 	if f.opts.Near > 0 {
-		f.near = newNear(f)
+		f.near = near.NewFunc(f.plans)
 	}
 	f.shape, f.stub = shapeOf(f)
 	f.negatives = negativesOf(f.opts.CacheErrors)

@@ -13,7 +13,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/redistest"
+	"github.com/fncache/fncache/internal/shape"
 )
 
 // A hookCounter is a client that counts the hooks it is given.
@@ -84,7 +86,7 @@ func TestAClosedCacheHoldsNothingThatItDecoded(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		first := b.cache()
 		defer SetDefault(nil)
-		var results []weak.Pointer[nearEntry]
+		var results []weak.Pointer[near.Entry]
 		var decoded []weak.Pointer[bigResult]
 		open := func(i int) {
 			cfg := first.cfg
@@ -100,10 +102,10 @@ func TestAClosedCacheHoldsNothingThatItDecoded(t *testing.T) {
 				awaitBubbleHearing(t, c)
 				_, err = fn(t.Context(), 1)
 				require.NoError(t, err)
-				kept := f.near.find(c, f.near.keyOf(input{args: f.shape.Arguments(must(f.sig.Arguments([]any{1})))}, must(f.Key(1))))
+				kept := c.near.Find(f.near, f.nearKey(input{args: f.shape.Arguments(must(f.sig.Arguments([]any{1})))}, must(f.Key(1))))
 				require.NotNil(t, kept)
 				results = append(results, weak.Make(kept))
-				decoded = append(decoded, weak.Make(*kept.results.Pointers()[0].(**bigResult)))
+				decoded = append(decoded, weak.Make(*kept.Value.(shape.Results).Pointers()[0].(**bigResult)))
 			}
 			require.NoError(t, c.Close())
 			assert.False(t, c.events.Inspect().Ready)

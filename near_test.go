@@ -5,14 +5,11 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"reflect"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -20,7 +17,6 @@ import (
 
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/redistest"
-	"github.com/fncache/fncache/internal/shape"
 )
 
 // nearOpts keep long enough for nothing to end by itself on a real server.
@@ -94,7 +90,7 @@ func TestNearIsOffByDefault(t *testing.T) {
 		w := wrap(t, c, &source{}, Options{})
 		assert.Equal(t, []Source{SourceComputed, SourceFresh, SourceFresh}, w.sources(t.Context(), "k", 3))
 		assert.False(t, c.events.Inspect().Ready, "nobody needs a subscription")
-		assert.Nil(t, c.kept.Load())
+		assert.Zero(t, c.near.Usage())
 	})
 }
 
@@ -485,7 +481,7 @@ func testNearOfAUserWithoutTheChannel(t *testing.T) {
 	assert.Equal(t, SourceComputed, w.get(t.Context(), "k").source)
 	require.Eventually(t, func() bool { return len(p.log.about("may not publish and subscribe")) == 1 }, 30*time.Second, time.Millisecond)
 	assert.Equal(t, []Source{SourceFresh, SourceFresh}, w.sources(t.Context(), "k", 2))
-	assert.Nil(t, p.kept.Load())
+	assert.Zero(t, p.near.Usage())
 }
 
 // --- With Redis away ---
@@ -989,67 +985,10 @@ func TestNearKeepsNoMoreThanItMay(t *testing.T) {
 			require.NoError(t, err)
 		}
 		synctest.Wait()
-		kept := c.kept.Load()
-		kept.CleanUp()
-		assert.LessOrEqual(t, kept.WeightedSize(), uint64(size))
-		assert.Greater(t, kept.EstimatedSize(), size/3000)
-		assert.Less(t, kept.EstimatedSize(), size/1000)
-	})
-}
-
-func TestNearTakesNoMoreMemoryThanItMay(t *testing.T) {
-	// 100,000 small results come in, which are several times as much as may be kept.
-	inOneBubble(t, func(t *testing.T, b *bubble) {
-		const size, marks = 8 << 20, 2 << 20
-		c := b.cache(func(cfg *Config) { cfg.NearSize = size })
-		fn := func(_ context.Context, n int) ([]int64, error) { return nil, nil }
-		opts := nearOpts
-		opts.Cache, opts.Name = c, "test.Small"
-		f := Must(Wrap(&fn, opts))
-		Must(f.bind())
-		awaitBubbleHearing(t, c)
-		before := heapInUse()
-		for i := range 100_000 {
-			key := fmt.Sprintf("fncache:{test.Small:%032d}:000000000000", i)
-			r := f.shape.Blank()
-			*r.Pointers()[0].(*[]int64) = make([]int64, 4)
-			args := f.shape.Arguments([]reflect.Value{reflect.ValueOf(i)})
-			c.keep(f, input{args: args}, key, c.here(f), &envelope{storedAt: c.clock.Now(), id: uint64(i)}, r)
-			c.events.Note(events.Event{Verb: events.Store, Key: key, ID: events.StoreID(uint64(i))})
-		}
-		synctest.Wait()
-		c.kept.Load().CleanUp()
-		took := heapInUse() - before
-		assert.Less(t, took, int64(size+size/10+marks), "%d bytes, of %d entries", took, c.kept.Load().EstimatedSize())
-		assert.Greater(t, took, int64(size/2), "%d bytes, of %d entries", took, c.kept.Load().EstimatedSize())
-	})
-}
-
-func TestNearHoldsOnToNoArgument(t *testing.T) {
-	// A string may be part of a large one: the key is a copy.
-	inBubble(t, func(t *testing.T, b *bubble) {
-		c, s := b.cache(), &source{}
-		w := wrap(t, c, s, nearOpts)
-		awaitBubbleHearing(t, c)
-		arg := strings.Repeat("k", 10)
-		w.get(t.Context(), arg)
-		e := w.near.find(c, &shape.Plain{S: [2]string{arg}})
-		require.NotNil(t, e)
-		assert.Equal(t, arg, e.key.S[0])
-		assert.NotSame(t, unsafe.StringData(arg), unsafe.StringData(e.key.S[0]))
-	})
-}
-
-func TestNearKeysThatShareAHashAreTwo(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
-		c, s := b.cache(), &source{}
-		w := wrap(t, c, s, nearOpts)
-		awaitBubbleHearing(t, c)
-		w.get(t.Context(), "k")
-		e := *w.near.find(c, &shape.Plain{S: [2]string{"k"}})
-		c.nearStore().Set(w.near.hash(&shape.Plain{S: [2]string{"other"}}), &e)
-		assert.Nil(t, w.near.find(c, &shape.Plain{S: [2]string{"other"}}))
-		assert.Equal(t, SourceComputed, w.get(t.Context(), "other").source)
+		kept := c.near.Usage()
+		assert.LessOrEqual(t, kept.Weight, uint64(size))
+		assert.Greater(t, kept.Entries, size/3000)
+		assert.Less(t, kept.Entries, size/1000)
 	})
 }
 
@@ -1126,13 +1065,4 @@ func TestNearOfADefaultCacheThatComesBackIsNotServedAfterAnInvalidationThatNobod
 		assert.Equal(t, SourceComputed, o.source)
 		assert.Equal(t, 2, o.value)
 	})
-}
-
-func heapInUse() int64 {
-	for range 3 { // what tests before have left in pools, and behind finalizers, too
-		runtime.GC()
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fncache/fncache/internal/clock"
 	"github.com/fncache/fncache/internal/remote"
 )
 
@@ -129,7 +130,7 @@ func (r *ownReleases) of(fn *Func, c *Cache) *release {
 		sig:      c.coder.fingerprint(fn),
 		params:   fn.params,
 		// A day more, for an entry is stored some time after its release was registered.
-		keep: max(releaseKept, after(24*time.Hour, max(fn.opts.Timeout, fn.opts.ErrorTimeout))),
+		keep: max(releaseKept, clock.Later(24*time.Hour, max(fn.opts.Timeout, fn.opts.ErrorTimeout))),
 	}
 	// A computation may outlive the binding that it began under.
 	if b := fn.bound.Load(); b != nil && b.cache == c && !fn.unwrapped.Load() {

@@ -3,6 +3,7 @@ package clock
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -255,4 +256,13 @@ func (c *Clock) Due() bool {
 	elapsed := now.Sub(r.at)
 	return elapsed > Interval ||
 		elapsed > Pause && (r.slow || c.Dialed.Load())
+}
+
+// Later returns the time that comes so long after another: the end of time, if it would be
+// past it.
+func Later(at, by time.Duration) time.Duration {
+	if by > 0 && at > math.MaxInt64-by {
+		return math.MaxInt64
+	}
+	return at + by
 }

@@ -3,6 +3,7 @@ package clock
 import (
 	"context"
 	"errors"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -176,4 +177,11 @@ func TestTheLocalClockServesOnlyWhereTheServerNeverAnswered(t *testing.T) {
 		assert.Len(t, *local, 1)
 		assert.Equal(t, time.Now().Add(time.Hour).UnixMilli(), c.Now(), "what the server has said is better")
 	})
+}
+
+func TestLaterEndsAtTheEndOfTime(t *testing.T) {
+	assert.Equal(t, 3*time.Second, Later(time.Second, 2*time.Second))
+	assert.Equal(t, -time.Second, Later(time.Second, -2*time.Second))
+	assert.Equal(t, time.Duration(math.MaxInt64), Later(time.Second, math.MaxInt64))
+	assert.Equal(t, time.Duration(math.MaxInt64), Later(math.MaxInt64, math.MaxInt64))
 }

@@ -1,5 +1,7 @@
 package events
 
+import "time"
+
 // This file is for tests.
 
 // A State is what tests look at.
@@ -49,6 +51,15 @@ func (m *mark) place() uint64 {
 		return 0
 	}
 	return m.ended
+}
+
+// Hear has a channel count as heard for three pulses, as when the connection has heard
+// itself on it.
+func (e *Events) Hear(ch *Channel) {
+	if ch.epoch.Load() == 0 {
+		e.up(ch, e.cut())
+	}
+	e.trust(time.Now())
 }
 
 // Lose has what is noted during f be lost.

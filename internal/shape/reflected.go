@@ -165,14 +165,14 @@ func (s *Reflected) Out(r Results, err error) (out []reflect.Value) {
 	}
 }
 
-// OutCopy makes what such a function returns of results that are kept, which stay as they
+// OutCopy makes what such a function returns of Results that are kept, which stay as they
 // are. Values that refer to nothing are returned as they are: the caller of the function
 // gets copies. The results must be copyable (Plans.Copies).
-func (s *Reflected) OutCopy(r Results) []reflect.Value {
-	kept := r.(*reflectedResults).values
-	out := make([]reflect.Value, len(kept), len(kept)+1)
+func (s *Reflected) OutCopy(kept any) []reflect.Value {
+	values := kept.(*reflectedResults).values
+	out := make([]reflect.Value, len(values), len(values)+1)
 	for i := range out {
-		out[i] = s.plans.Copies.Copy(i, kept[i])
+		out[i] = s.plans.Copies.Copy(i, values[i])
 	}
 	if s.plans.Sig.HasError {
 		out = append(out, s.errNil)

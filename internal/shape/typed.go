@@ -65,10 +65,10 @@ func (r *typedResult[R]) Zero() bool { return reflect.ValueOf(&r.value).Elem().I
 // Value returns the result that a Typed has made.
 func (s *Typed[T, R]) Value(r Results) R { return r.(*typedResult[R]).value }
 
-// ValueCopy returns a copy of a result that is kept, which stays as it is. It must be
-// copyable (Plans.Copies).
-func (s *Typed[T, R]) ValueCopy(r Results) R {
-	return deepcopy.One(s.plans.Copies, &r.(*typedResult[R]).value)
+// ValueCopy returns a copy of the result in Results that are kept, which stay as they are.
+// It must be copyable (Plans.Copies).
+func (s *Typed[T, R]) ValueCopy(kept any) R {
+	return deepcopy.One(s.plans.Copies, &kept.(*typedResult[R]).value)
 }
 
 // Blank implements Shape.

@@ -1,0 +1,195 @@
+// Package near is what one process keeps in its own memory of what it has looked up and
+// stored.
+//
+// Nothing has to be thrown out of it in time, because each hit judges what it finds. An
+// entry is served as fresh while
+//
+//   - its time is not over: see Entry.Life;
+//   - events have been heard without a gap since before it was asked for
+//     (package events), and are still known to be heard;
+//   - none of them was about its key, except that of its own store.
+//
+// So a message costs the same however much is kept, and one that comes while the
+// key is looked up overtakes the answer. What may not be served is replaced by
+// what is looked up then, or gives way to what is used more.
+package near
+
+import (
+	"math"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/fncache/fncache/internal/clock"
+	"github.com/fncache/fncache/internal/events"
+	"github.com/fncache/fncache/internal/shape"
+)
+
+// Config is what a Store needs to know.
+type Config struct {
+	// Size is how many bytes are kept at most, about.
+	Size uint64
+	// Events tell what overtakes an entry.
+	Events *events.Events
+	// Clock tells when the time of an entry is over.
+	Clock *clock.Clock
+	// Spawn starts a goroutine.
+	Spawn func(func())
+}
+
+// A Store keeps the entries of all functions of a cache. All methods are safe for concurrent
+// use.
+type Store struct {
+	cfg   Config
+	made  sync.Once // kept
+	ended atomic.Bool
+	kept  atomic.Pointer[entries] // nil until something is kept, and after End
+}
+
+type entries = otter.Cache[uint64, *Entry]
+
+// New returns a store. It takes no memory until something is kept.
+func New(cfg Config) *Store { return &Store{cfg: cfg} }
+
+// An Entry is one result that is kept. The caller of Keep sets the exported fields. After
+// that nobody writes to it, nor to what it refers to.
+type Entry struct {
+	Func     *Func
+	Key      shape.Plain  // of the arguments
+	RedisKey string       // of the entry in Redis
+	Asked    events.Place // when Redis was asked for it, or to store it
+	Life     time.Duration
+	StoredAt int64  // on the server's clock, in Unix milliseconds
+	ID       uint64 // of its envelope
+	Cost     time.Duration
+	Value    any
+	Size     uintptr // about how many bytes the value takes
+
+	subject events.Subject
+	until   time.Duration // on Clock.Elapsed, moved by Clock.Moved
+	weight  uint32
+}
+
+// overhead is about what an entry takes beside its value and keys.
+const overhead = 384
+
+// Keep takes an entry in. An entry that was asked for while events were not heard must not
+// be kept (events.Place.InHearing).
+func (s *Store) Keep(e *Entry) {
+	e.subject = s.cfg.Events.Subject(e.RedisKey)
+	e.until = clock.Later(s.now(), e.Life)
+	size := e.Size + uintptr(len(e.RedisKey)) + overhead
+	for i, text := range e.Key.S {
+		e.Key.S[i] = strings.Clone(text) // which may be part of something large
+		size += uintptr(len(text))
+	}
+	e.weight = uint32(min(size, math.MaxUint32))
+	if kept := s.entries(); kept != nil {
+		kept.Set(e.Func.hash(&e.Key), e)
+	}
+}
+
+func (s *Store) now() time.Duration { return s.cfg.Clock.Elapsed() + s.cfg.Clock.Moved() }
+
+// entries returns what keeps the entries, made when it is first needed; nil after End.
+func (s *Store) entries() *entries {
+	s.made.Do(func() {
+		s.kept.Store(otter.Must(&otter.Options[uint64, *Entry]{
+			MaximumWeight: s.cfg.Size,
+			Weigher:       func(_ uint64, e *Entry) uint32 { return e.weight },
+			Executor:      s.cfg.Spawn,
+		}))
+	})
+	if s.ended.Load() {
+		s.kept.Store(nil) // End may have gone by before
+	}
+	return s.kept.Load()
+}
+
+// End gives up all entries. Nothing is kept after it.
+func (s *Store) End() {
+	s.ended.Store(true)
+	s.kept.Store(nil)
+}
+
+// Find returns what is kept under a key, whether it may be served or not; nil if there is
+// nothing.
+func (s *Store) Find(f *Func, key *shape.Plain) *Entry {
+	kept := s.kept.Load()
+	if kept == nil {
+		return nil
+	}
+	e, ok := kept.GetIfPresent(f.hash(key))
+	if !ok || e.Func != f || e.Key != *key {
+		return nil
+	}
+	return e
+}
+
+// Fresh returns what may be served as fresh under a key, or nil.
+func (s *Store) Fresh(f *Func, key *shape.Plain) *Entry {
+	e := s.Find(f, key)
+	if e == nil {
+		return nil
+	}
+	now := s.cfg.Clock.Elapsed()
+	switch {
+	case !e.Asked.Heard(), !s.cfg.Events.Hears(now):
+		return nil
+	case now+s.cfg.Clock.Moved() >= e.until:
+		return nil
+	case s.overtaken(e):
+		return nil
+	}
+	return e
+}
+
+// Held returns what may be served as stale under a key while Redis is away, if it is not too
+// old; nil if there is nothing. Nothing is served that is known to have been replaced or
+// invalidated, nor what is from before events were last heard again, for then that cannot be
+// known.
+func (s *Store) Held(f *Func, key *shape.Plain) *Entry {
+	e := s.Find(f, key)
+	if e == nil || s.cfg.Events.Suspended() || !e.Asked.Remembered() || s.overtaken(e) {
+		return nil
+	}
+	return e
+}
+
+func (s *Store) overtaken(e *Entry) bool {
+	return s.cfg.Events.Overtaken(e.subject, e.Asked, e.ID)
+}
+
+// Drop removes what is kept under a key, unless it is the entry with that id. Redis has said
+// that it has another entry than what is kept, or none that could be served, even if no
+// event has told so yet, or none ever will, as of what was evicted. Otherwise it would come
+// back when Redis goes away.
+func (s *Store) Drop(f *Func, key *shape.Plain, unless uint64) {
+	e := s.Find(f, key)
+	if e == nil || e.ID == unless {
+		return
+	}
+	if kept := s.entries(); kept != nil {
+		kept.Invalidate(f.hash(key))
+	}
+}
+
+// Usage is how much a Store keeps.
+type Usage struct {
+	Entries int
+	Weight  uint64 // about the bytes that they take
+}
+
+// Usage returns how much is kept, when what does not fit has been thrown out. It is for
+// tests.
+func (s *Store) Usage() Usage {
+	kept := s.kept.Load()
+	if kept == nil {
+		return Usage{}
+	}
+	kept.CleanUp()
+	return Usage{kept.EstimatedSize(), kept.WeightedSize()}
+}
