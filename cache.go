@@ -23,6 +23,7 @@ import (
 	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/oncelog"
+	"github.com/fncache/fncache/internal/ping"
 	"github.com/fncache/fncache/internal/remote"
 	"github.com/fncache/fncache/internal/testhook"
 )
@@ -323,8 +324,21 @@ func (c *Cache) Ping(ctx context.Context) error {
 	if c.life.Closed() {
 		return newRedisError(opPing, "", ErrClosed)
 	}
-	return c.store.ping(orBackground(ctx), c.pingProbe)
+	return ping.Ping(orBackground(ctx), ping.Config{
+		Client:  c.cfg.Redis,
+		Ask:     func(ctx context.Context, cmd *remote.Command) error { return c.store.ask(ctx, opPing, cmd) },
+		Probe:   c.pingProbe,
+		Scripts: c.store.pingScripts,
+		Failed: func(kind remote.Kind, why error, probe string) error {
+			return &RedisError{Op: opPing, Kind: RedisErrorKind(kind), Err: why, key: probe}
+		},
+		Limit: pingLimit * c.cfg.RedisTimeout,
+		Spawn: c.life.Go,
+	})
 }
+
+// pingLimit is how long a check may take, in RedisTimeouts, while this process is busy.
+const pingLimit = 3
 
 // pingProbe gives keys for Ping, of which each may be on another node of a cluster.
 func (c *Cache) pingProbe(n int) string {

@@ -194,8 +194,6 @@
 //	flight.go       who joins whom in this process
 //	entry.go        what an entry is worth; what of it is kept in memory
 //	releases.go     which releases of a function there are
-//	ping.go         whether Redis is fit
-//	cluster.go      the primaries of a Cluster
 //	lock.go         the lease protocol: everything said to Redis
 //	func.go         what is known of a wrapped function: its checks, its name, its cache
 //	options.go      options, policies, and the options of struct tags

@@ -7,8 +7,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/fncache/fncache/internal/health"
 	"github.com/fncache/fncache/internal/remote"
 )
@@ -264,7 +262,7 @@ func (e *RedisError) remedy() string {
 	switch {
 	case e.Kind >= redisErrorKinds:
 		return ""
-	case elsewhere(e.Err):
+	case remote.Elsewhere(e.Err):
 		return "use redis.NewClusterClient, for this is a node of a Cluster; if that is what you use, raise its MaxRedirects"
 	case errors.Is(e.Err, syscall.EMFILE), errors.Is(e.Err, syscall.ENFILE):
 		return "raise the limit of open files (ulimit -n), or look for what keeps files and connections open"
@@ -286,15 +284,6 @@ func kindOf(err error) RedisErrorKind {
 	default:
 		return RedisErrorKind(remote.KindOf(err))
 	}
-}
-
-// elsewhere says whether a node of a Cluster has sent the client to another node.
-func elsewhere(err error) bool {
-	var failure *RedisError
-	if errors.As(err, &failure) {
-		err = failure.Err
-	}
-	return redis.HasErrorPrefix(err, "MOVED ") || redis.HasErrorPrefix(err, "ASK ")
 }
 
 // worthAnotherTry says whether an operation that failed may be done if it is sent

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/fncache/fncache/internal/events"
+	"github.com/fncache/fncache/internal/ping"
 	"github.com/fncache/fncache/internal/remote"
 )
 
@@ -75,7 +76,7 @@ const (
 	opInvalidate = "invalidate"
 	opRegister   = "register"
 	opReleases   = "releases"
-	opPing       = "ping"
+	opPing       = ping.Op
 	opTime       = "time"
 )
 
@@ -102,13 +103,18 @@ func (t *sentToken) MarshalBinary() ([]byte, error) {
 	return fmt.Appendf(nil, "%s.%d", t.base, n), nil
 }
 
-// do sends a command. The error is that of ctx, or a *RedisError.
-func (s *lockStore) do(ctx context.Context, op string, c *remote.Command) error {
+// ask sends a command. The error is that of ctx, or a *remote.Error.
+func (s *lockStore) ask(ctx context.Context, op string, c *remote.Command) error {
 	err := s.remote.Do(ctx, c)
 	if c.Forgot() && s.forgotten != nil {
 		s.forgotten(op)
 	}
-	return redisErrorOf(err)
+	return err
+}
+
+// do is ask with a *RedisError for a *remote.Error.
+func (s *lockStore) do(ctx context.Context, op string, c *remote.Command) error {
+	return redisErrorOf(s.ask(ctx, op, c))
 }
 
 // redisErrorOf makes a *RedisError of an error of package remote, and leaves others alone.
@@ -417,6 +423,51 @@ func (e publishRefused) Error() string { return string(e) }
 
 // RedisError marks it as an answer of the server.
 func (publishRefused) RedisError() {}
+
+// leastPingLease is how long what a failed Ping has left in Redis stays there at least:
+// it is to outlive the few commands between.
+const leastPingLease = time.Second
+
+// pingScripts run the protocol on a key that nobody else uses, so that every
+// command in it is called: that takes a primary, and the right to run scripts and these
+// commands, and to publish. What a failure leaves of it expires. Only Ping's own registry
+// does not: the next Ping deletes it.
+func (s *lockStore) pingScripts(probe string) (checks []ping.Check) {
+	token, lease := newToken(), millis(max(s.timeout, leastPingLease))
+	registry := []string{strings.Replace(probe, ":{", ":functions:{", 1)} // in the same slot
+	probe += ":" + token                                                  // also
+	entry, lock := []string{probe, probe + lockSuffix}, []string{probe + lockSuffix}
+	for i, step := range []struct {
+		script *remote.Script
+		keys   []string
+		args   []any
+	}{
+		{acquireScript, entry, []any{token, lease, string(acquireRefresh), "", "0"}},      // whole, as to a server that does not know it
+		{acquireScript, entry, []any{newToken(), lease, string(acquireCompare), "", "0"}}, // held: asks for the remaining life
+		{renewScript, lock, []any{token, lease, s.channelOf(probe), events.Event{Verb: events.Release, Key: probe, ID: token}.String()}},
+		{registerScript, registry, []any{"former", "-", 0, 0, 1, 0}},
+		{registerScript, registry, []any{"latter", "-", 0, 0, 1, 0}}, // the former is one too many
+		{releasesScript, registry, []any{"-"}},
+		{probeScript, registry, nil},
+	} {
+		checks = append(checks, func(ask func(*remote.Command) error) error {
+			return ping.Script(ask(remote.Eval(opPing, remote.Writes, step.script, step.keys, step.args, remote.Limits{Always: true, Whole: i == 0})))
+		})
+	}
+	return append(checks, func(ask func(*remote.Command) error) error {
+		release := remote.Eval(opPing, remote.Writes, releaseScript, lock,
+			[]any{token, s.channelOf(probe), events.Event{Verb: events.Release, Key: probe, ID: token}.String()}, remote.Limits{Always: true})
+		if err := ask(release); err != nil {
+			return ping.Script(err)
+		}
+		_, refused, err := stepReply(release.Reply())
+		if refused != nil {
+			return &ping.Error{What: "publishing is not allowed to this user", Cause: refused, Remedy: fmt.Sprintf(
+				"; grant it +publish and the channels &%s*, or other processes are not told what it stores and invalidates", s.channel)}
+		}
+		return err
+	})
+}
 
 // serverTime asks the server for its clock, by a plain command: TIME inside
 // scripts is refused by some hosted services.

@@ -489,7 +489,7 @@ func TestPingWorksWithARedisTimeoutUnderAMillisecond(t *testing.T) {
 		patient := newVerbs(t, server.Client(), server.Client())
 		// Each by itself, without the timeout that a real server may exceed.
 		for i, check := range c.store.pingScripts(c.pingProbe(0)) {
-			require.NoError(t, check(func(cmd *remote.Command) error { return patient.do(t.Context(), opPing, cmd) }), "script %d", i)
+			require.NoError(t, check(func(cmd *remote.Command) error { return patient.ask(t.Context(), opPing, cmd) }), "script %d", i)
 		}
 	})
 }

@@ -181,3 +181,12 @@ func saysAway(err error, kind Kind) (reads, writes bool) {
 		return false, false
 	}
 }
+
+// Elsewhere reports whether a node of a Cluster has sent the client to another node.
+func Elsewhere(err error) bool {
+	var failure *Error
+	if errors.As(err, &failure) {
+		err = failure.Err
+	}
+	return redis.HasErrorPrefix(err, "MOVED ") || redis.HasErrorPrefix(err, "ASK ")
+}
