@@ -1,17 +1,17 @@
-// Package apart runs code of the user's own where others wait for what comes after it: the
-// methods by which types encode and decode themselves, codecs, predicates about errors. Such
-// code may panic, end its goroutine as testing.T.FailNow does, or never return. So it has
-// a goroutine of its own, and the goroutine that waits for it goes on in each case.
+// Package apart runs the user's code where other code waits for the result: the methods by
+// which types encode and decode themselves, codecs, predicates about errors. Such code may
+// panic, end its goroutine as testing.T.FailNow does, or never return. It therefore runs on a
+// goroutine of its own, and the waiting goroutine continues in each of these cases.
 package apart
 
 import "github.com/fncache/fncache/internal/codec"
 
-// A Run is code on a goroutine of its own.
+// A Run is code that runs on a goroutine of its own.
 type Run struct {
 	// Ended is closed when the code has ended.
 	Ended chan struct{}
-	// Fault is how it ended, "" for well. It may be read after Ended is closed, and shows
-	// nothing of a value.
+	// Fault says how the code failed; "" means that it returned. It may be read after Ended is
+	// closed, and never quotes a value.
 	Fault string
 }
 
@@ -36,8 +36,8 @@ func Start(spawn func(func()), code func()) *Run {
 	return run
 }
 
-// An Error is why code of the user's own gave no result. Like the errors of package codec it
-// goes to the log, and shows nothing of a value.
+// An Error says why the user's code gave no result. Like the errors of package codec it goes to
+// the log, and never quotes a value.
 type Error struct {
 	Fault string // as that of a Run
 }

@@ -1,4 +1,4 @@
-// Package clock tells the time of the Redis server without asking it each time.
+// Package clock keeps the Redis server's time, so that callers need no command to read it.
 package clock
 
 import (
@@ -11,63 +11,62 @@ import (
 const (
 	// Interval is how often a process asks for the server's clock again.
 	Interval = time.Minute
-	// drift is in what time two clocks part by one unit of it: by some 50 parts
-	// in a million, 3 ms in a minute.
+	// drift is the time in which two clocks diverge by one unit of it: about 50 parts in a
+	// million, or 3 ms in a minute.
 	drift = 20_000
-	// Pause is how soon it asks again where there is reason to: it has opened a
-	// connection, maybe to another server, or was not answered quickly. A pool that
-	// grows under load opens many, and a network can be slow for long.
+	// Pause is the least time between two questions when there is a reason to ask early: the
+	// client opened a connection, possibly to another server, or the last answer was slow. A
+	// pool that grows under load opens many connections, and a network can be slow for long.
 	Pause = time.Second
-	// maxDoubt is how far off an answer may be to be good for the whole interval.
+	// maxDoubt is the greatest uncertainty of an answer that is kept for the whole interval.
 	maxDoubt = 10 * time.Millisecond
-	// Jump is how far wall and monotonic clock may part before the
-	// machine is taken to have been suspended, or its clock to have been set.
+	// Jump is how far the wall clock and the monotonic clock may diverge before the package
+	// assumes that the machine was suspended, or that its clock was set.
 	Jump = time.Second
 )
 
-// Config is what a Clock needs to know.
+// Config has the parameters of a Clock.
 type Config struct {
 	// Ask asks the server for its time.
 	Ask func(context.Context) (time.Time, error)
-	// Patience is how long an answer may take. One that took longer is not taken.
+	// Patience is how long an answer may take. A later answer is discarded.
 	Patience time.Duration
-	// Refused reports whether an error of Ask means that the server will not tell its
-	// time, now and later.
+	// Refused reports whether an error of Ask means that the server refuses TIME permanently.
 	Refused func(error) bool
-	// Local is called when the local clock is taken for the server's, with the error for
-	// which it is.
+	// Local is called when the local clock replaces the server's, with the error that is the
+	// reason.
 	Local func(error)
 	// Spawn starts a goroutine.
 	Spawn func(func())
 }
 
-// A Clock tells the server's time: what TIME said once, carried on by this process's
-// monotonic clock. So a host whose wall clock is wrong neither serves old values as fresh
-// nor recomputes for ever. It has learned nothing at first, and tells the local wall clock.
-// All methods are safe for concurrent use.
+// A Clock returns the server's time: the last answer to TIME, advanced by this process's
+// monotonic clock. So a host whose wall clock is wrong neither serves old values as fresh nor
+// recomputes forever. Before the first answer a Clock returns the local wall clock. All methods
+// are safe for concurrent use.
 type Clock struct {
 	cfg     Config
-	began   time.Time // where Elapsed counts from; never written
+	began   time.Time // the start of Elapsed; never written
 	reading atomic.Pointer[reading]
 	asking  atomic.Pointer[question] // the question under way, nil if none
-	apart   atomic.Int64             // by how much wall and monotonic clock had parted when Suspended last looked
+	apart   atomic.Int64             // the difference of wall and monotonic clock at the last call of Suspended
 	shift   atomic.Int64             // nanoseconds a test has moved the clock by
 	slept   atomic.Int64             // nanoseconds a test has had the machine suspended for
 
-	// Dialed is set when a connection has been opened, which may be one to another
-	// server, and until the clock is read next.
+	// Dialed is set when a connection is opened, possibly to another server, and cleared by the
+	// next Read.
 	Dialed atomic.Bool
 }
 
-// A question is one to the server; done is closed at its end.
+// A question is one TIME command under way; done is closed when it ends.
 type question struct{ done chan struct{} }
 
 // New returns a clock.
 func New(cfg Config) *Clock { return &Clock{cfg: cfg, began: time.Now()} }
 
-// Read has the server asked if that is due. It returns a channel that is closed at the
-// answer, if there is one to wait for: at the first call, and after the machine was
-// suspended. Otherwise it returns nil, and the server is asked in the background.
+// Read asks the server if a question is due. It returns a channel that is closed at the answer
+// if the caller should wait for it: at the first call, and after the machine was suspended.
+// Otherwise it returns nil, and the server is asked in the background.
 func (c *Clock) Read(ctx context.Context) <-chan struct{} {
 	if !c.Due() {
 		return nil
@@ -80,16 +79,16 @@ func (c *Clock) Read(ctx context.Context) <-chan struct{} {
 	return done
 }
 
-// Await is Read for a caller that is about to rely on the clock. It waits for the answer,
-// if there is one to wait for.
+// Await is Read for a caller that is about to rely on the clock: it waits for the answer if
+// Read says so.
 func (c *Clock) Await(ctx context.Context) {
 	if done := c.Read(ctx); done != nil {
 		<-done
 	}
 }
 
-// Ask asks the server in the background, one question at a time, and returns a channel
-// that is closed when the answer is there.
+// Ask asks the server in the background, one question at a time. The returned channel is closed
+// when the answer arrives.
 func (c *Clock) Ask(ctx context.Context) <-chan struct{} {
 	mine := &question{done: make(chan struct{})}
 	for !c.asking.CompareAndSwap(nil, mine) {
@@ -112,7 +111,7 @@ func (c *Clock) Ask(ctx context.Context) <-chan struct{} {
 	return mine.done
 }
 
-// Shift moves the clock, for tests. What was read from it before is not moved.
+// Shift moves the clock, for tests. Times read before do not change.
 func (c *Clock) Shift(d time.Duration) { c.shift.Add(int64(d)) }
 
 // Suspend makes the clock behave as if the machine had been suspended for a time, or its
@@ -124,15 +123,15 @@ type reading struct {
 	at     time.Time // local; its monotonic part is what counts on
 	wall   int64     // the local wall clock at that instant, Unix nanoseconds
 	server time.Time
-	doubt  time.Duration // by how much server may be off
-	slow   bool          // the last answer was more in doubt than is good
+	doubt  time.Duration // the uncertainty of server
+	slow   bool          // the last answer was less certain than maxDoubt
 
 	local   bool      // TIME was refused: it is the local wall clock
 	refused time.Time // when TIME was refused after that; zero if it was not
 }
 
-// Now returns the server's time in Unix milliseconds. After a suspend, until the server has been
-// asked, the local wall clock says how much of it has passed.
+// Now returns the server's time in Unix milliseconds. Between a suspend and the next answer,
+// the local wall clock says how much time has passed.
 func (c *Clock) Now() int64 {
 	now := time.Now()
 	if r := c.reading.Load(); r != nil {
@@ -145,19 +144,19 @@ func (c *Clock) Now() int64 {
 	return now.Add(time.Duration(c.shift.Load())).UnixMilli()
 }
 
-// Elapsed returns how long the clock exists, on the monotonic clock alone: that costs
-// half of what Now does, and is not moved by a test.
+// Elapsed returns the age of the Clock on the monotonic clock. It costs half of what Now costs,
+// and tests do not move it.
 func (c *Clock) Elapsed() time.Duration { return time.Since(c.began) }
 
 // Moved returns how far a test has moved the clock.
 func (c *Clock) Moved() time.Duration { return time.Duration(c.shift.Load()) }
 
-// wall is what the local wall clock says, in Unix nanoseconds. On Linux it goes on while the
-// machine is suspended, and the monotonic clock does not.
+// wall returns the local wall clock in Unix nanoseconds. On Linux it continues while the
+// machine is suspended, and the monotonic clock stops.
 func (c *Clock) wall(now time.Time) int64 { return now.UnixNano() + c.slept.Load() }
 
-// Suspended reports whether the machine was suspended, or its clock set, since it was asked
-// before, and calls then before it answers no to anybody again.
+// Suspended reports whether the machine was suspended, or its clock set, since the last call.
+// If so, it calls then before any other call returns false.
 func (c *Clock) Suspended(then func()) bool {
 	now := time.Now()
 	apart := c.wall(now) - c.began.UnixNano() - int64(now.Sub(c.began))
@@ -166,7 +165,7 @@ func (c *Clock) Suspended(then func()) bool {
 		c.apart.Store(apart)
 		return true
 	}
-	c.apart.Store(apart) // a clock that is slewed parts slowly
+	c.apart.Store(apart) // a clock that is slewed diverges slowly
 	return false
 }
 
@@ -180,16 +179,16 @@ func (c *Clock) Learned() bool {
 	return !r.jumped(now, c.wall(now))
 }
 
-// learn takes what the server said to a question sent at before and answered at
-// after: the middle of the two is the best guess of when, and off by half of that
-// time at most. An answer that took longer than Config.Patience says too little and is not
-// taken. Nobody waits that long for one, but a process may be stopped in between, and
-// then both have come when it goes on: the answer, and the end of its time.
+// learn records the server's answer to a question sent at before and answered at after. The
+// best guess is that the server read its clock in the middle, and the error is at most half of
+// that time. An answer that took longer than Config.Patience is discarded. Callers stop waiting
+// by then, but if the process was stopped meanwhile, the answer and the end of the wait arrive
+// together.
 //
-// Of two answers that do not contradict each other the one that is less in doubt is
-// taken (the intersection of intervals of Marzullo and Owicki, 1983, on which NTP
-// rests): a network that was slow for a moment does not spoil a clock that was right.
-// Not so where it may be another server's clock, or the machine was suspended.
+// Of two answers that do not contradict each other the more certain one is kept (the
+// intersection of intervals of Marzullo and Owicki, 1983, on which NTP rests), so a network
+// that was slow for a moment does not spoil a clock that was right. The newer answer always
+// replaces the old one if it may come from another server, or if the machine was suspended.
 func (c *Clock) learn(before, after, server time.Time) {
 	took := after.Sub(before)
 	if took > c.cfg.Patience {
@@ -207,22 +206,22 @@ func (c *Clock) learn(before, after, server time.Time) {
 	c.keep(r)
 }
 
-// jumped reports whether the machine was suspended since, or its clock was set. wall is what its
-// wall clock says now.
+// jumped reports whether the machine was suspended, or its clock set, since the reading. wall
+// is the current wall clock.
 func (r *reading) jumped(now time.Time, wall int64) bool {
 	apart := time.Duration(wall-r.wall) - now.Sub(r.at)
 	return apart.Abs() > Jump
 }
 
-// carriedTo gives the server's time at a later instant, and how far off it may be.
+// carriedTo returns the server's time at a later instant, and its uncertainty.
 func (r *reading) carriedTo(at time.Time) (server time.Time, doubt time.Duration) {
 	passed := at.Sub(r.at)
 	return r.server.Add(passed), r.doubt + passed/drift
 }
 
-// learnLocal takes the local wall clock for the server's, where TIME is refused, and
-// reports whether it did: what the server has said before is better, however long ago
-// that was, and stays, unless the machine was suspended since.
+// learnLocal replaces the server's clock by the local wall clock where TIME is refused, and
+// reports whether it did. An earlier answer of the server is better, however old it is, and
+// stays unless the machine was suspended since.
 func (c *Clock) learnLocal() bool {
 	now := time.Now()
 	if last := c.reading.Load(); last != nil && !last.local && !last.jumped(now, c.wall(now)) {

@@ -18,8 +18,8 @@ func TestSuspendedMachineAsksForTheClock(t *testing.T) {
 	c.learn(now, now, now)
 	require.False(t, c.Due())
 	for _, slept := range []time.Duration{time.Hour, -time.Hour} {
-		// In a suspend the wall clock goes on and the monotonic one does not;
-		// a clock that is set jumps either way.
+		// During a suspend the wall clock continues and the monotonic clock stops. A clock that
+		// is set jumps either way.
 		r := *c.reading.Load()
 		r.wall -= int64(slept)
 		c.reading.Store(&r)
@@ -48,7 +48,7 @@ func TestASuspendedMachineThatMayNotAskTakesItsOwnClock(t *testing.T) {
 	r.wall -= int64(time.Hour) // see above
 	r.server = r.server.Add(-time.Hour)
 	c.reading.Store(&r)
-	require.True(t, c.learnLocal(), "but it is an hour behind now")
+	require.True(t, c.learnLocal(), "but its last answer is an hour old")
 	assert.InDelta(t, time.Now().UnixMilli(), c.Now(), 60_000)
 }
 
@@ -66,7 +66,7 @@ func TestOfTwoAnswersAboutTheClockTheOneLessInDoubtIsTaken(t *testing.T) {
 	for _, test := range []struct {
 		name           string
 		later, took    time.Duration // the second answer, and how long it took
-		ahead          time.Duration // it says that the server is that much ahead of what the first said
+		ahead          time.Duration // how far this answer is ahead of the first one
 		taken, askSoon bool
 		firstTook      time.Duration
 	}{
@@ -91,7 +91,7 @@ func TestOfTwoAnswersAboutTheClockTheOneLessInDoubtIsTaken(t *testing.T) {
 	}
 }
 
-// A server answers what a test says, after a time.
+// A server gives the answer that a test sets, after a delay.
 type server struct {
 	takes time.Duration
 	ahead time.Duration // of this process
@@ -105,7 +105,7 @@ func (s *server) ask(context.Context) (time.Time, error) {
 	return time.Now().Add(s.ahead), s.err
 }
 
-// of returns a clock of a server, and the errors for which it took the local clock.
+// of returns a clock of a server, and the errors with which Config.Local was called.
 func of(s *server) (c *Clock, local *[]error) {
 	local = new([]error)
 	return New(Config{

@@ -7,25 +7,24 @@ import (
 	"sync"
 )
 
-// A body is the results of one call as one array, of CBOR or JSON. Of a value that comes
-// back, this is not kept:
+// A body is the results of one call as one array, of CBOR or JSON. It does not keep:
 //
 //   - the name of a time's zone, and its monotonic reading. The instant and the
 //     offset are kept, UTC as UTC.
 //   - the capacity of a slice, and that two pointers or slices share memory.
-//   - a field whose tag is `cbor:"-"` (in JSON `json:"-"`) or `fncache:"-"`, and the
-//     unexported fields that Compile was told to leave out.
+//   - a field whose tag is `cbor:"-"` (in JSON `json:"-"`) or `fncache:"-"`, and the unexported
+//     fields that Compile leaves out when lossy is set.
 //
-// A type with methods of its own decides itself what it keeps.
+// A type with methods of its own decides what it keeps.
 
-// maxKeptBuffer is the largest buffer that is kept for the next encoding.
+// maxKeptBuffer is the capacity of the largest buffer that is reused.
 const maxKeptBuffer = 1 << 20
 
-// buffers holds buffers to encode into: once warm they need not grow.
+// buffers holds encoding buffers, so that few encodings need to grow one.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// appendBody appends the results at these pointers to dst, as one array. Panics of
-// marshalers are errors.
+// appendBody appends the results at these pointers to dst, as one array. It returns a panic of
+// a marshaler as an error.
 func appendBody(dst []byte, format Format, plans []*Plan, from []any) (_ []byte, err error) {
 	kept := buffers.Get().(*[]byte)
 	buf := (*kept)[:0]
@@ -59,9 +58,8 @@ func appendBody(dst []byte, format Format, plans []*Plan, from []any) (_ []byte,
 	return dst, nil
 }
 
-// decodeBody reads a body into the zero values at these pointers, which then share no
-// memory with it. Whatever the bytes are, and whatever unmarshalers do with them, it does
-// not panic.
+// decodeBody reads a body into the zero values at these pointers. The decoded values share no
+// memory with the body. It never panics, whatever the bytes are and whatever unmarshalers do.
 func decodeBody(body []byte, format Format, plans []*Plan, into []any) error {
 	if format == JSON {
 		return decodeJSONBody(body, plans, into)
@@ -77,7 +75,7 @@ func decodeBody(body []byte, format Format, plans []*Plan, into []any) error {
 		}
 	}
 	if n := r.Rest(); n > 0 {
-		return corrupt("%d bytes behind the results", n)
+		return corrupt("%d bytes after the results", n)
 	}
 	return nil
 }
@@ -99,7 +97,7 @@ func decodeJSONBody(body []byte, plans []*Plan, into []any) error {
 		return corrupt("the body does not end after %d results", len(into))
 	}
 	if r.Rest() > 0 {
-		return corrupt("there is something behind the array")
+		return corrupt("there are bytes after the array")
 	}
 	return nil
 }
@@ -117,11 +115,11 @@ func decodeOne(r *Reader, plan *Plan, at int, into any) (err error) {
 	return nil
 }
 
-// appendArrayHead appends the head of an array of CBOR. No function has more results than
-// fit into two bytes, so it has three bytes at most.
+// appendArrayHead appends the head of a CBOR array. The number of results fits into two bytes,
+// so the head has at most three.
 func appendArrayHead(dst []byte, n int) []byte { return appendHead(dst, majorArray, uint64(n)) }
 
-// cutArrayHead cuts off the head of an array of n, as appendArrayHead writes it.
+// cutArrayHead removes the head of an array of n elements, as appendArrayHead writes it.
 func cutArrayHead(body []byte, n int) (rest []byte, err error) {
 	var space [3]byte
 	head := appendArrayHead(space[:0], n)

@@ -34,7 +34,7 @@ const (
 	tagNegative = majorTag | 3
 )
 
-// foreign reads what MarshalCBOR of a type wrote: whatever is well-formed.
+// foreign checks what MarshalCBOR of a type wrote: any well-formed item is accepted.
 var foreign = func() cbor.DecMode {
 	mode, err := cbor.DecOptions{
 		MaxArrayElements: math.MaxInt32, MaxMapPairs: math.MaxInt32, MaxNestedLevels: 1 << 10,
@@ -149,7 +149,7 @@ func (p *Plan) appendFields(dst []byte, at unsafe.Pointer) (_ []byte, err error)
 	return dst, nil
 }
 
-// appendReference appends what may be nil.
+// appendReference appends a value of a kind that may be nil.
 func (p *Plan) appendReference(dst []byte, at unsafe.Pointer) ([]byte, error) {
 	if *(*unsafe.Pointer)(at) == nil { // the first word of each
 		return append(dst, cborNull), nil
@@ -200,7 +200,7 @@ func (p *Plan) appendSelf(dst []byte, at unsafe.Pointer) ([]byte, error) {
 	switch p.self.form {
 	case formCBOR:
 		if err := foreign.Wellformed(b); err != nil {
-			return nil, errorf("%s of %v: what it writes is not one item of CBOR", p.self.encodeName, p.typ)
+			return nil, errorf("%s of %v: its encoding is not one CBOR item", p.self.encodeName, p.typ)
 		}
 		return append(dst, b...), nil
 	case formText:
@@ -311,7 +311,7 @@ func (r *Reader) argument(head byte) (uint64, error) {
 		return uint64(info), nil
 	}
 	if info > 27 {
-		return 0, errorf("is no CBOR at byte %d", r.off-1)
+		return 0, errorf("is not CBOR at byte %d", r.off-1)
 	}
 	b, err := r.next(1 << (info - 24))
 	if err != nil {
@@ -488,7 +488,7 @@ func (p *Plan) decodeFields(r *Reader, at unsafe.Pointer) error {
 	return nil
 }
 
-// decodeReference reads what may be nil, as the value at the address still is.
+// decodeReference reads what may be nil, as the value at the address is nil.
 func (p *Plan) decodeReference(r *Reader, at unsafe.Pointer) error {
 	if r.isNull() {
 		return nil
@@ -532,10 +532,10 @@ func (p *Plan) decodeReference(r *Reader, at unsafe.Pointer) error {
 	}
 }
 
-// clamp makes an int of a length, which no body has where it does not fit.
+// clamp converts a length to int. No body has a length that does not fit.
 func clamp(n uint64) int { return int(min(n, maxLeast)) }
 
-// setCount sets a slice to one of n elements that take no memory.
+// setCount sets a slice to n elements of size 0.
 func (p *Plan) setCount(at unsafe.Pointer, n uint64) error {
 	if n > math.MaxInt {
 		return errorf("cannot put CBOR positive integer into %v", p.typ)
@@ -571,14 +571,14 @@ func (p *Plan) decodeMap(r *Reader, at unsafe.Pointer) error {
 	return nil
 }
 
-// decodeForm reads what a type wrote itself.
+// decodeForm reads what a type's own method wrote.
 func (p *Plan) decodeForm(r *Reader, at unsafe.Pointer) error {
 	major := byte(majorBytes)
 	switch p.self.form {
 	case formCBOR:
 		rest, err := foreign.UnmarshalFirst(r.body[r.off:], new(cbor.RawMessage))
 		if err != nil {
-			return errorf("is no CBOR at byte %d", r.off)
+			return errorf("is not CBOR at byte %d", r.off)
 		}
 		item := r.body[r.off : len(r.body)-len(rest)]
 		r.off += len(item)
@@ -625,7 +625,7 @@ func (p *Plan) decodeNative(r *Reader, at unsafe.Pointer) error {
 // setRat sets a big.Rat to a fraction.
 func (p *Plan) setRat(at unsafe.Pointer, num, denom *big.Int) error {
 	if denom.Sign() <= 0 {
-		return errorf("cannot put a fraction over nothing into %v", p.typ)
+		return errorf("cannot put a fraction with denominator 0 into %v", p.typ)
 	}
 	if num.Sign() != 0 { // the zero value has no denominator
 		(*big.Rat)(at).SetFrac(num, denom)
@@ -661,7 +661,7 @@ func (p *Plan) decodeTime(r *Reader, at *time.Time) error {
 // setTime sets a time to seconds, nanoseconds and an offset in seconds.
 func (p *Plan) setTime(at *time.Time, parts [3]int64) error {
 	if parts[1] < 0 || parts[1] >= int64(time.Second) || parts[2] != int64(int32(parts[2])) {
-		return errorf("cannot put such nanoseconds, or such an offset, into %v", p.typ)
+		return errorf("cannot put nanoseconds or an offset out of range into %v", p.typ)
 	}
 	*at = timeOf(parts[0], parts[1], int(parts[2]))
 	return nil

@@ -68,8 +68,7 @@ func decodeResults(body []byte, types []reflect.Type) ([]reflect.Value, error) {
 	return values, nil
 }
 
-// encodeBy and decodeBy are given pointers to results of any types, which are wrapped
-// without loss.
+// encodeBy and decodeBy take pointers to results of any types, compiled without loss.
 
 func encodeBy(format Format, dst []byte, from []any) ([]byte, error) {
 	plans, err := plansOf(from)
@@ -217,7 +216,7 @@ func (p *private) UnmarshalCBOR(raw []byte) error {
 	return nil
 }
 
-// stampedNote hides a field beside an embedded time, and encodes both.
+// stampedNote has an unexported field beside an embedded time, and encodes both.
 type stampedNote struct {
 	time.Time
 	note string
@@ -233,7 +232,7 @@ func (s *stampedNote) UnmarshalBinary(b []byte) error {
 	return s.Time.UnmarshalBinary(b[:15])
 }
 
-// boxOfAny is generic, and hides what it has.
+// boxOfAny is generic, and its only field is unexported.
 type boxOfAny[T any] struct{ content T }
 
 func (b boxOfAny[T]) MarshalText() ([]byte, error)     { return json.Marshal(b.content) }
@@ -371,8 +370,8 @@ func TestTimesKeepInstantAndOffset(t *testing.T) {
 	}
 }
 
-// Each of these lost something, in silence, before values were encoded as such.
-func TestWhatTextsAndTagsLoseComesBack(t *testing.T) {
+// Each of these values loses something if it is encoded by its text or its tags.
+func TestValuesComeBackWhereTextsAndTagsWouldLoseThem(t *testing.T) {
 	type omits struct {
 		Seen  int
 		Empty []int `json:",omitempty"`
@@ -451,7 +450,7 @@ type (
 	}
 )
 
-// Types whose encoding would be read by something else than its counterpart.
+// Types whose encoding would be read by a method other than its counterpart.
 type (
 	onlyMarshalsText     string
 	onlyUnmarshalsText   string
@@ -475,7 +474,7 @@ type (
 	onlyUnmarshalsInteger int
 )
 
-func TestMethodsOfVisibleTypesAreNotAsked(t *testing.T) {
+func TestMethodsOfVisibleTypesAreNotCalled(t *testing.T) {
 	for _, v := range []any{
 		onlyMarshalsText("a"), onlyUnmarshalsText("a"),
 		[2]onlyMarshalsText{"a"},
@@ -497,10 +496,10 @@ func TestMethodsOfVisibleTypesAreNotAsked(t *testing.T) {
 	}
 	got, err := roundTrip(byCBOR{"x"})
 	require.NoError(t, err)
-	assert.Equal(t, byCBOR{"cbor"}, got, "only the methods that are written for this codec are asked")
+	assert.Equal(t, byCBOR{"cbor"}, got, "only the methods that are written for this codec are called")
 }
 
-// byCBOR is visible, and says itself what it is in CBOR.
+// byCBOR is visible, and has its own CBOR methods.
 type byCBOR struct{ Text string }
 
 func (byCBOR) MarshalCBOR() ([]byte, error)    { return []byte{0xf6}, nil }
@@ -530,7 +529,7 @@ func TestManyResultsKeepTheirOrder(t *testing.T) {
 	}
 }
 
-func TestWhatCanBeEncodedCanBeDecoded(t *testing.T) {
+func TestEveryEncodedValueCanBeDecoded(t *testing.T) {
 	long := make([]uint16, 200_000)
 	wide := make(map[int]bool, 200_000)
 	for i := range long {
@@ -564,11 +563,11 @@ func TestBodyThatIsNotOfTheseResultsIsAnError(t *testing.T) {
 		"more":              {"\x83\x01\x61a\x02", "corrupt entry: the body is not of 2 results"},
 		"of unknown length": {"\x9f\x01\x61a\xff", "corrupt entry: the body is not of 2 results"},
 		"a huge length":     {"\x9a\x80\x00\x00\x00\x01", "corrupt entry: the body is not of 2 results"},
-		"trailing":          {"\x82\x01\x61ax", "corrupt entry: 1 bytes behind the results"},
+		"trailing":          {"\x82\x01\x61ax", "corrupt entry: 1 bytes after the results"},
 		"one missing":       {"\x82\x01", "decode result 2 (string): ends too early"},
 		"wrong type":        {"\x82\x01\x02", "decode result 2 (string): cannot put CBOR positive integer into string"},
 		"too large":         {"\x82\x1b\xff\xff\xff\xff\xff\xff\xff\xff\x61a", "decode result 1 (int): cannot put CBOR positive integer into int"},
-		"malformed":         {"\x82\x1c\x61a", "decode result 1 (int): is no CBOR at byte 0"},
+		"malformed":         {"\x82\x1c\x61a", "decode result 1 (int): is not CBOR at byte 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			results, err := decodeResults([]byte(c.body), list)
@@ -600,7 +599,7 @@ func TestShapesThatAreNotOfTheTypeAreAnError(t *testing.T) {
 		"a pair":                 {[]int{1, 2}, new([]int), "cannot put CBOR array of 2 into *[]int"},
 		"a time of one":          {[]int{1}, time.Time{}, "cannot put CBOR array of 1 into time.Time"},
 		"a time of a text":       {"2024-01-01T00:00:00Z", time.Time{}, "cannot put CBOR text string into time.Time"},
-		"nanoseconds":            {[]int{1, 1_000_000_000}, time.Time{}, "cannot put such nanoseconds"},
+		"nanoseconds":            {[]int{1, 1_000_000_000}, time.Time{}, "cannot put nanoseconds or an offset out of range"},
 		"a fraction over 0":      {[]any{big.NewInt(1), new(big.Int)}, big.Rat{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -728,7 +727,7 @@ func TestDecodedResultsCanBeSet(t *testing.T) {
 	assert.True(t, results[0].CanSet())
 }
 
-// A moody type does what its value says when it is encoded or decoded.
+// A moody value names the method that fails or panics, and how.
 type moody string
 
 const quoted = "value-that-must-not-be-logged"
@@ -799,12 +798,12 @@ func TestMarshalersThatFailOrPanicAreErrorsWithoutTheValue(t *testing.T) {
 					require.ErrorContains(t, err, fmt.Sprintf("%s result 2 (%T): ", verb, v))
 					assert.NotContains(t, err.Error(), quoted)
 					if strings.Contains(string(m), "fails") || strings.Contains(string(m), "error") {
-						assert.ErrorIs(t, err, errMoody, "it is there for who asks")
+						assert.ErrorIs(t, err, errMoody, "errors.Is finds the cause")
 					}
 					if mood == "breaks" {
 						assert.ErrorContains(t, err, "panic: runtime error: index out of range")
 					}
-					// The next one is not harmed.
+					// The next encoding works.
 					_, err = roundTrip("next")
 					assert.NoError(t, err)
 				})
@@ -820,7 +819,7 @@ type moodyTextKey struct{ m moody }
 func (m moodyTextKey) MarshalText() ([]byte, error)    { return moodyText(m).MarshalText() }
 func (m *moodyTextKey) UnmarshalText(raw []byte) error { return (*moodyText)(m).UnmarshalText(raw) }
 
-// sameText says the same of all its values.
+// sameText has one text for all its values.
 type sameText struct{ n int }
 
 func (sameText) MarshalText() ([]byte, error)  { return []byte("same"), nil }
@@ -871,8 +870,8 @@ func TestCodecIsSafeForConcurrentUse(t *testing.T) {
 	all.Wait()
 }
 
-// A body that changes needs another codec and codecName, for old and new
-// processes read each other's entries.
+// A body that changes needs another codec name, because old and new processes read each other's
+// entries.
 func TestGoldenBodies(t *testing.T) {
 	var dump strings.Builder
 	for _, v := range []any{
@@ -908,7 +907,7 @@ func TestGoldenBodies(t *testing.T) {
 	golden.Check(t, "codec_cbor2.hex", dump.String())
 }
 
-// --- What the fuzz test starts from, and decodes into ---
+// --- The seeds of the fuzz test, and the types that it decodes into ---
 
 type fuzzed struct {
 	A int8

@@ -17,25 +17,25 @@ import "github.com/klauspost/compress/s2"
 //	JSON, books   50      43    34  20      25    49  65     105   213
 //	JSON, ids    100      79    47   -      38    67  13     260   610
 //
-// zstd is at its default level; at its fastest and better ones it decompresses no
-// faster. Decoding these books from CBOR takes over 100 µs more. Besides, S2 has no
-// state to keep and no goroutines, and tells the length of its output beforehand.
+// zstd is at its default level; at its fastest and better ones it decompresses no faster.
+// Decoding these books from CBOR takes over 100 µs more. Besides, S2 has no state to keep and
+// no goroutines, and knows the length of its output in advance.
 
 const (
-	// keepAtMost is the share of a body, in eighths, beyond which a compressed
-	// one is thrown away: the JSON ids above are about the least that pays, 14 KB
-	// of Redis and network for 38 µs of a hit.
+	// keepAtMost is the share of a body, in eighths, beyond which a compressed one is
+	// discarded. The JSON ids above are about the least that pays: 14 KB of Redis and network
+	// for 38 µs of a hit.
 	keepAtMost = 7
-	// maxRatio bounds what a reader allocates for an entry by its length: else
-	// 20 bytes could ask for gigabytes. What compresses better is not compressed.
+	// maxRatio bounds what a reader allocates for an entry by the entry's length. Without it 20
+	// bytes could ask for gigabytes. A body that would compress better is stored uncompressed.
 	maxRatio = 1 << 10
-	// maxBody is the longest value that Redis takes by default, 512 MiB, and so
-	// the longest body that could have been stored as it is.
+	// maxBody is the longest value that Redis accepts by default, 512 MiB, so no stored body is
+	// longer.
 	maxBody = 512 << 20
 )
 
-// Compress returns a body compressed, after room bytes that the caller fills; nil if that
-// does not pay.
+// Compress returns the compressed body after room bytes that the caller fills. It returns nil
+// if compression does not pay.
 func Compress(body []byte, room int) []byte {
 	longest := s2.MaxEncodedLen(len(body))
 	if longest < 0 {
@@ -54,9 +54,9 @@ func Decompress(block []byte) ([]byte, error) {
 	n, err := s2.DecodedLen(block)
 	switch {
 	case err != nil:
-		return nil, corrupt("the compressed body does not tell its length")
+		return nil, corrupt("the compressed body has no valid length")
 	case !plausible(n, len(block)):
-		return nil, corrupt("the compressed body says that its %d bytes were %d", len(block), n)
+		return nil, corrupt("the compressed body of %d bytes claims a length of %d", len(block), n)
 	}
 	body, err := s2.Decode(make([]byte, n), block)
 	if err != nil {
@@ -65,6 +65,6 @@ func Decompress(block []byte) ([]byte, error) {
 	return body, nil
 }
 
-// plausible reports whether a body may have been so long: for the reader as for the
-// writer.
+// plausible reports whether a body of length bytes may have a block of that size. Reader and
+// writer use the same bound.
 func plausible(body, block int) bool { return body <= maxBody && body/maxRatio <= block }

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Which library compresses bodies, and by which level, was chosen by what
-// follows: the time and the size of bodies as a shop would have them.
+// These benchmarks are the evidence for the choice of library and level: time and size for
+// bodies as a shop would have them.
 //
 //	make bench BENCH=Algorithm COUNT=6
 
@@ -64,8 +64,8 @@ func someIDs(n int) []int64 {
 	return ids
 }
 
-// someBooks are n books with texts of their own: words of this package's
-// source, drawn so that some are frequent, as in any language.
+// someBooks are n books with texts of their own: words of this package's source, drawn so that
+// some words are frequent, as in any language.
 func someBooks(n int) []book {
 	text, err := os.ReadFile("plan.go")
 	if err != nil {
@@ -93,7 +93,7 @@ func someBooks(n int) []book {
 	return books
 }
 
-// bodies are what is to be compressed, by name.
+// bodies returns the bodies to compress, by name.
 func bodies(t testing.TB) map[string][]byte {
 	encoded := func(v any) []byte {
 		body, err := encodeResults(nil, []reflect.Value{reflect.ValueOf(v)})
@@ -151,8 +151,8 @@ func BenchmarkAlgorithmEncode(b *testing.B) {
 func BenchmarkDecode_IDs64KiB(b *testing.B)   { benchmarkDecode(b, someIDs(13_100)) }
 func BenchmarkDecode_Books64KiB(b *testing.B) { benchmarkDecode(b, someBooks(103)) }
 
-// benchmarkDecodeBy decodes a body in a format: how much longer JSON takes is told in the
-// comment of its codec.
+// benchmarkDecodeBy decodes a body in a format. The comment of the JSON codec quotes its
+// results.
 func benchmarkDecodeBy[T any](b *testing.B, format Format, v T) {
 	results := resultsOf(b, reflect.TypeFor[T]())
 	body, err := results.Append(nil, format, []any{&v})

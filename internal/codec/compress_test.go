@@ -46,7 +46,7 @@ func TestCompressedBodiesComeBack(t *testing.T) {
 	}
 }
 
-func TestWhatDoesNotGetShorterByAnEighthIsLeft(t *testing.T) {
+func TestABodyThatShrinksByLessThanAnEighthStaysUncompressed(t *testing.T) {
 	for n := range 20 {
 		assert.Nil(t, Compress(make([]byte, n)[:min(n, 4)], 0))
 	}
@@ -56,11 +56,11 @@ func TestWhatDoesNotGetShorterByAnEighthIsLeft(t *testing.T) {
 	assert.NotNil(t, Compress(append(random(52_000), make([]byte, 12_000)...), 32))
 }
 
-func TestWhatCompressesTooWellIsLeft(t *testing.T) {
-	// 4 MiB of zeros fit into some 20 bytes, and a reader would not believe it.
+func TestABodyThatCompressesTooWellStaysUncompressed(t *testing.T) {
+	// 4 MiB of zeros fit into about 20 bytes, and a reader would refuse the block.
 	assert.Nil(t, Compress(make([]byte, 4<<20), 32))
 	_, err := Decompress(s2.EncodeBetter(nil, make([]byte, 4<<20)))
-	assert.ErrorContains(t, err, "corrupt entry: the compressed body says that its ")
+	assert.ErrorContains(t, err, "corrupt entry: the compressed body of ")
 }
 
 func TestBlocksThatCannotBeReadAreAMiss(t *testing.T) {
@@ -69,10 +69,10 @@ func TestBlocksThatCannotBeReadAreAMiss(t *testing.T) {
 		block []byte
 		text  string
 	}{
-		"nothing":           {nil, "does not tell its length"},
-		"an endless length": {bytes.Repeat([]byte{0xff}, 20), "does not tell its length"},
-		"a huge length":     {binary.AppendUvarint(nil, 1<<32-1), "says that its 5 bytes were 4294967295"},
-		"a large length":    {append(binary.AppendUvarint(nil, 400<<20), good...), "were 419430400"},
+		"nothing":           {nil, "has no valid length"},
+		"an endless length": {bytes.Repeat([]byte{0xff}, 20), "has no valid length"},
+		"a huge length":     {binary.AppendUvarint(nil, 1<<32-1), "of 5 bytes claims a length of 4294967295"},
+		"a large length":    {append(binary.AppendUvarint(nil, 400<<20), good...), "claims a length of 419430400"},
 		"a length only":     {binary.AppendUvarint(nil, 1000), "cannot be read"},
 		"longer than said":  {append(binary.AppendUvarint(nil, 4000), good[2:]...), "cannot be read"},
 		"something behind":  {append(bytes.Clone(good), 0, 'x'), "cannot be read"},
@@ -101,8 +101,8 @@ func TestHugeBlockTakesNoMemory(t *testing.T) {
 	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(2000*maxRatio))
 }
 
-// FuzzCompressed: whatever is flagged as compressed, opening it does not panic,
-// and asks for no more memory than its length allows.
+// FuzzCompressed decompresses arbitrary bytes: that never panics, and allocates no more memory
+// than the length of the bytes allows.
 func FuzzCompressed(f *testing.F) {
 	f.Add(s2.EncodeBetter(nil, readable(1000)))
 	f.Add(s2.Encode(nil, readable(1000)))

@@ -8,12 +8,12 @@ import (
 	"runtime"
 )
 
-// The errors of this package go to the log. They name the place and never a value: the
-// text of a cause, which may quote the value, is only there for errors.As.
+// The errors of this package go to the log. They name the place and never quote a value. A
+// cause, whose text may quote the value, is reached by errors.As only.
 
-// A BodyError is why bytes are not a body of the results that are wanted.
+// A BodyError says why bytes are not a body of the expected results.
 type BodyError struct {
-	Truncated bool // the bytes end too early; else no version writes them
+	Truncated bool // the bytes end too early; otherwise no version writes such bytes
 	Detail    string
 }
 
@@ -28,9 +28,9 @@ func (e *BodyError) Error() string {
 	return "corrupt entry: " + e.Detail
 }
 
-// A ResultError is why one result could not be encoded or decoded.
+// A ResultError says why one result could not be encoded or decoded.
 type ResultError struct {
-	Verb  string       // what was to be done: encode, decode, or find its plan
+	Verb  string       // the operation: encode, decode, or find its plan
 	At    int          // the index of the result
 	Type  reflect.Type // of the result
 	Text  string
@@ -43,7 +43,7 @@ func (e *ResultError) Error() string {
 
 func (e *ResultError) Unwrap() error { return e.Cause }
 
-// A UserError is why a codec of the user's own failed.
+// A UserError says why a user's codec failed.
 type UserError struct {
 	Codec string // its name
 	Verb  string // encode or decode
@@ -55,8 +55,8 @@ func (e *UserError) Error() string { return fmt.Sprintf("%s by %s: %s", e.Verb, 
 
 func (e *UserError) Unwrap() error { return e.Cause }
 
-// Guard runs a method of a codec of the user's own. It returns its error, or its panic, as
-// a *UserError.
+// Guard runs a method of a user's codec. It returns the error or panic of the method as a
+// *UserError.
 func Guard(codec, verb string, method func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -69,13 +69,13 @@ func Guard(codec, verb string, method func() error) (err error) {
 	return nil
 }
 
-// errorText returns as much of an error as has nothing of a value in it: the text of the
-// errors of this package, and the type of others.
+// errorText returns a text that quotes no value: the text of an error of this package, or the
+// type of another error.
 func errorText(err error) string {
 	last := err
 	for e := err; e != nil; e = errors.Unwrap(e) {
 		switch e := e.(type) { //nolint:errorlint // the loop unwraps
-		case *Error, *ResultError, *UserError, *BodyError: // maybe from a codec around ours
+		case *Error, *ResultError, *UserError, *BodyError: // possibly from a codec that wraps ours
 			return e.Error()
 		}
 		last = e
@@ -86,8 +86,8 @@ func errorText(err error) string {
 	return fmt.Sprintf("%T, whose text may quote the value", last)
 }
 
-// PanicText returns as much of a panic as has nothing of a value in it: the text of errors
-// of the runtime, which are about code, and the type of other values.
+// PanicText returns a text for a panic that quotes no value: the text of a runtime error, which
+// is about code, or the type of another value.
 func PanicText(value any) string {
 	if err, ok := value.(runtime.Error); ok {
 		return "panic: " + err.Error()

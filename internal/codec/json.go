@@ -16,7 +16,7 @@ import (
 	"unsafe"
 )
 
-// What is written has no spaces, and what is read may have none.
+// The encoder writes no spaces, and the decoder accepts none.
 
 func (p *Plan) appendJSON(dst []byte, at unsafe.Pointer) ([]byte, error) {
 	switch p.kind {
@@ -66,10 +66,10 @@ func (p *Plan) appendFloat(dst []byte, at unsafe.Pointer) ([]byte, error) {
 	return strconv.AppendFloat(dst, f, form, -1, bits), nil
 }
 
-// appendText writes a string, unless JSON cannot say it.
+// appendText writes a string. It returns an error if JSON cannot represent the string.
 func appendText(dst []byte, s string) ([]byte, error) {
 	if !utf8.ValidString(s) {
-		return nil, errorf("a string is not valid UTF-8, which JSON cannot say; return it as []byte, or use CBOR")
+		return nil, errorf("a string is not valid UTF-8, which JSON cannot represent; return it as []byte, or use CBOR")
 	}
 	return appendQuoted(dst, s), nil
 }
@@ -157,16 +157,15 @@ func (p *Plan) appendReferenceJSON(dst []byte, at unsafe.Pointer) (_ []byte, err
 	return append(dst, ']'), nil
 }
 
-// inObject reports whether values are keys of objects: as strings.
+// inObject reports whether a map with keys of this plan is written as an object.
 func (p *Plan) inObject() bool {
 	return p.kind == kindString || p.kind == kindInt || p.kind == kindUint || p.kind == kindSelf && p.self.form == formText
 }
 
-// quotesKeys reports whether keys need quotes beside what appendJSON writes.
+// quotesKeys reports whether a key needs quotes around what appendJSON writes.
 func (p *Plan) quotesKeys() bool { return p.kind == kindInt || p.kind == kindUint }
 
-// appendMapJSON writes the pairs in the order of their keys as they are written, for
-// people.
+// appendMapJSON writes the pairs sorted by their written keys, for human readers.
 func (p *Plan) appendMapJSON(dst []byte, at unsafe.Pointer) (_ []byte, err error) {
 	m := p.value(at)
 	scratched := p.pairs.Get().(*scratch)
@@ -226,17 +225,17 @@ func (p *Plan) appendSelfJSON(dst []byte, at unsafe.Pointer) ([]byte, error) {
 	switch p.self.form {
 	case formJSON:
 		if saysReplaced(b) {
-			return nil, errorf("%s of %v: it writes \\ufffd, as encoding/json does for a string that is not valid UTF-8", p.self.encodeName, p.typ)
+			return nil, errorf("%s of %v: its output has \\ufffd, as encoding/json writes for a string that is not valid UTF-8", p.self.encodeName, p.typ)
 		}
 		buf := bytes.NewBuffer(dst)
 		if !utf8.Valid(b) || json.Compact(buf, b) != nil {
-			return nil, errorf("%s of %v: what it writes is not JSON", p.self.encodeName, p.typ)
+			return nil, errorf("%s of %v: its output is not JSON", p.self.encodeName, p.typ)
 		}
 		return buf.Bytes(), nil
 	case formText:
 		dst, err := appendText(dst, string(b))
 		if err != nil {
-			return nil, errorf("%s of %v: what it writes is not valid UTF-8", p.self.encodeName, p.typ)
+			return nil, errorf("%s of %v: its output is not valid UTF-8", p.self.encodeName, p.typ)
 		}
 		return dst, nil
 	default:
@@ -244,8 +243,8 @@ func (p *Plan) appendSelfJSON(dst []byte, at unsafe.Pointer) ([]byte, error) {
 	}
 }
 
-// saysReplaced reports whether JSON has U+FFFD by its escape: so encoding/json
-// writes invalid UTF-8, while it writes a U+FFFD as it is.
+// saysReplaced reports whether JSON has U+FFFD as an escape. encoding/json writes invalid UTF-8
+// that way, and a genuine U+FFFD unescaped.
 func saysReplaced(b []byte) bool {
 	for i := 0; i+5 < len(b); i++ {
 		switch {
@@ -253,14 +252,14 @@ func saysReplaced(b []byte) bool {
 		case bytes.EqualFold(b[i:i+6], []byte(`\ufffd`)):
 			return true
 		default:
-			i++ // what is escaped, a backslash maybe
+			i++ // the escaped character, which may be a backslash
 		}
 	}
 	return false
 }
 
-// longNumber is the length in bits beyond which a big.Int is written in hex: its
-// decimal digits take a time that grows with the square of their number.
+// longNumber is the length in bits beyond which a big.Int is written in hex. The time for
+// decimal digits grows with the square of their number.
 const longNumber = 4096
 
 func (p *Plan) appendNativeJSON(dst []byte, at unsafe.Pointer) ([]byte, error) {
@@ -289,7 +288,7 @@ func (p *Plan) appendNativeJSON(dst []byte, at unsafe.Pointer) ([]byte, error) {
 	}
 }
 
-// appendTimeJSON writes a time by RFC 3339, or, where that cannot say it, as its
+// appendTimeJSON writes a time by RFC 3339, or, where that format cannot represent it, as its
 // seconds since 1970, its nanoseconds and its offset in seconds.
 func appendTimeJSON(dst []byte, t time.Time) []byte {
 	_, offset := t.Zone()
@@ -310,7 +309,7 @@ func appendBigJSON(dst []byte, n *big.Int) []byte {
 
 // ---- decoding
 
-// noJSON is the error for what is not as appendJSON writes it.
+// noJSON returns the error for input that appendJSON does not write.
 func (p *Plan) noJSON(r *Reader) error {
 	if r.Rest() == 0 {
 		return short()
@@ -329,12 +328,12 @@ func (p *Plan) noJSON(r *Reader) error {
 		what = "null"
 	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
 	default:
-		return errorf("is no JSON at byte %d", r.off)
+		return errorf("is not JSON at byte %d", r.off)
 	}
 	return errorf("cannot put a JSON %s into %v", what, p.typ)
 }
 
-// Skip takes a text, and reports whether it came next.
+// Skip consumes a text if it comes next, and reports whether it did.
 func (r *Reader) Skip(text string) bool {
 	if r.Rest() < len(text) || string(r.body[r.off:r.off+len(text)]) != text {
 		return false
@@ -343,7 +342,7 @@ func (r *Reader) Skip(text string) bool {
 	return true
 }
 
-// expect takes a text that must come next.
+// expect consumes a text that must come next.
 func (p *Plan) expect(r *Reader, text string) error {
 	if !r.Skip(text) {
 		return p.noJSON(r)
@@ -351,7 +350,7 @@ func (p *Plan) expect(r *Reader, text string) error {
 	return nil
 }
 
-// number takes the digits and signs that come next.
+// number consumes the digits and signs that come next.
 func (r *Reader) number() string {
 	begin := r.off
 	for r.off < len(r.body) && isNumeric(r.body[r.off]) {
@@ -441,13 +440,13 @@ func (p *Plan) text(r *Reader) ([]byte, error) {
 			b := r.body[begin:r.off]
 			r.off++
 			if !utf8.Valid(b) {
-				return nil, errorf("is no JSON at byte %d", begin)
+				return nil, errorf("is not JSON at byte %d", begin)
 			}
 			return b, nil
 		case c == '\\':
 			return r.unquote(begin)
 		case c < ' ':
-			return nil, errorf("is no JSON at byte %d", r.off)
+			return nil, errorf("is not JSON at byte %d", r.off)
 		}
 	}
 	return nil, short()
@@ -463,13 +462,13 @@ func (r *Reader) unquote(begin int) ([]byte, error) {
 		case c == '"' && utf8.Valid(b):
 			return b, nil
 		case c == '"', c < ' ':
-			return nil, errorf("is no JSON at byte %d", r.off-1)
+			return nil, errorf("is not JSON at byte %d", r.off-1)
 		case c != '\\':
 			b = append(b, c)
 		default:
 			char, ok := r.escape()
 			if !ok {
-				return nil, errorf("is no JSON at byte %d", r.off)
+				return nil, errorf("is not JSON at byte %d", r.off)
 			}
 			b = utf8.AppendRune(b, char)
 		}
@@ -515,7 +514,7 @@ func (r *Reader) hex4() (rune, bool) {
 	return rune(n), err == nil
 }
 
-// base64 reads bytes of their own.
+// base64 decodes a string into newly allocated bytes.
 func (p *Plan) base64(r *Reader) ([]byte, error) {
 	b, err := p.text(r)
 	if err != nil {
@@ -604,7 +603,7 @@ func (p *Plan) decodeReferenceJSON(r *Reader, at unsafe.Pointer) error {
 	return p.expect(r, "]")
 }
 
-// decodeSliceJSON counts the elements before it makes room for them.
+// decodeSliceJSON counts the elements before it allocates the slice.
 func (p *Plan) decodeSliceJSON(r *Reader, at unsafe.Pointer) error {
 	n, ok := r.count()
 	if !ok {
@@ -617,8 +616,7 @@ func (p *Plan) decodeSliceJSON(r *Reader, at unsafe.Pointer) error {
 	return p.elem.decodeList(r, list.data, n)
 }
 
-// count returns how many elements the next array or object has, as far as can be
-// told from brackets and commas.
+// count returns how many elements the next array or object has, judged by brackets and commas.
 func (r *Reader) count() (n int, ok bool) {
 	probe := *r
 	open, err := probe.byte()
@@ -636,8 +634,8 @@ func (r *Reader) count() (n int, ok bool) {
 	return n, true
 }
 
-// skipValue takes what looks like a value, or like a key and a value: up to a comma
-// or the bracket that ends what is around it.
+// skipValue skips a value, or a key and a value: up to a comma or the closing bracket around
+// it.
 func (r *Reader) skipValue() bool {
 	depth := 0
 	for ; r.off < len(r.body); r.off++ {
@@ -711,7 +709,7 @@ func (p *Plan) decodePairJSON(r *Reader, pair *scratch, marks *mapMarks) error {
 	return p.expect(r, marks.after)
 }
 
-// decodeFormJSON reads what a type wrote itself.
+// decodeFormJSON reads what a type's own method wrote.
 func (p *Plan) decodeFormJSON(r *Reader, at unsafe.Pointer) error {
 	var b []byte
 	var err error
@@ -721,7 +719,7 @@ func (p *Plan) decodeFormJSON(r *Reader, at unsafe.Pointer) error {
 		r.skipValue()
 		if b = r.body[begin:r.off]; !json.Valid(b) {
 			r.off = begin
-			return errorf("is no JSON at byte %d", begin)
+			return errorf("is not JSON at byte %d", begin)
 		}
 	case formText:
 		b, err = p.text(r)
@@ -767,7 +765,7 @@ func (p *Plan) decodeNativeJSON(r *Reader, at unsafe.Pointer) error {
 	}
 }
 
-// tuple reads an array of at least and at most so many.
+// tuple reads an array of at least and at most that many elements.
 func (p *Plan) tuple(r *Reader, least, most int, read func(i int) error) error {
 	if err := p.expect(r, "["); err != nil {
 		return err
@@ -802,7 +800,7 @@ func (p *Plan) decodeTimeJSON(r *Reader, at *time.Time) error {
 	}
 	t, err := time.Parse(time.RFC3339Nano, string(b))
 	if err != nil {
-		return errorf("cannot put a JSON string that is no time into %v", p.typ)
+		return errorf("cannot put a JSON string that is not a time into %v", p.typ)
 	}
 	_, offset := t.Zone()
 	*at = timeOf(t.Unix(), int64(t.Nanosecond()), offset)

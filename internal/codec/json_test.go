@@ -160,12 +160,12 @@ func TestTypesOfAllKindsComeBackFromJSON(t *testing.T) {
 	}
 }
 
-// halfJSON has one half of a pair, and hides its field.
+// halfJSON has one half of a pair of methods, and an unexported field.
 type halfJSON struct{ a int }
 
 func (h halfJSON) MarshalJSON() ([]byte, error) { return json.Marshal(h.a) }
 
-func TestWhatJSONLeavesOutIsSaidByItsOwnTags(t *testing.T) {
+func TestJSONLeavesOutFieldsByItsOwnTags(t *testing.T) {
 	type both struct {
 		A int
 		B int      `json:"-"`
@@ -194,19 +194,19 @@ func TestWhatJSONLeavesOutIsSaidByItsOwnTags(t *testing.T) {
 		"codec.halfJSON has no exported field, so nothing of it would be stored; export its fields, give it UnmarshalJSON too (it has a MarshalJSON, but no UnmarshalJSON to read it back), or leave it out")
 }
 
-// replaced writes JSON by encoding/json.
+// replaced marshals by encoding/json, which replaces invalid UTF-8.
 type replaced struct{ text string }
 
 func (r replaced) MarshalJSON() ([]byte, error)     { return json.Marshal(r.text) }
 func (r *replaced) UnmarshalJSON(body []byte) error { return json.Unmarshal(body, &r.text) }
 
-func TestWhatJSONCannotSayIsAnError(t *testing.T) {
+func TestValuesThatJSONCannotRepresentAreErrors(t *testing.T) {
 	for text, v := range map[string]any{
 		"JSON has no NaN and no infinities":                                      math.NaN(),
 		"JSON has no NaN and no infinities; use CBOR for this function, in [].F": []struct{ F float32 }{{float32(math.Inf(-1))}},
 		"a string is not valid UTF-8":                                            "a\xff",
-		"a string is not valid UTF-8, which JSON cannot say; ":                   map[string]int{"a\xff": 1},
-		"it writes \\ufffd, as encoding/json does for a string that":             replaced{"a\xff"},
+		"a string is not valid UTF-8, which JSON cannot represent; ":             map[string]int{"a\xff": 1},
+		"its output has \\ufffd, as encoding/json writes for a string that":      replaced{"a\xff"},
 	} {
 		_, _, err := through(JSON, v)
 		assert.ErrorContains(t, err, "encode result 1 (")
@@ -215,7 +215,7 @@ func TestWhatJSONCannotSayIsAnError(t *testing.T) {
 	for _, text := range []string{"\ufffd", `\ufffd`, `\\ufffd`} {
 		got, _, err := through(JSON, replaced{text})
 		require.NoError(t, err)
-		assert.Equal(t, replaced{text}, got, "which encoding/json writes otherwise")
+		assert.Equal(t, replaced{text}, got, "encoding/json writes a genuine U+FFFD unescaped")
 	}
 }
 
@@ -228,13 +228,13 @@ func TestBodyThatIsNotOfTheseResultsIsAnErrorInJSON(t *testing.T) {
 		"an object":       {`{"a":1}`, "the body is not a JSON array"},
 		"fewer":           {`[1]`, "corrupt entry: the body has 1 of 2 results"},
 		"more":            {`[1,"a",2]`, "corrupt entry: the body does not end after 2 results"},
-		"trailing":        {`[1,"a"] x`, "corrupt entry: there is something behind the array"},
-		"a second array":  {`[1,"a"][]`, "corrupt entry: there is something behind the array"},
+		"trailing":        {`[1,"a"] x`, "corrupt entry: there are bytes after the array"},
+		"a second array":  {`[1,"a"][]`, "corrupt entry: there are bytes after the array"},
 		"no end":          {`[1,"a"`, "corrupt entry: the body does not end after 2 results"},
 		"cut in a string": {`[1,"a`, "decode result 2 (string): ends too early"},
 		"wrong type":      {`[1,1234567890]`, "decode result 2 (string): cannot put a JSON number into string"},
 		"too large":       {`[99999999999999999999,"a"]`, "decode result 1 (int): cannot put a JSON number into int"},
-		"malformed":       {`[1,secret]`, "decode result 2 (string): is no JSON at byte "},
+		"malformed":       {`[1,secret]`, "decode result 2 (string): is not JSON at byte "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := decodeBy(JSON, []byte(c.body), []any{new(int), new(string)})
@@ -265,7 +265,7 @@ func TestPanicsOfJSONMarshalersAreErrors(t *testing.T) {
 	}
 }
 
-// FuzzJSON: whatever the bytes are, they are results or an error.
+// FuzzJSON decodes arbitrary bytes: they give results or an error, and never a panic.
 func FuzzJSON(f *testing.F) {
 	lists := fuzzTypes()
 	for i, results := range fuzzSamples() {
@@ -294,7 +294,7 @@ func FuzzJSON(f *testing.F) {
 			}
 			once, err := encodeBy(JSON, nil, into)
 			if err != nil {
-				continue // a NaN that a text can say
+				continue // a NaN in a text
 			}
 			again := pointersTo(list)
 			require.NoError(t, decodeBy(JSON, once, again))

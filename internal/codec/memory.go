@@ -9,24 +9,23 @@ import (
 	"unsafe"
 )
 
-// A Reader is where a body is read from.
+// A Reader reads a body.
 type Reader struct {
 	body []byte
 	off  int
-	left int // bytes of memory that values may still take
+	left int // bytes of memory that decoding may still allocate
 }
 
-// What decoding may allocate: memoryBase, and memoryFactor bytes for each byte of the
-// body. Slices of slices take 24 bytes for a byte, small maps up to a hundred. More
-// comes only from types whose values are large and whose bytes are few, because tags
-// or methods leave out most of them.
+// Decoding may allocate memoryBase, and memoryFactor bytes for each byte of the body. Slices of
+// slices take 24 bytes for a byte, small maps up to a hundred. Only types that encode a small
+// part of a large value, because of tags or methods, need more.
 const (
 	memoryBase   = 16 << 20
 	memoryFactor = 128
 )
 
-// NewReader returns a reader of a body, which it leaves as it is. Nothing that is
-// decoded shares memory with it.
+// NewReader returns a reader of a body. It does not modify the body, and no decoded value
+// shares memory with it.
 func NewReader(body []byte) *Reader {
 	return &Reader{body: body, left: memoryBase + memoryFactor*len(body)}
 }
@@ -34,7 +33,7 @@ func NewReader(body []byte) *Reader {
 // Rest returns how many bytes were not read.
 func (r *Reader) Rest() int { return len(r.body) - r.off }
 
-// take allows for memory that a value needs.
+// take counts memory that a value needs. It returns an error if the limit is exceeded.
 func (r *Reader) take(n, size int) error {
 	if size > 0 && n > r.left/size {
 		return errorf("would take more memory than %d MiB and %d times its %d bytes", memoryBase>>20, memoryFactor, len(r.body))
@@ -43,8 +42,8 @@ func (r *Reader) take(n, size int) error {
 	return nil
 }
 
-// An Error is why a value could not be encoded or decoded. Its text has nothing of
-// the value in it; the text of the cause may.
+// An Error says why a value could not be encoded or decoded. Its text never quotes the value;
+// the text of its cause may.
 type Error struct {
 	Path  string // of the part, from the type that was compiled; "" for itself
 	Text  string
@@ -70,24 +69,24 @@ func within(place string, err error) error {
 	return err
 }
 
-// short returns the error for a body that is cut. It is a fresh one, because within
+// short returns the error for a truncated body. Each call makes a new one, because within
 // writes to it.
 func short() *Error { return &Error{Text: "ends too early"} }
 
-// A scratch has room for a pair of a map.
+// A scratch holds one pair of a map while it is encoded or decoded.
 type scratch struct{ key, elem reflect.Value }
 
 func newScratch(t reflect.Type) *scratch {
 	return &scratch{reflect.New(t.Key()).Elem(), reflect.New(t.Elem()).Elem()}
 }
 
-// clear lets go of what the pair refers to.
+// clear zeroes the pair, so that it keeps nothing alive.
 func (s *scratch) clear() {
 	s.key.SetZero()
 	s.elem.SetZero()
 }
 
-// another returns room for the next pair to decode, given that for the last one.
+// another returns the scratch for the next pair to decode, given that of the last one.
 func (p *Plan) another(last *scratch) *scratch {
 	if p.inPlace {
 		return newScratch(p.typ)
@@ -96,7 +95,7 @@ func (p *Plan) another(last *scratch) *scratch {
 	return last
 }
 
-// recycle keeps room that was used for decoded pairs, unless they may refer to it.
+// recycle keeps a scratch for reuse, unless decoded pairs may refer to it.
 func (p *Plan) recycle(pair *scratch) {
 	if !p.inPlace {
 		pair.clear()
@@ -119,7 +118,7 @@ func (p *Plan) decodesInPlace() bool {
 	}
 }
 
-// A sliceHeader is how a slice stands in memory.
+// A sliceHeader is the layout of a slice in memory.
 type sliceHeader struct {
 	data     unsafe.Pointer
 	len, cap int
@@ -159,8 +158,7 @@ func (p *Plan) setInteger(at unsafe.Pointer, n int64) bool {
 	return p.integer(at) == n
 }
 
-// setUnsigned writes as many bits as the plan's size has, and reports whether they
-// are all.
+// setUnsigned writes as many bits as the plan's size has, and reports whether the value fits.
 func (p *Plan) setUnsigned(at unsafe.Pointer, n uint64) bool {
 	switch p.size {
 	case 1:
@@ -185,7 +183,7 @@ func setBytes(at unsafe.Pointer, b []byte) {
 	*(*[]byte)(at) = fresh
 }
 
-// makeSlice sets a slice to one of n zero elements.
+// makeSlice sets a slice to n zero elements.
 func (p *Plan) makeSlice(r *Reader, at unsafe.Pointer, n int) error {
 	if n > r.Rest()/p.elem.least {
 		return short()
@@ -204,7 +202,7 @@ func (p *Plan) makeSlice(r *Reader, at unsafe.Pointer, n int) error {
 	return nil
 }
 
-// makeMap returns a map with room for n pairs.
+// makeMap returns a map with capacity for n pairs.
 func (p *Plan) makeMap(r *Reader, n int) (reflect.Value, error) {
 	const header, group = 48, 8
 	key, keys := slotOf(p.key.size)
@@ -231,8 +229,8 @@ func (p *Plan) makeMap(r *Reader, n int) (reflect.Value, error) {
 	return reflect.MakeMapWithSize(p.typ, n), nil
 }
 
-// slotOf returns how many bytes a key or value of a size takes in each slot of a map,
-// and how many beside the map: large ones are allocated one by one.
+// slotOf returns how many bytes a key or value of a size takes in each slot of a map, and how
+// many outside the map: large ones are allocated one by one.
 func slotOf(size uintptr) (slot, beside int) {
 	const largest, pointer = 128, 8
 	if size > largest {
@@ -260,7 +258,7 @@ func (p *Plan) newElem(r *Reader, at unsafe.Pointer) (unsafe.Pointer, error) {
 	return fresh, nil
 }
 
-// encodeSelf has a value encode itself.
+// encodeSelf calls a value's encoding method.
 func (p *Plan) encodeSelf(at unsafe.Pointer) ([]byte, error) {
 	b, err := p.self.encode(reflect.NewAt(p.typ, at).Interface())
 	if err != nil {
@@ -269,7 +267,8 @@ func (p *Plan) encodeSelf(at unsafe.Pointer) ([]byte, error) {
 	return b, nil
 }
 
-// decodeSelf has a value decode itself, from bytes of its own: it may write to them.
+// decodeSelf calls a value's decoding method with a copy of the bytes, because the method may
+// write to them.
 func (p *Plan) decodeSelf(at unsafe.Pointer, b []byte) error {
 	if err := p.self.decode(reflect.NewAt(p.typ, at).Interface(), bytes.Clone(b)); err != nil {
 		return p.failed(p.self.decodeName, err)

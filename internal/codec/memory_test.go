@@ -17,7 +17,7 @@ import (
 	"github.com/fncache/fncache/internal/specimen"
 )
 
-// huge hides a megabyte, and is encoded in a byte.
+// huge has an unexported megabyte, and encodes to one byte.
 type huge struct{ a [1 << 20]byte }
 
 func (huge) MarshalBinary() ([]byte, error)    { return nil, nil }
@@ -37,7 +37,7 @@ var hugeTypes = []reflect.Type{
 	reflect.TypeFor[[][]string](), reflect.TypeFor[[]map[string][16]string](), reflect.TypeFor[[][64]struct{}](), reflect.TypeFor[[]time.Time](),
 }
 
-// allocated is how much memory a call allocates in all.
+// allocated returns how many bytes a call allocates in total.
 func allocated(call func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -94,7 +94,7 @@ func TestACompressedBodyOfFourKilobytesTakesLessThanAGigabyte(t *testing.T) {
 	}
 }
 
-func TestWhatTakesTooMuchMemoryIsNotStored(t *testing.T) {
+func TestAResultThatNeedsTooMuchMemoryToDecodeIsNotStored(t *testing.T) {
 	_, err := roundTrip(make([]partly, 100))
 	require.ErrorContains(t, err, "would take more memory than 16 MiB and 128 times its")
 	_, _, err = through(JSON, make([]huge, 100))
@@ -123,8 +123,8 @@ func TestWhatTakesTooMuchMemoryIsNotStored(t *testing.T) {
 	assert.Equal(t, wide, got)
 }
 
-// FuzzBody: whatever the bytes are, decoding them neither panics nor takes memory out of
-// proportion, and leaves them as they are; what was decoded is encoded, and comes back.
+// FuzzBody decodes arbitrary bytes. Decoding never panics, allocates in proportion to the
+// bytes, and does not modify them. A decoded value encodes and comes back.
 func FuzzBody(f *testing.F) {
 	lists := fuzzTypes()
 	for _, typ := range hugeTypes {
@@ -181,8 +181,8 @@ func TestKeysOfMapsAreNeverLossy(t *testing.T) {
 	_ = key{}.b
 }
 
-// FuzzExact: whatever a drawn type and value are, they come back from both codecs, and
-// what comes back is encoded the same; and no cut or changed body makes decoding panic.
+// FuzzExact draws a type and a value. The value comes back from both codecs and encodes to the
+// same bytes. No truncated or changed body makes decoding panic.
 func FuzzExact(f *testing.F) {
 	f.Fuzz(rapid.MakeFuzz(func(t *rapid.T) {
 		for _, format := range []Format{CBOR, JSON} {
@@ -206,7 +206,7 @@ func FuzzExact(f *testing.F) {
 	}))
 }
 
-// vault encrypts itself, and decrypts in place, as crypto/cipher is used.
+// vault encrypts its value, and decrypts in place, as users of crypto/cipher do.
 type vault struct{ secret string }
 
 func (v vault) MarshalBinary() ([]byte, error) { return xor([]byte(v.secret)), nil }

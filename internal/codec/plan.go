@@ -1,23 +1,23 @@
-// Package codec turns the results of functions into bytes and back, exactly: each
-// value of a type that [Compile] accepts comes back equal, nil as nil and empty as
-// empty. What cannot come back is a [Fault] when the type is compiled.
+// Package codec turns the results of functions into bytes and back, exactly: each value of a
+// type that [Compile] accepts comes back equal, nil as nil and empty as empty. A type whose
+// values would not come back is refused with a [Fault].
 //
 // # How a type is encoded
 //
-// A type is compiled once into a plan. The plan reads and writes values where they
-// stand in memory, so that it needs no methods and no tags of the type:
+// A type is compiled once into a plan. The plan reads and writes values in place, so it needs
+// no methods and no tags of the type:
 //
 //   - A visible type (a plain kind, or an array, slice, map, pointer or struct of
 //     exported fields of such types) is encoded by value, whatever methods it has.
 //     Its text may say less than its value: null types print "" for null and for "".
 //     One pair of methods is honoured, in CBOR: MarshalCBOR and UnmarshalCBOR of the
 //     type itself, because their author wrote them for this codec.
-//   - A type with hidden (unexported) fields is encoded by a pair of methods of its
-//     own: in CBOR MarshalCBOR, MarshalBinary, MarshalText or MarshalJSON, in JSON
-//     MarshalJSON, MarshalText, MarshalBinary or MarshalCBOR, the first for which it
-//     has both halves. Methods that it has from an embedded field do not count,
-//     because they know nothing of the other fields. So is a type that contains
-//     itself, since its values may have no end.
+//   - A type with hidden (unexported) fields is encoded by a pair of methods of its own: in
+//     CBOR MarshalCBOR, MarshalBinary, MarshalText or MarshalJSON, in JSON MarshalJSON,
+//     MarshalText, MarshalBinary or MarshalCBOR, the first for which it has both halves.
+//     Methods that it has from an embedded field do not count, because they do not cover the
+//     other fields. A type that contains itself is also encoded by its methods, because its
+//     values may be cyclic.
 //   - Some types of the standard library have forms of their own (native.go).
 //
 // # Forms
@@ -34,9 +34,9 @@
 //	nil             null                          null
 //	pointer         what it points to             what it points to
 //
-// A pointer to what may itself be null is written as an array of one, so that a
-// pointer to nil differs from nil. The decoder accepts exactly the shapes that the
-// encoder writes, so memory stays proportional to the length of the body.
+// A pointer to a value that may itself be null is written as an array of one, so that a pointer
+// to nil differs from nil. The decoder accepts exactly the shapes that the encoder writes, so
+// memory stays proportional to the length of the body.
 package codec
 
 import (
@@ -72,13 +72,12 @@ type Plan struct {
 	self   *pair // how a type encodes itself
 	// least is the least number of bytes that a value takes in the format.
 	least int
-	// null reports whether a value may be written as null.
+	// null is set if a value may be written as null.
 	null bool
 	// pairs are scratch values for the pairs of maps of the type.
 	pairs *sync.Pool
-	// inPlace reports whether each pair of a map is decoded into memory of its own. A
-	// method that decodes a value may keep the address of the value: a short text may
-	// refer to a buffer beside it.
+	// inPlace is set if each pair of a map is decoded into memory of its own. A decoding method
+	// may keep the address of its value: a short text may refer to a buffer beside it.
 	inPlace bool
 	asks    bool // what AsksMethods returns
 }
@@ -92,7 +91,7 @@ type field struct {
 	plan   *Plan
 }
 
-// A kind is what a plan does with a value.
+// A kind says how a plan encodes a value.
 type kind uint8
 
 const (
@@ -110,7 +109,7 @@ const (
 	kindMap
 	kindPointer
 	kindStruct
-	kindSelf // it has methods for it
+	kindSelf // encoded by its methods
 	kindTime
 	kindBigInt
 	kindBigFloat
@@ -118,7 +117,7 @@ const (
 	kindUserinfo
 )
 
-// A Fault is why values of a type would not come back.
+// A Fault says why values of a type would not come back.
 type Fault struct {
 	Path   string       // of the part, from the type that was compiled; "" for itself
 	Type   reflect.Type // of the part
@@ -126,9 +125,9 @@ type Fault struct {
 	Remedy string
 }
 
-// Compile returns the plan for values of t. With lossy it leaves out unexported
-// fields of structs that have no encoding of their own; they come back as zero.
-// Where there are faults the plan is nil.
+// Compile returns the plan for values of t. With lossy it leaves out unexported fields of
+// structs that have no encoding of their own; they come back as zero. The plan is nil if there
+// are faults.
 func Compile(t reflect.Type, format Format, lossy bool) (*Plan, []Fault) {
 	c := compiler{format: format, lossy: lossy, known: make(map[subject]outcome)}
 	p := c.compile(t, "")
@@ -138,22 +137,22 @@ func Compile(t reflect.Type, format Format, lossy bool) (*Plan, []Fault) {
 	return p, nil
 }
 
-// A compiler goes through the parts of a type.
+// A compiler walks the parts of a type.
 type compiler struct {
 	format Format
 	lossy  bool
-	above  []reflect.Type // the types that it is inside of
+	above  []reflect.Type // the types around the current part
 	faults []Fault
 	known  map[subject]outcome
 }
 
-// strict returns a compiler for the same place that accepts no loss, and has no faults yet.
+// strict returns a compiler for the same place that accepts no loss, without faults.
 func (c *compiler) strict() compiler {
 	return compiler{format: c.format, above: c.above, known: c.known}
 }
 
-// A subject is what was compiled, and an outcome what came of it. A type is compiled once,
-// in however many places it stands: a type of a few levels can have millions of places.
+// A subject is a type to compile with the mode, and an outcome is the result. A type is
+// compiled once however often it occurs: a type of a few levels can have millions of places.
 type subject struct {
 	typ   reflect.Type
 	lossy bool
@@ -168,7 +167,7 @@ func (c *compiler) refuse(t reflect.Type, path, what, remedy string) {
 	c.faults = append(c.faults, Fault{path, t, what, remedy})
 }
 
-// remedies say what to do about the kinds that cannot be stored.
+// remedies says what to do about the kinds that cannot be stored.
 var remedies = map[reflect.Kind]string{
 	reflect.Chan:          "return a slice of what it would carry",
 	reflect.Func:          "return what it would compute",
@@ -179,8 +178,7 @@ var remedies = map[reflect.Kind]string{
 	reflect.Complex128:    "return its parts as two floats",
 }
 
-// compile returns the plan of a type, which stands at path. It is nil where there are
-// faults.
+// compile returns the plan of a type at path. It returns nil if there are faults.
 func (c *compiler) compile(t reflect.Type, path string) *Plan {
 	about := subject{t, c.lossy}
 	if known, ok := c.known[about]; ok {
@@ -203,9 +201,8 @@ func (c *compiler) compile(t reflect.Type, path string) *Plan {
 	return p
 }
 
-// choose chooses between a type's value and its methods. The value comes first,
-// without loss; then the methods; and then, where that is accepted, the value with
-// a loss.
+// choose chooses between a type's value and its methods. The first choice is the value without
+// loss, then the methods, and then, if lossy is set, the value with a loss.
 func (c *compiler) choose(t reflect.Type, path string) *Plan {
 	if t.Size() == 0 {
 		return c.made(&Plan{kind: kindEmpty, least: 1}, t)
@@ -236,8 +233,8 @@ func (c *compiler) choose(t reflect.Type, path string) *Plan {
 	}
 }
 
-// contains reports whether values of inner are among the visible parts of values of t,
-// however deep. seen are the types that were searched.
+// contains reports whether values of inner are among the visible parts of values of t, at any
+// depth. seen has the types that were searched.
 func (c *compiler) contains(t, inner reflect.Type, seen map[reflect.Type]bool) bool {
 	if _, native := natives[t]; native || seen[t] {
 		return false
@@ -259,8 +256,7 @@ func (c *compiler) contains(t, inner reflect.Type, seen map[reflect.Type]bool) b
 	return false
 }
 
-// addressable reports whether values of t are more than the address of something
-// that no decoder can make.
+// addressable reports whether values of t are more than an address that no decoder can make.
 func addressable(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Chan, reflect.Func, reflect.UnsafePointer, reflect.Interface, reflect.Pointer:
@@ -321,7 +317,7 @@ func (c *compiler) byValue(t reflect.Type, path string) *Plan {
 	}
 }
 
-// plainBytes reports whether t is a byte that is encoded by value.
+// plainBytes reports whether t is a byte type that is encoded by value.
 func (c *compiler) plainBytes(t reflect.Type) bool {
 	if t.Kind() != reflect.Uint8 {
 		return false
@@ -362,8 +358,8 @@ func (c *compiler) mapping(t reflect.Type, path string) *Plan {
 	return p
 }
 
-// keyPlan compiles the key of a map: without a loss, because keys that differ only
-// in what is lost would become one.
+// keyPlan compiles the key of a map, always without loss: keys that differ only in a lost part
+// would become one.
 func (c *compiler) keyPlan(t reflect.Type, path string) *Plan {
 	strict := c.strict()
 	strict.key(t, path)
@@ -375,8 +371,8 @@ func (c *compiler) keyPlan(t reflect.Type, path string) *Plan {
 	return p
 }
 
-// key refuses keys that would not be found again under what was their key: those
-// that are compared by addresses.
+// key refuses keys that a lookup would not find after decoding: those that == compares by
+// address.
 func (c *compiler) key(t reflect.Type, path string) {
 	const remedy = "use a string or a number as the key, or return a slice of pairs"
 	switch {
@@ -400,7 +396,7 @@ func (c *compiler) key(t reflect.Type, path string) {
 	}
 }
 
-// leftOut reports whether a field's tag leaves it out on purpose.
+// leftOut reports whether a field's tag leaves it out.
 func leftOut(f reflect.StructField, format Format) bool {
 	own := "cbor"
 	if format == JSON {
@@ -446,8 +442,8 @@ func (c *compiler) structure(t reflect.Type, path string) *Plan {
 	return p
 }
 
-// isHidden reports whether a field is unexported. A struct that is embedded is not,
-// whatever the name of its type: its own fields show.
+// isHidden reports whether a field is unexported. An embedded struct is never hidden, whatever
+// the name of its type: its own fields are promoted.
 func isHidden(f reflect.StructField) bool {
 	return !f.IsExported() && (!f.Anonymous || !ofStruct(f.Type))
 }
@@ -468,8 +464,8 @@ func (c *compiler) fieldPlan(f reflect.StructField, path string) *Plan {
 	return c.compile(f.Type, path)
 }
 
-// refuseHidden refuses the unexported fields of a struct: each by its name, or,
-// where there is nothing else, the struct.
+// refuseHidden refuses the unexported fields of a struct: each by its name, or the whole struct
+// if it has no other fields.
 func (c *compiler) refuseHidden(t reflect.Type, path string, all bool) {
 	if all {
 		c.refuse(t, path, "has no exported field, so nothing of it would be stored", "export its fields, give it "+c.remedy(t)+", or leave it out: by a tag `fncache:\"-\"`, or by Options.Lossy (tag lossy)")
@@ -484,14 +480,14 @@ func (c *compiler) refuseHidden(t reflect.Type, path string, all bool) {
 	}
 }
 
-// remedy says which methods would help, or what is amiss with those that there are.
+// remedy says which methods would help, or what is wrong with the existing ones.
 func (c *compiler) remedy(t reflect.Type) string {
 	pointer := reflect.PointerTo(t)
 	for _, p := range pairsOf(c.format) {
 		encodes, decodes := pointer.Implements(p.encoder), pointer.Implements(p.decoder)
 		switch {
 		case encodes && decodes:
-			return fmt.Sprintf("a %s and %s of its own (those of an embedded field know nothing of the others)", p.encodeName, p.decodeName)
+			return fmt.Sprintf("a %s and %s of its own (those of an embedded field do not cover the others)", p.encodeName, p.decodeName)
 		case encodes:
 			return fmt.Sprintf("%s too (it has a %s, but no %s to read it back)", p.decodeName, p.encodeName, p.decodeName)
 		case decodes:
@@ -501,8 +497,7 @@ func (c *compiler) remedy(t reflect.Type) string {
 	return "MarshalBinary and UnmarshalBinary"
 }
 
-// label gives the fields their names in JSON: those of their tags, unless two of
-// them are the same.
+// label sets the fields' names in JSON: those of their tags, unless two of them are equal.
 func (p *Plan) label(stored []reflect.StructField) {
 	names, seen := make([]string, len(stored)), make(map[string]bool)
 	for i, f := range stored {
@@ -520,9 +515,8 @@ func (p *Plan) label(stored []reflect.StructField) {
 	}
 }
 
-// Describe writes all that decides about the bytes of a value, and what may decide
-// about their meaning: the names and the tags. What a struct that came before holds is not
-// written again.
+// Describe writes everything that determines the bytes of a value, and the names and tags,
+// which may determine their meaning. A struct that occurs again is written as a number.
 func (p *Plan) Describe(b *strings.Builder) { p.describe(b, make(map[*Plan]int)) }
 
 func (p *Plan) describe(b *strings.Builder, structs map[*Plan]int) {
@@ -554,8 +548,8 @@ func (p *Plan) describe(b *strings.Builder, structs map[*Plan]int) {
 	}
 }
 
-// AsksMethods reports whether values are encoded and decoded by methods other than
-// those of the standard library that are known to return.
+// AsksMethods reports whether values are encoded or decoded by methods that are not known to
+// return. Some methods of the standard library are.
 func (p *Plan) AsksMethods() bool { return p != nil && p.asks }
 
 // asksMethods is AsksMethods for a plan whose parts are complete.
@@ -585,6 +579,5 @@ func product(a, b int) int {
 	return a * b
 }
 
-// maxLeast stands for lengths that no body has. It leaves room for a sum of two in an
-// int of 32 bits too.
+// maxLeast stands for all lengths that no body has. A sum of two fits in an int of 32 bits.
 const maxLeast = min(1<<40, math.MaxInt/2)

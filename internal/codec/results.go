@@ -9,18 +9,17 @@ import (
 	"sync"
 )
 
-// Results is how the results of a function are encoded, by type. It is safe for concurrent
-// use.
+// Results encodes and decodes the results of a function. It is safe for concurrent use.
 type Results struct {
 	cbor []*Plan
-	// json returns the plans for JSON. They are made when they are first needed,
-	// because the cache, and so its codec, may be found at the first call only.
+	// json returns the plans for JSON. They are made at first use, because the cache, and with
+	// it the codec, may be unknown until the first call.
 	json func() ([]*Plan, error)
 }
 
 // CompileResults returns the plans for results of these types; lossy is as for Compile. The
-// error says which of them would not come back from CBOR, which decides while the codec is
-// not known. It joins the faults.
+// error joins the faults of the types that would not come back from CBOR. CBOR decides, because
+// the codec is not known yet.
 func CompileResults(types []reflect.Type, lossy bool) (*Results, error) {
 	r := &Results{json: sync.OnceValues(func() ([]*Plan, error) { return plansFor(types, JSON, lossy) })}
 	var err error
@@ -34,12 +33,12 @@ func (r *Results) Check(format Format) error {
 	return err
 }
 
-// AskMethods reports whether results are decoded by methods of the user's own. In JSON
-// they are the same methods as in CBOR, or fewer.
+// AskMethods reports whether results are decoded by methods of the user. JSON uses the same
+// methods as CBOR, or fewer.
 func (r *Results) AskMethods() bool { return slices.ContainsFunc(r.cbor, (*Plan).AsksMethods) }
 
-// Append appends the results at these pointers to dst. It leaves them as they are. Panics
-// of marshalers are errors.
+// Append appends the results at these pointers to dst, and does not modify them. It returns a
+// panic of a marshaler as an error.
 func (r *Results) Append(dst []byte, format Format, from []any) ([]byte, error) {
 	plans, err := r.plans(format)
 	if err != nil {
@@ -48,9 +47,8 @@ func (r *Results) Append(dst []byte, format Format, from []any) ([]byte, error) 
 	return appendBody(dst, format, plans, from)
 }
 
-// Decode reads a body into the zero values at these pointers, which then share no memory
-// with it. Whatever the bytes are, and whatever unmarshalers do with them, it does not
-// panic.
+// Decode reads a body into the zero values at these pointers. The decoded values share no
+// memory with the body. It never panics, whatever the bytes are and whatever unmarshalers do.
 func (r *Results) Decode(body []byte, format Format, into []any) error {
 	plans, err := r.plans(format)
 	if err != nil {
@@ -59,7 +57,7 @@ func (r *Results) Decode(body []byte, format Format, into []any) error {
 	return decodeBody(body, format, plans, into)
 }
 
-// Describe writes all that decides about the bytes of the results. The results must have
+// Describe writes everything that determines the bytes of the results. The results must have
 // passed Check for the format.
 func (r *Results) Describe(b *strings.Builder, format Format) {
 	plans, _ := r.plans(format)
@@ -89,7 +87,7 @@ func plansFor(types []reflect.Type, format Format, lossy bool) ([]*Plan, error) 
 	return plans, errors.Join(faults...)
 }
 
-// faultError says what is wrong with a part of a type.
+// faultError returns the error for a fault.
 func faultError(t reflect.Type, fault Fault) error {
 	where := t.String()
 	if fault.Path != "" {
@@ -98,8 +96,8 @@ func faultError(t reflect.Type, fault Fault) error {
 	return fmt.Errorf("%s %s; %s", where, fault.What, fault.Remedy)
 }
 
-// Encode returns a body of the results at these pointers, whatever their types are. Values
-// of types that lose something are encoded without it.
+// Encode returns a body of the results at these pointers, whose types may be any. A lossy type
+// is encoded without its unexported fields.
 func Encode(format Format, results []any) ([]byte, error) {
 	plans, err := pointedPlans(format, results)
 	if err != nil {
@@ -108,8 +106,8 @@ func Encode(format Format, results []any) ([]byte, error) {
 	return appendBody(nil, format, plans, results)
 }
 
-// Decode reads a body that Encode wrote into the zero values at these pointers, which then
-// share no memory with it.
+// Decode reads a body that Encode wrote into the zero values at these pointers. The decoded
+// values share no memory with the body.
 func Decode(format Format, body []byte, results []any) error {
 	plans, err := pointedPlans(format, results)
 	if err != nil {
@@ -118,11 +116,12 @@ func Decode(format Format, body []byte, results []any) error {
 	return decodeBody(body, format, plans, results)
 }
 
-// knownPlans has the plans that Encode and Decode made, by format and type: *Plan or error.
+// knownPlans has the results of Encode's and Decode's compilations, by format and type: *Plan
+// or error.
 var knownPlans [2]sync.Map
 
-// pointedPlans returns plans for what the pointers point to. Whether a function accepts
-// losses is not known here, but was checked when it was wrapped.
+// pointedPlans returns plans for the types of the pointers' targets. Losses are allowed here,
+// because wrapping has checked whether the function accepts them.
 func pointedPlans(format Format, pointers []any) ([]*Plan, error) {
 	plans := make([]*Plan, len(pointers))
 	for i, pointer := range pointers {
