@@ -449,6 +449,8 @@ func (c *Cache) spawnAsking(f func()) { c.asking.Go(f) }
 func (c *Cache) noteNode(e remote.Event) {
 	kind := RedisErrorKind(e.Kind)
 	switch {
+	case e.Left:
+		c.health.NodeLeft()
 	case e.Err == nil:
 		c.noteDial() // it may be another server
 		c.health.NodeBack()

@@ -136,16 +136,18 @@ func (c *Cache) noteBusy(fn *Func, err error) {
 	}
 }
 
-// lookUpForOthers is lookUp for callers who joined a flight whose first caller has left.
+// lookUpForOthers is lookUp for callers who joined a flight whose first caller has left, until
+// it ends. A hook of the client may end the goroutine meanwhile: then another goes on.
 func (c *Cache) lookUpForOthers(f *flight) {
-	for {
-		ctx, end := c.flights.attend(f)
-		how := c.lookUp(ctx, f)
-		end()
-		if how != callerLeft || c.flights.abandon(f) {
-			return
+	how := callerLeft
+	defer func() {
+		if how == callerLeft && !c.flights.abandon(f) {
+			c.spawn(func() { c.lookUpForOthers(f) })
 		}
-	}
+	}()
+	ctx, end := c.flights.attend(f)
+	defer end()
+	how = c.lookUp(ctx, f)
 }
 
 // takeIn goes through the table with what Redis has answered.

@@ -69,21 +69,20 @@ func (e *entry) bytes() []byte {
 }
 
 // expected returns how large an entry of f may be, in bytes, by what was read lately: large
-// answers travel by themselves.
+// answers travel by themselves, and few of the others together.
 func (f *Func) expected() int { return int(f.answerSize.Load()) }
 
 // expect takes in the size of an entry that was read. Of entries of all sizes the large
 // ones count, until a few small ones have come in a row.
 func (f *Func) expect(size int) {
 	last := f.answerSize.Load()
-	if size < remote.LargeSize && last == 0 {
-		return // as a rule
-	}
 	next := max(int64(size), last-last/4)
-	if next < remote.LargeSize {
+	if next <= remote.TinySize {
 		next = 0
 	}
-	f.answerSize.Store(next)
+	if next != last {
+		f.answerSize.Store(next)
+	}
 }
 
 // A state is how old an entry is by a function's own options.

@@ -310,3 +310,35 @@ func TestHookThatEndsACallerLeavesOthersTheirAnswer(t *testing.T) {
 		require.NoError(t, w.get(ctx, "k").err)
 	})
 }
+
+// A hook of the Redis client that ends the goroutine which sends ends none of the cache's: the
+// flight, the place and the lease of a computation are not lost.
+func TestAHookThatEndsItsGoroutineLosesNoComputation(t *testing.T) {
+	for _, verb := range []string{"acquire", "register", "renew", "store"} {
+		for _, onCold := range []ColdPolicy{Fail, Wait} {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				c, s := b.cache(), &source{took: 4 * time.Second}
+				w := wrap(t, c, s, Options{MaxConcurrent: 1, OnCold: onCold})
+				quick := wrap(t, c, &source{}, Options{Name: "test.Quick"})
+				for range 3 {
+					quick.get(t.Context(), "callers send from now on")
+				}
+				b.tap.on(verb, runtime.Goexit)
+				ends := []<-chan outcome{w.begin(t.Context(), "a"), w.begin(t.Context(), "a")}
+				for _, end := range ends {
+					if o := <-end; onCold == Wait {
+						require.NoError(t, o.err, verb)
+					}
+				}
+				synctest.Wait()
+				time.Sleep(DefaultLease)
+				require.NoError(t, w.get(t.Context(), "b").err, verb)
+				require.NoError(t, w.get(t.Context(), "a").err, verb)
+				synctest.Wait()
+				requireAllPlaces(t, w.Func)
+				assert.True(t, c.beginning.Idle(), verb)
+				requireIdentity(t, w.Func)
+			})
+		}
+	}
+}

@@ -40,6 +40,10 @@ func (l *Log) NodeBack() {
 	}
 }
 
+// NodeLeft takes in that a node that was away has left its Cluster. Whether the others answer is
+// told by the next operation that is done.
+func (l *Log) NodeLeft() { l.away.Add(-1) }
+
 // Succeeded takes in that an operation was done.
 func (l *Log) Succeeded() {
 	if l.said.Load() && l.away.Load() == 0 {

@@ -22,6 +22,14 @@ func (n *node) goAway(why *Error, reads, writes, dead bool) {
 	if n.r.closed.Load() {
 		return
 	}
+	if n == n.r.whole && n.r.answersElsewhere() {
+		// What the cluster client sends by itself goes to any node. While one answers, another
+		// that does not says nothing about the rest.
+		if dead {
+			n.giveUpOld()
+		}
+		return
+	}
 	for use, is := range [uses]bool{Reads: reads, Writes: writes} {
 		s := &n.states[use]
 		if !is {
@@ -93,6 +101,15 @@ func (n *node) abandon(why *Error, onlyWrites bool) {
 	if !onlyWrites {
 		n.small.reset()
 		n.large.reset()
+	}
+}
+
+// giveUpOld ends the flights that have lasted for the timeout. mu is held.
+func (n *node) giveUpOld() {
+	for _, f := range slices.Clone(n.flights) {
+		if f.lane != nil && !f.orphan && n.watch.ticks-f.since >= ticksPerTimeout {
+			n.overdue(f)
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ func (n *node) beginBoth(ctx context.Context, first, second *Command) (f *flight
 	first.ctx, second.ctx = ctx, ctx
 	first.node.Store(n)
 	second.node.Store(n)
-	first.stays, second.stays = !n.mayLead(ctx), true
+	first.stays, second.stays = !n.mayLead(ctx, first), true
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.refusal(first); err != nil {

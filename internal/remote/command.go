@@ -21,6 +21,10 @@ const (
 // travels in the large lane.
 const LargeSize = 64 << 10
 
+// TinySize is the size of an answer, in bytes, that need not be expected: a whole pipeline of
+// these is small.
+const TinySize = 1 << 10
+
 // A Command is one question to Redis and its answer. It is used once.
 //
 // The fields of the first group are written before the command is given to
@@ -95,7 +99,7 @@ type Limits struct {
 	// Once: the command is not sent again after it may have taken effect.
 	Once bool
 	// Late is how often it is sent at most if its answer is late, and not again to a node
-	// that is silent. 0 is maxSendings, and as often more as this process was late.
+	// that is silent; 0 is maxSendings. It is sent as often more as this process was late.
 	Late int
 	// Always: it is sent although the node is away, because it may be back.
 	Always bool
@@ -107,8 +111,8 @@ type Limits struct {
 	Stay bool
 	// Whole: a script is sent with its text, as to a server that does not know it.
 	Whole bool
-	// Expect is how large the answer may be, in bytes; 0 is small. An answer that
-	// turns out large where a small one was expected is waited for, but holds up others.
+	// Expect is how large the answer may be, in bytes; 0 is at most TinySize. An answer that
+	// turns out larger than expected is waited for, but holds up others.
 	Expect int
 }
 
@@ -171,6 +175,15 @@ func (c *Command) Forgot() bool { return c.forgot }
 func (c *Command) alone() []*Command {
 	c.batch[0] = c
 	return c.batch[:]
+}
+
+// weight returns how many bytes the command and its answer have, as far as is known. mu is
+// held.
+func (c *Command) weight() int {
+	if c.suspect {
+		return max(c.size+c.limit.Expect, LargeSize)
+	}
+	return c.size + c.limit.Expect
 }
 
 // large reports whether the command travels in the large lane. mu is held.

@@ -97,6 +97,9 @@
 // A node that answers each command later than the timeout answers nothing in time:
 // each flight is cut by the socket's deadline, and the silence goes on.
 //
+// What is not known to be for one node, and what is redirected, a Cluster client sends by
+// itself. That lane is away only while no node of the Cluster is known to answer.
+//
 // While a node is away its commands are refused at once, and one goroutine asks about
 // once a second, give or take half, until an answer shows that it is back, or until the
 // cluster client knows the node no more. Nodes of a Cluster that nothing was asked of for a

@@ -20,9 +20,10 @@ const (
 	smallSeats = 4
 	largeSeats = 2
 	// maxBatch bounds the commands of a pipeline, and maxBatchSize the bytes of it and
-	// of its answers: past these the first answer waits for too many others.
+	// of its answers: past these the first answer waits for too many others. Over a link of
+	// 1 MB/s that size takes 64 ms.
 	maxBatch     = 128
-	maxBatchSize = 256 << 10
+	maxBatchSize = 64 << 10
 
 	// Where no connection of the pool is free, a lane tries again after a pause, which
 	// doubles from the first to the second.
@@ -165,7 +166,7 @@ func (l *lane) board(s *seat) (batch []*Command) {
 	batch = s.batch[:0]
 	size := 0
 	for c := l.first; c != nil && len(batch) < limit; c = l.first {
-		size += c.size + c.limit.Expect
+		size += c.weight()
 		if len(batch) > 0 && size > maxBatchSize {
 			break
 		}

@@ -18,7 +18,8 @@ const (
 	// maxBreaks is how often it is sent whose connection breaks: each of the seats may
 	// have had one that is dead, as after a restart.
 	maxBreaks = smallSeats + 2
-	// maxExcused is how often it is sent besides, because this process was late.
+	// maxExcused is how often a read is excused, because this process was late, before its
+	// answer is taken for one that may be large. It is excused after that too.
 	maxExcused = 10
 )
 
@@ -132,7 +133,7 @@ func (n *node) sender(f *flight) sender {
 func (n *node) begin(ctx context.Context, c *Command, stays bool) (*flight, error) {
 	c.ctx = ctx
 	c.node.Store(n)
-	c.stays = stays || !n.mayLead(ctx)
+	c.stays = stays || !n.mayLead(ctx, c)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.board(c)
@@ -148,7 +149,7 @@ func (n *node) board(c *Command) (*flight, error) {
 	if l.first == nil {
 		if seat := l.seat(); seat != nil {
 			f := n.newFlight(l, seat, c.alone())
-			if n.leads(l, c) {
+			if n.leads(f) {
 				f.led = true
 				return f, nil
 			}
@@ -173,17 +174,21 @@ func (n *node) attend(c *Command) {
 	}
 }
 
-// mayLead reports whether a caller can be held up for as long as a flight may take.
-func (n *node) mayLead(ctx context.Context) bool {
-	if !n.bounded {
+// mayLead reports whether a caller can be held up for as long as a flight may take, and can
+// lose its goroutine to a hook. That of a lookup can, because others go on for those who wait
+// for it. Any other command ends or begins something, such as a lease, that would be lost.
+func (n *node) mayLead(ctx context.Context, c *Command) bool {
+	if !n.bounded || c.other != nil {
 		return false
 	}
 	end, ok := ctx.Deadline()
 	return !ok || time.Until(end) > n.r.timeout
 }
 
-// leads reports whether the caller of a command is to send it, in that lane. mu is held.
-func (n *node) leads(l *lane, c *Command) bool { return n.calm && !n.spares && !l.large && !c.stays }
+// leads reports whether the caller of a flight's first command is to send it. mu is held.
+func (n *node) leads(f *flight) bool {
+	return n.calm && !n.spares && f.limit == n.r.timeout && !f.batch[0].stays
+}
 
 // spareCallers has flights sent on goroutines of their own from now on: a hook has ended the
 // one that sent, and a caller may have others to answer.
@@ -231,9 +236,7 @@ func (n *node) newFlight(l *lane, s *seat, batch []*Command) *flight {
 	}
 	if l != nil {
 		f.era = l.era
-		if l.large {
-			f.limit = n.r.patience(batch)
-		}
+		f.limit = n.r.patience(l, batch)
 	}
 	n.flights = append(n.flights, f)
 	return f
@@ -339,7 +342,7 @@ func (n *node) boardNext(l *lane, seat *seat) *flight {
 		return nil
 	}
 	f := n.newFlight(l, seat, batch)
-	if n.leads(l, batch[0]) {
+	if n.leads(f) {
 		f.led, batch[0].leads = true, f
 	}
 	return f

@@ -10,8 +10,11 @@ import (
 )
 
 const (
-	// slowest is the rate, in bytes a second, that a large command is given time for.
+	// slowest is the rate, in bytes a second, that a flight is given time for if it has more
+	// than swift bytes. So many take 32 ms over a link of 1 MB/s, and less than 200 ms where
+	// every seat has as many under way.
 	slowest = 128 << 10
+	swift   = 32 << 10
 	// longest is how long an answer of unknown size is waited for, once it was late in
 	// the small lane.
 	longest = 10 * time.Second
@@ -48,8 +51,9 @@ type Event struct {
 	Op     string // of the command that showed it; "" if none did
 	Kind   Kind   //
 	Away   bool   // the node is away from now on
+	Left   bool   // the node was away, and has left its Cluster: nothing is asked of it any more
 	Writes bool   // Away, and being back: for writes; otherwise for reads
-	Err    error  // nil: the node is back
+	Err    error  // nil: the node is back, or has left
 }
 
 // A Remote is one Redis. It is safe for concurrent use.
@@ -193,14 +197,17 @@ func (c *Command) result() error { return c.err }
 // longest is how long an answer of unknown size is waited for.
 func (r *Remote) longest() time.Duration { return max(longest, 2*r.timeout) }
 
-// patience is how long a large flight may take from its sending.
-func (r *Remote) patience(batch []*Command) time.Duration {
+// patience is how long a flight may take from its sending.
+func (r *Remote) patience(l *lane, batch []*Command) time.Duration {
 	size := 0
 	for _, c := range batch {
-		if c.suspect {
+		if c.suspect && l.large {
 			return r.longest()
 		}
-		size += c.size + c.limit.Expect
+		size += c.weight()
+	}
+	if size <= swift {
+		return r.timeout
 	}
 	return r.timeout + time.Duration(size)*time.Second/slowest
 }
@@ -295,9 +302,22 @@ func (r *Remote) forget(n *node) {
 		return
 	}
 	r.nodes.CompareAndDelete(n.client, n)
-	for use := range uses {
-		n.back(use)
+	for use := range n.states {
+		if s := &n.states[use]; s.away {
+			*s = condition{}
+			r.notice(Event{Node: n.addr, Left: true, Writes: Use(use) == Writes})
+		}
 	}
+}
+
+// answersElsewhere reports whether a node of the Cluster is known, and not away. whole.mu may
+// be held, and no other.
+func (r *Remote) answersElsewhere() (so bool) {
+	r.nodes.Range(func(_, n any) bool {
+		so = !n.(*node).isAway(Reads)
+		return !so
+	})
+	return so
 }
 
 // isAway reports whether a node is away for a use.
@@ -324,11 +344,10 @@ func (n *node) askAgain(ctx context.Context, c *Command) error {
 
 // A NodeHealth is what is known of one node.
 type NodeHealth struct {
-	Addr   string
-	Away   bool      // for reads, or for writes
-	Writes bool      // Away, and only for writes
-	Since  time.Time // Away: since when
-	Why    error     // Away: the last error
+	Addr  string
+	Away  bool      // for reads, or for writes
+	Since time.Time // Away: since when
+	Why   error     // Away: the last error
 }
 
 // Health returns what is known of the nodes that were asked.
@@ -352,7 +371,7 @@ func (n *node) health() NodeHealth {
 	h := NodeHealth{Addr: n.addr}
 	for _, use := range []Use{Writes, Reads} {
 		if s := n.states[use]; s.away {
-			h.Away, h.Writes, h.Since, h.Why = true, use == Writes, s.since, s.why
+			h.Away, h.Since, h.Why = true, s.since, s.why
 		}
 	}
 	return h

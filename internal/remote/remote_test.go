@@ -1218,8 +1218,8 @@ func TestNodeThatAnswersReadsOnlyIsAwayForWrites(t *testing.T) {
 				err, took := write(t.Context(), r, "k", Limits{})
 				require.ErrorIs(t, err, errNotAsked)
 				require.Zero(t, took)
-				health := r.Health()[0]
-				require.True(t, health.Away && health.Writes, "%+v", health)
+				require.True(t, r.Health()[0].Away)
+				require.True(t, !r.only.isAway(Reads) && r.only.isAway(Writes))
 				_, err, took = get(t.Context(), r, "k")
 				require.NoError(t, err)
 				require.LessOrEqual(t, took, r.tick)
@@ -1464,6 +1464,109 @@ func TestProcessThatIsOutOfFilesFromTheStartIsToldSo(t *testing.T) {
 		})
 		require.Equal(t, []string{fmt.Sprint("note ", KindBusyHere)}, told.kinds())
 		require.ErrorIs(t, told.all[0].Err, syscall.EMFILE)
+		unoccupied(t, r)
+	})
+}
+
+// However long a process is late, who wants something waits, and is not told that the answer
+// was late: there was nobody to read it.
+func TestProcessThatIsLateForLongWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hangs atomic.Bool
+		var late atomic.Int64
+		s := hanging(&hangs)
+		r := s.remote(t, func(_ *redis.Options, cfg *Config) {
+			cfg.Now = func() time.Time { return time.Now().Add(time.Duration(late.Add(int64(cfg.Timeout)))) }
+		})
+		hangs.Store(true)
+		go func() {
+			time.Sleep(3 * maxExcused * r.timeout)
+			hangs.Store(false)
+		}()
+		many(20, func(i int) {
+			if i%2 == 0 {
+				_, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
+				require.NoError(t, err)
+				return
+			}
+			err, _ := write(t.Context(), r, fmt.Sprint("k", i), Limits{Late: i%4 - 1}) // 0, or 2
+			require.NoError(t, err)
+		})
+		require.False(t, r.Health()[0].Away)
+		unoccupied(t, r)
+	})
+}
+
+// 300 values of 48 KiB take 15 s on their way over a link that all connections share.
+func TestBurstOfMiddlingValuesOverASlowLink(t *testing.T) {
+	for name, expect := range map[string]int{"of known size": 48 << 10, "of unknown size": 0} {
+		for client, change := range map[string]func(*redis.Options){
+			"clones":                func(*redis.Options) {},
+			"deadlines of contexts": func(o *redis.Options) { o.ContextTimeoutEnabled = true },
+		} {
+			t.Run(name+", "+client, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					value := strings.Repeat("x", 48<<10)
+					link := make(chan struct{}, 1)
+					s := &scripted{
+						answer: func(conn int, cmd []string) string {
+							if cmd[0] == "get" && !strings.HasSuffix(cmd[1], probeSuffix) {
+								return bulk(value)
+							}
+							return values(conn, cmd)
+						},
+						pieces: func(w io.Writer, reply string) {
+							for len(reply) > 0 {
+								n := min(len(reply), 4<<10)
+								link <- struct{}{}
+								time.Sleep(time.Duration(n) * time.Second / (1 << 20))
+								<-link
+								if _, err := io.WriteString(w, reply[:n]); err != nil {
+									return
+								}
+								reply = reply[n:]
+							}
+						},
+					}
+					var told notices
+					r := s.remote(t, func(o *redis.Options, cfg *Config) {
+						change(o)
+						cfg.Timeout, cfg.Notice = 250*time.Millisecond, told.take
+					})
+					began := time.Now()
+					many(300, func(i int) {
+						c := Get("lookup", fmt.Sprint("k", i), Limits{Expect: expect})
+						require.NoError(t, r.Do(t.Context(), c))
+						require.Len(t, c.Raw(), len(value))
+					})
+					if expect > 0 {
+						require.Len(t, s.gets(), 300, "each is sent once")
+						require.Less(t, time.Since(began), 16*time.Second)
+					}
+					require.Empty(t, told.kinds())
+					unoccupied(t, r)
+				})
+			})
+		}
+	}
+}
+
+func TestHookEndsTheGoroutineOfNoCommandButALookup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: values}
+		r := s.remote(t, func(o *redis.Options, _ *Config) { o.ContextTimeoutEnabled = true })
+		hook := &wrongHook{}
+		r.client.AddHook(hook)
+		_, err, _ := get(t.Context(), r, "k") // callers may send from now on
+		require.NoError(t, err)
+		wrong := runtime.Goexit
+		hook.before.Store(&wrong)
+		for range 3 {
+			var failed error
+			many(1, func(int) { failed, _ = write(t.Context(), r, "w", Limits{}) })
+			require.ErrorContains(t, failed, "hook")
+		}
+		hook.before.Store(nil)
 		unoccupied(t, r)
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
 )
 
 // A scripted is a server that does as a test says. Its connections are pipes in memory,
@@ -197,6 +198,8 @@ func (n *notices) kinds() (kinds []string) {
 		switch {
 		case e.Away:
 			kinds = append(kinds, fmt.Sprint("away ", e.Kind, e.Writes))
+		case e.Left:
+			kinds = append(kinds, fmt.Sprint("left ", e.Writes))
 		case e.Err == nil:
 			kinds = append(kinds, fmt.Sprint("back ", e.Writes))
 		default:
@@ -204,4 +207,35 @@ func (n *notices) kinds() (kinds []string) {
 		}
 	}
 	return kinds
+}
+
+// balanced checks that each time that a node was away has ended, and that one which has left
+// its Cluster is not told to be back.
+func (n *notices) balanced(t *testing.T, left string) {
+	t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	away, gone := map[string]int{}, 0
+	for _, e := range n.all {
+		switch {
+		case e.Away:
+			away[e.Node]++
+		case e.Left:
+			require.Equal(t, left, e.Node)
+			away[e.Node]--
+			gone++
+		case e.Err == nil:
+			require.NotEqual(t, left, e.Node, "it is not back")
+			away[e.Node]--
+		}
+	}
+	for node, times := range away {
+		require.Zero(t, times, node)
+	}
+	require.NotZero(t, gone)
+}
+
+// gets returns the lookups that have arrived.
+func (s *scripted) gets() []seen {
+	return slices.DeleteFunc(s.asked(), func(c seen) bool { return c.cmd[0] != "get" || strings.HasSuffix(c.cmd[1], probeSuffix) })
 }

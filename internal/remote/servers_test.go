@@ -373,6 +373,7 @@ func TestClusterNodeThatIsReplacedIsForgotten(t *testing.T) {
 				}
 				return s.running.Load() == 0
 			}, 30*time.Second, 10*time.Millisecond, "%+v", r.Health())
+			told.balanced(t, old)
 			for _, key := range []string{"k1", "k2", "k3", "k4", "k5"} {
 				value, err, _ := get(t.Context(), r, key)
 				require.NoError(t, err)
@@ -449,4 +450,53 @@ func TestClusterNodesThatNothingIsAskedOfAreForgotten(t *testing.T) {
 		require.NoError(t, err)
 	})
 	require.Len(t, r.Health(), 3, "they are known again when they are asked")
+}
+
+// What a Cluster client sends by itself goes to any node: one that hangs takes its own keys
+// away, and no others.
+func TestWhatAClusterClientSendsByItselfIsNotAwayForOneNode(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	client := cluster.Client()
+	var told notices
+	r := New(Config{Client: client, Timeout: timeout, Notice: told.take})
+	defer r.Close()
+	nodes := cluster.Nodes()
+	keyOf := map[string]string{}
+	for i := 0; len(keyOf) < len(nodes); i++ {
+		node, err := client.MasterForKey(t.Context(), fmt.Sprint("k", i))
+		require.NoError(t, err)
+		keyOf[node.Options().Addr] = fmt.Sprint("k", i)
+	}
+	for _, key := range keyOf {
+		_, err, _ := get(t.Context(), r, key)
+		require.NoError(t, err)
+	}
+	for _, node := range nodes { // those that are left serve their slots
+		require.NoError(t, node.Client().ConfigSet(t.Context(), "cluster-require-full-coverage", "no").Err())
+	}
+	byItself := func(key string) error {
+		c := Get("lookup", key, Limits{})
+		if _, err := r.whole.begin(t.Context(), c, false); err != nil {
+			return err
+		}
+		return c.await(t.Context())
+	}
+	nodes[0].Pause()
+	many(20, func(i int) {
+		began, late := time.Now(), lateness(t)
+		err := byItself(keyOf[nodes[i%len(nodes)].Addr()])
+		if i%len(nodes) == 0 {
+			require.Error(t, err)
+			require.Less(t, time.Since(began), 10*timeout+late())
+		}
+	})
+	require.False(t, r.whole.isAway(Reads))
+	// go-redis may ask the node that hangs for the slots first.
+	require.Eventually(t, func() bool { return byItself(keyOf[nodes[1].Addr()]) == nil }, 30*time.Second, time.Millisecond)
+	told.mu.Lock()
+	defer told.mu.Unlock()
+	for _, e := range told.all {
+		require.NotEqual(t, r.whole.addr, e.Node)
+	}
+	nodes[0].Resume()
 }

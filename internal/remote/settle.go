@@ -121,14 +121,18 @@ func (n *node) settleLate(s *settling, c *Command, err error) {
 	n.watch.cut[c.use] = true
 	n.calm = false
 	small := s.f.lane != nil && !s.f.lane.large && !c.limit.Once
+	if n.excuses(s.f, c) {
+		c.sendings--
+		c.excused = min(c.excused+1, maxExcused)
+		c.suspect = c.use == Reads && c.excused == maxExcused
+		n.again(s, c)
+		return
+	}
 	c.lates++
 	switch {
 	case c.limit.Late > 0 && (int(c.lates) >= c.limit.Late || n.watch.silent[c.use] >= ticksPerTimeout/2):
 		s.finish(c, c.fail(KindTimeout, &lateError{err}))
 		return
-	case n.excuses(s.f, c):
-		c.excused++
-		c.sendings--
 	case small && c.sendings < maxSendings:
 		// Of a server that has been silent all the time there is nothing to suspect.
 		c.suspect = c.use == Reads && n.watch.silent[Reads] < ticksPerTimeout-2
@@ -143,12 +147,13 @@ func (n *node) settleLate(s *settling, c *Command, err error) {
 // this one found no connection that works is old news then.
 func (n *node) answeredSince(f *flight) bool { return f.heard != n.watch.heard }
 
-// excuses reports whether a late answer does not count, because this process was late. Of a
-// large command whose answer takes long it was for most of that time: else a value that is too
-// large for its link would go over it time and again. mu is held.
+// excuses reports whether a late answer does not count, because this process was late: its
+// caller waits on, however often that is. Of a large command whose answer takes long the
+// process was late for most of that time: else a value that is too large for its link would go
+// over it time and again. mu is held.
 func (n *node) excuses(f *flight, c *Command) bool {
 	switch {
-	case f.lane == nil || c.limit.Once || c.excused >= maxExcused:
+	case f.lane == nil || c.limit.Once:
 		return false
 	case f.lane.large:
 		return c.use == Reads && time.Duration(f.flown)*n.r.tick < f.limit/2

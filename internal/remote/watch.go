@@ -190,14 +190,19 @@ func count(ticks *int, so bool) {
 // socket for as long as the client says, if the client cannot be cloned. Reads go on being
 // waited for, because their answers may be large. mu is held.
 func (n *node) overdue(f *flight) {
-	patient := time.Duration(f.flown)*n.r.tick <= n.r.longest()
+	patient := n != n.r.whole && time.Duration(f.flown)*n.r.tick <= n.r.longest()
 	for _, c := range f.batch {
-		if c.state == isBoarded && (!patient || c.use != Reads) {
+		switch {
+		case c.state != isBoarded || patient && c.use == Reads:
+			continue
+		case f.sent.Load():
 			c.unknown = true
 			c.lates++
 			c.finish(c.fail(KindTimeout, errLate))
-			c.wake(nil)
+		default:
+			c.finish(c.fail(KindUnreachable, errNoConnection))
 		}
+		c.wake(nil)
 	}
 	n.unseat(f)
 	if !patient {
@@ -227,7 +232,7 @@ func (n *node) conclude(stuck *flight) {
 	case stuck != nil && n.poolIsFull(stuck):
 		n.tellBusy(stuck.batch[0], errPoolFull)
 	case stuck == nil || stuck.waits < ticksToConnect:
-	case w.mute < ticksPerTimeout: // others are answered: another connection may do
+	case w.mute < ticksPerTimeout && n != n.r.whole: // others are answered: another connection may do
 		stuck.waits = 0
 		if stuck.Err() == nil {
 			close(stuck.end)
