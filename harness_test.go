@@ -256,6 +256,9 @@ func wrap(t testing.TB, c *Cache, s *source, opts Options) *wrapped {
 	}
 	f, err := wrapString(t, &w.call, opts)
 	require.NoError(t, err)
+	if c == nil { // no Close frees the name, and the next test may bound it otherwise
+		t.Cleanup(f.Unwrap)
+	}
 	w.Func = f
 	return w
 }
