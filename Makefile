@@ -1,4 +1,4 @@
-# make help lists what there is. Everything here but `make model` needs Go alone; see CONTRIBUTING.md.
+# make help lists the targets. All targets except `make model` need only Go; see CONTRIBUTING.md.
 
 FUZZTIME  ?= 20s
 BENCH     ?= .
@@ -11,7 +11,7 @@ SEED      ?= $(shell date +%s)
 CHECK     ?=
 WIDTH     ?=
 
-# The modules below the library's, but for tools/, which is a list of tools.
+# The modules below the library's, except tools/, which is a list of tools.
 MODULES  := $(filter-out tools,$(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod)))
 EXAMPLES := $(filter examples/%,$(MODULES))
 TOOL      = go tool -modfile=$(CURDIR)/tools/go.mod
@@ -61,8 +61,8 @@ check: ## formatting, go vet and go.mod of every module
 	done
 	go -C tools mod tidy -diff
 
-# A patch release has the language and the library of its minor release. A newer Go
-# accepts what the oldest does not have, so only the oldest can tell.
+# A patch release has the language and the library of its minor release. A newer Go accepts code
+# that the oldest supported Go refuses, so the oldest is tested too.
 OLDEST := $(shell awk '$$1 == "go" {print $$2}' go.mod)
 .PHONY: oldest
 oldest: ## vet, Examples and golden files with the Go of go.mod's go line, where a newer one is installed
@@ -112,7 +112,7 @@ compare: ## the benchmarks BENCH of the package PKG at the commit BASE and here,
 
 # Two runs: recording every allocation takes half of the time.
 .PHONY: profile
-profile: ## where the time of the benchmarks BENCH of the package PKG goes, and what they allocate
+profile: ## time and allocations of the benchmarks BENCH of the package PKG, by function
 	@dir=$$(mktemp -d) && trap 'rm -rf $$dir' EXIT && go test -c -o $$dir/bench.test $(PKG) && cd $(PKG) && \
 	run="$$dir/bench.test -test.run ^$$ -test.bench $(BENCH) -test.benchmem -test.benchtime $(BENCHTIME)" && \
 	$$run -test.cpuprofile $$dir/cpu && \
@@ -128,7 +128,7 @@ soak: ## random histories of a fleet, checked, for DURATION, from SEED on (both 
 model: ## the model of the lease protocol, with spin (needs Debian's spin and gcc); MODEL=deep for minutes
 	docs/protocol/check.sh $(MODEL)
 
-# What the README shows is drawn by `make peers load callers`. CATALOG is a CSV file with
+# The plots in the documentation come from `make peers load callers`. CATALOG is a CSV file with
 # a column ratings_count; without it the popularity is a built-in one.
 PEERSFLAGS ?= -out ../docs/bench
 LOADFLAGS  ?= -out ../docs/bench
@@ -146,11 +146,11 @@ load: ## fncache and go-redis/cache while Redis is stopped; fails if an aim is m
 	go -C bench run ./load $(CATALOGFLAG) $(LOADFLAGS)
 
 .PHONY: callers
-callers: ## what a hit in Redis costs, from 1 to 1,024 callers, minutes long; CALLERSFLAGS=-strict fails if an aim is missed, CALLERSFLAGS=-quick is a smoke test of seconds
+callers: ## the cost of a hit in Redis from 1 to 1,024 callers, minutes long; CALLERSFLAGS=-strict fails if an aim is missed, CALLERSFLAGS=-quick is a smoke test of seconds
 	go -C bench run ./callers $(CALLERSFLAGS)
 
 .PHONY: overload
-overload: ## more load than a process can carry, while Redis is well: minutes long; fails if an aim is missed; OVERLOADFLAGS=-quick is a smaller load
+overload: ## overloaded processes while Redis is healthy: minutes long; fails if an aim is missed; OVERLOADFLAGS=-quick is a smaller load
 	go -C bench run ./overload $(OVERLOADFLAGS)
 
 .PHONY: cover

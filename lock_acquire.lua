@@ -1,4 +1,4 @@
--- Acquire the lease on an entry, or learn why not.
+-- Acquire the lease on an entry, or report why it is not granted.
 --
 -- KEYS[1]  the entry          KEYS[2]  the lock
 -- ARGV[1]  token, random per acquire; sent again it ends in the number of that
@@ -15,8 +15,8 @@
 -- where present is 1 if the entry is still there: without it the caller has
 -- nothing stale any more.
 
--- A key of another type reads as absent: no such entry can be served, and no
--- such lock is anybody's lease. SET replaces either.
+-- A key of another type reads as absent: no such entry can be served, and no such lock is a
+-- lease. SET replaces either.
 local function read(...)
   local reply = redis.pcall(...)
   if type(reply) == 'table' and reply.err then
@@ -41,8 +41,8 @@ if head and head ~= '' then
   present = 1
 end
 
--- The same acquire again: the client resent it after a lost reply. The lease goes
--- over to the later sending. Were the token the same each time, then:
+-- The same acquire again: the client resent it after a lost reply. The lease goes over to the
+-- later sending. With the same token each time, this could happen:
 --   1. the first sending is held up on its way, the second is granted;
 --   2. the key is invalidated, so that the lease is lost;
 --   3. the first sending arrives, and the lock holds the token again;
@@ -68,9 +68,9 @@ if not refresh and present == 1 and head ~= ARGV[4] then
   return {'changed', redis.call('GET', KEYS[1])}
 end
 
--- A cooling lock guards the function only while callers have a stale entry to
--- live on. An open lock says that the last value could not be stored: callers compute
--- without a lease, rather than wait for each other's. It gives way to a refresh only.
+-- A cooling lock stops recomputing only while callers have a stale entry to serve. An open lock
+-- says that the last value could not be stored, so callers compute without a lease instead of
+-- queueing for one. Only a refresh replaces it.
 local servable = present == 1 and ARGV[5] == '1'
 local mark = holder and string.sub(holder, 1, 5)
 local cooling, open = mark == 'cool:', mark == 'open:'
@@ -79,11 +79,10 @@ if not holder or (cooling and (refresh or not servable)) or (open and refresh) t
   return {'acquired', present, ARGV[1]}
 end
 
--- A lock without an expiry is none that this protocol wrote, nor is one that holds
--- no token. It gets the life of a lease, or nobody would compute for as long as it
--- lives. One that holds a token may live longer than this caller's lease: its holder
--- may have been given a longer one. A token is the text of newToken, of which a
--- later release may make a longer one, with the number of the sending.
+-- This protocol writes no lock without an expiry or without a token. Such a lock gets the life
+-- of a lease. Otherwise nobody could compute for as long as it lives. A lock with a token may
+-- live longer than this caller's lease, because its holder may use a longer one. A token is the
+-- text of newToken with the number of the sending; a later release may make longer ones.
 local function holdsToken()
   local token = parts((cooling or open) and string.sub(holder, 6) or holder)
   return #token >= 26 and not string.find(token, '[^A-Z2-7]')

@@ -1,6 +1,6 @@
--- Turn a lease into a lock that nobody renews and nobody computes under, for a while:
--- a cooldown, in which a failing function is left alone, or an open lock, beside which
--- callers compute without a lease. A late renew does not find its token.
+-- Turn a lease into a lock that nobody renews, for a limited time: a cooldown, during which a
+-- failing function is not called, or an open lock, beside which callers compute without a
+-- lease. A late renew does not find its token.
 --
 -- KEYS[1]  the lock
 -- ARGV[1]  token
@@ -11,8 +11,8 @@
 --
 -- Answers  {'held' (cooling or open now) or 'lost', why nothing could be published or ''}.
 
--- A user that may not publish must still be able to do this: what keeps it from
--- publishing is in the answer.
+-- Without the right to publish this step must still succeed: the answer has the error of
+-- PUBLISH.
 local function tell(message)
   local reply = redis.pcall('PUBLISH', ARGV[3], message)
   return type(reply) == 'table' and reply.err or ''

@@ -1,5 +1,4 @@
--- Find out whether scripts that write are run again: only a command that writes
--- tells a primary from a replica.
+-- Find out whether the server runs scripts that write: a replica refuses them.
 --
 -- KEYS[1]  a key that nothing is ever stored under, in the slot of an entry
 --

@@ -1,5 +1,5 @@
--- Register a release of a function, so that invalidations by other releases reach
--- what it stores, and forget releases that nobody has registered for long.
+-- Register a release of a function, so that invalidations by other releases reach what it
+-- stores, and forget releases that were not registered for long.
 --
 -- KEYS[1]  the registry of the function: a hash of `<seen> <kept> <parameters>` by
 --          signature
@@ -12,7 +12,7 @@
 --
 -- Answers  1 if the registry did not have the release, else 0.
 
--- A key of another type is no registry of this protocol.
+-- A key of another type is not a registry of this protocol.
 local known = redis.pcall('HGETALL', KEYS[1])
 if known.err then
   if not string.find(known.err, 'WRONGTYPE', 1, true) then
@@ -25,7 +25,7 @@ end
 local now, outdated, kept, missing = tonumber(ARGV[3]), tonumber(ARGV[6]), ARGV[4], 1
 local others = {}
 for i = 1, #known, 2 do
-  -- What a later release may have written in another form counts as seen just now.
+  -- A field that a later release wrote in another form counts as seen now.
   local seen, stays = string.match(known[i + 1], '^(%d+) (%d+) ')
   if known[i] == ARGV[1] then
     missing = 0
@@ -40,7 +40,7 @@ for i = 1, #known, 2 do
   end
 end
 
--- Of too many, those go that were seen longest ago.
+-- Above the limit, those that were seen longest ago are deleted.
 table.sort(others, function(a, b) return a.seen < b.seen end)
 for i = 1, #others + 1 - tonumber(ARGV[5]) do
   redis.call('HDEL', KEYS[1], others[i].sig)

@@ -10,8 +10,8 @@
 -- answers 'lost', for it leaves nothing behind to know itself by: whoever asked
 -- looks the key up afresh, which is a round trip and never a wrong value.
 
--- A user that may not publish must still be able to do this: what keeps it from
--- publishing is in the answer.
+-- Without the right to publish this step must still succeed: the answer has the error of
+-- PUBLISH.
 local function tell(message)
   local reply = redis.pcall('PUBLISH', ARGV[2], message)
   return type(reply) == 'table' and reply.err or ''

@@ -8,8 +8,8 @@
 --
 -- Answers  {'held' or 'lost', why nothing could be published or ''}.
 
--- A user that may not publish must still be able to do this: what keeps it from
--- publishing is in the answer.
+-- Without the right to publish this step must still succeed: the answer has the error of
+-- PUBLISH.
 local function tell(message)
   local reply = redis.pcall('PUBLISH', ARGV[3], message)
   return type(reply) == 'table' and reply.err or ''

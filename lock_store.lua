@@ -1,7 +1,7 @@
 -- Store a result and release the lease, if it is still held.
 --
--- The compare is what correctness rests on: who lost the lease, by expiry or by
--- an invalidation, writes nothing.
+-- Correctness rests on the compare: a caller that lost the lease, by expiry or by an
+-- invalidation, writes nothing.
 --
 -- KEYS[1]  the entry          KEYS[2]  the lock
 -- ARGV[1]  token
@@ -13,8 +13,8 @@
 --
 -- Answers  {'held' (stored) or 'lost', why nothing could be published or ''}.
 
--- A user that may not publish must still be able to do this: what keeps it from
--- publishing is in the answer.
+-- Without the right to publish this step must still succeed: the answer has the error of
+-- PUBLISH.
 local function tell(message)
   local reply = redis.pcall('PUBLISH', ARGV[5], message)
   return type(reply) == 'table' and reply.err or ''
@@ -25,8 +25,8 @@ if redis.pcall('GETRANGE', KEYS[1], 24, 31) == ARGV[4] then
   return {'held', ''}
 end
 if redis.pcall('GET', KEYS[2]) ~= ARGV[1] then
-  -- Nobody has it: it was evicted, say. Who waits for it to be given back, and
-  -- trusts in being told, would wait until it would have run out.
+  -- The lease is lost and nobody holds it, for example after an eviction. Callers that wait for
+  -- its release would otherwise wait until it would have expired.
   return {'lost', not redis.pcall('GET', KEYS[2]) and tell(ARGV[7]) or ''}
 end
 -- The entry first: if it does not fit into memory, the script ends here and the

@@ -13,8 +13,8 @@ cd "$(dirname "$0")/.."
 release=${RELEASE:-trixie}
 home=$PWD/.servers
 
-# apt with its state below .servers/, which believes that no package is installed:
-# so it downloads every library, down to libc.
+# own_apt runs apt with its state below .servers/. There no package is installed, so apt
+# downloads every library, down to libc.
 own_apt() {
   apt-get -q \
     -o Dir::State="$home/apt" -o Dir::State::status="$home/apt/status" \
@@ -73,7 +73,7 @@ EOF
   "$home/bin/$server" --version
 }
 
-# version says what a server calls itself: Redis 8.0.2.
+# version prints a server's name and version: Redis 8.0.2.
 version() { "$1" --version | sed -n 's/^\([A-Z][a-z]*\) server v=\([0-9.]*\).*/\1 \2/p'; }
 
 # one runs the tests on one server, and writes a row of the table.
