@@ -24,6 +24,7 @@ import (
 	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/oncelog"
 	"github.com/fncache/fncache/internal/ping"
+	"github.com/fncache/fncache/internal/releases"
 	"github.com/fncache/fncache/internal/remote"
 	"github.com/fncache/fncache/internal/testhook"
 )
@@ -147,7 +148,7 @@ type Cache struct {
 	log     *oncelog.Logger
 	health  *health.Log
 
-	releases  ownReleases
+	releases  *releases.Set
 	beginning *bulkhead.Bulkhead // of leases that are asked for, or granted and not computed under yet
 
 	events *events.Events // what is known of keys elsewhere
@@ -198,7 +199,7 @@ func New(cfg Config) (*Cache, error) {
 		Local:    c.noteLocalClock,
 		Spawn:    c.life.Go,
 	})
-	c.releases.dialed = make(chan struct{}, 1)
+	c.releases = releases.New(releases.Config{Clock: c.clock, Log: c.log, Spawn: c.life.Go, Closing: c.closing})
 	c.store = &lockStore{
 		client:  cfg.Redis,
 		timeout: cfg.RedisTimeout,
@@ -222,7 +223,7 @@ func New(cfg Config) (*Cache, error) {
 		Prefix:      c.store.channel,
 		Timeout:     cfg.RedisTimeout,
 		Clock:       c.clock,
-		Suspended:   c.releases.expire,
+		Suspended:   c.releases.Expire,
 		Closing:     c.closing,
 		Spawn:       c.life.Go,
 		SpawnAsking: c.asking.Go,
@@ -421,7 +422,7 @@ func (c *Cache) shutDown() error {
 func (c *Cache) release() {
 	c.near.End()
 	c.events.End()
-	c.releases.end()
+	c.releases.End()
 }
 
 // String names the cache by its namespace. Printed or logged, a Cache shows nothing
@@ -435,14 +436,6 @@ func (c *Cache) String() string {
 
 // GoString is String, for %#v.
 func (c *Cache) GoString() string { return c.String() }
-
-func (c *Cache) closed() bool { return c.life.Closed() }
-
-// spawn runs f on a goroutine that Close waits for. See also computation.spawn.
-func (c *Cache) spawn(f func()) { c.life.Go(f) }
-
-// spawnAsking is spawn for what may wait within go-redis.
-func (c *Cache) spawnAsking(f func()) { c.asking.Go(f) }
 
 // noteNode takes in what package remote has found out about a node. It must not block: its
 // locks are held.
@@ -467,7 +460,7 @@ func (c *Cache) noteNode(e remote.Event) {
 // server. It must not block.
 func (c *Cache) noteDial() {
 	c.clock.Dialed.Store(true)
-	c.releases.noteDial()
+	c.releases.NoteDial()
 }
 
 // noteLocalClock is told that the local clock serves, because Redis refused TIME with err.

@@ -25,6 +25,15 @@ import (
 // on the decision: it serves, it waits for a computation (wait.go), it is
 // refused, or it finds that what it joined may not answer it, and decides again.
 
+// An input is all that the key of a call is made of.
+type input struct {
+	args shape.Arguments
+	vary string // what Options.Vary has answered; "" without it
+}
+
+// A shaper makes the shape of a function, and what makes its stub.
+type shaper func(*Func) (s shape.Shape, stub func() reflect.Value)
+
 // A reflectedCall is a call and, in one piece of memory with it, the arguments.
 type reflectedCall struct {
 	call

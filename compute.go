@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/apart"
+	"github.com/fncache/fncache/internal/clock"
+	"github.com/fncache/fncache/internal/releases"
 	"github.com/fncache/fncache/internal/shape"
 )
 
@@ -164,10 +166,32 @@ func (c *computation) run() (next *computation) {
 }
 
 // enlist prepares a computation under a lease for storing its result: the release must be
-// registered before the function runs (releases.go).
+// registered before the function runs (internal/releases).
 func (c *computation) enlist() error {
 	c.cache.clock.Await(c.ctx)
-	return c.cache.register(c.ctx, c.fn)
+	return c.cache.releases.Register(c.ctx, c.cache.releaseOf(c.fn))
+}
+
+// releaseOf returns the release that a function is on the cache.
+func (c *Cache) releaseOf(fn *Func) *releases.Release {
+	// A computation may outlive the binding that it began under.
+	bound := func() bool {
+		b := fn.bound.Load()
+		return b != nil && b.cache == c && !fn.unwrapped.Load()
+	}
+	return c.releases.Of(fn, bound, func() *releases.Release {
+		registry, sig := registryKey(c.cfg.Namespace, fn.Name()), c.coder.fingerprint(fn)
+		// A day more, for an entry is stored some time after its release was registered.
+		keep := max(releases.Kept, clock.Later(24*time.Hour, max(fn.opts.Timeout, fn.opts.ErrorTimeout)))
+		return &releases.Release{
+			Name: fn.Name(), Registry: registry, Calls: func() uint64 { return fn.stats().Calls },
+			Send: func(ctx context.Context, now, outdated time.Time) (missing bool, err error) {
+				missing, err = c.storeFor(fn).register(ctx, registry, sig, fn.params, now, outdated, keep)
+				c.noteRedis(fn, opRegister, registry, err)
+				return missing, err
+			},
+		}
+	})
 }
 
 // awaitSlot waits for a place of Options.MaxConcurrent, unless it was taken before the

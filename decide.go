@@ -142,7 +142,7 @@ func (c *Cache) lookUpForOthers(f *flight) {
 	how := callerLeft
 	defer func() {
 		if how == callerLeft && !c.flights.abandon(f) {
-			c.spawn(func() { c.lookUpForOthers(f) })
+			c.life.Go(func() { c.lookUpForOthers(f) })
 		}
 	}()
 	ctx, end := c.flights.attend(f)

@@ -288,14 +288,7 @@ func (f *Func) replace() {
 }
 
 // Stats gives the counters of the function since it was wrapped.
-func (f *Func) Stats() Stats {
-	hits, saved := f.near.Counted() // these before the beginnings, as all ends
-	s := f.counters.snapshot()
-	s.Calls += hits
-	s.Near += hits
-	s.SavedTime += saved
-	return s
-}
+func (f *Func) Stats() Stats { return f.stats() }
 
 // Unwrap puts the original function back and frees the name. Like Wrap it writes
 // to the variable, so nothing may call it meanwhile; copies of the wrapped
@@ -313,7 +306,7 @@ func (f *Func) Unwrap() {
 	variables.Remove(f)
 	names.remove(f)
 	if b := f.bound.Load(); b != nil {
-		b.cache.releases.forget(f)
+		b.cache.releases.Forget(f)
 		b.cache.events.Leave(b.near)
 	}
 }
@@ -464,4 +457,20 @@ func (f *Func) handle(ctx context.Context, args []any) (b *binding, in input, er
 		in.vary = f.opts.Vary(orBackground(ctx))
 	}
 	return b, in, nil
+}
+
+// holdings returns what this process may have of the entry that f has under a key on
+// the cache c: in every function that has or had its name there, by every cache, under
+// every signature.
+func (r *registry) holdings(f *Func, c *Cache, key string) []holding {
+	all := []holding{{c, flightKey{f, key}}}
+	base, _, _ := strings.Cut(key, "}")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, u := range r.m[f.Name()] {
+		if u.cache != nil && u.space() == c.space && (u.fn != f || u.cache != c) {
+			all = append(all, holding{u.cache, flightKey{u.fn, base + u.suffix}})
+		}
+	}
+	return all
 }

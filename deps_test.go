@@ -25,9 +25,8 @@ const module = "github.com/fncache/fncache"
 var allowed = map[string][]string{
 	".": {
 		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/events", "internal/fence", "internal/funcname",
-		"internal/health", "internal/keyhash", "internal/lifetime", "internal/near", "internal/oncelog", "internal/ping", "internal/remote",
-		"internal/shape", "internal/signature",
-		"internal/structtag", "internal/stubs", "internal/testhook",
+		"internal/health", "internal/keyhash", "internal/lifetime", "internal/near", "internal/oncelog", "internal/ping", "internal/releases", "internal/remote",
+		"internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/testhook",
 		"github.com/redis/go-redis/v9",
 	},
 	"fncachetest": {".", "internal/memconn", "internal/testhook", "github.com/alicebob/miniredis/v2", "github.com/redis/go-redis/v9"},
@@ -47,6 +46,7 @@ var allowed = map[string][]string{
 	"internal/near":      {"internal/clock", "internal/events", "internal/shape", "github.com/maypok86/otter/v2"},
 	"internal/oncelog":   {},
 	"internal/ping":      {"internal/remote", "github.com/redis/go-redis/v9"},
+	"internal/releases":  {"internal/clock", "internal/oncelog"},
 	"internal/remote":    {"github.com/redis/go-redis/v9"},
 	"internal/shape":     {"internal/deepcopy", "internal/keyhash", "internal/signature"},
 	"internal/signature": {"internal/codec", "internal/keyhash", "internal/structtag"},

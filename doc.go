@@ -193,7 +193,6 @@
 //	settle.go       it is tended, and ends: stored, told, stored later
 //	flight.go       who joins whom in this process
 //	entry.go        what an entry is worth; what of it is kept in memory
-//	releases.go     which releases of a function there are
 //	lock.go         the lease protocol: everything said to Redis
 //	func.go         what is known of a wrapped function: its checks, its name, its cache
 //	options.go      options, policies, and the options of struct tags

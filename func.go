@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,15 +69,6 @@ type binding struct {
 	// channel is what was last heard of the function's events, nil if nothing was.
 	channel atomic.Pointer[events.Channel]
 	lease   time.Duration // at least 4 times the cache's RedisTimeout
-}
-
-// A shaper makes the shape of a function, and what makes its stub.
-type shaper func(*Func) (s shape.Shape, stub func() reflect.Value)
-
-// An input is all that the key of a call is made of.
-type input struct {
-	args shape.Arguments
-	vary string // what Options.Vary has answered; "" without it
 }
 
 // keepsPlain reports whether the stub can look in the near cache.
@@ -309,7 +299,7 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 	}
 	if old != nil {
 		names.move(f, old.cache)
-		old.cache.releases.forget(f)
+		old.cache.releases.Forget(f)
 		old.cache.events.Leave(old.near)
 	}
 	f.noteOpenKeys(cache)
@@ -545,20 +535,4 @@ func (r *registry) drop(name string, gone func(user) bool) {
 type holding struct {
 	cache *Cache
 	flightKey
-}
-
-// holdings returns what this process may have of the entry that f has under a key on
-// the cache c: in every function that has or had its name there, by every cache, under
-// every signature.
-func (r *registry) holdings(f *Func, c *Cache, key string) []holding {
-	all := []holding{{c, flightKey{f, key}}}
-	base, _, _ := strings.Cut(key, "}")
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, u := range r.m[f.Name()] {
-		if u.cache != nil && u.space() == c.space && (u.fn != f || u.cache != c) {
-			all = append(all, holding{u.cache, flightKey{u.fn, base + u.suffix}})
-		}
-	}
-	return all
 }

@@ -136,7 +136,7 @@ func newTestCache(t testing.TB, cfg Config) *Cache {
 	t.Helper()
 	c := newOpenCache(t, cfg)
 	t.Cleanup(func() {
-		closed := c.closed()
+		closed := c.life.Closed()
 		if err := c.Close(); err != nil && !closed {
 			var running strings.Builder
 			_ = pprof.Lookup("goroutine").WriteTo(&running, 1)

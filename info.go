@@ -305,3 +305,13 @@ func (f *frame) computes(c *Cache, key string) bool {
 func (c *Cache) sharesRedis(other *Cache) bool {
 	return c == other || reflect.ValueOf(c.cfg.Redis).Comparable() && c.cfg.Redis == other.cfg.Redis
 }
+
+// stats is Stats.
+func (f *Func) stats() Stats {
+	hits, saved := f.near.Counted() // these before the beginnings, as all ends
+	s := f.counters.snapshot()
+	s.Calls += hits
+	s.Near += hits
+	s.SavedTime += saved
+	return s
+}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/ping"
+	"github.com/fncache/fncache/internal/releases"
 	"github.com/fncache/fncache/internal/remote"
 )
 
@@ -467,6 +468,28 @@ func (s *lockStore) pingScripts(probe string) (checks []ping.Check) {
 		}
 		return err
 	})
+}
+
+// register has the registry of a function know a release of it, which is kept for that
+// long. Releases that are kept until a time before outdated are forgotten. missing says that
+// the registry did not have the release.
+func (s *lockStore) register(ctx context.Context, registry, sig, params string, now, outdated time.Time, keep time.Duration) (missing bool, err error) {
+	n, err := s.eval(ctx, opRegister, registerScript, urgent, []string{registry},
+		sig, params, now.Unix(), now.Add(keep).Unix(), releases.Most, outdated.Unix())
+	return n == int64(1), err
+}
+
+// releases returns the signatures that a registry has for the same parameter types.
+func (s *lockStore) releases(ctx context.Context, registry, params string) (sigs []string, err error) {
+	reply, err := s.eval(ctx, opReleases, releasesScript, remote.Limits{Always: true}, []string{registry}, params)
+	if err != nil {
+		return nil, err
+	}
+	all, _ := reply.([]any)
+	for _, sig := range all {
+		sigs = append(sigs, fmt.Sprint(sig))
+	}
+	return sigs, nil
 }
 
 // serverTime asks the server for its clock, by a plain command: TIME inside

@@ -31,3 +31,6 @@ func functionOf(key string) string {
 	}
 	return name
 }
+
+// registryKey returns the key of the registry of a function. name is with its prefix.
+func registryKey(namespace, name string) string { return namespace + ":functions:{" + name + "}" }

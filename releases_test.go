@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/redistest"
+	"github.com/fncache/fncache/internal/releases"
 )
 
 func TestTheRegistryOfReleases(t *testing.T) {
@@ -66,13 +67,13 @@ func TestTheRegistryOfReleases(t *testing.T) {
 				assert.Equal(t, "1800000000 1800259200 p", v.raw.HGet(v.ctx, registry, "a").Val())
 			},
 			"of too many those go that were seen longest ago": func(t *testing.T, v *verbs, registry string) {
-				for i := range maxReleases + 2 {
+				for i := range releases.Most + 2 {
 					_, err := v.register(v.ctx, registry, fmt.Sprint(i), "p", now.Add(time.Duration(i)*time.Second), now.Add(time.Duration(i)*time.Second), day)
 					require.NoError(t, err)
 				}
 				sigs, err := v.releases(v.ctx, registry, "p")
 				require.NoError(t, err)
-				assert.Len(t, sigs, maxReleases)
+				assert.Len(t, sigs, releases.Most)
 				assert.NotContains(t, sigs, "0")
 				assert.NotContains(t, sigs, "1")
 				require.NoError(t, v.invalidate(v.ctx, keysOfReleases(registry+":sig", sigs)), "so many keys are one script's")
@@ -209,7 +210,7 @@ func TestAFunctionIsRegisteredOnceBeforeItFirstStores(t *testing.T) {
 			w.get(t.Context(), key)
 		}
 		assert.Zero(t, b.tap.count("register"), "a hit and a further store cost nothing more")
-		time.Sleep(registerAgain)
+		time.Sleep(releases.Again)
 		w.burst(t.Context(), 10, "d")
 		assert.Equal(t, 1, b.tap.count("register"), "after a minute it is renewed")
 	})
@@ -219,7 +220,7 @@ func TestManyComputationsThatBeginAtOnceShareOneRegistration(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		w := wrap(t, b.cache(), &source{}, Options{})
 		w.get(t.Context(), "warm the script cache")
-		time.Sleep(registerAgain)
+		time.Sleep(releases.Again)
 		b.tap.reset()
 		arrive := make(chan struct{})
 		b.tap.on("register", func() { <-arrive })
@@ -261,10 +262,10 @@ func TestNothingIsStoredWhereTheReleaseCannotBeRegistered(t *testing.T) {
 
 		// What was registered a while ago is stored if that cannot be renewed at the moment.
 		b.tap.set(func(tap *tap) { tap.refuse["register"] = refusal })
-		time.Sleep(2 * registerAgain)
+		time.Sleep(2 * releases.Again)
 		w.get(t.Context(), "l")
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "l").source)
-		time.Sleep(2 * registerGood)
+		time.Sleep(2 * releases.Good)
 		w.get(t.Context(), "m")
 		assert.Equal(t, SourceComputed, w.get(t.Context(), "m").source)
 	})
@@ -300,7 +301,7 @@ func TestALostRegistrationIsRestoredAndTold(t *testing.T) {
 		inBubble(t, func(t *testing.T, b *bubble) {
 			w := wrap(t, b.cache(), &source{}, Options{})
 			w.get(t.Context(), "k")
-			time.Sleep(registerAgain)
+			time.Sleep(releases.Again)
 			b.redis.Del(registry)
 			w.get(t.Context(), "l")
 			synctest.Wait() // the log is written after the computation has gone on
@@ -312,15 +313,15 @@ func TestALostRegistrationIsRestoredAndTold(t *testing.T) {
 		inBubble(t, func(t *testing.T, b *bubble) {
 			w := wrap(t, b.cache(), &source{}, Options{Timeout: time.Hour})
 			w.get(t.Context(), "k")
-			restored(t, b, 2*registerIdle)
+			restored(t, b, 2*releases.Idle)
 		})
 	})
 	t.Run("of a function that was not called for long", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, b *bubble) {
 			w := wrap(t, b.cache(), &source{}, Options{})
 			w.get(t.Context(), "k")
-			time.Sleep(10 * registerIdlest)
-			restored(t, b, 2*registerIdlest)
+			time.Sleep(10 * releases.Idlest)
+			restored(t, b, 2*releases.Idlest)
 		})
 	})
 	t.Run("after a connection was opened", func(t *testing.T) {
@@ -328,9 +329,9 @@ func TestALostRegistrationIsRestoredAndTold(t *testing.T) {
 			c := b.cache()
 			w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
 			w.get(t.Context(), "k")
-			time.Sleep(2 * registerAgain)
-			c.releases.noteDial()
-			restored(t, b, registerDialed+time.Millisecond)
+			time.Sleep(2 * releases.Again)
+			c.releases.NoteDial()
+			restored(t, b, releases.Dialed+time.Millisecond)
 		})
 	})
 }
@@ -349,12 +350,12 @@ func TestAProcessWhoseWallClockWasSetForgetsNoOtherRelease(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, before, 2)
 
-		c.clock.Suspend(2 * releaseKept) // the server's clock has not moved
+		c.clock.Suspend(2 * releases.Kept) // the server's clock has not moved
 		registered := b.tap.count("register")
 		renewed := func() { // in the background: how long that takes is drawn at random
 			t.Helper()
 			for waited := 0 * time.Hour; b.tap.count("register") == registered; waited += time.Minute {
-				require.Less(t, waited, 8*registerIdle)
+				require.Less(t, waited, 8*releases.Idle)
 				time.Sleep(time.Minute)
 			}
 		}
@@ -369,11 +370,11 @@ func TestAProcessWhoseWallClockWasSetForgetsNoOtherRelease(t *testing.T) {
 		}
 		renewed() // no call asks for the server's clock
 		check("it has asked for the server's clock")
-		c.clock.Suspend(2 * releaseKept)
+		c.clock.Suspend(2 * releases.Kept)
 		b.tap.set(func(p *tap) { p.refuse["time"] = context.DeadlineExceeded })
 		renewed()
 		check("the server's clock is not known")
-		c.releases.expire()
+		c.releases.Expire()
 		w.get(t.Context(), "l")
 		check("the server's clock is not known to a call")
 	})
@@ -405,9 +406,9 @@ func TestAnUnwrappedFunctionIsNotRegisteredAnyMore(t *testing.T) {
 		c := b.cache()
 		w := wrap(t, c, &source{}, Options{})
 		w.get(t.Context(), "k")
-		assert.Len(t, c.releases.all(), 1)
+		assert.Equal(t, 1, c.releases.Len())
 		w.Unwrap()
-		assert.Empty(t, c.releases.all())
+		assert.Zero(t, c.releases.Len())
 	})
 }
 

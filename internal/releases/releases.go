@@ -1,0 +1,278 @@
+// Package releases has an invalidation reach the entries of every release of a function. Two
+// releases whose types or codecs differ store under different signatures, side by side,
+// so the one that invalidates must know the signatures of the others. They are in a
+// registry in Redis, a hash for each function:
+//
+//	<namespace>:functions:{<prefix>:<name>}
+//	    <signature> → <seen> <kept> <fingerprint of the parameter types>
+//
+// A process registers a release under a lease, before the function runs. That is early
+// enough. Invalidate reads the registry (R), and then deletes (D) the entries and leases of
+// all releases that it has read. Of a computation whose result is stored, by a release
+// that was registered (G) before it began (B):
+//
+//   - If G came before R, then R has read the release, and D takes the lease from every
+//     computation that began before D, and deletes what was stored before D.
+//   - If R came before G, then R came before B. The source was changed before Invalidate
+//     was called, so the computation has read what was changed.
+//
+// Both rest on the registry keeping what it was told. It has no expiry, so that no
+// volatile-* policy evicts it. Where it is lost all the same (FLUSHALL, an allkeys-* policy,
+// a failover), a process restores its own part: before the next computation that begins a
+// minute or more after it last registered; for functions that are called and compute less
+// often about every five minutes; and a second after the client has opened a connection. Until
+// then invalidations by other releases do not reach what it stores.
+package releases
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fncache/fncache/internal/clock"
+	"github.com/fncache/fncache/internal/oncelog"
+)
+
+// What is remembered, and how long a registration is good.
+const (
+	// Kept is how long a release is remembered that nobody registers, if none of its
+	// entries lives longer.
+	Kept = 35 * 24 * time.Hour
+	// Most is how many releases of one function are remembered at most, and so how
+	// many entries one script deletes. Of more, those seen longest ago are forgotten: a
+	// process that computes registers every minute, so they have no process for long.
+	Most = 256
+
+	// Again is the age from which a registration is renewed before a computation.
+	Again = time.Minute
+	// Good is the age up to which one will do if it cannot be renewed.
+	Good = 10 * time.Minute
+	// Idle is how often registrations are renewed without a computation. Where no
+	// function of the cache is called the interval doubles, up to Idlest.
+	Idle   = 5 * time.Minute
+	Idlest = 7 * 24 * time.Hour
+	// Dialed is how soon that is done where the client has opened a connection,
+	// maybe to another server. A client that opens many has it done once in Again.
+	Dialed = time.Second
+)
+
+// A Config is what a Set works with. All fields are required.
+type Config struct {
+	Clock   *clock.Clock
+	Log     *oncelog.Logger
+	Spawn   func(func())    // starts a goroutine
+	Closing <-chan struct{} // closed when registrations are renewed no more
+}
+
+// A Set has the releases of one cache that have computed, and keeps them registered. It is
+// safe for concurrent use.
+type Set struct {
+	cfg     Config
+	tending sync.Once
+	dialed  chan struct{} // has an element if the client has opened a connection
+
+	mu sync.Mutex // guards the field below
+	m  map[any]*Release
+}
+
+// New returns an empty Set.
+func New(cfg Config) *Set { return &Set{cfg: cfg, dialed: make(chan struct{}, 1)} }
+
+// A Release is a function as this process has it, with the cache that it uses. The exported
+// fields are not written once it is in a Set.
+type Release struct {
+	Name     string // of the function
+	Registry string // the key of its registry
+	// Calls returns how often the function was called.
+	Calls func() uint64
+	// Send has the registry know the release. Releases that are kept until a time before
+	// outdated are forgotten. missing says that the registry did not have this one.
+	Send func(ctx context.Context, now, outdated time.Time) (missing bool, err error)
+
+	calls uint64 // at the last renewal; keepRegistered's
+
+	mu         sync.Mutex    // guards the fields below
+	registered bool          // it was, at that time
+	at         time.Duration // on the clock's Elapsed
+	attempt    *attempt      // under way, nil if none
+}
+
+// An attempt is one to register. err is written before done is closed.
+type attempt struct {
+	done chan struct{}
+	err  error
+}
+
+// NoteDial takes in that the client has opened a connection. It does not block.
+func (s *Set) NoteDial() {
+	select {
+	case s.dialed <- struct{}{}:
+	default:
+	}
+}
+
+// Of returns the release of fn. Where it is not known it is made, and kept if lasting says so.
+func (s *Set) Of(fn any, lasting func() bool, create func() *Release) *Release {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.m[fn]; known != nil {
+		return known
+	}
+	made := create()
+	if lasting() {
+		if s.m == nil {
+			s.m = make(map[any]*Release)
+		}
+		s.m[fn] = made
+	}
+	return made
+}
+
+// End is for a cache that is closed.
+func (s *Set) End() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.m = nil
+}
+
+// Forget is for a function that the cache has no longer.
+func (s *Set) Forget(fn any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.m, fn)
+}
+
+// Len returns how many releases are kept registered.
+func (s *Set) Len() int { return len(s.all()) }
+
+func (s *Set) all() []*Release {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.m))
+}
+
+// Expire has every release registered again before its next computation.
+func (s *Set) Expire() {
+	for _, own := range s.all() {
+		own.mu.Lock()
+		own.registered = false
+		own.mu.Unlock()
+	}
+}
+
+// Register has the registry know a release, so that a result of it may be stored. It may take
+// as long as Send does. After an error nothing may be stored.
+func (s *Set) Register(ctx context.Context, r *Release) error {
+	s.tending.Do(func() { s.cfg.Spawn(s.keepRegistered) })
+	err := s.registerUnless(ctx, r, Again)
+	if err == nil || r.within(Good, s.cfg.Clock.Elapsed()) {
+		return nil
+	}
+	s.cfg.Log.Once("register "+r.Name, slog.LevelWarn,
+		"a release of a function cannot be registered: until it can, its results are not stored, for invalidations by other releases would not reach them",
+		"func", r.Name, "key", r.Registry, "err", err)
+	return err
+}
+
+// within reports whether the release was registered so lately.
+func (r *Release) within(age, now time.Duration) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.registered && now-r.at < age
+}
+
+// registerUnless registers a release, unless that was done so lately, and once for all who
+// want it at the same time. Both are decided under one lock: a computation that saw an old
+// registration would else register again what another has registered since.
+func (s *Set) registerUnless(ctx context.Context, r *Release, age time.Duration) error {
+	r.mu.Lock()
+	under := r.attempt
+	switch {
+	case r.registered && s.cfg.Clock.Elapsed()-r.at < age:
+		r.mu.Unlock()
+		return nil
+	case under == nil:
+		under = &attempt{done: make(chan struct{})}
+		r.attempt = under
+		ctx = context.WithoutCancel(ctx)
+		s.cfg.Spawn(func() { s.try(ctx, r, under) })
+	}
+	r.mu.Unlock()
+	<-under.done // it has RedisTimeout
+	return under.err
+}
+
+func (s *Set) try(ctx context.Context, r *Release, own *attempt) {
+	asked, now := s.cfg.Clock.Elapsed(), time.UnixMilli(s.cfg.Clock.Now())
+	outdated := now
+	if !s.cfg.Clock.Learned() { // a local clock that is fast would have others forgotten that are in use
+		outdated = time.Unix(0, 0)
+	}
+	missing, err := r.Send(ctx, now, outdated)
+	r.mu.Lock()
+	lost := err == nil && missing && r.registered
+	if err == nil {
+		r.registered, r.at = true, asked
+	}
+	r.attempt, own.err = nil, err
+	r.mu.Unlock()
+	close(own.done)
+	if lost {
+		s.cfg.Log.Once("registry "+r.Name, slog.LevelWarn,
+			"Redis had lost the registration of a function: invalidations by other releases did not reach it meanwhile; look for FLUSHALL, a maxmemory-policy that evicts keys without an expiry, or a failover",
+			"func", r.Name, "key", r.Registry)
+	}
+}
+
+// keepRegistered renews the registrations of functions that seldom compute. It ends at
+// Close.
+func (s *Set) keepRegistered() {
+	select {
+	case <-s.dialed: // by what came before the first registration
+	default:
+	}
+	interval := Idle
+	for s.awaitRenewal(interval) {
+		s.cfg.Clock.Await(context.Background()) // the machine may have been suspended since the last call
+		called := false
+		for _, r := range s.all() {
+			select {
+			case <-s.cfg.Closing:
+				return
+			default:
+			}
+			if calls := r.Calls(); calls != r.calls {
+				r.calls, called = calls, true
+			}
+			_ = s.registerUnless(context.Background(), r, 0) // it is counted, and the log tells of Redis
+		}
+		interval = min(2*interval, Idlest)
+		if called {
+			interval = Idle
+		}
+	}
+}
+
+// awaitRenewal waits for about that long, or until shortly after the client has opened a
+// connection. It is false if the cache was closed.
+func (s *Set) awaitRenewal(interval time.Duration) bool {
+	began := s.cfg.Clock.Elapsed()
+	timer := time.NewTimer(interval/2 + rand.N(interval))
+	defer timer.Stop()
+	dialed := s.dialed
+	for {
+		select {
+		case <-timer.C:
+			return true
+		case <-dialed:
+			dialed = nil
+			timer.Reset(max(Dialed, Again-(s.cfg.Clock.Elapsed()-began)))
+		case <-s.cfg.Closing:
+			return false
+		}
+	}
+}
