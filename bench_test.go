@@ -156,7 +156,7 @@ func BenchmarkStub(b *testing.B) {
 // ---- keys
 
 func benchmarkKey(b *testing.B, fn reflect.Type, args ...any) {
-	sig, err := signature.New(fn, false)
+	sig, err := signature.New(fn, false, codec.CBOR)
 	require.NoError(b, err)
 	values, err := sig.Arguments(args)
 	require.NoError(b, err)

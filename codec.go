@@ -3,6 +3,7 @@ package fncache
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -26,7 +27,7 @@ import (
 // Which result types can be cached is decided when wrapping, where the codec may
 // not be known yet: the types are those that CBOR keeps, whichever codec it is
 // (see the package documentation). A type that only another codec can store is
-// let through by a MarshalBinary and UnmarshalBinary, used or not.
+// let through by a MarshalBinary and UnmarshalBinary, used or not, or by a [FormCodec].
 type Codec interface {
 	// Name tells the codec and its version apart from all others. It is part
 	// of every key, so that two codecs never read each other's entries: change
@@ -99,24 +100,97 @@ func (JSON) Encode(results []any) ([]byte, error) { return codec.Encode(codec.JS
 // Decode implements [Codec]. The results share no memory with body.
 func (JSON) Decode(body []byte, results []any) error { return codec.Decode(codec.JSON, body, results) }
 
+// A Form is how a codec stores what pointers of one type point to. See [FormCodec].
+type Form struct {
+	// Name tells the form, and the version of what it writes, apart from all others. In the
+	// keys of functions it stands for all that the type consists of, so a type that changes
+	// under the same Name starts nothing cold. It must not be empty.
+	Name string
+
+	// Encode returns the bytes of a value. v is a pointer of the type, and is not nil. The
+	// value must be left as it is.
+	Encode func(v any) ([]byte, error)
+
+	// Decode reads what Encode returned into the zero value that v points to. It may keep
+	// body. Bytes that Encode does not return must be an error.
+	Decode func(body []byte, v any) error
+}
+
+// A FormCodec is a [Codec] that also stores types of which [CBOR] would lose something.
+// Wherever a result has a pointer of a type with a [Form], itself or as a part of it, the
+// form stores what it points to; a nil pointer comes back as nil. Everything else is
+// stored, or refused, as CBOR does. [CBORWith] makes such a codec. One that wraps it, to
+// encrypt, embeds a FormCodec and has a Name, an Encode and a Decode of its own.
+//
+// Types are checked when a function is wrapped, so the codec must be known then: set
+// [Options.Cache], or call [SetDefault] before. Otherwise the types must be those that CBOR
+// keeps.
+type FormCodec interface {
+	Codec
+
+	// Form returns the form of a pointer type, or nil where it has none. An error refuses
+	// the type; it follows the place and the type, and says what to do. Form must give the
+	// same answer each time.
+	Form(pointer reflect.Type) (*Form, error)
+}
+
+// CBORWith returns a codec that writes what [CBOR] writes, and by forms what pointers of
+// some types point to: form is [FormCodec.Form], and name is [Codec.Name]. Make it once, as
+// a package variable: it keeps what it learns about types.
+func CBORWith(name string, form func(pointer reflect.Type) (*Form, error)) FormCodec {
+	return &cborWith{name: name, form: form, format: formatWith(form)}
+}
+
+// cborWith is what CBORWith returns.
+type cborWith struct {
+	name   string
+	form   func(reflect.Type) (*Form, error)
+	format codec.Format
+}
+
+func (c *cborWith) Name() string                             { return c.name }
+func (c *cborWith) Form(pointer reflect.Type) (*Form, error) { return c.form(pointer) }
+func (c *cborWith) Encode(results []any) ([]byte, error)     { return codec.Encode(c.format, results) }
+func (c *cborWith) Decode(body []byte, results []any) error {
+	return codec.Decode(c.format, body, results)
+}
+
+// formatWith is CBOR with the forms of a codec.
+func formatWith(form func(reflect.Type) (*Form, error)) codec.Format {
+	return codec.WithForms(func(pointer reflect.Type) (*codec.Form, error) {
+		found, err := form(pointer)
+		return (*codec.Form)(found), err
+	})
+}
+
 // A coder is the codec of a cache, with what is written about it.
 type coder struct {
 	codec        Codec
 	id           byte   // in the headers of entries
 	mark         string // in fingerprints
 	compressOver int    // bytes of a body; negative for never
+	// types is what the types of results are checked by when a function is wrapped.
+	types codec.Format
+	// format is how bodies are written. Unless ours is set, the codec writes them, which is
+	// the user's own; of a FormCodec, format then says what a body may hold.
+	format codec.Format
+	ours   bool
 }
 
 // newCoder takes the codec of a configuration that has its defaults.
 func newCoder(cfg *Config) *coder {
-	c := &coder{codec: cfg.Codec, compressOver: cfg.CompressOver}
-	switch cfg.Codec.(type) {
+	c := &coder{codec: cfg.Codec, compressOver: cfg.CompressOver, types: codec.CBOR}
+	c.id, c.mark = codecOther, "codec "+strconv.Quote(cfg.Codec.Name())
+	switch own := cfg.Codec.(type) {
 	case CBOR:
-		c.id, c.mark = codecCBOR, codecName
+		c.id, c.mark, c.format, c.ours = codecCBOR, codecName, codec.CBOR, true
 	case JSON:
-		c.id, c.mark = codecJSON, jsonName
-	default:
-		c.id, c.mark = codecOther, "codec "+strconv.Quote(cfg.Codec.Name())
+		c.id, c.mark, c.format, c.ours = codecJSON, jsonName, codec.JSON, true
+	case *cborWith:
+		c.types, c.format, c.ours = own.format, own.format, true
+	case FormCodec:
+		c.format = formatWith(own.Form)
+		c.types = c.format
 	}
 	return c
 }
@@ -134,28 +208,16 @@ func checkCodec(c Codec) (err error) {
 	return nil
 }
 
-// format is how the codec writes; ours is false for a user's own.
-func (c *coder) format() (f codec.Format, ours bool) {
-	switch c.id {
-	case codecCBOR:
-		return codec.CBOR, true
-	case codecJSON:
-		return codec.JSON, true
-	default:
-		return 0, false
-	}
-}
-
 // fingerprint gives the part of a function's keys that changes with its types and
 // with the codec.
 func (c *coder) fingerprint(f *Func) string {
-	format, ours := c.format()
+	knows := c.ours || c.types != codec.CBOR
 	switch {
-	case ours && format == codec.CBOR:
+	case c.id == codecCBOR:
 		return f.fingerprint
-	case ours && f.sig.Encoding.Check(format) == nil:
-		return f.sig.Fingerprint(c.mark, format)
-	default:
+	case knows && f.sig.Encoding.Check(c.format) == nil:
+		return f.sig.Fingerprint(c.mark, c.format)
+	default: // nothing is known of what it stores
 		return f.sig.OtherFingerprint(c.mark)
 	}
 }
@@ -163,16 +225,16 @@ func (c *coder) fingerprint(f *Func) string {
 // faults says why the codec would lose a function's results, as far as is known
 // of it beyond what every function is checked for.
 func (c *coder) faults(sig *signature.Signature) error {
-	if format, ours := c.format(); ours {
-		return sig.Encoding.Check(format)
+	if c.ours {
+		return sig.Encoding.Check(c.format)
 	}
 	return nil
 }
 
 // encode appends the results at these pointers to dst.
 func (c *coder) encode(dst []byte, plans *codec.Results, results []any) ([]byte, error) {
-	if format, ours := c.format(); ours {
-		return plans.Append(dst, format, results)
+	if c.ours {
+		return plans.Append(dst, c.format, results)
 	}
 	var body []byte
 	if err := codec.Guard(c.mark, "encode", func() (err error) {
@@ -188,8 +250,8 @@ func (c *coder) encode(dst []byte, plans *codec.Results, results []any) ([]byte,
 // with it, and it stays as it is: a codec of the user's own is given a copy, which it may
 // decrypt in place.
 func (c *coder) decode(body []byte, plans *codec.Results, results []any) error {
-	if format, ours := c.format(); ours {
-		return plans.Decode(body, format, results)
+	if c.ours {
+		return plans.Decode(body, c.format, results)
 	}
 	return codec.Guard(c.mark, "decode", func() error { return c.codec.Decode(bytes.Clone(body), results) })
 }
@@ -237,7 +299,7 @@ func (f *Func) decode(c *coder, body []byte) (shape.Results, error) {
 }
 
 // decodesApart reports whether decoding may run code of the user's own.
-func (f *Func) decodesApart(c *coder) bool { return f.selfDecoding || c.id == codecOther }
+func (f *Func) decodesApart(c *coder) bool { return !c.ours || f.sig.Encoding.AskMethods(c.format) }
 
 // decodeHere is decode on this goroutine.
 func (f *Func) decodeHere(c *coder, body []byte) (shape.Results, error) {

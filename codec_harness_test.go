@@ -29,8 +29,8 @@ func encodeResults(dst []byte, results []reflect.Value) ([]byte, error) {
 }
 
 func decodeResults(body []byte, types []reflect.Type) ([]reflect.Value, error) {
-	plans, err := codec.CompileResults(types, false)
-	if err != nil {
+	plans := codec.CompileResults(types, false)
+	if err := plans.Check(codec.CBOR); err != nil {
 		return nil, err
 	}
 	sig := &signature.Signature{Results: types, Encoding: plans}
@@ -71,8 +71,8 @@ func plansOf(pointers []any) (*codec.Results, error) {
 	for _, pointer := range pointers {
 		list = append(list, reflect.TypeOf(pointer).Elem())
 	}
-	plans, err := codec.CompileResults(list, false)
-	if err != nil {
+	plans := codec.CompileResults(list, false)
+	if err := plans.Check(codec.CBOR); err != nil {
 		return nil, fmt.Errorf("wrap: %w", err)
 	}
 	return plans, nil

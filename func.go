@@ -42,8 +42,6 @@ type Func struct {
 	places      *bulkhead.Bulkhead   // of Options.MaxConcurrent; nil without. Set by the registry, when wrapping
 	variable    reflect.Value        // where the stub stands
 	original    reflect.Value
-	// selfDecoding says that results may be decoded by methods of the user's own.
-	selfDecoding bool
 
 	negatives  []negativeError // of Options.CacheErrors
 	answerSize atomic.Int64    // of large entries, lately; see expected
@@ -90,10 +88,9 @@ func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeO
 	if err := errors.Join(takeErr, typeErr, optsErr); err != nil {
 		return nil, err
 	}
-	f.fingerprint = f.sig.Fingerprint(codecName, codec.CBOR)
+	f.fingerprint = f.sig.Fingerprint(codecName, f.typesFormat())
 	f.params = f.sig.ParamsFingerprint()
 	f.plans = shape.Compile(f.sig)
-	f.selfDecoding = f.sig.Encoding.AskMethods()
 	if f.opts.Near > 0 {
 		f.near = near.NewFunc(f.plans)
 	}
@@ -118,11 +115,25 @@ func (f *Func) take() (err error) {
 }
 
 func (f *Func) checkTypes() (err error) {
-	f.sig, err = signature.New(f.variable.Type(), f.opts.Lossy)
+	f.sig, err = signature.New(f.variable.Type(), f.opts.Lossy, f.typesFormat())
 	if c := f.opts.Cache; c != nil && c.made() && err == nil {
 		err = c.coder.faults(f.sig)
 	}
 	return f.faults(err)
+}
+
+// typesFormat is what the types of results are checked by: what the cache's codec says of
+// types, if it is a FormCodec, or else what CBOR keeps. Without Options.Cache the cache is
+// known only if it is the default cache already.
+func (f *Func) typesFormat() codec.Format {
+	c := f.opts.Cache
+	if c == nil {
+		c = defaultCache.Load()
+	}
+	if c == nil || !c.made() {
+		return codec.CBOR
+	}
+	return c.coder.types
 }
 
 // checkOptions checks the options, and gives them their defaults.

@@ -75,7 +75,7 @@ var publicKeys = keyhash.NewKeys(nil)
 
 // hashOf hashes the arguments of a call of a function of that type, in both forms.
 func hashOf(t require.TestingT, k *keyhash.Keys, fn reflect.Type, args ...any) keyhash.Hash {
-	sig, err := signature.New(fn, false)
+	sig, err := signature.New(fn, false, codec.CBOR)
 	require.NoError(t, err)
 	values, err := sig.Arguments(args)
 	require.NoError(t, err)
@@ -307,7 +307,7 @@ func TestGoldenKeys(t *testing.T) {
 			{"", "Days", reflect.TypeFor[func(time.Time, float64) time.Time](), []any{time.Date(2024, 2, 29, 12, 0, 0, 123, time.UTC), 0.5}},
 			{"", "Hosts", reflect.TypeFor[func(netip.Addr) []netip.Addr](), []any{netip.MustParseAddr("192.0.2.1")}},
 		} {
-			sig, err := signature.New(call.fn, false)
+			sig, err := signature.New(call.fn, false, codec.CBOR)
 			require.NoError(t, err)
 			key := []byte(entryPrefix(DefaultNamespace, call.prefix+call.name))
 			key = append(hashOf(t, k.keys, call.fn, call.args...).AppendHex(key), entrySuffix(sig.Fingerprint("cbor1", codec.CBOR))...)

@@ -28,7 +28,7 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 func appendBody(dst []byte, format Format, plans []*Plan, from []any) (_ []byte, err error) {
 	kept := buffers.Get().(*[]byte)
 	buf := (*kept)[:0]
-	if format == JSON {
+	if format.json {
 		buf = append(buf, '[')
 	} else {
 		buf = appendArrayHead(buf, len(from))
@@ -40,14 +40,14 @@ func appendBody(dst []byte, format Format, plans []*Plan, from []any) (_ []byte,
 		}
 	}()
 	for ; at < len(from); at++ {
-		if at > 0 && format == JSON {
+		if at > 0 && format.json {
 			buf = append(buf, ',')
 		}
 		if buf, err = plans[at].Append(buf, reflect.ValueOf(from[at]).UnsafePointer()); err != nil {
 			return nil, &ResultError{"encode", at, plans[at].typ, errorText(err), err}
 		}
 	}
-	if format == JSON {
+	if format.json {
 		buf = append(buf, ']')
 	}
 	dst = append(dst, buf...)
@@ -61,7 +61,7 @@ func appendBody(dst []byte, format Format, plans []*Plan, from []any) (_ []byte,
 // decodeBody reads a body into the zero values at these pointers. The decoded values share no
 // memory with the body. It never panics, whatever the bytes are and whatever unmarshalers do.
 func decodeBody(body []byte, format Format, plans []*Plan, into []any) error {
-	if format == JSON {
+	if format.json {
 		return decodeJSONBody(body, plans, into)
 	}
 	rest, err := cutArrayHead(body, len(into))

@@ -79,7 +79,7 @@ func appendString(dst []byte, s string) []byte {
 
 // Append appends the value at an address to dst.
 func (p *Plan) Append(dst []byte, at unsafe.Pointer) ([]byte, error) {
-	if p.format == JSON {
+	if p.format.json {
 		return p.appendJSON(dst, at)
 	}
 	return p.appendCBOR(dst, at)
@@ -87,7 +87,7 @@ func (p *Plan) Append(dst []byte, at unsafe.Pointer) ([]byte, error) {
 
 // Decode reads a value into the zero value at an address.
 func (p *Plan) Decode(r *Reader, at unsafe.Pointer) error {
-	if p.format == JSON {
+	if p.format.json {
 		return p.decodeJSON(r, at)
 	}
 	return p.decodeCBOR(r, at)

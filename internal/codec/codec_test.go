@@ -91,12 +91,13 @@ func plansOf(pointers []any) (*Results, error) {
 	for _, pointer := range pointers {
 		list = append(list, reflect.TypeOf(pointer).Elem())
 	}
-	return CompileResults(list, false)
+	results := CompileResults(list, false)
+	return results, results.Check(CBOR)
 }
 
 func resultsOf(t testing.TB, types ...reflect.Type) *Results {
-	results, err := CompileResults(types, false)
-	require.NoError(t, err)
+	results := CompileResults(types, false)
+	require.NoError(t, results.Check(CBOR))
 	return results
 }
 

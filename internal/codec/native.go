@@ -57,6 +57,7 @@ const (
 	formBinary
 	formText
 	formJSON
+	formUser // of form.go
 )
 
 // A pair is two methods by which a type encodes itself. They may be declared on the pointer.
@@ -106,7 +107,7 @@ var (
 
 // pairsOf returns the pairs in the order in which the format prefers them.
 func pairsOf(format Format) []*pair {
-	if format == JSON {
+	if format.json {
 		return pairsInJSON
 	}
 	return pairsInCBOR
@@ -117,7 +118,7 @@ func pairOf(t reflect.Type, format Format) *pair {
 	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface {
 		return nil
 	}
-	if format == JSON && binaryInJSON[t] {
+	if format.json && binaryInJSON[t] {
 		return binaryPair
 	}
 	pointer := reflect.PointerTo(t)

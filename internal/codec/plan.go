@@ -19,6 +19,8 @@
 //     other fields. A type that contains itself is also encoded by its methods, because its
 //     values may be cyclic.
 //   - Some types of the standard library have forms of their own (native.go).
+//   - The values that pointers of some types point to have a form that the codec of a
+//     user gives them (form.go).
 //
 // # Forms
 //
@@ -50,12 +52,18 @@ import (
 	"unsafe"
 )
 
-// A Format is how values are written.
-type Format uint8
+// A Format is how values are written. Formats are compared by ==.
+type Format struct{ *format }
 
-const (
-	CBOR Format = iota
-	JSON
+type format struct {
+	json  bool
+	forms func(pointer reflect.Type) (*Form, error) // of the user's own; nil for none
+	known sync.Map                                  // see pointedPlans
+}
+
+var (
+	CBOR = Format{new(format)}
+	JSON = Format{&format{json: true}}
 )
 
 // A Plan encodes and decodes the values of one type in one format. It is
@@ -215,7 +223,7 @@ func (c *compiler) choose(t reflect.Type, path string) *Plan {
 		return nil
 	}
 	self := pairOf(t, c.format)
-	if self != nil && (self.form == formCBOR && c.format == CBOR && !standsForCBOR(t) || c.contains(t, t, make(map[reflect.Type]bool))) {
+	if self != nil && (self.form == formCBOR && !c.format.json && !standsForCBOR(t) || c.contains(t, t, make(map[reflect.Type]bool))) {
 		return c.bySelf(t, self)
 	}
 	strict := c.strict()
@@ -273,7 +281,7 @@ func (c *compiler) made(p *Plan, t reflect.Type) *Plan {
 }
 
 func (c *compiler) bySelf(t reflect.Type, self *pair) *Plan {
-	own := self.form == formCBOR && c.format == CBOR || self.form == formJSON && c.format == JSON
+	own := self.form == formCBOR && !c.format.json || self.form == formJSON && c.format.json
 	return c.made(&Plan{kind: kindSelf, self: self, least: 1, null: own}, t)
 }
 
@@ -310,8 +318,7 @@ func (c *compiler) byValue(t reflect.Type, path string) *Plan {
 	case reflect.Map:
 		return c.mapping(t, path)
 	case reflect.Pointer:
-		elem := c.compile(t.Elem(), path)
-		return c.made(&Plan{kind: kindPointer, elem: elem, least: 1, null: true}, t)
+		return c.made(&Plan{kind: kindPointer, elem: c.pointee(t, path), least: 1, null: true}, t)
 	default:
 		return c.structure(t, path)
 	}
@@ -399,7 +406,7 @@ func (c *compiler) key(t reflect.Type, path string) {
 // leftOut reports whether a field's tag leaves it out.
 func leftOut(f reflect.StructField, format Format) bool {
 	own := "cbor"
-	if format == JSON {
+	if format.json {
 		own = "json"
 	}
 	return f.Tag.Get("fncache") == "-" || f.Tag.Get(own) == "-"
@@ -433,7 +440,7 @@ func (c *compiler) structure(t reflect.Type, path string) *Plan {
 	if len(c.faults) > 0 {
 		return nil
 	}
-	if c.format == JSON {
+	if c.format.json {
 		p.label(stored)
 	}
 	for _, f := range p.fields {
@@ -467,6 +474,11 @@ func (c *compiler) fieldPlan(f reflect.StructField, path string) *Plan {
 // refuseHidden refuses the unexported fields of a struct: each by its name, or the whole struct
 // if it has no other fields.
 func (c *compiler) refuseHidden(t reflect.Type, path string, all bool) {
+	if isMessage(t) {
+		c.refuse(t, path, "is a message of Protocol Buffers, of which something would be lost",
+			"return a pointer to it, and wrap the function for a cache whose Config.Codec is that of package fncacheproto: set Options.Cache, or call SetDefault first")
+		return
+	}
 	if all {
 		c.refuse(t, path, "has no exported field, so nothing of it would be stored", "export its fields, give it "+c.remedy(t)+", or leave it out: by a tag `fncache:\"-\"`, or by Options.Lossy (tag lossy)")
 		return
@@ -526,6 +538,10 @@ func (p *Plan) describe(b *strings.Builder, structs map[*Plan]int) {
 			return
 		}
 		structs[p] = len(structs)
+	}
+	if p.self != nil && p.self.form == formUser {
+		fmt.Fprintf(b, "%d form %q", p.kind, p.self.encodeName)
+		return
 	}
 	fmt.Fprintf(b, "%d %q.%s %v %d", p.kind, p.typ.PkgPath(), p.typ.Name(), p.typ.Kind(), p.len)
 	if p.self != nil {

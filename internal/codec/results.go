@@ -11,80 +11,88 @@ import (
 
 // Results encodes and decodes the results of a function. It is safe for concurrent use.
 type Results struct {
-	cbor []*Plan
-	// json returns the plans for JSON. They are made at first use, because the cache, and with
-	// it the codec, may be unknown until the first call.
-	json func() ([]*Plan, error)
+	types []reflect.Type
+	lossy bool
+	cbor  plans
+	// others has the plans for other formats, *plans by Format. They are made when they
+	// are first needed, because the cache, and so its codec, may be found at the first
+	// call only.
+	others sync.Map
 }
 
-// CompileResults returns the plans for results of these types; lossy is as for Compile. The
-// error joins the faults of the types that would not come back from CBOR. CBOR decides, because
-// the codec is not known yet.
-func CompileResults(types []reflect.Type, lossy bool) (*Results, error) {
-	r := &Results{json: sync.OnceValues(func() ([]*Plan, error) { return plansFor(types, JSON, lossy) })}
-	var err error
-	r.cbor, err = plansFor(types, CBOR, lossy)
-	return r, err
+// plans are those of results in one format.
+type plans struct {
+	list []*Plan
+	err  error // why results would not come back; it joins the faults
+	asks bool  // see AskMethods
+}
+
+// CompileResults returns how results of these types are encoded; lossy is as for Compile.
+// Check reports what would be lost.
+func CompileResults(types []reflect.Type, lossy bool) *Results {
+	return &Results{types: types, lossy: lossy, cbor: plansFor(types, CBOR, lossy)}
 }
 
 // Check reports why results would not come back from a format. The error joins the faults.
-func (r *Results) Check(format Format) error {
-	_, err := r.plans(format)
-	return err
-}
+func (r *Results) Check(format Format) error { return r.plans(format).err }
 
-// AskMethods reports whether results are decoded by methods of the user. JSON uses the same
-// methods as CBOR, or fewer.
-func (r *Results) AskMethods() bool { return slices.ContainsFunc(r.cbor, (*Plan).AsksMethods) }
+// AskMethods reports whether results are decoded by methods, or forms, of the user's own.
+func (r *Results) AskMethods(format Format) bool { return r.plans(format).asks }
 
 // Append appends the results at these pointers to dst, and does not modify them. It returns a
 // panic of a marshaler as an error.
 func (r *Results) Append(dst []byte, format Format, from []any) ([]byte, error) {
-	plans, err := r.plans(format)
-	if err != nil {
-		return nil, err
+	plans := r.plans(format)
+	if plans.err != nil {
+		return nil, plans.err
 	}
-	return appendBody(dst, format, plans, from)
+	return appendBody(dst, format, plans.list, from)
 }
 
 // Decode reads a body into the zero values at these pointers. The decoded values share no
 // memory with the body. It never panics, whatever the bytes are and whatever unmarshalers do.
 func (r *Results) Decode(body []byte, format Format, into []any) error {
-	plans, err := r.plans(format)
-	if err != nil {
-		return err
+	plans := r.plans(format)
+	if plans.err != nil {
+		return plans.err
 	}
-	return decodeBody(body, format, plans, into)
+	return decodeBody(body, format, plans.list, into)
 }
 
 // Describe writes everything that determines the bytes of the results. The results must have
 // passed Check for the format.
 func (r *Results) Describe(b *strings.Builder, format Format) {
-	plans, _ := r.plans(format)
-	for _, plan := range plans {
+	for _, plan := range r.plans(format).list {
 		b.WriteString("\nresult ")
 		plan.Describe(b)
 	}
 }
 
-func (r *Results) plans(format Format) ([]*Plan, error) {
-	if format == JSON {
-		return r.json()
+func (r *Results) plans(format Format) *plans {
+	if format == CBOR {
+		return &r.cbor
 	}
-	return r.cbor, nil
+	known, ok := r.others.Load(format)
+	if !ok {
+		made := plansFor(r.types, format, r.lossy)
+		known, _ = r.others.LoadOrStore(format, &made)
+	}
+	return known.(*plans)
 }
 
-func plansFor(types []reflect.Type, format Format, lossy bool) ([]*Plan, error) {
-	plans := make([]*Plan, len(types))
+func plansFor(types []reflect.Type, format Format, lossy bool) plans {
+	p := plans{list: make([]*Plan, len(types))}
 	var faults []error
 	for i, t := range types {
 		plan, wrong := Compile(t, format, lossy)
-		plans[i] = plan
+		p.list[i] = plan
 		for _, fault := range wrong {
 			faults = append(faults, fmt.Errorf("result %d: %w", i+1, faultError(t, fault)))
 		}
 	}
-	return plans, errors.Join(faults...)
+	p.err = errors.Join(faults...)
+	p.asks = slices.ContainsFunc(p.list, (*Plan).AsksMethods)
+	return p
 }
 
 // faultError returns the error for a fault.
@@ -93,7 +101,11 @@ func faultError(t reflect.Type, fault Fault) error {
 	if fault.Path != "" {
 		where = fmt.Sprintf("%v%s (%v)", t, fault.Path, fault.Type)
 	}
-	return fmt.Errorf("%s %s; %s", where, fault.What, fault.Remedy)
+	text := where + " " + fault.What
+	if fault.Remedy != "" { // else What has it
+		text += "; " + fault.Remedy
+	}
+	return errors.New(text)
 }
 
 // Encode returns a body of the results at these pointers, whose types may be any. A lossy type
@@ -116,33 +128,30 @@ func Decode(format Format, body []byte, results []any) error {
 	return decodeBody(body, format, plans, results)
 }
 
-// knownPlans has the results of Encode's and Decode's compilations, by format and type: *Plan
-// or error.
-var knownPlans [2]sync.Map
-
-// pointedPlans returns plans for the types of the pointers' targets. Losses are allowed here,
-// because wrapping has checked whether the function accepts them.
+// pointedPlans returns plans for what the pointers point to. Whether a function accepts
+// losses is not known here, but was checked when it was wrapped. The format keeps what was
+// made, by type: a *Plan or an error.
 func pointedPlans(format Format, pointers []any) ([]*Plan, error) {
-	plans := make([]*Plan, len(pointers))
+	list := make([]*Plan, len(pointers))
 	for i, pointer := range pointers {
 		t := reflect.TypeOf(pointer)
 		if t == nil || t.Kind() != reflect.Pointer || reflect.ValueOf(pointer).IsNil() {
 			return nil, &ResultError{"find", i, t, "a codec is given pointers to results", nil}
 		}
-		known, ok := knownPlans[format].Load(t)
+		known, ok := format.known.Load(t)
 		if !ok {
-			plan, err := plansFor([]reflect.Type{t.Elem()}, format, true)
-			if known = plan[0]; err != nil {
-				known = err
+			made := plansFor([]reflect.Type{t.Elem()}, format, true)
+			if known = made.list[0]; made.err != nil {
+				known = made.err
 			}
-			known, _ = knownPlans[format].LoadOrStore(t, known)
+			known, _ = format.known.LoadOrStore(t, known)
 		}
 		switch known := known.(type) {
 		case error:
 			return nil, &ResultError{"encode", i, t.Elem(), known.Error(), known}
 		case *Plan:
-			plans[i] = known
+			list[i] = known
 		}
 	}
-	return plans, nil
+	return list, nil
 }

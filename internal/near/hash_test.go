@@ -9,13 +9,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/clock"
+	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
 )
 
 func TestKeysThatShareAHashAreTwo(t *testing.T) {
-	sig, err := signature.New(reflect.TypeOf(func(context.Context, string) (int, error) { return 0, nil }), false)
+	sig, err := signature.New(reflect.TypeOf(func(context.Context, string) (int, error) { return 0, nil }), false, codec.CBOR)
 	require.NoError(t, err)
 	f := NewFunc(shape.Compile(sig))
 	c := clock.New(clock.Config{})
@@ -29,7 +30,7 @@ func TestKeysThatShareAHashAreTwo(t *testing.T) {
 }
 
 func TestEachPartOfAKeyChangesTheHash(t *testing.T) {
-	sig, err := signature.New(reflect.TypeOf(func(_, _, _, _ int, _, _ string) int { return 0 }), false)
+	sig, err := signature.New(reflect.TypeOf(func(_, _, _, _ int, _, _ string) int { return 0 }), false, codec.CBOR)
 	require.NoError(t, err)
 	f := NewFunc(shape.Compile(sig))
 	hashes := make(map[uint64]shape.Plain)

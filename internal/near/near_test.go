@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/clock"
+	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/shape"
@@ -46,7 +47,7 @@ func newProcess(size uint64) *process {
 
 // funcOf returns the Func of a function of that type.
 func funcOf(t *testing.T, fn any) *near.Func {
-	sig, err := signature.New(reflect.TypeOf(fn), false)
+	sig, err := signature.New(reflect.TypeOf(fn), false, codec.CBOR)
 	require.NoError(t, err)
 	return near.NewFunc(shape.Compile(sig))
 }
@@ -179,7 +180,7 @@ func TestTheStoreTakesNoMoreMemoryThanItMay(t *testing.T) {
 	// 100,000 small results come in, which are several times as much as may be kept.
 	const size, marks = 8 << 20, 2 << 20
 	fn := func(context.Context, int) ([]int64, error) { return nil, nil }
-	sig, err := signature.New(reflect.TypeOf(fn), false)
+	sig, err := signature.New(reflect.TypeOf(fn), false, codec.CBOR)
 	require.NoError(t, err)
 	plans := shape.Compile(sig)
 	s, f := shape.NewReflected(plans, reflect.ValueOf(fn)), near.NewFunc(plans)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
@@ -29,7 +30,7 @@ type (
 )
 
 func plansOf(t require.TestingT, fn any) *shape.Plans {
-	sig, err := signature.New(reflect.TypeOf(fn), false)
+	sig, err := signature.New(reflect.TypeOf(fn), false, codec.CBOR)
 	require.NoError(t, err)
 	return shape.Compile(sig)
 }
@@ -164,7 +165,7 @@ func TestWhichArgumentsArePlain(t *testing.T) {
 }
 
 func TestWhatVaryAnswersHasAPlaceInAPlainKey(t *testing.T) {
-	sig, err := signature.New(reflect.TypeOf(func(context.Context, string) int { return 0 }), false)
+	sig, err := signature.New(reflect.TypeOf(func(context.Context, string) int { return 0 }), false, codec.CBOR)
 	require.NoError(t, err)
 	var key shape.Plain
 	shape.Compile(sig).AddVary(&key, "unasked")
@@ -173,7 +174,7 @@ func TestWhatVaryAnswersHasAPlaceInAPlainKey(t *testing.T) {
 	shape.Compile(sig).AddVary(&key, "tenant")
 	assert.Equal(t, shape.Plain{S: [2]string{1: "tenant"}}, key)
 
-	two, err := signature.New(reflect.TypeOf(func(context.Context, string, string) int { return 0 }), false)
+	two, err := signature.New(reflect.TypeOf(func(context.Context, string, string) int { return 0 }), false, codec.CBOR)
 	require.NoError(t, err)
 	assert.True(t, shape.Compile(two).IsPlain())
 	two.Varies = true

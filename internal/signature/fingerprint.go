@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/fncache/fncache/internal/codec"
@@ -29,9 +28,10 @@ func (s *Signature) Fingerprint(name string, format codec.Format) string {
 // type has may be stored.
 func (s *Signature) OtherFingerprint(name string) string {
 	return s.fingerprint(name, func(b *strings.Builder) {
+		known := make(map[reflect.Type]int)
 		for _, t := range s.Results {
 			b.WriteString("\nresult ")
-			writeType(b, t, nil)
+			writeType(b, t, known)
 		}
 	})
 }
@@ -77,34 +77,38 @@ var encoders = []reflect.Type{
 	reflect.TypeFor[json.Marshaler](),
 }
 
-// writeType writes a type out with all that may change what a codec stores. above are
-// the types that it is inside of.
-func writeType(b *strings.Builder, t reflect.Type, above []reflect.Type) {
+// writeType writes a type out with all that may change what a codec stores. known are
+// the types that were written before, by their order: such a one is not written again.
+func writeType(b *strings.Builder, t reflect.Type, known map[reflect.Type]int) {
+	if n, ok := known[t]; ok {
+		fmt.Fprintf(b, "#%d", n)
+		return
+	}
 	fmt.Fprintf(b, "%q.%s %v", t.PkgPath(), t.Name(), t.Kind())
 	for _, m := range encoders {
 		if t.Kind() != reflect.Pointer && reflect.PointerTo(t).Implements(m) {
 			b.WriteString(" " + m.Method(0).Name)
 		}
 	}
-	if t == timeType || slices.Contains(above, t) {
+	if t == timeType {
 		return
 	}
-	above = append(above, t)
+	known[t] = len(known)
 	b.WriteString("(")
 	defer b.WriteString(")")
 	switch t.Kind() {
 	case reflect.Array:
 		fmt.Fprintf(b, "%d ", t.Len())
-		writeType(b, t.Elem(), above)
+		writeType(b, t.Elem(), known)
 	case reflect.Slice, reflect.Pointer:
-		writeType(b, t.Elem(), above)
+		writeType(b, t.Elem(), known)
 	case reflect.Map:
-		writeType(b, t.Key(), above)
-		writeType(b, t.Elem(), above)
+		writeType(b, t.Key(), known)
+		writeType(b, t.Elem(), known)
 	case reflect.Struct:
 		for field := range t.Fields() {
 			fmt.Fprintf(b, "%q %t %q ", field.Name, field.Anonymous, field.Tag)
-			writeType(b, field.Type, above)
+			writeType(b, field.Type, known)
 		}
 	}
 }

@@ -33,7 +33,7 @@ func (u *uuid) UnmarshalBinary(raw []byte) error     { copy(u[:], raw); return n
 
 // signatureOf takes a type apart that can be cached.
 func signatureOf(t testing.TB, fn reflect.Type, lossy bool) *Signature {
-	sig, err := New(fn, lossy)
+	sig, err := New(fn, lossy, codec.CBOR)
 	require.NoError(t, err)
 	return sig
 }

@@ -30,9 +30,9 @@ var (
 )
 
 // New takes a func type apart. With lossy, results may have unexported fields, which are
-// not stored. The error joins the faults of all parameters and results; the signature is
-// returned with it.
-func New(t reflect.Type, lossy bool) (*Signature, error) {
+// not stored. Results are checked for a format. The error joins the faults of all
+// parameters and results; the signature is returned with it.
+func New(t reflect.Type, lossy bool, format codec.Format) (*Signature, error) {
 	s := &Signature{Type: t, Variadic: t.IsVariadic()}
 	var faults []error
 	for i := range t.NumIn() {
@@ -56,9 +56,8 @@ func New(t reflect.Type, lossy bool) (*Signature, error) {
 		}
 		s.Results = append(s.Results, out)
 	}
-	var lost error
-	s.Encoding, lost = codec.CompileResults(s.Results, lossy)
-	faults = append(faults, lost)
+	s.Encoding = codec.CompileResults(s.Results, lossy)
+	faults = append(faults, s.Encoding.Check(format))
 	if len(s.Results) == 0 {
 		faults = append(faults, errors.New("it has no result to cache; return a value besides the error"))
 	}

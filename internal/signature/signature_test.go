@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/specimen"
 )
 
@@ -249,7 +250,7 @@ func TestParameters(t *testing.T) {
 		{"several faults", reflect.TypeFor[func(chan int, *int) (func(), error)](), []string{"parameter 1", "parameter 2", "result 1"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s, err := New(test.typ, false)
+			s, err := New(test.typ, false, codec.CBOR)
 			if test.fault == nil {
 				require.NoError(t, err)
 				assert.Equal(t, test.typ.String(), s.String())
@@ -408,7 +409,7 @@ func TestResults(t *testing.T) {
 		}},
 		{"a regular expression", result[*regexp.Regexp](), []string{"*regexp.Regexp does not come back from its text as it was", "return its String"}},
 		{"unexported beside an embedded encoding", result[money](), []string{
-			"signature.money.level (signature.level) is unexported", "give signature.money a MarshalText and UnmarshalText of its own (those of an embedded field know nothing of the others)",
+			"signature.money.level (signature.level) is unexported", "give signature.money a MarshalText and UnmarshalText of its own (those of an embedded field do not cover the others)",
 		}},
 		{"unexported beside an embedded time", result[specimen.TimeBeside](), []string{"specimen.TimeBeside.note (string) is unexported", "MarshalBinary and UnmarshalBinary of its own"}},
 		{"unexported beside an embedded time, with an encoding of its own", result[[]stampedNote](), nil},
@@ -427,7 +428,7 @@ func TestResults(t *testing.T) {
 		{"encoding of its own", result[ownEncoding](), nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := New(test.typ, false)
+			_, err := New(test.typ, false, codec.CBOR)
 			if test.fault == nil {
 				require.NoError(t, err)
 				return
@@ -493,7 +494,7 @@ func TestArgumentsAreConvertedWhereNothingIsLost(t *testing.T) {
 		{"variadic: nil", variadic, []any{"a", nil}, nil, "argument 2, of type nil"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s, err := New(test.typ, false)
+			s, err := New(test.typ, false, codec.CBOR)
 			require.NoError(t, err)
 			values, err := s.Arguments(test.args)
 			if test.err != "" {

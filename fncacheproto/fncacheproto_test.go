@@ -1,0 +1,308 @@
+package fncacheproto_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/dynamicpb"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/fncacheproto"
+	"github.com/fncache/fncache/fncacheproto/internal/opaque"
+	"github.com/fncache/fncache/fncacheproto/internal/shop"
+	"github.com/fncache/fncache/fncachetest"
+)
+
+func newCache(t testing.TB) *fncachetest.Cache {
+	return fncachetest.New(t, func(c *fncache.Config) { c.Codec = fncacheproto.Codec })
+}
+
+// fullBook has a value in every field, and one of a field that this release does not know.
+func fullBook(t testing.TB) *shop.Book {
+	extra, err := anypb.New(&shop.Discount{Cents: 5})
+	require.NoError(t, err)
+	book := &shop.Book{
+		Id: 7, Title: "Emma", Authors: []string{"Jane Austen"}, Stock: map[string]int32{"London": 3, "Bath": 0},
+		Edition: proto.Int32(0), Price: &shop.Book_Discount{Discount: &shop.Discount{Cents: 999, Percent: 10}},
+		Published: timestamppb.New(time.Date(1815, 12, 23, 0, 0, 0, 1, time.UTC)), Shelf: shop.Shelf_SHELF_FICTION,
+		Cover: []byte{0, 0xff}, Rating: math.Inf(1), Sequels: []*shop.Book{{Id: 8}}, Extra: extra,
+	}
+	unknown := protowire.AppendVarint(protowire.AppendTag(nil, 20, protowire.VarintType), 474)
+	book.ProtoReflect().SetUnknown(unknown)
+	return book
+}
+
+// twice calls a function that is wrapped on a new cache: its results are computed, and read.
+func twice[T any](t *testing.T, value T) (computed, fresh T) {
+	t.Helper()
+	fn := func(context.Context) (T, error) { return value, nil }
+	_, err := fncache.Wrap(&fn, fncache.Options{Cache: newCache(t).Cache, Name: "test.Value", Timeout: time.Hour})
+	require.NoError(t, err)
+	var from [2]fncache.Info
+	computed, err = fn(fncache.WithInfo(t.Context(), &from[0]))
+	require.NoError(t, err)
+	fresh, err = fn(fncache.WithInfo(t.Context(), &from[1]))
+	require.NoError(t, err)
+	require.Equal(t, fncache.SourceComputed, from[0].Source)
+	require.Equal(t, fncache.SourceFresh, from[1].Source)
+	return computed, fresh
+}
+
+func TestMessagesComeBackWithOneofsAndUnknownFields(t *testing.T) {
+	note := &opaque.Note{}
+	note.SetText("read this")
+	note.SetGroup(0) // a member of a oneof that is set to its zero value
+	for name, message := range map[string]proto.Message{
+		"every kind of field":     fullBook(t),
+		"another member of oneof": &shop.Book{Price: &shop.Book_OnRequest{OnRequest: ""}},
+		"empty":                   &shop.Book{},
+		"opaque":                  note,
+		"of another package":      timestamppb.Now(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var computed, fresh proto.Message
+			switch m := message.(type) { // a function returns a concrete type
+			case *shop.Book:
+				computed, fresh = twice(t, m)
+			case *opaque.Note:
+				computed, fresh = twice(t, m)
+			case *timestamppb.Timestamp:
+				computed, fresh = twice(t, m)
+			}
+			for _, got := range []proto.Message{computed, fresh} {
+				assert.True(t, proto.Equal(message, got), "%v comes back as %v", message, got)
+				assert.Equal(t, message.ProtoReflect().GetUnknown(), got.ProtoReflect().GetUnknown())
+				assert.NotSame(t, message, got)
+			}
+		})
+	}
+}
+
+// A Page embeds a message, beside a field of its own.
+type Page struct {
+	*shop.Book
+	Number int
+	Notes  map[string]*opaque.Note
+	Rows   [][]*shop.Book
+}
+
+func TestMessagesStandWithinSlicesMapsAndStructs(t *testing.T) {
+	note := &opaque.Note{}
+	note.SetReader("Ann")
+	page := Page{
+		Book: fullBook(t), Number: 3,
+		Notes: map[string]*opaque.Note{"a": note, "none": nil},
+		Rows:  [][]*shop.Book{nil, {}, {nil, {Id: 1}}},
+	}
+	computed, fresh := twice(t, page)
+	for _, got := range []Page{computed, fresh} {
+		assert.True(t, proto.Equal(page.Book, got.Book))
+		assert.Equal(t, 3, got.Number, "a struct that embeds a message has the methods of one, and is none")
+		assert.Nil(t, got.Notes["none"])
+		assert.Len(t, got.Notes, 2)
+		assert.True(t, proto.Equal(note, got.Notes["a"]))
+		assert.Nil(t, got.Rows[0])
+		assert.NotNil(t, got.Rows[1])
+		assert.Nil(t, got.Rows[2][0])
+		assert.EqualValues(t, 1, got.Rows[2][1].GetId())
+	}
+	none, fresh2 := twice[*shop.Book](t, nil)
+	assert.True(t, none == nil && fresh2 == nil, "nil is not an empty message")
+}
+
+func TestOtherResultsAreAsUnderCBOR(t *testing.T) {
+	type plain struct {
+		A []int
+		B map[string]time.Duration
+	}
+	want := plain{[]int{1}, map[string]time.Duration{"x": time.Second}}
+	computed, fresh := twice(t, want)
+	assert.Equal(t, want, computed)
+	assert.Equal(t, want, fresh)
+
+	hidden := func(context.Context) (struct{ a int }, error) { return struct{ a int }{}, nil }
+	_, err := fncache.Wrap(&hidden, fncache.Options{Cache: newCache(t).Cache, Name: "test.Hidden", Timeout: time.Hour})
+	assert.ErrorContains(t, err, "has no exported field")
+}
+
+func TestRefusalsSayWhatToDo(t *testing.T) {
+	cache := newCache(t)
+	refused := func(fn any, c *fncache.Cache) error {
+		opts := fncache.Options{Cache: c, Name: "test.Refused", Timeout: time.Hour}
+		var f *fncache.Func
+		var err error
+		switch fn := fn.(type) {
+		case func() (shop.Book, error):
+			f, err = fncache.Wrap(&fn, opts)
+		case func() ([]*dynamicpb.Message, error):
+			f, err = fncache.Wrap(&fn, opts)
+		case func() (proto.Message, error):
+			f, err = fncache.Wrap(&fn, opts)
+		case func() (*shop.Book, error):
+			f, err = fncache.Wrap(&fn, opts)
+		}
+		require.Nil(t, f)
+		return err
+	}
+	const remedy = "return a pointer to it, and wrap the function for a cache whose Config.Codec is that of package fncacheproto"
+	for name, c := range map[string]struct {
+		fn    any
+		cache *fncache.Cache
+		want  []string
+	}{
+		"by value":          {func() (shop.Book, error) { panic("") }, cache.Cache, []string{"result 1: shop.Book is a message of Protocol Buffers", remedy}}, //nolint:govet // it is refused
+		"dynamic":           {func() ([]*dynamicpb.Message, error) { panic("") }, cache.Cache, []string{"result 1: []*dynamicpb.Message[] (*dynamicpb.Message) has its fields in a descriptor", "return a pointer to a generated message"}},
+		"an interface":      {func() (proto.Message, error) { panic("") }, cache.Cache, []string{"return a concrete type"}},
+		"under CBOR":        {func() (*shop.Book, error) { panic("") }, fncachetest.New(t).Cache, []string{"result 1: *shop.Book", "is a message of Protocol Buffers", remedy}},
+		"before SetDefault": {func() (*shop.Book, error) { panic("") }, nil, []string{"or call SetDefault first"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := refused(c.fn, c.cache)
+			for _, want := range c.want {
+				assert.ErrorContains(t, err, want)
+			}
+			assert.NotContains(t, err.Error(), "sizeCache", "what is generated is nobody's business")
+		})
+	}
+}
+
+func TestTheDefaultCacheDecidesIfItIsThereWhenWrapping(t *testing.T) {
+	fncache.SetDefault(newCache(t).Cache)
+	defer fncache.SetDefault(nil)
+	fn := func(context.Context) (*shop.Book, error) { return fullBook(t), nil }
+	f, err := fncache.Wrap(&fn, fncache.Options{Name: "test.Default", Timeout: time.Hour})
+	require.NoError(t, err)
+	defer f.Unwrap()
+	for range 2 {
+		book, err := fn(t.Context())
+		require.NoError(t, err)
+		assert.True(t, proto.Equal(fullBook(t), book))
+	}
+	assert.EqualValues(t, 1, f.Stats().Fresh)
+
+	fncache.SetDefault(fncachetest.New(t).Cache) // which stores no messages
+	book, err := fn(t.Context())
+	require.NoError(t, err)
+	assert.True(t, proto.Equal(fullBook(t), book), "what cannot be stored is returned as it is")
+	assert.EqualValues(t, 1, f.Stats().Fresh)
+}
+
+func TestWhatCannotBeMarshaledIsReturnedAndNotStored(t *testing.T) {
+	cache := newCache(t)
+	fn := func(context.Context) (*shop.Book, error) { return &shop.Book{Title: "\xff"}, nil }
+	f, err := fncache.Wrap(&fn, fncache.Options{Cache: cache.Cache, Name: "test.Invalid", Timeout: time.Hour})
+	require.NoError(t, err)
+	book, err := fn(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "\xff", book.GetTitle())
+	key, err := f.Key()
+	require.NoError(t, err)
+	assert.False(t, cache.Redis.Exists(key))
+}
+
+func TestBytesThatAreNoMessageAreAMiss(t *testing.T) {
+	cache := newCache(t)
+	fn := func(context.Context) (*shop.Book, error) { return &shop.Book{Title: "Emma"}, nil }
+	f, err := fncache.Wrap(&fn, fncache.Options{Cache: cache.Cache, Name: "test.Damaged", Timeout: time.Hour})
+	require.NoError(t, err)
+	_, err = fn(t.Context())
+	require.NoError(t, err)
+	key, err := f.Key()
+	require.NoError(t, err)
+	raw, err := cache.Redis.Get(key)
+	require.NoError(t, err)
+	require.Contains(t, raw, "\x12\x04Emma")
+	require.NoError(t, cache.Redis.Set(key, strings.Replace(raw, "\x12\x04Emma", "\x12\x09Emma", 1))) // longer than what follows
+	book, err := fn(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "Emma", book.GetTitle())
+	assert.EqualValues(t, 1, f.Stats().Undecodable)
+}
+
+func TestCallersShareNoMemory(t *testing.T) {
+	cache := newCache(t)
+	fn := func(context.Context) (*shop.Book, error) { return fullBook(t), nil }
+	_, err := fncache.Wrap(&fn, fncache.Options{Cache: cache.Cache, Name: "test.Near", Timeout: time.Hour, Near: time.Minute})
+	require.NoError(t, err)
+	for range 3 {
+		book, err := fn(t.Context())
+		require.NoError(t, err)
+		require.True(t, proto.Equal(fullBook(t), book))
+		book.Cover[0], book.Sequels[0].Id, book.Stock["London"] = 9, 9, 9
+	}
+}
+
+// TestAReleaseThatAddsAFieldStartsWarm has a process of the next release read what this one
+// stored, and this one what that process stored: field 20 is known there only.
+func TestAReleaseThatAddsAFieldStartsWarm(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "release")
+	output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./internal/release").CombinedOutput()
+	require.NoError(t, err, "%s", output)
+
+	cache := newCache(t)
+	require.NoError(t, cache.Redis.Start()) // on a port, too
+	defer cache.Redis.Close()
+	var from fncache.Info
+	fn := func(_ context.Context, id int64) (*shop.Book, error) { return fullBook(t), nil }
+	_, err = fncache.Wrap(&fn, fncache.Options{Cache: cache.Cache, Name: "shop.BookByID", Timeout: time.Hour})
+	require.NoError(t, err)
+	stored, err := fn(t.Context(), 1)
+	require.NoError(t, err)
+
+	output, err = exec.CommandContext(t.Context(), program, cache.Redis.Addr()).Output()
+	require.NoError(t, err)
+	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
+	require.Len(t, lines, 2)
+	var source, title string
+	var pages, size int
+	scan(t, lines[0], &source, &title, &pages, &size)
+	assert.Equal(t, "fresh", source)
+	assert.Equal(t, 474, pages, "what is unknown to this release is known to the next")
+	assert.Equal(t, proto.Size(stored), size, "and the other way round")
+	scan(t, lines[1], &source, &title, &pages, &size)
+	assert.Equal(t, "computed", source)
+
+	book, err := fn(fncache.WithInfo(t.Context(), &from), 2)
+	require.NoError(t, err)
+	assert.Equal(t, fncache.SourceFresh, from.Source)
+	number, kind, n := protowire.ConsumeTag(book.ProtoReflect().GetUnknown())
+	require.Positive(t, n)
+	assert.EqualValues(t, 20, number)
+	assert.Equal(t, protowire.VarintType, kind)
+}
+
+func scan(t *testing.T, line string, into ...any) {
+	t.Helper()
+	_, err := fmt.Sscanf(line, "%s %q %d %d", into...)
+	require.NoError(t, err, line)
+}
+
+func TestMessagesOfTwoNamesAreTwoTypes(t *testing.T) {
+	cache := newCache(t)
+	keyOf := func(fn func() (*fncache.Func, error)) string {
+		f, err := fn()
+		require.NoError(t, err)
+		defer f.Unwrap()
+		key, err := f.Key()
+		require.NoError(t, err)
+		return key
+	}
+	opts := fncache.Options{Cache: cache.Cache, Name: "test.Names", Timeout: time.Hour}
+	book := func() (*shop.Book, error) { return nil, nil }
+	discount := func() (*shop.Discount, error) { return nil, nil }
+	assert.NotEqual(t,
+		keyOf(func() (*fncache.Func, error) { return fncache.Wrap(&book, opts) }),
+		keyOf(func() (*fncache.Func, error) { return fncache.Wrap(&discount, opts) }))
+}
