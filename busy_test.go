@@ -224,3 +224,32 @@ func (c *farConn) Write(p []byte) (int, error) {
 	time.Sleep(c.delay)
 	return c.Conn.Write(p)
 }
+
+// The leases that are asked for at a node of a Cluster that hangs leave those of the others alone.
+func TestEachNodeHasABoundOfLeasesThatBegin(t *testing.T) {
+	inOneForm(t, func(t *testing.T) {
+		cluster := redistest.SharedCluster(t)
+		c := newTestCache(t, Config{Redis: cluster.Client(), RedisTimeout: longEnough, Logger: slog.New(&logSink{})})
+		w := wrap(t, c, &source{}, Options{OnCold: Wait, Name: "test.Nodes", Lease: slowLease})
+		nodeOf := func(arg string) string { return c.store.remote.NodeOf(must(w.Key(arg))) }
+		require.NoError(t, w.get(t.Context(), "learns the nodes").err)
+		first, other := "0", ""
+		for i := 1; other == ""; i++ {
+			if nodeOf(fmt.Sprint(i)) != nodeOf(first) {
+				other = fmt.Sprint(i)
+			}
+		}
+		hung := c.beginningAt(must(w.Key(first)))
+		for range mostBeginning {
+			require.True(t, hung.Try())
+		}
+		waits := w.begin(t.Context(), first)
+		require.Eventually(t, func() bool { return hung.Waiting() == 1 }, patience, time.Millisecond)
+		require.NoError(t, w.get(t.Context(), other).err)
+		for range mostBeginning {
+			hung.Give()
+		}
+		require.NoError(t, (<-waits).err)
+		require.Eventually(t, hung.Idle, patience, time.Millisecond)
+	})
+}

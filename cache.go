@@ -148,8 +148,10 @@ type Cache struct {
 	log     *oncelog.Logger
 	health  *health.Log
 
-	releases  *releases.Set
-	beginning *bulkhead.Bulkhead // of leases that are asked for, or granted and not computed under yet
+	releases *releases.Set
+	// beginning bounds, for each node, the leases that are asked for, or granted and not computed
+	// under yet: *bulkhead.Bulkhead by address.
+	beginning sync.Map
 
 	events *events.Events // what is known of keys elsewhere
 
@@ -165,10 +167,21 @@ type Cache struct {
 	asking     *lifetime.Group // those among them that may wait within go-redis
 }
 
-// mostBeginning bounds the leases that a cache asks for before their computations begin. A
+// mostBeginning bounds the leases that a cache asks a node for before their computations begin. A
 // process that is busy is slow to begin: without a bound it would be granted so many that they
 // expire before it has computed and stored. It is what the lane of a node takes at once.
 const mostBeginning = 512
+
+// beginningAt returns the bulkhead of the node that has a key. A node of a Cluster that hangs
+// uses up its own.
+func (c *Cache) beginningAt(key string) *bulkhead.Bulkhead {
+	addr := c.store.remote.NodeOf(key)
+	if b, ok := c.beginning.Load(addr); ok {
+		return b.(*bulkhead.Bulkhead)
+	}
+	b, _ := c.beginning.LoadOrStore(addr, bulkhead.New(mostBeginning))
+	return b.(*bulkhead.Bulkhead)
+}
 
 // New makes a cache on the Redis of cfg. It does not connect: the service comes
 // up without Redis too. Use [Cache.Ping] to learn whether Redis is there and fit.
@@ -183,8 +196,6 @@ func New(cfg Config) (*Cache, error) {
 		hashing: keyhash.NewKeys(cfg.HashSecret),
 		coder:   newCoder(&cfg),
 		life:    lifetime.New(),
-
-		beginning: bulkhead.New(mostBeginning),
 	}
 	c.asking = c.life.Part()
 	c.space = newKeyspace(c)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/apart"
+	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/clock"
 	"github.com/fncache/fncache/internal/releases"
 	"github.com/fncache/fncache/internal/shape"
@@ -42,10 +43,12 @@ type computation struct {
 	unregistered error
 
 	started chan struct{} // without a lease: closed when it begins
-	slotted bool          // it has a place of Options.MaxConcurrent from the start
-	single  bool          // without a lease: it is one call's own
-	done    chan struct{} // closed at the end
-	ending  ending        // written before done is closed
+	// beginning has a place until the function begins; nil without a lease.
+	beginning *bulkhead.Bulkhead
+	slotted   bool          // it has a place of Options.MaxConcurrent from the start
+	single    bool          // without a lease: it is one call's own
+	done      chan struct{} // closed at the end
+	ending    ending        // written before done is closed
 
 	// Guarded by flights.mu.
 	owner    *call     // the caller whose computation it is, nil if there is none
@@ -283,7 +286,7 @@ func (c *computation) call(ctx context.Context, began time.Time, giveSlot func()
 		close(c.returned)
 	}()
 	if c.token != "" {
-		c.cache.beginning.Give()
+		c.beginning.Give()
 	}
 	c.ret.results, c.ret.err = c.fn.shape.Invoke(ctx, c.args)
 	normal = true

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/events"
 )
 
@@ -221,9 +222,10 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (v verdict, ok bool) {
 // A request is what became of asking for a lease.
 type request struct {
 	acquisition
-	err     error
-	placed  bool // a lease that was granted has a place of Options.MaxConcurrent
-	noPlace bool // there was none, and nothing was asked
+	err       error
+	beginning *bulkhead.Bulkhead // of which a lease that was granted has a place
+	placed    bool               // a lease that was granted has a place of Options.MaxConcurrent
+	noPlace   bool               // there was none, and nothing was asked
 }
 
 // acquire asks for the lease, for as long as anybody waits for the flight. The place that
@@ -265,12 +267,13 @@ func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, se
 			return got
 		}
 	}
-	if got.err = c.beginning.Take(ctx); got.err == nil {
+	got.beginning = c.beginningAt(f.key)
+	if got.err = got.beginning.Take(ctx); got.err == nil {
 		got.acquisition, got.err = c.storeFor(f.fn).acquire(ctx, f.key, newToken(), f.fn.lease(c), mode, seen, servable)
 		if got.err == nil && got.status == leaseAcquired {
 			return got // computation.call gives it back
 		}
-		c.beginning.Give()
+		got.beginning.Give()
 	}
 	if got.placed {
 		places.Give()
@@ -305,6 +308,7 @@ func verdictWithoutRedis(e *entry, s state, err error) verdict {
 func (c *Cache) begin(f *flight, e *entry, s state, got request) {
 	comp := c.newComputation(f.flightKey, f.values())
 	comp.input, comp.token, comp.leaseEnd, comp.slotted = f.input, got.token, got.until, got.placed
+	comp.beginning = got.beginning
 	comp.closing = c.closing // even if that was closed while the lease was asked for: Close is to see it given back
 	if s == stale {
 		comp.stale = e

@@ -336,7 +336,7 @@ func TestAHookThatEndsItsGoroutineLosesNoComputation(t *testing.T) {
 				require.NoError(t, w.get(t.Context(), "a").err, verb)
 				synctest.Wait()
 				requireAllPlaces(t, w.Func)
-				assert.True(t, c.beginning.Idle(), verb)
+				assert.True(t, c.beginningAt("").Idle(), verb)
 				requireIdentity(t, w.Func)
 			})
 		}

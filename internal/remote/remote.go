@@ -238,6 +238,15 @@ func (r *Remote) nodeOf(c *Command) *node {
 	return found.(*node)
 }
 
+// NodeOf returns the address of the node that writes of a key go to; "cluster" if it is not
+// known.
+func (r *Remote) NodeOf(key string) string {
+	if r.only != nil {
+		return r.only.addr
+	}
+	return r.nodeOf(&Command{key: key, use: Writes}).addr
+}
+
 // idleLong is how long a node of a Cluster is remembered that nothing is asked of: it may
 // have left.
 const idleLong = time.Minute
