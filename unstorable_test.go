@@ -566,7 +566,7 @@ func TestAFunctionWithoutAnErrorThatEndsBadlyIsNotRunByAllWhoWait(t *testing.T) 
 func TestWhatIsTooLongForTheServerReachesThoseWhoWait(t *testing.T) {
 	client := redistest.Start(t).Client()
 	require.NoError(t, client.ConfigSet(t.Context(), "proto-max-bulk-len", "1048576").Err())
-	c := newTestCache(t, Config{Redis: client, CompressOver: -1, Logger: slog.New(&logSink{})})
+	c := newTestCache(t, Config{Redis: client, RedisTimeout: shortEnough, CompressOver: -1, Logger: slog.New(&logSink{})})
 	let, want := make(chan struct{}), bytes.Repeat([]byte("long"), 1<<19)
 	var runs atomic.Int64
 	fn := func(context.Context) ([]byte, error) {

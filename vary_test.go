@@ -51,7 +51,7 @@ func varied(t *testing.T, opts Options, test func(t *testing.T, f *Func, call gr
 
 func TestWhatVaryAnswersIsPartOfTheKey(t *testing.T) {
 	onServers(t, func(t *testing.T, b *backend) {
-		varied(t, Options{Cache: newTestCache(t, Config{Redis: b.Client()})}, func(t *testing.T, f *Func, call greeter, asked func() int64) {
+		varied(t, Options{Cache: newTestCache(t, Config{Redis: b.Client(), RedisTimeout: shortEnough})}, func(t *testing.T, f *Func, call greeter, asked func() int64) {
 			for range 2 { // misses, and hits
 				for _, name := range []string{"acme", "globex", ""} {
 					got, err := call(asTenant(t.Context(), name), "you")
