@@ -95,67 +95,76 @@ func (f *fleet) spread(cluster *redistest.Cluster) (first, second string) {
 	return undisturbed[0], undisturbed[1]
 }
 
-// A value of some megabytes takes seconds on its way over a narrow link. Its store is
-// sent once; beside it small entries are served as ever, and nobody takes Redis for away.
-func TestFaultALargeValueOverANarrowLinkIsStoredOnceAndHoldsUpNothing(t *testing.T) {
-	t.Parallel()
-	const (
-		size = 4 << 20
-		most = 20 * time.Second // that the value takes, which is 4 s on its way
-	)
+// The sizes of the test below.
+const (
+	largeSize   = 4 << 20
+	largeAtMost = 20 * time.Second // the value takes 4 s on the narrow link
+	smallKeys   = 20
+)
+
+// A narrowed is a cache behind a network that a test can narrow: with one function of small
+// values and one of a large value.
+type narrowed struct {
+	admin                *redis.Client
+	way                  *network
+	log                  *memory
+	small                func(ctx context.Context, id int) (string, error)
+	large                func(ctx context.Context, id int) ([]byte, error)
+	handle               *fncache.Func // of large
+	smallRuns, largeRuns atomic.Int64
+}
+
+// newNarrowed returns a cache that has stored all small values.
+func newNarrowed(t *testing.T) *narrowed {
 	server := redistest.Start(t)
-	way := newNetwork(t, server.Addr())
-	log := &memory{}
-	client := server.Client(func(o *redis.Options) { o.Addr = way.addr() })
-	cache, err := fncache.New(fncache.Config{Redis: client, RedisTimeout: redisTimeout, CompressOver: -1, Logger: slog.New(log)})
+	n := &narrowed{admin: server.Client(), way: newNetwork(t, server.Addr()), log: &memory{}}
+	client := server.Client(func(o *redis.Options) { o.Addr = n.way.addr() })
+	cache, err := fncache.New(fncache.Config{Redis: client, RedisTimeout: redisTimeout, CompressOver: -1, Logger: slog.New(n.log)})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, cache.Close()) })
-	var smallRuns, largeRuns atomic.Int64
-	small := func(_ context.Context, id int) (string, error) { smallRuns.Add(1); return strconv.Itoa(id), nil }
-	large := func(context.Context, int) ([]byte, error) {
-		largeRuns.Add(1)
-		value := make([]byte, size)
+	n.small = func(_ context.Context, id int) (string, error) { n.smallRuns.Add(1); return strconv.Itoa(id), nil }
+	n.large = func(context.Context, int) ([]byte, error) {
+		n.largeRuns.Add(1)
+		value := make([]byte, largeSize)
 		_, err := rand.Read(value)
 		return value, err
 	}
 	options := fncache.Options{Cache: cache, Timeout: time.Hour, OnCold: fncache.Wait, Lease: longLease}
 	options.Name = "faults.Small"
-	_, err = fncache.Wrap(&small, options)
+	_, err = fncache.Wrap(&n.small, options)
 	require.NoError(t, err)
 	options.Name = "faults.Large"
-	handle, err := fncache.Wrap(&large, options)
+	n.handle, err = fncache.Wrap(&n.large, options)
 	require.NoError(t, err)
-	const smallKeys = 20
 	for id := range smallKeys {
-		_, err := small(t.Context(), id)
+		_, err := n.small(t.Context(), id)
 		require.NoError(t, err)
 	}
-	key, err := handle.Key(1)
-	require.NoError(t, err)
-	admin := server.Client()
-	require.Eventually(t, func() bool { return admin.DBSize(t.Context()).Val() >= smallKeys && len(locksOf(t, admin)) == 0 },
+	require.Eventually(t, func() bool { return n.admin.DBSize(t.Context()).Val() >= smallKeys && len(locksOf(t, n.admin)) == 0 },
 		patience, 5*time.Millisecond, "the small entries are stored")
+	return n
+}
 
-	way.poison("bandwidth", "upstream", `"rate": 1024`)
-	way.poison("bandwidth", "downstream", `"rate": 1024`)
-	received := inputBytes(t, admin)
-	stop := make(chan struct{})
-	var beside sync.WaitGroup
+// callSmall has callers call for small values, and returns what stops them: that returns the
+// calls, and how the machine ran this process meanwhile.
+func (n *narrowed) callSmall() (stop func() ([]record, *pulse)) {
+	stopped := make(chan struct{})
+	var callersAndPulse sync.WaitGroup
 	var watch pulse
-	beside.Go(func() { watch.beat(stop) })
+	callersAndPulse.Go(func() { watch.beat(stopped) })
 	var mu sync.Mutex // guards calls
 	var calls []record
 	for c := range callers {
-		beside.Go(func() {
+		callersAndPulse.Go(func() {
 			for i := c; ; i++ {
 				select {
-				case <-stop:
+				case <-stopped:
 					return
-				case <-time.After(5 * time.Millisecond):
+				case <-time.After(5 * time.Millisecond): // the callers' pace: the machine is shared
 				}
 				var info fncache.Info
 				r := record{began: time.Now()}
-				_, r.err = small(fncache.WithInfo(context.Background(), &info), i%smallKeys)
+				_, r.err = n.small(fncache.WithInfo(context.Background(), &info), i%smallKeys)
 				r.took, r.source = time.Since(r.began), info.Source
 				mu.Lock()
 				calls = append(calls, r)
@@ -163,22 +172,40 @@ func TestFaultALargeValueOverANarrowLinkIsStoredOnceAndHoldsUpNothing(t *testing
 			}
 		})
 	}
-	value, err := large(t.Context(), 1)
-	assert.NoError(t, err)
-	assert.Len(t, value, size)
-	assert.Eventually(t, func() bool { return admin.Exists(context.Background(), key).Val() == 1 }, most, 20*time.Millisecond,
-		"the large value is stored\nthe cache said:\n%s", log)
-	assert.Eventually(t, func() bool { return handle.Stats().Stored == 1 }, most, 20*time.Millisecond, "it is known to be stored: %+v", handle.Stats())
-	time.Sleep(4 * redisTimeout) // what would be sent again is sent again now
-	close(stop)
-	beside.Wait()
-	way.mend()
+	return func() ([]record, *pulse) {
+		close(stopped)
+		callersAndPulse.Wait()
+		return calls, &watch
+	}
+}
 
-	sent := inputBytes(t, admin) - received
-	assert.Less(t, float64(sent), 1.5*size, "the value is sent once\nthe cache said:\n%s", log)
-	assert.EqualValues(t, 1, largeRuns.Load(), "computations of the large value")
-	assert.Zero(t, handle.Stats().LostLeases)
-	assert.EqualValues(t, smallKeys, smallRuns.Load(), "computations of the small values")
+// A value of some megabytes takes seconds on a narrow link. Its store is sent once.
+// Meanwhile small entries are served without delay, and Redis does not count as away.
+func TestFaultALargeValueOverANarrowLinkIsStoredOnceAndHoldsUpNothing(t *testing.T) {
+	t.Parallel()
+	n := newNarrowed(t)
+	key, err := n.handle.Key(1)
+	require.NoError(t, err)
+	n.way.poison("bandwidth", "upstream", `"rate": 1024`)
+	n.way.poison("bandwidth", "downstream", `"rate": 1024`)
+	received := inputBytes(t, n.admin)
+	stop := n.callSmall()
+	value, err := n.large(t.Context(), 1)
+	assert.NoError(t, err)
+	assert.Len(t, value, largeSize)
+	assert.Eventually(t, func() bool { return n.admin.Exists(context.Background(), key).Val() == 1 }, largeAtMost, 20*time.Millisecond,
+		"the large value is stored\nthe cache said:\n%s", n.log)
+	assert.Eventually(t, func() bool { return n.handle.Stats().Stored == 1 }, largeAtMost, 20*time.Millisecond,
+		"it is known to be stored: %+v", n.handle.Stats())
+	time.Sleep(4 * redisTimeout) // a second sending would begin within this time, and no event shows that there is none
+	calls, watch := stop()
+	n.way.mend()
+
+	sent := inputBytes(t, n.admin) - received
+	assert.Less(t, float64(sent), 1.5*largeSize, "the value is sent once\nthe cache said:\n%s", n.log)
+	assert.EqualValues(t, 1, n.largeRuns.Load(), "computations of the large value")
+	assert.Zero(t, n.handle.Stats().LostLeases)
+	assert.EqualValues(t, smallKeys, n.smallRuns.Load(), "computations of the small values")
 	require.NotEmpty(t, calls)
 	computed, waited := 0, 0
 	for _, r := range calls {
@@ -190,9 +217,9 @@ func TestFaultALargeValueOverANarrowLinkIsStoredOnceAndHoldsUpNothing(t *testing
 			waited++
 		}
 	}
-	assert.Zero(t, computed, "calls for small values, of %d, that were not served what is cached", len(calls))
+	assert.Zero(t, computed, "calls for small values, of %d, that were not served from the cache", len(calls))
 	assert.Zero(t, waited, "calls for small values, of %d, that waited for the large one", len(calls))
-	assert.NotContains(t, log.String(), "Redis does not answer")
+	assert.NotContains(t, n.log.String(), "Redis does not answer")
 }
 
 func locksOf(t *testing.T, client *redis.Client) (locks []string) {

@@ -121,8 +121,22 @@ func (h *tale) read(proc int, op int64, source string) {
 	h.answer(op, theComp, source)
 }
 
-func TestGoodHistoriesBreakNoRule(t *testing.T) {
-	for name, more := range map[string]func(*tale){
+// requireNoBreach checks that histories that begin with stored break no rule.
+func requireNoBreach(t *testing.T, tests map[string]func(*tale)) {
+	t.Helper()
+	for name, more := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := stored()
+			more(h)
+			p := handPlan()
+			broken, _ := check(&p, h.events)
+			assert.Empty(t, broken)
+		})
+	}
+}
+
+func TestGoodAnswersBreakNoRule(t *testing.T) {
+	requireNoBreach(t, map[string]func(*tale){
 		"nothing else":                 func(*tale) {},
 		"read fresh":                   func(h *tale) { h.read(2, 30, "fresh") },
 		"read stale":                   func(h *tale) { h.wait(freshness); h.read(2, 30, "stale") },
@@ -187,6 +201,11 @@ func TestGoodHistoriesBreakNoRule(t *testing.T) {
 			h.call(2, 30)
 			h.add(event{Kind: callEnds, Op: 30, Err: "cold"})
 		},
+	})
+}
+
+func TestGoodNearAnswersBreakNoRule(t *testing.T) {
+	requireNoBreach(t, map[string]func(*tale){
 		"kept, and served": func(h *tale) { h.read(2, 30, "fresh"); h.call(2, 40); h.answer(40, theComp, "near") },
 		"kept, and served while the message is under way": func(h *tale) {
 			h.read(2, 30, "fresh")
@@ -201,6 +220,11 @@ func TestGoodHistoriesBreakNoRule(t *testing.T) {
 			v := value{Comp: theComp}
 			h.add(event{Kind: callEnds, Op: 40, Value: v, Source: "stale", Text: writeValue("f0(0)", v), Troubles: 1})
 		},
+	})
+}
+
+func TestGoodLeasesBreakNoRule(t *testing.T) {
+	requireNoBreach(t, map[string]func(*tale){
 		"a lease after an expiry": func(h *tale) {
 			h.wait(freshness)
 			h.ask(1, 30, "u", 0)
@@ -250,22 +274,37 @@ func TestGoodHistoriesBreakNoRule(t *testing.T) {
 			h.ask(1, 30, "u", 0)
 			h.reply(30, "acquired", 0)
 		},
-	} {
+	})
+}
+
+// A breach is a history that breaks a rule.
+type breach struct {
+	broken rule
+	more   func(*tale)
+}
+
+// requireBreaches checks that each history, which begins with stored, breaks its rule.
+func requireBreaches(t *testing.T, tests map[string]breach) {
+	t.Helper()
+	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			h := stored()
-			more(h)
+			test.more(h)
 			p := handPlan()
-			broken, _ := check(&p, h.events)
-			assert.Empty(t, broken)
+			var rules []rule
+			broken, done := check(&p, h.events)
+			assert.Positive(t, done.judged[test.broken])
+			for _, v := range broken {
+				rules = append(rules, v.rule)
+				assert.NotEmpty(t, v.events)
+			}
+			assert.Contains(t, rules, test.broken)
 		})
 	}
 }
 
-func TestEachRuleIsSeenToBeBroken(t *testing.T) {
-	for name, test := range map[string]struct {
-		broken rule
-		more   func(*tale)
-	}{
+func TestWrongAnswersBreakARule(t *testing.T) {
+	requireBreaches(t, map[string]breach{
 		"a value of another key": {ruleOrigin, func(h *tale) {
 			h.call(2, 30)
 			h.get(2, 31, theComp)
@@ -307,9 +346,14 @@ func TestEachRuleIsSeenToBeBroken(t *testing.T) {
 			h.answer(30, theComp, "fresh")
 			h.answer(50, theComp, "fresh")
 		}},
-		"past Timeout":                                {ruleTimeout, func(h *tale) { h.wait(timeout + 2*clockError); h.read(2, 30, "stale") }},
-		"past Freshness":                              {ruleFresh, func(h *tale) { h.wait(freshness + 2*clockError); h.read(2, 30, "fresh") }},
-		"a lease over a fresh entry":                  {ruleRecomputed, func(h *tale) { h.ask(2, 30, "u", 0); h.reply(30, "acquired", 0) }},
+		"past Timeout":               {ruleTimeout, func(h *tale) { h.wait(timeout + 2*clockError); h.read(2, 30, "stale") }},
+		"past Freshness":             {ruleFresh, func(h *tale) { h.wait(freshness + 2*clockError); h.read(2, 30, "fresh") }},
+		"a lease over a fresh entry": {ruleRecomputed, func(h *tale) { h.ask(2, 30, "u", 0); h.reply(30, "acquired", 0) }},
+	})
+}
+
+func TestWrongNearAnswersBreakARule(t *testing.T) {
+	requireBreaches(t, map[string]breach{
 		"served from memory, and never brought there": {ruleRecent, func(h *tale) { h.call(2, 40); h.answer(40, theComp, "near") }},
 		"served from memory, past Freshness": {ruleFresh, func(h *tale) {
 			h.read(2, 30, "fresh")
@@ -330,6 +374,11 @@ func TestEachRuleIsSeenToBeBroken(t *testing.T) {
 			h.call(2, 40)
 			h.answer(40, theComp, "near")
 		}},
+	})
+}
+
+func TestWrongLeasesAndErrorsBreakARule(t *testing.T) {
+	requireBreaches(t, map[string]breach{
 		"two leases at once": {ruleOverlap, func(h *tale) {
 			h.wait(freshness)
 			h.ask(1, 30, "u", 0)
@@ -388,21 +437,7 @@ func TestEachRuleIsSeenToBeBroken(t *testing.T) {
 			h.call(1, 30)
 			h.add(event{Kind: callEnds, Op: 30, Err: "unexpected: EOF"})
 		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := stored()
-			test.more(h)
-			p := handPlan()
-			var rules []rule
-			broken, done := check(&p, h.events)
-			assert.Positive(t, done.judged[test.broken])
-			for _, v := range broken {
-				rules = append(rules, v.rule)
-				assert.NotEmpty(t, v.events)
-			}
-			assert.Contains(t, rules, test.broken)
-		})
-	}
+	})
 }
 
 // computeAlone has a call compute without a lease, in a process that has counted so
@@ -436,14 +471,41 @@ func (h *tale) answers(proc int, op int64) {
 	h.reply(op+1, "lost", 0)
 }
 
-func TestAComputationWithoutALeaseNeedsAnExcuse(t *testing.T) {
-	stopsAsking := func(p *plan) { p.Down = fncache.DownError }
-	computes := func(p *plan) { p.Funcs[0].OnCold = fncache.Compute }
-	for name, test := range map[string]struct {
-		excuse excuse
-		plan   func(*plan)
-		more   func(*tale)
-	}{
+// An unleased is a history with a computation without a lease, and its excuse, "" if the
+// computation breaks a rule.
+type unleased struct {
+	excuse excuse
+	plan   func(*plan)
+	more   func(*tale)
+}
+
+func stopsAsking(p *plan) { p.Down = fncache.DownError }
+func computes(p *plan)    { p.Funcs[0].OnCold = fncache.Compute }
+
+// requireExcuses checks which excuse each computation without a lease has.
+func requireExcuses(t *testing.T, tests map[string]unleased) {
+	t.Helper()
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := stored()
+			test.more(h)
+			p := handPlan()
+			if test.plan != nil {
+				test.plan(&p)
+			}
+			broken, done := check(&p, h.events)
+			if test.excuse != "" {
+				assert.Equal(t, map[excuse]int{test.excuse: 1}, done.excused)
+				return
+			}
+			assert.Empty(t, done.excused)
+			assert.True(t, slices.ContainsFunc(broken, func(v violation) bool { return v.rule == ruleUnleased }), "%v", broken)
+		})
+	}
+}
+
+func TestAComputationWithoutALeaseIsExcusedByAFailureOfItsOwn(t *testing.T) {
+	requireExcuses(t, map[string]unleased{
 		"none": {"", nil, func(h *tale) { h.call(2, 30); h.computeAlone(2, 60, 30, 0) }},
 		"its lookup failed": {ownFailure, nil, func(h *tale) {
 			h.call(2, 30)
@@ -465,6 +527,11 @@ func TestAComputationWithoutALeaseNeedsAnExcuse(t *testing.T) {
 			h.computeAlone(2, 60, 30, 1)
 		}},
 		"its lookup was never sent": {notAsked, nil, func(h *tale) { h.call(2, 30); h.computeAlone(2, 60, 30, 1) }},
+	})
+}
+
+func TestAComputationWithoutALeaseIsExcusedByAnErrorBeforeWhileTheNodeCanBeAway(t *testing.T) {
+	requireExcuses(t, map[string]unleased{
 		"an error long before": {"", nil, func(h *tale) {
 			h.errors(2, 40, 1)
 			h.wait(reopened + redisTimeout)
@@ -516,6 +583,11 @@ func TestAComputationWithoutALeaseNeedsAnExcuse(t *testing.T) {
 			h.errors(1, 40, 1)
 			h.computeAlone(2, 60, 30, 0)
 		}},
+	})
+}
+
+func TestAComputationWithoutALeaseIsExcusedWhileTheNodeIsAway(t *testing.T) {
+	requireExcuses(t, map[string]unleased{
 		"the node has gone away": {notAsked, nil, func(h *tale) {
 			h.errors(2, 40, 1)
 			h.wait(reopened / 2)
@@ -545,6 +617,11 @@ func TestAComputationWithoutALeaseNeedsAnExcuse(t *testing.T) {
 			h.call(2, 30)
 			h.computeAlone(2, 60, 30, 1)
 		}},
+	})
+}
+
+func TestAComputationWithoutALeaseIsExcusedByItsPolicy(t *testing.T) {
+	requireExcuses(t, map[string]unleased{
 		"the policy says so, and acquire that it is held": {byPolicy, computes, func(h *tale) {
 			h.call(2, 30)
 			h.ask(2, 31, "u", 30)
@@ -571,23 +648,7 @@ func TestAComputationWithoutALeaseNeedsAnExcuse(t *testing.T) {
 			h.fail(31)
 			h.computeAlone(2, 60, 30, 1)
 		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := stored()
-			test.more(h)
-			p := handPlan()
-			if test.plan != nil {
-				test.plan(&p)
-			}
-			broken, done := check(&p, h.events)
-			if test.excuse != "" {
-				assert.Equal(t, map[excuse]int{test.excuse: 1}, done.excused)
-				return
-			}
-			assert.Empty(t, done.excused)
-			assert.True(t, slices.ContainsFunc(broken, func(v violation) bool { return v.rule == ruleUnleased }), "%v", broken)
-		})
-	}
+	})
 }
 
 // runs has a process begin a computation under lease "u", which another process
@@ -614,29 +675,55 @@ func (h *tale) ends(verb, status string) {
 	h.reply(42, status, 0)
 }
 
-func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
-	// Redis has not answered for so long that nobody asks.
-	away := func(h *tale) { h.errors(2, 80, 1) }
-	// The second call begins between an invalidation that has followed the store, and the store's reply.
-	lastMoment := func(h *tale) {
-		h.call(2, 40)
-		h.ask(2, 41, "u", 40)
-		h.reply(41, "acquired", 0)
-		h.compute(2, 60, 40)
-		h.computed(60)
-		h.put(2, 42, "u", 60)
-		h.invalidate(1, 70)
-		h.call(2, 30)
+// A joining is a history in which a call joins a computation.
+type joining struct {
+	broken bool
+	more   func(*tale)
+}
+
+// away makes Redis unanswered for so long that no process asks it.
+func away(h *tale) { h.errors(2, 80, 1) }
+
+// lastMoment begins the second call between an invalidation that followed the store, and the
+// store's reply.
+func lastMoment(h *tale) {
+	h.call(2, 40)
+	h.ask(2, 41, "u", 40)
+	h.reply(41, "acquired", 0)
+	h.compute(2, 60, 40)
+	h.computed(60)
+	h.put(2, 42, "u", 60)
+	h.invalidate(1, 70)
+	h.call(2, 30)
+}
+
+// given is the answer of the second call, by a process that has counted so many errors.
+func given(h *tale, troubles uint64) {
+	v := value{Comp: 60}
+	h.add(event{Kind: callEnds, Op: 30, Value: v, Source: "waited", Text: writeValue("f0(0)", v), Troubles: troubles})
+}
+
+// requireJoining checks whether a call was given a value that was outdated before it began.
+func requireJoining(t *testing.T, tests map[string]joining) {
+	t.Helper()
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := stored()
+			test.more(h)
+			p := handPlan()
+			p.Funcs[0].OnCold = fncache.Wait
+			broken, done := check(&p, h.events)
+			joined := slices.ContainsFunc(broken, func(v violation) bool { return v.rule == ruleJoined && len(v.events) > 0 })
+			assert.Equal(t, test.broken, joined, "%v", broken)
+			if test.broken {
+				assert.Positive(t, done.judged[ruleJoined])
+			}
+		})
 	}
-	// given is the second call's answer, of a process that has counted so many errors.
-	given := func(h *tale, troubles uint64) {
-		v := value{Comp: 60}
-		h.add(event{Kind: callEnds, Op: 30, Value: v, Source: "waited", Text: writeValue("f0(0)", v), Troubles: troubles})
-	}
-	for name, test := range map[string]struct {
-		broken bool
-		more   func(*tale)
-	}{
+}
+
+func TestACallThatJoinsIsGivenNoValueWhoseLeaseWasLostBefore(t *testing.T) {
+	requireJoining(t, map[string]joining{
 		"the lease was held to the end": {false, func(h *tale) {
 			h.runs(false)
 			h.computed(60)
@@ -674,6 +761,11 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 			h.ends("store", "lost")
 			given(h, 0)
 		}},
+	})
+}
+
+func TestACallThatJoinsIsGivenAnUnconfirmedValueOnlyIfItCouldNotAsk(t *testing.T) {
+	requireJoining(t, map[string]joining{
 		"nobody knows, and the call could have asked": {true, func(h *tale) {
 			away(h)
 			h.answers(2, 90)
@@ -706,6 +798,11 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 			h.fail(42)
 			given(h, 1)
 		}},
+	})
+}
+
+func TestACallThatJoinsIsGivenNoValueWhoseLossWasKnown(t *testing.T) {
+	requireJoining(t, map[string]joining{
 		"the call could not ask, and the last step said lost": {true, func(h *tale) {
 			away(h)
 			h.runs(true)
@@ -741,6 +838,11 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 			h.reply(43, "lost", 0)
 			given(h, 1)
 		}},
+	})
+}
+
+func TestACallThatJoinsAStoredOrUnleasedComputationIsGivenNothingOutdated(t *testing.T) {
+	requireJoining(t, map[string]joining{
 		"it was stored before, and the call joined in the last moment": {true, func(h *tale) {
 			lastMoment(h)
 			h.reply(42, "held", 0)
@@ -786,20 +888,7 @@ func TestWhoJoinsIsGivenNothingThatWasOutdatedBefore(t *testing.T) {
 			h.reply(42, "held", 0)
 			h.answer(50, 60, "waited")
 		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := stored()
-			test.more(h)
-			p := handPlan()
-			p.Funcs[0].OnCold = fncache.Wait
-			broken, done := check(&p, h.events)
-			joined := slices.ContainsFunc(broken, func(v violation) bool { return v.rule == ruleJoined && len(v.events) > 0 })
-			assert.Equal(t, test.broken, joined, "%v", broken)
-			if test.broken {
-				assert.Positive(t, done.judged[ruleJoined])
-			}
-		})
-	}
+	})
 }
 
 func TestRepliesThatNoServerCanHaveGivenHaveNoOrder(t *testing.T) {

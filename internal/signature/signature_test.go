@@ -137,13 +137,33 @@ var tagUnreadable = reflect.FuncOf([]reflect.Type{reflect.StructOf([]reflect.Str
 	{Name: "Note", Type: reflect.TypeFor[string](), Tag: `fncache: "-"`},
 })}, []reflect.Type{reflect.TypeFor[int]()}, false)
 
-// TestParameters has each row of the design's table of parameters.
-func TestParameters(t *testing.T) {
-	for _, test := range []struct {
-		name  string
-		typ   reflect.Type
-		fault []string // parts of the error; none: accepted
-	}{
+// A typeTest is the type of a function, and whether it can be cached.
+type typeTest struct {
+	name  string
+	typ   reflect.Type
+	fault []string // parts of the error; none: accepted
+}
+
+// testTypes checks which functions are accepted, and the errors of the others.
+func testTypes(t *testing.T, tests []typeTest) {
+	t.Helper()
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s, err := New(test.typ, false, codec.CBOR)
+			if test.fault == nil {
+				require.NoError(t, err)
+				assert.Equal(t, test.typ.String(), s.String())
+				return
+			}
+			for _, part := range test.fault {
+				assert.ErrorContains(t, err, part)
+			}
+		})
+	}
+}
+
+func TestParametersOfVisibleValuesAreAccepted(t *testing.T) {
+	testTypes(t, []typeTest{
 		{"no parameter", reflect.TypeFor[func() (int, error)](), nil},
 		{"context only", reflect.TypeFor[func(context.Context) (int, error)](), nil},
 		{"no context", reflect.TypeFor[func(int) (int, error)](), nil},
@@ -175,7 +195,11 @@ func TestParameters(t *testing.T) {
 		{"exported embedded struct", param[embedsOK](), nil},
 		{"field left out of the key", param[withIgnored](), nil},
 		{"another library's tags", param[otherTags](), nil},
+	})
+}
 
+func TestParametersThatHideFieldsOrHashThemselvesAreRefused(t *testing.T) {
+	testTypes(t, []typeTest{
 		{"unexported field", param[withUnexported](), []string{
 			"parameter 2: signature.withUnexported.note (string) is unexported", "share one entry", "export it", `fncache:"-"`,
 		}},
@@ -194,7 +218,11 @@ func TestParameters(t *testing.T) {
 		{"recursive struct", param[recursive](), []string{"contains itself"}},
 		{"recursive slice", param[sliceOfIt](), []string{"contains itself"}},
 		{"recursive map", param[mapOfIt](), []string{"contains itself"}},
+	})
+}
 
+func TestParametersWithAnEncoding(t *testing.T) {
+	testTypes(t, []typeTest{
 		{"MarshalBinary", param[binaryKey](), nil},
 		{"MarshalText", param[textKey](), nil},
 		{"netip.Addr", param[netip.Addr](), nil},
@@ -216,7 +244,11 @@ func TestParameters(t *testing.T) {
 		{"encoding of the one embedded field", param[dated](), nil},
 		{"encoding of an embedded field among others, all visible", param[datedShelf](), nil},
 		{"encoding of its own over an embedded one", param[ownEncoding](), nil},
+	})
+}
 
+func TestParametersThatHaveNoValueAreRefused(t *testing.T) {
+	testTypes(t, []typeTest{
 		{"pointer", param[*int](), []string{"parameter 2: *int cannot be part of a key; pass what it points to by value"}},
 		{"pointer with an encoding", param[*big.Int](), []string{"*big.Int cannot be part of a key"}},
 		{"chan", param[chan int](), []string{"parameter 2: chan int cannot be part of a key; pass its id instead"}},
@@ -229,6 +261,11 @@ func TestParameters(t *testing.T) {
 		{"interface with an encoding", param[encoding.TextMarshaler](), []string{"concrete type"}},
 		{"slice of any", param[[]any](), []string{"parameter 2: []interface {}[] (interface {})"}},
 		{"map of any", param[map[string]any](), []string{"interface"}},
+	})
+}
+
+func TestKeysOfMapParameters(t *testing.T) {
+	testTypes(t, []typeTest{
 		{"map with pointer keys", param[map[*int]int](), []string{"[key] (*int)"}},
 		{"map with float keys", param[map[float64]int](), nil},
 		{"map with floats in its keys", param[map[[1]struct{ F float32 }]int](), nil},
@@ -248,19 +285,7 @@ func TestParameters(t *testing.T) {
 		}](), nil},
 		{"variadic any", reflect.TypeFor[func(context.Context, ...any) (int, error)](), []string{"parameter 2: []interface {}[]"}},
 		{"several faults", reflect.TypeFor[func(chan int, *int) (func(), error)](), []string{"parameter 1", "parameter 2", "result 1"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			s, err := New(test.typ, false, codec.CBOR)
-			if test.fault == nil {
-				require.NoError(t, err)
-				assert.Equal(t, test.typ.String(), s.String())
-				return
-			}
-			for _, part := range test.fault {
-				assert.ErrorContains(t, err, part)
-			}
-		})
-	}
+	})
 }
 
 type (
@@ -355,12 +380,8 @@ type money struct {
 func result[T any]() reflect.Type { return reflect.TypeFor[func() (T, error)]() }
 
 // TestResults has the design's rules for results.
-func TestResults(t *testing.T) {
-	for _, test := range []struct {
-		name  string
-		typ   reflect.Type
-		fault []string
-	}{
+func TestResultsOfVisibleValuesAreAccepted(t *testing.T) {
+	testTypes(t, []typeTest{
 		{"one", reflect.TypeFor[func() int](), nil},
 		{"one and error", result[int](), nil},
 		{"several", reflect.TypeFor[func() (int, string, []byte, error)](), nil},
@@ -387,7 +408,11 @@ func TestResults(t *testing.T) {
 		{"exported fields of an unexported embedded struct", result[embedsLower](), nil},
 		{"recursive, but with an encoding", result[linkedBinary](), nil},
 		{"uuid", result[[16]byte](), nil},
+	})
+}
 
+func TestResultsThatDoNotSurviveBeingStoredAreRefused(t *testing.T) {
+	testTypes(t, []typeTest{
 		{"chan", result[chan int](), []string{"result 1: chan int does not survive being stored"}},
 		{"func", result[func()](), []string{"func()"}},
 		{"unsafe.Pointer", result[unsafe.Pointer](), []string{"unsafe.Pointer"}},
@@ -403,6 +428,11 @@ func TestResults(t *testing.T) {
 		{"all fields left out", result[allLeftOut](), []string{"signature.allLeftOut has a tag \"-\" on every field, so nothing of it would be stored; remove a tag"}},
 		{"left out for another codec", result[chanNotLeftOut](), []string{"signature.chanNotLeftOut.Done (chan int) does not survive being stored"}},
 		{"a tag that says nothing", result[mistagged](), []string{"signature.mistagged.A (int) is tagged `fncache:\"timeout=1h\"`, which means nothing in a result; only \"-\" does"}},
+	})
+}
+
+func TestResultsWithUnexportedFields(t *testing.T) {
+	testTypes(t, []typeTest{
 		{"unexported beside exported", result[*lossyBook](), []string{
 			"result 1: *signature.lossyBook.note (string) is unexported, so it would be lost; export it, give signature.lossyBook MarshalBinary and UnmarshalBinary, " +
 				"tag the field `fncache:\"-\"` to leave it out on purpose, or accept such losses by Options.Lossy (tag lossy)",
@@ -414,10 +444,20 @@ func TestResults(t *testing.T) {
 		{"unexported beside an embedded time", result[specimen.TimeBeside](), []string{"specimen.TimeBeside.note (string) is unexported", "MarshalBinary and UnmarshalBinary of its own"}},
 		{"unexported beside an embedded time, with an encoding of its own", result[[]stampedNote](), nil},
 		{"unexported, generic", result[map[string]*boxOfAny[[]int]](), nil},
+	})
+}
+
+func TestKeysOfMapResults(t *testing.T) {
+	testTypes(t, []typeTest{
 		{"keys by address", result[map[*int]int](), []string{"map[*int]int[key] (*int) cannot be the key of a stored map: it may be compared by an address; use a string"}},
 		{"keys that hide an address", result[map[specimen.Decimal]int](), []string{"[key].value (*big.Int) cannot be the key of a stored map"}},
 		{"times as keys", result[map[[2]time.Time]int](), []string{"[key][] (time.Time) cannot be the key of a stored map: == also compares the address of a time's zone; use its UnixNano"}},
 		{"keys with a field left out", result[map[keyIgnoring]int](), []string{"[key].Note (string) is left out of a map's key by its tag"}},
+	})
+}
+
+func TestResultsWithAnEncoding(t *testing.T) {
+	testTypes(t, []typeTest{
 		{"a lock", result[*sync.Mutex](), []string{"no exported field"}},
 		{"a location", result[*time.Location](), []string{"no exported field"}},
 		{"encoding without decoding", result[[]readsNothing](), []string{"has a MarshalBinary, but no UnmarshalBinary"}},
@@ -426,18 +466,7 @@ func TestResults(t *testing.T) {
 		{"float keys", result[map[float64]int](), nil},
 		{"keys that encode themselves", result[map[netip.AddrPort]map[specimen.ID]int](), nil},
 		{"encoding of its own", result[ownEncoding](), nil},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			_, err := New(test.typ, false, codec.CBOR)
-			if test.fault == nil {
-				require.NoError(t, err)
-				return
-			}
-			for _, part := range test.fault {
-				assert.ErrorContains(t, err, part)
-			}
-		})
-	}
+	})
 }
 
 func TestArgumentsAreConvertedWhereNothingIsLost(t *testing.T) {
