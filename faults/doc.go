@@ -1,10 +1,8 @@
-// Package faults proves that fncache stays up while Redis does not: its tests
-// run a fleet of callers on real servers and do to these, and to the network in
-// between, what happens to servers and networks.
+// Package faults proves that fncache stays up while Redis does not. Its tests run a fleet of
+// callers on real servers, and cause the faults of real servers and networks.
 //
-// It is a module of its own, so that what the tests need (a proxy that
-// misbehaves on purpose) does not become part of the library's go.mod. It has no
-// API.
+// It is a module of its own, so that the dependencies of the tests (a proxy that misbehaves on
+// purpose) stay out of the library's go.mod. It has no API.
 //
 //	fleet_test.go     the callers, what they note, and what must hold of it
 //	watch_test.go     what is seen of computations, and of what is said to Redis

@@ -13,7 +13,7 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// policies are what a failover is played under.
+// policies are the options under which each failover is played.
 var policies = []struct {
 	name   string
 	is     fncache.DownPolicy
@@ -29,7 +29,7 @@ func TestFaultSentinelFailover(t *testing.T) {
 			t.Parallel()
 			group := redistest.StartSentinel(t)
 			fleet := newFleet(t, plan{policy: policy.is, connect: func() redis.UniversalClient { return group.Client() }})
-			lost := fleet.watch.losing() // what the replica has not got yet
+			lost := fleet.watch.losing() // the replica may lag
 			group.Primary().Kill()
 			lost()
 			fleet.watch.forget()
@@ -51,8 +51,8 @@ func TestFaultSentinelFailoverOfAPrimaryThatHangsAndComesBack(t *testing.T) {
 	group.Primary().Pause()
 	fleet.awaitAnswers("while the primary hangs")
 	fleet.awaitCaching("after the failover")
-	// It takes itself for the primary until a sentinel tells it otherwise: who
-	// still talks to it must not be left with it.
+	// The old server considers itself the primary until a sentinel demotes it. Clients that
+	// still talk to it must find the new one.
 	group.Primary().Resume()
 	fleet.awaitCaching("with the old primary back")
 	lost()
@@ -69,7 +69,7 @@ func TestFaultClusterFailover(t *testing.T) {
 			key := keys[0]
 			node := owner(t, cluster, fleet.stored(key))
 			replica := cluster.AddReplica(t, node)
-			lost := fleet.watch.losing() // what the replica has not got yet
+			lost := fleet.watch.losing() // the replica may lag
 			cluster.Nodes()[node].Kill()
 			lost()
 			fleet.watch.forget()
@@ -105,7 +105,7 @@ func TestFaultClusterSlotsMigrateUnderLoad(t *testing.T) {
 		}
 	}
 	fleet.awaitCaching("after the migrations")
-	fleet.checkNothingForgotten() // by the nodes that had not run it
+	fleet.checkNothingForgotten() // of the nodes that had not run the script
 	var raw []*redis.Client
 	for _, server := range cluster.Nodes() {
 		raw = append(raw, server.Client())
@@ -113,7 +113,7 @@ func TestFaultClusterSlotsMigrateUnderLoad(t *testing.T) {
 	fleet.check(noErrors, raw...)
 }
 
-// stored gives the name under which the entry of a key is stored.
+// stored returns the Redis key of an entry.
 func (f *fleet) stored(key string) string {
 	f.t.Helper()
 	stored, err := f.members[0].handle.Key(key)
@@ -127,7 +127,7 @@ func slotOf(t *testing.T, cluster *redistest.Cluster, key string) int {
 	return int(slot)
 }
 
-// owner finds the node of the cluster that has a key.
+// owner returns the node of the cluster that serves a key.
 func owner(t *testing.T, cluster *redistest.Cluster, key string) (node int) {
 	t.Helper()
 	node = -1

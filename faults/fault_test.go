@@ -15,7 +15,7 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// A scene is one server, the way to it, and the user that the fleet is.
+// A scene is one server, the network to it, and the fleet's Redis user.
 type scene struct {
 	t      *testing.T
 	server *redistest.Server
@@ -23,7 +23,7 @@ type scene struct {
 	admin  *redis.Client
 	spare  *redistest.Server // another server, started where a fault needs it
 	hook   *between
-	hits   atomic.Int64 // what a fault that is done again and again has met so far
+	hits   atomic.Int64 // what a repeated fault has hit so far
 }
 
 // do runs a command as the administrator, on any goroutine.
@@ -32,7 +32,7 @@ func (s *scene) do(args ...any) {
 	assert.NoError(s.t, s.admin.Do(context.Background(), args...).Err(), "%v", args)
 }
 
-// hit is do for a command that says how many it has met.
+// hit is do for a command that returns how many keys or connections it hit.
 func (s *scene) hit(args ...any) {
 	s.t.Helper()
 	met, err := s.admin.Do(context.Background(), args...).Int64()
@@ -40,7 +40,7 @@ func (s *scene) hit(args ...any) {
 	s.hits.Add(met)
 }
 
-// The fleet's own user: the administrator can take its rights away and keep his.
+// The fleet's own user: the administrator can remove its rights and keep its own.
 const (
 	user     = "app"
 	password = "secret"
@@ -50,7 +50,7 @@ func (s *scene) allow() {
 	s.do("ACL", "SETUSER", user, "reset", "on", ">"+password, "~*", "&*", "+@all")
 }
 
-// hasty is for what the server does not answer: it is not waited for.
+// hasty is for commands that the server does not answer: the client does not wait for them.
 func (s *scene) hasty(args ...any) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
@@ -58,13 +58,14 @@ func (s *scene) hasty(args ...any) {
 	_ = client.Do(ctx, args...).Err()
 }
 
-// fill gives the server much to load: keys of 1 KiB, beside the fleet's database.
+// fill gives the server a large data set to load: keys of 1 KiB, in another database than the
+// fleet's.
 func (s *scene) fill(n int) {
 	client := s.server.Client(func(o *redis.Options) { o.DB = 1 })
 	assert.NoError(s.t, client.Do(context.Background(), "DEBUG", "POPULATE", n, "ballast", 1024).Err())
 }
 
-// A fault is begun, perhaps done again and again, and healed.
+// A fault begins, may be repeated, and is healed.
 type fault struct {
 	name  string
 	args  []string // of the server
@@ -72,20 +73,20 @@ type fault struct {
 	again func(*scene)
 	heal  func(*scene)
 	bound time.Duration // of a call; 0 for the fleet's own
-	// kind is what Stats and the log must call it; 0 where that is left open.
+	// kind is the kind that Stats and the log must report; 0 accepts any kind.
 	kind fncache.RedisErrorKind
-	// slow is how long lookups of every process must be seen to take at least; 0 where
-	// that is no sign of it.
+	// slow is the least time that lookups of every process must take; 0 where that is no sign
+	// of the fault.
 	slow time.Duration
-	// loses says that it takes leases and entries away, at its beginning or again and
-	// again; older says that it brings older ones back.
+	// loses is set if the fault removes leases and entries; older is set if it brings older
+	// ones back.
 	loses, older bool
-	// refused says that every caller is told so under DownError; keeps says that
-	// stale entries are served as long as there are any.
+	// refused is set if every caller gets ErrRedisDown under DownError; keeps is set if stale
+	// entries are served while there are any.
 	refused, keeps bool
-	// lives says that Redis answers in time: whoever computes does it under a lease.
-	// late says that it answers too late, or reads only: that is found out, and then no
-	// call waits for it.
+	// lives is set if Redis answers in time, so every computation has a lease. late is set if
+	// it answers too late, or only reads: the cache detects that, and then no call waits for
+	// it.
 	lives, late bool
 	// pool is the size of the clients' pools, 0 for go-redis's own.
 	pool int
@@ -100,13 +101,13 @@ func toxic(name string, kind fncache.RedisErrorKind, toxic, stream, attributes s
 	}
 }
 
-// lasting is f, where how long lookups take is the sign that it bites.
+// lasting returns f with slow lookups as the sign that it takes effect.
 func (f fault) lasting(slow time.Duration) fault {
 	f.slow = slow
 	return f
 }
 
-// slowed is Redis that is slow but alive: it answers everything, so much later.
+// slowed is a Redis that is slow but alive: it answers everything after a delay.
 func slowed(name string, by time.Duration) fault {
 	f := toxic("slow but alive: answers after "+name+" RedisTimeout", 0, "latency", "downstream", fmt.Sprintf(`"latency": %d`, by.Milliseconds()))
 	if by < redisTimeout {
@@ -138,10 +139,10 @@ var faults = []fault{
 		loses: true, older: true,
 		args: []string{"--rdbcompression", "no", "--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"},
 		begin: func(s *scene) {
-			s.fill(50_000) // for 100 s, if it were not healed
+			s.fill(50_000) // takes 100 s, unless it is healed
 			s.do("SAVE")
 			s.server.Restart()
-			s.allow() // while it loads: rights are not in the data set
+			s.allow() // while it loads; users are not part of the data set
 		},
 		heal:    func(s *scene) { s.do("CONFIG", "SET", "key-load-delay", "0") },
 		kind:    fncache.KindLoading,
@@ -205,7 +206,7 @@ var faults = []fault{
 	},
 	{
 		name:  "became a replica (READONLY)",
-		loses: true, // it takes over that the other is empty
+		loses: true, // it copies the other server, which is empty
 		begin: func(s *scene) {
 			s.spare = redistest.Start(s.t)
 			s.do("REPLICAOF", "127.0.0.1", s.spare.Addr()[len("127.0.0.1:"):])
@@ -276,7 +277,7 @@ var faults = []fault{
 			s.net.poison("latency", "downstream", fmt.Sprintf(`"latency": %d`, (redisTimeout/2).Milliseconds()))
 		},
 		heal: func(s *scene) { s.net.mend() },
-		slow: redisTimeout / 2, // one answer that is late on a busy machine is silence here
+		slow: redisTimeout / 2, // one answer that a busy machine delays counts as silence here
 	},
 }
 
@@ -300,7 +301,7 @@ func TestFaultUnderDownErrorIsAnErrorThatSaysWhich(t *testing.T) {
 	}
 }
 
-// play lets the fault come over a fleet, and go.
+// play causes the fault under a fleet, and heals it.
 func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error) bool) {
 	s := &scene{t: t, server: redistest.Start(t, append([]string{"--enable-debug-command", "yes"}, f.args...)...)}
 	s.net, s.admin = newNetwork(t, s.server.Addr()), s.server.Client()
@@ -310,7 +311,7 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 		client := redis.NewClient(&redis.Options{
 			Addr: s.net.addr(), Username: user, Password: password, PoolSize: f.pool,
 			ContextTimeoutEnabled: true, // so that hooks see everything
-			// Who waited for that would be seen waiting.
+			// A call that waited for that would be counted as waiting.
 			ReadTimeout: time.Minute, WriteTimeout: time.Minute, DialTimeout: time.Minute, PoolTimeout: time.Minute,
 		})
 		client.AddHook(s.hook)
@@ -322,7 +323,7 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 	}
 	if f.begin != nil {
 		f.begin(s)
-		lost() // who is granted a lease from now on has it
+		lost() // leases that are granted from now on are kept
 	}
 	begun := time.Now()
 	fleet.watch.timeLookups()
@@ -359,11 +360,11 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 	}
 	if f.again != nil {
 		lost()
-		require.Positive(t, s.hits.Load(), "the fault has met something")
+		require.Positive(t, s.hits.Load(), "the fault has hit something")
 	}
 	fleet.awaitCaching("after the fault")
 	if f.kind != 0 {
-		fleet.checkToldOnce(f.kind)
+		fleet.checkLoggedOnce(f.kind)
 	}
 	fleet.check(allowed, s.admin)
 	if f.late {
@@ -371,7 +372,7 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 	}
 }
 
-// during does the fault again and again while the fleet is waited for.
+// during repeats the fault while it waits for the fleet.
 func (f fault) during(s *scene, wait func()) {
 	if f.again == nil {
 		wait()
@@ -386,7 +387,7 @@ func (f fault) during(s *scene, wait func()) {
 				return
 			default:
 				f.again(s)
-				time.Sleep(10 * time.Millisecond) // a pace that lets something be done in between
+				time.Sleep(10 * time.Millisecond) // a pause in which the fleet makes progress between two faults
 			}
 		}
 	}()

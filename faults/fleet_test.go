@@ -29,42 +29,39 @@ const (
 	timeout      = 20 * time.Second
 	freshness    = 50 * time.Millisecond
 
-	// How long the function takes, mostly and now and then.
+	// How long the function takes usually, and sometimes.
 	shortRuns = 5 * time.Millisecond
 	longRuns  = 60 * time.Millisecond
 
-	// foundOut is within which time it is known that a Redis which answers is too slow
-	// to be asked.
+	// foundOut bounds the time until the cache detects that a Redis that answers is too slow.
 	foundOut = 3 * time.Second
 
 	// between two invalidations
 	invalidationPace = 200 * time.Millisecond
 
-	// bound is what no call may take longer than: a lookup, an acquire and a
-	// store, a lease that nobody gives back, the function; and a busy machine. On
-	// two cores the longest call of all tests took 0.65 s, and 1.14 s while four
-	// busy loops had these cores too. For what the machine did not run us at all,
-	// see pulse.
+	// bound is the most that a call may take: a lookup, an acquire and a store, a lease that is
+	// never released, the function, and the delays of a busy machine. On two cores the longest
+	// call of all tests took 0.65 s, and 1.14 s beside four busy loops. Time in which the
+	// machine did not run this process at all does not count; see pulse.
 	bound = 3*redisTimeout + lease + longRuns + 340*time.Millisecond
-	// turns is the bound where leases are taken away time and again: who joined a
-	// computation after it had begun, and learns that its lease was lost, decides
-	// again, and then has the next one of its process whatever becomes of that. It
-	// may lose the race for that lease to another process, and again if that one's is
-	// taken away too; but many a run ends before its lease is, so that is over soon.
+	// turns is the bound where leases are removed repeatedly. A caller that joined a running
+	// computation whose lease was lost decides again, and then takes the result of its
+	// process's next computation in any case. It may lose the race for that lease to another
+	// process more than once. But many runs end before their lease is removed, so that ends
+	// soon.
 	turns = 2 * bound
-	// patience is how long an event may take that must come: on a machine that has much
-	// else to do, too.
+	// patience is how long a required event may take, also on a busy machine.
 	patience = time.Minute
 )
 
-// The last key is invalidated time and again, which takes leases away too.
+// The last key is invalidated repeatedly, which removes leases too.
 var (
 	keys        = []string{"a", "b", "c"}
 	undisturbed = keys[:2]
 	invalidated = keys[2]
 )
 
-// A plan says what a fleet is like, and what it has to stand.
+// A plan describes a fleet, and what its calls may return.
 type plan struct {
 	connect func() redis.UniversalClient // for each process
 	policy  fncache.DownPolicy
@@ -72,8 +69,7 @@ type plan struct {
 	pace    time.Duration // of invalidations; 0: none
 }
 
-// A fleet is some processes with callers that ask for the same keys, again and
-// again, until the end.
+// A fleet is some processes with callers that ask for the same keys repeatedly until the end.
 type fleet struct {
 	plan
 	t       *testing.T
@@ -108,11 +104,11 @@ type record struct {
 	took           time.Duration
 	source         fncache.Source
 	value          string
-	run            int // of the function, that the value is from
+	run            int // the run of the function that gave the value
 	err            error
 }
 
-// newFleet starts the processes, and waits until all are served from the cache.
+// newFleet starts the processes, and waits until all callers are served from the cache.
 func newFleet(t *testing.T, p plan) *fleet {
 	t.Helper()
 	if p.bound == 0 {
@@ -210,8 +206,7 @@ func (f *fleet) note(r record) {
 	f.changed = make(chan struct{})
 }
 
-// await waits until every caller has made a call that began after now and is as
-// wanted, often enough.
+// await waits until every caller has made some calls that began after now and satisfy want.
 func (f *fleet) await(what string, often int, wanted func(record) bool) {
 	f.t.Helper()
 	type caller struct {
@@ -255,7 +250,7 @@ func (f *fleet) await(what string, often int, wanted func(record) bool) {
 	}
 }
 
-// outcomes tells what the calls got that began after a time, and how many got it.
+// outcomes describes the results of the calls that began after a time, with their numbers.
 func (f *fleet) outcomes(after time.Time) map[string]int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -276,17 +271,16 @@ func (f *fleet) outcomes(after time.Time) map[string]int {
 	return got
 }
 
-// awaitAnswers waits until every caller has been answered some times, whatever
-// the answer was: a caller that hangs on Redis never gets there while the fault
-// lasts. The calls that count begin when nothing is fresh any more of what the
-// fault found: they need Redis.
+// awaitAnswers waits until every caller has had some answers of any kind. A caller that hangs
+// on Redis never gets there while the fault lasts. The calls that count begin when all entries
+// from before the fault are stale, so they need Redis.
 func (f *fleet) awaitAnswers(when string) {
 	f.t.Helper()
 	begun := time.Now()
 	f.await("answers "+when, 3, func(r record) bool { return r.began.Sub(begun) > 2*freshness })
 }
 
-// awaitCaching waits until every caller has a hit on what was computed after now.
+// awaitCaching waits until every caller has a hit on a value that was computed after now.
 func (f *fleet) awaitCaching(when string) {
 	f.t.Helper()
 	so := f.watch.soFar()
@@ -295,8 +289,7 @@ func (f *fleet) awaitCaching(when string) {
 	})
 }
 
-// awaitRefusals waits until every caller of some keys has been told that Redis is
-// away, and why.
+// awaitRefusals waits until every caller of some keys got ErrRedisDown with its cause.
 func (f *fleet) awaitRefusals(kind fncache.RedisErrorKind, of ...string) {
 	f.t.Helper()
 	f.await("refusals for "+kind.String(), 1, func(r record) bool {
@@ -308,8 +301,8 @@ func (f *fleet) awaitRefusals(kind fncache.RedisErrorKind, of ...string) {
 	})
 }
 
-// awaitLeases waits until every process has computed every one of some keys under a
-// lease, and stored what it computed.
+// awaitLeases waits until every process has computed each of some keys under a lease and stored
+// the result.
 func (f *fleet) awaitLeases(when string, of ...string) {
 	f.t.Helper()
 	before := f.watch.storesSoFar()
@@ -326,7 +319,7 @@ func (f *fleet) awaitLeases(when string, of ...string) {
 	}, patience, 10*time.Millisecond, "leases of every process %s, keys %v", when, of)
 }
 
-// checkLeased checks that whoever computed some keys since then had a lease.
+// checkLeased checks that every computation of some keys since then had a lease.
 func (f *fleet) checkLeased(since time.Time, of ...string) {
 	f.t.Helper()
 	for _, key := range of {
@@ -341,9 +334,9 @@ func (f *fleet) awaitCallsAfter(at time.Time) {
 	f.await("calls", 20, func(r record) bool { return r.began.After(at) })
 }
 
-// checkNoWait checks that no call for some keys, of those that began and ended between
-// two times, has waited for Redis: that takes RedisTimeout, and waiting for another
-// computation and then for its own takes a caller less. The fleet has ended.
+// checkNoWait checks the calls for some keys that began and ended between two times: none
+// waited for Redis. Such a wait takes RedisTimeout; waiting for two computations takes less.
+// The fleet has ended.
 func (f *fleet) checkNoWait(from, to time.Time, of ...string) {
 	f.t.Helper()
 	f.mu.Lock()
@@ -366,8 +359,8 @@ func (f *fleet) checkNoWait(from, to time.Time, of ...string) {
 	f.t.Logf("keys %v: %d calls were to wait for nothing; the longest took %v", of, judged, longest.took.Round(time.Millisecond))
 }
 
-// calm lets the fleet run for a while when all is over: who computes has a lease then,
-// is the only one in the fleet, and does it when the entry is no longer fresh.
+// calm lets the fleet run for a while after the fault. Then each computation has a lease, is
+// alone in the fleet, and begins when the entry is no longer fresh.
 func (f *fleet) calm() {
 	f.t.Helper()
 	f.awaitLeases("after all", keys...)
@@ -380,7 +373,7 @@ func (f *fleet) calm() {
 		if f.redisErrors() == errs { // a busy machine has some
 			require.Zero(f.t, unleased, "computations without a lease while Redis is well, key %s", key)
 		}
-		// The clocks of two processes that tell the server's time may be apart.
+		// The estimates of the server's clock in two processes may differ.
 		require.LessOrEqual(f.t, leased, int(took/(freshness/2))+2, "computations in %v, key %s", took, key)
 	}
 	require.Empty(f.t, f.watch.leasedOverlaps(undisturbed, began), "in the calm")
@@ -408,8 +401,8 @@ func (f *fleet) end() {
 	}
 }
 
-// check ends the fleet and checks what its callers got, what was computed, and what
-// is left in Redis: raw sees all of it.
+// check ends the fleet and checks the answers, the computations, and the keys left in Redis,
+// which raw can see.
 func (f *fleet) check(allowed func(error) bool, raw ...*redis.Client) {
 	f.t.Helper()
 	f.calm()
@@ -421,7 +414,7 @@ func (f *fleet) check(allowed func(error) bool, raw ...*redis.Client) {
 	}
 }
 
-// checkAnswers checks what every caller got, and when.
+// checkAnswers checks the answers of every caller, and their times.
 func (f *fleet) checkAnswers(allowed func(error) bool) {
 	f.t.Helper()
 	f.mu.Lock()
@@ -432,7 +425,7 @@ func (f *fleet) checkAnswers(allowed func(error) bool) {
 		if r.took > longest.took {
 			longest = r
 		}
-		if most := f.boundOf(r.key); r.took > most { // seldom, so that the sum is seldom made
+		if most := f.boundOf(r.key); r.took > most { // rare, so that the sum is computed rarely
 			require.LessOrEqual(f.t, r.took, most+f.pulse.missed(r.began, r.took), "a call waited past its bound: %+v", r)
 		}
 		if r.err != nil {
@@ -451,7 +444,7 @@ func (f *fleet) checkAnswers(allowed func(error) bool) {
 	f.t.Logf("%d calls by source %v; the longest %v, %v", len(f.records), sources, longest.took.Round(time.Millisecond), longest.source)
 }
 
-// boundOf is what no call for a key may take longer than.
+// boundOf returns the most that a call for a key may take.
 func (f *fleet) boundOf(key string) time.Duration {
 	if key == invalidated && f.pace != 0 {
 		return turns
@@ -459,8 +452,8 @@ func (f *fleet) boundOf(key string) time.Duration {
 	return f.bound
 }
 
-// checkComputations checks how many there were at once, and that what was stored went
-// up.
+// checkComputations checks how many computations ran at once, and that stored runs have
+// increasing numbers.
 func (f *fleet) checkComputations() {
 	f.t.Helper()
 	for _, key := range keys {
@@ -478,39 +471,37 @@ func (f *fleet) checkComputations() {
 	require.Positive(f.t, f.watch.judged)
 }
 
-// awaitCounted waits until every process has counted a kind of trouble. Callers
-// may not meet it, where Redis is not asked any more; an invalidation is always
-// sent. Its key is one that nobody calls.
+// awaitCounted waits until every process has counted a kind of error. Calls may not meet it
+// while Redis counts as away, but an invalidation is always sent. Its key is one that no caller
+// uses.
 func (f *fleet) awaitCounted(kind fncache.RedisErrorKind) {
 	f.t.Helper()
 	for _, m := range f.members {
 		require.Eventually(f.t, func() bool {
-			_ = m.handle.Invalidate(f.ctx, "nobody calls this")
+			_ = m.handle.Invalidate(f.ctx, "a key that no caller uses")
 			return m.handle.Stats().RedisErrorKinds[kind] > 0
 		}, patience, 10*time.Millisecond, "process %d has counted no %v", m.number, kind)
 	}
 }
 
-// awaitSlow waits until lookups of every process usually take so long at least, since
-// they are timed.
+// awaitSlow waits until the median time of timed lookups in every process reaches a minimum.
 func (f *fleet) awaitSlow(least time.Duration) {
 	f.t.Helper()
 	for _, m := range f.members {
 		require.Eventually(f.t, func() bool { return f.watch.usualLookup(m.number) >= least },
-			patience, 10*time.Millisecond, "lookups of process %d do not take %v: the fault does not bite", m.number, least)
+			patience, 10*time.Millisecond, "lookups of process %d do not take %v: the fault has no effect", m.number, least)
 	}
 }
 
-// checkToldOnce checks that every process has told a kind of trouble, and not time
-// and again.
-func (f *fleet) checkToldOnce(kind fncache.RedisErrorKind) {
+// checkLoggedOnce checks that every process has logged a kind of error, and only once.
+func (f *fleet) checkLoggedOnce(kind fncache.RedisErrorKind) {
 	f.t.Helper()
 	told := func() int { return strings.Count(f.log.String(), "kind="+kind.String()+" ") }
 	require.Eventually(f.t, func() bool { return told() >= processes }, patience, time.Millisecond, "the caches said:\n%s", f.log)
 	assert.Equal(f.t, processes, told(), "the caches said:\n%s", f.log)
 }
 
-// checkNothingForgotten checks that no server was said to have forgotten a script.
+// checkNothingForgotten checks that no forgotten script was logged.
 func (f *fleet) checkNothingForgotten() {
 	f.t.Helper()
 	for _, m := range f.members {
@@ -518,8 +509,8 @@ func (f *fleet) checkNothingForgotten() {
 	}
 }
 
-// checkState waits until no lock is left, which must be within a lease, and
-// checks that everything else goes by itself.
+// checkState waits until no lock is left, for at most a lease, and checks that every other key
+// has an expiry.
 func (f *fleet) checkState(client *redis.Client) {
 	f.t.Helper()
 	ctx := context.Background()
@@ -548,9 +539,8 @@ func (f *fleet) checkState(client *redis.Client) {
 	}, patience, 20*time.Millisecond, "a lock without a holder is past its lease")
 }
 
-// A pulse knows when the machine did not run this process: what beats every 10 ms
-// then comes late. A call that waits for Redis, or for a lock of ours, does not
-// make it late.
+// A pulse detects when the machine did not run this process: a beat of every 10 ms is late
+// then. Calls that wait for Redis or for a lock do not delay it.
 type pulse struct{ late []beat } // written by beat, read when that has ended
 
 // A beat is one that came late.
@@ -575,7 +565,7 @@ func (p *pulse) beat(stop <-chan struct{}) {
 	}
 }
 
-// missed gives for how long of a call the machine did not run this process.
+// missed returns how long the machine did not run this process during a call.
 func (p *pulse) missed(began time.Time, took time.Duration) (all time.Duration) {
 	ended := began.Add(took)
 	for _, b := range p.late {
@@ -586,10 +576,10 @@ func (p *pulse) missed(began time.Time, took time.Duration) (all time.Duration) 
 	return all
 }
 
-// noErrors allows none: under DownCompute and Wait every call has a value.
+// noErrors allows no error: under DownCompute and Wait every call returns a value.
 func noErrors(error) bool { return false }
 
-// redisDown allows what DownError says.
+// redisDown allows ErrRedisDown.
 func redisDown(err error) bool { return errors.Is(err, fncache.ErrRedisDown) }
 
 // memory is a slog.Handler that keeps the messages.
@@ -617,8 +607,7 @@ func (m *memory) String() string {
 	return strings.Join(m.lines, "\n")
 }
 
-// between is a go-redis hook that does something before every command, while it
-// is on.
+// between is a go-redis hook that calls a function before every command, while it is on.
 type between struct {
 	on atomic.Bool
 	do func()

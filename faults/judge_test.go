@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The rules that the faults are judged by speak up where they should, and only there.
+// These tests show that the rules report each violation, and nothing else.
 
 func TestRunsThatAreNotAloneAreFound(t *testing.T) {
 	at := time.Now().Add(-time.Hour)
@@ -57,7 +57,7 @@ func TestRunsThatAreNotAloneAreFound(t *testing.T) {
 func TestAnOlderEntryAfterANewerOneIsFound(t *testing.T) {
 	const key = "fncache:entry"
 	entry := func(value string) string { return string(make([]byte, headerLen)) + value }
-	// ask sends a lookup, and gives what has it answered.
+	// ask sends a lookup, and returns a function that answers it.
 	ask := func(w *watch) (answer func(raw string)) {
 		get := redis.NewStringCmd(context.Background(), "get", key)
 		s, ok := w.sending(1, get)
@@ -119,7 +119,7 @@ func TestOnlyLookupsThatWereSentSinceAreTimed(t *testing.T) {
 	})
 }
 
-func TestEveryFaultSaysHowItIsSeenToBite(t *testing.T) {
+func TestEveryFaultHasASignOfItsEffect(t *testing.T) {
 	for _, f := range faults {
 		assert.True(t, f.kind != 0 || f.again != nil || f.slow != 0, f.name)
 	}

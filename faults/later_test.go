@@ -18,22 +18,22 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// This file is about Redis that goes away while a function computes under a lease,
-// and its value, which is stored later if the lease is still ours, or else dropped.
-// The function is held open until the fault has come.
+// These tests let Redis go away while a function computes under a lease. Its value is stored
+// later if the lease is still held, and dropped otherwise. The function is held open until the
+// fault has begun.
 
 const (
-	// shortLease is for who waits until it is over.
+	// shortLease is for tests that wait until it has expired.
 	shortLease = 2 * time.Second
-	// quick is how long a caller waits at most for a value that Redis does not take:
-	// the store's own bound, and what a busy machine adds.
+	// quick bounds the wait of a caller whose value cannot be stored: the store's own bound,
+	// and the delays of a busy machine.
 	quick = redisTimeout + 400*time.Millisecond
-	// reads is how long the client of who is closed waits for a stopped server.
+	// reads is the read timeout of a client in the tests of Close, for a stopped server.
 	reads = time.Second
 )
 
-// endWithoutRedis lets the function go while Redis is away: its caller has the value
-// all the same, and at once.
+// endWithoutRedis lets the function return while Redis is away: its caller still gets the value
+// at once.
 func (p *process) endWithoutRedis(end <-chan result) {
 	p.t.Helper()
 	var watch pulse
@@ -50,14 +50,14 @@ func (p *process) endWithoutRedis(end <-chan result) {
 	require.Zero(p.t, p.Stats().Stored)
 }
 
-// awaitRetry waits until the store has failed: what is tried again while Redis is away is
-// not sent, and not counted.
+// awaitRetry waits until the store has failed. Retries while Redis is away are neither sent nor
+// counted.
 func (p *process) awaitRetry() {
 	p.t.Helper()
 	p.awaitStats("it is tried again", func(s fncache.Stats) bool { return s.RedisErrors >= 1 })
 }
 
-// An outage is what comes over Redis while mine computes.
+// An outage is a fault of Redis while the process mine computes.
 type outage struct {
 	t           *testing.T
 	mine, other *process
@@ -71,7 +71,7 @@ func (o *outage) connect(lease time.Duration, mine, other redis.UniversalClient)
 	o.mine, o.other = newProcess(o.t, run, mine, lease), newProcess(o.t, run, other, lease)
 }
 
-// aCut is an outage for mine alone: its way to the server is cut.
+// aCut is an outage for mine alone: its connection to the server is cut.
 func aCut(t *testing.T, lease time.Duration) *outage {
 	server := redistest.Start(t)
 	way := newNetwork(t, server.Addr())
@@ -105,8 +105,7 @@ func aStopInACluster(t *testing.T) *outage {
 	return o
 }
 
-// aFailover has Sentinel put the replica in the primary's place, which has or has
-// not what was written last.
+// aFailover lets Sentinel promote the replica, which has or lacks the last writes.
 func aFailover(t *testing.T, lags bool) *outage {
 	group := redistest.StartSentinel(t)
 	o := &outage{t: t, raw: group.Replica().Client(), before: group.Primary().Client(), end: func() {}}
@@ -125,13 +124,12 @@ func aFailoverInACluster(t *testing.T) *outage {
 	return o
 }
 
-// failOver ends the primary when the replica is certain to have the lock, or to have
-// nothing.
+// failOver kills the primary once the replica certainly has the lock, or certainly nothing.
 func (o *outage) failOver(lags bool, kill func()) {
 	ctx := context.Background()
-	// The lock is the only key of a lease or an entry. WAIT would be for writes of this client.
+	// The lock is the only key. WAIT is no use here: it waits for writes of its own client.
 	require.Eventually(o.t, func() bool { return len(o.raw.Keys(ctx, "fncache:{*").Val()) == 1 }, patience, 5*time.Millisecond,
-		"the replica has not got the lock within %v", patience)
+		"the replica does not have the lock within %v", patience)
 	if lags {
 		require.NoError(o.t, o.raw.ConfigSet(ctx, "replica-read-only", "no").Err())
 		require.NoError(o.t, o.raw.FlushAll(ctx).Err())
@@ -180,15 +178,15 @@ func TestAValueThatRedisDidNotTakeIsDroppedWhereTheLeaseIsLost(t *testing.T) {
 			o.mine.awaitRetry()
 			o.end()
 			o.other.awaitRedis()
-			// Before mine has tried again, or after: it makes no difference.
+			// This may happen before or after mine has tried again.
 			assert.Equal(t, result{value: "2", source: fncache.SourceComputed}, o.other.get())
 			o.requireDropped()
 		})
 	}
 }
 
-// requireDropped waits until mine has given up its value, and checks that the newer
-// one of the other is there, that every process has it, and that no more was computed.
+// requireDropped waits until mine has dropped its value. It checks that the newer value of the
+// other is stored, that every process gets it, and that there was no further computation.
 func (o *outage) requireDropped() {
 	o.t.Helper()
 	o.mine.awaitStats("it gives its value up", func(s fncache.Stats) bool { return s.LostLeases > 0 })
@@ -213,7 +211,7 @@ func TestAValueThatRedisDidNotTakeIsDroppedWhenAnotherHasTakenTheLeaseOver(t *te
 			if goesFirst {
 				o.mine.endWithoutRedis(end)
 			}
-			// It waits until the lease is over, and computes.
+			// It waits until the lease has expired, and computes.
 			assert.Equal(t, result{value: "2", source: fncache.SourceComputed}, o.other.get())
 			if !goesFirst {
 				o.mine.endWithoutRedis(end)
@@ -238,9 +236,8 @@ func TestAValueThatRedisDidNotTakeIsDroppedWhenTheKeyIsInvalidated(t *testing.T)
 	o.requireDropped()
 }
 
-// A stopped server has in its hands what it was sent meanwhile: the store, each time
-// that it was sent, and the invalidation. When it goes on it does them in an order of
-// its own.
+// A stopped server has received each sending of the store and the invalidation. When it
+// continues it executes them in an order of its own.
 func TestAValueThatAStoppedServerStoresLateDoesNotOutliveAnInvalidation(t *testing.T) {
 	t.Parallel()
 	server, run := redistest.Start(t), &atomic.Int64{}
@@ -263,7 +260,7 @@ func TestAValueThatAStoppedServerStoresLateDoesNotOutliveAnInvalidation(t *testi
 	hook.on.Store(false)
 	server.Resume()
 	require.NoError(t, <-invalidated)
-	mine.awaitStats("it knows what became of its value", func(s fncache.Stats) bool { return s.Stored+s.LostLeases > 0 })
+	mine.awaitStats("it learns the outcome of its store", func(s fncache.Stats) bool { return s.Stored+s.LostLeases > 0 })
 	assert.Zero(t, raw.Exists(t.Context(), mine.key(), mine.lock()).Val(), "nothing comes after the invalidation")
 	assert.Equal(t, result{value: "2", source: fncache.SourceComputed}, other.get())
 	assert.Equal(t, result{value: "2", source: fncache.SourceFresh}, mine.get())
@@ -278,7 +275,7 @@ func TestCloseWhileAValueWaitsToBeStoredGivesTheLeaseBack(t *testing.T) {
 		way.follow(rule{at: storeScript(t)}) // everything else gets through
 		end := mine.begin(raw)
 		mine.endWithoutRedis(end)
-		// Redis answers: that it is not asked any more would be another test.
+		// Redis answers here; another test covers a Redis that counts as away.
 		require.NoError(t, mine.Invalidate(t.Context(), "nobody calls this"))
 		require.NoError(t, mine.cache.Close())
 		assert.Zero(t, raw.Exists(t.Context(), mine.key(), mine.lock()).Val(), "the lease was given back, and nothing is stored")
@@ -318,21 +315,20 @@ func TestCloseEndsWithoutRedisToo(t *testing.T) {
 				require.Eventually(t, func() bool { // a replica in a Cluster, as soon as it is the primary
 					left, err := o.raw.PTTL(t.Context(), o.mine.lock()).Result()
 					return err == nil && (left > 0 || left == -2)
-				}, patience, 20*time.Millisecond, "what is left of the lease is over some time, or it is gone")
+				}, patience, 20*time.Millisecond, "the rest of the lease has an expiry, or it is gone")
 			})
 		}
 	}
 }
 
-// leavesNoGoroutine runs a test, and waits until nothing runs any more that it has
-// started, whatever other tests run beside it: a goroutine has the labels of the one
-// that started it.
+// leavesNoGoroutine runs a test, and waits until all goroutines that it started have ended,
+// also beside other tests: a goroutine inherits the labels of the one that started it.
 func leavesNoGoroutine(t *testing.T, test func()) {
 	t.Helper()
 	label := "test of " + t.Name()
 	pprof.Do(context.Background(), pprof.Labels("started by", label), func(context.Context) { test() })
 	var left bytes.Buffer
-	// Asked for time and again: nothing tells when a goroutine has ended.
+	// This polls, because no event shows that a goroutine has ended.
 	for began := time.Now(); time.Since(began) < patience; time.Sleep(20 * time.Millisecond) {
 		left.Reset()
 		_ = pprof.Lookup("goroutine").WriteTo(&left, 1)

@@ -15,13 +15,13 @@ import (
 	"github.com/fncache/fncache"
 )
 
-// Processes whose every step is the test's, where a fleet is too many to tell one
-// step from another.
+// Processes whose every step is controlled by the test. In a fleet single steps cannot be
+// distinguished.
 
 const (
-	// entryArg is what all processes ask for.
+	// entryArg is the argument of all calls.
 	entryArg = "k"
-	// longLease outlives a test: what takes it away is what the test does.
+	// longLease outlives a test: only the test itself removes it.
 	longLease = 5 * time.Minute
 )
 
@@ -37,10 +37,10 @@ type process struct {
 	run    *atomic.Int64
 
 	began, let chan struct{} // nil: the function is not held open
-	goes       time.Time     // when it was let go
+	goes       time.Time     // when the function was let go
 }
 
-// A result is what a caller got.
+// A result is the answer to a call.
 type result struct {
 	value  string
 	err    error
@@ -92,7 +92,7 @@ func (p *process) get() result {
 	return result{value, err, info.Source}
 }
 
-// begin has the process compute under a lease, which raw sees, until letGo.
+// begin lets the process compute under a lease, which raw can see, until letGo.
 func (p *process) begin(raw *redis.Client) (end <-chan result) {
 	p.t.Helper()
 	p.began, p.let = make(chan struct{}), make(chan struct{})
@@ -112,7 +112,7 @@ func (p *process) letGo() {
 	close(p.let)
 }
 
-// answer waits for what begin's caller gets.
+// answer waits for the answer to begin's call.
 func (p *process) answer(end <-chan result) result {
 	p.t.Helper()
 	select {
@@ -135,7 +135,7 @@ func (p *process) awaitStats(what string, wanted func(fncache.Stats) bool) {
 func (p *process) awaitRedis() {
 	p.t.Helper()
 	var err error
-	// Asked time and again, as a readiness probe does, and the last error is shown.
+	// This polls as a readiness probe does, and shows the last error.
 	for began := time.Now(); time.Since(began) < patience; time.Sleep(10 * time.Millisecond) {
 		if err = p.cache.Ping(context.Background()); err == nil {
 			return

@@ -28,7 +28,7 @@ func newNetwork(t *testing.T, upstream string) *network {
 	return n
 }
 
-// addr is where clients find the server. Once known it stays, over all cuts.
+// addr returns the address for clients. It stays the same after cut and mend.
 func (n *network) addr() string { return n.proxy.Listen }
 
 // cut ends all connections and refuses new ones.
@@ -42,8 +42,7 @@ func (n *network) mend() {
 	}
 }
 
-// poison adds a toxic: of what the server sends (downstream) or of what it is
-// sent (upstream).
+// poison adds a toxic to the server's output (downstream) or input (upstream).
 func (n *network) poison(toxic, stream, attributes string) {
 	_, err := n.proxy.Toxics.AddToxicJson(strings.NewReader(fmt.Sprintf(
 		`{"type": %q, "stream": %q, "attributes": {%s}}`, toxic, stream, attributes)))

@@ -20,14 +20,13 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// Every fault here is a connection that is reset in the middle of a reply, again
-// and again.
+// Every fault here resets connections in the middle of a reply, repeatedly.
 func TestFaultConnectionsAreResetMidReply(t *testing.T) {
 	const enough = 30 // connections; each is reset once
 	for _, row := range []struct {
 		name   string
 		rule   rule
-		caches bool // caching goes on meanwhile
+		caches bool // caching continues meanwhile
 	}{
 		{"in the body of an entry, every third", rule{within: inAnEntry, every: 3}, true},
 		{"in the body of an entry, every one", rule{within: inAnEntry}, false},
@@ -56,8 +55,8 @@ func TestFaultConnectionsAreResetMidReply(t *testing.T) {
 	}
 }
 
-// What the tests above rest on: a client can read what has passed, and then the
-// connection is reset, and not closed.
+// The tests above rely on this: a client can read the part that has passed, and then sees a
+// reset and not a close.
 func TestResetterPassesTheFirstPartOfAReplyAndResetsTheConnection(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -100,8 +99,8 @@ func TestResetterPassesTheFirstPartOfAReplyAndResetsTheConnection(t *testing.T) 
 	}
 }
 
-// A store that was done, and whose reply was cut, is sent again on another connection, and
-// learns that it was.
+// A store that was executed, and whose reply was cut, is sent again on another connection, and
+// is answered as stored.
 func TestAStoreWhoseReplyIsCutIsCountedOnceItIsSentAgain(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -112,7 +111,7 @@ func TestAStoreWhoseReplyIsCutIsCountedOnceItIsSentAgain(t *testing.T) {
 	mine.letGo()
 	assert.Equal(t, result{value: "1", source: fncache.SourceComputed}, mine.answer(end))
 	require.Equal(t, 1, way.count())
-	mine.awaitStats("it knows that it has stored", func(s fncache.Stats) bool { return s.Stored > 0 })
+	mine.awaitStats("it learns that it has stored", func(s fncache.Stats) bool { return s.Stored > 0 })
 	stats := mine.Stats()
 	assert.EqualValues(t, 1, stats.Stored)
 	assert.Zero(t, stats.LostLeases)
@@ -123,8 +122,8 @@ func TestAStoreWhoseReplyIsCutIsCountedOnceItIsSentAgain(t *testing.T) {
 	assert.EqualValues(t, 1, run.Load())
 }
 
-// The same, and before it is sent again another process has invalidated: what was
-// stored is gone, and is not brought back.
+// Here another process invalidates before the store is sent again. The stored value is gone and
+// does not come back.
 func TestAStoreWhoseReplyIsCutAndThatIsInvalidatedIsALostLease(t *testing.T) {
 	t.Parallel()
 	server, run := redistest.Start(t), &atomic.Int64{}
@@ -139,14 +138,14 @@ func TestAStoreWhoseReplyIsCutAndThatIsInvalidatedIsALostLease(t *testing.T) {
 	end := mine.begin(raw)
 	mine.letGo()
 	assert.Equal(t, result{value: "1", source: fncache.SourceComputed}, mine.answer(end))
-	mine.awaitStats("it knows that its lease is lost", func(s fncache.Stats) bool { return s.LostLeases > 0 })
+	mine.awaitStats("it learns that its lease is lost", func(s fncache.Stats) bool { return s.LostLeases > 0 })
 	assert.Zero(t, mine.Stats().Stored)
 	assert.Zero(t, raw.Exists(context.Background(), mine.key(), mine.lock()).Val())
 	assert.Equal(t, result{value: "2", source: fncache.SourceComputed}, other.get())
 	assert.Equal(t, result{value: "2", source: fncache.SourceFresh}, mine.get())
 }
 
-// storeScript gives the commands that store.
+// storeScript returns a function that reports whether a command is a store.
 func storeScript(t *testing.T) func(command []string) bool {
 	text, err := os.ReadFile("../lock_store.lua")
 	require.NoError(t, err)
@@ -156,7 +155,7 @@ func storeScript(t *testing.T) func(command []string) bool {
 	}
 }
 
-// exchange sends commands and reads so much of what comes back.
+// exchange sends commands and reads a number of bytes of the replies.
 func exchange(t *testing.T, conn net.Conn, commands string, n int) string {
 	t.Helper()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))

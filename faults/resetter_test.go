@@ -12,13 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A resetter is a way to a server on which connections are reset where a test
-// wants it: in the middle of a reply, or at a command. A toxic of toxiproxy could
-// not do that, for it has no hold of the connection, and sees one direction of it.
+// A resetter is a proxy to a server that resets connections where a test wants it: in the
+// middle of a reply, or at a command. A toxic of toxiproxy cannot do that, because it has no
+// access to the connection, and sees one direction only.
 //
-// What is reset (RST) is the connection to the client: what has passed before can
-// be read, and then it is an error, and not the end of what was sent. A connection
-// is reset once, so the resets that are counted are of as many connections.
+// The connection to the client is reset (RST): the client can read the bytes that passed
+// before, and then gets an error instead of the end of the stream. A connection is reset once,
+// so the number of resets is the number of connections.
 type resetter struct {
 	t        *testing.T
 	listener net.Listener
@@ -29,23 +29,23 @@ type resetter struct {
 	closed  bool
 	open    map[net.Conn]bool
 	rule    rule
-	met     int           // replies that the rule was meant for
+	met     int           // replies to which the rule applied
 	resets  int           //
 	changed chan struct{} // closed and made anew at every reset
 }
 
 // A rule says what a resetter resets. The zero rule lets everything pass.
 type rule struct {
-	// within gives for a reply how much of it passes before the reset; ok is false
-	// for one that is not meant.
+	// within returns how much of a reply passes before the reset; ok is false if the rule does
+	// not apply to it.
 	within func(command []string, reply []byte) (passes int, ok bool)
-	of     func(command []string) bool // and whose replies are meant; nil: all
-	every  int                         // of these, only every so manieth; 0: every one
+	of     func(command []string) bool // commands to whose replies the rule applies; nil: all
+	every  int                         // every n-th of these replies; 0: each
 	most   int                         // resets; 0: no end
-	// at gives the commands at which the connection is reset, so that they do not
-	// reach the server.
+	// at reports whether the connection is reset at a command, which then does not reach the
+	// server.
 	at func(command []string) bool
-	// first is called before a reset. The server has done what was asked of it.
+	// first is called before a reset, when the server has executed the command.
 	first func()
 }
 
@@ -62,21 +62,21 @@ func newResetter(t *testing.T, server string) *resetter {
 // addr is where clients find the server.
 func (r *resetter) addr() string { return r.listener.Addr().String() }
 
-// follow has a rule followed from now on, and counts from zero.
+// follow replaces the rule, and counts from zero.
 func (r *resetter) follow(what rule) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.rule, r.met, r.resets = what, 0, 0
 }
 
-// count gives how many resets there were under the rule.
+// count returns the number of resets under the rule.
 func (r *resetter) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.resets
 }
 
-// await waits until there were so many resets under the rule.
+// await waits until there were n resets under the rule.
 func (r *resetter) await(least int) {
 	r.t.Helper()
 	limit := time.After(patience)
@@ -126,7 +126,7 @@ func (r *resetter) accept() {
 	}
 }
 
-// keep has connections closed with the resetter, which is at once if it was closed.
+// keep registers connections that close with the resetter: at once if it was closed already.
 func (r *resetter) keep(conns ...net.Conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -139,7 +139,7 @@ func (r *resetter) keep(conns ...net.Conn) bool {
 	return !r.closed
 }
 
-// A link is one connection of a client, and the one to the server behind it.
+// A link is one connection of a client, and its counterpart to the server.
 type link struct {
 	r      *resetter
 	client *net.TCPConn
@@ -160,7 +160,7 @@ func (l *link) commands() {
 			l.reset()
 			return
 		}
-		if !strings.HasSuffix(strings.ToLower(command[0]), "subscribe") { // which pushes answer
+		if !strings.HasSuffix(strings.ToLower(command[0]), "subscribe") { // answered by pushes
 			l.asked <- command
 		}
 		if _, err := l.server.Write(raw); err != nil {
@@ -169,8 +169,8 @@ func (l *link) commands() {
 	}
 }
 
-// replies passes on what the server sends. Replies come in the order of commands;
-// pushes, which RESP3 tells apart, answer none.
+// replies passes on what the server sends. Replies come in the order of commands; pushes, which
+// RESP3 marks, answer none.
 func (l *link) replies() {
 	defer l.end()
 	for in := bufio.NewReader(l.server); ; {
@@ -192,8 +192,7 @@ func (l *link) replies() {
 	}
 }
 
-// reset has the system tell the client that the connection is no more, and not that
-// all was sent.
+// reset makes the system send RST, so that the client does not see a regular end of the stream.
 func (l *link) reset() {
 	_ = l.client.SetLinger(0)
 	l.end()
@@ -207,7 +206,7 @@ func (l *link) end() {
 	delete(l.r.open, l.server)
 }
 
-// resetsAt says whether a connection is reset at a command, and counts it.
+// resetsAt reports whether a connection is reset at a command, and counts the reset.
 func (r *resetter) resetsAt(command []string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -218,8 +217,8 @@ func (r *resetter) resetsAt(command []string) bool {
 	return true
 }
 
-// resetsWithin says how much of a reply passes before the connection is reset, if
-// it is, and counts it.
+// resetsWithin returns how much of a reply passes before the connection is reset, if it is, and
+// counts the reset.
 func (r *resetter) resetsWithin(command []string, reply []byte) (passes int, ok bool) {
 	r.mu.Lock()
 	rule := r.rule
@@ -247,7 +246,7 @@ func (r *resetter) noteReset() {
 	r.changed = make(chan struct{})
 }
 
-// --- What is reset ---
+// --- Rules ---
 
 // inAnEntry is the middle of the body of an entry that is looked up.
 func inAnEntry(command []string, reply []byte) (passes int, ok bool) {
@@ -265,7 +264,7 @@ func isEntry(command []string, reply []byte) bool {
 	return strings.EqualFold(command[0], "get") && reply[0] == '$' && ok && n > 0
 }
 
-// inAScript is the middle of the reply of a script, whatever that is, that has run.
+// inAScript is the middle of any reply of a script that has run.
 func inAScript(command []string, reply []byte) (passes int, ok bool) {
 	return len(reply) / 2, isScript(command) && reply[0] != '-'
 }

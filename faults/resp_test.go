@@ -8,13 +8,12 @@ import (
 	"strconv"
 )
 
-// This file reads what clients and servers send each other (RESP2 and RESP3), as
-// far as that takes to tell where a command or a reply ends.
+// This file parses RESP2 and RESP3, as far as needed to find the end of a command or a reply.
 
-// errProtocol is what cannot be read.
+// errProtocol means that the input is not RESP.
 var errProtocol = errors.New("not RESP")
 
-// readCommand reads one command: as it stands on the wire, and its arguments.
+// readCommand reads one command, and returns its bytes and its arguments.
 func readCommand(r *bufio.Reader) (raw []byte, args []string, err error) {
 	header, err := r.ReadBytes('\n')
 	if err != nil {
@@ -35,7 +34,7 @@ func readCommand(r *bufio.Reader) (raw []byte, args []string, err error) {
 	return raw, args, nil
 }
 
-// readReply reads one reply, or push, as it stands on the wire.
+// readReply reads one reply, or push, and returns its bytes.
 func readReply(r *bufio.Reader) ([]byte, error) {
 	raw, err := r.ReadBytes('\n')
 	if err != nil {
@@ -52,7 +51,7 @@ func readReply(r *bufio.Reader) ([]byte, error) {
 		return append(raw, body...), err
 	case '%':
 		n *= 2
-	case '|': // attributes, and then what they are of
+	case '|': // attributes, and then the value that they belong to
 		n = 2*n + 1
 	case '*', '~', '>':
 	default:
@@ -68,7 +67,7 @@ func readReply(r *bufio.Reader) ([]byte, error) {
 	return raw, nil
 }
 
-// lengthOf gives the length in the first line of what has one.
+// lengthOf returns the length in the first line of a value.
 func lengthOf(line []byte) (n int, ok bool) {
 	if len(line) < 4 {
 		return 0, false
@@ -77,7 +76,7 @@ func lengthOf(line []byte) (n int, ok bool) {
 	return n, err == nil && n >= 0
 }
 
-// headerOf gives how long the first line of a reply is.
+// headerOf returns the length of the first line of a reply.
 func headerOf(reply []byte) int {
 	for i, b := range reply {
 		if b == '\n' {
@@ -87,10 +86,10 @@ func headerOf(reply []byte) int {
 	return len(reply)
 }
 
-// bodyOf gives what a bulk string holds.
+// bodyOf returns the content of a bulk string.
 func bodyOf(reply []byte) []byte { return reply[headerOf(reply) : len(reply)-2] }
 
-// wire gives a command as it stands on the wire.
+// wire returns the bytes of a command.
 func wire(args []string) []byte {
 	raw := fmt.Appendf(nil, "*%d\r\n", len(args))
 	for _, arg := range args {

@@ -9,17 +9,17 @@ import (
 	"github.com/fncache/fncache"
 )
 
-// This file judges what a watch has seen of a fleet.
+// This file judges what a watch has recorded of a fleet.
 
-// A span is the part of a run in which nobody else may run.
+// A span is the part of a run in which no other run may begin.
 type span struct {
 	*run
 	from, to time.Time
 }
 
-// leased gives for each key the spans of the runs that had a lease: until the run has
-// ended, its lease's last step was sent, or the lease may have run out unrenewed, or
-// was lost. w.mu is held.
+// leased returns for each key the spans of the runs that had a lease. A span ends when the run
+// has ended, when the last step of its lease was sent, or when the lease was lost or may have
+// expired unrenewed. w.mu is held.
 func (w *watch) leased() map[string][]span {
 	spans := map[string][]span{}
 	for _, r := range w.runs {
@@ -40,8 +40,8 @@ func (w *watch) leased() map[string][]span {
 	return spans
 }
 
-// unleased gives for each key in each process the spans of the runs without a lease.
-// w.mu is held.
+// unleased returns for each key in each process the spans of the runs without a lease. w.mu is
+// held.
 func (w *watch) unleased() map[place][]span {
 	spans := map[place][]span{}
 	for _, r := range w.runs {
@@ -59,7 +59,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// until is when a run has ended, at the latest then.
+// until returns when a run ended, or the given time if that is earlier.
 func (r *run) until(limit time.Time) time.Time {
 	if !r.ended.IsZero() && r.ended.Before(limit) {
 		return r.ended
@@ -67,7 +67,7 @@ func (r *run) until(limit time.Time) time.Time {
 	return limit
 }
 
-// overlaps gives the spans that begin before an earlier one is over.
+// overlaps returns the spans that begin before an earlier one is over.
 func overlaps(spans []span) (broken []string) {
 	slices.SortFunc(spans, func(a, b span) int { return a.from.Compare(b.from) })
 	for i := 1; i < len(spans); i++ {
@@ -83,8 +83,8 @@ func overlaps(spans []span) (broken []string) {
 	return broken
 }
 
-// leasedOverlaps gives the runs under a lease that were not alone in the fleet with
-// their key, of those that began after a time.
+// leasedOverlaps returns the runs under a lease, of those that began after a time, that were
+// not the only ones of their key in the fleet.
 func (w *watch) leasedOverlaps(keys []string, after time.Time) (broken []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -95,8 +95,8 @@ func (w *watch) leasedOverlaps(keys []string, after time.Time) (broken []string)
 	return broken
 }
 
-// unleasedOverlaps gives the runs without a lease that were not alone in their
-// process with their key.
+// unleasedOverlaps returns the runs without a lease that were not the only ones of their key in
+// their process.
 func (w *watch) unleasedOverlaps(keys []string) (broken []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -117,7 +117,7 @@ func since(spans []span, after time.Time) (some []span) {
 	return some
 }
 
-// counts gives how many runs with a key began after a time, with a lease and without.
+// counts returns how many runs of a key began after a time, with a lease and without.
 func (w *watch) counts(key string, after time.Time) (leased, unleased int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -133,16 +133,16 @@ func (w *watch) counts(key string, after time.Time) (leased, unleased int) {
 	return leased, unleased
 }
 
-// storesSoFar gives how many results each process has stored for each key.
+// storesSoFar returns how many results each process has stored for each key.
 func (w *watch) storesSoFar() map[place]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return maps.Clone(w.stores)
 }
 
-// leastAnswer gives the least run that a call may be answered from: what was known
-// when the oldest lookup can have been sent that can answer it, and in the process
-// that invalidates what it has invalidated.
+// leastAnswer returns the oldest run that may answer a call: the newest one known when the
+// oldest lookup that can answer it was sent. In the invalidating process its own invalidations
+// count too.
 func (w *watch) leastAnswer(r record, bound time.Duration) (least int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -20,10 +20,10 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// This file is about a part of Redis, or of the way to it, that is slow: the rest must
-// not be held up. What is slow as a whole is in fault_test.go.
+// These tests slow down a part of Redis or of the network: the rest must not be delayed.
+// fault_test.go slows down everything.
 
-// through has a cluster client find one of the nodes through a network.
+// through lets a cluster client reach one of the nodes through a network.
 func through(way *network, node string) func(*redis.ClusterOptions) {
 	return func(o *redis.ClusterOptions) {
 		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -32,7 +32,7 @@ func through(way *network, node string) func(*redis.ClusterOptions) {
 			}
 			return (&net.Dialer{}).DialContext(ctx, network, addr)
 		}
-		// Who waited for that would be seen waiting.
+		// A call that waited for that would be counted as waiting.
 		o.ReadTimeout, o.WriteTimeout, o.DialTimeout, o.PoolTimeout = time.Minute, time.Minute, time.Minute, time.Minute
 	}
 }
@@ -82,7 +82,7 @@ func (f *fleet) spread(cluster *redistest.Cluster) (first, second string) {
 		}
 	}
 	f.awaitCaching("after the migrations")
-	for i, key := range undisturbed[:2] { // else a lookup is lost with the node that the slot has left
+	for i, key := range undisturbed[:2] { // otherwise a lookup is lost at the slot's former node
 		for _, m := range f.members {
 			client := m.client.(*redis.ClusterClient)
 			require.Eventually(f.t, func() bool {

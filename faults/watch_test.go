@@ -21,35 +21,35 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// A watch sees all runs of the function, and all that the fleet says to Redis and
-// hears from it. The whole fleet is in one operating system process, so there is one
-// clock, and an order in which it sees things.
+// A watch records all runs of the function, all commands of the fleet to Redis, and their
+// replies. The whole fleet is in one operating system process, so there is one clock and one
+// order of events.
 //
-// Runs of a key are numbered as they begin. Stored entries go up in these numbers,
-// since a run begins after its lease was granted, and a lease is granted when the one
-// before has stored or can store no more. So a number that somebody was told is the
-// least that whoever asks afterwards may be told: see confirm.
+// Runs of a key are numbered as they begin. Stored entries go up in these numbers, since a run
+// begins after its lease was granted, and a lease is granted when the one before has stored or
+// can no longer store. So once a lookup has returned a number, no later lookup may return a
+// smaller one: see confirm.
 type watch struct {
 	verbs map[string]string // by the name that Redis gives a script
 	keys  map[string]string // the fleet's own keys, by those in Redis
-	// errors is how many of its operations a process has counted as failed.
+	// errors returns how many failed operations a process has counted.
 	errors func(process int) uint64
 
 	mu            sync.Mutex // guards the fields below
 	runs          []*run
 	perKey        map[string]int          // runs begun
-	grants        map[int64]*grant        // the last one, by the call that it was for
+	grants        map[int64]*grant        // the last run, by its call
 	steps         map[string]time.Time    // by token: when the last step of the lease was sent
 	stores        map[place]int           // that the server has confirmed
 	confirmed     map[string][]confirmed  // by key, in order
-	invalidations []confirmed             // the same for who invalidates
+	invalidations []confirmed             // the same for the invalidating process
 	era           int                     // see forget
 	losses        []loss                  // see losing
 	refusals      map[int64]refusal       // by call
 	timed         time.Time               // see timeLookups
 	lookups       map[int][]time.Duration // how long they took since then, by process
-	broken        []string                // what must not be
-	judged        int                     // entries that had to be no older than another
+	broken        []string                // violations
+	judged        int                     // how many entries were compared with a least number
 }
 
 // A place is one key in one process.
@@ -67,19 +67,20 @@ type run struct {
 	grant  *grant    // nil: without a lease
 }
 
-// A grant is a lease that the server has granted, as its process was told in time.
+// A grant is a lease that the server has granted, and whose process received the reply in time.
 type grant struct {
 	token string
 	sent  time.Time // the question
 }
 
-// A refusal is the answer of acquire that somebody else has the lease.
+// A refusal is an answer of acquire that another caller has the lease.
 type refusal struct{ errors uint64 } // of the process, when it asked
 
-// A loss is when Redis may lose leases that it has granted. To is zero while it lasts.
+// A loss is a time in which Redis may lose leases that it has granted. To is zero while it
+// lasts.
 type loss struct{ from, to time.Time }
 
-// A confirmed is the least number that may be told to who asks after that time.
+// A confirmed is the least number that lookups sent after a time may return.
 type confirmed struct {
 	at     time.Time
 	number int
@@ -105,8 +106,8 @@ func newWatch(t *testing.T) *watch {
 	return w
 }
 
-// callKey is what the number of a call is under in its context. A computation and
-// the commands for it have the values of the context of the call that they are for.
+// callKey is the context key of the number of a call. A computation and the commands for it
+// have the values of the context of the call that they are for.
 type callKey struct{}
 
 func callOf(ctx context.Context) int64 {
@@ -114,8 +115,8 @@ func callOf(ctx context.Context) int64 {
 	return call
 }
 
-// run is the function behind the cache: its value says for which key and in which
-// run it was made. Some runs are long, so that others can come in between.
+// run is the cached function: its value names the key and the run. Some runs are long, so that
+// others can begin meanwhile.
 func (w *watch) run(ctx context.Context, process int, key string) (string, error) {
 	w.mu.Lock()
 	w.perKey[key]++
@@ -123,7 +124,7 @@ func (w *watch) run(ctx context.Context, process int, key string) (string, error
 	delete(w.grants, callOf(ctx)) // a lease is for one run
 	w.runs = append(w.runs, r)
 	if refused, ok := w.refusals[callOf(ctx)]; ok && r.grant == nil && refused.errors == w.errors(process) {
-		w.broken = append(w.broken, fmt.Sprintf("process %d, key %s: run %d though somebody else had the lease, and Redis was well", process, key, r.number))
+		w.broken = append(w.broken, fmt.Sprintf("process %d, key %s: run %d although another caller had the lease and Redis was healthy", process, key, r.number))
 	}
 	w.mu.Unlock()
 	time.Sleep(r.takes()) // the work
@@ -140,7 +141,7 @@ func (r *run) takes() time.Duration {
 	return shortRuns
 }
 
-// soFar gives how often the function was run for each key.
+// soFar returns how often the function has run for each key.
 func (w *watch) soFar() map[string]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -151,12 +152,12 @@ func (w *watch) soFar() map[string]int {
 	return so
 }
 
-// valueText is what the function returns, in an entry behind the header.
+// valueText is the value of the function, as it stands in an entry after the header.
 var valueText = regexp.MustCompile(`([a-z])#(\d+)`)
 
 const headerLen = 32
 
-// numberIn gives the run that an entry is from; 0 if that is no entry of the fleet's.
+// numberIn returns the run of an entry; 0 if it is not an entry of the fleet.
 func numberIn(raw string) int {
 	if len(raw) <= headerLen {
 		return 0
@@ -169,20 +170,20 @@ func numberIn(raw string) int {
 	return number
 }
 
-// confirm takes in that whoever asks for a key from now on is told of this run or of
-// a later one. w.mu is held.
+// confirm records that lookups of a key from now on return this run or a later one. w.mu is
+// held.
 func (w *watch) confirm(key string, number int) {
 	if number > w.least(key, time.Now()) {
 		w.confirmed[key] = append(w.confirmed[key], confirmed{time.Now(), number})
 	}
 }
 
-// least is leastOf what was confirmed for a key. w.mu is held.
+// least is leastOf for the confirmed runs of a key. w.mu is held.
 func (w *watch) least(key string, until time.Time) int {
 	return leastOf(w.confirmed[key], until)
 }
 
-// leastOf gives what was confirmed until then.
+// leastOf returns the greatest number that was confirmed until then.
 func leastOf(all []confirmed, until time.Time) int {
 	for i := len(all) - 1; i >= 0; i-- {
 		if !all[i].at.After(until) {
@@ -192,8 +193,8 @@ func leastOf(all []confirmed, until time.Time) int {
 	return 0
 }
 
-// invalidating takes in that a key is about to be invalidated, and done that it is.
-// All runs that have begun until now are older than that.
+// invalidating records that a key is about to be invalidated, and done that it is invalidated.
+// All runs that have begun until now are outdated then.
 func (w *watch) invalidating(key string) (done func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -209,9 +210,9 @@ func (w *watch) invalidating(key string) (done func()) {
 	}
 }
 
-// forget is for where Redis may lose what it has confirmed: in a failover, as
-// replication is asynchronous, and when it reads an older data set. What is asked
-// from now on is judged by what is confirmed from now on.
+// forget is for faults in which Redis may lose confirmed writes: a failover, because
+// replication is asynchronous, and the loading of an older data set. Later lookups are judged
+// only by runs that are confirmed later.
 func (w *watch) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -220,8 +221,7 @@ func (w *watch) forget() {
 	w.invalidations = nil
 }
 
-// losing is for where Redis may lose the leases that it has granted until now, or
-// grants until done.
+// losing is for faults in which Redis may lose leases that it granted before done.
 func (w *watch) losing() (done func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -234,7 +234,7 @@ func (w *watch) losing() (done func()) {
 	}
 }
 
-// timeLookups forgets how long lookups have taken that were sent until now.
+// timeLookups forgets the times of all lookups that were sent until now.
 func (w *watch) timeLookups() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -242,9 +242,9 @@ func (w *watch) timeLookups() {
 	clear(w.lookups)
 }
 
-// usualLookup gives the median of how long lookups of a process have taken that were
-// sent after timeLookups, and answered with an entry; 0 if they are few. What a busy
-// machine does to some of them does not show in it.
+// usualLookup returns the median time of a process's lookups that were sent after timeLookups
+// and answered with an entry; 0 if they are few. The delays of single lookups on a busy machine
+// do not affect it.
 func (w *watch) usualLookup(process int) time.Duration {
 	const few = 10
 	w.mu.Lock()
@@ -264,12 +264,12 @@ type sending struct {
 	place place
 	token string // of the last step of a lease
 	store int    // the run that is to be stored
-	least int    // that the answer may be from
+	least int    // the oldest run that the answer may have
 	era   int
-	errs  uint64 // that the process had counted
+	errs  uint64 // the errors that the process had counted
 }
 
-// sending takes in what a process sends. ok is false for what is not about an entry.
+// sending records a command of a process. ok is false if the command does not concern an entry.
 func (w *watch) sending(process int, cmd redis.Cmder) (s sending, ok bool) {
 	args := cmd.Args()
 	var key string
@@ -310,7 +310,7 @@ func (w *watch) sending(process int, cmd redis.Cmder) (s sending, ok bool) {
 	return s, true
 }
 
-// heard takes in what Redis answered.
+// heard records a reply of Redis.
 func (w *watch) heard(ctx context.Context, s sending, cmd redis.Cmder) {
 	if cmd.Err() != nil {
 		return
@@ -336,9 +336,9 @@ func (w *watch) heard(ctx context.Context, s sending, cmd redis.Cmder) {
 	}
 }
 
-// answered takes in what acquire did. w.mu is held.
+// answered records the result of an acquire. w.mu is held.
 func (w *watch) answered(ctx context.Context, call int64, s sending, parts []any) {
-	// The context of an operation ends when nobody waits for the answer any more.
+	// The context of an operation ends when no caller waits for the answer.
 	inTime := ctx.Err() == nil
 	delete(w.refusals, call)
 	switch status := text(parts[0]); {
@@ -351,8 +351,7 @@ func (w *watch) answered(ctx context.Context, call int64, s sending, parts []any
 	}
 }
 
-// told judges the run that an entry is from, and takes it for confirmed. w.mu is
-// held.
+// told judges the run of an entry, and records it as confirmed. w.mu is held.
 func (w *watch) told(s sending, number int) {
 	if number == 0 || s.era != w.era {
 		return
@@ -361,7 +360,7 @@ func (w *watch) told(s sending, number int) {
 		w.judged++
 	}
 	if number < s.least {
-		w.broken = append(w.broken, fmt.Sprintf("process %d, key %s: %s gave run %d, sent after run %d had been seen, or all before it invalidated",
+		w.broken = append(w.broken, fmt.Sprintf("process %d, key %s: %s returned run %d, but was sent after run %d was seen or all earlier runs were invalidated",
 			s.place.process, s.place.key, s.verb, number, s.least))
 	}
 	w.confirm(s.place.key, number)
@@ -386,7 +385,7 @@ func text(arg any) string {
 	}
 }
 
-// A tap is a go-redis hook: what one process says to Redis.
+// A tap is a go-redis hook that passes one process's commands to the watch.
 type tap struct {
 	*watch
 	process int
