@@ -56,7 +56,10 @@ type Config struct {
 	// command; a large value has more time, by its size. A node that answers nothing at all
 	// for that long is away: it is not asked until it answers again, and OnRedisDown
 	// applies. Waiting for a connection of the client's pool is not counted: a call waits for
-	// one as long as its context allows. Default: 250ms.
+	// one as long as its context allows. The cache looks at each node ten times in RedisTimeout,
+	// and no more often than every 2 ms, so a node is not found away sooner than after 20 ms.
+	// Hooks of the client do not see a large command for which there is more time than the client's
+	// own ReadTimeout and WriteTimeout: it goes through a clone of the client. Default: 250ms.
 	RedisTimeout time.Duration
 
 	// Namespace is the first part of every key and of the channels of events.
