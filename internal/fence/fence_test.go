@@ -390,7 +390,7 @@ func TestAnInvalidationIsPublished(t *testing.T) {
 	onEach(t, func(t *testing.T, s *subject) {
 		ctx := context.Background()
 		sub := s.client.Subscribe(ctx, "events")
-		defer sub.Close()
+		defer sub.Close() //nolint:errcheck // the server goes away with the test
 		_, err := sub.Receive(ctx)
 		require.NoError(t, err)
 		stamp := s.invalidate(7, fence.Soft, tag("a"), tag("b"))

@@ -13,7 +13,7 @@ import (
 
 func topLevel(int) int { return 0 }
 
-type shop struct{ n int }
+type shop struct{}
 
 func (shop) Value(int) int        { return 0 }
 func (*shop) Pointer(int) int     { return 0 }

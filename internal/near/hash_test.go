@@ -35,8 +35,15 @@ func TestEachPartOfAKeyChangesTheHash(t *testing.T) {
 	f := NewFunc(shape.Compile(sig))
 	hashes := make(map[uint64]shape.Plain)
 	for _, key := range []shape.Plain{
-		{}, {N: [4]uint64{1}}, {N: [4]uint64{0, 1}}, {N: [4]uint64{0, 0, 1}}, {N: [4]uint64{0, 0, 0, 1}},
-		{S: [2]string{"x"}}, {S: [2]string{"", "x"}}, {S: [2]string{"x", "x"}}, {S: [2]string{"xx"}},
+		{},
+		{N: [4]uint64{1}},
+		{N: [4]uint64{0, 1}},
+		{N: [4]uint64{0, 0, 1}},
+		{N: [4]uint64{0, 0, 0, 1}},
+		{S: [2]string{"x"}},
+		{S: [2]string{"", "x"}},
+		{S: [2]string{"x", "x"}},
+		{S: [2]string{"xx"}},
 	} {
 		h := f.hash(&key)
 		assert.NotContains(t, hashes, h, "%v and %v", key, hashes[h])
