@@ -17,6 +17,7 @@ import (
 	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/clock"
 	"github.com/fncache/fncache/internal/events"
+	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/funcname"
 	"github.com/fncache/fncache/internal/health"
 	"github.com/fncache/fncache/internal/keyhash"
@@ -150,6 +151,7 @@ type Cache struct {
 	space   keyspace
 	log     *oncelog.Logger
 	health  *health.Log
+	fence   fenceView
 
 	releases *releases.Set
 	// beginning bounds, for each node, the leases that are asked for, or granted and not computed
@@ -200,6 +202,7 @@ func New(cfg Config) (*Cache, error) {
 		coder:   newCoder(&cfg),
 		life:    lifetime.New(),
 	}
+	c.fence.key = fence.Key(cfg.Namespace)
 	c.asking = c.life.Part()
 	c.space = newKeyspace(c)
 	c.alive, c.end = context.WithCancel(context.Background())
@@ -241,6 +244,7 @@ func New(cfg Config) (*Cache, error) {
 		Closing:     c.closing,
 		Spawn:       c.life.Go,
 		SpawnAsking: c.asking.Go,
+		Tags:        c.hearMessage,
 		Log:         c.log,
 		Explain:     explain,
 	})
@@ -344,6 +348,7 @@ func (c *Cache) Ping(ctx context.Context) error {
 		Ask:     func(ctx context.Context, cmd *remote.Command) error { return c.store.ask(ctx, opPing, cmd) },
 		Probe:   c.pingProbe,
 		Scripts: c.store.pingScripts,
+		Evicts:  c.noteEviction,
 		Failed: func(kind remote.Kind, why error, probe string) error {
 			return &RedisError{Op: opPing, Kind: RedisErrorKind(kind), Err: why, key: probe}
 		},
@@ -488,6 +493,13 @@ func (c *Cache) noteUnpublished(channel string, err error) {
 	c.log.Once("publish refused", slog.LevelWarn,
 		"this user may not publish: what it stores and invalidates is not told to other processes, so their near caches may serve it until Near is over, and their callers who wait ask about once a second; grant it +publish and the channels",
 		"channels", c.store.channel+"*", "channel", channel, "err", err)
+}
+
+// noteEviction is told of a maxmemory-policy by which Redis evicts keys without an expiry.
+func (c *Cache) noteEviction(policy string) {
+	c.log.Once("eviction", slog.LevelWarn,
+		"Redis may evict keys without an expiry: where the fence of tags is evicted all entries with tags are misses, and where the registry of a function is, invalidations by other releases do not reach it for a while; set maxmemory-policy to volatile-lru or another that spares them",
+		"maxmemory-policy", policy)
 }
 
 // timeRefused reports whether this user, or this server or a proxy before it, will not run

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/events"
+	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/shape"
 )
 
@@ -117,7 +118,10 @@ type call struct {
 	cache *Cache
 	ctx   context.Context
 	input
-	key string
+	key   string
+	bound *binding
+	tags  []fence.Tag // see ownTags
+	above *tally      // what the call hands up to; nil: nobody inherits from it
 	// patient calls cannot report that they gave up or were refused, for the
 	// function has no error result.
 	patient bool
@@ -179,6 +183,9 @@ func (f *Func) call(ctx context.Context, in input, c *call) (shape.Results, erro
 	defer func() { f.record(&a, info, c.key) }()
 
 	err := c.find()
+	if c.bound != nil {
+		c.handUp(per.frame)
+	}
 	switch {
 	case per.bypass, err == nil && per.frame.computes(c.cache, c.key), err != nil && c.patient:
 		a.source = SourceBypassed
@@ -209,7 +216,7 @@ func (c *call) find() (err error) {
 	case err != nil:
 		return fmt.Errorf("fncache: call %s: %w", c.fn.whence(), err)
 	}
-	c.cache = b.cache
+	c.cache, c.bound = b.cache, b
 	c.key, err = c.fn.key(b, c.input)
 	return err
 }
@@ -234,7 +241,7 @@ func (f *Func) record(a *answer, info *Info, key string) {
 
 // direct calls the function on the caller's goroutine, past the cache.
 func (c *call) direct() answer {
-	ctx, _ := enterFrame(c.ctx, nil)
+	ctx, _ := enterFrame(c.ctx, c.fn, c.above, nil)
 	results, err := c.fn.shape.Invoke(ctx, c.args)
 	return answer{results: results, err: err, source: SourceBypassed}
 }
@@ -290,7 +297,7 @@ func (c *call) decision(p purpose) (decision, error) {
 		return d, nil
 	}
 	if start {
-		f.input = c.ownInput() // that may take long: not under the lock of all flights
+		f.input, f.tags = c.ownInput(), c.ownTags() // that may take long: not under the lock of all flights
 		switch c.fly(f) {
 		case decided:
 			return f.decision, nil

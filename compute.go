@@ -9,6 +9,8 @@ import (
 	"github.com/fncache/fncache/internal/apart"
 	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/clock"
+	"github.com/fncache/fncache/internal/events"
+	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/releases"
 	"github.com/fncache/fncache/internal/shape"
 )
@@ -30,6 +32,10 @@ type computation struct {
 	stale   *entry          // what callers live on if the function fails
 	closing <-chan struct{} // the cache's; nil without a lease if it was closed before
 
+	tags     []fence.Tag     // of the call; nil without Options.Tags
+	heard    *events.Channel // of the fence; nil if nobody waits elsewhere
+	foretold chan struct{}   // has an element if the fence is to be read again: what is computed may be overtaken
+
 	frame    *frame        // what the function's context carries
 	returned chan struct{} // closed when the function has ended
 	ret      returned      // written before returned is closed
@@ -37,7 +43,12 @@ type computation struct {
 
 	// Only the tender's.
 	tender tender
-	lost   bool // the lease is known to be lost
+	lost   bool   // the lease is known to be lost
+	tally  *tally // the tags that the run collects; nil without Options.Tags. Others read it once done is closed
+	// staleGone says that the stale entry was overtaken before the function ran.
+	staleGone bool
+	// place is where in the order of events it was before the stamp was read.
+	place events.Place
 	// unregistered is why the release is not registered, so that nothing is stored; nil if
 	// it is.
 	unregistered error
@@ -56,6 +67,7 @@ type computation struct {
 	callers  int       // who waits for the end
 	detached bool      // without a lease: it began before this process invalidated the key
 	cached   bool      // newcomers look up, for there may be an entry
+	shared   bool      // callers have joined who may have called after it began, or it is about storing
 	settling bool      // newcomers look up, for the lease may be over
 	leaseEnd time.Time // until when the lease is good as far as is known
 	began    uint64    // flights.seq when it began; 0 before
@@ -91,6 +103,9 @@ type ending struct {
 
 	late    bool  // the function had not returned, or its result was not encoded: err says why that was not waited for
 	stepErr error // of the lease's last step
+
+	unread  bool // the fence was not read again: nobody who joined is confirmed
+	expired bool // overtaken softly: never given to those who joined as fresh
 }
 
 // stored says that what there is was confirmed: it is stored, unless the function
@@ -119,6 +134,9 @@ func (c *Cache) newComputation(id flightKey, ctx context.Context) *computation {
 func (c *call) newUnleased() *computation {
 	comp := c.cache.newComputation(flightKey{c.fn, c.key}, context.WithoutCancel(c.ctx))
 	comp.given = make(chan struct{})
+	if c.above != nil {
+		comp.tags = c.ownTags()
+	}
 	return comp
 }
 
@@ -145,13 +163,17 @@ func (c *computation) run() (next *computation) {
 	if c.token != "" {
 		c.unregistered = c.enlist()
 	}
+	if c.tags != nil {
+		c.capture()
+		defer c.leaveFence()
+	}
 	c.fn.counters.computations.Add(1)
 	cause := &ComputeTimeoutError{Func: c.fn.Name(), Key: c.key, Timeout: c.fn.opts.ComputeTimeout}
 	ctx, cancel := context.WithCancelCause(c.ctx)
 	defer cancel(nil)
 	ctx, stop := context.WithTimeoutCause(ctx, cause.Timeout, cause)
 	defer stop()
-	ctx, c.frame = enterFrame(ctx, c)
+	ctx, c.frame = enterFrame(ctx, c.fn, c.tally, c)
 
 	c.tender = tender{ctx: ctx, cancel: cancel, timeout: ctx.Done(), closing: c.closing}
 	if c.token != "" {
@@ -166,6 +188,12 @@ func (c *computation) run() (next *computation) {
 		cut = c.cutShort(ctx)
 	}
 	return c.end(cut, time.Since(began))
+}
+
+// leaveFence ends what capture began.
+func (c *computation) leaveFence() {
+	c.cache.fence.runs.remove(c)
+	c.cache.events.Leave(c.heard)
 }
 
 // enlist prepares a computation under a lease for storing its result: the release must be
@@ -282,6 +310,7 @@ func (c *computation) call(ctx context.Context, began time.Time, giveSlot func()
 		}
 		c.ret.cost = time.Since(began)
 		c.frame.ended.Store(true)
+		c.tally.seal()
 		giveSlot()
 		close(c.returned)
 	}()

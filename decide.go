@@ -8,6 +8,7 @@ import (
 
 	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/events"
+	"github.com/fncache/fncache/internal/fence"
 )
 
 // This file is the decision table (call.go) for one flight: it looks up, judges what
@@ -91,8 +92,15 @@ func (redisDown) row()  {}
 // lookUp reads the entry of a flight, and goes through the table with it.
 func (c *Cache) lookUp(ctx context.Context, f *flight) progress {
 	clock := c.clock.Read(ctx)
-	asked := c.here(f.fn)
-	raw, err := c.store.lookup(ctx, f.key, f.fn.expected())
+	asked := c.now(f.fn)
+	var raw []byte
+	var reading fence.Reading
+	var err, fenceErr error
+	if f.fn.tagged() {
+		raw, reading, err, fenceErr = c.lookupTagged(ctx, f.key, f.fn.expected(), c.askedTags(f))
+	} else {
+		raw, err = c.store.lookup(ctx, f.key, f.fn.expected())
+	}
 	if clock != nil {
 		select {
 		case <-clock:
@@ -100,28 +108,46 @@ func (c *Cache) lookUp(ctx context.Context, f *flight) progress {
 			return callerLeft
 		}
 	}
-	switch {
-	case err == nil:
+	wrong := err == errWrongType //nolint:errorlint // it is returned as it is
+	if err == nil {
 		f.fn.expect(len(raw))
-		c.noteRedis(f.fn, opLookup, f.key, nil)
-	case err == errWrongType: //nolint:errorlint // it is returned as it is
-		c.noteRedis(f.fn, opLookup, f.key, nil)
-	case hasLeft(ctx, err):
-		c.noteBusy(f.fn, err)
-		return callerLeft
-	default:
-		c.noteRedis(f.fn, opLookup, f.key, err)
-		var failure *RedisError
-		unasked := errors.As(err, &failure) && failure.notAsked
-		c.flights.decide(f, redisDown{cause: err, unasked: unasked})
-		return decided
 	}
-	if raw != nil && f.fn.decodesApart(c.coder) {
+	if err == nil || wrong {
+		c.noteRedis(f.fn, opLookup, f.key, nil)
+		if fenceErr != nil {
+			return c.unanswered(ctx, f, opFence, c.fence.key, fenceErr)
+		}
+	} else {
+		return c.unanswered(ctx, f, opLookup, f.key, err)
+	}
+	e, s := c.parse(f.fn, raw, err)
+	again := false
+	if s != cold && f.fn.tagged() {
+		w := c.weigh(e, &reading)
+		if again = w.again; !again {
+			s = f.fn.allowed(s, w.verdict)
+		}
+	}
+	if again || s != cold && f.fn.decodesApart(c.coder) {
 		// Methods of the user's own may not return, and the caller must be able to leave.
-		c.life.Go(func() { c.takeIn(f, raw, err, asked) })
+		c.life.Go(func() { c.takeIn(f, e, s, asked, again) })
 		return handedOn
 	}
-	return c.takeIn(f, raw, err, asked)
+	return c.takeIn(f, e, s, asked, false)
+}
+
+// unanswered ends the lookup of a flight, or leaves it to others, where Redis has not answered
+// a question of it.
+func (c *Cache) unanswered(ctx context.Context, f *flight, op, key string, err error) progress {
+	if hasLeft(ctx, err) {
+		c.noteBusy(f.fn, err)
+		return callerLeft
+	}
+	c.noteRedis(f.fn, op, key, err)
+	var failure *RedisError
+	unasked := errors.As(err, &failure) && failure.notAsked
+	c.flights.decide(f, redisDown{cause: err, unasked: unasked})
+	return decided
 }
 
 // hasLeft reports whether an operation was given up because ctx has ended.
@@ -151,10 +177,18 @@ func (c *Cache) lookUpForOthers(f *flight) {
 	how = c.lookUp(ctx, f)
 }
 
-// takeIn goes through the table with what Redis has answered.
-func (c *Cache) takeIn(f *flight, raw []byte, err error, asked events.Place) progress {
-	e, s := c.judgeRead(f, raw, err, asked)
-	if s == fresh {
+// takeIn goes through the table with what Redis has answered. again says that the fence is to
+// be read again before.
+func (c *Cache) takeIn(f *flight, e *entry, s state, asked moment, again bool) progress {
+	if again {
+		v, err := c.weighAgain(f.values(), f.fn, e)
+		if err != nil {
+			c.flights.decide(f, redisDown{cause: err})
+			return decided
+		}
+		s = f.fn.allowed(s, v)
+	}
+	if s = c.takeEntry(f, e, s, asked); s == fresh {
 		c.flights.decide(f, serveFresh{e})
 		return decided
 	}
@@ -166,11 +200,14 @@ func (c *Cache) takeIn(f *flight, raw []byte, err error, asked events.Place) pro
 	return handedOn
 }
 
-// judgeRead judges what was read, and has the near cache keep it if it is fresh.
-func (c *Cache) judgeRead(f *flight, raw []byte, err error, asked events.Place) (*entry, state) {
-	e, s := c.judge(f.fn, raw, err)
+// takeEntry decodes an entry, and has the near cache keep it if it is fresh.
+func (c *Cache) takeEntry(f *flight, e *entry, s state, asked moment) state {
+	s = c.decode(f.fn, e, s)
+	if e != nil && e.tags != nil && s != cold {
+		c.noteExtra(f, e)
+	}
 	if s == fresh {
-		e.near = c.keep(f.fn, f.input, f.key, asked, &e.envelope, e.kept)
+		e.near = c.keep(f.fn, f.input, f.key, asked, &e.envelope, e.validAt, e.kept)
 	}
 	switch {
 	case s == cold:
@@ -178,7 +215,21 @@ func (c *Cache) judgeRead(f *flight, raw []byte, err error, asked events.Place) 
 	case e.near == nil:
 		c.correct(f.fn, f.input, f.key, e.id)
 	}
-	return e, s
+	return s
+}
+
+// takeChanged takes in an entry that acquire has given back. It is judged by the fence as that
+// is now: what was read before may be a minute old (W1).
+func (c *Cache) takeChanged(f *flight, raw []byte, asked moment) (e *entry, s state, err error) {
+	e, s = c.parse(f.fn, raw, nil)
+	if s != cold && f.fn.tagged() {
+		v, err := c.weighAgain(f.values(), f.fn, e)
+		if err != nil {
+			return nil, cold, err
+		}
+		s = f.fn.allowed(s, v)
+	}
+	return e, c.takeEntry(f, e, s, asked), nil
 }
 
 // resolve goes through the table with an entry that is not fresh. ok is false
@@ -190,6 +241,7 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (v verdict, ok bool) {
 			return serveStale{e}, true
 		}
 		asked = c.hereFor(f)
+		tagsAsked := c.hereTags(f.fn)
 		got, ended := c.acquire(f, acquireCompare, e.bytes(), s == stale)
 		switch {
 		case ended:
@@ -201,7 +253,11 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (v verdict, ok bool) {
 		case got.noPlace:
 			return &notOurs{seen: e, placeless: true}, true
 		case got.status == entryChanged:
-			if e, s = c.judgeRead(f, got.raw, nil, asked); s == fresh {
+			var err error
+			if e, s, err = c.takeChanged(f, got.raw, moment{asked, tagsAsked}); err != nil {
+				return redisDown{cause: err}, true
+			}
+			if s == fresh {
 				return serveFresh{e}, true
 			}
 			continue
@@ -309,6 +365,7 @@ func (c *Cache) begin(f *flight, e *entry, s state, got request) {
 	comp := c.newComputation(f.flightKey, f.values())
 	comp.input, comp.token, comp.leaseEnd, comp.slotted = f.input, got.token, got.until, got.placed
 	comp.beginning = got.beginning
+	comp.tags, comp.shared = f.tags, f.purpose == toRefresh
 	comp.closing = c.closing // even if that was closed while the lease was asked for: Close is to see it given back
 	if s == stale {
 		comp.stale = e

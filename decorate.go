@@ -308,6 +308,7 @@ func (f *Func) Unwrap() {
 	if b := f.bound.Load(); b != nil {
 		b.cache.releases.Forget(f)
 		b.cache.events.Leave(b.near)
+		b.cache.events.Leave(b.fence)
 	}
 }
 
@@ -436,7 +437,7 @@ func (f *Func) Refresh(ctx context.Context, args ...any) error {
 		return fmt.Errorf("fncache: refresh %s: %s is being computed by the very call that refreshes it, which would wait for itself; refresh it from outside",
 			f.Name(), key)
 	}
-	c := &call{fn: f, cache: b.cache, ctx: ctx, input: given, key: key, strict: true}
+	c := &call{fn: f, cache: b.cache, bound: b, ctx: ctx, input: given, key: key, strict: true}
 	a := c.answer(true)
 	a.raise()
 	return a.err

@@ -87,6 +87,22 @@
 //
 // Change the data, commit, then invalidate.
 //
+// # Tags
+//
+// With [Options.Tags] the entries of a function carry names, such as books or author:7. One
+// command invalidates all entries that have one, [Cache.InvalidateTags], or makes them stale
+// at most, [Cache.ExpireTags], whatever their keys, and whatever is being computed. [AddTags]
+// adds those that only a result tells. A function inherits the tags of the cached functions
+// that it calls.
+//
+// Nothing is deleted: one hash in Redis, the fence, remembers when each tag was last
+// invalidated, and readers compare.
+//
+//	fncache:{fence}
+//
+// It has no expiry. Where it is lost, all entries with tags are misses, and none is served
+// that was invalidated.
+//
 // # Keys
 //
 //	fncache:{<prefix>:<name>:<hash>}:<signature>         the entry
@@ -164,7 +180,7 @@
 //
 //	ACL SETUSER app on >secret ~fncache:* &fncache:events:*
 //	    +get +time +eval +evalsha +getrange +set +del +pexpire +pttl +hgetall +hset +hdel
-//	    +publish +subscribe +unsubscribe +ping
+//	    +hget +hmget +hincrby +hlen +hrandfield +publish +subscribe +unsubscribe +ping
 //
 // The client of a Cluster needs +cluster|slots and +command too.
 // Processes publish what they store and invalidate on fncache:events:<prefix>:<name>.
@@ -191,8 +207,10 @@
 //	decide.go       its flight finds out: it looks up, judges, asks for the lease, waits
 //	compute.go      one run of the function
 //	settle.go       it is tended, and ends: stored, told, stored later
+//	fence.go        which tags were invalidated: asked, captured, told
 //	flight.go       who joins whom in this process
 //	entry.go        what an entry is worth; what of it is kept in memory
+//	tags.go         the tags of a call, and those that a run of a function collects
 //	lock.go         the lease protocol: everything said to Redis
 //	func.go         what is known of a wrapped function: its checks, its name, its cache
 //	options.go      options, policies, and the options of struct tags

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/events"
+	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/remote"
 	"github.com/fncache/fncache/internal/shape"
@@ -30,6 +31,8 @@ type entry struct {
 	err  error         // what a negative entry stands for
 	kept shape.Results // decoded once, by the flight
 	near *near.Entry   // where the near cache has it, and kept with it
+	// validAt is the c of the reading of the fence by which it was found valid.
+	validAt fence.Stamp
 }
 
 // results gives the caller results of its own. alone says that it is the only one
@@ -94,9 +97,9 @@ const (
 	fresh
 )
 
-// judge tells what state an entry is in. What cannot be read is cold, counted
-// and logged, and never a value.
-func (c *Cache) judge(fn *Func, raw []byte, err error) (*entry, state) {
+// parse reads what stands before the body of an entry, and returns the state that its age
+// allows. What cannot be read is cold, counted and logged, and never a value.
+func (c *Cache) parse(fn *Func, raw []byte, err error) (*entry, state) {
 	if raw == nil && err == nil {
 		return nil, cold
 	}
@@ -104,25 +107,48 @@ func (c *Cache) judge(fn *Func, raw []byte, err error) (*entry, state) {
 	if err == nil {
 		e.envelope, err = parseEnvelope(raw)
 	}
-	if err == nil && e.tags != nil {
-		err = miss(missUnknownFlag, "byte %d: it has tags, and the function has none", flagsOffset)
-	}
 	since := c.clock.Now() - e.storedAt
-	if err == nil && since < -maxFuture.Milliseconds() {
+	switch {
+	case err != nil:
+	case fn.tagged() && e.tags == nil:
+		err = miss(missCorrupt, "byte %d: it has no tags, and the function has", flagsOffset)
+	case !fn.tagged() && e.tags != nil:
+		err = miss(missCorrupt, "byte %d: it has tags, and the function has none", flagsOffset)
+	case since < -maxFuture.Milliseconds():
 		err = errFuture
-	}
-	var s state
-	if err == nil {
-		if s = fn.state(e, max(0, time.Duration(since)*time.Millisecond)); s == cold {
-			return e, cold
-		}
-		err = e.read(fn, c.coder)
 	}
 	if err != nil {
 		c.undecodable(fn, err)
 		return e, cold
 	}
-	return e, s
+	return e, fn.state(e, max(0, time.Duration(since)*time.Millisecond))
+}
+
+// decode reads what an entry holds, unless it is cold, and returns its state then.
+func (c *Cache) decode(fn *Func, e *entry, s state) state {
+	if s == cold {
+		return cold
+	}
+	if err := e.read(fn, c.coder); err != nil {
+		c.undecodable(fn, err)
+		return cold
+	}
+	return s
+}
+
+// allowed returns the state of an entry that the fence allows, and counts what it has
+// overtaken.
+func (f *Func) allowed(s state, v fence.Verdict) state {
+	switch {
+	case s == cold:
+	case v > fence.Expired:
+		f.counters.overtakenHard.Add(1)
+		return cold
+	case v == fence.Expired && s == fresh:
+		f.counters.overtakenSoft.Add(1)
+		return stale
+	}
+	return s
 }
 
 // undecodable counts and logs an entry that cannot be read.
@@ -171,6 +197,22 @@ func (f *Func) freshness(id uint64) time.Duration {
 	return f.opts.Freshness - time.Duration(f.opts.Jitter*part*float64(f.opts.Freshness))
 }
 
+// A moment is the place of a reading in the order of events: as the function's channel tells
+// them, and as that of the fence does.
+type moment struct{ key, tags events.Place }
+
+// now is the present moment, for the near cache of a function.
+func (c *Cache) now(fn *Func) moment { return moment{c.here(fn), c.hereTags(fn)} }
+
+// hereTags returns the present place in the order of events about tags, for the near cache of
+// a function.
+func (c *Cache) hereTags(fn *Func) (p events.Place) {
+	if b := fn.bound.Load(); b != nil && b.cache == c && b.fence != nil {
+		p = c.events.Here(b.fence)
+	}
+	return p
+}
+
 // here is the present place in the order of events about the keys of a function.
 func (c *Cache) here(fn *Func) events.Place {
 	var ch *events.Channel
@@ -204,19 +246,20 @@ func (f *Func) nearKey(in input, redisKey string) *shape.Plain {
 	return key
 }
 
-// keep has the near cache keep an entry that was asked for at some place, with the results
+// keep has the near cache keep an entry that was asked for at some moment, with the results
 // that it decodes to, which are the near cache's from then on. Types that cannot be copied
 // are kept encoded. It returns what was kept, or nil: where the function has no near cache,
 // where events were not heard, and of an error that is an answer.
-func (c *Cache) keep(fn *Func, in input, redisKey string, asked events.Place, e *envelope, r shape.Results) *near.Entry {
-	if fn.near == nil || !asked.InHearing() || e.negative() {
+func (c *Cache) keep(fn *Func, in input, redisKey string, asked moment, e *envelope, validAt fence.Stamp, r shape.Results) *near.Entry {
+	if fn.near == nil || !asked.key.InHearing() || e.negative() || fn.tagged() && !asked.tags.InHearing() {
 		return nil
 	}
 	kept := &near.Entry{
 		Func:     fn.near,
 		Key:      *fn.nearKey(in, redisKey),
 		RedisKey: redisKey,
-		Asked:    asked,
+		Asked:    asked.key,
+		Tags:     nearTags(e, asked.tags, validAt),
 		Life:     min(fn.opts.Near, fn.freshness(e.id)-c.ageOf(e.storedAt)),
 		StoredAt: e.storedAt,
 		ID:       e.id,
@@ -230,6 +273,24 @@ func (c *Cache) keep(fn *Func, in input, redisKey string, asked events.Place, e 
 	}
 	c.near.Keep(kept)
 	return kept
+}
+
+// nearTags returns what is kept of the tags of an entry; nil if it has none. An answer from
+// there depends on them as of the reading of the fence that found it valid, and not as of now
+// (W3).
+func nearTags(e *envelope, asked events.Place, validAt fence.Stamp) *near.Tags {
+	if e.tags == nil {
+		return nil
+	}
+	t := &near.Tags{
+		Asked:    asked,
+		Subjects: make([]events.TagSubject, len(e.tags.Marks)),
+		From:     &provenance{epoch: e.tags.Epoch, marks: e.tags.Marks, at: validAt},
+	}
+	for i, m := range e.tags.Marks {
+		t.Subjects[i] = events.SubjectOfTag(m.Tag)
+	}
+	return t
 }
 
 // correct notes that Redis has an entry of that id, or none that could be served: 0.
@@ -269,6 +330,9 @@ func (f *Func) serve(ctx context.Context, key *shape.Plain, vary string) (e *nea
 			return nil, nil
 		}
 	}
+	if above := heir(b.cache, f, per.frame); above != nil {
+		above.inherit(*e.Tags.From.(*provenance))
+	}
 	f.near.Count(e.Cost)
 	if info := per.info.claim(); info != nil {
 		*info = Info{Source: SourceNear, Age: b.cache.ageOf(e.StoredAt), Cost: e.Cost, Key: e.RedisKey}
@@ -305,6 +369,11 @@ func (c *call) fromNear(e *near.Entry, source Source) (a answer, ok bool) {
 	r, err := c.fn.copyOf(c.cache, e)
 	if err != nil {
 		return answer{}, false
+	}
+	if c.above != nil {
+		p := *e.Tags.From.(*provenance)
+		p.none = source == SourceStale // Redis is away: nobody knows
+		c.above.inherit(p)
 	}
 	c.fn.counters.savedTime.Add(int64(e.Cost))
 	return answer{results: r, source: source, age: c.cache.ageOf(e.StoredAt), cost: e.Cost}, true

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/events"
+	"github.com/fncache/fncache/internal/fence"
 )
 
 // This file holds what one process is doing about one key right now: who may
@@ -72,6 +73,7 @@ type flight struct {
 	purpose purpose
 	ctx     context.Context // of the first caller, for its values: see values
 	input                   // set by the call that starts it, before it runs
+	tags    []fence.Tag     // of the call; likewise
 
 	// Of a flight that polls.
 	from     *notOurs
@@ -138,6 +140,7 @@ func (fs *flights) board(c *call, p purpose, nested bool) (f *flight, start bool
 	s := fs.slotOf(id)
 	if p == toLookUp {
 		if holder := s.goodLease(); holder != nil && !holder.cached && !holder.settling {
+			holder.shared = true
 			return nil, false, decision{verdict: runsHere{holder}, ended: fs.tick()}
 		}
 		if s.flights[toWait] != nil {
@@ -326,7 +329,7 @@ func (fs *flights) joinable(id flightKey, token string) *computation {
 	if s == nil || s.leased == nil || s.leased.token != token {
 		return nil
 	}
-	s.leased.cached = false
+	s.leased.cached, s.leased.shared = false, true
 	return s.leased
 }
 
@@ -353,17 +356,36 @@ func (fs *flights) detach(id flightKey) {
 	if s == nil {
 		return
 	}
+	s.detachLookups()
+	s.leased = nil
+	fs.sweep(id, s)
+}
+
+// detachLookups detaches what newcomers might share that asks before them. mu is held.
+func (s *slot) detachLookups() {
 	for i, f := range s.flights {
 		if f != nil {
 			f.detached = true
 			s.flights[i] = nil
 		}
 	}
-	s.leased = nil
 	if s.running != nil && s.running.began != 0 {
 		s.running.detached = true
 	}
-	fs.sweep(id, s)
+}
+
+// detachTagged is detach for all functions that have tags, but for computations under a
+// lease: who joins one of these is confirmed by the fence.
+func (fs *flights) detachTagged() {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for id, s := range fs.m {
+		if !id.fn.tagged() {
+			continue
+		}
+		s.detachLookups()
+		fs.sweep(id, s)
+	}
 }
 
 // detachHolder is detach for a computation whose lease is known to be lost.
@@ -530,6 +552,9 @@ func (fs *flights) finish(c *computation, e ending) (next *computation, alone bo
 			next = s.advance()
 		}
 		fs.sweep(c.flightKey, s)
+	}
+	if c.shared && e.unread { // somebody has joined since
+		e.confirmed = false
 	}
 	c.ending = e
 	close(c.done)

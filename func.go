@@ -14,12 +14,14 @@ import (
 	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/events"
+	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/funcname"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
 	"github.com/fncache/fncache/internal/stubs"
+	"github.com/fncache/fncache/internal/tagplan"
 )
 
 // This file is what is known of a wrapped function: what was checked when it was wrapped, its
@@ -43,6 +45,7 @@ type Func struct {
 	variable    reflect.Value        // where the stub stands
 	original    reflect.Value
 
+	tagPlan    *tagplan.Plan   // of Options.Tags; nil without
 	negatives  []negativeError // of Options.CacheErrors
 	answerSize atomic.Int64    // of large entries, lately; see expected
 	counters   counters
@@ -61,9 +64,11 @@ type site struct {
 // A binding is what a function's calls need of its cache.
 type binding struct {
 	cache  *Cache
+	tag    fence.Tag       // of all entries, if they have tags
 	prefix string          // of keys, up to the hash
 	suffix string          // of keys, from the hash on
 	near   *events.Channel // of events, for the near cache; nil without one
+	fence  *events.Channel // of events about tags, for the near cache; nil without one, and without tags
 	// channel is what was last heard of the function's events, nil if nothing was.
 	channel atomic.Pointer[events.Channel]
 	lease   time.Duration // at least 4 times the cache's RedisTimeout
@@ -143,6 +148,7 @@ func (f *Func) checkOptions() (err error) {
 	if f.sig.Varies && !f.sig.HasContext {
 		err = errors.Join(err, errors.New("Vary is set, and the function has no context that it could vary by; leave it out, or take a context.Context as the first parameter"))
 	}
+	err = errors.Join(err, f.compileTags())
 	if c := f.opts.Cache; c != nil && err == nil {
 		err = f.opts.checkCache(c)
 	}
@@ -232,6 +238,8 @@ func (f *Func) faults(err error) error {
 func (f *Func) conflict(other *Func) error {
 	same := f.name.Declared && f.original.Pointer() == other.original.Pointer()
 	switch {
+	case f.params == other.params && !slices.Equal(f.opts.Tags, other.opts.Tags):
+		return fmt.Errorf("the name %s is taken by %s, which has other Tags; set the same Tags, or another Name or Prefix", f.Name(), other.whence())
 	case f.fingerprint != other.fingerprint:
 		return fmt.Errorf("the name %s is taken by a function of another signature, %v, %s; set another Name or Prefix", f.Name(), other.sig, other.whence())
 	case same, f.opts.Shared && other.opts.Shared:
@@ -294,6 +302,7 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 	}
 	b := &binding{
 		cache:  cache,
+		tag:    fence.FuncTag(cache.hashing, f.Name()),
 		prefix: entryPrefix(cache.cfg.Namespace, f.Name()),
 		suffix: entrySuffix(cache.coder.fingerprint(f)),
 		lease:  max(f.opts.Lease, minLeases*cache.cfg.RedisTimeout),
@@ -301,6 +310,9 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 	if f.near != nil && !f.unwrapped.Load() {
 		b.near = cache.events.Join(f.Name())
 		b.channel.Store(b.near)
+		if f.tagged() {
+			b.fence = cache.events.Join(fenceChannel)
+		}
 	} else {
 		b.channel.Store(cache.events.Known(f.Name()))
 	}
@@ -312,6 +324,7 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 		names.move(f, old.cache)
 		old.cache.releases.Forget(f)
 		old.cache.events.Leave(old.near)
+		old.cache.events.Leave(old.fence)
 	}
 	f.noteOpenKeys(cache)
 	return b, nil
@@ -546,4 +559,19 @@ func (r *registry) drop(name string, gone func(user) bool) {
 type holding struct {
 	cache *Cache
 	flightKey
+}
+
+// caches returns the caches that have the fence of c, and c.
+func (r *registry) caches(c *Cache) []*Cache {
+	all := []*Cache{c}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, users := range r.m {
+		for _, u := range users {
+			if u.cache != nil && c.sharesFence(u.cache) && !slices.Contains(all, u.cache) {
+				all = append(all, u.cache)
+			}
+		}
+	}
+	return all
 }

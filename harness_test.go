@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/memconn"
 	"github.com/fncache/fncache/internal/oncelog"
 )
@@ -352,6 +353,8 @@ var verbOfScript = map[string]string{
 	registerScript.Hash(): "register", registerLua: "register",
 	releasesScript.Hash(): "releases", releasesLua: "releases",
 	probeScript.Hash(): "probe", probeLua: "probe",
+	fenceReadScript.Hash(): "fence", fence.ReadLua: "fence",
+	fenceInvalidateScript.Hash(): "tags", fence.InvalidateLua: "tags",
 }
 
 // verbOf names a command: a verb of the protocol, or the Redis command.

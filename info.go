@@ -98,10 +98,10 @@ func withPerCall(ctx context.Context, change func(*perCall)) context.Context {
 }
 
 // enterFrame gives the context that the function is called with: a frame deeper,
-// and without what its own call was asked for. comp is the computation; nil for a
-// direct call.
-func enterFrame(ctx context.Context, comp *computation) (context.Context, *frame) {
-	f := &frame{outer: perCallOf(ctx).frame}
+// and without what its own call was asked for. tally is what collects the tags of the run.
+// comp is the computation; nil for a direct call.
+func enterFrame(ctx context.Context, of *Func, tally *tally, comp *computation) (context.Context, *frame) {
+	f := &frame{outer: perCallOf(ctx).frame, of: of, tally: tally}
 	if comp != nil {
 		f.cache, f.flightKey = comp.cache, comp.flightKey
 	}
@@ -176,8 +176,13 @@ type Stats struct {
 	Computations uint64 // runs of the function on behalf of the cache, background refreshes included
 	Stored       uint64 // of these, how many results Redis has said to have stored, at once or when asked again
 	LostLeases   uint64 // computations that found their lease lost: expired, or invalidated; their results are dropped
-	Undecodable  uint64 // entries that could not be read: a miss each
-	RedisErrors  uint64 // Redis operations that failed or took longer than RedisTimeout
+	// OvertakenHard are entries that were found invalid by one of their tags, and
+	// computations that ended early because one of their tags was invalidated;
+	// OvertakenSoft are fresh entries that were found expired by a tag.
+	OvertakenHard, OvertakenSoft uint64
+
+	Undecodable uint64 // entries that could not be read: a miss each
+	RedisErrors uint64 // Redis operations that failed or took longer than RedisTimeout
 
 	// RedisErrorKinds are RedisErrors by kind: index it by [KindTimeout] and the
 	// like. [KindNoScript] stands beside them: what met it was done all
@@ -237,6 +242,7 @@ type counters struct {
 	bySource [SourceNear + 1]atomic.Uint64
 
 	computations, stored, lostLeases, undecodable atomic.Uint64
+	overtakenHard, overtakenSoft                  atomic.Uint64
 	redisErrors                                   [redisErrorKinds]atomic.Uint64
 	computeTime, savedTime                        atomic.Int64
 }
@@ -245,20 +251,23 @@ func (c *counters) snapshot() Stats {
 	// The ends are read before the beginnings, so that Calls never falls
 	// behind the sum.
 	s := Stats{
-		Fresh:        c.bySource[SourceFresh].Load(),
-		Stale:        c.bySource[SourceStale].Load(),
-		Computed:     c.bySource[SourceComputed].Load(),
-		Waited:       c.bySource[SourceWaited].Load(),
-		Refused:      c.bySource[SourceRefused].Load(),
-		Bypassed:     c.bySource[SourceBypassed].Load(),
-		Failed:       c.bySource[SourceFailed].Load(),
-		Near:         c.bySource[SourceNear].Load(),
-		Stored:       c.stored.Load(),
-		LostLeases:   c.lostLeases.Load(),
-		Undecodable:  c.undecodable.Load(),
-		ComputeTime:  time.Duration(c.computeTime.Load()),
-		SavedTime:    time.Duration(c.savedTime.Load()),
-		Computations: c.computations.Load(),
+		Fresh:       c.bySource[SourceFresh].Load(),
+		Stale:       c.bySource[SourceStale].Load(),
+		Computed:    c.bySource[SourceComputed].Load(),
+		Waited:      c.bySource[SourceWaited].Load(),
+		Refused:     c.bySource[SourceRefused].Load(),
+		Bypassed:    c.bySource[SourceBypassed].Load(),
+		Failed:      c.bySource[SourceFailed].Load(),
+		Near:        c.bySource[SourceNear].Load(),
+		Stored:      c.stored.Load(),
+		LostLeases:  c.lostLeases.Load(),
+		Undecodable: c.undecodable.Load(),
+
+		OvertakenHard: c.overtakenHard.Load(),
+		OvertakenSoft: c.overtakenSoft.Load(),
+		ComputeTime:   time.Duration(c.computeTime.Load()),
+		SavedTime:     time.Duration(c.savedTime.Load()),
+		Computations:  c.computations.Load(),
 	}
 	for kind := range c.redisErrors {
 		s.RedisErrorKinds[kind] = c.redisErrors[kind].Load()
@@ -274,6 +283,8 @@ func (c *counters) snapshot() Stats {
 type frame struct {
 	cache *Cache // nil for a direct call, and so what flightKey holds
 	flightKey
+	of      *Func  // the function, of a direct call too
+	tally   *tally // the tags that it collects: nil without Options.Tags; of a direct call that of the run around it
 	outer   *frame
 	noStore atomic.Bool
 	ended   atomic.Bool // the function has returned; what it started may hold its context yet

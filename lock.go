@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/fncache/fncache/internal/events"
+	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/ping"
 	"github.com/fncache/fncache/internal/releases"
 	"github.com/fncache/fncache/internal/remote"
@@ -436,6 +437,7 @@ const leastPingLease = time.Second
 func (s *lockStore) pingScripts(probe string) (checks []ping.Check) {
 	token, lease := newToken(), millis(max(s.timeout, leastPingLease))
 	registry := []string{strings.Replace(probe, ":{", ":functions:{", 1)} // in the same slot
+	fences := []string{strings.Replace(probe, ":{", ":fence:{", 1)}       // also
 	probe += ":" + token                                                  // also
 	entry, lock := []string{probe, probe + lockSuffix}, []string{probe + lockSuffix}
 	for i, step := range []struct {
@@ -450,11 +452,19 @@ func (s *lockStore) pingScripts(probe string) (checks []ping.Check) {
 		{registerScript, registry, []any{"latter", "-", 0, 0, 1, 0}}, // the former is one too many
 		{releasesScript, registry, []any{"-"}},
 		{probeScript, registry, nil},
+		// The first of two tags is one too many.
+		{fenceInvalidateScript, fences, append(fence.Known{}.Args(), string(fence.Hard), s.channelOf(probe), 0, 1, "former")},
+		{fenceInvalidateScript, fences, append(fence.Known{}.Args(), string(fence.Hard), s.channelOf(probe), 0, 1, "latter")},
+		{fenceReadScript, fences, fence.ReadArgs(fence.Known{}, true, nil)},
+		{probeScript, fences, nil},
 	} {
 		checks = append(checks, func(ask func(*remote.Command) error) error {
 			return ping.Script(ask(remote.Eval(opPing, remote.Writes, step.script, step.keys, step.args, remote.Limits{Always: true, Whole: i == 0})))
 		})
 	}
+	checks = append(checks, func(ask func(*remote.Command) error) error {
+		return ping.Script(ask(remote.Fields(opPing, fences[0], fence.Fields[:], remote.Limits{Always: true})))
+	})
 	return append(checks, func(ask func(*remote.Command) error) error {
 		release := remote.Eval(opPing, remote.Writes, releaseScript, lock,
 			[]any{token, s.channelOf(probe), events.Event{Verb: events.Release, Key: probe, ID: token}.String()}, remote.Limits{Always: true})
@@ -526,7 +536,9 @@ func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {
 		failure = newRedisError(op, key, err)
 	}
 	if !failure.notAsked {
-		fn.counters.redisErrors[failure.Kind].Add(1)
+		if fn != nil {
+			fn.counters.redisErrors[failure.Kind].Add(1)
+		}
 		c.health.Tell(failure.trouble())
 	}
 	return true

@@ -57,6 +57,19 @@ type Options struct {
 	// a context. Default: none.
 	Vary func(ctx context.Context) string
 
+	// Tags are names that the entries of the function carry, so that one command invalidates
+	// all entries that have one: see [Cache.InvalidateTags] and [Cache.ExpireTags]. Braces
+	// stand for a parameter, counted from 0 without the context, or for a field of a struct
+	// parameter: "books", "author:{0}", "tenant:{1.TenantID}". What is in braces must be a
+	// boolean, a number or a string; {{ and }} stand for braces. At most 64; an entry has at
+	// most 1,000, with those that the function adds ([AddTags]) or inherits.
+	//
+	// A function with Tags that calls other ones inherits theirs. Empty and not nil are
+	// Tags too: an entry has only what is added and inherited then. Entries with other Tags
+	// have other keys. As a tag: tags=books|author:{0}; tags= is the empty list.
+	// Default: nil, entries have no tags.
+	Tags []string
+
 	// Timeout is the greatest age at which an entry may be served at all, and
 	// its expiry in Redis. Required; at least 1ms, whole milliseconds are kept.
 	Timeout time.Duration
@@ -223,7 +236,7 @@ func (o Options) withDefaults(hasErr bool) (Options, error) {
 	if err := errors.Join(o.durationFaults(), o.policyFaults(hasErr), o.errorFaults(hasErr), o.boundFaults(), o.nameFaults()); err != nil {
 		return o, err
 	}
-	o.CacheErrors = slices.Clone(o.CacheErrors)
+	o.CacheErrors, o.Tags = slices.Clone(o.CacheErrors), slices.Clone(o.Tags)
 	setDefault(&o.Freshness, o.Timeout)
 	setDefault(&o.Cooldown, DefaultCooldown)
 	setDefault(&o.Lease, DefaultLease)
@@ -355,6 +368,7 @@ func (o *Options) nameFaults() error {
 var tagOptions = structtag.Options[Options]{
 	structtag.String("prefix", func(o *Options) *string { return &o.Prefix }),
 	structtag.String("name", func(o *Options) *string { return &o.Name }),
+	structtag.List("tags", func(o *Options) *[]string { return &o.Tags }),
 	structtag.Duration("timeout", func(o *Options) *time.Duration { return &o.Timeout }),
 	structtag.Duration("freshness", func(o *Options) *time.Duration { return &o.Freshness }),
 	structtag.Duration("near", func(o *Options) *time.Duration { return &o.Near }),

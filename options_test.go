@@ -208,7 +208,7 @@ func TestEachFaultOfATagIsNamedAndDefaultsStay(t *testing.T) {
 		{"maxconcurrent=1.5", []string{`maxconcurrent: "1.5" is not a whole number`}},
 		{"freshnes=1h", []string{`unknown option "freshnes"; did you mean freshness?`}},
 		{"Timeout=1h", []string{`unknown option "Timeout"; did you mean timeout?`}},
-		{"ttl=1h", []string{`unknown option "ttl"; known are prefix, name, timeout, `}},
+		{"ttl=1h", []string{`unknown option "ttl"; known are prefix, name, tags, timeout, `}},
 		{"shared=true", []string{"shared takes no value; write shared alone"}},
 		{"shared=", []string{"shared takes no value"}},
 		{"shared,shared", []string{"shared is given twice; leave one"}},

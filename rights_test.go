@@ -58,7 +58,7 @@ func useAll(t *testing.T, client redis.UniversalClient) {
 
 	runs := 0
 	f := func(_ context.Context, n int64) (string, error) { runs++; return strings.Repeat("x", int(n)), nil }
-	handle, err := fncache.Wrap(&f, fncache.Options{Cache: cache, Name: "rights", Timeout: time.Hour, Near: time.Minute, OnCold: fncache.Wait})
+	handle, err := fncache.Wrap(&f, fncache.Options{Cache: cache, Name: "rights", Timeout: time.Hour, Near: time.Minute, OnCold: fncache.Wait, Tags: []string{"size:{0}"}})
 	require.NoError(t, err)
 	var info fncache.Info
 	for range 3 {
@@ -69,6 +69,8 @@ func useAll(t *testing.T, client redis.UniversalClient) {
 	}
 	require.NoError(t, handle.Refresh(t.Context(), 1))
 	require.NoError(t, handle.Invalidate(t.Context(), 1))
+	require.NoError(t, cache.ExpireTags(t.Context(), "size:2"))
+	require.NoError(t, cache.InvalidateTags(t.Context(), "size:3"))
 	require.Eventually(t, func() bool {
 		_, err := f(fncache.WithInfo(t.Context(), &info), 1)
 		return err == nil && info.Source == fncache.SourceNear

@@ -11,6 +11,7 @@ import (
 	"github.com/fncache/fncache/internal/apart"
 	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/events"
+	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/shape"
 )
@@ -72,9 +73,8 @@ func (c *computation) await(ended <-chan struct{}, limit <-chan time.Time) error
 			c.startRenewing()
 		case r := <-t.renewing:
 			c.takeRenewal(r)
-			if c.lost {
-				t.renew = nil
-			}
+		case <-c.foretold:
+			c.doom()
 		case <-t.closing:
 			t.cancel(ErrClosed)
 			t.closing, t.timeout = nil, nil
@@ -97,6 +97,8 @@ type renewal struct {
 	until  time.Time // how long the lease is good, if it was held
 	held   bool
 	err    error
+	// verdict is what the fence says of what was collected so far; Valid where it says nothing.
+	verdict fence.Verdict
 }
 
 // startRenewing sends a renewal, unless the last one is on its way yet.
@@ -111,6 +113,11 @@ func (c *computation) startRenewing() {
 	c.tender.renewing, c.tender.stopRenewing = renewed, cancel
 	c.cache.life.Go(func() {
 		r.held, r.err = c.cache.storeFor(c.fn).renew(ctx, c.key, c.token, lease)
+		if r.held && c.tally != nil {
+			if v, err := c.judgeRun(ctx); err == nil {
+				r.verdict = v
+			}
+		}
 		renewed <- r
 	})
 }
@@ -124,7 +131,20 @@ func (c *computation) takeRenewal(r *renewal) {
 	case c.cache.noteRedis(c.fn, "renew", c.key, r.err):
 	case r.held:
 		c.cache.flights.renewed(c, r.until)
+		if r.verdict == fence.Invalid {
+			c.doom()
+		}
 	default:
+		c.lose()
+	}
+}
+
+// doom gives back the lease of a computation that a tag has overtaken: newcomers need not wait
+// for what none of them may have.
+func (c *computation) doom() {
+	if !c.lost {
+		c.fn.counters.overtakenHard.Add(1)
+		c.giveBack()
 		c.lose()
 	}
 }
@@ -149,11 +169,11 @@ func (c *computation) joinRenewal() {
 
 // lose takes note that the lease is lost: newcomers start afresh.
 func (c *computation) lose() {
-	c.lost = true
+	c.lost, c.tender.renew = true, nil
 	c.cache.flights.detachHolder(c)
 	c.fn.counters.lostLeases.Add(1)
 	c.cache.log.Once("lost "+c.fn.Name(), slog.LevelWarn,
-		"lease lost while computing: the key was invalidated, or the lease expired unrenewed; the result is not stored",
+		"lease lost while computing: the key or a tag of it was invalidated, or the lease expired unrenewed; the result is not stored",
 		"func", c.fn.Name())
 }
 
@@ -162,6 +182,7 @@ func (c *computation) lose() {
 // now, nil if there is none.
 func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 	var e ending
+	c.tally.seal()
 	switch {
 	case cut != nil && !c.hasReturned():
 		e.err, e.cost, e.late = cut, ran, true
@@ -188,7 +209,9 @@ func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 	e.confirmed = true
 	if c.token != "" {
 		c.cache.flights.settles(c)
-		e.confirmed = c.settle(&e, raw)
+		again := c.reread()
+		e.confirmed = c.settle(&e, raw, again)
+		c.confirm(&e, again)
 	}
 	next, alone := c.cache.flights.finish(c, e)
 	if alone || e.stale != nil {
@@ -309,8 +332,23 @@ func (c *computation) lastStep() (ctx context.Context, end context.CancelFunc) {
 	return context.WithTimeout(c.ctx, left)
 }
 
-// settle takes the last step of the lease and reports whether it was held until then.
-func (c *computation) settle(e *ending, raw []byte) (held bool) {
+// confirm takes in what the fence says of the value for those who have joined.
+func (c *computation) confirm(e *ending, again *rereading) {
+	switch {
+	case c.tally == nil:
+	case again == nil:
+		e.unread = true
+	default:
+		given, valid := again.counts()
+		e.confirmed = e.confirmed && given
+		e.lost = e.lost || !given && again.err == nil
+		e.expired = given && !valid
+	}
+}
+
+// settle takes the last step of the lease and reports whether it was held until then. again
+// is the last reading of the fence, on its way.
+func (c *computation) settle(e *ending, raw []byte, again *rereading) (held bool) {
 	c.joinRenewal()
 	if c.lost {
 		e.lost = true
@@ -320,12 +358,16 @@ func (c *computation) settle(e *ending, raw []byte) (held bool) {
 	defer end()
 	var err error
 	store := raw != nil && !c.frame.noStore.Load()
+	var tags *fence.Block
+	if store && c.tally != nil {
+		tags, e.unstored = c.tally.block()
+	}
 	if store && c.unregistered != nil {
 		e.unstored = fmt.Errorf("the release is not registered: %w", c.unregistered)
 	}
 	switch {
 	case store && e.unstored == nil:
-		held, err = c.put(ctx, e, raw)
+		held, err = c.put(ctx, e, raw, tags, again)
 	case e.normal() && raw == nil, e.unstored != nil:
 		held, err = c.leaveOpen(ctx)
 	case c.cools(e):
@@ -373,33 +415,43 @@ func (c *computation) cools(e *ending) bool {
 	return e.stale != nil || (e.panic != nil || e.goexit) && c.canServeStale()
 }
 
-// keepStored has the near cache keep what was stored. It comes before any caller
+// keepStored has the near cache keep what was stored, unless the fence says that it is
+// overtaken, or does not answer. It comes before any caller
 // is answered: from then on nobody in this process is to be given an older value.
-func (c *computation) keepStored(e *ending, stored *envelope, asked events.Place) {
+func (c *computation) keepStored(e *ending, stored *envelope, asked events.Place, again *rereading) {
 	c.cache.events.Note(events.Event{Verb: events.Store, Key: c.key, ID: events.StoreID(stored.id)})
+	if _, valid := again.counts(); !valid {
+		return
+	}
 	kept := *stored
 	kept.body = e.body
-	c.cache.keep(c.fn, c.input, c.key, asked, &kept, e.decoded)
+	c.cache.keep(c.fn, c.input, c.key, moment{asked, c.place}, &kept, fence.Unknown, e.decoded)
 }
 
 // put stores the results. If Redis is away it is tried again in the background. If Redis
 // refuses them, as too long, say, they cannot be stored: the lease is left open, or given
 // back where Redis refuses that too.
-func (c *computation) put(ctx context.Context, e *ending, raw []byte) (held bool, err error) {
+func (c *computation) put(ctx context.Context, e *ending, raw []byte, tags *fence.Block, again *rereading) (held bool, err error) {
 	c.cache.clock.Await(c.ctx)
 	asked := c.cache.here(c.fn)
 	flags := flagNegative
 	if !e.negative {
 		raw, flags = c.cache.coder.pack(raw)
 	}
-	env := envelope{flags: flags, codec: c.cache.coder.id, storedAt: c.cache.clock.Now(), cost: e.cost, id: rand.Uint64()}
-	env.appendTo(raw[:0])
+	env := envelope{flags: flags, codec: c.cache.coder.id, storedAt: c.cache.clock.Now(), cost: e.cost, id: rand.Uint64(), tags: tags}
+	if tags == nil {
+		env.appendTo(raw[:0])
+	} else {
+		env.flags |= flagTagged
+		body := raw[envelopeHeaderLen:]
+		raw = append(env.appendTo(make([]byte, 0, len(raw)+tags.Len())), body...)
+	}
 	e.storedAt = env.storedAt
 	held, err = c.store(ctx, &env, raw, 0)
 	switch {
 	case held:
 		c.fn.counters.stored.Add(1)
-		c.keepStored(e, &env, asked)
+		c.keepStored(e, &env, asked, again)
 	case err == nil:
 	case worthAnotherTry(err):
 		until := time.Now().Add(c.cache.flights.leaseLeft(c))

@@ -261,8 +261,8 @@ func TestJitterSpreadsTheEndOfFreshnessAndAllProcessesAgreeOnIt(t *testing.T) {
 			key, _ := w.Key(fmt.Sprint(i))
 			raw, err := b.redis.Get(key)
 			require.NoError(t, err)
-			_, mine := Must(w.bind()).cache.judge(w.Func, []byte(raw), nil)
-			_, theirs := Must(other.bind()).cache.judge(other.Func, []byte(raw), nil)
+			_, mine := Must(w.bind()).cache.parse(w.Func, []byte(raw), nil)
+			_, theirs := Must(other.bind()).cache.parse(other.Func, []byte(raw), nil)
 			assert.Equal(t, mine, theirs)
 			if mine == 1 {
 				stale++

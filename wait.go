@@ -221,6 +221,7 @@ func (c *call) outlast(comp *computation) (a answer, again bool) {
 
 // take gives the owner of a computation its end.
 func (c *call) take(comp *computation) (a answer, again bool) {
+	c.inheritRun(comp)
 	e := &comp.ending
 	if e.late && c.patient {
 		// It has no error result to be told by, and waits for the value that
@@ -299,6 +300,13 @@ func (c *call) share(comp *computation, ended uint64, limit <-chan time.Time) (a
 		return c.takeStrictly(e)
 	case !e.confirmed && !comp.mayAnswer(ended):
 		return answer{}, true
+	}
+	c.inheritRun(comp)
+	source := SourceWaited
+	if e.expired && !comp.mayAnswer(ended) {
+		source = SourceStale
+	}
+	switch {
 	case e.late && c.patient && e.err != ErrClosed: //nolint:errorlint // Close's own, as it is
 		return c.shareLate(comp, limit)
 	case e.panic != nil:
@@ -309,7 +317,7 @@ func (c *call) share(comp *computation, ended uint64, limit <-chan time.Time) (a
 		return c.giveUp(fmt.Errorf("%w; function %s, key %s", ErrGoexit, c.fn.Name(), c.key))
 	case e.negative:
 		c.fn.counters.savedTime.Add(int64(e.cost))
-		return answer{err: e.err, source: SourceWaited, cost: e.cost}, false
+		return answer{err: e.err, source: source, cost: e.cost}, false
 	case e.err != nil && c.patient:
 		return c.giveUp(e.err)
 	}
@@ -323,7 +331,7 @@ func (c *call) share(comp *computation, ended uint64, limit <-chan time.Time) (a
 		return c.alone()
 	}
 	c.fn.counters.savedTime.Add(int64(e.cost))
-	return answer{results: results, source: SourceWaited, cost: e.cost}, false
+	return answer{results: results, source: source, cost: e.cost}, false
 }
 
 // shareLate is share for a call without an error result where the function has outlived
@@ -380,6 +388,7 @@ func (c *call) sharePanic(value any) answer {
 // serve gives the call its copy of an entry, or the entry's own where the call is
 // alone with it.
 func (c *call) serve(e *entry, source Source, alone bool) (a answer, again bool) {
+	c.inheritEntry(e, source)
 	if e.negative() {
 		c.fn.counters.savedTime.Add(int64(e.cost))
 		return answer{err: e.err, source: source, age: c.age(e), cost: e.cost}, false

@@ -179,6 +179,13 @@ func (c *Clock) Learned() bool {
 	return !r.jumped(now, c.wall(now))
 }
 
+// Official reports whether the clock has a reading that can be relied on, and that is the
+// server's and not that of this machine.
+func (c *Clock) Official() bool {
+	r := c.reading.Load()
+	return r != nil && !r.local && c.Learned()
+}
+
 // learn records the server's answer to a question sent at before and answered at after. The
 // best guess is that the server read its clock in the middle, and the error is at most half of
 // that time. An answer that took longer than Config.Patience is discarded. Callers stop waiting

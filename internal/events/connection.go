@@ -124,6 +124,8 @@ func (c *connection) read() error {
 				c.hears.Store(true)
 				c.events.trust(own.at)
 				c.events.up(own.channel, c.cuts)
+			} else if isTagMessage(message.Payload) {
+				c.events.hearTags(message.Payload)
 			} else if ev, ok := Parse(message.Payload); ok {
 				c.events.Note(ev)
 			}

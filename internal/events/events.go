@@ -49,6 +49,9 @@ type Config struct {
 	Closing <-chan struct{}
 	// Spawn starts a goroutine; SpawnAsking one that may wait within the client.
 	Spawn, SpawnAsking func(func())
+	// Tags is told of each message that begins with "tags ", and returns the tags that it is
+	// about, by their keyed hashes. ok is false if it cannot be read.
+	Tags func(message string) (tags [][16]byte, ok bool)
 	// Log is told when events are not heard.
 	Log *oncelog.Logger
 	// Explain words an error for the log: what failed in an operation.
@@ -72,8 +75,9 @@ type Channel struct {
 type Events struct {
 	cfg   Config
 	seed  maphash.Seed
-	seq   atomic.Uint64         // the last place in the order
-	marks atomic.Pointer[marks] // nil until the first Join, and after End
+	seq   atomic.Uint64            // the last place in the order
+	marks atomic.Pointer[marks]    // nil until the first Join, and after End
+	tags  atomic.Pointer[tagMarks] // likewise
 
 	subscribed sync.Once    // the subscription has begun
 	heardUntil atomic.Int64 // until when events are known to be heard, on Clock.Elapsed
@@ -174,6 +178,7 @@ func (e *Events) listen() {
 	defer e.mu.Unlock()
 	if !e.ended {
 		e.marks.Store(new(marks))
+		e.tags.Store(new(tagMarks))
 	}
 }
 
@@ -184,6 +189,7 @@ func (e *Events) End() {
 	defer e.mu.Unlock()
 	e.ended = true
 	e.marks.Store(nil)
+	e.tags.Store(nil)
 }
 
 // cut returns how often hearing was interrupted, for up.

@@ -52,7 +52,17 @@ redis.call('HSET', KEYS[1], unpack(write))
 local excess = redis.call('HLEN', KEYS[1]) - 3 - tonumber(ARGV[6])
 if excess > 0 then
   local most = math.min(excess, tonumber(ARGV[7]))
-  local sample = redis.call('HRANDFIELD', KEYS[1], 4 * most, 'WITHVALUES')
+  local sample = redis.pcall('HRANDFIELD', KEYS[1], 4 * most, 'WITHVALUES')
+  if sample.err then
+    if not string.find(sample.err, 'nknown', 1, true) then
+      return sample
+    end
+    -- A server before 6.2 does not have it. Begin again, with a new epoch.
+    redis.call('DEL', KEYS[1])
+    redis.call('HSET', KEYS[1], 'c', now)
+    open(true)
+    sample = {}
+  end
   local old = {}
   for i = 1, #sample, 2 do
     if not mine[sample[i]] then

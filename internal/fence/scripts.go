@@ -37,9 +37,8 @@ type Known struct {
 	Seen Stamp // the largest stamp that the caller has seen
 }
 
-func (k Known) args(more int) []any {
-	return append(make([]any, 0, 3+more), NewEpoch().String(), k.Time.String(), k.Seen.String())
-}
+// Args returns the first arguments of each script.
+func (k Known) Args() []any { return []any{NewEpoch().String(), k.Time.String(), k.Seen.String()} }
 
 func appendTags(args []any, tags []Tag) []any {
 	for _, t := range tags {
@@ -55,7 +54,7 @@ func ReadArgs(k Known, open bool, tags []Tag) []any {
 	if open {
 		flag = "1"
 	}
-	return appendTags(append(k.args(1+len(tags)), flag), tags)
+	return appendTags(append(k.Args(), flag), tags)
 }
 
 // A Kind is how an invalidation overtakes entries.
@@ -68,7 +67,7 @@ const (
 
 // InvalidateArgs returns the arguments of the script that invalidates.
 func InvalidateArgs(k Known, kind Kind, channel string, tags []Tag) []any {
-	return appendTags(append(k.args(4+len(tags)), string(kind), channel, MaxFields, MaxRemoved), tags)
+	return appendTags(append(k.Args(), string(kind), channel, MaxFields, MaxRemoved), tags)
 }
 
 // ParseInvalidated reads what the script that invalidates answers. refused is why nothing

@@ -7,7 +7,8 @@
 //   - its time is not over: see Entry.Life;
 //   - events have been heard without a gap since before it was asked for
 //     (package events), and are still known to be heard;
-//   - none of them was about its key, except that of its own store.
+//   - none of them was about its key, except that of its own store, nor about one of
+//     its tags.
 //
 // So a message costs the same however much is kept, and one that comes while the
 // key is looked up overtakes the answer. What may not be served is replaced by
@@ -65,12 +66,28 @@ type Entry struct {
 	StoredAt int64  // on the server's clock, in Unix milliseconds
 	ID       uint64 // of its envelope
 	Cost     time.Duration
+	Tags     *Tags // nil if it has none
 	Value    any
 	Size     uintptr // about how many bytes the value takes
 
 	subject events.Subject
 	until   time.Duration // on Clock.Elapsed, moved by Clock.Moved
 	weight  uint32
+}
+
+// Tags are those of an entry: the invalidation of one of them overtakes it.
+type Tags struct {
+	Subjects []events.TagSubject
+	Asked    events.Place // on the channel that tells of tags
+	From     any          // the caller's own
+}
+
+// size returns about how many bytes they take.
+func (t *Tags) size() uintptr {
+	if t == nil {
+		return 0
+	}
+	return 192 + 26*uintptr(len(t.Subjects))
 }
 
 // overhead is about what an entry takes beside its value and keys.
@@ -81,7 +98,7 @@ const overhead = 384
 func (s *Store) Keep(e *Entry) {
 	e.subject = s.cfg.Events.Subject(e.RedisKey)
 	e.until = clock.Later(s.now(), e.Life)
-	size := e.Size + uintptr(len(e.RedisKey)) + overhead
+	size := e.Size + e.Tags.size() + uintptr(len(e.RedisKey)) + overhead
 	for i, text := range e.Key.S {
 		e.Key.S[i] = strings.Clone(text) // which may be part of something large
 		size += uintptr(len(text))
@@ -137,7 +154,7 @@ func (s *Store) Fresh(f *Func, key *shape.Plain) *Entry {
 	}
 	now := s.cfg.Clock.Elapsed()
 	switch {
-	case !e.Asked.Heard(), !s.cfg.Events.Hears(now):
+	case !e.Asked.Heard(), e.Tags != nil && !e.Tags.Asked.Heard(), !s.cfg.Events.Hears(now):
 		return nil
 	case now+s.cfg.Clock.Moved() >= e.until:
 		return nil
@@ -153,14 +170,15 @@ func (s *Store) Fresh(f *Func, key *shape.Plain) *Entry {
 // known.
 func (s *Store) Held(f *Func, key *shape.Plain) *Entry {
 	e := s.Find(f, key)
-	if e == nil || s.cfg.Events.Suspended() || !e.Asked.Remembered() || s.overtaken(e) {
+	if e == nil || s.cfg.Events.Suspended() || !e.Asked.Remembered() || e.Tags != nil && !e.Tags.Asked.Remembered() || s.overtaken(e) {
 		return nil
 	}
 	return e
 }
 
 func (s *Store) overtaken(e *Entry) bool {
-	return s.cfg.Events.Overtaken(e.subject, e.Asked, e.ID)
+	return s.cfg.Events.Overtaken(e.subject, e.Asked, e.ID) ||
+		e.Tags != nil && s.cfg.Events.TagsOvertaken(e.Tags.Subjects, e.Tags.Asked)
 }
 
 // Drop removes what is kept under a key, unless it is the entry with that id. Redis has said

@@ -36,6 +36,8 @@ type Config struct {
 	// Failed makes an error of what was found out about the server that has a probe, "" if
 	// none could be asked.
 	Failed func(kind remote.Kind, why error, probe string) error
+	// Evicts is told of a maxmemory-policy by which a server evicts keys that have no expiry.
+	Evicts func(policy string)
 	// Limit is how long a check may take.
 	Limit time.Duration
 	// Spawn starts a goroutine.
@@ -80,7 +82,7 @@ func Ping(ctx context.Context, c Config) error {
 // server checks, one after the other, what is needed of the server that has the probe; more
 // are checks before the scripts.
 func (c *Config) server(ctx context.Context, probe string, more ...Check) error {
-	checks := slices.Concat([]Check{reachable(probe), version(probe)}, more, c.Scripts(probe))
+	checks := slices.Concat([]Check{reachable(probe), version(probe), c.eviction(probe)}, more, c.Scripts(probe))
 	for _, check := range checks {
 		limited, end := context.WithTimeout(ctx, c.Limit)
 		err := check(func(cmd *remote.Command) error { return c.Ask(limited, cmd) })
@@ -145,6 +147,22 @@ func version(probe string) Check {
 			first, _, _ := strings.Cut(number, ".")
 			if major, err := strconv.Atoi(first); err == nil && major > 0 && major < minimalMajor {
 				return fmt.Errorf("version %s is too old; use Redis %d or newer, or Valkey", number, minimalMajor)
+			}
+		}
+		return nil
+	}
+}
+
+func (c *Config) eviction(probe string) Check {
+	return func(ask func(*remote.Command) error) error {
+		info := remote.Plain(Op, probe, remote.Writes, limits, "info", "memory")
+		if ask(info) != nil {
+			return nil // INFO may be forbidden
+		}
+		for line := range strings.Lines(fmt.Sprint(info.Reply())) {
+			policy, ok := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:")
+			if ok && strings.HasPrefix(policy, "allkeys-") {
+				c.Evicts(policy)
 			}
 		}
 		return nil

@@ -108,6 +108,11 @@ func (s *Reflected) Own(args Arguments) Arguments {
 	return &values
 }
 
+// Argument implements Shape.
+func (s *Reflected) Argument(args Arguments, i int) reflect.Value {
+	return (*args.(*[]reflect.Value))[i]
+}
+
 // Arguments implements Shape.
 func (s *Reflected) Arguments(values []reflect.Value) Arguments { return &values }
 

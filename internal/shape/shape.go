@@ -21,6 +21,8 @@ type Shape interface {
 	Hash(k *keyhash.Keys, args Arguments) (keyhash.Hash, error)
 	// Own returns a copy of arguments that the caller cannot change.
 	Own(args Arguments) Arguments
+	// Argument returns argument i, which must not be written to.
+	Argument(args Arguments, i int) reflect.Value
 	// Arguments makes arguments of their values, one for each parameter.
 	Arguments(values []reflect.Value) Arguments
 	// Invoke calls the original function.

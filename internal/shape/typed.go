@@ -108,6 +108,11 @@ func (s *Typed[T, R]) Own(args Arguments) Arguments {
 	return &fresh
 }
 
+// Argument implements Shape.
+func (s *Typed[T, R]) Argument(args Arguments, i int) reflect.Value {
+	return reflect.ValueOf(args.(*T)).Elem().Field(i)
+}
+
 // Arguments implements Shape.
 func (s *Typed[T, R]) Arguments(values []reflect.Value) Arguments {
 	args := new(T)

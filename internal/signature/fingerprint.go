@@ -17,7 +17,7 @@ import (
 const fingerprintLen = 6
 
 // Fingerprint returns a short hash of the types of parameters and results, and of how
-// results are encoded by a codec of ours, in hex. name is that of the codec with its
+// results are encoded by a codec of ours, in hex, and of the templates of tags. name is that of the codec with its
 // version. The context and the error are neither stored nor hashed, and may come and go.
 // The results must have passed Check for the format.
 func (s *Signature) Fingerprint(name string, format codec.Format) string {
@@ -49,6 +49,12 @@ func (s *Signature) fingerprint(codec string, results func(*strings.Builder)) st
 	var b strings.Builder
 	b.WriteString(codec)
 	s.describeParams(&b, true)
+	if s.Tags != nil {
+		b.WriteString("\ntags")
+		for _, template := range s.Tags {
+			fmt.Fprintf(&b, " %q", template)
+		}
+	}
 	results(&b)
 	return shortHash(b.String())
 }

@@ -22,6 +22,7 @@ type Signature struct {
 	HasError   bool           // the last result is an error
 	Encoding   *codec.Results // how the results are encoded
 	Varies     bool           // set by the caller: the key has a part that is no parameter
+	Tags       []string       // set by the caller: the templates of tags; nil: entries have none
 }
 
 var (

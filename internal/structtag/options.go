@@ -22,6 +22,7 @@ type Options[T any] []Option[T]
 type Option[T any] struct {
 	key  string
 	flag bool // it is written without a value
+	list bool // its value may be empty
 	set  func(o *T, value string) error
 }
 
@@ -77,6 +78,24 @@ func Text[T any](key string, field func(*T) encoding.TextUnmarshaler) Option[T] 
 	return Option[T]{key: key, set: func(o *T, s string) error { return field(o).UnmarshalText([]byte(s)) }}
 }
 
+// List returns an option that is a list of strings, between vertical bars. Without a string
+// after the equals sign it is empty, and not nil.
+func List[T any](key string, field func(*T) *[]string) Option[T] {
+	return Option[T]{key: key, list: true, set: func(o *T, s string) error {
+		*field(o) = []string{}
+		if s == "" {
+			return nil
+		}
+		for item := range strings.SplitSeq(s, "|") {
+			if item = strings.TrimSpace(item); item == "" {
+				return errors.New("an item is missing before or after a |; remove the |")
+			}
+			*field(o) = append(*field(o), item)
+		}
+		return nil
+	}}
+}
+
 // Flag returns an option that is written without a value, and is then true.
 func Flag[T any](key string, field func(*T) *bool) Option[T] {
 	return Option[T]{key: key, flag: true, set: func(o *T, _ string) error {
@@ -124,7 +143,7 @@ func (all Options[T]) set(o *T, key, value string, valued bool) error {
 			continue
 		case option.flag && valued:
 			return fmt.Errorf("%s takes no value; write %s alone, or leave it out", key, key)
-		case !option.flag && value == "":
+		case !option.flag && value == "" && !(option.list && valued):
 			return fmt.Errorf("%s has no value; write %s=VALUE, or leave it out", key, key)
 		}
 		if err := option.set(o, value); err != nil {

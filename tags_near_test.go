@@ -1,0 +1,185 @@
+package fncache
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Near entries of functions with tags.
+
+func nearby(o *Options) { o.Near = time.Hour }
+
+// hears waits, in a bubble, until events of the function and of the fence are heard.
+func hears(t *testing.T, w *wrapped) {
+	t.Helper()
+	c := must(w.bind()).cache
+	awaitBubbleHearing(t, c)
+	require.True(t, c.now(w.Func).key.Heard() && c.now(w.Func).tags.Heard())
+}
+
+func TestANearEntryWithTagsIsServedUntilATagIsInvalidated(t *testing.T) {
+	for name, overtake := range map[string]func(*Cache, context.Context, ...string) error{
+		"hard": (*Cache).InvalidateTags, "soft": (*Cache).ExpireTags,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				ctx := t.Context()
+				here, there := b.cache(), b.cache()
+				s := &source{}
+				w, other := wrap(t, here, s, shelf(nearby)), wrap(t, there, s, shelf(nearby))
+				hears(t, w)
+				hears(t, other)
+				assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(ctx, "a", 2))
+				assert.Equal(t, []Source{SourceFresh, SourceNear}, other.sources(ctx, "a", 2))
+				require.NoError(t, here.InvalidateTags(ctx, "author:b"))
+				synctest.Wait()
+				assert.Equal(t, SourceNear, other.get(ctx, "a").source, "another tag")
+
+				require.NoError(t, overtake(here, ctx, "author:a"))
+				assert.Equal(t, outcome{value: 2, source: SourceComputed}, timeless(w.get(ctx, "a")), "at once in the process that invalidates")
+				synctest.Wait()
+				assert.Equal(t, outcome{value: 2, source: SourceFresh}, timeless(other.get(ctx, "a")), "a message later elsewhere")
+				assert.Equal(t, SourceNear, w.get(ctx, "a").source)
+				assert.Equal(t, SourceNear, other.get(ctx, "a").source)
+				requireIdentity(t, w.Func)
+			})
+		})
+	}
+}
+
+func TestAnAddedTagOvertakesANearEntry(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		s := &source{do: func(ctx context.Context, run int) (int, error) {
+			AddTags(ctx, "book:5")
+			return run, nil
+		}}
+		w := wrap(t, c, s, shelf(nearby))
+		hears(t, w)
+		w.get(t.Context(), "a")
+		assert.Equal(t, SourceNear, w.get(t.Context(), "a").source)
+		require.NoError(t, c.InvalidateTags(t.Context(), "book:5"))
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
+	})
+}
+
+func TestANearEntryWithTagsIsNotServedWhileEventsAreNotHeard(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(), &source{}, shelf(nearby))
+		hears(t, w)
+		w.get(t.Context(), "a")
+		must(w.bind()).cache.events.Down()
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
+	})
+}
+
+// W2.
+func TestW2WhatIsComputedIsKeptNearFromBeforeItsStampWasRead(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		here, there := b.cache(), b.cache()
+		s := &source{}
+		w := wrap(t, here, s, shelf(nearby))
+		hears(t, w)
+		w.get(t.Context(), "so that there is a fence, and scripts are known")
+		readings := 0
+		var again func()
+		again = func() { // after the capture, and after the re-read: it has found nothing
+			if readings++; readings < 2 {
+				b.tap.onReply("fence", func(redis.Cmder) { again() })
+				return
+			}
+			require.NoError(t, there.InvalidateTags(t.Context(), "author:a"))
+			synctest.Wait() // the message is heard
+		}
+		b.tap.onReply("fence", func(redis.Cmder) { again() })
+		w.get(t.Context(), "a")
+		require.Equal(t, 2, readings)
+		synctest.Wait()
+		assert.Equal(t, 3, w.get(t.Context(), "a").value, "it is not served from near")
+	})
+}
+
+// W3.
+func TestW3ANearHitHandsUpTheStampOfWhenItWasFoundValid(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		here, there := b.cache(), b.cache()
+		inner := tagged("author:{0}")
+		inner.Near = time.Hour
+		p := wrapPair(t, here, inner, tagged())
+		hears(t, p.inner)
+		p.inner.get(t.Context(), "x")
+		// The invalidation's message is lost, or on its way.
+		b.tap.set(func(tap *tap) {})
+		quiet := there.store.channel
+		there.store.channel = "nobody hears this:"
+		require.NoError(t, there.InvalidateTags(t.Context(), "author:x"))
+		there.store.channel = quiet
+		assert.Equal(t, 1, p.outer.get(t.Context(), "a").value, "an old value, as near may be late")
+		here.events.OvertakeTags(bytesOf(here.hashTags([]string{"author:x"}))) // it comes
+		assert.Equal(t, 2, p.outer.get(t.Context(), "a").value, "what was built of it was born invalid")
+	})
+}
+
+func TestNearHitsHandUpTags(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		inner := tagged("author:{0}")
+		inner.Near = time.Hour
+		p := wrapPair(t, c, inner, tagged())
+		hears(t, p.inner)
+		p.inner.get(t.Context(), "x")
+		assert.Equal(t, SourceNear, p.inner.get(t.Context(), "x").source)
+		p.outer.get(t.Context(), "a")
+		assert.EqualValues(t, 2, p.inner.Stats().Near)
+		assert.Equal(t, SourceFresh, p.outer.get(t.Context(), "a").source)
+		require.NoError(t, c.InvalidateTags(t.Context(), "author:x"))
+		assert.Equal(t, 2, p.outer.get(t.Context(), "a").value)
+	})
+}
+
+// W15.
+func TestW15WhatIsKeptNearHasTheStampOfTheReadingThatFoundItValid(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		here, there := b.cache(), b.cache()
+		inner := tagged("author:{0}")
+		inner.Near = time.Hour
+		p := wrapPair(t, here, inner, tagged())
+		other := wrapPair(t, there, tagged("author:{0}"), tagged())
+		hears(t, p.inner)
+		other.inner.get(t.Context(), "x")
+		quiet := there.store.channel
+		there.store.channel = "nobody hears this:"
+		b.tap.onReply("hmget", func(redis.Cmder) { // entry and fence are read
+			require.NoError(t, there.InvalidateTags(t.Context(), "author:x"))
+		})
+		p.inner.get(t.Context(), "x")
+		there.store.channel = quiet
+		require.Equal(t, SourceNear, p.inner.get(t.Context(), "x").source)
+		p.outer.get(t.Context(), "a")
+		here.events.OvertakeTags(bytesOf(here.hashTags([]string{"author:x"})))
+		assert.Equal(t, SourceComputed, p.outer.get(t.Context(), "a").source)
+	})
+}
+
+func TestWhileRedisIsAwayANearEntryWithTagsIsServedUnlessOvertaken(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{}, shelf(nearby))
+		hears(t, w)
+		w.get(t.Context(), "a")
+		w.get(t.Context(), "b")
+		c.events.OvertakeTags(bytesOf(c.hashTags([]string{"author:b"})))
+		b.tap.set(func(tap *tap) { tap.broken = errors.New("gone") })
+		c.events.Down()
+		assert.Equal(t, outcome{value: 1, source: SourceStale}, timeless(w.get(t.Context(), "a")))
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "b").source)
+		b.tap.set(func(tap *tap) { tap.broken = nil })
+	})
+}
