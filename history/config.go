@@ -9,8 +9,7 @@ import (
 	"github.com/fncache/fncache"
 )
 
-// Times are short, so that much happens in a round; nothing is concluded from
-// how short they are.
+// Times are short, so that a round has many events. No rule relies on how short they are.
 const (
 	redisTimeout = 50 * time.Millisecond
 	freshness    = 200 * time.Millisecond
@@ -20,23 +19,23 @@ const (
 	waitTimeout  = 2 * time.Second
 )
 
-// A plan is what a seed makes: everything that is decided before a round begins.
+// A plan is made from a seed: everything that is decided before a round begins.
 type plan struct {
 	Seed    uint64
 	Length  time.Duration // how long clients work
-	Faulty  time.Duration // how long faults befall them; then it is calm, and nothing is excused
+	Faulty  time.Duration // how long there are faults; then it is calm, and nothing is excused
 	Workers int
 	Clients int // of each worker
 	Funcs   []funcPlan
 	Args    int // of each function: 0 to Args-1
 
-	Faults  []fault       // those that befall it; none in some rounds
+	Faults  []fault       // kinds of faults; none in some rounds
 	Calm    time.Duration // the mean time between them
-	Work    time.Duration // the mean that a computation takes
-	Delay   time.Duration // the mean that a forwarder adds to a message
+	Work    time.Duration // the mean duration of a computation
+	Delay   time.Duration // the mean delay that a link adds to a message
 	Down    fncache.DownPolicy
-	Failing float64 // the part of computations that fail
-	Busy    float64 // the part of operations that are invalidations or changes
+	Failing float64 // the share of computations that fail
+	Busy    float64 // the share of operations that are invalidations or changes
 }
 
 // A funcPlan is the options of one function.
@@ -50,34 +49,33 @@ type funcPlan struct {
 	Typed       bool // wrapped by Wrap1
 }
 
-// A fault is what can befall the workers.
+// A fault is a kind of disturbance of the workers or of Redis.
 type fault string
 
 const (
 	faultKill      fault = "kill"      // a worker is killed, and another one takes its place
-	faultStop      fault = "stop"      // a worker is stopped with SIGSTOP, and goes on
-	faultPartition fault = "partition" // some workers and Redis do not hear each other, or one of the two does not
-	faultRefuse    fault = "refuse"    // the connections of a worker end, and there are no new ones
-	faultHang      fault = "hang"      // connections hang, and others, to which go-redis turns, do not
-	faultPause     fault = "pause"     // Redis is stopped with SIGSTOP, and goes on
+	faultStop      fault = "stop"      // a worker is stopped with SIGSTOP, and continues
+	faultPartition fault = "partition" // messages between some workers and Redis are held back, in one or both directions
+	faultRefuse    fault = "refuse"    // the connections of a worker end, and new ones are refused
+	faultHang      fault = "hang"      // existing connections hang, and new ones, which go-redis opens, do not
+	faultPause     fault = "pause"     // Redis is stopped with SIGSTOP, and continues
 	faultRestart   fault = "restart"   // Redis is killed, and another one takes its place, which is empty
 	faultFlush     fault = "flush"     // Redis forgets its scripts
 )
 
 var faults = []fault{faultKill, faultStop, faultPartition, faultRefuse, faultHang, faultPause, faultRestart, faultFlush}
 
-// calmAfter is how long it is calm at the end of a round, if it is long enough: what
-// a fault excuses is over before, and for some seconds all is required.
+// calmAfter is the calm time at the end of a round that is long enough for it. The excuses of
+// the faults end before, and for some seconds every rule applies in full.
 const calmAfter = reopened + 3*time.Second
 
-// leastRounds is how many seeds, one after the other, have a round of every kind
-// that a rule needs: with memories of their own, with commands that are sent once,
-// with faults.
+// leastRounds is the number of consecutive seeds that have a round of every kind that a rule
+// needs: with near caches, with commands that are sent once, with faults.
 const leastRounds = 3
 
-// newPlan draws a plan. A round of a quarter of all seeds has no faults; then
-// nothing but a busy machine can make Redis slow. What a rule cannot do without goes
-// by turns, so that few rounds are enough for all.
+// newPlan draws a plan. A quarter of all seeds has no faults; then only a busy machine can make
+// Redis slow. Properties that a rule needs alternate from seed to seed, so that few rounds are
+// enough for all rules.
 func newPlan(seed uint64, length time.Duration) plan {
 	r := rand.New(rand.NewPCG(seed, 1))
 	p := plan{
@@ -89,8 +87,8 @@ func newPlan(seed uint64, length time.Duration) plan {
 		Busy:    []float64{0.02, 0.05, 0.15}[r.IntN(3)],
 	}
 	if seed%4 > 0 {
-		// Few kinds at a time: what is only seen where one follows closely on
-		// the same one is then seen more often.
+		// Few kinds at a time: a bug that needs two faults of one kind in short succession then
+		// shows more often.
 		p.Faults = slices.Clone(faults)
 		r.Shuffle(len(faults), func(i, j int) { p.Faults[i], p.Faults[j] = p.Faults[j], p.Faults[i] })
 		p.Faults = p.Faults[:1+r.IntN(len(faults))]
@@ -100,7 +98,7 @@ func newPlan(seed uint64, length time.Duration) plan {
 	}
 	near := seed%3 == 0
 	if near && p.Faults == nil {
-		p.Delay = 0 // which messages about keys would have, too; see nearLag
+		p.Delay = 0 // messages about keys would be delayed too; see nearLag
 	}
 	for i, policy := range []fncache.ColdPolicy{fncache.Fail, fncache.Wait, fncache.Compute} {
 		f := funcPlan{Name: fmt.Sprintf("f%d", i), OnCold: policy, Typed: r.IntN(2) == 0}
@@ -124,10 +122,10 @@ func newPlan(seed uint64, length time.Duration) plan {
 // cell names a function with an argument.
 func (p *plan) cell(f, arg int) string { return fmt.Sprintf("%s(%d)", p.Funcs[f].Name, arg) }
 
-// index is the place of a cell among all.
+// index returns the position of a cell among all cells.
 func (p *plan) index(f, arg int) int { return f*p.Args + arg }
 
-// funcOf gives the options of the function of a cell.
+// funcOf returns the options of the function of a cell.
 func (p *plan) funcOf(cell string) *funcPlan {
 	for i := range p.Funcs {
 		if len(cell) > len(p.Funcs[i].Name) && cell[:len(p.Funcs[i].Name)] == p.Funcs[i].Name {

@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A kind is what an event tells.
+// A kind is the kind of an event.
 type kind string
 
-// The kinds of events. What ends has the Op of what began.
+// The kinds of events. An end has the Op of its beginning.
 const (
 	callBegins       kind = "call"
 	callEnds         kind = "answer"
@@ -32,32 +32,32 @@ const (
 	computeEnds      kind = "computed"
 	commandSent      kind = "sent"
 	commandEnds      kind = "reply" // or an error
-	processGone      kind = "gone"  // all that process Victim sent has been executed or never will be
+	processGone      kind = "gone"  // all commands that process Victim sent have been executed or never will be
 	settled          kind = "settled"
 	wipeBegins       kind = "wipe" // Redis is restarted empty
 	wipeEnds         kind = "wiped"
-	stalled          kind = "stall" // the process got no processor for so long
-	note             kind = "note"  // for the reader: a fault and its end
+	stalled          kind = "stall" // the process did not run for this time
+	note             kind = "note"  // for human readers: a fault and its end
 )
 
 // An event is one record of a history.
 type event struct {
-	Seq  uint64 `json:"seq"`  // its place in the order of all
+	Seq  uint64 `json:"seq"`  // its place in the order of all events
 	At   int64  `json:"at"`   // nanoseconds of CLOCK_MONOTONIC
-	Proc int    `json:"proc"` // a process, 0 for the one that conducts; a worker started again is another one
+	Proc int    `json:"proc"` // a process, 0 for the conductor; a restarted worker is a new process
 	Kind kind   `json:"kind"`
 	Op   int64  `json:"op,omitempty"`
 	Cell string `json:"cell,omitempty"`
 
-	// Of calls and invalidations. Err is how it ended, "" for well; see
-	// errorKind. Value is the answer.
+	// Of calls and invalidations. Err is the kind of error, "" for none; see errorKind. Value
+	// is the answer.
 	Err    string `json:"err,omitempty"`
 	Mode   string `json:"mode,omitempty"` // of a call: "refresh"; of acquire: its mode; of cooldown: what it puts before the token
 	Value  value  `json:"value,omitzero"` // also of a computation, and of an entry in a command or reply
 	Source string `json:"source,omitempty"`
 
-	// Of computations. Call is the call that it runs for; Troubles, also of
-	// answers, is how many operations on Redis the process has counted as failed.
+	// Of computations. Call is the call that it runs for. Troubles, also of answers, is the
+	// number of failed Redis operations that the process has counted.
 	Call     int64  `json:"call,omitempty"` // also of commands
 	Troubles uint64 `json:"troubles,omitempty"`
 
@@ -85,7 +85,7 @@ func (e *event) String() string {
 	return string(line)
 }
 
-// A value is what the functions return: where it comes from.
+// A value is a result of the functions, and names its computation.
 type value struct {
 	Comp    int64 // the Op of the computation
 	Version int64 // of the source that it read
@@ -93,12 +93,12 @@ type value struct {
 
 func (v value) String() string { return fmt.Sprintf("v%d of computation %d", v.Version, v.Comp) }
 
-// A memory is what all processes share: a file that each has mapped.
+// A memory is shared by all processes: a file that each has mapped.
 type memory struct{ bytes []byte }
 
 const memorySize = 1 << 12
 
-// newMemory maps a file, which is made if need be.
+// newMemory maps a file, and makes it if necessary.
 func newMemory(path string) (memory, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -114,28 +114,28 @@ func newMemory(path string) (memory, error) {
 
 func (m memory) close() error { return unix.Munmap(m.bytes) }
 
-// word gives a number in the memory; processes may use it at the same time.
+// word returns a number in the memory. Processes may use it concurrently.
 func (m memory) word(i int) *atomic.Uint64 {
 	return (*atomic.Uint64)(unsafe.Pointer(&m.bytes[8*i]))
 }
 
-// next is the next place in the order of events.
+// next returns the next place in the order of events.
 func (m memory) next() uint64 { return m.word(0).Add(1) }
 
-// version is that of the source of the i-th cell.
+// version returns the version of the i-th cell's source.
 func (m memory) version(i int) *atomic.Uint64 { return m.word(8 + i) }
 
-// monotonic is the time on the clock that all processes of a machine share.
+// monotonic returns the time of the clock that all processes of a machine share.
 func monotonic() int64 {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
-		panic(err) // there is no Linux without it
+		panic(err) // every Linux has it
 	}
 	return t.Nano()
 }
 
-// A recorder writes the events of one process to a file. They are written one by
-// one and unbuffered: what was written is there if the process is killed.
+// A recorder writes the events of one process to a file, one by one and unbuffered, so that
+// they survive a kill of the process.
 type recorder struct {
 	mem  memory
 	proc int
@@ -152,13 +152,13 @@ func newRecorder(mem memory, proc int, path string) (*recorder, error) {
 	return &recorder{mem: mem, proc: proc, out: out}, nil
 }
 
-// stamp gives e its place and its time, which are those of now: before what
-// it tells of begins, or after it has ended.
+// stamp sets the place and time of e to now. It is called before the recorded event begins, or
+// after it has ended.
 func (r *recorder) stamp(e *event) {
 	e.Seq, e.At, e.Proc = r.mem.next(), monotonic(), r.proc
 }
 
-// write writes an event that has its stamp.
+// write writes a stamped event.
 func (r *recorder) write(e event) {
 	line, err := json.Marshal(e)
 	if err != nil {
@@ -180,7 +180,7 @@ func (r *recorder) record(e event) event {
 
 func (r *recorder) close() error { return r.out.Close() }
 
-// watch records when this process is not given a processor, until done.
+// watch records the times in which this process did not run, until done.
 func (r *recorder) watch(done <-chan struct{}) {
 	const interval, worth = 5 * time.Millisecond, 5 * time.Millisecond
 	ticker := time.NewTicker(interval)
@@ -199,8 +199,8 @@ func (r *recorder) watch(done <-chan struct{}) {
 	}
 }
 
-// readEvents reads what processes have recorded, in order. The last line of a
-// process that was killed may be cut short, and is left out.
+// readEvents returns the records of processes, in order. The last line of a killed process may
+// be truncated, and is skipped.
 func readEvents(paths []string) ([]event, error) {
 	var all []event
 	for _, path := range paths {

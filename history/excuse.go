@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// This file says what may keep a process from asking Redis, and so be the reason
-// for a computation without a lease. Each reason is derived from what was
-// recorded: that a process once had trouble with Redis is none.
+// This file has the reasons for a computation without a lease: they keep a process from asking
+// Redis. Each reason is derived from records; an old error of Redis alone is not a reason.
 
-// An excuse is the reason for a computation without a lease; "" is none.
+// An excuse is the reason for a computation without a lease; "" means none.
 type excuse string
 
 const (
@@ -22,13 +21,13 @@ const (
 
 var excuses = []excuse{byPolicy, ownFailure, notAsked, unstorable}
 
-// reopened is how long after the last failure a node can be away yet (internal/remote).
-// One failure is enough for it to be away. There is a probe at most 1.5 s after it, which
-// takes at most RedisTimeout where Redis answers; the rest is for timers that are late. A
-// process that stands still takes longer.
+// reopened is how long after the last failure a node can still be away (internal/remote). One
+// failure is enough for a node to be away. A probe follows within 1.5 s, and takes at most
+// RedisTimeout if Redis answers; the rest allows for late timers. A stopped process takes
+// longer.
 const reopened = 2 * time.Second
 
-// excuse says why a computation may be without a lease.
+// excuse returns why a computation may be without a lease.
 func (x *index) excuse(c *cell, comp *comp) excuse {
 	begin := x.begun[comp.begin.Call]
 	switch {
@@ -44,9 +43,9 @@ func (x *index) excuse(c *cell, comp *comp) excuse {
 	return x.away(c, &begin, &comp.begin)
 }
 
-// leaseSeenHeld says whether the call can have learned, up to a place, that the
-// lease was held: from acquire, or because its own process held it. An entry that
-// changes each time that a process asks for its lease counts, too.
+// leaseSeenHeld reports whether the call can have learned, up to a place, that the lease was
+// held: from acquire, or because its own process held it. An entry that changes at every
+// acquire counts too.
 func (x *index) leaseSeenHeld(c *cell, begin *event, to uint64) bool {
 	const maxRounds = 3 // decide.go
 	changed := 0
@@ -66,7 +65,7 @@ func (x *index) leaseSeenHeld(c *cell, begin *event, to uint64) bool {
 	})
 }
 
-// leaseSeenOpen says whether the call can have learned, up to a place, that the lease was
+// leaseSeenOpen reports whether the call can have learned, up to a place, that the lease was
 // left open.
 func (x *index) leaseSeenOpen(c *cell, begin *event, to uint64) bool {
 	return slices.ContainsFunc(c.commands, func(k *command) bool {
@@ -75,8 +74,8 @@ func (x *index) leaseSeenOpen(c *cell, begin *event, to uint64) bool {
 	})
 }
 
-// mayBeRefused says whether a call can have found that it has to do without an
-// answer: it has waited, or it may not wait, and somebody else computes.
+// mayBeRefused reports whether a call may end without an answer: it has waited, or it may not
+// wait and another caller computes.
 func (x *index) mayBeRefused(c *cell, call *call) bool {
 	switch {
 	case span(call.begin.At, call.end.At) >= waitTimeout:
@@ -89,13 +88,13 @@ func (x *index) mayBeRefused(c *cell, call *call) bool {
 	return x.leaseSeenHeld(c, &call.begin, call.end.Seq) || x.away(c, &call.begin, &call.end) != ""
 }
 
-// mostFailures is how often a call that waits hears that the function failed (failures.go).
+// mostFailures is how many failures of the function end a call's wait.
 const mostFailures = 2
 
-// failures counts the runs of the function that failed, of which a call can have heard.
+// failures counts the failed runs of the function of which a call can have heard.
 func (c *cell) failures(call *call) (n int) {
 	for _, comp := range c.comps {
-		heard := comp.end.At + int64(lease) // what it says last may be on its way for as long
+		heard := comp.end.At + int64(lease) // its last message may be on its way for that time
 		if comp.ended && comp.end.Err != "" && comp.end.Seq < call.end.Seq && heard >= call.begin.At {
 			n++
 		}
@@ -103,11 +102,10 @@ func (c *cell) failures(call *call) (n int) {
 	return n
 }
 
-// away says why, between the beginning of a call and a place where the errors
-// that its process had counted were noted, the call can have found Redis away.
+// away returns why a call can have found Redis away, between its beginning and a place where
+// the error count of its process was recorded.
 func (x *index) away(c *cell, begin, at *event) excuse {
-	// An error is counted before the flight that met it ends, and a call may
-	// board the flight in between.
+	// An error is counted before its flight ends, and a call may join the flight in between.
 	const between = redisTimeout
 	since := begin.At - int64(between+x.stoodStill(begin.Proc, begin.At-int64(between), begin.At))
 	another := x.troubled(begin.Proc, since, at.Seq, func(e *event) bool { return e.Kind != commandEnds })
@@ -123,9 +121,9 @@ func (x *index) away(c *cell, begin, at *event) excuse {
 	return ""
 }
 
-// mayNotAsk reports whether a node can have been away for the process between the
-// beginning of a call and a place where the errors counted were noted. What went away
-// with the node may be counted a moment later than that.
+// mayNotAsk reports whether a node can have been away for the process between the beginning of
+// a call and a place where the error count was recorded. The operations that failed with the
+// node may be counted a moment later.
 func (x *index) mayNotAsk(begin, at *event) bool {
 	since := begin.At - int64(reopened)
 	since -= int64(x.stoodStill(begin.Proc, since, begin.At))
@@ -135,7 +133,7 @@ func (x *index) mayNotAsk(begin, at *event) bool {
 	})
 }
 
-// troubled says whether there was a trouble of some sort from a time to a place.
+// troubled reports whether there was a trouble of some sort from a time to a place.
 func (x *index) troubled(proc int, since int64, to uint64, sort func(*event) bool) bool {
 	for _, t := range slices.Backward(x.troubles[proc]) {
 		if t.At < since {
@@ -148,7 +146,7 @@ func (x *index) troubled(proc int, since int64, to uint64, sort func(*event) boo
 	return false
 }
 
-// lastTrouble gives the last one of the process before e, for the reader.
+// lastTrouble returns the last trouble of the process before e, for human readers.
 func (x *index) lastTrouble(e event) []event {
 	for _, t := range slices.Backward(x.troubles[e.Proc]) {
 		if t.Seq < e.Seq {
@@ -161,19 +159,19 @@ func (x *index) lastTrouble(e event) []event {
 // A trouble is a sign that Redis did not answer a process.
 type trouble struct {
 	event
-	// over is the place from which on no node can be away because of it, 0 if there is none:
-	// the process has sent a lookup and a script since, as it does to no node that is away,
-	// and has been answered.
+	// over is the place from which no node can be away because of it, 0 if there is none: since
+	// then the process has sent a lookup and a script, which it never sends to a node that is
+	// away, and got answers.
 	over uint64
 }
 
-// findTroubles finds the signs that Redis did not answer a process: it has counted
-// another error, which shows in the next answer or computation, or a probe, which is
-// not counted, may have failed.
+// findTroubles finds the signs that Redis did not answer a process. Its error count has grown,
+// which shows in the next answer or computation, or a probe may have failed, which is not
+// counted.
 func (x *index) findTroubles(events []event) {
 	most := map[int]uint64{}        // counted, by process
 	sent := map[int64]event{}       // by command
-	answered := map[int][2]uint64{} // where the last lookup and the last script were sent that were answered
+	answered := map[int][2]uint64{} // the places of the last answered lookup and the last answered script
 	add := func(e event) { x.troubles[e.Proc] = append(x.troubles[e.Proc], trouble{event: e}) }
 	for _, e := range events {
 		switch e.Kind {
@@ -203,8 +201,8 @@ func (x *index) findTroubles(events []event) {
 	}
 }
 
-// endTroubles notes which troubles of a process are over with an answer, if all that the
-// process has had came before some place.
+// endTroubles marks the troubles of a process that are over with an answer: all of them came
+// before some place.
 func (x *index) endTroubles(answer *event, before uint64) {
 	all := x.troubles[answer.Proc]
 	for i := len(all) - 1; i >= 0 && all[i].over == 0 && all[len(all)-1].Seq < before; i-- {
@@ -212,8 +210,8 @@ func (x *index) endTroubles(answer *event, before uint64) {
 	}
 }
 
-// mayHaveFailed says whether a probe can have failed: with an error, or because
-// its time ran out, which began some time before it was sent.
+// mayHaveFailed reports whether a probe can have failed: with an error, or by its time limit,
+// which began some time before it was sent.
 func (x *index) mayHaveFailed(sent, end *event) bool {
 	const short, still = redisTimeout / 2, 10 * time.Millisecond
 	failed := end.Err != "" && !strings.HasPrefix(end.Text, "NOSCRIPT")

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // library is the directory of the module that is tested.
 const library = ".."
 
-// An outcome is what a round has shown.
+// An outcome is the result of a round.
 type outcome struct {
 	plan   plan
 	events []event
@@ -56,19 +56,19 @@ func run(t *testing.T, server *redistest.Server, p plan, mutate *mutant) outcome
 	return judge(p, events, dir)
 }
 
-// judge checks the records of a round, all but the order of replies.
+// judge checks the records of a round, except the order of replies.
 func judge(p plan, events []event, dir string) outcome {
 	o := outcome{plan: p, events: events, dir: dir, draw: map[string]func(string) error{}}
 	o.broken, o.tally = check(&p, events)
 	return o
 }
 
-// orderTime is how long porcupine may look for the order of a piece of a history;
-// most take it some milliseconds.
+// orderTime is how long porcupine may search for the order of a piece of a history. Most pieces
+// take some milliseconds.
 const orderTime = 2 * time.Second
 
-// order looks for an order of the replies. It may take long where there is none,
-// and there is no need for it where a rule is broken.
+// order searches for an order of the replies. It may take long where there is none, and is
+// skipped where a rule is broken.
 func (o *outcome) order() {
 	if len(o.broken) > 0 {
 		return
@@ -85,7 +85,7 @@ func (o *outcome) order() {
 	}
 }
 
-// String is a round in a line.
+// String returns a round in one line.
 func (o *outcome) String() string {
 	count := map[kind]int{}
 	sources := map[string]int{}
@@ -108,8 +108,7 @@ func keepRecords(t *testing.T, seed uint64, from string) (dir string) {
 	return dir
 }
 
-// report fails the test with what was broken. The records are kept, unless they
-// are already.
+// report fails the test with the violations, and keeps the records.
 func (o *outcome) report(t *testing.T) {
 	t.Helper()
 	dir := o.dir
@@ -131,11 +130,11 @@ func (o *outcome) report(t *testing.T) {
 		o.plan.Seed, dir, dir, o.plan.Seed, &text)
 }
 
-// mostRounds is how many rounds a run may have past its time, on a machine so slow
-// that some rule has judged nothing yet.
+// mostRounds is how many rounds a run may add past its time, on a machine so slow that some
+// rule has judged nothing yet.
 const mostRounds = 5 * leastRounds
 
-// TestHistories runs rounds, and checks each; or checks records that were kept.
+// TestHistories runs rounds and checks each, or checks kept records.
 func TestHistories(t *testing.T) {
 	all := newTally()
 	defer func() { t.Log(&all) }()
@@ -158,7 +157,7 @@ func TestHistories(t *testing.T) {
 	}
 }
 
-// finish looks for orders, too, and tells what came of the round.
+// finish searches for orders too, and reports the result of the round.
 func (o *outcome) finish(t *testing.T, all *tally) {
 	t.Helper()
 	o.order()
@@ -169,8 +168,8 @@ func (o *outcome) finish(t *testing.T, all *tally) {
 	}
 }
 
-// TestMutants takes one guard out of a script at a time, and demands that the
-// rule that rests on it is seen to be broken.
+// TestMutants removes one guard from a script at a time, and requires a violation of the rule
+// that rests on it.
 func TestMutants(t *testing.T) {
 	for i := range mutants {
 		m := &mutants[i]
@@ -186,7 +185,7 @@ func TestMutants(t *testing.T) {
 						kept, events, err := readRound(o.dir)
 						require.NoError(t, err)
 						again := judge(kept, events, o.dir)
-						assert.Equal(t, o.broken, again.broken, "the records, judged once more")
+						assert.Equal(t, o.broken, again.broken, "the records, judged again")
 						return
 					}
 				}

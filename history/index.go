@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// An index is a history by what belongs together.
+// An index has the events of a history by process, cell, call and computation.
 type index struct {
 	plan     *plan
 	cells    map[string]*cell
@@ -20,7 +20,7 @@ type index struct {
 	tally    tally
 }
 
-// A cell is what happened to one entry.
+// A cell has the events of one entry.
 type cell struct {
 	name        string
 	fn          *funcPlan
@@ -30,16 +30,16 @@ type cell struct {
 	compByOp    map[int64]*comp
 	commands    []*command
 	byToken     map[string][]*command
-	under       map[int]*spans // when there were calls under way, by process
+	under       map[int]*spans // the times of calls under way, by process
 	holdings    []*holding
 	changes     []event
 }
 
-// spans is what is known of the calls of one process in the order in which they
-// began: until when the last of the first so many went on.
+// spans has the calls of one process in the order of their beginnings. For each number of first
+// calls it has the end of the last one.
 type spans struct{ begin, to []uint64 }
 
-// last is when the last of those calls ended that began before a place.
+// last returns when the last of the calls ended that began before a place.
 func (s *spans) last(before uint64) uint64 {
 	if s == nil {
 		return 0
@@ -51,12 +51,11 @@ func (s *spans) last(before uint64) uint64 {
 	return s.to[n-1]
 }
 
-// flightTime is how long, at most, a flight goes on that its callers have left: it
-// looks up and asks for the lease three times, each for RedisTimeout; the rest is
-// for a busy machine.
+// flightTime is the longest time that a flight continues after its callers have left: three
+// lookups and acquires, each for RedisTimeout; the rest is for a busy machine.
 const flightTime = 10 * redisTimeout
 
-// to is until when there can have been what a call began, for others to join.
+// to returns until when other calls can have joined a flight that a call began.
 func (x *index) to(c *call) uint64 {
 	switch {
 	case !c.ended:
@@ -68,8 +67,8 @@ func (x *index) to(c *call) uint64 {
 	return max(c.end.Seq, x.times.after(t+int64(x.stoodStill(c.end.Proc, c.end.At, t))))
 }
 
-// times are those of all events. They need not be in the order of the events: one
-// takes its place and then its time, and may be stopped in between.
+// times has the times of all events. They may be out of order: an event takes its place and
+// then its time, and its process may be stopped in between.
 type times struct {
 	seqs  []uint64
 	least []int64 // the earliest time from that event on
@@ -85,7 +84,7 @@ func newTimes(events []event) times {
 	return t
 }
 
-// after gives the first place from which on everything is later than that.
+// after returns the first place from which every event is later than a time.
 func (t *times) after(at int64) uint64 {
 	i, _ := slices.BinarySearch(t.least, at+1)
 	if i == len(t.seqs) {
@@ -94,8 +93,8 @@ func (t *times) after(at int64) uint64 {
 	return t.seqs[i]
 }
 
-// A holding is the time in which a process may take itself for the holder of the
-// lease: from a grant to the last step that it took for the same call.
+// A holding is the time in which a process may consider itself the holder of the lease: from a
+// grant to its last step for the same call.
 type holding struct {
 	proc     int
 	from, to uint64
@@ -108,14 +107,13 @@ type interval struct{ from, to uint64 }
 // never is past all places.
 const never = math.MaxUint64
 
-// A call is one call of a cached function; ended is false if its process was
-// killed before.
+// A call is one call of a cached function. ended is false if its process was killed before.
 type call struct {
 	begin, end event
 	ended      bool
 }
 
-// An invalidation is one of Func.Invalidate. done says that it has succeeded.
+// An invalidation is one call of Func.Invalidate. done is set if it succeeded.
 type invalidation struct {
 	begin, end event
 	done       bool
@@ -125,11 +123,11 @@ type invalidation struct {
 type comp struct {
 	begin, end event
 	ended      bool
-	grant      *command // the acquire by which it has its lease; nil if it has none
+	grant      *command // the acquire that granted its lease; nil if it has none
 	stores     []*command
 }
 
-// A command is one thing said to Redis about a cell.
+// A command is one command to Redis about a cell.
 type command struct {
 	sent, end event
 	replied   bool   // end is its reply
@@ -211,11 +209,11 @@ func (x *index) cell(name string) *cell {
 	return c
 }
 
-// names gives the cells in order.
+// names returns the names of the cells in order.
 func (x *index) names() []string { return slices.Sorted(maps.Keys(x.cells)) }
 
-// link finds out which command belongs to which computation, and how long
-// commands can have had an effect.
+// link assigns commands to computations, and finds the times in which commands can have had an
+// effect.
 func (x *index) link(c *cell) {
 	for _, call := range c.calls {
 		s := c.under[call.begin.Proc]
@@ -253,7 +251,7 @@ func (x *index) link(c *cell) {
 	c.hold()
 }
 
-// hold finds out when processes held the lease, as far as they knew.
+// hold finds the times in which processes held the lease, by their own knowledge.
 func (c *cell) hold() {
 	of := map[int64]*holding{} // by call
 	for _, k := range c.commands {
@@ -280,9 +278,9 @@ func (c *cell) hold() {
 	}
 }
 
-// bound finds out until when a command can have had an effect. One that was
-// replied to has had it. One that was not may be on its way until its connection is
-// known to be gone. What is sent again is a command of its own.
+// bound finds until when a command can have had an effect. A command with a reply has had it.
+// One without may be on its way until its connection is known to be gone. Each sending is a
+// command of its own.
 func (x *index) bound(k *command) {
 	switch {
 	case k.idle:
@@ -306,13 +304,12 @@ func (x *index) bound(k *command) {
 	}
 }
 
-// granted says that k is known to have got the lease.
+// granted reports whether k is known to have got the lease.
 func (k *command) granted() bool {
 	return k.sent.Verb == "acquire" && k.replied && k.end.Status == "acquired"
 }
 
-// delivers gives the computation whose value k has brought into its process; 0
-// if none.
+// delivers returns the computation whose value k has brought into its process; 0 if none.
 func (k *command) delivers() int64 {
 	switch {
 	case !k.replied:

@@ -6,14 +6,13 @@ import (
 	"time"
 )
 
-// This file is about callers who join a computation of their own process that has
-// begun already, and are given its value without a lookup of their own: what keeps
-// them from an old value is that the lease was held to the end.
+// This file judges callers that join a running computation of their own process, and get its
+// value without a lookup of their own. They get no outdated value, because the lease must have
+// been held to the end.
 
-// checkJoined: who joins a computation is not given its value if an invalidation,
-// by whomever, came between the beginning of the computation and that of the call.
-// Two things excuse it: a lookup that the call shares and that was sent before, and
-// that the call could not ask.
+// checkJoined: a call that joins a computation does not get its value if any process
+// invalidated between the beginning of the computation and that of the call. There are two
+// excuses: the call shares a lookup that was sent before, or it could not ask Redis.
 func (x *index) checkJoined(c *cell, call *call, comp *comp) []violation {
 	if x.tempted(c, call) {
 		x.tally.judged[ruleJoined]++
@@ -33,13 +32,13 @@ func (x *index) checkJoined(c *cell, call *call, comp *comp) []violation {
 	}
 	return []violation{{
 		ruleJoined,
-		fmt.Sprintf("%s: it was invalidated, and then process %d called, and was given %v, which it computed since before", c.name, call.begin.Proc, comp.begin.Value),
+		fmt.Sprintf("%s: it was invalidated, then process %d called and got %v, whose computation had begun before", c.name, call.begin.Proc, comp.begin.Value),
 		events,
 	}}
 }
 
-// outdated gives an invalidation between the beginning of a computation and that of
-// a call; nil if there is none.
+// outdated returns an invalidation between the beginning of a computation and that of a call;
+// nil if there is none.
 func (c *cell) outdated(comp *comp, call *call) *invalidation {
 	for _, i := range c.invalidated {
 		if i.done && comp.begin.Seq < i.begin.Seq && i.end.Seq < call.begin.Seq {
@@ -49,8 +48,8 @@ func (c *cell) outdated(comp *comp, call *call) *invalidation {
 	return nil
 }
 
-// tempted says whether the call began while its process computed, or stored, what was
-// outdated already, and nothing excuses it if it was given that.
+// tempted reports whether the call began while its process computed or stored an outdated
+// value, and has no excuse for getting it.
 func (x *index) tempted(c *cell, call *call) bool {
 	if c.fn.OnCold.String() == "fail" { // it joins nobody
 		return false
@@ -61,9 +60,9 @@ func (x *index) tempted(c *cell, call *call) bool {
 	})
 }
 
-// sharesLookup says whether a flight that the call can have shared was given the
-// value, or was told that the computation holds the lease: that it was not outdated
-// when that was asked is for checkDeliveries and the compare in acquire.
+// sharesLookup reports whether a flight that the call can have shared got the value, or was
+// told that the computation holds the lease. checkDeliveries and the compare in acquire ensure
+// that the value was not outdated then.
 func (x *index) sharesLookup(c *cell, call *call, comp *comp) bool {
 	return slices.ContainsFunc(c.commands, func(k *command) bool {
 		if k.sent.Proc != call.begin.Proc || !k.replied || k.sent.Verb == "store" || !x.during(c, call, k.sent.Seq, k.end.Seq) {
@@ -74,9 +73,9 @@ func (x *index) sharesLookup(c *cell, call *call, comp *comp) bool {
 	})
 }
 
-// couldNotAsk says whether the call may have the value because Redis was away: where
-// the lease was held to the end, also if it asked, and was not answered; else only if
-// it was not let ask, and nothing had said that the lease was lost.
+// couldNotAsk reports whether the call may have the value because Redis was away. If the lease
+// was held to the end, a lookup without an answer is enough. Otherwise the call must not have
+// been able to ask, and no reply may have said that the lease was lost.
 func (x *index) couldNotAsk(c *cell, call *call, comp *comp) bool {
 	if comp.heldToTheEnd(c) {
 		return x.away(c, &call.begin, &call.end) != ""
@@ -84,19 +83,19 @@ func (x *index) couldNotAsk(c *cell, call *call, comp *comp) bool {
 	return x.mayNotAsk(&call.begin, &call.end) && !x.toldLost(c, comp)
 }
 
-// heldToTheEnd says whether the last step of the lease found it held.
+// heldToTheEnd reports whether the last step of the lease found it held.
 func (c *comp) heldToTheEnd(of *cell) bool {
 	return c.grant != nil && slices.ContainsFunc(of.byToken[c.grant.sent.Token], func(k *command) bool {
 		return k.ends() && k.replied && k.end.Status == "held"
 	})
 }
 
-// storeAgain is how long after a computation a store that failed, or was not sent, is
-// sent again at the earliest (settle.go): its callers have been answered by then.
+// storeAgain is the least time after a computation until a store that failed, or was not sent,
+// is sent again (settle.go). Its callers have their answers by then.
 const storeAgain = 100 * time.Millisecond
 
-// toldLost says whether the computation's process has surely learned, before it
-// answered, that the lease was lost: from a renewal or from the last step.
+// toldLost reports whether the computation's process certainly learned, before it answered,
+// that the lease was lost: from a renewal or from the last step.
 func (x *index) toldLost(c *cell, comp *comp) bool {
 	if comp.grant == nil {
 		return false
@@ -109,7 +108,7 @@ func (x *index) toldLost(c *cell, comp *comp) bool {
 			return true
 		}
 		if k.ends() {
-			return false // what comes after is a store that is tried again
+			return false // later commands are retries of the store
 		}
 	}
 	return false

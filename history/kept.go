@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// This file is about the directory of a round: beside the records there is the plan,
-// without which they cannot be judged. It is kept if a rule is broken.
+// This file handles the directory of a round. It has the records and the plan, without which
+// they cannot be judged. It is kept if a rule is broken.
 
 const planName = "plan.json"
 

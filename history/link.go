@@ -22,21 +22,21 @@ type link struct {
 	pumps  sync.WaitGroup
 
 	mu      sync.Mutex // guards the fields below
-	changed *sync.Cond // of mu: holding, or a pair's dead or held, has changed
+	changed *sync.Cond // of mu: signals changes of holding, and of a pair's dead or held
 	random  *rand.Rand
-	holding [2]bool // what goes up (to Redis), and down, is held back
+	holding [2]bool // whether messages up (to Redis) and down are held back
 	refuse  bool
 	pairs   map[*pair]bool
 	ended   []string // addresses of connections to Redis that were closed since settle
 }
 
-// A pair is a worker's connection and the one to Redis that it is carried on by.
+// A pair is a worker's connection and its counterpart to Redis.
 type pair struct {
 	down, up net.Conn
 
 	// Guarded by link.mu.
 	dead bool
-	held bool // what goes up is held back
+	held bool // messages up are held back
 }
 
 // Directions.
@@ -92,8 +92,8 @@ func (l *link) carry(conn net.Conn) {
 	l.pumps.Go(func() { l.pump(p, down, conn, upstream) })
 }
 
-// pump carries one direction. When its source ends, what came before is still
-// delivered, and then both connections are closed.
+// pump carries one direction. When its source ends, it delivers what came before, and then
+// closes both connections.
 func (l *link) pump(p *pair, direction int, to, from net.Conn) {
 	defer l.drop(p)
 	buffer := make([]byte, 1<<16)
@@ -111,14 +111,14 @@ func (l *link) pump(p *pair, direction int, to, from net.Conn) {
 	}
 }
 
-// pass waits until a message may go on; false if its connection is cut.
+// pass waits until a message may continue; false if its connection is cut.
 func (l *link) pass(p *pair, direction int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.delay > 0 && l.random.IntN(2) == 0 {
 		d := time.Duration(l.random.ExpFloat64() * float64(2*l.delay))
 		l.mu.Unlock()
-		time.Sleep(min(d, 20*l.delay)) // this is the delay, not a wait for something
+		time.Sleep(min(d, 20*l.delay)) // this is the delay itself, not a wait for an event
 		l.mu.Lock()
 	}
 	for (l.holding[direction] || p.held && direction == up) && !p.dead {
@@ -141,7 +141,7 @@ func (l *link) drop(p *pair) {
 	l.changed.Broadcast()
 }
 
-// hold holds messages back, or lets them go.
+// hold holds messages back, or releases them.
 func (l *link) hold(upwards, downwards bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -149,8 +149,8 @@ func (l *link) hold(upwards, downwards bool) {
 	l.changed.Broadcast()
 }
 
-// holdOld holds back what goes up on the connections that there are, or lets it
-// go. What is sent on new ones overtakes it.
+// holdOld holds back messages up on the existing connections, or releases them. Messages on new
+// connections overtake them.
 func (l *link) holdOld(held bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -160,7 +160,7 @@ func (l *link) holdOld(held bool) {
 	l.changed.Broadcast()
 }
 
-// cut refuses new connections, or no more, and ends those there are.
+// cut sets whether new connections are refused, and ends the existing ones.
 func (l *link) cut(refuse bool) {
 	l.mu.Lock()
 	l.refuse = refuse
@@ -171,7 +171,7 @@ func (l *link) cut(refuse bool) {
 	}
 }
 
-// snapshot gives the pairs there are. mu is held.
+// snapshot returns the existing pairs. mu is held.
 func (l *link) snapshot() []*pair {
 	all := make([]*pair, 0, len(l.pairs))
 	for p := range l.pairs {
@@ -180,9 +180,8 @@ func (l *link) snapshot() []*pair {
 	return all
 }
 
-// settle ends all connections that there are, and returns when Redis knows of
-// the end of these and of all before: what it had received on them has been
-// executed, and nothing more comes.
+// settle ends all connections, and returns when Redis has noticed the end of these and of all
+// earlier ones. Then Redis has executed what it received on them, and nothing more arrives.
 func (l *link) settle(ctx context.Context, client *redis.Client) error {
 	l.mu.Lock()
 	refuse := l.refuse
@@ -204,7 +203,7 @@ func (l *link) settle(ctx context.Context, client *redis.Client) error {
 	}
 }
 
-// anyOf says whether CLIENT LIST names one of the addresses.
+// anyOf reports whether CLIENT LIST names one of the addresses.
 func anyOf(list string, addrs []string) bool {
 	for _, addr := range addrs {
 		if strings.Contains(list, " addr="+addr+" ") {

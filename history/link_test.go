@@ -11,7 +11,7 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// linked gives a client that goes through a link, and one that does not.
+// linked returns a client that goes through a link, and one that does not.
 func linked(t *testing.T) (l *link, through, past *redis.Client) {
 	t.Helper()
 	server := redistest.Start(t)
@@ -36,7 +36,7 @@ func arrives(t *testing.T, client *redis.Client, key string) {
 	require.Eventually(t, func() bool { return client.Exists(t.Context(), key).Val() == 1 }, patience, time.Millisecond)
 }
 
-func TestWhatALinkHoldsBackArrivesLater(t *testing.T) {
+func TestMessagesThatALinkHoldsBackArriveLater(t *testing.T) {
 	for name, hold := range map[string]func(*link, bool){
 		"all":             func(l *link, on bool) { l.hold(on, false) },
 		"old connections": (*link).holdOld,

@@ -11,33 +11,32 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// The protocol as a state machine: one lock and one entry, the scripts as its
-// operations. Whatever the records of one cell say, there has to be an order in
-// which a server could have executed them, each between its sending and its
-// reply, with the replies that were given.
+// The protocol as a state machine: one lock and one entry, with the scripts as operations. For
+// the records of each cell there must be an order in which a server could have executed the
+// commands, each between its sending and its reply, with the recorded replies.
 //
-// Time is part of it: a lock or an entry can have expired if it could have by
-// the end of an operation, and must have if it must have by its beginning. What
-// had no reply may have been executed, at any time until its connection was
-// known to be gone, or not at all.
+// Time is part of the model: a lock or an entry can have expired if its earliest expiry is
+// before the end of an operation, and must have if its latest expiry is before the beginning. A
+// command without a reply may have been executed at any time until its connection was known to
+// be gone, or never.
 
-// A state is what is stored of one cell.
+// A state is the stored data of one cell.
 type state struct {
 	holder   string // of the lock; "" for none
-	mark     string // markCool or markOpen: nobody computes under the lock; "" for a lease
+	mark     string // markCool or markOpen: a lock without a holder; "" for a lease
 	lockFrom int64  // the lock can have expired from here on,
 	lockTo   int64  // and has from here on
 	entry    string // its id; "" for none
 	from, to int64  // the same for the entry
 }
 
-// What stands before the token in a lock that nobody computes under.
+// The prefixes of the token in a lock without a holder.
 const (
 	markCool = "cool:"
 	markOpen = "open:"
 )
 
-// unmark takes apart what a lock holds.
+// unmark splits the value of a lock.
 func unmark(holder string) (mark, token string) {
 	for _, mark := range []string{markCool, markOpen} {
 		if token, marked := strings.CutPrefix(holder, mark); marked {
@@ -54,7 +53,7 @@ type step struct {
 	ended int64
 }
 
-// operations gives what was said about a cell as porcupine takes it.
+// operations returns the commands about a cell in porcupine's form.
 func (x *index) operations(c *cell) (all []porcupine.Operation) {
 	for _, w := range x.wipes {
 		all = append(all, porcupine.Operation{
@@ -81,7 +80,7 @@ func (x *index) operations(c *cell) (all []porcupine.Operation) {
 	return all
 }
 
-// tokensSeen gives the tokens that replies name as those of the holder.
+// tokensSeen returns the tokens that replies name as those of the holder.
 func (c *cell) tokensSeen() map[string]bool {
 	seen := map[string]bool{}
 	for _, k := range c.commands {
@@ -97,10 +96,9 @@ func (c *cell) tokensSeen() map[string]bool {
 	return seen
 }
 
-// leavesNoTrace says of a lease that no reply names, so that nobody knows whether it
-// was granted, that it changed nothing that replies show: whoever asks for a lease
-// while another has it is told the other's token. The exception is one that took the
-// place of a cooldown, which shows in that the cooldown is over.
+// leavesNoTrace reports whether a lease that may or may not have been granted had no effect on
+// any reply. A caller that asks for a lease while another has it gets the other's token, so no
+// reply names this token. A lease that replaced a cooldown has an effect: the cooldown is over.
 func (c *cell) leavesNoTrace(token string) bool {
 	for _, k := range c.byToken[token] {
 		switch k.sent.Verb {
@@ -153,8 +151,7 @@ var machine = porcupine.NondeterministicModel{
 	DescribeState: func(s any) string { return fmt.Sprintf("%+v", s) },
 }
 
-// now gives the states that s can be in when something is executed between two
-// times.
+// now returns the states that s can have when an operation is executed between two times.
 func (s state) now(began, ended int64) []state {
 	all := []state{s}
 	if s.holder != "" && s.lockFrom <= ended {
@@ -184,14 +181,14 @@ func (s state) withoutEntry() state {
 	return s
 }
 
-// lock gives the lock to a holder, for its life from then on.
+// lock sets the holder of the lock, for its life from then on.
 func (s state) lock(holder, mark string, in step) state {
 	s.holder, s.mark = holder, mark
 	s.lockFrom, s.lockTo = in.life()
 	return s
 }
 
-// life gives when what a step writes can expire first, and last.
+// life returns the earliest and the latest expiry of what a step writes.
 func (in step) life() (from, to int64) {
 	millis := in.Millis * int64(time.Millisecond)
 	from = in.began + millis - int64(clockTick)
@@ -201,7 +198,7 @@ func (in step) life() (from, to int64) {
 	return from, in.ended + millis + int64(clockTick)
 }
 
-// An answer is what a step replies.
+// An answer is the reply to a step.
 type answer struct {
 	status, holder, entry string
 	present               bool
@@ -243,7 +240,7 @@ func (s state) execute(in step) (state, answer) {
 		return s, held
 	case "cooldown":
 		mark := in.Mode
-		if mark == "" { // of records from before there was another
+		if mark == "" { // of records from before there was another mode
 			mark = markCool
 		}
 		if s.holder == in.Token && s.mark == mark {
@@ -278,10 +275,10 @@ func (s state) acquire(in step) (state, answer) {
 	return s, answer{status: "held", holder: s.holder, present: present}
 }
 
-// orders is for how many operations an order was looked for.
+// orders counts the operations for which an order was searched.
 type orders struct {
-	ordered int // they have one
-	unknown int // the time did not suffice to know
+	ordered int // with an order
+	unknown int // not decided within the time
 }
 
 func (o *orders) add(other orders) {
@@ -293,9 +290,9 @@ func (o *orders) unknownPart() float64 {
 	return float64(o.unknown) / float64(max(o.ordered+o.unknown, 1))
 }
 
-// checkOrder looks for the order of a cell's operations, piece by piece, for at
-// most so long for each. Where there is none it gives the violation and porcupine's
-// drawing of how far it comes.
+// checkOrder searches for the order of a cell's operations, piece by piece, with a time limit
+// for each piece. If there is none it returns the violation and porcupine's drawing of the
+// longest partial order.
 func (x *index) checkOrder(c *cell, most time.Duration) (found orders, broken *violation, drawing func(path string) error) {
 	model := machine.ToModel()
 	for _, piece := range pieces(x.operations(c)) {
@@ -314,9 +311,9 @@ func (x *index) checkOrder(c *cell, most time.Duration) (found orders, broken *v
 	return found, nil, nil
 }
 
-// pieces cuts a history where the state is known: an invalidation, or Redis
-// restarted, while nothing else was under way leaves nothing stored. To find an
-// order takes a time that grows much faster than the number of operations.
+// pieces cuts a history where the state is known: after an invalidation or a restart of Redis,
+// with no other command under way, nothing is stored. The time of the search grows much faster
+// than the number of operations.
 func pieces(operations []porcupine.Operation) (all [][]porcupine.Operation) {
 	slices.SortFunc(operations, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
 	from, ended := 0, int64(0) // ended: when all before had ended
@@ -336,8 +333,8 @@ func pieces(operations []porcupine.Operation) (all [][]porcupine.Operation) {
 	return all
 }
 
-// furthest tells where the longest order that was found ends, and gives the
-// operations about there that are not in it.
+// furthest returns where the longest order that was found ends, and the operations near that
+// place that are not in it.
 func furthest(info porcupine.LinearizationInfo, operations []porcupine.Operation) (text string, events []event) {
 	var longest []porcupine.Operation
 	for _, orders := range info.PartialLinearizationsOperations() {

@@ -22,10 +22,10 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// patience is how long what must happen may take on a busy machine.
+// patience is how long a required event may take on a busy machine.
 const patience = time.Minute
 
-// A round is one run of a plan, as the process that conducts it sees it.
+// A round is one run of a plan, in the process that conducts it.
 type round struct {
 	plan    plan
 	scripts scripts
@@ -36,7 +36,7 @@ type round struct {
 	rec     *recorder
 	workers []*process // by slot; nil while there is none
 	links   []*link    // by slot
-	procs   int        // how many processes there have been
+	procs   int        // the number of processes so far
 	records []string   // their files
 }
 
@@ -48,8 +48,8 @@ type process struct {
 	stderr *os.File
 }
 
-// runRound runs a plan on a server, in an empty directory, and gives what was
-// recorded. The error says that the round itself went wrong, or a worker.
+// runRound runs a plan on a server, in an empty directory, and returns the records. The error
+// means that the round itself, or a worker, failed.
 func runRound(p plan, s scripts, server *redistest.Server, client *redis.Client, dir string) (events []event, err error) {
 	r := &round{plan: p, scripts: s, dir: dir, server: server, client: client}
 	defer func() { err = errors.Join(err, r.close()) }()
@@ -106,7 +106,7 @@ func (r *round) open() (err error) {
 	return r.wipe(false)
 }
 
-// close ends what is left after an error.
+// close ends everything that still runs after an error.
 func (r *round) close() (err error) {
 	for _, p := range r.workers {
 		if p != nil {
@@ -126,9 +126,9 @@ func (r *round) close() (err error) {
 	return err
 }
 
-// starter starts all workers on one thread, which lives as long as this process:
-// workers are to die with it, stopped ones too, and Linux tells them when the
-// thread that started them ends.
+// starter starts all workers on one thread, which lives as long as this process. Workers, also
+// stopped ones, must die with this process, and Linux signals them when the thread that started
+// them ends.
 var starter = func() chan<- func() {
 	c := make(chan func())
 	go func() {
@@ -204,14 +204,14 @@ func (r *round) finish(slot int) error {
 	return r.gone(slot, p)
 }
 
-// failure is a worker that did not do as it should, with what it said.
+// failure returns the error of a worker, with its output.
 func (p *process) failure(err error) error {
 	said, _ := os.ReadFile(p.stderr.Name())
 	const most = 1 << 14
 	return fmt.Errorf("history: worker %d: %w; it said:\n%s", p.proc, err, bytes.ToValidUTF8(said[max(0, len(said)-most):], nil))
 }
 
-// gone records that a process has ended, once Redis knows.
+// gone records that a process has ended, once Redis has noticed.
 func (r *round) gone(slot int, p *process) error {
 	_ = p.stderr.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -223,9 +223,8 @@ func (r *round) gone(slot int, p *process) error {
 	return nil
 }
 
-// settle cuts the connections of workers, of all if none is named, and records
-// from when on what they sent before, and got no reply to, cannot be executed
-// any more.
+// settle cuts the connections of workers, of all if none is named. It records the place from
+// which their earlier commands without a reply can no longer be executed.
 func (r *round) settle(slots ...int) error {
 	if len(slots) == 0 {
 		for slot := range r.workers {
@@ -260,8 +259,7 @@ func (r *round) note(format string, args ...any) {
 	r.rec.record(event{Kind: note, Text: fmt.Sprintf(format, args...)})
 }
 
-// disturb is what befalls the workers while they work: one fault after the
-// other, each of which ends.
+// disturb causes one fault after the other while the workers work, and ends each.
 func (r *round) disturb() error {
 	random := rand.New(rand.NewPCG(r.plan.Seed, 3))
 	end := time.Now().Add(r.plan.Length)
@@ -275,7 +273,7 @@ func (r *round) disturb() error {
 		f := fate{
 			fault:  r.plan.Faults[random.IntN(len(r.plan.Faults))],
 			slots:  []int{random.IntN(r.plan.Workers)},
-			length: time.Duration(float64(2*lease) * math.Pow(2, -6*random.Float64())), // as often short as long
+			length: time.Duration(float64(2*lease) * math.Pow(2, -6*random.Float64())), // short and long ones equally often
 			up:     random.IntN(3) > 0,
 			down:   random.IntN(3) > 0,
 		}
@@ -292,12 +290,12 @@ func (r *round) disturb() error {
 	return nil
 }
 
-// A fate is one fault as it happens.
+// A fate is one occurrence of a fault.
 type fate struct {
 	fault    fault
-	slots    []int // of the workers that it befalls: one or two
+	slots    []int // of the affected workers: one or two
 	length   time.Duration
-	up, down bool // of a partition: what is held back
+	up, down bool // of a partition: the direction that is held back
 }
 
 // suffer causes a fault and ends it.
@@ -361,8 +359,8 @@ func (r *round) stop(f fate) error {
 	return nil
 }
 
-// partition disturbs links for a while. What was held back then arrives, if its
-// connection lives yet and the link is not settled before.
+// partition disturbs links for a while. Then messages that were held back arrive, if their
+// connection still exists and the link is not settled before.
 func (r *round) partition(f fate, disturb func(l *link, on bool)) error {
 	for _, slot := range f.slots {
 		disturb(r.links[slot], true)
@@ -375,8 +373,8 @@ func (r *round) partition(f fate, disturb func(l *link, on bool)) error {
 	return r.settle(f.slots...)
 }
 
-// leftBehind says what should not be in Redis once all have gone: a lock without
-// an end, or longer than a lease can be; an entry without one.
+// leftBehind returns an error for keys that must not be in Redis when all workers have ended: a
+// lock without an expiry, or with one beyond the longest lease; an entry without an expiry.
 func (r *round) leftBehind() error {
 	ctx := context.Background()
 	keys, err := r.client.Keys(ctx, "*").Result()
@@ -397,7 +395,7 @@ func (r *round) leftBehind() error {
 			most = lease
 		}
 		if left == -1 || left > most {
-			faults = append(faults, fmt.Errorf("history: left behind in Redis: %s, which is to live for %v (-1ns: for ever)", key, left))
+			faults = append(faults, fmt.Errorf("history: left behind in Redis: %s, which is to live for %v (-1ns: no expiry)", key, left))
 		}
 	}
 	return errors.Join(faults...)

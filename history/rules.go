@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// A rule is the name of what a history must keep.
+// A rule is the name of a property that every history must have.
 type rule string
 
-// The rules. Each is checked by the function below that carries its reason.
+// The rules. The function that checks a rule has its reason in its comment.
 const (
 	ruleOrigin     rule = "a value comes from a computation of its own key"
 	ruleRecent     rule = "an answer is of a lookup or a computation that was under way during the call"
@@ -20,7 +20,7 @@ const (
 	ruleFresh      rule = "no value marked fresh is older than Freshness"
 	ruleRecomputed rule = "no lease is granted where a fresh entry was stored before it was asked for"
 	ruleOverlap    rule = "leases overlap only after an expiry or an invalidation"
-	ruleStored     rule = "only who holds the lease stores"
+	ruleStored     rule = "only the holder of the lease stores"
 	ruleUnleased   rule = "a computation has a lease of its own, unless the cold policy or Redis is the reason"
 	ruleNear       rule = "no value from memory is older than an invalidation a while ago"
 	ruleError      rule = "errors are those that are documented"
@@ -31,7 +31,7 @@ var rules = []rule{
 	ruleOrigin, ruleRecent, ruleOld, ruleJoined, ruleTimeout, ruleFresh, ruleRecomputed, ruleOverlap, ruleStored, ruleUnleased, ruleNear, ruleError, ruleOrder,
 }
 
-// A violation is a rule that a history has broken, and the events that show it.
+// A violation is a broken rule, with the events that show it.
 type violation struct {
 	rule   rule
 	text   string
@@ -48,15 +48,14 @@ func (v violation) String() string {
 	return b.String()
 }
 
-// clockError is how wrong an age can be by the way in which a process learns the
-// server's clock: from a question and an answer that took at most RedisTimeout,
-// so it is off by half of that; and two processes, the one that
-// stored and the one that reads, may be off in opposite directions. What is
-// added is for times in whole milliseconds.
+// clockError is the greatest error of an age. A process learns the server's clock from a
+// question and an answer that take at most RedisTimeout, so it is off by at most half of that.
+// The process that stored and the one that reads may be off in opposite directions. The
+// addition is for times in whole milliseconds.
 const clockError = redisTimeout + 5*time.Millisecond
 
-// check gives what a history has broken, all but the order of replies, which is
-// protocol.go's, and how much there was to judge.
+// check returns the violations in a history, and how much there was to judge. protocol.go
+// checks the order of replies.
 func check(p *plan, events []event) (broken []violation, done tally) {
 	x := newIndex(p, events)
 	for _, name := range x.names() {
@@ -71,7 +70,7 @@ func check(p *plan, events []event) (broken []violation, done tally) {
 	return broken, x.tally
 }
 
-// checkAnswers looks at what callers were given.
+// checkAnswers checks the answers to calls.
 func (x *index) checkAnswers(c *cell) (broken []violation) {
 	for _, call := range c.calls {
 		if !call.ended || call.end.Err != "" {
@@ -95,10 +94,10 @@ func (x *index) checkAnswers(c *cell) (broken []violation) {
 	return broken
 }
 
-// checkOwnInvalidations: in the process that invalidates, no call that begins
-// after the invalidation has ended is given an older value. (In other processes
-// it is the lookup that counts, which may have been sent before the call began;
-// see checkDeliveries, and checkJoined for who is answered without one.)
+// checkOwnInvalidations: in the process that invalidates, no call that begins after the end of
+// the invalidation gets an older value. (In other processes the lookup counts, which may have
+// been sent before the call began; see checkDeliveries, and checkJoined for calls without a
+// lookup.)
 func (x *index) checkOwnInvalidations(c *cell, call *call, comp *comp) []violation {
 	for _, i := range c.invalidated {
 		if !i.done || i.begin.Proc != call.begin.Proc || i.end.Seq > call.begin.Seq {
@@ -108,7 +107,7 @@ func (x *index) checkOwnInvalidations(c *cell, call *call, comp *comp) []violati
 		if comp.begin.Seq < i.begin.Seq {
 			return []violation{{
 				ruleOld,
-				fmt.Sprintf("%s: process %d had invalidated, and then called, and was given %v", c.name, call.begin.Proc, comp.begin.Value),
+				fmt.Sprintf("%s: process %d had invalidated, then called, and got %v", c.name, call.begin.Proc, comp.begin.Value),
 				[]event{comp.begin, i.begin, i.end, call.begin, call.end},
 			}}
 		}
@@ -116,17 +115,17 @@ func (x *index) checkOwnInvalidations(c *cell, call *call, comp *comp) []violati
 	return nil
 }
 
-// checkRecent finds what the answer can have come from: what brought the value
-// into the process while the call was under way, or was begun for another call
-// that was under way when this one began, since callers of one process share
-// lookups. Of what it can have come from, one must have been young enough.
+// checkRecent finds the possible origins of the answer: commands that brought the value into
+// the process while the call was under way, or that were sent for another call that was under
+// way when this one began, because callers of one process share lookups. One of the origins
+// must have been young enough.
 func (x *index) checkRecent(c *cell, call *call, comp *comp) []violation {
 	x.tally.judged[ruleRecent]++
 	if call.end.Source == "computed" {
 		if comp.begin.Proc == call.begin.Proc && comp.begin.Seq > call.begin.Seq {
 			return nil
 		}
-		return []violation{{ruleRecent, fmt.Sprintf("%s: a computation that the call cannot have begun is its answer", c.name), []event{comp.begin, call.begin, call.end}}}
+		return []violation{{ruleRecent, fmt.Sprintf("%s: the answer is from a computation that the call cannot have begun", c.name), []event{comp.begin, call.begin, call.end}}}
 	}
 	evidence := []event{comp.begin, comp.end, call.begin, call.end}
 	limit, ruleBroken := timeout, ruleTimeout
@@ -143,15 +142,15 @@ func (x *index) checkRecent(c *cell, call *call, comp *comp) []violation {
 		evidence = append(evidence, k.sent, k.end)
 	}
 	if comp.begin.Proc == call.begin.Proc && call.end.Source == "waited" {
-		// Joined. With a lease, until its last step, which may have been a
-		// release; without one, only by who was there before it began, unless
-		// Redis is not asked at all: then as long as it runs. That is about time;
-		// whether it was invalidated meanwhile is for checkJoined.
+		// Joined. A computation with a lease can be joined until its last step, which may be a
+		// release. One without a lease can be joined only by calls from before its beginning,
+		// or, if Redis is not asked at all, as long as it runs. checkJoined judges
+		// invalidations in between.
 		to := comp.lastStep(c)
 		if comp.grant == nil {
 			to = comp.begin.Seq
 			if call.begin.At < comp.end.At+int64(clockError) && x.mayNotAsk(&call.begin, &call.end) {
-				to = max(comp.end.Seq, call.begin.Seq+1) // its end is noted a moment before it is published
+				to = max(comp.end.Seq, call.begin.Seq+1) // its end is recorded a moment before it is published
 			}
 		}
 		if x.during(c, call, comp.begin.Seq, to) {
@@ -171,14 +170,13 @@ func (x *index) checkRecent(c *cell, call *call, comp *comp) []violation {
 	return nil
 }
 
-// nearLag is how long a message that a key was invalidated may take, without
-// faults.
+// nearLag is how long the message of an invalidation may take, without faults.
 const nearLag = 50 * time.Millisecond
 
-// checkNear: what a process answers from its own memory was brought into it, is
-// fresh, and is no older than an invalidation that ended more than Near before
-// the call; and where there are no faults, no older than one that ended nearLag
-// before. To that is added what processes are known to have stood still.
+// checkNear: an answer from a process's own memory was brought into it, is fresh, and is not
+// older than an invalidation that ended more than Near before the call; without faults, not
+// older than one that ended nearLag before. Times in which processes are known to have stood
+// still are added.
 func (x *index) checkNear(c *cell, call *call, comp *comp) (broken []violation) {
 	broken = x.checkKept(call, comp, c, freshness, ruleFresh)
 	if slices.ContainsFunc(c.invalidated, func(i *invalidation) bool { return i.done && i.end.Seq < call.begin.Seq }) {
@@ -204,7 +202,7 @@ func (x *index) checkNear(c *cell, call *call, comp *comp) (broken []violation) 
 	return broken
 }
 
-// checkKept: what is answered from memory was brought there, and is young enough.
+// checkKept: an answer from memory was brought there, and is young enough.
 func (x *index) checkKept(call *call, comp *comp, c *cell, limit time.Duration, old rule) (broken []violation) {
 	x.tally.judged[ruleRecent]++
 	x.tally.judged[old]++
@@ -222,8 +220,7 @@ func (x *index) checkKept(call *call, comp *comp, c *cell, limit time.Duration, 
 	return broken
 }
 
-// stoodStill adds up how long a process, or that of the links, did not run
-// between two times.
+// stoodStill returns how long a process, or that of the links, did not run between two times.
 func (x *index) stoodStill(proc int, from, to int64) (d time.Duration) {
 	for _, stalls := range [][]event{x.stall[proc], x.stall[0]} {
 		for i := range stalls {
@@ -237,19 +234,18 @@ func (x *index) stoodStill(proc int, from, to int64) (d time.Duration) {
 	return d
 }
 
-// during says whether what went on from one place to another can have answered
-// the call.
+// during reports whether an operation from one place to another can have answered the call.
 func (x *index) during(c *cell, call *call, from, to uint64) bool {
 	return x.within(c, &call.begin, call.end.Seq, from, to)
 }
 
-// within is during for a call of which only what came before a place counts.
+// within is during for the part of a call before a place.
 func (x *index) within(c *cell, begin *event, limit, from, to uint64) bool {
 	return from <= limit && (to >= begin.Seq || c.under[begin.Proc].last(from) > begin.Seq)
 }
 
-// storedBefore is the last time at which a store that came before a place was
-// sent: the value's age began before.
+// storedBefore returns when the last store before a place was sent. The value's age began
+// before that.
 func (c *comp) storedBefore(seq uint64) (at int64) {
 	for _, k := range c.stores {
 		if k.sent.Seq < seq {
@@ -259,7 +255,7 @@ func (c *comp) storedBefore(seq uint64) (at int64) {
 	return at
 }
 
-// lastStep is when the computation's lease was given back, as far as is known.
+// lastStep returns when the computation's lease was released, by the records.
 func (c *comp) lastStep(of *cell) uint64 {
 	to := c.end.Seq
 	if c.grant == nil {
@@ -273,14 +269,13 @@ func (c *comp) lastStep(of *cell) uint64 {
 	return to
 }
 
-// ends says that k can end the lease it names.
+// ends reports whether k can end the lease that it names.
 func (k *command) ends() bool {
 	return k.sent.Verb == "store" || k.sent.Verb == "release" || k.sent.Verb == "cooldown"
 }
 
-// checkDeliveries: nothing that is sent after an invalidation has ended, by
-// whomever, brings an older value: neither what reads the entry, nor a store
-// that was told that its lease was held until then.
+// checkDeliveries: no command that is sent after the end of any process's invalidation brings
+// an older value: neither a read of the entry, nor a store that finds its lease held.
 func (x *index) checkDeliveries(c *cell) (broken []violation) {
 	for _, k := range c.commands {
 		op := k.delivers()
@@ -311,8 +306,8 @@ func (x *index) checkDeliveries(c *cell) (broken []violation) {
 	return broken
 }
 
-// disturbed says that in a time the entry and the lock can have been deleted by
-// an invalidation or with all of Redis.
+// disturbed reports whether the entry and the lock can have been deleted in a time, by an
+// invalidation or with all of Redis.
 func (x *index) disturbed(c *cell, from, to uint64) bool {
 	for _, w := range x.wipes {
 		if w.from < to && w.to > from {
@@ -327,9 +322,9 @@ func (x *index) disturbed(c *cell, from, to uint64) bool {
 	return false
 }
 
-// checkGrants: who asks for the lease after a fresh entry was stored is given
-// the entry and not the lease. An entry is fresh for certain if, from the end of
-// its computation to the grant, less time has passed than Freshness.
+// checkGrants: an acquire after a fresh entry was stored returns the entry and not the lease.
+// An entry is certainly fresh if less than Freshness has passed from the end of its computation
+// to the grant.
 func (x *index) checkGrants(c *cell) (broken []violation) {
 	for _, k := range c.commands {
 		if k.sent.Verb != "acquire" || !k.replied || k.sent.Mode != "compare" {
@@ -354,8 +349,8 @@ func (x *index) checkGrants(c *cell) (broken []violation) {
 	return broken
 }
 
-// checkOverlaps: from one grant to the next, the first lease has ended: its
-// holder has given it back, it can have expired, or it was deleted.
+// checkOverlaps: between one grant and the next, the first lease has ended: its holder released
+// it, it can have expired, or it was deleted.
 func (x *index) checkOverlaps(c *cell) (broken []violation) {
 	var asked []*command
 	for _, k := range c.commands {
@@ -384,9 +379,8 @@ func (x *index) checkOverlaps(c *cell) (broken []violation) {
 	return broken
 }
 
-// surelyHeld gives the time until when a lease cannot have expired by the time
-// of another grant, and the command that says so; nil if its holder can have
-// given it back.
+// surelyHeld returns the time until which a lease cannot have expired, and the command that
+// shows it; nil if its holder can have released it.
 func (x *index) surelyHeld(c *cell, first, second *command) (until int64, why *command) {
 	why = first
 	for _, k := range c.byToken[first.sent.Token] {
@@ -403,11 +397,11 @@ func (x *index) surelyHeld(c *cell, first, second *command) (until int64, why *c
 	return why.sent.At + why.sent.Millis*int64(time.Millisecond) - int64(clockTick), why
 }
 
-// clockTick is how much earlier than it seems a lock can expire, since Redis
-// counts whole milliseconds.
+// clockTick is how much earlier than recorded a lock can expire, because Redis counts whole
+// milliseconds.
 const clockTick = 2 * time.Millisecond
 
-// around gives what else was said about leases between two grants.
+// around returns the other commands about leases between two grants.
 func (x *index) around(c *cell, first, second *command) (events []event) {
 	for _, k := range c.commands {
 		if k.ends() && k.sent.Seq < second.end.Seq && k.until > first.sent.Seq {
@@ -417,10 +411,10 @@ func (x *index) around(c *cell, first, second *command) (events []event) {
 	return events
 }
 
-// checkStores: a store succeeds only if the lease is held; it is not if all of
-// an invalidation, or of another's grant, came after its own grant. A store that
-// is tried again, because there was no answer, may have been done the first time,
-// before another's grant: what counts is when its entry was first sent.
+// checkStores: a store succeeds only while the lease is held. It is not held if an invalidation
+// or another grant came entirely after its own grant. A store that is retried, because it had
+// no answer, may have succeeded the first time, before the other grant. So the first sending of
+// its entry counts.
 func (x *index) checkStores(c *cell) (broken []violation) {
 	grants := map[string]*command{}
 	first := map[string]uint64{}
@@ -457,8 +451,8 @@ func (x *index) checkStores(c *cell) (broken []violation) {
 	return broken
 }
 
-// checkLeases: a computation has a lease, and no two have the same. Without one
-// it may run where the records say why; see excuse.
+// checkLeases: each computation has a lease of its own. It may run without one where the
+// records show an excuse; see excuse.
 func (x *index) checkLeases(c *cell) (broken []violation) {
 	of := map[string]*comp{}
 	for _, comp := range c.comps {
@@ -477,7 +471,7 @@ func (x *index) checkLeases(c *cell) (broken []violation) {
 		}
 		if comp.grant == nil && why == "" {
 			broken = append(broken, violation{
-				ruleUnleased, c.name + ": a computation without a lease, though nothing kept its process from asking",
+				ruleUnleased, c.name + ": a computation without a lease, although its process could ask",
 				append(x.lastTrouble(comp.begin), x.begun[comp.begin.Call], comp.begin, comp.end),
 			})
 		}
@@ -485,8 +479,8 @@ func (x *index) checkLeases(c *cell) (broken []violation) {
 	return broken
 }
 
-// checkErrors: what calls may end with, each where there is reason to. Redis away is
-// an error only where the plan says so.
+// checkErrors: each error of a call has its reason. ErrRedisDown is allowed only where the plan
+// says so.
 func (x *index) checkErrors(c *cell) (broken []violation) {
 	for _, call := range c.calls {
 		x.tally.judged[ruleError]++

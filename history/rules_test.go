@@ -11,11 +11,11 @@ import (
 	"github.com/fncache/fncache"
 )
 
-// A tale is a history written by hand: each line of it is a millisecond later.
+// A tale is a history written by hand. Each event is a millisecond later than the one before.
 type tale struct {
 	events []event
 	now    time.Duration
-	of     map[int64]event // what has begun, by its number
+	of     map[int64]event // beginnings, by number
 }
 
 func (h *tale) add(e event) {
@@ -93,13 +93,13 @@ func (h *tale) get(proc int, op, comp int64) {
 	h.reply(op, "", comp)
 }
 
-// Numbers of the tale below.
+// Numbers of the events of stored.
 const (
 	theCall = 10
 	theComp = 20
 )
 
-// stored begins a tale: process 1 calls, computes under lease "t" and stores.
+// stored returns a tale in which process 1 calls, computes under lease "t" and stores.
 func stored() *tale {
 	h := &tale{of: map[int64]event{}}
 	h.call(1, theCall)
@@ -114,7 +114,7 @@ func stored() *tale {
 	return h
 }
 
-// read has a process call, look up, and be answered with the computation.
+// read adds a call of a process, its lookup, and the computation as its answer.
 func (h *tale) read(proc int, op int64, source string) {
 	h.call(proc, op)
 	h.get(proc, op+1, theComp)
@@ -440,13 +440,13 @@ func TestWrongLeasesAndErrorsBreakARule(t *testing.T) {
 	})
 }
 
-// computeAlone has a call compute without a lease, in a process that has counted so
-// many errors.
+// computeAlone adds a computation without a lease, in a process that has counted troubles
+// errors.
 func (h *tale) computeAlone(proc int, comp, call int64, troubles uint64) {
 	h.add(event{Kind: computeBegins, Proc: proc, Op: comp, Call: call, Value: value{Comp: comp}, Troubles: troubles})
 }
 
-// errors has a process fail to look up until it has counted so many errors.
+// errors adds a failed lookup, after which the process has counted troubles errors.
 func (h *tale) errors(proc int, op int64, troubles uint64) {
 	h.call(proc, op)
 	h.send(proc, op+1, "get", "")
@@ -454,7 +454,7 @@ func (h *tale) errors(proc int, op int64, troubles uint64) {
 	h.add(event{Kind: callEnds, Op: op, Err: "down", Troubles: troubles})
 }
 
-// probe asks as the one that probes does.
+// probe adds a probe.
 func (h *tale) probe(proc int, op int64, works bool) {
 	h.send(proc, op, "probe", "")
 	if works {
@@ -464,7 +464,7 @@ func (h *tale) probe(proc int, op int64, works bool) {
 	}
 }
 
-// answers has a process ask what is asked of no node that is away, and be answered.
+// answers adds commands that are never sent to a node that is away, with their answers.
 func (h *tale) answers(proc int, op int64) {
 	h.get(proc, op, theComp)
 	h.send(proc, op+1, "release", "w")
@@ -651,8 +651,8 @@ func TestAComputationWithoutALeaseIsExcusedByItsPolicy(t *testing.T) {
 	})
 }
 
-// runs has a process begin a computation under lease "u", which another process
-// invalidates, if it is to, before a second call of the first process begins.
+// runs begins a computation under lease "u" and then a second call of the same process. If
+// outdated, another process invalidates in between.
 func (h *tale) runs(outdated bool) {
 	h.wait(timeout)
 	h.call(2, 40)
@@ -665,7 +665,7 @@ func (h *tale) runs(outdated bool) {
 	h.call(2, 30)
 }
 
-// ends is the last step of that lease: sent, and answered.
+// ends adds the last step of that lease, with its answer.
 func (h *tale) ends(verb, status string) {
 	if verb == "store" {
 		h.put(2, 42, "u", 60)
@@ -1004,7 +1004,7 @@ func TestAHistoryIsCutWhereTheStateIsKnown(t *testing.T) {
 }
 
 func TestALeaseThatNoReplyNamesIsLeftOut(t *testing.T) {
-	late := func(h *tale) { // an acquire that its caller gave up, and its release
+	late := func(h *tale) { // an acquire whose caller stopped waiting, and its release
 		h.wait(2 * freshness)
 		h.ask(2, 30, "u", 0)
 		h.fail(30)

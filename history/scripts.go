@@ -12,10 +12,9 @@ import (
 	"github.com/fncache/fncache"
 )
 
-// scripts is how a worker knows fncache's scripts on their way to Redis, and
-// which of them it replaces.
+// scripts has fncache's scripts, by which a worker recognizes them, and their replacements.
 type scripts struct {
-	Verbs   map[string]string // by the name that Redis gives a script
+	Verbs   map[string]string // by SHA1
 	Replace map[string]string // the same name to another source, of a mutant
 	// Of mutants, too; see there.
 	Deaf, Heedless bool
@@ -54,22 +53,22 @@ func scriptName(source string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// A mutant is fncache with one guard taken out of a script; or deaf: once a lookup
-// has failed, none is sent any more, so it computes without a lease for ever; or
-// heedless: where a step says that the lease was lost, held is what it hears, so it
-// answers whoever has joined the computation.
+// A mutant is fncache with one guard removed from a script, or deaf, or heedless. A deaf one
+// sends no lookup after one has failed, so it computes without a lease forever. A heedless one
+// sees "held" where a step replies that the lease was lost, so it answers every caller that has
+// joined the computation.
 type mutant struct {
 	name           string
 	verb           string // of the script
 	guard, without string
-	caught         rule // by which rule it must be caught
+	caught         rule // the rule that must catch it
 	near           bool // in processes that answer from memory
 	deaf           bool
 	heedless       bool
 }
 
-// plan is a plan in which the guards are needed often: computations are long,
-// many of them fail, and many are invalidated.
+// plan returns a plan in which the guards are needed often: computations are long, many fail,
+// and many are invalidated.
 func (m *mutant) plan(seed uint64) plan {
 	if m.deaf {
 		p := newPlan(seed, 2*calmAfter)
@@ -88,8 +87,8 @@ func (m *mutant) plan(seed uint64) plan {
 	return p
 }
 
-// mutants are the guards that all rests on, the message that the near cache rests
-// on, the end of an outage, and the loss of a lease that others have joined.
+// mutants remove the guards of the protocol, the message for the near cache, the end of an
+// outage, and the reply that a joined lease was lost.
 var mutants = []mutant{
 	{
 		name: "store does not compare", verb: "store",
@@ -107,10 +106,10 @@ var mutants = []mutant{
 		caught: ruleOverlap,
 	},
 	{
-		name: "invalidate says nothing", verb: "invalidate",
+		name: "invalidate publishes nothing", verb: "invalidate",
 		guard: "refused = tell(ARGV[i])", without: "",
 		caught: ruleNear, near: true,
 	},
 	{name: "lookups are not sent any more after one has failed", deaf: true, caught: ruleUnleased},
-	{name: "who has joined is answered though the lease was lost", heedless: true, caught: ruleJoined},
+	{name: "callers that joined are answered although the lease was lost", heedless: true, caught: ruleJoined},
 }

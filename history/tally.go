@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// A tally is how much there was to judge in a history: a rule that judged nothing
-// has shown nothing.
+// A tally counts what there was to judge in a history. A rule that judged nothing has shown
+// nothing.
 type tally struct {
-	judged  map[rule]int   // how often a rule could have been seen to be broken
+	judged  map[rule]int   // how often each rule had something to judge
 	excused map[excuse]int // computations without a lease
 	orders
 }
@@ -26,11 +26,11 @@ func (t *tally) add(other tally) {
 	t.orders.add(other.orders)
 }
 
-// maxUnknown is the part of the commands for which porcupine may find no answer
-// in its time, in a run that is to show something.
+// maxUnknown is the greatest share of commands for which porcupine may find no answer in its
+// time.
 const maxUnknown = 0.1
 
-// lacks says what keeps a run from showing that all rules are kept.
+// lacks returns the reasons why a run does not show that all rules hold.
 func (t *tally) lacks() (lacks []string) {
 	for _, r := range rules {
 		if t.judged[r] == 0 {
@@ -38,12 +38,12 @@ func (t *tally) lacks() (lacks []string) {
 		}
 	}
 	if unknown := t.unknownPart(); unknown > maxUnknown {
-		lacks = append(lacks, fmt.Sprintf("whether there is an order was not found out for %.0f%% of the commands, more than %.0f%%", 100*unknown, 100*maxUnknown))
+		lacks = append(lacks, fmt.Sprintf("porcupine found no answer for %.0f%% of the commands, more than %.0f%%", 100*unknown, 100*maxUnknown))
 	}
 	return lacks
 }
 
-// String is a table.
+// String returns a table.
 func (t *tally) String() string {
 	var b strings.Builder
 	b.WriteString("judged:\n")
@@ -54,7 +54,7 @@ func (t *tally) String() string {
 	for _, e := range excuses {
 		fmt.Fprintf(&b, "%9d  %s\n", t.excused[e], e)
 	}
-	fmt.Fprintf(&b, "commands in pieces of a history: %d with an order, %d not found out (%.1f%%)",
+	fmt.Fprintf(&b, "commands in pieces of a history: %d with an order, %d undecided (%.1f%%)",
 		t.ordered, t.unknown, 100*t.unknownPart())
 	return b.String()
 }

@@ -19,9 +19,8 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// A tap is a go-redis hook that records what a worker says to Redis about its
-// cells, puts a mutant's script in the place of the true one, and makes a mutant
-// deaf or heedless.
+// A tap is a go-redis hook that records a worker's commands about its cells, replaces scripts
+// by those of a mutant, and makes a mutant deaf or heedless.
 type tap struct {
 	rec     *recorder
 	scripts scripts
@@ -31,11 +30,11 @@ type tap struct {
 	kept    atomic.Uint64                     // lookups that a deaf mutant did not send
 }
 
-// errDeaf ends a command that a mutant does not send. Nothing of it is recorded,
-// since there is nothing to record where the library itself does not ask.
-var errDeaf = errors.New("history: a mutant that does not send this any more")
+// errDeaf ends a command that a mutant does not send. It is not recorded: a library that does
+// not ask leaves no record either.
+var errDeaf = errors.New("history: this mutant no longer sends the command")
 
-// unsent says that a mutant does not send a command any more.
+// unsent reports whether a mutant no longer sends a command.
 func (t *tap) unsent(cmd redis.Cmder) bool {
 	if !t.deaf.Load() || !strings.EqualFold(cmd.Name(), "get") {
 		return false
@@ -46,9 +45,8 @@ func (t *tap) unsent(cmd redis.Cmder) bool {
 
 var _ redis.Hook = (*tap)(nil)
 
-// callKey is what the number of a call is under in its context. A computation
-// and the commands for it are given the values of the context of the call that
-// they are for.
+// callKey is the context key of the number of a call. A computation and its commands have the
+// context values of their call.
 type callKey struct{}
 
 func callOf(ctx context.Context) int64 {
@@ -56,11 +54,11 @@ func callOf(ctx context.Context) int64 {
 	return call
 }
 
-// How a command ended, if not well.
+// How a command failed.
 const (
 	endedUnsent  = "unsent"  // it never left
 	endedRefused = "refused" // the server answered with an error, and did nothing
-	endedUnknown = "unknown" // it may have been executed, or be so yet
+	endedUnknown = "unknown" // it may have been executed, or may still be
 )
 
 func commandError(err error) string {
@@ -121,7 +119,7 @@ func (t *tap) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	}
 }
 
-// sending records a command; nil if it is none about a cell.
+// sending records a command. It returns nil if the command does not concern a cell.
 func (t *tap) sending(ctx context.Context, cmd redis.Cmder) *event {
 	args := cmd.Args()
 	if len(args) < 2 {
@@ -155,8 +153,7 @@ func (t *tap) sending(ctx context.Context, cmd redis.Cmder) *event {
 	return e
 }
 
-// replace finds out the verb of EVALSHA or EVAL, and puts the mutant's script in
-// its place.
+// replace returns the verb of EVALSHA or EVAL, and replaces the script by the mutant's.
 func (t *tap) replace(args []any) (verb string) {
 	name := text(args[1])
 	bySource := strings.EqualFold(text(args[0]), "eval")
@@ -175,7 +172,7 @@ func (t *tap) replace(args []any) (verb string) {
 	return verb
 }
 
-// describe takes what a script is given beside its keys.
+// describe reads the arguments of a script.
 func (e *event) describe(args []any) {
 	if e.Verb == "invalidate" || e.Verb == "probe" {
 		return
@@ -222,7 +219,7 @@ func (t *tap) ended(sent *event, cmd redis.Cmder, err error) {
 	}
 }
 
-// readReply takes what a script answered.
+// readReply reads the reply of a script.
 func (e *event) readReply(reply any) {
 	parts, ok := reply.([]any)
 	if !ok {
@@ -256,9 +253,8 @@ func text(arg any) string {
 	}
 }
 
-// tokenIn gives the token in an argument. That of acquire is a text that ends
-// anew each time go-redis sends it again; it must not be marshaled here, for
-// that counts as a sending.
+// tokenIn returns the token in an argument. The token of acquire changes with each sending by
+// go-redis; it must not be marshaled here, because that counts as a sending.
 func tokenIn(arg any) string {
 	if _, sent := arg.(encoding.BinaryMarshaler); sent {
 		return reflect.Indirect(reflect.ValueOf(arg)).FieldByName("base").String()
@@ -272,8 +268,8 @@ func baseToken(token string) string {
 	return base
 }
 
-// entryID gives the id in an envelope's header, which stands at the same place
-// in all versions of the format.
+// entryID returns the id in an envelope's header, which is at the same place in all versions of
+// the format.
 func entryID(raw string) string {
 	if len(raw) < 32 {
 		return ""
@@ -281,15 +277,14 @@ func entryID(raw string) string {
 	return hex.EncodeToString([]byte(raw[24:32]))
 }
 
-// What the functions return is text that can be found in an entry, however it is
-// encoded.
+// The functions return text that can be found in an entry in any encoding.
 var valueText = regexp.MustCompile(`<(f\d+\(\d+\)) v(\d+) c(\d+)>`)
 
 func writeValue(cell string, v value) string {
 	return fmt.Sprintf("<%s v%d c%d>", cell, v.Version, v.Comp)
 }
 
-// valueIn finds a value; the zero value if there is none.
+// valueIn finds a value in a text; the zero value if there is none.
 func valueIn(raw string) value {
 	_, v := parseValue(raw)
 	return v

@@ -22,7 +22,7 @@ import (
 // workerEnv holds a worker's settings. The binary that finds it set is a worker.
 const workerEnv = "FNCACHE_HISTORY_WORKER"
 
-// workerSettings are what a worker is started with.
+// workerSettings are the settings of a worker.
 type workerSettings struct {
 	Plan    plan
 	Scripts scripts
@@ -46,7 +46,7 @@ type worker struct {
 	tap   *tap
 	cache *fncache.Cache
 	funcs []workerFunc
-	done  chan struct{} // closed when clients are to end
+	done  chan struct{} // closed to end the clients
 
 	mu     sync.Mutex // guards the field below
 	random *rand.Rand // of what computations do
@@ -58,8 +58,7 @@ type workerFunc struct {
 	handle *fncache.Func
 }
 
-// RunWorker is the main function of a worker process, if this is one. It returns
-// false where it is none.
+// RunWorker runs a worker if this process is one. Otherwise it returns false.
 func RunWorker() bool {
 	settings := os.Getenv(workerEnv)
 	if settings == "" {
@@ -90,7 +89,8 @@ func (w *worker) run() (err error) {
 	client := redis.NewClient(&redis.Options{
 		Addr:        w.Addr,
 		DialTimeout: 2 * redisTimeout,
-		// So that the tap sees every command: it sees none that a clone of the client sends.
+		// Without this the cache would use a clone of the client, whose commands the tap does
+		// not see.
 		ContextTimeoutEnabled: true, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 	})
 	w.tap = &tap{rec: w.rec, scripts: w.Scripts, ops: &w.ops}
@@ -119,12 +119,12 @@ func (w *worker) run() (err error) {
 	return errors.Join(w.cache.Close(), client.Close(), w.rec.close())
 }
 
-// newRandom gives random numbers for one use in this process.
+// newRandom returns a random source for one use in this process.
 func (w *worker) newRandom(use int) *rand.Rand {
 	return rand.New(rand.NewPCG(w.Plan.Seed, uint64(w.Proc)<<32+uint64(use)))
 }
 
-// wrap caches the functions, and gives the cell of each key.
+// wrap wraps the functions, and returns the cell of each key.
 func (w *worker) wrap() (map[string]string, error) {
 	cells := map[string]string{}
 	w.funcs = make([]workerFunc, len(w.Plan.Funcs))
@@ -186,16 +186,17 @@ func (w *worker) compute(ctx context.Context, f, arg int) (string, error) {
 	return writeValue(e.Cell, e.Value), err
 }
 
-// troubles is how many operations on Redis have failed so far.
+// troubles returns how many Redis operations have failed so far.
 func (w *worker) troubles() (n uint64) {
 	for i := range w.funcs {
 		n += w.funcs[i].handle.Stats().RedisErrors
 	}
-	// What a mutant does not send is no error of Redis, though the library takes it for one.
+	// A command that a mutant does not send is not an error of Redis, although the library
+	// counts it.
 	return n - min(n, w.tap.kept.Load())
 }
 
-// client does one thing after the other until it is told to end.
+// client does one operation after the other until it must end.
 func (w *worker) client(number int) {
 	random := w.newRandom(number)
 	pause := time.NewTimer(0)
@@ -211,8 +212,8 @@ func (w *worker) client(number int) {
 	}
 }
 
-// act does one thing. It draws all its numbers first, so that what it does next
-// time depends on the seed alone.
+// act does one operation. It draws all its numbers first, so that the next operation depends on
+// the seed alone.
 func (w *worker) act(r *rand.Rand) {
 	f, arg := r.IntN(len(w.funcs)), min(r.IntN(w.Plan.Args), r.IntN(w.Plan.Args))
 	busy, what, limit := r.Float64() < w.Plan.Busy, r.IntN(100), time.Duration(r.Int64N(int64(60*time.Millisecond)))
@@ -234,7 +235,7 @@ func (w *worker) act(r *rand.Rand) {
 	}
 }
 
-// call calls the cached function; with a limit the caller gives up after it.
+// call calls the cached function. With a limit the caller stops waiting after it.
 func (w *worker) call(f, arg int, mode string, limit time.Duration) {
 	cell, op := w.Plan.cell(f, arg), w.ops.Add(1)
 	var info fncache.Info
@@ -273,7 +274,7 @@ func (w *worker) refresh(f, arg int) {
 	w.rec.record(event{Kind: refreshEnds, Op: op, Cell: w.Plan.cell(f, arg), Err: errorKind(err)})
 }
 
-// errorKind is an error in one word; an unexpected one in its own.
+// errorKind returns an error in one word, or an unexpected error as its text.
 func errorKind(err error) string {
 	for _, known := range []struct {
 		is   error
@@ -282,7 +283,7 @@ func errorKind(err error) string {
 		{fncache.ErrColdCache, "cold"},
 		{fncache.ErrLeaseLost, "lost"},
 		{errFailing, "failing"},
-		{fncache.ErrRedisDown, "down"}, // before the end of a context, which can be its cause
+		{fncache.ErrRedisDown, "down"}, // before the context's error, which can be its cause
 		{context.DeadlineExceeded, "gave up"},
 	} {
 		if errors.Is(err, known.is) {
