@@ -1002,7 +1002,7 @@ func TestWhatIsLoggedHoldsNoArgumentNoResultAndNoSecret(t *testing.T) {
 		require.NoError(t, err)
 		loses := func(ctx context.Context, arg string) (string, error) {
 			key := perCallOf(ctx).frame.key
-			require.NoError(t, c.store.invalidate(ctx, []string{key}))
+			require.NoError(t, c.store.overtake(ctx, invalidating, []string{key}))
 			return canary + arg, nil
 		}
 		_, err = Wrap(&loses, Options{Cache: c, Name: "loses", Timeout: time.Minute})

@@ -348,21 +348,34 @@ func (f *Func) KeyFor(ctx context.Context, args ...any) (string, error) {
 // [ErrRedisDown]; after an error the entry, or that of another release, may still be
 // there.
 func (f *Func) Invalidate(ctx context.Context, args ...any) error {
+	return f.overtake(ctx, invalidating, args)
+}
+
+// Expire makes the entry for these arguments (as for KeyFor) stale at most, whatever its age,
+// in the whole fleet: the next caller recomputes it, and the others are served the stale value
+// meanwhile. What began to be computed before is not stored. Otherwise it is like
+// [Func.Invalidate]. To expire all entries of one name together, see [Cache.ExpireTags].
+func (f *Func) Expire(ctx context.Context, args ...any) error {
+	return f.overtake(ctx, expiring, args)
+}
+
+// overtake takes a step that overtakes the entry for these arguments.
+func (f *Func) overtake(ctx context.Context, step *overtaking, args []any) error {
 	b, given, err := f.handle(ctx, args)
 	if err != nil {
-		return fmt.Errorf("fncache: invalidate %s: %w", f.Name(), err)
+		return fmt.Errorf("fncache: %s %s: %w", step.op, f.Name(), err)
 	}
 	key, err := f.key(b, given)
 	if err != nil {
 		return err
 	}
 	if b.cache.life.Closed() {
-		return fmt.Errorf("%w; function %s, key %s", newRedisError(opInvalidate, key, ErrClosed), f.Name(), key)
+		return fmt.Errorf("%w; function %s, key %s", newRedisError(step.op, key, ErrClosed), f.Name(), key)
 	}
 	if ctx = orBackground(ctx); ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err = b.cache.invalidate(ctx, f, key); err != nil && ctx.Err() == nil {
+	if err = b.cache.overtakeEntry(ctx, f, key, step); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("%w; function %s, key %s", err, f.Name(), key)
 	}
 	return err
@@ -378,9 +391,9 @@ func (f *Func) detach(c *Cache, key string) {
 	}
 }
 
-// invalidate deletes the entries of a function for the arguments of one of them, and the
-// leases on them, in all releases that are registered for the same parameter types.
-func (c *Cache) invalidate(ctx context.Context, fn *Func, key string) error {
+// overtakeEntry takes a step for the entries of a function for the arguments of one of them,
+// in all releases that are registered for the same parameter types. It takes their leases.
+func (c *Cache) overtakeEntry(ctx context.Context, fn *Func, key string, step *overtaking) error {
 	s := c.storeFor(fn)
 	registry := registryKey(c.cfg.Namespace, fn.Name())
 	fn.detach(c, key)
@@ -393,10 +406,10 @@ func (c *Cache) invalidate(ctx context.Context, fn *Func, key string) error {
 	}
 	keys := keysOfReleases(key, sigs)
 	fn.detach(c, key)
-	err = s.invalidate(ctx, keys)
+	err = s.overtake(ctx, step, keys)
 	fn.detach(c, key)
 	if ctx.Err() == nil {
-		c.noteRedis(fn, opInvalidate, key, err)
+		c.noteRedis(fn, step.op, key, err)
 	}
 	return err
 }

@@ -180,7 +180,7 @@
 //
 //	ACL SETUSER app on >secret ~fncache:* &fncache:events:*
 //	    +get +time +eval +evalsha +getrange +set +del +pexpire +pttl +hgetall +hset +hdel
-//	    +hget +hmget +hincrby +hlen +hrandfield +publish +subscribe +unsubscribe +ping
+//	    +setrange +hget +hmget +hincrby +hlen +hrandfield +publish +subscribe +unsubscribe +ping
 //
 // The client of a Cluster needs +cluster|slots and +command too.
 // Processes publish what they store and invalidate on fncache:events:<prefix>:<name>.

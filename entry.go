@@ -178,7 +178,7 @@ func (f *Func) state(e *entry, age time.Duration) state {
 		freshness, timeout = f.opts.ErrorTimeout, f.opts.ErrorTimeout
 	}
 	switch {
-	case age < freshness:
+	case age < freshness && e.flags&flagExpired == 0:
 		return fresh
 	case age < timeout:
 		return stale

@@ -18,7 +18,8 @@ import (
 //	     0     4  magic      f5 66 6e 63: 0xf5 'f' 'n' 'c'
 //	     4     1  version    1
 //	     5     1  flags      1: the body is compressed; 2: a negative entry; 4: tags
-//	                         stand before the body; others are not defined
+//	                         stand before the body; 8: stale at most; others are
+//	                         not defined
 //	     6     1  codec      how the body is encoded: 1 is CBOR, 2 JSON, 255 a
 //	                         user's own (codec.go)
 //	     7     1  reserved   0
@@ -78,10 +79,13 @@ import (
 //	00 06 37 d3 36 04 04 00      stamp 1750230144123904
 //	82 18 2a 66 61 6e 73 77 65 72
 //
+// Flag 8 is set by lock_expire.lua in an entry that is stored already: it is stale at most,
+// whatever its age.
+//
 // The first byte is no text in UTF-8 and begins neither JSON, CBOR's array nor
 // gzip, so a value that somebody else wrote under the key is told at once.
 //
-// The scripts know two things of this. lock_store.lua compares the id, at
+// The scripts know three things of this. lock_expire.lua sets a flag in entries of this version. lock_store.lua compares the id, at
 // envelopeIDOffset, to tell a store that was sent twice. Acquire compares the
 // whole header, which tells one entry from another because the id is in it.
 //
@@ -118,8 +122,9 @@ const (
 	flagCompressed byte = 1 << 0 // the body is one S2 block
 	flagNegative   byte = 1 << 1 // the body is the text of an error
 	flagTagged     byte = 1 << 2 // tags stand before the body
+	flagExpired    byte = 1 << 3 // stale at most
 
-	knownFlags = flagCompressed | flagNegative | flagTagged
+	knownFlags = flagCompressed | flagNegative | flagTagged | flagExpired
 )
 
 // Codecs in the header of an entry. The keys distinguish codecs of the user's own.

@@ -350,6 +350,7 @@ var verbOfScript = map[string]string{
 	coolDownScript.Hash(): "cooldown", coolDownLua: "cooldown",
 	releaseScript.Hash(): "release", releaseLua: "release",
 	invalidateScript.Hash(): "invalidate", invalidateLua: "invalidate",
+	expireScript.Hash(): "expire", expireLua: "expire",
 	registerScript.Hash(): "register", registerLua: "register",
 	releasesScript.Hash(): "releases", releasesLua: "releases",
 	probeScript.Hash(): "probe", probeLua: "probe",

@@ -37,6 +37,8 @@ var (
 	releaseLua string
 	//go:embed lock_invalidate.lua
 	invalidateLua string
+	//go:embed lock_expire.lua
+	expireLua string
 	//go:embed lock_register.lua
 	registerLua string
 	//go:embed lock_releases.lua
@@ -50,6 +52,7 @@ var (
 	coolDownScript   = remote.NewScript(coolDownLua)
 	releaseScript    = remote.NewScript(releaseLua)
 	invalidateScript = remote.NewScript(invalidateLua)
+	expireScript     = remote.NewScript(expireLua)
 	registerScript   = remote.NewScript(registerLua)
 	releasesScript   = remote.NewScript(releasesLua)
 	probeScript      = remote.NewScript(probeLua)
@@ -76,6 +79,7 @@ const (
 	opAcquire    = "acquire"
 	opStore      = "store"
 	opInvalidate = "invalidate"
+	opExpire     = "expire"
 	opRegister   = "register"
 	opReleases   = "releases"
 	opPing       = ping.Op
@@ -378,16 +382,28 @@ func (s *lockStore) pause(wait time.Duration) bool {
 // was sent when it goes on.
 const leastGiveBack = time.Minute
 
-// invalidate deletes entries and the leases on them, also leases of other holders. The entries are
-// in one slot.
-func (s *lockStore) invalidate(ctx context.Context, entries []string) error {
+// An overtaking is a step by which an entry is not what it was.
+type overtaking struct {
+	op     string
+	verb   events.Verb
+	script *remote.Script
+}
+
+var (
+	invalidating = &overtaking{opInvalidate, events.Invalidate, invalidateScript}
+	expiring     = &overtaking{opExpire, events.Expire, expireScript}
+)
+
+// overtake deletes entries, or makes them stale at most, and deletes the leases on them, also
+// those of other holders. The entries are in one slot.
+func (s *lockStore) overtake(ctx context.Context, step *overtaking, entries []string) error {
 	keys, args := make([]string, 0, 2*len(entries)), make([]any, 0, 1+len(entries))
 	args = append(args, s.channelOf(entries[0]))
 	for _, key := range entries {
 		keys = append(keys, key, key+lockSuffix)
-		args = append(args, events.Event{Verb: events.Invalidate, Key: key, ID: "-"}.String())
+		args = append(args, events.Event{Verb: step.verb, Key: key, ID: "-"}.String())
 	}
-	_, err := s.run(ctx, opInvalidate, invalidateScript, remote.Limits{Always: true, Urgent: true}, keys, args...)
+	_, err := s.run(ctx, step.op, step.script, remote.Limits{Always: true, Urgent: true}, keys, args...)
 	return err
 }
 
@@ -440,6 +456,8 @@ func (s *lockStore) pingScripts(probe string) (checks []ping.Check) {
 	fences := []string{strings.Replace(probe, ":{", ":fence:{", 1)}       // also
 	probe += ":" + token                                                  // also
 	entry, lock := []string{probe, probe + lockSuffix}, []string{probe + lockSuffix}
+	stored := envelope{codec: codecCBOR, id: 1}
+	id, released := stored.idBytes(), events.Event{Verb: events.Release, Key: probe, ID: token}.String()
 	for i, step := range []struct {
 		script *remote.Script
 		keys   []string
@@ -452,6 +470,9 @@ func (s *lockStore) pingScripts(probe string) (checks []ping.Check) {
 		{registerScript, registry, []any{"latter", "-", 0, 0, 1, 0}}, // the former is one too many
 		{releasesScript, registry, []any{"-"}},
 		{probeScript, registry, nil},
+		{storeScript, entry, []any{token, stored.appendTo(nil), lease, id[:], s.channelOf(probe), released, released}},
+		{expireScript, entry, []any{s.channelOf(probe)}},
+		{probeScript, entry[:1], nil},
 		// The first of two tags is one too many.
 		{fenceInvalidateScript, fences, append(fence.Known{}.Args(), string(fence.Hard), s.channelOf(probe), 0, 1, "former")},
 		{fenceInvalidateScript, fences, append(fence.Known{}.Args(), string(fence.Hard), s.channelOf(probe), 0, 1, "latter")},

@@ -275,10 +275,10 @@ func TestProtocolVerbs(t *testing.T) {
 				v.acquire("you", "", false)
 				v.store("you", 1)
 				v.acquire("me", v.entry(), true)
-				require.NoError(t, v.invalidate(v.ctx, []string{v.key}))
+				require.NoError(t, v.overtake(v.ctx, invalidating, []string{v.key}))
 				assert.Empty(t, v.entry()+v.lock())
 				assert.False(t, v.store("me", 2), "it cannot bring the old value back")
-				require.NoError(t, v.invalidate(v.ctx, []string{v.key}), "of nothing")
+				require.NoError(t, v.overtake(v.ctx, invalidating, []string{v.key}), "of nothing")
 			},
 		} {
 			t.Run(name, func(t *testing.T) { test(t, newVerbs(t, server.Client(), server.raw)) })
@@ -303,7 +303,7 @@ func TestVerbsSentTwiceHaveTheEffectAndTheAnswerOfOnce(t *testing.T) {
 				assert.Equal(t, "me.10", v.acquire("me.10", "", false).token)
 				assert.Equal(t, "me.10", v.acquire("me.9", "", false).token, "the lease does not go back")
 				assert.Equal(t, "me.10", v.lock())
-				require.NoError(t, v.invalidate(v.ctx, []string{v.key}))
+				require.NoError(t, v.overtake(v.ctx, invalidating, []string{v.key}))
 				v.acquire("me.9", "", false)
 				assert.False(t, v.store("me.10", 1), "the lease that was invalidated is not back")
 				assert.True(t, v.step(v.release(v.ctx, v.key, "me", events.Release)), "of whichever sending")
@@ -345,7 +345,7 @@ func TestVerbsSentTwiceHaveTheEffectAndTheAnswerOfOnce(t *testing.T) {
 			"invalidate": func(t *testing.T, v *verbs) {
 				v.acquire("me", "", false)
 				for range 2 {
-					require.NoError(t, v.invalidate(v.ctx, []string{v.key}))
+					require.NoError(t, v.overtake(v.ctx, invalidating, []string{v.key}))
 				}
 			},
 		} {
@@ -375,7 +375,7 @@ func testEveryStepThatEndsALeasePublishesIt(t *testing.T, server *backend) {
 	v.step(v.leaveOpen(v.ctx, v.key, "me4", testLease))
 	v.refresh("me5")
 	v.step(v.release(v.ctx, v.key, "me5", events.Failed))
-	require.NoError(t, v.invalidate(v.ctx, []string{v.key}))
+	require.NoError(t, v.overtake(v.ctx, invalidating, []string{v.key}))
 	for _, want := range []string{"store " + v.key + " beef", "cooldown " + v.key + " me2", "release " + v.key + " me3", "open " + v.key + " me4", "failed " + v.key + " me5", "invalidate " + v.key + " -"} {
 		message, err := sub.ReceiveMessage(t.Context())
 		require.NoError(t, err)
@@ -402,7 +402,7 @@ func testAStepThatFindsItsLeaseLostPublishesThatNobodyHasIt(t *testing.T, server
 	}
 	v.acquire("you", "", false)
 	lostSteps() // says nothing: who waits, waits for another holder
-	require.NoError(t, v.invalidate(v.ctx, []string{v.key}))
+	require.NoError(t, v.overtake(v.ctx, invalidating, []string{v.key}))
 	lostSteps()
 	for _, want := range []string{"invalidate " + v.key + " -", "release " + v.key + " stored", "release " + v.key + " renewed", "release " + v.key + " cooled", "release " + v.key + " released"} {
 		message, err := sub.ReceiveMessage(t.Context())
@@ -421,7 +421,7 @@ func TestAUserThatMayNotPublishCanStore(t *testing.T) {
 	v.acquire("me", "", false)
 	assert.True(t, v.store("me", 1))
 	assert.NotEmpty(t, v.entry())
-	require.NoError(t, v.invalidate(v.ctx, []string{v.key}))
+	require.NoError(t, v.overtake(v.ctx, invalidating, []string{v.key}))
 }
 
 func TestPingSaysWhatIsNotSo(t *testing.T) {

@@ -76,7 +76,7 @@ func TestTheRegistryOfReleases(t *testing.T) {
 				assert.Len(t, sigs, releases.Most)
 				assert.NotContains(t, sigs, "0")
 				assert.NotContains(t, sigs, "1")
-				require.NoError(t, v.invalidate(v.ctx, keysOfReleases(registry+":sig", sigs)), "so many keys are one script's")
+				require.NoError(t, v.overtake(v.ctx, invalidating, keysOfReleases(registry+":sig", sigs)), "so many keys are one script's")
 			},
 			"a key of another type is replaced": func(t *testing.T, v *verbs, registry string) {
 				v.raw.Set(v.ctx, registry, "x", 0)

@@ -69,6 +69,7 @@ func useAll(t *testing.T, client redis.UniversalClient) {
 	}
 	require.NoError(t, handle.Refresh(t.Context(), 1))
 	require.NoError(t, handle.Invalidate(t.Context(), 1))
+	require.NoError(t, handle.Expire(t.Context(), 3))
 	require.NoError(t, cache.ExpireTags(t.Context(), "size:2"))
 	require.NoError(t, cache.InvalidateTags(t.Context(), "size:3"))
 	require.Eventually(t, func() bool {

@@ -84,3 +84,22 @@ func ExampleAddTags() {
 	// Output:
 	// 2 runs
 }
+
+func ExampleFunc_Expire() {
+	cache, stop := newCache()
+	defer stop()
+	ctx := context.Background()
+
+	price := 10
+	priceOf := func(_ context.Context, id int64) (int, error) { return price, nil }
+	f := fncache.Must(fncache.Wrap(&priceOf, fncache.Options{Cache: cache, Name: "PriceOf", Timeout: time.Hour}))
+	_, _ = priceOf(ctx, 1)
+
+	price = 12
+	if err := f.Expire(ctx, 1); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(priceOf(ctx, 1)) // this call recomputes; others get 10 meanwhile
+	// Output:
+	// 12 <nil>
+}

@@ -16,6 +16,7 @@ const (
 	Failed     Verb = "failed"     // the lease is free, because the function failed
 	Open       Verb = "open"       // the value cannot be stored: compute without a lease
 	Invalidate Verb = "invalidate" // the entry and the lease on it are gone
+	Expire     Verb = "expire"     // the entry is stale at most, and the lease on it is gone
 
 	hello Verb = "hello" // a subscriber asks whether it hears itself
 )
