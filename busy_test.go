@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -251,5 +252,65 @@ func TestEachNodeHasABoundOfLeasesThatBegin(t *testing.T) {
 		}
 		require.NoError(t, (<-waits).err)
 		require.Eventually(t, hung.Idle, patience, time.Millisecond)
+	})
+}
+
+// slowToDecode is a codec that takes until it is released to decode the values up to one.
+type slowToDecode struct {
+	Codec
+	upTo     atomic.Int64
+	begun    chan struct{}
+	released chan struct{}
+}
+
+func (s *slowToDecode) Decode(body []byte, results []any) error {
+	if err := s.Codec.Decode(body, results); err != nil {
+		return err
+	}
+	if v, ok := results[0].(*int); ok && int64(*v) <= s.upTo.Load() {
+		s.begun <- struct{}{}
+		<-s.released
+	}
+	return nil
+}
+
+// Each caller decodes on its own goroutine, when its command is done and its connection is
+// given back: callers of other keys do not wait, and one whose context ends leaves.
+func TestDecodingDoesNotHoldUpCallersOfOtherKeys(t *testing.T) {
+	inBothForms(t, func(t *testing.T) {
+		const slow, others = 20, 200 // more slow ones than a client has connections for lookups
+		codec := &slowToDecode{Codec: CBOR{}, begun: make(chan struct{}, 2*slow), released: make(chan struct{})}
+		c := newTestCache(t, Config{Redis: redistest.Start(t).Client(), Codec: codec})
+		s := &source{}
+		s.do = func(_ context.Context, run int) (int, error) { return run, nil }
+		w := wrap(t, c, s, Options{})
+		for i := range slow + others { // so that the first have the smallest values
+			require.Equal(t, i+1, w.get(t.Context(), strconv.Itoa(i)).value)
+		}
+		codec.upTo.Store(slow)
+		var decoding sync.WaitGroup
+		for i := range slow {
+			decoding.Go(func() {
+				o := w.get(t.Context(), strconv.Itoa(i))
+				assert.NoError(t, o.err)
+				assert.Equal(t, SourceFresh, o.source)
+				assert.Equal(t, i+1, o.value)
+			})
+		}
+		for range slow {
+			<-codec.begun
+		}
+		for i := range others {
+			o := w.get(t.Context(), strconv.Itoa(slow+i))
+			require.NoError(t, o.err)
+			require.Equal(t, SourceFresh, o.source)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		assert.ErrorIs(t, w.get(ctx, "0").err, context.Canceled, "a caller of the same key leaves when its context ends")
+		assert.Zero(t, w.Stats().RedisErrors)
+		close(codec.released)
+		decoding.Wait()
+		assert.Equal(t, slow+others, s.count(), "nothing is computed again")
 	})
 }
