@@ -7,14 +7,13 @@ import (
 	"github.com/fncache/fncache/internal/keyhash"
 )
 
-// A computation outlives a caller that gives up, and reads the arguments while
-// that caller may already be filling its slice with the next ones: then a value
-// would be stored under a key that it does not belong to. So a flight works on
-// copies.
+// A computation outlives a caller that cancels, and reads the arguments while that caller may
+// already write the next ones into its slice. Then a value would be stored under a wrong key.
+// So a flight works on copies.
 
-// bigNumbers are the types of math/big, with what copies one: by value they share their
-// digits, and their methods write into those. (What other types hide in unexported fields
-// is shared: only they know what it is.)
+// bigNumbers are the types of math/big, each with its copier. Assigned values share their
+// digits, and their methods write into those. (References in unexported fields of other types
+// are shared: only their packages know what they are.)
 var bigNumbers = map[reflect.Type]func(to, from any){
 	reflect.TypeFor[big.Int]():   func(to, from any) { to.(*big.Int).Set(from.(*big.Int)) },
 	reflect.TypeFor[big.Rat]():   func(to, from any) { to.(*big.Rat).Set(from.(*big.Rat)) },
@@ -34,8 +33,7 @@ func Shares(t reflect.Type) bool {
 			return true
 		}
 		for field := range t.Fields() {
-			// What hangs on an ignored field may be anything, and is the
-			// caller's affair.
+			// An ignored field may refer to anything; the caller is responsible for it.
 			if field.IsExported() && !keyhash.Ignored(field) && Shares(field.Type) {
 				return true
 			}
@@ -64,7 +62,7 @@ func Argument(v reflect.Value) reflect.Value {
 	if copyNumber := bigNumbers[v.Type()]; copyNumber != nil {
 		from := reflect.New(v.Type())
 		from.Elem().Set(v)
-		copyNumber(fresh.Addr().Interface(), from.Interface()) // into one that has no digits yet
+		copyNumber(fresh.Addr().Interface(), from.Interface()) // into a number without digits
 		return fresh
 	}
 	fresh.Set(v)

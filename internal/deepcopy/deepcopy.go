@@ -13,23 +13,23 @@ import (
 	"unsafe"
 )
 
-// A deepener replaces all references in the value at an address. It is nil for a
-// type without any.
+// A deepener replaces all references in the value at an address by copies. It is nil for a type
+// without references.
 type deepener func(at unsafe.Pointer)
 
-// A Plan is how values of some types, the results of a function, are copied.
+// A Plan copies values of some types, the results of a function.
 type Plan struct {
 	deepen []deepener // one for each result; nil: assignment is enough
-	// list is not 0 for a single result that is a slice of elements of that size
-	// that refer to nothing: the most frequent of all references.
+	// list is the element size if the only result is a slice of elements without references,
+	// the most frequent case; otherwise 0.
 	list uintptr
-	// texts reports whether there is a single result that is a slice of strings.
+	// texts is set if the only result is a slice of strings.
 	texts bool
 }
 
-// Compile returns the plan for results of these types. It returns nil if one of them
-// cannot be copied safely, because it hides references in unexported fields or contains
-// itself. Methods do not matter: what is visible of a value is all of it.
+// Compile returns the plan for results of these types. It returns nil if one of them cannot be
+// copied safely, because it has references in unexported fields or contains itself. Methods do
+// not matter.
 func Compile(types []reflect.Type) *Plan {
 	p := &Plan{deepen: make([]deepener, len(types))}
 	for i, t := range types {
@@ -49,8 +49,8 @@ func Compile(types []reflect.Type) *Plan {
 	return p
 }
 
-// Deepen makes result number i, of which an assigned copy stands at an address, share
-// nothing with the original.
+// Deepen replaces the references in an assigned copy of result number i, so that it shares no
+// memory with the original.
 func (p *Plan) Deepen(i int, at unsafe.Pointer) {
 	if deepen := p.deepen[i]; deepen != nil {
 		deepen(at)
@@ -81,7 +81,7 @@ func One[T any](p *Plan, kept *T) T {
 	}
 }
 
-// immutable are types whose references lead to what nobody can change.
+// immutable are types whose references lead to immutable data.
 var immutable = map[reflect.Type]bool{
 	reflect.TypeFor[time.Time]():      true,
 	reflect.TypeFor[netip.Addr]():     true,
@@ -95,9 +95,8 @@ func deepenerOf(t reflect.Type) (deepen deepener, ok bool) {
 	return make(deepeners).of(t)
 }
 
-// deepeners are those of the types that were looked at. Each type is looked at once, in
-// however many places it stands. While that lasts it has none, nor has any type that
-// contains it there.
+// deepeners has the deepeners of all types seen. Each type is examined once, however often it
+// occurs. During its examination a type has none, so a type that contains itself gets none.
 type deepeners map[reflect.Type]deepener
 
 func (ds deepeners) of(t reflect.Type) (deepen deepener, ok bool) {
@@ -126,8 +125,8 @@ func (ds deepeners) of(t reflect.Type) (deepen deepener, ok bool) {
 	return deepen, ok
 }
 
-// assignable reports whether assignment copies all of a value. Strings are shared:
-// nobody can change them.
+// assignable reports whether assignment copies all of a value. Strings are immutable and may be
+// shared.
 func assignable(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Array:
@@ -149,7 +148,7 @@ func assignable(t reflect.Type) bool {
 	}
 }
 
-// pointerFree reports whether a value of t is nothing but its own bytes.
+// pointerFree reports whether values of t contain no pointers.
 func pointerFree(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Array:
@@ -168,27 +167,26 @@ func pointerFree(t reflect.Type) bool {
 	}
 }
 
-// A sliceHeader is how a slice stands in memory.
+// A sliceHeader is the layout of a slice in memory.
 type sliceHeader struct {
 	data     unsafe.Pointer
 	len, cap int
 }
 
-// deepenList deepens a slice of elements of that size that are nothing but their
-// bytes.
+// deepenList deepens a slice of pointer-free elements of a size.
 func deepenList(at unsafe.Pointer, size uintptr) {
 	list := (*sliceHeader)(at)
 	if list.data == nil {
 		return
 	}
 	bytes := uintptr(list.len) * size
-	words := make([]uint64, (bytes+7)/8) // as aligned as anything without pointers asks for
+	words := make([]uint64, (bytes+7)/8) // the alignment suffices for any type without pointers
 	data := unsafe.Pointer(unsafe.SliceData(words))
 	copy(unsafe.Slice((*byte)(data), bytes), unsafe.Slice((*byte)(list.data), bytes))
 	list.data, list.cap = data, list.len
 }
 
-// deepenTexts deepens a slice of strings, of whatever named type they are.
+// deepenTexts deepens a slice of strings, also of a named type.
 func deepenTexts(at unsafe.Pointer) {
 	list := (*[]string)(at)
 	if *list == nil {
@@ -288,8 +286,8 @@ func (ds deepeners) structure(t reflect.Type) (deepener, bool) {
 	for i := range t.NumField() {
 		field := t.Field(i)
 		deepen, ok := ds.of(field.Type)
-		// What an unexported field refers to is the business of its package: it
-		// may mean to share it. Of an embedded struct, exported fields show.
+		// A package may share what its unexported fields refer to. The exported fields of an
+		// embedded struct are visible.
 		if !ok || deepen != nil && !field.IsExported() && !field.Anonymous {
 			return nil, false
 		}
@@ -304,7 +302,7 @@ func (ds deepeners) structure(t reflect.Type) (deepener, bool) {
 	}, true
 }
 
-// Footprint returns about how many bytes v keeps in memory beside itself.
+// Footprint returns approximately how many bytes v refers to.
 func Footprint(v reflect.Value) (n uintptr) {
 	switch v.Kind() {
 	case reflect.String:
@@ -341,8 +339,9 @@ func Footprint(v reflect.Value) (n uintptr) {
 	}
 }
 
-// mapFootprint is about what a map takes itself: 48 bytes and slots by eights, with a
-// byte more for each; beyond one eight, a quarter to more than half of them are empty.
+// mapFootprint returns approximately how many bytes a map takes: 48 bytes and groups of eight
+// slots, with one more byte for each slot. In maps of several groups, a quarter to more than
+// half of the slots are empty.
 func mapFootprint(v reflect.Value) uintptr {
 	if v.IsNil() {
 		return 0

@@ -119,7 +119,7 @@ func TestNilAndEmptyAreCopiedAsSuch(t *testing.T) {
 	}
 }
 
-func TestWhatCanBeCopied(t *testing.T) {
+func TestTypesWithHiddenReferencesCannotBeCopied(t *testing.T) {
 	type hidden struct {
 		A    int
 		refs []int
@@ -184,7 +184,7 @@ func TestWhatCanBeCopied(t *testing.T) {
 	}
 }
 
-// argument has all that a parameter may be, and may share.
+// argument has fields of all kinds that a parameter may have, with and without references.
 type argument struct {
 	embedded
 	Bytes   []byte
@@ -193,10 +193,10 @@ type argument struct {
 	Map     map[string][]int
 	Structs []embedded
 	Number  int
-	Left    *int `fncache:"-"` // is the caller's affair
+	Left    *int `fncache:"-"` // the caller is responsible for it
 }
 
-func TestCopiesOfArgumentsAreEqualAndShareNothingButWhatIsNoPartOfTheKey(t *testing.T) {
+func TestCopiesOfArgumentsAreEqualAndShareOnlyIgnoredFields(t *testing.T) {
 	require.True(t, Shares(reflect.TypeFor[argument]()))
 	values := rapid.Make[argument]()
 	rapid.Check(t, func(t *rapid.T) {
@@ -223,7 +223,7 @@ func TestNumbersOfMathBigAreCopiedWithTheirDigits(t *testing.T) {
 	assert.Equal(t, "7 7/2 7", i.String()+" "+q.String()+" "+x.String())
 }
 
-func TestOnlyWhatSharesMemoryIsCopied(t *testing.T) {
+func TestOnlyArgumentsThatShareMemoryAreCopied(t *testing.T) {
 	for _, value := range []any{1, "text", time.Now(), [2]string{"a"}, struct{ A, B int }{1, 2}, netip.Addr{}} {
 		assert.False(t, Shares(reflect.TypeOf(value)), "%T", value)
 	}
@@ -258,7 +258,7 @@ func TestFootprint(t *testing.T) {
 	}
 }
 
-func TestFootprintIsAboutWhatACopyTakes(t *testing.T) {
+func TestFootprintIsCloseToTheMemoryOfACopy(t *testing.T) {
 	manyMaps := make([]map[string]int, 20)
 	for i := range manyMaps {
 		manyMaps[i] = map[string]int{"a": i}
@@ -277,8 +277,7 @@ func TestFootprintIsAboutWhatACopyTakes(t *testing.T) {
 	} {
 		deepen, ok := deepenerOf(reflect.TypeOf(value))
 		require.True(t, ok)
-		// So much in all that what else the process allocates or frees meanwhile is
-		// little beside it.
+		// The total is large compared to what the process allocates or frees meanwhile.
 		const total = 8 << 20
 		copies := make([]reflect.Value, total/Footprint(reflect.ValueOf(value)))
 		for i := range copies {
@@ -296,7 +295,7 @@ func TestFootprintIsAboutWhatACopyTakes(t *testing.T) {
 }
 
 func heapInUse() int64 {
-	for range 3 { // what tests before have left in pools, and behind finalizers, too
+	for range 3 { // so that leftovers of earlier tests in pools and finalizers are freed
 		runtime.GC()
 	}
 	var m runtime.MemStats

@@ -1,5 +1,5 @@
-// Package funcname says what a function is called in keys. A name must be the same in every
-// build of the program and every process of the fleet, and must not be another function's.
+// Package funcname returns the name of a function in keys. The name must be the same in every
+// build of the program and every process of the fleet, and must belong to one function only.
 package funcname
 
 import (
@@ -17,8 +17,8 @@ import (
 	"unicode/utf8"
 )
 
-// Check refuses what would take a key apart: colons stand between the parts
-// of a key, and braces choose its slot.
+// Check refuses characters that have a meaning in keys: colons separate the parts of a key, and
+// braces choose its slot.
 func Check(what, s string) error {
 	if !utf8.ValidString(s) {
 		return fmt.Errorf("%s %q is not valid UTF-8", what, s)
@@ -31,29 +31,29 @@ func Check(what, s string) error {
 	return nil
 }
 
-// breaksKeys reports whether no part of a key may contain r.
+// breaksKeys reports whether r is not allowed in a part of a key.
 func breaksKeys(r rune) bool {
 	return strings.ContainsRune(":{}", r) || unicode.IsSpace(r) || unicode.IsControl(r)
 }
 
-// A Name is what a function is called.
+// A Name is the name of a function.
 type Name struct {
 	Key   string // in keys
 	Title string // in errors: without the path of the package
 	Where string // file and line of the function, for errors; "" if not known
-	// Declared: the function is a declared one, so its code belongs to no other.
-	// Closures, method values and instances of generic functions can differ and run
-	// the same code.
+	// Declared is set for a declared function, whose code belongs to no other function.
+	// Different closures, method values or instances of generic functions can run the same
+	// code.
 	Declared bool
 }
 
-// A form is what the runtime's name tells of a function.
+// A form is the kind of a function, judged by its runtime name.
 type form uint8
 
 const (
-	formClosure  form = iota // the compiler named it: the name shifts when code around it changes
+	formClosure  form = iota // named by the compiler: the name changes with the code around it
 	formMade                 // made by reflection: all of these have one name
-	formBound                // a method value or an instance of a generic function: others may have its name
+	formBound                // a method value or an instance of a generic function: different ones can share the name
 	formDeclared             // a top-level function or a method expression
 )
 
@@ -62,15 +62,15 @@ const (
 // that are declared inside functions (T·1).
 const identifier = `(?:\w|[^\x00-\x7f·])+(?:\[\.\.\.\])?`
 
-// runtimeName matches the names that the runtime gives to top-level functions and
-// to methods, after the package path. Everything else is the compiler's own
-// naming, which shifts when code around it moves: F.func1, glob..func2, F.G.func3.1.
+// runtimeName matches the names that the runtime gives to top-level functions and to methods,
+// after the package path. All other names are the compiler's, which change when code around the
+// function moves: F.func1, glob..func2, F.G.func3.1.
 var runtimeName = regexp.MustCompile(`^(?:` + identifier + `|(?:` + identifier + `|\(\*` + identifier + `\))\.(?P<method>` + identifier + `)(?:-fm)?)$`)
 
-// compilerName matches the last part of such a name where it looks like a method.
+// compilerName matches the last part of a compiler's name that looks like a method.
 var compilerName = regexp.MustCompile(`^(func|gowrap|deferwrap)?[0-9]+$`)
 
-// formOf tells the form of a function from its runtime name.
+// formOf returns the form of a function by its runtime name.
 func formOf(full string) form {
 	_, symbol := splitSymbol(full)
 	match := runtimeName.FindStringSubmatch(symbol)
@@ -86,10 +86,9 @@ func formOf(full string) form {
 	}
 }
 
-// Of names a function: by Options.Name, which is given; else by its runtime
-// name if it is declared; else by the struct field it is wrapped in; else by its
-// runtime name if it has one that other builds know. field is "" outside of
-// WrapStruct.
+// Of names a function. The first of these that exists is the name: given, which is
+// Options.Name; the runtime name of a declared function; the struct field in which it is
+// wrapped; a runtime name that is the same in all builds. field is "" outside of WrapStruct.
 func Of(fn reflect.Value, given, field string) (Name, error) {
 	code := runtime.FuncForPC(fn.Pointer())
 	form := formOf(code.Name())
@@ -122,16 +121,16 @@ func Of(fn reflect.Value, given, field string) (Name, error) {
 	return n, nil
 }
 
-// noName says why a function has no name.
+// noName returns the error for a function without a name.
 func noName(form form, symbol string) error {
 	const remedy = "set Options.Name, or name=NAME in the tag"
 	switch form {
 	case formMade:
 		return errors.New("the func was made by reflection and has no name; " + remedy)
 	case formClosure:
-		return fmt.Errorf("the func is a closure, and its name %s is the compiler's, which changes with the code around it; %s", symbol, remedy)
+		return fmt.Errorf("the func is a closure, and the compiler's name for it, %s, changes with the code around it; %s", symbol, remedy)
 	default:
-		return fmt.Errorf("this build does not know the path of its main package, as under go run FILE.go, and %s may be a function of another program too; build the package (go run .), or %s", symbol, remedy)
+		return fmt.Errorf("this build does not know the path of its main package (as with go run FILE.go), and another program may have a function %s too; build the package (go run .), or %s", symbol, remedy)
 	}
 }
 
@@ -154,8 +153,8 @@ func splitSymbol(full string) (pkg, symbol string) {
 	return pkg, symbol
 }
 
-// mainPackage is the path of the running program's main package; "" where the
-// build does not tell one.
+// mainPackage returns the path of the running program's main package; "" if the build
+// information has none.
 func mainPackage() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Path == "command-line-arguments" {
@@ -164,9 +163,8 @@ func mainPackage() string {
 	return info.Path
 }
 
-// OfField returns what the function in a struct field is called where its own name
-// does not do. The name is "" where the struct type has none, and where it is of
-// a main package whose path is not known.
+// OfField returns the name of the function in a struct field whose own name is not usable. It
+// is "" if the struct type has no name, or belongs to a main package whose path is not known.
 func OfField(t reflect.Type, field string) string {
 	if t.Name() == "" {
 		return ""
@@ -180,11 +178,11 @@ func OfField(t reflect.Type, field string) string {
 	return pkg + "." + t.Name() + "." + field
 }
 
-// globSpecial are the characters that mean something in a pattern of SCAN MATCH.
+// globSpecial are the characters with a meaning in a pattern of SCAN MATCH.
 const globSpecial = `*?[]^\`
 
-// escape percent-escapes what Check refuses, what means something in a
-// pattern of SCAN MATCH, and the percent sign.
+// escape percent-escapes the characters that Check refuses, those of globSpecial, and the
+// percent sign.
 func escape(name string) string {
 	var b strings.Builder
 	for i, r := range name {

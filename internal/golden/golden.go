@@ -1,4 +1,4 @@
-// Package golden compares what is stored with files that fix it, for tests.
+// Package golden compares stored formats with golden files, for tests.
 package golden
 
 import (
@@ -13,7 +13,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files of testdata anew")
 
-// Updating reports whether golden files are to be written.
+// Updating reports whether golden files are written.
 func Updating() bool { return *update }
 
 // Check compares got with testdata/name in the package of the test. With -update it writes

@@ -1,5 +1,5 @@
-// Package health tells a person what is wrong with Redis, each kind of trouble of a node
-// once, and that it is over.
+// Package health logs what is wrong with Redis: each kind of trouble of a node once, and its
+// end.
 package health
 
 import (
@@ -9,31 +9,31 @@ import (
 	"github.com/fncache/fncache/internal/oncelog"
 )
 
-// A Log says what becomes of one cache's Redis. Its methods may be called at once.
+// A Log logs the state of one cache's Redis. Its methods are safe for concurrent use.
 type Log struct {
 	log  *oncelog.Logger
 	away atomic.Int64 // nodes that are away: for reads, and for writes
-	said atomic.Bool  // that was told, and not that Redis answers again
+	said atomic.Bool  // whether trouble was logged, and its end not yet
 }
 
 // New returns a Log that writes to log.
 func New(log *oncelog.Logger) *Log { return &Log{log: log} }
 
-// A Trouble is what is wrong with a node.
+// A Trouble describes what is wrong with a node.
 type Trouble struct {
 	Kind   string // in one word
 	Op     string // the operation that showed it
-	Node   string // its address; "" if none was asked
+	Node   string // its address; "" if no node was asked
 	Err    error
-	Remedy string // what to do; "" if nothing is known
-	Away   bool   // trouble of its kind is why a node is away
-	Busy   bool   // it is this process's trouble, and not that of Redis
+	Remedy string // the remedy; "" if none is known
+	Away   bool   // such trouble means that a node is away
+	Busy   bool   // the trouble is this process's, and not that of Redis
 }
 
-// NodeAway takes in that a node is away, for reads or for writes.
+// NodeAway records that a node is away, for reads or for writes.
 func (l *Log) NodeAway() { l.away.Add(1) }
 
-// NodeBack takes in that a node answers again.
+// NodeBack records that a node answers again.
 func (l *Log) NodeBack() {
 	if l.away.Add(-1) == 0 {
 		l.resume()
@@ -44,15 +44,15 @@ func (l *Log) NodeBack() {
 // told by the next operation that is done.
 func (l *Log) NodeLeft() { l.away.Add(-1) }
 
-// Succeeded takes in that an operation was done.
+// Succeeded records that an operation succeeded.
 func (l *Log) Succeeded() {
 	if l.said.Load() && l.away.Load() == 0 {
 		l.resume()
 	}
 }
 
-// resume tells that Redis answers again, if the contrary was told, however lately: else
-// the log would end in what is wrong no more. So it is told as seldom as that.
+// resume logs that Redis answers again, if trouble was logged before, however recently.
+// Otherwise the last record of the log would be outdated. It is logged as rarely as trouble is.
 func (l *Log) resume() {
 	if l.said.CompareAndSwap(true, false) {
 		l.log.Forget("back")
@@ -60,7 +60,7 @@ func (l *Log) resume() {
 	}
 }
 
-// Tell says what is wrong, each kind of trouble of a node once.
+// Tell logs what is wrong, each kind of trouble of a node once.
 func (l *Log) Tell(t Trouble) {
 	if t.Busy {
 		l.log.Once("redis "+t.Kind, slog.LevelWarn,
@@ -76,7 +76,7 @@ func (l *Log) Tell(t Trouble) {
 	}
 }
 
-// Forgot says that a server has forgotten a script. No node is away for that: the server
+// Forgot logs that a server has forgotten a script. The node does not count as away: the server
 // answers.
 func (l *Log) Forgot(t Trouble) {
 	l.log.Once("redis "+t.Kind, slog.LevelInfo,

@@ -10,9 +10,9 @@ import (
 	"unsafe"
 )
 
-// A Hasher hashes the argument that stands at an address, and leaves it as it is. The
-// errors are those of an encoding, and of a map with two keys that are the same
-// argument; they name the place, and no value.
+// A Hasher hashes the argument at an address, and does not modify it. It returns the error of
+// an encoding, or an error for a map with two keys that are the same argument. The errors name
+// the place, and never quote a value.
 type Hasher func(k *Keys, at unsafe.Pointer) (Hash, error)
 
 // A ValueHasher does the same for an argument that is known by reflection.
@@ -76,7 +76,7 @@ func Bits(v reflect.Value) uint64 {
 		return v.Uint()
 	case k == reflect.Float32:
 		f := v.Float()
-		if f != f { //nolint:staticcheck // a NaN, which is another as a float64
+		if f != f { //nolint:staticcheck // a NaN changes when it is converted to float64
 			return uint64(math.Float32bits(v.Convert(float32Type).Interface().(float32)))
 		}
 		return uint64(math.Float32bits(float32(f)))
@@ -112,7 +112,7 @@ func (c compiler) hasher(t reflect.Type, path string) Hasher {
 	case reflect.Slice:
 		list := c.list(t, path)
 		return func(k *Keys, at unsafe.Pointer) (Hash, error) {
-			s := *(*[]byte)(at) // whatever the elements are: only where they are, and how many
+			s := *(*[]byte)(at) // elements of any type: only their address and number matter
 			return list(k, unsafe.Pointer(unsafe.SliceData(s)), len(s))
 		}
 	case reflect.Array:
@@ -147,7 +147,7 @@ func numberHasher(kind reflect.Kind, width int) Hasher {
 	}
 }
 
-// list returns what hashes the n elements of a slice or array that begin at an
+// list returns a function that hashes the n elements of a slice or array that begin at an
 // address.
 func (c compiler) list(t reflect.Type, path string) func(k *Keys, at unsafe.Pointer, n int) (Hash, error) {
 	if t.Elem().Kind() == reflect.Uint8 {
@@ -199,8 +199,8 @@ func timeHasher(k *Keys, at unsafe.Pointer) (list Hash, err error) {
 	return k.Append(list, k.Number(uint64(offset), 8)), nil
 }
 
-// encoded returns the hasher of a type that is Opaque. The encoding is asked of a
-// copy: the method may be the pointer's, and the argument is the caller's.
+// encoded returns the hasher of a type that is Opaque. The method is called on a copy, because
+// it may be declared on the pointer, and the argument belongs to the caller.
 func (c compiler) encoded(t reflect.Type, path string) Hasher {
 	encoding, where := EncodingOf(t), c.where(t, path)
 	return func(k *Keys, at unsafe.Pointer) (Hash, error) {
@@ -214,11 +214,10 @@ func (c compiler) encoded(t reflect.Type, path string) Hasher {
 	}
 }
 
-// mapHasher returns the hasher of a map. Its pairs are sorted by the hashes of their
-// keys: that takes no order of the keys themselves, and equal maps have equal lists.
-// Two keys with the same canonical form (of a type whose encoding says less than ==
-// compares, or two NaNs) would let two maps that differ have one list, so they are an
-// error.
+// mapHasher returns the hasher of a map. Its pairs are sorted by the hashes of their keys. That
+// needs no order of the keys themselves, and equal maps have equal lists. Two keys with the
+// same canonical form (of a type whose encoding says less than == compares, or two NaNs) would
+// let two maps that differ have one list, so they are an error.
 func (c compiler) mapHasher(t reflect.Type, path string) Hasher {
 	hashKey, hashElem := c.hasher(t.Key(), path+"[key]"), c.hasher(t.Elem(), path+"[]")
 	where := c.where(t, path)

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Form returns the canonical form of a type, as far as it is known without a value:
-// types with the same Form hash their values alike. With names, it also has the names
-// of types and fields, which say what the values mean.
+// Form returns the canonical form of a type, as far as it is known without a value. Types with
+// the same Form hash their values alike. With names set, it also has the names of types and
+// fields, which may determine the meaning of values.
 func Form(t reflect.Type, names bool) string {
 	var b strings.Builder
 	writeForm(&b, t, names)

@@ -20,12 +20,11 @@
 //	struct with hidden fields, and any     the string that its MarshalBinary, or else its
 //	other type that is Opaque              MarshalText, returns
 //
-// Named types count as their kind, whatever methods they have: a text often says less
-// than the value. Only a type that is Opaque, mostly a struct with hidden fields
-// (unexported ones, other than "_"), is asked for its encoding, because it has nothing
-// else to show. A field tagged
-// `fncache:"-"` counts neither as hidden nor as a field. Nil slices and maps are empty.
-// Floats differ if their bits do, so +0 and -0 differ, and a NaN equals itself.
+// Named types count as their kind, whatever methods they have: a text often says less than the
+// value. Only a type that is Opaque, mostly a struct with hidden fields (unexported ones, other
+// than "_"), is hashed by its encoding, because its fields are not visible. A field tagged
+// `fncache:"-"` counts neither as hidden nor as a field. Nil slices and maps are empty. Floats
+// differ if their bits do, so +0 and -0 differ, and a NaN equals itself.
 //
 // Two values of one type are the same argument exactly if their canonical forms are
 // equal. The types themselves are no part of the form: the signature in the key is

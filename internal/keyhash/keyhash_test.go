@@ -260,7 +260,7 @@ func TestHashingLeavesArgumentsAsTheyAre(t *testing.T) {
 
 // ---- attacks
 
-func TestTheStringsThatFNVCannotTellApart(t *testing.T) {
+func TestStringsWithEqualFNVHashesHaveDifferentHashes(t *testing.T) {
 	a, err := hashstructure.Hash("M9MQ9R6pH6K", hashstructure.FormatV2, nil)
 	require.NoError(t, err)
 	b, err := hashstructure.Hash("j1zgodLjKBN", hashstructure.FormatV2, nil)
@@ -269,8 +269,8 @@ func TestTheStringsThatFNVCannotTellApart(t *testing.T) {
 	assert.NotEqual(t, hashOf(t, public, "M9MQ9R6pH6K"), hashOf(t, public, "j1zgodLjKBN"))
 }
 
-// xorCollision chooses some of the rows, not none, whose exclusive or is target, by
-// Gaussian elimination.
+// xorCollision returns a non-empty choice of the rows whose exclusive or is target, by Gaussian
+// elimination.
 func xorCollision(t require.TestingT, rows []Hash, target Hash) (chosen []int) {
 	type row struct {
 		value Hash
@@ -306,7 +306,7 @@ func xorCollision(t require.TestingT, rows []Hash, target Hash) (chosen []int) {
 	return chosen
 }
 
-// rowsOf has the hash that hashstructure combines for each of n pairs.
+// rowsOf returns the hash that hashstructure combines for each of n pairs.
 func rowsOf(n int, row func(i int) (key, value Hash)) (rows []Hash) {
 	for i := range n {
 		key, value := row(i)
@@ -315,7 +315,7 @@ func rowsOf(n int, row func(i int) (key, value Hash)) (rows []Hash) {
 	return rows
 }
 
-func TestASecondMapOfTheSameHashIsNoLinearAlgebra(t *testing.T) {
+func TestLinearAlgebraFindsNoSecondMapOfTheSameHash(t *testing.T) {
 	victim := map[string]string{"user": "alice"}
 	name := func(i int) string { return fmt.Sprintf("k%d", i) }
 	rows := rowsOf(200, func(i int) (Hash, Hash) { return hashOf(t, public, name(i)), hashOf(t, public, "x") })
@@ -325,13 +325,13 @@ func TestASecondMapOfTheSameHashIsNoLinearAlgebra(t *testing.T) {
 		forged[name(i)] = "x"
 	}
 	require.NotEqual(t, victim, forged)
-	require.Equal(t, reference(t, public, victim), reference(t, public, forged), "what hashstructure would make of them")
+	require.Equal(t, reference(t, public, victim), reference(t, public, forged), "hashstructure itself gives them one hash")
 	assert.NotEqual(t, hashOf(t, public, victim), hashOf(t, public, forged))
 	assert.NotEqual(t, hashOf(t, public, []any{victim}[0]), hashOf(t, public, map[string]string{}))
 }
 
 // A set is a map whose values are empty.
-func TestASecondSetOfTheSameHashIsNoLinearAlgebra(t *testing.T) {
+func TestLinearAlgebraFindsNoSecondSetOfTheSameHash(t *testing.T) {
 	victim := map[int]struct{}{1: {}}
 	empty := reference(t, public, struct{}{})
 	rows := rowsOf(200, func(i int) (Hash, Hash) { return hashOf(t, public, i+2), empty })
@@ -339,14 +339,14 @@ func TestASecondSetOfTheSameHashIsNoLinearAlgebra(t *testing.T) {
 	for _, i := range xorCollision(t, rows, public.Append(hashOf(t, public, 1), empty)) {
 		forged[i+2] = struct{}{}
 	}
-	require.Equal(t, reference(t, public, victim), reference(t, public, forged), "what hashstructure would make of them")
+	require.Equal(t, reference(t, public, victim), reference(t, public, forged), "hashstructure itself gives them one hash")
 	assert.NotEqual(t, hashOf(t, public, victim), hashOf(t, public, forged))
 	assert.NotEqual(t, hashOf(t, public, []int{1, 1}), hashOf(t, public, []int{}))
 }
 
-func TestASecondStructOfTheSameHashIsNoLinearAlgebra(t *testing.T) {
-	// hashstructure mixes after each field, so what is combined is: the hash of what
-	// stood before, and one field. Two fields that swap places are the least of it.
+func TestLinearAlgebraFindsNoSecondStructOfTheSameHash(t *testing.T) {
+	// hashstructure mixes after each field: it combines the hash of the fields before with one
+	// field. So even two swapped fields could collide.
 	type flags struct{ A, B, C, D string }
 	seen := make(map[Hash]flags)
 	for _, a := range []string{"", "x"} {
@@ -358,14 +358,14 @@ func TestASecondStructOfTheSameHashIsNoLinearAlgebra(t *testing.T) {
 					require.NotContains(t, seen, h)
 					seen[h] = f
 					form := public.Append(public.Append(public.Append(public.Append(Hash{}, hashOf(t, public, a)), hashOf(t, public, b)), hashOf(t, public, c)), hashOf(t, public, d))
-					require.Equal(t, form, h, "nothing is combined but in order")
+					require.Equal(t, form, h, "fields are combined in order")
 				}
 			}
 		}
 	}
 }
 
-func TestTheOrderInWhichAMapIsBuiltIsNothing(t *testing.T) {
+func TestTheOrderInWhichAMapIsBuiltDoesNotChangeItsHash(t *testing.T) {
 	keys := rand.Perm(100)
 	a, b := make(map[int]string), make(map[int]string)
 	for i := range keys {
@@ -390,7 +390,7 @@ type polygon []specimen.Hidden
 
 func (polygon) MarshalBinary() ([]byte, error) { return nil, nil }
 
-func TestEncodingsAreForWhatCannotBeSeen(t *testing.T) {
+func TestOnlyTypesWithHiddenFieldsUseTheirEncoding(t *testing.T) {
 	for _, typ := range specimen.Plain {
 		assert.False(t, Opaque(typ), "%v", typ)
 		assert.Equal(t, None, EncodingOf(typ), "%v", typ)
@@ -483,7 +483,7 @@ func BenchmarkHash(b *testing.B) {
 	}
 }
 
-// In a wide64 an int stands in 3 to the power of 64 places.
+// In a wide64 an int occurs 3 to the power of 64 times.
 type (
 	wide[T any]   struct{ A, B, C []T }
 	wide4[T any]  = wide[wide[wide[wide[T]]]]
@@ -491,7 +491,7 @@ type (
 	wide64[T any] = wide16[wide16[wide16[wide16[T]]]]
 )
 
-func TestATypeIsLookedIntoOnceHoweverOftenItStandsInOthers(t *testing.T) {
+func TestATypeIsExaminedOnceHoweverOftenItOccurs(t *testing.T) {
 	assert.False(t, Opaque(reflect.TypeFor[wide64[int]]()))
 	assert.True(t, Opaque(reflect.TypeFor[wide64[struct{ n int }]]()))
 }

@@ -36,10 +36,10 @@ func Fields(t reflect.Type) (fields []reflect.StructField) {
 	return fields
 }
 
-// Opaque reports whether what is seen of a value of t does not tell which value it is,
-// so that it takes an encoding to hash it. Such types are structs with hidden fields,
-// types that contain themselves, because such a value may have no end, and types with a
-// part that is Opaque and has no encoding.
+// Opaque reports whether the visible parts of a value of t do not determine the value, so that
+// only its encoding can be hashed. Such types are structs with hidden fields, types that
+// contain themselves, because such a value may have no end, and types with a part that is
+// Opaque and has no encoding.
 func Opaque(t reflect.Type) bool {
 	if known, ok := opaque.Load(t); ok {
 		return known.(bool)
@@ -49,8 +49,8 @@ func Opaque(t reflect.Type) bool {
 	return is
 }
 
-// opaque maps types to whether they are Opaque: a type is asked about once for each place
-// where it stands in others, and those can be thousands.
+// opaque caches which types are Opaque: a type is asked about once for each place where it
+// occurs in others, and those can be thousands.
 var opaque sync.Map
 
 func isOpaque(t reflect.Type) bool {
@@ -70,7 +70,7 @@ func isOpaque(t reflect.Type) bool {
 	return false
 }
 
-// parts returns the types of what is seen in a value.
+// parts returns the types of the visible parts of a value.
 func parts(t reflect.Type) (types []reflect.Type) {
 	switch t.Kind() {
 	case reflect.Slice, reflect.Array:
@@ -87,9 +87,9 @@ func parts(t reflect.Type) (types []reflect.Type) {
 	return types
 }
 
-// contains reports whether inner is t or among its parts, however deep. What has an
-// encoding ends the search for a type without one: it is not walked into when that is
-// hashed, for then it contains itself too. seen are the types that were searched.
+// contains reports whether inner is t or among its parts, at any depth. The search for a type
+// without an encoding does not enter types with one, because hashing does not enter them
+// either. seen has the types that were searched.
 func contains(t, inner reflect.Type, seen map[reflect.Type]bool) bool {
 	if t == inner {
 		return true
@@ -102,8 +102,8 @@ func contains(t, inner reflect.Type, seen map[reflect.Type]bool) bool {
 }
 
 // Chosen reports whether a value of t is, or holds, a string, a list or a map, or has an
-// encoding. Somebody who chooses such a value can try any number of them, and without a
-// secret can search for two that hash alike.
+// encoding. A person who chooses such values can try any number of them, and without a secret
+// can search for two that hash alike.
 func Chosen(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.String, reflect.Slice, reflect.Map:
@@ -124,8 +124,8 @@ const (
 	gobEncode              // of big.Float, whose text leaves out the precision that it is the shortest for
 )
 
-// EncodingOf returns the encoding of a type that is Opaque: None for others, and where
-// it has none. The method may be the pointer's: it is then called on a copy.
+// EncodingOf returns the encoding of an Opaque type, or None for other types and for one
+// without an encoding. The method may be declared on the pointer; it is then called on a copy.
 func EncodingOf(t reflect.Type) Encoding {
 	if !Opaque(t) {
 		return None

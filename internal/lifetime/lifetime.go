@@ -1,5 +1,4 @@
-// Package lifetime counts goroutines, so that whoever closes something can wait until the
-// last of them has ended.
+// Package lifetime counts goroutines, so that Close can wait until the last of them has ended.
 package lifetime
 
 import (
@@ -7,11 +6,11 @@ import (
 	"time"
 )
 
-// A Group counts goroutines. A sync.WaitGroup would not do: goroutines may begin while
-// somebody waits, and waiting has a limit. All methods are safe for concurrent use. The
-// goroutines of a nil Group are not counted.
+// A Group counts goroutines. A sync.WaitGroup does not suffice: goroutines may begin during a
+// wait, and waiting has a limit. All methods are safe for concurrent use. The goroutines of a
+// nil Group are not counted.
 type Group struct {
-	whole   *Group // that it is a part of; nil if it is none
+	whole   *Group // the group that it is a part of; nil if none
 	closed  atomic.Bool
 	running atomic.Int64
 	idle    chan struct{} // one element: running was 0 after Close
@@ -60,11 +59,11 @@ func (g *Group) leave() {
 	}
 }
 
-// Close notes that what the group belongs to is being closed, and reports whether it is the
-// first to do so. Wait must not be called before.
+// Close marks the group as closed, and reports whether this is the first call. Wait must not be
+// called before.
 func (g *Group) Close() bool { return g.closed.CompareAndSwap(false, true) }
 
-// Closed reports whether the group, or the whole that it is a part of, has been closed.
+// Closed reports whether the group, or the group that it is a part of, has been closed.
 func (g *Group) Closed() bool {
 	for ; g != nil; g = g.whole {
 		if g.closed.Load() {

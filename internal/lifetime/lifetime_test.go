@@ -40,8 +40,8 @@ func TestWaitEndsAtItsLimit(t *testing.T) {
 	})
 }
 
-// TestWaitCountsWhatBeginsMeanwhile: each goroutine starts the next one before it ends.
-func TestWaitCountsWhatBeginsMeanwhile(t *testing.T) {
+// Each goroutine starts the next one before it ends.
+func TestWaitCountsGoroutinesThatBeginMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := lifetime.New()
 		left := 5
@@ -67,7 +67,7 @@ func TestWaitOfAnEmptyGroupReturnsAtOnce(t *testing.T) {
 	})
 }
 
-func TestCloseReportsWhoWasFirst(t *testing.T) {
+func TestOnlyTheFirstCloseReportsTrue(t *testing.T) {
 	g := lifetime.New()
 	assert.False(t, g.Closed())
 	assert.True(t, g.Close())
@@ -87,12 +87,12 @@ func TestAPartIsCountedInTheWholeAndClosedWithIt(t *testing.T) {
 		whole.Close()
 		assert.True(t, part.Closed())
 		assert.True(t, part.Wait(time.Minute), "the whole runs on")
-		assert.Equal(t, 1, whole.Running(), "and counts the part's goroutine no more")
+		assert.Equal(t, 1, whole.Running(), "and no longer counts the part's goroutine")
 		assert.True(t, whole.Wait(2*time.Hour))
 	})
 }
 
-// TestWaitMissesNoEnd: the last goroutine ends while Close and Wait look.
+// The last goroutine ends during Close and Wait.
 func TestWaitMissesNoEnd(t *testing.T) {
 	for range 2_000 {
 		g := lifetime.New()

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// A Handler is a slog.Handler that does what a test says, and keeps the records that it
-// was given. It is safe for concurrent use, except for the writing of its fields.
+// A Handler is a slog.Handler whose behaviour a test sets, and which keeps its records. It is
+// safe for concurrent use, except for the writing of its fields.
 type Handler struct {
 	EnabledFunc func(slog.Level) bool // nil: yes
 	HandleFunc  func(slog.Record)     // nil: nothing
@@ -23,7 +23,7 @@ func (h *Handler) WithAttrs([]slog.Attr) slog.Handler { return h }
 // WithGroup returns h. Nothing in this repository uses groups.
 func (h *Handler) WithGroup(string) slog.Handler { return h }
 
-// Enabled reports what EnabledFunc does.
+// Enabled returns the result of EnabledFunc.
 func (h *Handler) Enabled(_ context.Context, level slog.Level) bool {
 	return h.EnabledFunc == nil || h.EnabledFunc(level)
 }

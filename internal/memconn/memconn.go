@@ -8,7 +8,7 @@ import (
 )
 
 // Buffered returns a connection on c, one end of a [net.Pipe], with room for what is written
-// and not read yet. A pipe has none, and so a pipeline can block for ever:
+// and not read yet. A pipe has none, so a pipeline can block forever:
 //
 //  1. the client writes several commands at once;
 //  2. the server reads the first of them, and answers it;
@@ -31,9 +31,9 @@ type conn struct {
 	net.Conn // of which the pump alone writes
 
 	mu      sync.Mutex // guards the fields below
-	changed sync.Cond  // signalled when there is something to write, or err is set
+	changed sync.Cond  // signalled when buf is not empty, or err is set
 	unread  []byte
-	err     error // why nothing is written any more
+	err     error // why writing has ended
 }
 
 // Write never blocks.
@@ -61,7 +61,7 @@ func (b *conn) pump() {
 	}
 }
 
-// next waits for something to write. ok is false when nothing is written any more.
+// next waits for something to write. ok is false when writing has ended.
 func (b *conn) next() (out []byte, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

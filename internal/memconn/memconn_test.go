@@ -17,7 +17,7 @@ import (
 )
 
 func TestALongPipelineIsAnsweredAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // where time passes only if everybody waits
+	synctest.Test(t, func(t *testing.T) { // in virtual time, which passes only while all goroutines wait
 		server := miniredis.NewMiniRedis()
 		defer server.Close()
 		client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:0", Dialer: func(context.Context, string, string) (net.Conn, error) {
@@ -46,7 +46,7 @@ func TestAConnectionEnds(t *testing.T) {
 				ours, theirs := net.Pipe()
 				c, err := Buffered(ours, nil)
 				require.NoError(t, err)
-				_, err = c.Write([]byte("nobody reads this"))
+				_, err = c.Write([]byte("never read"))
 				require.NoError(t, err)
 				synctest.Wait()
 				end(c, theirs)

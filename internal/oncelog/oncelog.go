@@ -1,5 +1,5 @@
-// Package oncelog tells a person on call what they want to know: once a minute and not
-// per request, and without waiting for the handler of the log.
+// Package oncelog logs for a person on call: once a minute per subject and not per request, and
+// without waiting for the handler of the log.
 package oncelog
 
 import (
@@ -14,7 +14,7 @@ import (
 const (
 	// interval is how long a message about one subject is not repeated.
 	interval = time.Minute
-	// leastSweep is the least number of subjects that are searched for old ones.
+	// leastSweep is the number of subjects below which old ones are not searched.
 	leastSweep = 256
 )
 
@@ -30,7 +30,7 @@ type Logger struct {
 	sweep int // the number of subjects at which old ones are forgotten
 }
 
-// A message is what became of the messages about one subject.
+// A message is the state of the messages about one subject.
 type message struct {
 	at      time.Time // when the last one was written
 	skipped int       // messages since then
@@ -72,7 +72,7 @@ func (l *Logger) Once(subject string, level slog.Level, msg string, args ...any)
 	return true
 }
 
-// Forget makes the next message about a subject be written, however soon it comes.
+// Forget lets the next message about a subject be written in any case.
 func (l *Logger) Forget(subject string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

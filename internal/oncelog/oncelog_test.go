@@ -50,7 +50,7 @@ func TestRecordsAreWrittenInTheirOrderAndCarryTheTimeOfTheEvent(t *testing.T) {
 			assert.Equal(t, slog.LevelWarn+slog.Level(i), r.Level)
 			assert.Equal(t, fmt.Sprintf("fncache: %d", i), r.Message)
 			assert.EqualValues(t, i, logtest.Attr(r, "i"))
-			assert.Equal(t, "oncelog_test.go", filepath.Base(r.Source().File), "of who told it")
+			assert.Equal(t, "oncelog_test.go", filepath.Base(r.Source().File), "of its caller")
 		}
 	})
 }
@@ -173,12 +173,12 @@ func TestTheDefaultLoggerIsLookedUpAtEachRecord(t *testing.T) {
 		l.Once("3", slog.LevelWarn, "second")
 		release()
 		synctest.Wait()
-		assert.Equal(t, []string{"fncache: first", "fncache: first too"}, first.Messages(), "as it was when they were told")
+		assert.Equal(t, []string{"fncache: first", "fncache: first too"}, first.Messages(), "the default logger at the time of the message")
 		assert.Equal(t, []string{"fncache: second"}, second.Messages())
 	})
 }
 
-// moodyError is an error whose text changes, as its owner says.
+// moodyError is an error whose owner changes its text.
 type moodyError struct{ text string }
 
 func (e *moodyError) Error() string {
@@ -188,7 +188,7 @@ func (e *moodyError) Error() string {
 	return e.text
 }
 
-func TestAnErrorIsAskedForItsTextBeforeWhoeverToldItGoesOn(t *testing.T) {
+func TestTheTextOfAnErrorIsReadBeforeOnceReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		handlers, release := logtest.Stuck()
 		defer release()
@@ -196,7 +196,7 @@ func TestAnErrorIsAskedForItsTextBeforeWhoeverToldItGoesOn(t *testing.T) {
 		l, _ := start(slog.New(h))
 		err := &moodyError{"then"}
 		l.Once("1", slog.LevelWarn, "m", "err", fmt.Errorf("of the user: %w", err))
-		err.text = "now" // the race detector has an eye on that
+		err.text = "now" // the race detector checks that
 		release()
 		synctest.Wait()
 		assert.Equal(t, "of the user: then", logtest.Attr(h.Records()[0], "err"))
@@ -212,7 +212,7 @@ func TestAnErrorIsAskedForItsTextBeforeWhoeverToldItGoesOn(t *testing.T) {
 	})
 }
 
-func TestALoggerForgetsSubjectsOfLongAgo(t *testing.T) {
+func TestALoggerForgetsOldSubjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, _ := start(slog.New(slog.DiscardHandler))
 		for range 100 {
@@ -223,7 +223,7 @@ func TestALoggerForgetsSubjectsOfLongAgo(t *testing.T) {
 			time.Sleep(interval)
 			synctest.Wait()
 		}
-		// What was told lately is not told again, however many there are.
+		// Recent subjects are not repeated, however many there are.
 		assert.True(t, l.Once("mine", slog.LevelInfo, "m"))
 		for range 3 * leastSweep {
 			l.Once(rand.Text(), slog.LevelInfo, "m")

@@ -105,8 +105,8 @@ func clusterArgs(bus int) []string {
 		"--cluster-config-file", "nodes.conf",
 		"--cluster-port", strconv.Itoa(bus),
 		"--cluster-announce-ip", "127.0.0.1",
-		// How long a silent node is still trusted. Short, so that tests of a
-		// node's failure are quick; not so short that a busy machine looks dead.
+		// How long a silent node is still trusted: short enough for quick tests of a node's
+		// failure, and long enough for a busy machine.
 		"--cluster-node-timeout", "2000",
 	}
 }
@@ -114,8 +114,7 @@ func clusterArgs(bus int) []string {
 // joinCluster gives node i its share of the slots and makes it meet the first one.
 func joinCluster(node *redis.Client, i, firstPort, firstBus int) error {
 	ctx := context.Background()
-	// Different epochs from the start: with equal ones the nodes would sort
-	// them out between themselves, one by one.
+	// Different epochs from the start: the nodes would resolve equal ones slowly, one by one.
 	if err := node.Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1).Err(); err != nil {
 		return err
 	}

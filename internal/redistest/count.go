@@ -10,19 +10,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// setUp has the commands by which clients set up connections and learn who
-// serves what. They are not counted: how many there are depends on the pool.
+// setUp has the commands by which clients set up connections and learn the topology. They are
+// not counted: how many there are depends on the pool.
 var setUp = map[string]bool{
 	"hello": true, "auth": true, "select": true, "client": true, "readonly": true,
 	"command": true, "cluster": true, "sentinel": true,
 }
 
-// A Counter is a go-redis hook that counts commands as a client sends them: a
-// script is one, a pipeline as many as it holds. Connection set-up (HELLO,
-// CLIENT, AUTH, SELECT, READONLY, COMMAND, CLUSTER, SENTINEL) is not counted,
-// nor do hooks see what go-redis sends once more after a failure, or for
-// subscriptions; see [Server.Monitor] for those. It may be used by several
-// clients.
+// A Counter is a go-redis hook that counts commands as a client sends them: a script is one, a
+// pipeline counts as its commands. Connection set-up (HELLO, CLIENT, AUTH, SELECT, READONLY,
+// COMMAND, CLUSTER, SENTINEL) is not counted, nor do hooks see what go-redis sends once more
+// after a failure, or for subscriptions; see [Server.Monitor] for those. It may be used by
+// several clients.
 type Counter struct {
 	mu       sync.Mutex // guards the fields below
 	byName   map[string]int
@@ -48,15 +47,15 @@ func (c *Counter) ByName() map[string]int {
 	return maps.Clone(c.byName)
 }
 
-// Commands returns the commands in the order of sending, with their arguments
-// cut short: what a failed test wants to show.
+// Commands returns the commands in the order of sending, with their arguments shortened, for
+// the message of a failed test.
 func (c *Counter) Commands() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]string(nil), c.commands...)
 }
 
-// Reset forgets all.
+// Reset sets all counts to zero.
 func (c *Counter) Reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,7 +76,7 @@ func (c *Counter) count(cmds ...redis.Cmder) {
 	}
 }
 
-// brief writes a command's arguments on one line, long and binary ones cut.
+// brief returns a command's arguments on one line, long and binary ones shortened.
 func brief(args []any) string {
 	const most = 80
 	words := make([]string, len(args))

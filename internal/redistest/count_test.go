@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// exercise sends nine commands: an EVALSHA that is not known, its EVAL, and so on.
+// exercise sends nine commands: an unknown EVALSHA, its EVAL, and others.
 func exercise(t *testing.T, c redis.UniversalClient) {
 	t.Helper()
 	ctx := context.Background()

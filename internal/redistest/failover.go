@@ -29,7 +29,7 @@ func (c *Cluster) AddReplica(t testing.TB, i int) *Server {
 		return serverArgs(port, clusterArgs(bus)...)
 	})
 	client := replica.Client()
-	// It learns of the others by being met.
+	// CLUSTER MEET makes it known to the others.
 	if err := of.Do(ctx, "CLUSTER", "MEET", "127.0.0.1", replica.p.port, bus).Err(); err != nil {
 		t.Fatalf("redistest: replica of node %d: %v", i, err)
 	}
@@ -40,8 +40,8 @@ func (c *Cluster) AddReplica(t testing.TB, i int) *Server {
 		if err := infoHas(client, "replication", "master_link_status:up"); err != nil {
 			return err
 		}
-		// A replica that has not heard of the other primaries when its own goes away
-		// never will: nobody is left to tell it of them, and none of them votes for it.
+		// A replica that has not heard of the other primaries when its own goes away never
+		// will: no node is left to introduce them, and none of them votes for it.
 		return errors.Join(knowsAllSlots(client), c.allKnowReplica(replica))
 	}, replica.p)
 	if err != nil {
@@ -50,8 +50,8 @@ func (c *Cluster) AddReplica(t testing.TB, i int) *Server {
 	return replica
 }
 
-// allKnowReplica reports, as an error, which primary takes the server for
-// something else than a replica.
+// allKnowReplica reports, as an error, which primary does not know that the server is a
+// replica.
 func (c *Cluster) allKnowReplica(replica *Server) error {
 	for i, node := range c.nodes {
 		client := redis.NewClient(&redis.Options{Addr: node.Addr()})
@@ -107,7 +107,7 @@ func (c *Cluster) MigrateSlot(ctx context.Context, slot, from, to int) error {
 			}
 		}
 	}
-	// The target first: from then on it is the owner, whatever becomes of the rest.
+	// The target first: from then on it is the owner, even if the rest fails.
 	for _, node := range []int{to, from, 0, 1, 2} {
 		client := redis.NewClient(&redis.Options{Addr: c.nodes[node].Addr()})
 		err := client.Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", targetID).Err()
@@ -119,10 +119,10 @@ func (c *Cluster) MigrateSlot(ctx context.Context, slot, from, to int) error {
 	return await(func() error { return c.allKnowOwner(ctx, slot, targetID) })
 }
 
-// allKnowOwner reports, as an error, which node does not know that a slot is the
-// owner's, by the newest epoch there is. Until all do, another move of the slot
-// could give its next owner the same epoch: then two nodes take each other for
-// the owner for good, and send clients to and fro.
+// allKnowOwner reports, as an error, which node does not know that a slot is the owner's, by
+// the newest epoch there is. Until all do, another move of the slot could give its next owner
+// the same epoch: then two nodes take each other for the owner permanently, and redirect
+// clients back and forth.
 func (c *Cluster) allKnowOwner(ctx context.Context, slot int, owner string) error {
 	for i, node := range c.nodes {
 		client := redis.NewClient(&redis.Options{Addr: node.Addr()})
@@ -136,13 +136,13 @@ func (c *Cluster) allKnowOwner(ctx context.Context, slot int, owner string) erro
 			return fmt.Errorf("node %d has not heard of the epoch of %s:\n%s", i, owner, nodes)
 		}
 		if !hasSlot(shards, int64(slot), owner) {
-			return fmt.Errorf("node %d takes another for the owner of slot %d", i, slot)
+			return fmt.Errorf("node %d has another owner for slot %d", i, slot)
 		}
 	}
 	return nil
 }
 
-// hasSlot says whether a slot is the node's, in what CLUSTER SHARDS says.
+// hasSlot reports whether CLUSTER SHARDS assigns a slot to the node.
 func hasSlot(shards []redis.ClusterShard, slot int64, id string) bool {
 	for _, shard := range shards {
 		owns := slices.ContainsFunc(shard.Slots, func(r redis.SlotRange) bool { return r.Start <= slot && slot <= r.End })
@@ -153,8 +153,7 @@ func hasSlot(shards []redis.ClusterShard, slot int64, id string) bool {
 	return false
 }
 
-// newestEpoch says whether a node has a newer epoch than all others, by CLUSTER
-// NODES.
+// newestEpoch reports whether a node has a newer epoch than all others, by CLUSTER NODES.
 func newestEpoch(nodes, id string) bool {
 	var its, others int
 	for line := range strings.Lines(nodes) {

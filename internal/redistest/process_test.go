@@ -59,7 +59,7 @@ func TestSignalToAServerThatEndedByItselfIsAnError(t *testing.T) {
 	require.ErrorContains(t, s.p.pause(), "not running")
 }
 
-// holder makes this binary the one that is killed below.
+// holder makes this binary the process that is killed below.
 const holder = "REDISTEST_HOLD"
 
 func TestNoServerOutlivesAKilledTestBinary(t *testing.T) {

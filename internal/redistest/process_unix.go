@@ -30,9 +30,8 @@ const startAttempts = 20
 //	2  the server's log
 //	3  the vigil: held open by the server alone, end of file when it is dead
 //
-// It ignores the signals that a terminal or a supervisor sends to everybody:
-// the keeper has to be the last one out. It ends when the server has ended and
-// all that the server held is free.
+// It ignores the signals that a terminal or a supervisor sends to all processes: the keeper
+// must be the last one to end. It ends when the server has ended and its resources are free.
 const keeper = `
 trap '' HUP INT QUIT TERM
 tidy=$1
@@ -123,8 +122,8 @@ func (l *plan) writeFiles() error {
 	return nil
 }
 
-// freePort draws a port nobody listens on. Somebody else may draw the same one
-// a moment later: whoever loses tries again.
+// freePort draws a port on which no process listens. Another process may draw the same one a
+// moment later; the loser of that race tries again.
 //
 // It does not take what the kernel gives for port 0. Those numbers are also
 // given to outgoing connections: while a killed server is down another
@@ -222,14 +221,14 @@ func (p *process) deadWithin(d time.Duration) bool {
 	return errors.Is(err, io.EOF)
 }
 
-// ask makes sure that whoever answers on the port is our process: the port may
-// have gone to somebody else's server, which answers just as well.
+// ask checks that our process answers on the port: the port may belong to another server by
+// now, which answers too.
 func (p *process) ask() error {
 	reply, err := p.info()
 	if err != nil {
 		return err
 	}
-	if strings.HasPrefix(reply, "-NOAUTH") { // "requirepass" among the arguments: it is up at any rate
+	if strings.HasPrefix(reply, "-NOAUTH") { // "requirepass" among the arguments: in any case it is up
 		return nil
 	}
 	if !strings.Contains(reply, fmt.Sprintf("\nprocess_id:%d\r\n", p.pid)) {
@@ -272,8 +271,8 @@ func (p *process) pause() error {
 	if err := p.signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	// The signal is sent, not yet obeyed: the server may be running on another
-	// core. Linux tells when it has stopped; elsewhere it is a matter of luck.
+	// The signal is sent but may not have taken effect: the server may run on another core.
+	// Linux reports when it has stopped; on other systems there is no check.
 	stat := fmt.Sprintf("/proc/%d/stat", p.pid)
 	return await(func() error {
 		line, err := os.ReadFile(stat)
@@ -314,7 +313,7 @@ func (p *process) reap() {
 		return
 	}
 	_ = p.lifeline.Close()
-	_ = p.keeper.Wait() // how it exits says nothing: its child was killed
+	_ = p.keeper.Wait() // its exit status says nothing: its child was killed
 	_ = p.vigil.Close()
 	p.keeper = nil
 }

@@ -104,7 +104,7 @@ sentinel failover-timeout %[1]s 5000
 	})
 }
 
-// agrees reports, as an error, what a sentinel does not know yet.
+// agrees reports, as an error, what a sentinel has not learned yet.
 func agrees(p *process) error {
 	ctx := context.Background()
 	client := redis.NewSentinelClient(&redis.Options{Addr: address(p.port)})

@@ -150,7 +150,7 @@ func runReplica(run launcher, primary *process, args ...string) (*process, error
 		return infoHas(below, "replication", "master_link_status:up")
 	}, replica)
 	if err == nil {
-		// WAIT and Sentinel go by what the primary thinks.
+		// WAIT and Sentinel rely on the primary's view.
 		err = awaitState("the primary to agree", func() error {
 			return infoHas(above, "replication", fmt.Sprintf("port=%d,state=online", replica.port))
 		}, primary)
@@ -158,8 +158,8 @@ func runReplica(run launcher, primary *process, args ...string) (*process, error
 	return replica, err
 }
 
-// Detach makes a replica independent of its primary: from then on it keeps the
-// data it has, as a replica that lags for ever. Restart attaches it again.
+// Detach makes a replica independent of its primary: from then on it keeps the data it has, as
+// a replica that lags forever. Restart attaches it again.
 func (s *Server) Detach() {
 	s.t.Helper()
 	if s.refuses("Detach") {
@@ -222,8 +222,8 @@ func (s *Server) Restart() {
 	s.do("Restart", func(p *process) error { p.kill(); return p.start() })
 }
 
-// do is for what disturbs a server. It may be called from any goroutine, so
-// it does not end the test when it fails.
+// do runs an operation that disturbs a server. It may be called from any goroutine, so a
+// failure does not end the test.
 func (s *Server) do(what string, f func(*process) error) {
 	s.t.Helper()
 	if s.refuses(what) {

@@ -8,9 +8,9 @@ import (
 	"github.com/fncache/fncache/internal/signature"
 )
 
-// Plain is a call's arguments as they are: up to four numbers and two strings. Two calls of
-// a function with the same Plain have the same arguments. It is comparable, and made
-// without hashing and without memory.
+// Plain holds a call's arguments unhashed: up to four numbers and two strings. Two calls of a
+// function with the same Plain have the same arguments. It is comparable, and is made without
+// hashing or allocation.
 type Plain struct {
 	N [4]uint64
 	S [2]string
@@ -54,7 +54,7 @@ func (p *Plans) IsPlain() bool { return p.places != nil }
 // numbers.
 func (p *Plans) IsWide() bool { return slices.Contains(p.places, 2) }
 
-// AddVary puts what Options.Vary has answered into a key, if it is part of it.
+// AddVary puts the result of Options.Vary into a key, if it is part of it.
 func (p *Plans) AddVary(key *Plain, vary string) {
 	if p.Sig.Varies {
 		key.S[p.vary] = vary

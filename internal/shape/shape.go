@@ -14,8 +14,7 @@ import (
 	"github.com/fncache/fncache/internal/signature"
 )
 
-// A Shape is all that the engine needs of a function's types. Its methods are safe for
-// concurrent use.
+// A Shape is the engine's view of a function's types. Its methods are safe for concurrent use.
 type Shape interface {
 	// Hash returns the hash of arguments for the key.
 	Hash(k *keyhash.Keys, args Arguments) (keyhash.Hash, error)
@@ -36,10 +35,10 @@ type Shape interface {
 }
 
 // Arguments are those of one call, without the context. Only the shape that made them knows
-// what they are. Nobody writes to them.
+// their type. They are never modified.
 type Arguments any
 
-// Results are those of one call, without the error. They belong to whoever holds them.
+// Results are those of one call, without the error. They belong to the code that holds them.
 type Results interface {
 	// Pointers returns a pointer to each result, for the codec.
 	Pointers() []any
@@ -56,14 +55,14 @@ func Footprint(r Results) (size uintptr) {
 	return size
 }
 
-// Plans are what is known of a function's arguments and results when it is wrapped. They
-// are not written after Compile.
+// Plans have the properties of a function's arguments and results, computed when it is wrapped.
+// They are not modified after Compile.
 type Plans struct {
 	Sig *signature.Signature
-	// Copies is how results are copied; nil for types that hide what they refer to, which
-	// are decoded for each caller.
+	// Copies copies results. It is nil for types with hidden references, which are decoded for
+	// each caller.
 	Copies *deepcopy.Plan
-	// Shares says that arguments share memory with the caller's, so a computation needs
+	// Shares is set if arguments share memory with the caller's, so a computation needs
 	// Shape.Own.
 	Shares bool
 

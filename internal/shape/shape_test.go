@@ -54,7 +54,7 @@ func resultOf(t require.TestingT, s shape.Shape, args shape.Arguments) (any, err
 
 var errNone = errors.New("none")
 
-// find is a function of all that a Plain has room for.
+// find takes as many arguments as a Plain has room for.
 func find(_ context.Context, title string, year int64, about string) (book, error) {
 	if title == "" {
 		return book{}, errNone
@@ -138,7 +138,7 @@ func TestOwnArgumentsStayWhenTheCallersChange(t *testing.T) {
 	}
 }
 
-func TestWhichArgumentsArePlain(t *testing.T) {
+func TestNumbersAndStringsThatFitArePlain(t *testing.T) {
 	for _, test := range []struct {
 		fn          any
 		plain, wide bool
@@ -164,7 +164,7 @@ func TestWhichArgumentsArePlain(t *testing.T) {
 	}
 }
 
-func TestWhatVaryAnswersHasAPlaceInAPlainKey(t *testing.T) {
+func TestTheResultOfVaryHasAPlaceInAPlainKey(t *testing.T) {
 	sig, err := signature.New(reflect.TypeOf(func(context.Context, string) int { return 0 }), false, codec.CBOR)
 	require.NoError(t, err)
 	var key shape.Plain

@@ -7,9 +7,9 @@ import (
 	"reflect"
 )
 
-// Arguments returns the arguments of a call from those of a handle's method: they stand
-// there without the context, and variadic ones as in a call or as their slice. Values are
-// converted where nothing is lost. The error does not show them.
+// Arguments converts the arguments of a handle's method to those of a call. They are given
+// without the context, and variadic ones as in a call or as their slice. Values are converted
+// where nothing is lost. The error does not quote them.
 func (s *Signature) Arguments(args []any) ([]reflect.Value, error) {
 	fixed := len(s.Params)
 	if s.Variadic {
@@ -97,10 +97,10 @@ func IsNumber(k reflect.Kind) bool {
 	return k >= reflect.Int && k <= reflect.Float64 && k != reflect.Uintptr
 }
 
-// losslessNumber converts there and back, and watches the sign: all bits of a
-// negative integer fit an unsigned one, and come back. Between floats and
-// integers it goes no further than where floats are exact: past the range of the
-// integer, what comes out depends on the processor.
+// losslessNumber converts in both directions and compares, and checks the sign: the bits of a
+// negative integer fit an unsigned one, and come back. Between floats and integers it accepts
+// only the range in which floats are exact. Beyond the range of the integer the result depends
+// on the processor.
 func losslessNumber(v reflect.Value, t reflect.Type) (reflect.Value, bool) {
 	there := v.Convert(t)
 	if v.CanFloat() && math.IsNaN(v.Float()) {

@@ -24,8 +24,8 @@ func (s *Signature) Fingerprint(name string, format codec.Format) string {
 	return s.fingerprint(name, func(b *strings.Builder) { s.Encoding.Describe(b, format) })
 }
 
-// OtherFingerprint is Fingerprint for a codec of which nothing is known: whatever a result
-// type has may be stored.
+// OtherFingerprint is Fingerprint for a codec of which nothing is known: it may store any part
+// of a result type.
 func (s *Signature) OtherFingerprint(name string) string {
 	return s.fingerprint(name, func(b *strings.Builder) {
 		known := make(map[reflect.Type]int)
@@ -59,8 +59,8 @@ func (s *Signature) fingerprint(codec string, results func(*strings.Builder)) st
 	return shortHash(b.String())
 }
 
-// describeParams writes all that decides about the hash of arguments; with names, the
-// names of types and fields too.
+// describeParams writes everything that determines the hash of arguments; with names, the names
+// of types and fields too.
 func (s *Signature) describeParams(b *strings.Builder, names bool) {
 	for _, t := range s.Params {
 		b.WriteString("\nparameter " + keyhash.Form(t, names))

@@ -31,14 +31,14 @@ func (writesOnly) MarshalJSON() ([]byte, error)      { return []byte("1"), nil }
 func (u uuid) MarshalBinary() ([]byte, error)        { return u[:], nil }
 func (u *uuid) UnmarshalBinary(raw []byte) error     { copy(u[:], raw); return nil }
 
-// signatureOf takes a type apart that can be cached.
+// signatureOf returns the signature of a type that can be cached.
 func signatureOf(t testing.TB, fn reflect.Type, lossy bool) *Signature {
 	sig, err := New(fn, lossy, codec.CBOR)
 	require.NoError(t, err)
 	return sig
 }
 
-func TestFingerprintsTellTypesApart(t *testing.T) {
+func TestDifferentTypesHaveDifferentFingerprints(t *testing.T) {
 	sigOf := func(fn reflect.Type, name string) string {
 		return signatureOf(t, fn, false).Fingerprint(name, codec.CBOR)
 	}

@@ -89,8 +89,8 @@ func (w *typeWalk) param(t reflect.Type, path string) {
 	}
 	for _, hook := range hashHooks {
 		if t.Implements(hook) || reflect.PointerTo(t).Implements(hook) {
-			w.refuse(t, path, "has a method "+hook.Method(0).Name+", by which it has its own idea of its hash",
-				"use a type without it: such a hash has 64 bits and no key, and is not asked for")
+			w.refuse(t, path, "has a method "+hook.Method(0).Name+", by which it defines its own hash",
+				"use a type without it: such a hash has 64 bits and no key, so it is not used")
 			return
 		}
 	}
@@ -129,8 +129,8 @@ func promotedMethod(t reflect.Type, encoding keyhash.Encoding) bool {
 	return ok && t.Kind() == reflect.Struct && codec.WrittenByCompiler(method)
 }
 
-// methodOf looks up an encoding. The names are constants where they are looked up: else
-// the linker would keep every exported method of a program.
+// methodOf looks up an encoding. The names are constants at the lookup. Otherwise the linker
+// would keep every exported method of a program.
 func methodOf(t reflect.Type, encoding keyhash.Encoding) (reflect.Method, bool) {
 	switch encoding {
 	case keyhash.MarshalBinary:
@@ -142,8 +142,7 @@ func methodOf(t reflect.Type, encoding keyhash.Encoding) (reflect.Method, bool) 
 	}
 }
 
-// hashHooks are the interfaces of hashstructure by which a type decides about
-// its hash itself.
+// hashHooks are the interfaces of hashstructure by which a type defines its own hash.
 var hashHooks = []reflect.Type{
 	reflect.TypeFor[interface{ Hash() (uint64, error) }](),
 	reflect.TypeFor[interface {
@@ -160,7 +159,7 @@ func (w *typeWalk) paramField(t reflect.Type, field reflect.StructField, path st
 	switch {
 	case keyhash.Ignored(field):
 	case structtag.Unreadable(field.Tag):
-		w.refuse(field.Type, path, fmt.Sprintf("has the tag `%s`, from which nothing can be read", field.Tag), "write it as in `fncache:\"-\"`")
+		w.refuse(field.Type, path, fmt.Sprintf("has the tag `%s`, which Go cannot read", field.Tag), "write it as in `fncache:\"-\"`")
 	case tag != "":
 		w.refuse(field.Type, path, fmt.Sprintf("is tagged `fncache:%q`, which means nothing in a parameter", tag),
 			`only "-" does: it leaves the field out of the key`)
@@ -173,9 +172,9 @@ func (w *typeWalk) paramField(t reflect.Type, field reflect.StructField, path st
 	}
 }
 
-// mapKey refuses, in the key of a map, types of which it is known that two keys can be
-// the same argument: then two maps that differ would be. Of other types, those with an
-// encoding among them, the hash of a map finds out (see package keyhash).
+// mapKey refuses, in the key of a map, types of which two different keys can be the same
+// argument: then two different maps would be the same argument too. For other types, such as
+// those with an encoding, the hash of a map checks this at each call (see package keyhash).
 func (w *typeWalk) mapKey(t reflect.Type, path string) {
 	switch {
 	case t == timeType:

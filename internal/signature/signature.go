@@ -1,6 +1,6 @@
-// Package signature takes the type of a function apart, once, when it is wrapped: what its
-// parameters and results are, whether they can be cached and why not, how a handle's
-// arguments become those of a call, and the fingerprints that stand in keys.
+// Package signature analyses the type of a function once, when it is wrapped: its parameters
+// and results, whether they can be cached and why not, how a handle's arguments become those of
+// a call, and the fingerprints in keys.
 package signature
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/fncache/fncache/internal/codec"
 )
 
-// A Signature is the type of a function that can be cached, taken apart.
+// A Signature is the analysed type of a function that can be cached.
 type Signature struct {
 	Type       reflect.Type
 	HasContext bool           // the first parameter is a context.Context
@@ -21,7 +21,7 @@ type Signature struct {
 	Results    []reflect.Type // without the error
 	HasError   bool           // the last result is an error
 	Encoding   *codec.Results // how the results are encoded
-	Varies     bool           // set by the caller: the key has a part that is no parameter
+	Varies     bool           // set by the caller: the key has a part that is not a parameter
 	Tags       []string       // set by the caller: the templates of tags; nil: entries have none
 }
 
@@ -52,7 +52,7 @@ func New(t reflect.Type, lossy bool, format codec.Format) (*Signature, error) {
 			continue
 		}
 		if i == t.NumOut()-1 && out.Kind() != reflect.Interface && out.Implements(errorType) {
-			// Else "not found" would be stored and served as a value.
+			// Otherwise "not found" would be stored and served as a value.
 			faults = append(faults, fmt.Errorf("result %d: %v is an error that would be stored like a value; declare the result as error", i+1, out))
 		}
 		s.Results = append(s.Results, out)

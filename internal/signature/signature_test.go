@@ -26,7 +26,7 @@ import (
 	"github.com/fncache/fncache/internal/specimen"
 )
 
-// The types below stand for what users pass and return.
+// The types below are examples of parameters and results of users.
 type (
 	plainID   int64
 	plainPage struct {

@@ -32,7 +32,7 @@ func (Token) GoString() string { return "***" }
 // MarshalText returns the text of every Token.
 func (Token) MarshalText() ([]byte, error) { return []byte("***"), nil }
 
-// UnmarshalText forgets the value, which no text has.
+// UnmarshalText sets nothing, because no text has the value.
 func (t *Token) UnmarshalText([]byte) error { *t = ""; return nil }
 
 // Color is an enumeration, all unknown values of which have one text.
@@ -277,8 +277,8 @@ func (i *PointerID) MarshalText() ([]byte, error) { return []byte(i.id), nil }
 // UnmarshalText sets the string.
 func (i *PointerID) UnmarshalText(text []byte) error { i.id = string(text); return nil }
 
-// Mixed hides two numbers: its text is the value's and says less, its binary form
-// is the pointer's and says all.
+// Mixed has two unexported numbers. Its text is declared on the value and has one of them; its
+// binary form is declared on the pointer and has both.
 type Mixed struct{ a, b uint32 }
 
 // NewMixed returns a Mixed.
@@ -371,7 +371,7 @@ type Blank struct {
 	B int
 }
 
-// Order is what a shop would have.
+// Order is an example from a shop.
 type Order struct {
 	ID     UUID
 	Price  Decimal
@@ -398,7 +398,7 @@ var Plain = []reflect.Type{
 	reflect.TypeFor[time.Time](), reflect.TypeFor[time.Duration](), reflect.TypeFor[time.Month](),
 }
 
-// Encoded are types with hidden fields and an encoding that says all.
+// Encoded are types with hidden fields and a complete encoding.
 var Encoded = []reflect.Type{
 	reflect.TypeFor[Decimal](), reflect.TypeFor[ID](), reflect.TypeFor[PointerID](), reflect.TypeFor[Mixed](),
 	reflect.TypeFor[big.Int](), reflect.TypeFor[big.Rat](), reflect.TypeFor[big.Float](),

@@ -34,10 +34,10 @@ func (f Field) Place() string { return place(f.Struct, f.Name) }
 func place(t reflect.Type, name string) string { return fmt.Sprintf("%v.%s", t, name) }
 
 // Fields returns the tagged func fields of a struct, which must be addressable, and of the
-// structs embedded in it, in the order of their declaration; those of embedded structs
-// come after the struct's own, which shadow them. Nothing tagged is left out in silence:
-// what cannot be wrapped comes with an error. wrapped reports whether a func is wrapped
-// already: such funcs in structs that are not embedded are no error.
+// structs embedded in it, in the order of their declaration; those of embedded structs come
+// after the struct's own, which shadow them. No tagged field is left out silently: one that
+// cannot be wrapped comes with an error. wrapped reports whether a func is wrapped already:
+// such funcs in structs that are not embedded are no error.
 func Fields(v reflect.Value, wrapped func(reflect.Value) bool) []Field {
 	w := walker{wrapped: wrapped, entered: make(map[structAt]bool)}
 	w.walk(v, "")
@@ -138,8 +138,8 @@ func (w *walker) enter(v reflect.Value, i int, path string) {
 	}
 }
 
-// refuseUnreached refuses what is tagged in a struct that is not embedded: it would
-// silently stay as it is.
+// refuseUnreached refuses tagged fields in a struct that is not embedded: they would silently
+// stay unwrapped.
 func (w *walker) refuseUnreached(v reflect.Value, i int) {
 	field := v.Type().Field(i)
 	for _, path := range w.unreached(v.Field(i), field.Name) {
@@ -165,8 +165,8 @@ func (w *walker) unreached(v reflect.Value, path string) (paths []string) {
 	return paths
 }
 
-// refuseNil refuses what is tagged in the struct of field number i, an embedded pointer that
-// is nil.
+// refuseNil refuses tagged fields in the struct of field number i, an embedded pointer that is
+// nil.
 func (w *walker) refuseNil(v reflect.Value, i int) {
 	field := v.Type().Field(i)
 	inner := field.Type.Elem()

@@ -154,7 +154,7 @@ func (all Options[T]) set(o *T, key, value string, valued bool) error {
 	return fmt.Errorf("unknown option %q; %s", key, all.suggestion(key))
 }
 
-// suggestion returns what may have been meant by an unknown option.
+// suggestion returns the option that was probably meant by an unknown one.
 func (all Options[T]) suggestion(key string) string {
 	known := make([]string, len(all))
 	for i, option := range all {

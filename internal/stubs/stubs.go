@@ -9,21 +9,20 @@ import (
 	"weak"
 )
 
-// A Set knows stubs, and what each stands for. Stubs share their code; they differ in the
-// closure that a func value points to. A Set keeps neither stubs nor what they stand for
-// alive: a variable that nobody has any more is gone with what it was wrapped in. The zero
-// value is empty. All methods are safe for concurrent use.
+// A Set maps stubs to what they stand for. Stubs share their code; they differ in the closure
+// that a func value points to. A Set keeps neither stubs nor their targets alive: an
+// unreachable variable is collected with its wrapped function. The zero value is empty. All
+// methods are safe for concurrent use.
 type Set[F any] struct {
 	mu    sync.Mutex // guards the fields below
 	m     map[uintptr]stub[F]
-	sweep int // the number of stubs at which those that are gone are taken out
+	sweep int // the number of stubs at which collected ones are removed
 }
 
-// leastSweep is the least number of stubs that are searched for those that are gone.
+// leastSweep is the number of stubs below which collected ones are not searched.
 const leastSweep = 256
 
-// A stub is what stands for something, by its closure, whose address is another's when it is
-// gone.
+// A stub is identified by its closure, whose address can be reused after the stub is collected.
 type stub[F any] struct {
 	closure weak.Pointer[byte]
 	of      weak.Pointer[F]
