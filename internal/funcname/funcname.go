@@ -130,7 +130,7 @@ func noName(form form, symbol string) error {
 	case formClosure:
 		return fmt.Errorf("the func is a closure, and the compiler's name for it, %s, changes with the code around it; %s", symbol, remedy)
 	default:
-		return fmt.Errorf("this build does not know the path of its main package (as with go run FILE.go), and another program may have a function %s too; build the package (go run .), or %s", symbol, remedy)
+		return fmt.Errorf("this build does not know the path of its main package (as with go run FILE.go), and %s may be a function of another program too; build the package (go run .), or %s", symbol, remedy)
 	}
 }
 
