@@ -1,0 +1,41 @@
+// Package shop has an interface as services have it.
+package shop
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+)
+
+//go:generate go run ../../.. -type BookRepository
+
+// A Book is what the shop sells.
+type Book struct {
+	ID    int64
+	Title string
+	Since time.Time
+}
+
+// A Counter is embedded in the repository.
+type Counter interface {
+	Count() int
+}
+
+// A BookRepository keeps books.
+type BookRepository interface {
+	Counter
+
+	// BookByID returns a book.
+	BookByID(ctx context.Context, id int64) (Book, error)
+	// Search returns the books whose titles have all words.
+	Search(ctx context.Context, limit int, words ...string) ([]Book, error)
+	// Published returns the titles of a span of time.
+	Published(ctx context.Context, from, to time.Time) ([]string, error)
+
+	Add(ctx context.Context, b Book) error
+	Close()
+	Cover(ctx context.Context, id int64) (io.ReadCloser, error)
+	Serve(w http.ResponseWriter, r *http.Request) int
+	find(title string) (Book, bool)
+}

@@ -1,0 +1,119 @@
+package shop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/fncachetest"
+)
+
+// memory is an implementation that counts its calls.
+type memory struct{ calls map[string]int }
+
+func newMemory() *memory { return &memory{make(map[string]int)} }
+
+func (m *memory) BookByID(_ context.Context, id int64) (Book, error) {
+	m.calls["BookByID"]++
+	return Book{ID: id, Title: fmt.Sprint("Volume ", m.calls["BookByID"])}, nil
+}
+
+func (m *memory) Search(_ context.Context, limit int, words ...string) ([]Book, error) {
+	m.calls["Search"]++
+	return []Book{{ID: int64(limit), Title: strings.Join(words, " ")}}, nil
+}
+
+func (m *memory) Published(context.Context, time.Time, time.Time) ([]string, error) {
+	m.calls["Published"]++
+	return nil, errors.New("not there")
+}
+
+func (m *memory) Count() int                                          { m.calls["Count"]++; return m.calls["Count"] }
+func (m *memory) Add(context.Context, Book) error                     { m.calls["Add"]++; return nil }
+func (m *memory) Close()                                              { m.calls["Close"]++ }
+func (m *memory) Cover(context.Context, int64) (io.ReadCloser, error) { return nil, io.EOF }
+func (m *memory) Serve(http.ResponseWriter, *http.Request) int        { return 204 }
+func (m *memory) find(title string) (Book, bool)                      { m.calls["find"]++; return Book{Title: title}, true }
+
+func TestMethodsWithOptionsAreCachedAndOthersPassThrough(t *testing.T) {
+	cache, m := fncachetest.New(t), newMemory()
+	repo, funcs, err := CacheBookRepository(cache.Cache, m, BookRepositoryOptions{
+		BookByID: &fncache.Options{Timeout: time.Hour},
+		Search:   &fncache.Options{Timeout: time.Hour},
+		find:     &fncache.Options{Timeout: time.Hour, OnCold: fncache.Wait},
+	})
+	require.NoError(t, err)
+	for range 3 {
+		book, err := repo.BookByID(t.Context(), 7)
+		require.NoError(t, err)
+		assert.Equal(t, "Volume 1", book.Title)
+		found, err := repo.Search(t.Context(), 5, "jane", "austen")
+		require.NoError(t, err)
+		assert.Equal(t, []Book{{ID: 5, Title: "jane austen"}}, found)
+		book, ok := repo.find("Emma")
+		assert.True(t, ok)
+		assert.Equal(t, "Emma", book.Title)
+		repo.Count()
+		require.NoError(t, repo.Add(t.Context(), book))
+		repo.Close()
+		_, err = repo.Cover(t.Context(), 1)
+		assert.Equal(t, io.EOF, err)
+		assert.Equal(t, 204, repo.Serve(nil, nil))
+	}
+	assert.Equal(t, map[string]int{"BookByID": 1, "Search": 1, "find": 1, "Count": 3, "Add": 3, "Close": 3}, m.calls)
+	assert.Equal(t, "github.com/fncache/fncache/cmd/fncachegen/internal/cases/shop.BookRepository.BookByID", funcs.BookByID.Name())
+	assert.Nil(t, funcs.Count, "it has no options")
+
+	require.NoError(t, funcs.BookByID.Invalidate(t.Context(), 7))
+	book, err := repo.BookByID(t.Context(), 7)
+	require.NoError(t, err)
+	assert.Equal(t, "Volume 2", book.Title)
+}
+
+func TestOptionsOfAMethodComeBeforeThoseOfAll(t *testing.T) {
+	cache, other := fncachetest.New(t), fncachetest.New(t)
+	_, funcs, err := CacheBookRepository(cache.Cache, newMemory(), BookRepositoryOptions{
+		Prefix:    "a",
+		BookByID:  &fncache.Options{Timeout: time.Hour},
+		Published: &fncache.Options{Timeout: time.Hour, Prefix: "b", Name: "Published", Cache: other.Cache},
+	})
+	require.NoError(t, err)
+	assert.Regexp(t, "^a:.*BookRepository.BookByID$", funcs.BookByID.Name())
+	assert.Equal(t, "b:Published", funcs.Published.Name())
+}
+
+func TestItIsAllOrNothing(t *testing.T) {
+	cache, m := fncachetest.New(t), newMemory()
+	repo, funcs, err := CacheBookRepository(cache.Cache, m, BookRepositoryOptions{
+		BookByID:  &fncache.Options{Timeout: time.Hour},
+		Count:     &fncache.Options{Timeout: time.Hour}, // cannot report that it is cold
+		Published: &fncache.Options{},
+	})
+	assert.Nil(t, repo)
+	assert.Nil(t, funcs)
+	assert.ErrorContains(t, err, "shop.BookRepository.Count")
+	assert.ErrorContains(t, err, "OnCold is Fail")
+	assert.ErrorContains(t, err, "shop.BookRepository.Published")
+	assert.ErrorContains(t, err, "Timeout")
+
+	options := BookRepositoryOptions{BookByID: &fncache.Options{Timeout: time.Hour}}
+	_, _, err = CacheBookRepository(cache.Cache, m, options)
+	require.NoError(t, err, "the name is free")
+	_, _, err = CacheBookRepository(cache.Cache, newMemory(), options)
+	require.ErrorContains(t, err, "is taken", "another implementation needs a Prefix")
+	options.Prefix = "second"
+	_, _, err = CacheBookRepository(cache.Cache, newMemory(), options)
+	require.NoError(t, err)
+
+	_, _, err = CacheBookRepository(cache.Cache, nil, options)
+	assert.EqualError(t, err, "fncache: CacheBookRepository: next is nil; pass an implementation of BookRepository")
+}

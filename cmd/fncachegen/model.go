@@ -1,0 +1,285 @@
+package main
+
+import (
+	"fmt"
+	"go/token"
+	"go/types"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A model is what is written for one interface.
+type model struct {
+	Type     string // the interface's name
+	Name     string // of the functions in keys, before the method
+	Params   string // type parameters, declared: "[K comparable]"; "" without
+	Args     string // and used: "[K]"
+	Options  string // names of what is declared
+	Funcs    string
+	Cache    string
+	Cached   string
+	Prefix   string // fields of structs, which no method is named like
+	Next     string
+	Fields   string
+	Methods  []method
+	declared []string
+}
+
+// A method is one of the interface.
+type method struct {
+	Name, Receiver string
+	Params         string // as they are declared: "(ctx context.Context, ids ...int64)"
+	Results        string // "(Book, error)"
+	Call           string // as they are passed on: "ctx, ids..."
+	Returns        bool
+	Why            string // it cannot be cached; "" if it can
+}
+
+// Cacheable reports whether the method can have options.
+func (m method) Cacheable() bool { return m.Why == "" }
+
+// Generic reports whether the interface has type parameters.
+func (m *model) Generic() bool { return m.Params != "" }
+
+// build makes the model of an interface.
+func (s *source) build(name, stem string, imports *imports) (*model, error) {
+	object, in, err := s.find(name)
+	if err != nil {
+		return nil, err
+	}
+	if stem == "" {
+		stem = name
+	}
+	if !token.IsIdentifier(stem) {
+		return nil, fmt.Errorf("-name %q is no identifier; write it as in -name Books", stem)
+	}
+	first, size := utf8.DecodeRuneInString(stem)
+	upper := string(unicode.ToUpper(first)) + stem[size:]
+	cache := "cache"
+	if token.IsExported(stem) {
+		cache = "Cache"
+	}
+	m := &model{
+		Type: name, Name: s.pkg.Path() + "." + name,
+		Options: stem + "Options", Funcs: stem + "Funcs", Cache: cache + upper, Cached: "cached" + upper,
+	}
+	m.declared = []string{m.Options, m.Funcs, m.Cache, m.Cached}
+	for _, id := range m.declared {
+		if other := s.pkg.Scope().Lookup(id); other != nil {
+			return nil, fmt.Errorf("%s would be declared a second time (it is at %s); choose other names by -name", id, s.at(other.Pos()))
+		}
+	}
+	names := make(map[string]bool) // of methods
+	for i := range in.NumMethods() {
+		names[in.Method(i).Name()] = true
+	}
+	m.Prefix, m.Next, m.Fields = unused("Prefix", names), unused("next", names), unused("funcs", names)
+	typeParams, err := m.generic(object, imports)
+	if err != nil {
+		return nil, fmt.Errorf("%s (%s): %w", name, s.at(object.Pos()), err)
+	}
+	cacheable := 0
+	for i := range in.NumMethods() { // sorted by name
+		one, err := s.method(in.Method(i), typeParams, imports)
+		if err != nil {
+			return nil, fmt.Errorf("method %s.%s (%s): %w", name, in.Method(i).Name(), s.at(in.Method(i).Pos()), err)
+		}
+		if one.Cacheable() {
+			cacheable++
+		}
+		m.Methods = append(m.Methods, one)
+	}
+	if cacheable == 0 {
+		return nil, fmt.Errorf("%s (%s): no method can be cached: %s %s; name an interface with a method that returns a value", name, s.at(object.Pos()), m.Methods[0].Name, m.Methods[0].Why)
+	}
+	return m, nil
+}
+
+// unused returns a name that is not among names.
+func unused(name string, names map[string]bool) string {
+	for names[name] {
+		name += "_"
+	}
+	return name
+}
+
+// generic notes the type parameters of the interface, and returns their names.
+func (m *model) generic(object *types.TypeName, imports *imports) (map[string]bool, error) {
+	var list *types.TypeParamList
+	switch t := object.Type().(type) {
+	case *types.Named:
+		list = t.TypeParams()
+	case *types.Alias:
+		list = t.TypeParams()
+	}
+	names := make(map[string]bool)
+	if list.Len() == 0 {
+		return names, nil
+	}
+	var declared, used []string
+	for i := range list.Len() {
+		p := list.At(i)
+		name := p.Obj().Name()
+		if name == "_" {
+			return nil, fmt.Errorf("type parameter %d has no name; name it", i+1)
+		}
+		names[name] = true
+		used = append(used, name)
+		declared = append(declared, name+" "+imports.text(p.Constraint()))
+	}
+	m.Params, m.Args = "["+strings.Join(declared, ", ")+"]", "["+strings.Join(used, ", ")+"]"
+	return names, nil
+}
+
+// method makes the model of a method. taken are the names that no parameter may have.
+func (s *source) method(fn *types.Func, taken map[string]bool, imports *imports) (method, error) {
+	if !fn.Exported() && fn.Pkg() != s.pkg {
+		return method{}, fmt.Errorf("it is unexported in package %s, so no other package can implement it; run fncachegen there, or name an interface without it", fn.Pkg().Path())
+	}
+	sig := fn.Signature()
+	if err := s.unknown(sig); err != nil {
+		return method{}, fmt.Errorf("it has %w; mend that, and run fncachegen again", err)
+	}
+	m := method{Name: fn.Name(), Returns: sig.Results().Len() > 0, Why: whyNot(sig)}
+	names := parameters(sig, taken)
+	used := make(map[string]bool)
+	var declared, call []string
+	for i, name := range names {
+		used[name] = true
+		t := sig.Params().At(i).Type()
+		if sig.Variadic() && i == len(names)-1 {
+			declared = append(declared, name+" ..."+imports.text(t.(*types.Slice).Elem()))
+			call = append(call, name+"...")
+			continue
+		}
+		declared = append(declared, name+" "+imports.text(t))
+		call = append(call, name)
+	}
+	var results []string
+	for v := range sig.Results().Variables() {
+		results = append(results, imports.text(v.Type()))
+	}
+	for name := range taken {
+		used[name] = true
+	}
+	m.Receiver = unused("c", used)
+	m.Params, m.Call = "("+strings.Join(declared, ", ")+")", strings.Join(call, ", ")
+	switch len(results) {
+	case 0:
+	case 1:
+		m.Results = " " + results[0]
+	default:
+		m.Results = " (" + strings.Join(results, ", ") + ")"
+	}
+	return m, nil
+}
+
+// parameters returns a name for each parameter: its own, where it has one that can be used.
+func parameters(sig *types.Signature, taken map[string]bool) []string {
+	used := make(map[string]bool)
+	for name := range taken {
+		used[name] = true
+	}
+	for v := range sig.Params().Variables() {
+		used[v.Name()] = true
+	}
+	var names []string
+	for i := range sig.Params().Len() {
+		v := sig.Params().At(i)
+		name := v.Name()
+		switch {
+		case name != "" && name != "_" && !taken[name]:
+			names = append(names, name)
+			continue
+		case i == 0 && isContext(v.Type()):
+			name = "ctx"
+		default:
+			name = "p" + strconv.Itoa(i+1)
+		}
+		name = unused(name, used)
+		used[name] = true
+		names = append(names, name)
+	}
+	return names
+}
+
+func isContext(t types.Type) bool {
+	named, ok := types.Unalias(t).(*types.Named)
+	return ok && named.Obj().Pkg() != nil && named.Obj().Pkg().Path() == "context" && named.Obj().Name() == "Context"
+}
+
+var errorType = types.Universe.Lookup("error").Type()
+
+// whyNot says why a method cannot be cached, as far as the kinds of its parameters and results
+// tell: fncache checks all of the types when the program starts.
+func whyNot(sig *types.Signature) string {
+	values := 0
+	for i := range sig.Results().Len() {
+		t := sig.Results().At(i).Type()
+		if i == sig.Results().Len()-1 && types.Identical(t, errorType) {
+			continue
+		}
+		values++
+		if kind := refused(t, false); kind != "" {
+			return fmt.Sprintf("returns %s, which does not survive being stored", kind)
+		}
+	}
+	if values == 0 {
+		return "has no result to cache"
+	}
+	for i := range sig.Params().Len() {
+		t := sig.Params().At(i).Type()
+		if i == 0 && isContext(t) {
+			continue
+		}
+		if kind := refused(t, true); kind != "" {
+			return fmt.Sprintf("takes %s as parameter %d, which cannot be part of a key", kind, i+1)
+		}
+	}
+	return ""
+}
+
+// refused returns what kind of type fncache refuses in t, itself or in the elements of a
+// slice, array, map or pointer, or "".
+func refused(t types.Type, param bool) string {
+	if _, ok := t.(*types.TypeParam); ok {
+		return "" // which it is turns out later
+	}
+	switch u := t.Underlying().(type) {
+	case *types.Chan:
+		return "a channel"
+	case *types.Signature:
+		return "a func"
+	case *types.Interface:
+		return "an interface"
+	case *types.Pointer:
+		if param {
+			return "a pointer"
+		}
+		return refusedIn(u.Elem(), param)
+	case *types.Slice:
+		return refusedIn(u.Elem(), param)
+	case *types.Array:
+		return refusedIn(u.Elem(), param)
+	case *types.Map:
+		if kind := refusedIn(u.Key(), param); kind != "" {
+			return kind
+		}
+		return refusedIn(u.Elem(), param)
+	default:
+		return ""
+	}
+}
+
+// refusedIn is refused for an element. Named types end the search: they may have an
+// encoding of their own, or contain themselves.
+func refusedIn(t types.Type, param bool) string {
+	if _, named := types.Unalias(t).(*types.Named); named {
+		if _, in := t.Underlying().(*types.Interface); !in {
+			return ""
+		}
+	}
+	return refused(t, param)
+}
