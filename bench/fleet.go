@@ -24,9 +24,9 @@ type order struct {
 
 	// of doCall
 	Key     int64 `json:",omitempty"`
-	Version int64 `json:",omitempty"` // of what the function gives from now on
+	Version int64 `json:",omitempty"` // of the values of the function from now on
 	Callers int   `json:",omitempty"`
-	Settle  bool  `json:",omitempty"` // report when what goes on behind the calls has ended too
+	Settle  bool  `json:",omitempty"` // report after background work of the calls has ended too
 }
 
 type orderKind string
@@ -39,7 +39,7 @@ const (
 // A report answers an order.
 type report struct {
 	Computations int             `json:",omitempty"`
-	Answers      answers         // by what they are
+	Answers      answers         // by kind
 	Waits        []time.Duration `json:",omitempty"` // of the callers
 	Failure      string          `json:",omitempty"` // an example of Answers.Failed
 }

@@ -1,6 +1,6 @@
-// Command bench measures fncache beside what a user would pick in its place, in
-// one run against one redis-server that it starts itself. It prints tables, and
-// writes everything it measured as JSON and the plots as SVG.
+// Command bench measures fncache beside its alternatives, in one run against one redis-server
+// that it starts itself. It prints tables, and writes everything it measured as JSON and the
+// plots as SVG.
 //
 //	go -C bench run . -out ../docs/bench
 //
@@ -73,7 +73,7 @@ func newBench() *bench {
 	}
 }
 
-// quicken makes it a smoke test of some seconds. Its figures say nothing.
+// quicken makes it a smoke test of some seconds, whose figures are not meaningful.
 func (b *bench) quicken() {
 	b.keys, b.draws, b.rounds, b.turn = 100, 1<<10, 2, 500*time.Microsecond
 	b.scales = []int{100, 1_000}
@@ -107,13 +107,13 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 		catalog = flags.String("catalog", "", "CSV `file` whose column ratings_count is the popularity of keys (default: a built-in one)")
 		out     = flags.String("out", "", "`directory` for results.json and the plots (default: none are written)")
 		only    = flags.String("only", "", "comma-separated `workloads`: remote, near, cold, stale, storm, scale (default: all)")
-		quick   = flags.Bool("quick", false, "a smoke test of seconds; its figures say nothing")
+		quick   = flags.Bool("quick", false, "a smoke test of seconds; its figures are not meaningful")
 	)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("there are no arguments, only flags; what is %q?", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q; there are only flags", flags.Arg(0))
 	}
 	chosen, err := choose(*only)
 	if err != nil {
@@ -160,7 +160,7 @@ func choose(only string) ([]workload, error) {
 	chosen := slices.DeleteFunc(slices.Clone(all), func(w workload) bool { return !slices.Contains(names, w.name) })
 	for _, name := range names {
 		if !slices.ContainsFunc(all, func(w workload) bool { return w.name == name }) {
-			return nil, fmt.Errorf("-only: there is no workload %q; there are remote, near, cold, stale, storm and scale", name)
+			return nil, fmt.Errorf("-only: there is no workload %q; the workloads are remote, near, cold, stale, storm and scale", name)
 		}
 	}
 	return chosen, nil

@@ -121,7 +121,7 @@ func TestAnswersAreJudgedByWhatTheyHold(t *testing.T) {
 func TestReadIsStaleOnlyIfItBeganAfterTheInvalidation(t *testing.T) {
 	const grace = 50
 	var row stormRow
-	row.judge(100, 0, grace) // nothing has taken the value's place
+	row.judge(100, 0, grace) // no newer value
 	row.judge(100, 100, grace)
 	row.judge(100, 120, grace) // invalidated while it was read
 	require.Equal(t, stormRow{}, row)

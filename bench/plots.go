@@ -16,7 +16,7 @@ import (
 
 const plotWidth = 760 // points
 
-// plot draws all that was measured, a file each.
+// plot draws every workload, each into a file of its own.
 func (r *results) plot(dir string) error {
 	for _, p := range []struct {
 		name string
@@ -86,8 +86,8 @@ func saveBars(file, title, note string, panels [][]draw.Bars) error {
 	return draw.Save(file, title, note, vg.Points(plotWidth), height, plots)
 }
 
-// plotWarm draws the cells of a value: of remote hits as ratios to bare go-redis,
-// of near hits, where that is out of sight, to the fastest peer of the cell.
+// plotWarm draws the cells of a value: remote hits as ratios to bare go-redis, near hits as
+// ratios to the fastest peer of the cell.
 func (r *results) plotWarm(file, title, value string, rows []warmRow, near bool) error {
 	const across = 3
 	var panels [][]draw.Bars
@@ -222,8 +222,8 @@ func (r *results) plotStorm(file string) error {
 	}})
 }
 
-// plotScale draws, for each peer, how its hits slow down as keys grow: its time
-// over that with the fewest keys. It must stay flat.
+// plotScale draws for each peer the time of a hit as keys grow, divided by that with the fewest
+// keys. It should stay flat.
 func (r *results) plotScale(file string) error {
 	remote := draw.Lines{Title: "asks Redis at every hit", X: "keys", LogX: true}
 	local := draw.Lines{Title: "answers from the process", X: "keys", LogX: true}
@@ -270,7 +270,7 @@ func (r *results) growth(peer string) (line draw.Series, local bool) {
 	return line, local
 }
 
-// lineColor tells the lines of a panel apart.
+// lineColor returns the color of a line in a panel.
 func lineColor(peer string, i int) color.Color {
 	if ours(peer) {
 		return draw.Ours

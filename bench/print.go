@@ -27,7 +27,7 @@ func (r *results) print(w io.Writer) {
 	}
 }
 
-// A table is written with its columns under each other.
+// A table has aligned columns.
 type table struct{ lines *tabwriter.Writer }
 
 func newTable(w io.Writer, title string, head ...any) table {
@@ -78,7 +78,7 @@ func toBare(row warmRow) float64 {
 	return row.Ratio[peers.Bare]
 }
 
-// A cellRows is what was measured in one cell.
+// A cellRows has the measurements of one cell.
 type cellRows struct {
 	callers int
 	keys    string

@@ -27,7 +27,7 @@ type results struct {
 	Scale         []scaleRow
 }
 
-// aboutRun says what was run where.
+// aboutRun describes the run and the machine.
 type aboutRun struct {
 	Command    string
 	Go         string
@@ -66,7 +66,7 @@ func about(args []string, b *bench) aboutRun {
 	return a
 }
 
-// ours tells fncache from its peers.
+// ours reports whether a peer is fncache.
 func ours(peer string) bool { return strings.HasPrefix(peer, "fncache") }
 
 func (r *results) json() ([]byte, error) {
@@ -77,8 +77,7 @@ func (r *results) json() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// judge compares what the workloads measured with what is aimed at. An aim for
-// which nothing was measured is an error.
+// judge compares the measurements with the aims. An aim without a measurement is an error.
 func (r *results) judge(ran []workload) error {
 	for _, w := range ran {
 		if w.aims != nil {
@@ -119,8 +118,8 @@ func find(rows []warmRow, peer string) (warmRow, bool) {
 	return warmRow{}, false
 }
 
-// ratio is how many times as long as the other a peer's hit takes; NaN if that was
-// not measured.
+// ratio returns the time of a peer's hit divided by that of the other; NaN if that was not
+// measured.
 func ratio(rows []warmRow, peer, other string) float64 {
 	if row, ok := find(rows, peer); ok {
 		if times, ok := row.Ratio[other]; ok {
@@ -172,7 +171,7 @@ func (r *results) stormAims() (aims []measure.Aim) {
 	return aims
 }
 
-// flat is how much more a hit may take with the most keys than with the fewest.
+// flat is the greatest ratio of a hit with the most keys to one with the fewest.
 const flat = 1.25
 
 func (r *results) scaleAims() []measure.Aim {

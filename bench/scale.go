@@ -21,17 +21,17 @@ type scaleRow struct {
 	// RedisBytes is what an entry takes there, as MEMORY USAGE says; 0 where the
 	// peer has none.
 	RedisBytes float64
-	// ProcessBytes is what an entry takes here, as the keys grew to their number
-	// from the one before.
+	// ProcessBytes is the memory of an entry in this process, measured while the keys grew from
+	// the previous number.
 	ProcessBytes float64
-	// ToBare is how many times as long as with bare go-redis a hit takes.
+	// ToBare is the time of a hit divided by that of bare go-redis.
 	ToBare float64
 }
 
 const (
 	scaleCallers = 16
-	// warmedUp is how many keys beside those that are measured have been at work
-	// before, so that what a peer takes once is not counted for entries.
+	// warmedUp is the number of other keys that are used before the measurement, so that
+	// one-time allocations of a peer do not count for entries.
 	warmedUp = 256
 )
 
@@ -110,7 +110,7 @@ func (b *bench) grow(racers []peers.Peer[ids], cached []*peers.Cached[ids], had,
 // heap returns how many bytes are in use in this process.
 func heap() float64 {
 	runtime.GC()
-	runtime.GC() // what has been swept late
+	runtime.GC() // so that late sweeping counts too
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return float64(stats.HeapAlloc)

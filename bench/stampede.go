@@ -75,7 +75,7 @@ func (b *bench) stampede(stale bool) ([]stampedeRow, error) {
 	return rows, nil
 }
 
-// middle is the run that took the middle time, with the most of all runs.
+// middle returns the run with the median time, and the greatest counts of all runs.
 func middle(runs []stampedeRow) stampedeRow {
 	slices.SortFunc(runs, func(a, b stampedeRow) int { return int(a.LastAnswer - b.LastAnswer) })
 	row := runs[(len(runs)-1)/2]
@@ -98,7 +98,7 @@ func (b *bench) burst(peer string, stale bool) (row stampedeRow, err error) {
 		return row, err
 	}
 	defer f.end()
-	// The processes have been at work: connections are open, scripts are loaded.
+	// The processes are warm: connections are open, scripts are loaded.
 	if _, err := f.all(order{Do: doCall, Key: otherKey, Version: oldVersion, Callers: 1}); err != nil {
 		return row, err
 	}
@@ -118,9 +118,8 @@ func (b *bench) burst(peer string, stale bool) (row stampedeRow, err error) {
 	return stampedeResult(peer, reports, commands), nil
 }
 
-// goStale caches the old value and lets it outlive its freshness. The processes
-// call twice: the second time all of them get it, and those which keep values of
-// their own do.
+// goStale caches the old value and waits until it is stale. The processes call twice: after the
+// second call all processes that keep values of their own have it.
 func (b *bench) goStale(f *fleet) error {
 	for _, settle := range []bool{true, false} {
 		if _, err := f.all(order{Do: doCall, Key: burstKey, Version: oldVersion, Callers: 1, Settle: settle}); err != nil {

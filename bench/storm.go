@@ -12,10 +12,9 @@ import (
 	"github.com/fncache/fncache/bench/internal/peers"
 )
 
-// A storm is what the invalidation storm is: one key, which a writer changes and
-// then invalidates again and again while readers read. The readers are spread
-// over instances of the cache, each with clients and a local tier of its own, as
-// if they were processes; the writer has another.
+// A storm is the invalidation storm: one key, which a writer changes and invalidates repeatedly
+// while readers read. The readers are spread over instances of the cache, each with clients and
+// a local tier of its own, as if they were processes; the writer has another.
 type storm struct {
 	Instances int
 	Readers   int           // in all
@@ -162,7 +161,7 @@ func (s *underStorm) read(ctx context.Context, from *peers.Cached[ids]) (row sto
 	return row, nil
 }
 
-// replaced says when the invalidation of a version's value returned; 0: not yet.
+// replaced returns when the invalidation of a version's value returned; 0: not yet.
 func (s *underStorm) replaced(version int64) time.Duration {
 	return time.Duration(s.invalidated[version+1].Load())
 }

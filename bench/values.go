@@ -8,7 +8,7 @@ import (
 	"github.com/fncache/fncache/bench/internal/peers"
 )
 
-// What is cached, in three sizes.
+// The cached values, in three sizes.
 type (
 	// ids is a list of ten ids.
 	ids = []int64

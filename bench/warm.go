@@ -26,21 +26,21 @@ type warmRow struct {
 	Ratio map[string]float64
 }
 
-// A cell is what the peers are compared at.
+// A cell is a load at which the peers are compared.
 type cell struct {
 	callers int
 	keys    string
 	draws   []int64
 }
 
-// The names of what is measured.
+// The names of the workloads.
 const (
 	tenValue  = "10 int64"
 	bookValue = "700-byte struct"
 	pageValue = "64 KiB"
 
 	oneKey     = "one key"
-	manyKeys   = "10,000 keys" // of 64 KiB fewer, for the memory's sake
+	manyKeys   = "10,000 keys" // fewer for values of 64 KiB, to save memory
 	popularity = "popularity"
 )
 

@@ -68,7 +68,7 @@ func (w *workerState) compute(ctx context.Context, _ int64) (ids, error) {
 	}
 }
 
-// call has many callers call at once.
+// call lets many callers call at once.
 func (w *workerState) call(o order) report {
 	w.version.Store(o.Version)
 	before := w.computations.Load()
@@ -87,7 +87,7 @@ func (w *workerState) call(o order) report {
 	close(loose)
 	callers.Wait()
 	if o.Settle {
-		// What a call leaves behind, such as a refresh, has begun by then and is over.
+		// Background work of the calls, such as a refresh, has begun by then and has ended.
 		time.Sleep(w.cost + w.cost/2)
 	}
 	r := report{Waits: waits, Computations: int(w.computations.Load() - before)}
@@ -98,7 +98,7 @@ func (w *workerState) call(o order) report {
 	return r
 }
 
-// judge says what one caller got.
+// judge classifies the answer to one caller.
 func judge(value ids, err error) (r report) {
 	switch {
 	case peers.Refused(err):

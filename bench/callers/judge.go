@@ -10,11 +10,11 @@ import (
 	"github.com/fncache/fncache/bench/internal/peers"
 )
 
-// A limit is the most that a hit of one of the two may take at a point, as ratios to
-// bare go-redis; 0: nothing is aimed at.
+// A limit is the most that a hit of Wrap or Wrap1 may take at a point, as ratios to bare
+// go-redis; 0 means no aim.
 type limit struct{ time, processor float64 }
 
-// aimsAt returns what is aimed at, for Wrap1 and for Wrap.
+// aimsAt returns the aims at a point, for Wrap1 and for Wrap.
 func aimsAt(p point) (typed, plain limit) {
 	switch {
 	case p.Keys == 1: // see the aim that is about the fastest peer
@@ -118,8 +118,8 @@ func ours(peer string) bool { return peer == peers.Fncache || peer == peers.Fnca
 func (o *outcome) mostAllocs(peer string) float64 {
 	most := math.NaN()
 	for _, r := range o.Rows {
-		// A whole turn's allocations are divided by its calls: what a goroutine of the
-		// runtime allocates now and then is no part of a hit.
+		// A turn's allocations are divided by its calls and rounded: occasional allocations of
+		// the runtime are not part of a hit.
 		if allocs := math.Floor(r.Allocs + 0.05); r.Peer == peer && r.Keys > 1 && !(allocs < most) {
 			most = allocs
 		}
@@ -127,21 +127,20 @@ func (o *outcome) mostAllocs(peer string) float64 {
 	return most
 }
 
-// print writes the tables: what a hit takes with bare go-redis, and what it takes with
-// the others, as ratios to that.
+// print writes the tables: the cost of a hit with bare go-redis, and that of the others as
+// ratios to it.
 func (o *outcome) print(w io.Writer) {
 	fmt.Fprintf(w, "%s\n%s, %d cores; medians of %d rounds\n", o.Command, o.Go, o.Cores, o.Plan.Rounds)
 	o.table(w, "Time per hit, all callers together, x "+peers.Bare, func(r row) (float64, float64) { return r.Ratio, r.Nanoseconds })
 	o.table(w, "Processor time of the process per hit, x "+peers.Bare, func(r row) (float64, float64) { return r.ProcessorRatio, r.Processor })
 	o.table(w, "Allocations per hit", func(r row) (float64, float64) { return r.Allocs, math.NaN() })
-	fmt.Fprintf(w, "\nAims%s\n", map[bool]string{true: ", of which a smoke test says nothing"}[o.Plan.Quick])
+	fmt.Fprintf(w, "\nAims%s\n", map[bool]string{true: ", not meaningful in a smoke test"}[o.Plan.Quick])
 	for _, a := range o.Aims {
 		fmt.Fprintf(w, "  %v\n", a)
 	}
 }
 
-// table writes a figure of each peer at each point, and how much that is in
-// nanoseconds for bare go-redis.
+// table writes a figure of each peer at each point, in nanoseconds for bare go-redis.
 func (o *outcome) table(w io.Writer, title string, of func(row) (figure, nanoseconds float64)) {
 	fmt.Fprintf(w, "\n%s\n", title)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)

@@ -1,6 +1,6 @@
-// Command callers measures what a hit in Redis costs, from 1 to 1,024 callers: time,
-// processor time of this process, and allocations, as ratios to bare go-redis (GET
-// and decoding ten int64), in one run against one redis-server that it starts itself.
+// Command callers measures the cost of a hit in Redis, from 1 to 1,024 callers: time, processor
+// time of this process, and allocations, as ratios to bare go-redis (GET and decoding ten
+// int64), in one run against one redis-server that it starts itself.
 //
 //	go -C bench run ./callers -out ../docs/bench -strict
 //
@@ -40,10 +40,10 @@ type plan struct {
 	Points []point
 	Rounds int
 	Turn   time.Duration // of one peer at one point in one round
-	Quick  bool          // a smoke test, whose figures say nothing
+	Quick  bool          // a smoke test, whose figures are not meaningful
 }
 
-// A point is what the peers are compared at. All keys are cached.
+// A point is a load at which the peers are compared. All keys are cached.
 type point struct {
 	Callers int
 	Keys    int // asked for at random
@@ -66,7 +66,7 @@ func fullPlan() plan {
 const (
 	someKeys    = 1_000
 	manyKeys    = 10_000
-	fewCallers  = 32 // the most that ask for some keys; more ask for many
+	fewCallers  = 32 // the most callers that ask for a few keys; more callers ask for many
 	crowd       = 128
 	mostCallers = 1_024
 )
@@ -121,14 +121,14 @@ func run(args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stderr)
 	var (
 		out    = flags.String("out", "", "`directory` for callers.json and callers.svg (default: none are written)")
-		quick  = flags.Bool("quick", false, "a smoke test of seconds; its figures say nothing")
-		strict = flags.Bool("strict", false, "fail, when all is printed and written, if an aim is missed")
+		quick  = flags.Bool("quick", false, "a smoke test of seconds; its figures are not meaningful")
+		strict = flags.Bool("strict", false, "fail, after printing and writing everything, if an aim is missed")
 	)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("there are no arguments, only flags; what is %q?", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q; there are only flags", flags.Arg(0))
 	}
 	o := outcome{
 		Command: measure.CommandLine("go -C bench run ./callers", args),
@@ -177,12 +177,12 @@ func (o *outcome) measure(progress func(point)) (err error) {
 	return nil
 }
 
-// tenIDs is what is cached.
+// tenIDs is the cached function.
 func tenIDs(_ context.Context, id int64) ([]int64, error) {
 	return []int64{id, 3, 41865, 2657, 4671, 11870085, 5907, 5107, 960, 1885}, nil
 }
 
-// fetch calls a cached function for what it costs.
+// fetch calls a cached function for its cost only.
 func fetch(get peers.Source[[]int64]) func(id int64) error {
 	return func(id int64) error {
 		_, err := get(context.Background(), id)

@@ -12,7 +12,7 @@ import (
 	"github.com/fncache/fncache/bench/internal/peers"
 )
 
-// colors tells the lines apart.
+// colors has a color for each line.
 var colors = map[string]color.Color{
 	peers.Bare:         draw.Reference,
 	peers.Rueidis:      color.RGBA{0x1f, 0x78, 0xb4, 0xff},
@@ -22,15 +22,14 @@ var colors = map[string]color.Color{
 	peers.FncacheTyped: draw.Ours,
 }
 
-// plot draws both ratios over the callers. The point with one key is another
-// question, and is left out.
+// plot draws both ratios over the callers. The point with one key is left out.
 func (o *outcome) plot(file string) error {
 	time, err := o.panel("time per hit", func(r row) float64 { return r.Ratio }).Plot()
 	if err != nil {
 		return err
 	}
 	processor := o.panel("processor time per hit", func(r row) float64 { return r.ProcessorRatio })
-	processor.NoLegend = true // it is that of the other
+	processor.NoLegend = true // it is that of the other panel
 	beside, err := processor.Plot()
 	if err != nil {
 		return err

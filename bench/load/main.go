@@ -1,11 +1,10 @@
-// Command load shows what becomes of a service while Redis is stopped: callers go
-// on for a minute, and for ten seconds in the middle of it Redis does not answer.
-// Once they call through fncache (OnCold: Wait), and once through go-redis/cache,
-// with the same settings of the Redis client.
+// Command load measures a service while Redis is stopped: callers call for a minute, and for
+// ten seconds in the middle of it Redis does not answer. They call once through fncache
+// (OnCold: Wait), and once through go-redis/cache, with the same settings of the Redis client.
 //
 //	go -C bench run ./load -out ../docs/bench
 //
-// It fails, when all is printed and written, if fncache has missed one of its aims.
+// After printing and writing everything, it fails if fncache has missed an aim.
 package main
 
 import (
@@ -73,14 +72,14 @@ func run(args []string, stdout, stderr io.Writer) error {
 	var (
 		catalog = flags.String("catalog", "", "CSV `file` whose column ratings_count is the popularity of keys (default: a built-in one)")
 		out     = flags.String("out", "", "`directory` for load.json and load.svg (default: none are written)")
-		quick   = flags.Bool("quick", false, "a smoke test of seconds; its figures say nothing, and it fails for no missed aim")
-		kill    = flags.Bool("kill", false, "kill Redis and start it again, empty, in place of stopping it")
+		quick   = flags.Bool("quick", false, "a smoke test of seconds; its figures are not meaningful, and no missed aim fails it")
+		kill    = flags.Bool("kill", false, "kill Redis and restart it empty, instead of stopping it")
 	)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("there are no arguments, only flags; what is %q?", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q; there are only flags", flags.Arg(0))
 	}
 	p := fullPlan()
 	if *quick {
@@ -107,8 +106,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 	return o.deliver(stdout, *out)
 }
 
-// deliver prints everything, writes it to a directory unless that is "", and only
-// then says what is wrong with it.
+// deliver prints everything, writes it to a directory unless that is "", and then returns the
+// error for missed aims.
 func (o outcome) deliver(stdout io.Writer, dir string) error {
 	o.print(stdout)
 	if dir != "" {
@@ -119,8 +118,8 @@ func (o outcome) deliver(stdout io.Writer, dir string) error {
 	return o.missed()
 }
 
-// missed is the error that names the aims that were missed, nil if none was. A smoke
-// test misses none: in a second on a busy machine the function's own p99 says little.
+// missed returns the error that names the missed aims, nil if there are none. A smoke test
+// misses none: within a second on a busy machine the function's own p99 is not reliable.
 func (o outcome) missed() error {
 	if o.Plan.Quick {
 		return nil
@@ -148,7 +147,7 @@ func (o outcome) print(w io.Writer) {
 	}
 	heading := "Aims"
 	if o.Plan.Quick {
-		heading = "Aims, of which a smoke test says nothing"
+		heading = "Aims, not meaningful in a smoke test"
 	}
 	fmt.Fprintf(w, "\n%s\n", heading)
 	for _, a := range o.Aims {

@@ -13,7 +13,7 @@ import (
 	"github.com/fncache/fncache/bench/internal/server"
 )
 
-// A plan is what one run is.
+// A plan describes one run.
 type plan struct {
 	Callers  int
 	Keys     int
@@ -23,9 +23,9 @@ type plan struct {
 	Before   time.Duration
 	Outage   time.Duration
 	After    time.Duration
-	Settling time.Duration // from the beginning of the outage until Redis is taken to be known away
+	Settling time.Duration // from the beginning of the outage until Redis is assumed to be known away
 	Kill     bool          // Redis is killed and started again, and not stopped
-	Quick    bool          // a smoke test, whose figures say nothing
+	Quick    bool          // a smoke test, whose figures are not meaningful
 }
 
 func (p plan) length() time.Duration { return p.Before + p.Outage + p.After }
@@ -64,13 +64,13 @@ type bucket struct {
 	P99, Max time.Duration // of the calls that began in it
 }
 
-// A call is what happened to one. Times are since the run began.
+// A call is the record of one call. Times are since the run began.
 type call struct {
 	began, ended time.Duration
 	err          error
 }
 
-// run has callers call through a peer, on a server of its own.
+// run lets callers call through a peer, on a server of its own.
 func (p plan) run(name string, draws []int64) (r result, err error) {
 	s, err := server.Start()
 	if err != nil {
@@ -100,7 +100,7 @@ func (p plan) run(name string, draws []int64) (r result, err error) {
 	return p.result(name, calls, f), nil
 }
 
-// call lets the callers loose, and Redis stop and go on meanwhile.
+// call starts the callers, and stops and resumes Redis meanwhile.
 func (p plan) call(get peers.Source[[]int64], draws []int64, began time.Time, s *server.Server) []call {
 	perCaller := make([][]call, p.Callers)
 	var wg sync.WaitGroup
@@ -221,7 +221,7 @@ func (p plan) buckets(calls []call) []bucket {
 	return all
 }
 
-// A function is what is cached. It notes its runs.
+// A function is the cached function. It records its runs.
 type function struct {
 	cost    time.Duration
 	began   time.Time
@@ -237,8 +237,7 @@ type computation struct {
 	atOnce int // of the same key, this one included
 }
 
-// begin ends the warming up: the function costs something from now on, and the
-// time of the run begins.
+// begin ends the warm-up: from now on the function takes time, and the time of the run begins.
 func (f *function) begin(cost time.Duration) {
 	f.cost, f.began = cost, time.Now()
 	f.runs = nil
@@ -261,8 +260,8 @@ func (f *function) compute(ctx context.Context, id int64) ([]int64, error) {
 	}
 }
 
-// between adds to a phase how many runs began between two times, how long they
-// took, and how many of one key there were at once.
+// between adds to a phase the runs that began between two times: their number, their durations,
+// and the most of one key at once.
 func (f *function) between(from, to time.Duration, ph *phase) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -278,7 +277,8 @@ func (f *function) between(from, to time.Duration, ph *phase) {
 }
 
 const (
-	// margin is what a call may take longer than the function once Redis is known to be away.
+	// margin is how much longer than the function a call may take once Redis is known to be
+	// away.
 	margin = 2 * time.Millisecond
 	// foundOut is how long a call may wait before that is known.
 	foundOut = 2 * fncache.DefaultRedisTimeout

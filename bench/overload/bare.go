@@ -14,10 +14,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// This file does the work of a load by bare commands, with a client that differs in
-// nothing but its patience: what the load takes beside this is fncache's own.
+// This file does the work of a load by bare commands, with a client that differs only in its
+// timeouts. The rest of a load's time is fncache's own.
 
-// acquire and store are what the lease protocol does at the least.
+// acquire and store are the minimum of the lease protocol.
 var (
 	acquire = redis.NewScript(`return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])`)
 	store   = redis.NewScript(`
@@ -30,7 +30,7 @@ return 1`)
 
 func bareKey(id int) string { return "bare:{" + strconv.Itoa(id) + "}" }
 
-// bareClient waits for as long as it takes.
+// bareClient returns a client without timeouts.
 func (w *worker) bareClient() *redis.Client {
 	return redis.NewClient(&redis.Options{
 		Addr: w.Addr, PoolSize: max(w.Pool, w.MaxActive),
@@ -67,7 +67,7 @@ func (w *worker) bareFill(o order) error {
 	return nil
 }
 
-// bareHits has a caller for each key look it up and decode it, all at once.
+// bareHits lets one caller for each key look it up and decode it, all at once.
 func (w *worker) bareHits(o order) (report, error) {
 	client := w.bareClient()
 	defer func() { _ = client.Close() }()
@@ -86,7 +86,7 @@ func (w *worker) bareHits(o order) (report, error) {
 
 var errFound = errors.New("there is an entry, or no answer")
 
-// bareCold has callers look up, acquire, compute and store each key once.
+// bareCold lets callers look up, acquire, compute and store each key once.
 func (w *worker) bareCold(o order) (report, error) {
 	client, ctx := w.bareClient(), context.Background()
 	defer func() { _ = client.Close() }()
@@ -109,7 +109,7 @@ func (w *worker) bareCold(o order) (report, error) {
 	})
 }
 
-// atOnce has callers do something for each key, once, and takes the time.
+// atOnce lets callers do an operation for each key, once, and measures the time.
 func atOnce(callers, keys int, do func(id int) error) (report, error) {
 	var next atomic.Int64
 	var running sync.WaitGroup

@@ -18,7 +18,8 @@ import (
 // fillers are the callers that store, unhurriedly.
 const fillers = 4
 
-// fill stores all keys, at no cost, and calls the large function if there is one.
+// fill stores all keys, with a function that takes no time, and calls the large function if
+// there is one.
 func (w *worker) fill(o order) (report, error) {
 	cost := w.small.cost.Swap(0)
 	defer w.small.cost.Store(cost)
@@ -38,11 +39,10 @@ func (w *worker) fill(o order) (report, error) {
 	return w.settled(o, &t, 0)
 }
 
-// settled is the report when all that is under way has ended, with what is stored
-// then.
+// settled returns the report after all work under way has ended, with the keys stored then.
 func (w *worker) settled(o order, t *tally, runs int64) (r report, err error) {
-	// A computation whose caller has gone on is stored a moment later, and one that
-	// is not stored is none after this.
+	// A computation may be stored a moment after its caller has its answer. After this wait,
+	// what is not stored never will be.
 	for began := time.Now(); time.Since(began) < 2*time.Second; time.Sleep(20 * time.Millisecond) {
 		if r.Stored, err = w.present(w.small, o.Keys); err != nil || r.Stored == o.Keys {
 			break
@@ -54,7 +54,7 @@ func (w *worker) settled(o order, t *tally, runs int64) (r report, err error) {
 	return r, err
 }
 
-// together has a caller for each key call once, all at once.
+// together lets one caller for each key call once, all at once.
 func (w *worker) together(o order) (report, error) {
 	var t tally
 	var callers sync.WaitGroup
@@ -75,9 +75,8 @@ func (w *worker) together(o order) (report, error) {
 	return r, err
 }
 
-// walk has callers go round all keys until all are stored, or until the limit. Two
-// begin at the same key each: where one computes the other is refused, and goes on to
-// the next key.
+// walk lets callers walk all keys until all are stored, or until the limit. Two callers begin
+// at the same key: one computes, the other is refused and continues with the next key.
 func (w *worker) walk(o order) (report, error) {
 	ctx, stop := context.WithTimeout(context.Background(), o.Limit)
 	defer stop()
@@ -90,7 +89,7 @@ func (w *worker) walk(o order) (report, error) {
 	for caller := range o.Callers {
 		callers.Go(func() {
 			for id := caller / 2 * o.Keys / pairs; ctx.Err() == nil; id++ {
-				// Who begins a call ends it, after the limit too.
+				// A call that has begun is finished, also after the limit.
 				_ = t.one(context.WithoutCancel(ctx), w.small, int64(id%o.Keys)) // it is counted
 			}
 		})
@@ -117,15 +116,15 @@ func (w *worker) awaitStored(ctx context.Context, keys int, began time.Time) (to
 		if err != nil || stored == keys {
 			return took, err == nil, err
 		}
-		time.Sleep(100 * time.Millisecond) // some key was stored twice: what is missing comes later
+		time.Sleep(100 * time.Millisecond) // some key was stored twice: missing keys come later
 	}
 	return time.Since(began), false, nil
 }
 
-// holdPool has as many commands of the program's own as the pool has connections wait
-// for what never comes, each for a while and then again, for so long in all.
+// holdPool occupies all connections of the pool for a time with blocking commands, each of
+// which is repeated when it ends.
 func (w *worker) holdPool(client *redis.Client, length time.Duration) {
-	const each = time.Second // the least that BLPOP takes
+	const each = time.Second // the shortest timeout of BLPOP
 	began := time.Now()
 	var blocked sync.WaitGroup
 	for i := range w.Pool {
@@ -141,8 +140,8 @@ func (w *worker) holdPool(client *redis.Client, length time.Duration) {
 // pause is how long a caller of pace waits between two calls.
 const pause = 10 * time.Millisecond
 
-// pace has callers call keys in turn until the limit, or until the large value was
-// asked for and is stored.
+// pace lets callers call keys in turn until the limit, or until the large value was requested
+// and stored.
 func (w *worker) pace(o order) (report, error) {
 	ctx, stop := context.WithTimeout(context.Background(), o.Limit)
 	defer stop()
@@ -193,7 +192,7 @@ func (w *worker) callLarge(ctx context.Context, began time.Time) (r largeReport,
 		}
 	}
 	r.Settled = time.Since(began)
-	select { // what would be sent again is sent again now
+	select { // a second sending would happen within this time
 	case <-time.After(4 * redisTimeout):
 	case <-ctx.Done():
 	}
@@ -204,12 +203,11 @@ func (w *worker) callLarge(ctx context.Context, began time.Time) (r largeReport,
 // patience is how long a caller of giveUp waits.
 const patience = 20 * time.Millisecond
 
-// giveUp is called when Redis is away. All slots of MaxConcurrent are taken, callers of
-// other keys wait for one and give up, and what is left of them a second later is
-// counted.
+// giveUp is called when Redis is away. All slots of MaxConcurrent are taken, callers of other
+// keys wait for one and cancel, and their goroutines left a second later are counted.
 func (w *worker) giveUp(o order) (report, error) {
 	ctx := context.Background()
-	const before = 20 // calls, after which it is known that Redis is away
+	const before = 20 // after these calls Redis is known to be away
 	var warm tally
 	for id := range before {
 		_ = warm.one(ctx, w.small, int64(-1-id)) // it is counted
@@ -240,14 +238,14 @@ func (w *worker) giveUp(o order) (report, error) {
 	left := goroutines(time.Second, func(a, b int) int { return min(a, b) }) - had
 	close(held)
 	holders.Wait()
-	time.Sleep(500 * time.Millisecond) // what still waits for a slot has one now, and computes
+	time.Sleep(500 * time.Millisecond) // a caller that still waits for a slot gets one now, and computes
 	r := w.report(&t, runs)
 	r.Took, r.Done, r.Left = took, true, max(left, 0)
 	r.P99 = measure.Quantile(t.took.after(began), 0.99)
 	return r, nil
 }
 
-// goroutines counts goroutines time and again for so long.
+// goroutines counts goroutines repeatedly for a time, and returns the least number.
 func goroutines(length time.Duration, which func(a, b int) int) int {
 	n := runtime.NumGoroutine()
 	for began := time.Now(); time.Since(began) < length; time.Sleep(10 * time.Millisecond) {

@@ -1,7 +1,6 @@
-// Command overload loads a process with more than it can do at once, while Redis is
-// well, and counts what the function behind the cache is called for: a guard that
-// takes a busy process for a Redis that is away computes where it must not. The last
-// rows are about a Redis that really is away, or slow.
+// Command overload overloads a process while Redis is healthy, and counts the calls of the
+// cached function: a cache that mistakes a busy process for a Redis that is away computes too
+// often. In the last rows Redis really is away, or slow.
 //
 //	go -C bench run ./overload
 //
@@ -9,7 +8,7 @@
 // itself, and is bounded in calls and in time. Beside most rows the same work is done
 // by bare commands, for comparison: the lookups, acquires and stores and nothing else.
 //
-// It fails, when all is printed and written, if an aim is missed.
+// After printing and writing everything, it fails if an aim is missed.
 package main
 
 import (
@@ -55,11 +54,11 @@ func main() {
 	}
 }
 
-// spin keeps all cores but one busy, and one at least, until the input ends.
+// spin keeps all cores except one, but at least one, busy until the input ends.
 func spin(stdin io.Reader) {
 	for range max(1, runtime.NumCPU()-1) {
 		go func() {
-			for { //nolint:staticcheck // that is what it is for
+			for { //nolint:staticcheck // it burns processor time on purpose
 			}
 		}()
 	}
@@ -89,7 +88,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("there are no arguments, only flags; what is %q?", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q; there are only flags", flags.Arg(0))
 	}
 	size := fullSize()
 	if *quick {
@@ -109,7 +108,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	var faults []error
 	for _, s := range chosen {
 		if err := o.play(s, size, stderr); err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", s.name, err)) // the others are played all the same
+			faults = append(faults, fmt.Errorf("%s: %w", s.name, err)) // the others are played in any case
 		}
 	}
 	return errors.Join(append(faults, o.deliver(stdout, *out))...)
@@ -135,7 +134,7 @@ func (o *outcome) play(s scene, size size, stderr io.Writer) (err error) {
 	return err
 }
 
-// choose returns those of all that a flag names; all if it is empty.
+// choose returns the elements that a flag names; all if it is empty.
 func choose[T any](flag, what, names string, all []T, nameOf func(T) string) ([]T, error) {
 	if names == "" {
 		return all, nil
@@ -144,7 +143,7 @@ func choose[T any](flag, what, names string, all []T, nameOf func(T) string) ([]
 	for name := range strings.SplitSeq(names, ",") {
 		i := slices.IndexFunc(all, func(one T) bool { return nameOf(one) == name })
 		if i < 0 {
-			return nil, fmt.Errorf("-%s: there is no %s %q; there are %s", flag, what, name, namesOf(all, nameOf))
+			return nil, fmt.Errorf("-%s: there is no %s %q; choose from %s", flag, what, name, namesOf(all, nameOf))
 		}
 		chosen = append(chosen, all[i])
 	}

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// tiny is no load at all, so every aim of a count must be met.
+// tiny is so small a load that every aim of a count must be met.
 func tiny() size {
 	s := quickSize()
 	s.coldKeys, s.coldWorkers, s.burst, s.hits, s.largeHits = 40, []int{4}, 10, 40, 4
@@ -120,7 +120,7 @@ func TestValuesOfAThousandIDsDiffer(t *testing.T) {
 	require.InDelta(t, 160_000, len(raw), 8_000)
 }
 
-func TestDurationsKnowWhenCallsBegan(t *testing.T) {
+func TestDurationsAreSelectedByWhenCallsBegan(t *testing.T) {
 	var d durations
 	at := time.Now()
 	for i := range 5 {

@@ -50,7 +50,7 @@ func (r *row) name() string {
 // aims are the limits of a row.
 func (r *row) aims() []measure.Aim { return r.Limits }
 
-// ratio is how many times as long as the bare commands the load took.
+// ratio returns the time of the load divided by that of the bare commands.
 func (r *row) ratio() float64 {
 	if r.Bare == 0 {
 		return 0
@@ -60,7 +60,7 @@ func (r *row) ratio() float64 {
 
 func (r *row) met() bool { return measure.Missed(r.Limits) == nil }
 
-// print writes the table, what is to be known of single rows, and the missed aims.
+// print writes the table, the remarks about rows, and the missed aims.
 func (o *outcome) print(w io.Writer) {
 	fmt.Fprintf(w, "%s\n%s, %d cores\n\n", o.Command, o.Go, o.Cores)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -89,7 +89,7 @@ func (o *outcome) print(w io.Writer) {
 	}
 }
 
-// remark writes what does not fit into the table.
+// remark writes details that do not fit into the table.
 func (r *row) remark(w io.Writer) {
 	var remarks []string
 	if r.Detail != "" {

@@ -19,15 +19,15 @@ type size struct {
 	largeHits   int // of largeNumbers
 	fewKeys     int
 	fewWorkers  []int
-	slowValue   int // numbers of the value that takes long on its way
+	slowValue   int // numbers of the large value
 	slowBeside  int // keys beside it
 	givers      int
 	slowKeys    int
 	slowLength  time.Duration // of the load on a slow Redis
-	hold        time.Duration // of the pool by commands of the program's own
-	limit       time.Duration // of a load that does not come to its end
+	hold        time.Duration // for which the program's own commands hold the pool
+	limit       time.Duration // limit of a load that does not end
 	conditions  []condition
-	timed       bool // times count
+	timed       bool // times are judged
 }
 
 func fullSize() size {
@@ -73,7 +73,7 @@ const (
 	// clientTimeout is how long go-redis by default takes to send or to receive, seconds.
 	clientTimeout = 3
 	slowCallers   = 32
-	// A slow Redis must be found out within this.
+	// A slow Redis must be detected within this time.
 	foundOut = 3 * time.Second
 	// doneBy bounds every order. A worker that is not done by then is killed.
 	doneBy = 3 * time.Minute
@@ -104,7 +104,7 @@ func scenes() []scene {
 	}
 }
 
-// A condition is what the worker runs under.
+// A condition is the environment of the worker.
 type condition struct {
 	name    string
 	oneCore bool
@@ -122,8 +122,8 @@ type stage struct {
 	progress func(what string)
 }
 
-// under starts a worker under a condition, has it open a cache, and calls do with it.
-// Then the worker ends, and the busy loop with it.
+// under starts a worker under a condition, lets it open a cache, and calls do with it. Then the
+// worker ends, and the busy loop with it.
 func (s *stage) under(c condition, open order, do func(*child.Child[report]) error) (err error) {
 	var env []string
 	if c.oneCore {
@@ -151,7 +151,7 @@ func (s *stage) under(c condition, open order, do func(*child.Child[report]) err
 	return do(w)
 }
 
-// alone has a worker carry out orders, and returns the last report.
+// alone lets a worker carry out orders, and returns the last report.
 func (s *stage) alone(c condition, open order, orders ...order) (last report, err error) {
 	err = s.under(c, open, func(w *child.Child[report]) error {
 		for _, o := range orders {
@@ -183,8 +183,8 @@ func coldStart(s *stage) (rows []row, err error) {
 	return rows, nil
 }
 
-// compare plays a load on a cold cache, and the same work by bare commands: before it,
-// and where their times are compared after it too, for the machine may change meanwhile.
+// compare plays a load on a cold cache, and the same work by bare commands: before it, and,
+// where times are compared, after it too, because the load of the machine may change meanwhile.
 func (s *stage) compare(r *row, c condition, open, load order, timed bool) (err error) {
 	plays := []deed{doBareCold, load.Do}
 	if timed {
@@ -261,8 +261,7 @@ func hits(s *stage, keys int, open order, of string) (rows []row, err error) {
 	return rows, nil
 }
 
-// fewConnections: the client may have few connections, or commands of the program's
-// own have them.
+// fewConnections: the client has few connections, or the program's own commands hold them.
 func fewConnections(s *stage) (rows []row, err error) {
 	for _, form := range []struct {
 		what string
@@ -289,9 +288,9 @@ func fewConnections(s *stage) (rows []row, err error) {
 	return rows, nil
 }
 
-// largeValue: a large value takes seconds on its way over a slow link, to Redis or
-// from it, beside calls for small ones. With the timeouts that clients have by default,
-// 3 s, it never gets there; that too must hold up nothing else.
+// largeValue: a large value takes seconds on a slow link, to Redis or from it, beside calls for
+// small ones. With the default timeouts of clients, 3 s, it never arrives; that must not delay
+// other calls either.
 func largeValue(s *stage) (rows []row, err error) {
 	for _, form := range []struct {
 		what    string
@@ -303,7 +302,7 @@ func largeValue(s *stage) (rows []row, err error) {
 		{"read", true, true},
 	} {
 		if !form.patient && s.size.slowValue*cborNumber < clientTimeout*slowRate {
-			continue // it does get there
+			continue // it does arrive
 		}
 		s.progress(form.what)
 		r, err := s.large(form.what, form.patient, form.filled)
@@ -363,7 +362,7 @@ func givingUp(s *stage) ([]row, error) {
 	r := row{What: fmt.Sprintf("%d callers give up after %v, Redis down, MaxConcurrent full", s.size.givers, patience), Condition: idle.name}
 	s.progress(r.What)
 	err := s.under(idle, order{Numbers: tenNumbers, MaxConcurrent: 4, OnCold: fncache.Wait}, func(w *child.Child[report]) (err error) {
-		// The process has been at work.
+		// The process is warm: it has made calls before.
 		if _, err := w.DoWithin(doneBy, order{Do: doFill, Keys: 10}); err != nil {
 			return err
 		}
@@ -373,7 +372,7 @@ func givingUp(s *stage) ([]row, error) {
 	})
 	r.Detail = fmt.Sprintf("%d goroutines left", r.Left)
 	r.limit("goroutines left after a second", float64(r.Left), 0)
-	r.limit("computations for who gave up", float64(r.Computations), 0)
+	r.limit("computations for callers that gave up", float64(r.Computations), 0)
 	r.limit("callers that were answered otherwise", float64(r.Calls-r.GaveUp), 0)
 	return []row{r}, err
 }
@@ -404,9 +403,9 @@ func slowRedis(s *stage) ([]row, error) {
 		return err
 	})
 	r.Detail = fmt.Sprintf("the last call that waited began after %v; then p99 %.3g ms, the function's own %.3g ms", round(r.Found), millis(r.P99), millis(r.OwnP99))
-	r.limit("found out, s", r.Found.Seconds(), foundOut.Seconds())
+	r.limit("detected, s", r.Found.Seconds(), foundOut.Seconds())
 	if s.size.timed {
-		r.limit("p99 over that of the function once found out, ms", millis(r.P99-r.OwnP99), 2)
+		r.limit("p99 over that of the function once detected, ms", millis(r.P99-r.OwnP99), 2)
 	}
 	r.noneFailed()
 	return []row{r}, err

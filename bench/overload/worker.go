@@ -14,7 +14,7 @@ import (
 	"github.com/fncache/fncache"
 )
 
-// An order is what a worker is told to do.
+// An order is a command to a worker.
 type order struct {
 	Do deed
 
@@ -24,7 +24,7 @@ type order struct {
 	JSON          bool               // the codec; else CBOR
 	MaxActive     int                // MaxActiveConns of the client; 0: no bound
 	Pool          int                // PoolSize of the client; 0: the default
-	Patient       bool               // the client's own timeouts are those of who has slow links
+	Patient       bool               // the client has the timeouts of a user with slow links
 	MaxConcurrent int                // of the function; 0: no bound
 	OnCold        fncache.ColdPolicy // of the function
 	Numbers       int                // that the function returns
@@ -33,10 +33,10 @@ type order struct {
 
 	// of the others
 	Keys, Callers int
-	Limit         time.Duration // the most that it goes on, however little was done
-	Hold          time.Duration // for how long commands of the program's own hold the pool
-	From          time.Duration // calls that begin earlier have no part in P99
-	Slow          time.Duration // a call that takes so long has waited for Redis
+	Limit         time.Duration // the limit of the load, whatever was done
+	Hold          time.Duration // how long the program's own commands hold the pool
+	From          time.Duration // calls that begin earlier do not count for P99
+	Slow          time.Duration // a call that takes this long has waited for Redis
 }
 
 type deed string
@@ -56,7 +56,7 @@ const (
 	doBareCold deed = "bare cold" // a lookup, an acquire and a store for each key
 )
 
-// A report says what came of an order.
+// A report is the result of an order.
 type report struct {
 	Calls        int
 	Computations int // of the function
@@ -74,10 +74,10 @@ type report struct {
 	Large       largeReport
 
 	Errors string         // of Redis operations, by kind
-	Log    map[string]int // what the cache has logged, and how often
+	Log    map[string]int // log messages of the cache, with their numbers
 }
 
-// A largeReport says what came of the call of the large function.
+// A largeReport is the result of the call of the large function.
 type largeReport struct {
 	Computations int
 	Stored       int
@@ -90,14 +90,14 @@ type largeReport struct {
 type worker struct {
 	order  // that opened it
 	client *redis.Client
-	admin  *redis.Client // on another way than what is measured
+	admin  *redis.Client // over another connection than the measured one
 	cache  *fncache.Cache
 	log    *memory
 	small  *function
 	large  *function
 }
 
-// A function is what is cached, and its handle.
+// A function is a cached function and its handle.
 type function struct {
 	call    func(ctx context.Context, id int64) ([]int64, error)
 	handle  *fncache.Func
@@ -200,7 +200,7 @@ func (f *function) compute(ctx context.Context, id int64) ([]int64, error) {
 	return numbersOf(id, f.numbers), nil
 }
 
-// numbersOf returns what is cached for an id: the id, and numbers that look random.
+// numbersOf returns the value for an id: the id, and numbers that look random.
 func numbersOf(id int64, n int) []int64 {
 	numbers := make([]int64, n)
 	numbers[0] = id
@@ -224,7 +224,7 @@ func (f *function) right(id int64, value []int64) bool {
 	return len(value) == f.numbers && value[0] == id && (last == 0 || value[last] == scatter(id, last))
 }
 
-// A tally counts what calls got. It is for many goroutines.
+// A tally counts the results of calls. It is safe for concurrent use.
 type tally struct {
 	calls, refused, gaveUp, failed atomic.Int64
 	failure                        atomic.Pointer[string] // an example
@@ -255,7 +255,7 @@ func (t *tally) fail(why string) {
 	t.failure.Store(&why)
 }
 
-// report fills in what calls got and what the cache says. runs is how often the
+// report fills in the results of calls and the statistics of the cache. runs is how often the
 // function had run before.
 func (w *worker) report(t *tally, runs int64) report {
 	r := report{
@@ -312,7 +312,7 @@ func (d *durations) add(began time.Time, took time.Duration) {
 	d.all = append(d.all, duration{began, took})
 }
 
-// after returns the durations of what began after a time.
+// after returns the durations of calls that began after a time.
 func (d *durations) after(at time.Time) (took []time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -324,8 +324,7 @@ func (d *durations) after(at time.Time) (took []time.Duration) {
 	return took
 }
 
-// lastOver returns when the last one began that took so long or longer; zero if none
-// did.
+// lastOver returns when the last call began that took at least a given time; zero if none did.
 func (d *durations) lastOver(least time.Duration) (last time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

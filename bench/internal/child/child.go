@@ -1,7 +1,6 @@
-// Package child runs this program again as child processes, which do what they are
-// told: orders go to a child's standard input and its reports come back from its
-// standard output, both as lines of JSON. The end of the input ends a child, so
-// none outlives its parent.
+// Package child runs this program again as child processes. Orders go to a child's standard
+// input and its reports come from its standard output, both as lines of JSON. The end of the
+// input ends a child, so none outlives its parent.
 package child
 
 import (
@@ -51,7 +50,7 @@ func Start[R any](arg string, env ...string) (*Child[R], error) {
 	return &Child[R]{cmd, orders, json.NewDecoder(reports)}, nil
 }
 
-// Do sends an order and waits for the report, as long as it takes.
+// Do sends an order and waits for the report without a limit.
 func (c *Child[R]) Do(order any) (R, error) {
 	var l line[R]
 	if err := json.NewEncoder(c.orders).Encode(order); err != nil {
@@ -80,7 +79,7 @@ func (c *Child[R]) DoWithin(limit time.Duration, order any) (R, error) {
 // End ends the child and waits until it is gone.
 func (c *Child[R]) End() {
 	_ = c.orders.Close()
-	_ = c.cmd.Wait() // how it exits says nothing: it has reported
+	_ = c.cmd.Wait() // its exit status does not matter: it has reported
 }
 
 // Serve is the child's side: it has obey carry out the orders of the parent until

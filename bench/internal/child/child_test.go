@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// obey doubles numbers. It refuses negative ones, and takes for ever over 0.
+// obey doubles numbers. It refuses negative ones, and never ends for 0.
 func obey(n int) (string, error) {
 	switch {
 	case n < 0:

@@ -18,7 +18,7 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// Colours: ours stands out, what is compared with is dark, and the rest is grey.
+// Colours: fncache stands out, the baseline is dark, and the rest is grey.
 var (
 	Ours      = color.RGBA{0xd9, 0x5f, 0x0e, 0xff}
 	Reference = color.RGBA{0x40, 0x48, 0x50, 0xff}
@@ -53,7 +53,7 @@ const (
 // Height is what a panel of n bars needs.
 func Height(n int) vg.Length { return vg.Points(float64(n)*(barHeight+5) + 42) }
 
-// Plot makes the panel. names says whether the bars' names stand beside it.
+// Plot makes the panel. names is set if the bars' names are drawn beside it.
 func (b Bars) Plot(names bool) (*plot.Plot, error) {
 	p := newPlot(b.Title)
 	length := func(v float64) float64 { return v }

@@ -1,5 +1,5 @@
-// Package link is a way to a server that is slow: it delays what the server answers,
-// or carries so many bytes a second and no more.
+// Package link is a slow connection to a server: it delays the server's answers, or limits the
+// bytes per second.
 package link
 
 import (
@@ -13,7 +13,7 @@ import (
 type Link struct {
 	upstream string
 	listener net.Listener
-	delay    atomic.Int64 // of what the server sends, nanoseconds
+	delay    atomic.Int64 // delay of the server's answers, nanoseconds
 	up, down *lane
 	ended    chan struct{}
 	pumps    sync.WaitGroup
@@ -29,18 +29,18 @@ type lane struct {
 	passed atomic.Int64
 
 	mu   sync.Mutex // guards the field below
-	free time.Time  // when what was sent so far has passed
+	free time.Time  // when the bytes so far have passed
 }
 
-// chunk is how many bytes of one connection pass before it is another's turn.
+// chunk is how many bytes of one connection pass before the turn of another.
 const chunk = 16 << 10
 
-// buffers is how much the kernel keeps for each end of a connection. With more, a
-// value of megabytes is sent as soon as it is written, and the link is not slow.
+// buffers is the kernel's buffer size for each end of a connection. A larger buffer would
+// accept megabytes at once, and the link would not be slow.
 const buffers = 64 << 10
 
-// New returns a link to a server that carries so many bytes a second in each
-// direction, 0 for no bound.
+// New returns a link to a server with a limit in bytes per second for each direction; 0 means
+// no limit.
 func New(upstream string, rate int) (*Link, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -54,17 +54,17 @@ func New(upstream string, rate int) (*Link, error) {
 	return l, nil
 }
 
-// Addr is where clients find the server.
+// Addr returns the address for clients.
 func (l *Link) Addr() string { return l.listener.Addr().String() }
 
-// SetDelay has what the server sends from now on come so much later. It is the
-// latency of the link: answers that follow each other closely go on doing so.
+// SetDelay sets the latency of the server's answers from now on. Answers that follow each other
+// closely stay close.
 func (l *Link) SetDelay(d time.Duration) { l.delay.Store(int64(d)) }
 
 // Up returns how many bytes have passed to the server.
 func (l *Link) Up() int64 { return l.up.passed.Load() }
 
-// Close cuts all connections and waits until nothing of the link runs any more.
+// Close cuts all connections and waits until all goroutines of the link have ended.
 func (l *Link) Close() {
 	close(l.ended)
 	_ = l.listener.Close()
@@ -103,7 +103,7 @@ func narrow(conn net.Conn) {
 	}
 }
 
-// keep notes the connections, and reports whether the link still stands.
+// keep registers the connections, and reports whether the link is open.
 func (l *Link) keep(conns ...net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -123,16 +123,15 @@ func (l *Link) keep(conns ...net.Conn) bool {
 	}
 }
 
-// A parcel is what has come in, and when it goes on.
+// A parcel is received bytes, and the time to pass them on.
 type parcel struct {
 	bytes []byte
 	due   time.Time
 }
 
-// pump carries what comes in on one connection over to another, until either ends.
-// Then it ends both.
+// pump copies bytes from one connection to another until either ends. Then it ends both.
 func (l *Link) pump(to, from net.Conn, through *lane, delay *atomic.Int64) {
-	waiting := make(chan parcel, 1024) // so much may be on its way
+	waiting := make(chan parcel, 1024) // the number of parcels on their way
 	l.pumps.Go(func() {
 		defer close(waiting)
 		for {
@@ -178,7 +177,7 @@ func (l *Link) until(due time.Time) {
 	}
 }
 
-// pass waits until n bytes have passed, which wait for those of other connections.
+// pass waits until n bytes have passed, after those of other connections.
 func (a *lane) pass(n int) {
 	a.passed.Add(int64(n))
 	if a.rate == 0 {

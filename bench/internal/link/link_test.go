@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// echo is a server that sends back what it is sent.
+// echo is a server that returns its input.
 func echo(t *testing.T) (addr string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -33,7 +33,7 @@ func connect(t *testing.T, l *Link) net.Conn {
 	return conn
 }
 
-// say returns how long it took until all of it came back.
+// say sends bytes and returns how long it took until all of them came back.
 func say(t *testing.T, conn net.Conn, n int) time.Duration {
 	began := time.Now()
 	go func() { _, _ = conn.Write(make([]byte, n)) }()

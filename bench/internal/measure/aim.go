@@ -6,12 +6,12 @@ import (
 	"math"
 )
 
-// An Aim is what is claimed, and whether a run shows it.
+// An Aim is a claim, with the figure of a run.
 type Aim struct {
 	What     string
 	Limit    float64
 	Measured float64
-	AtLeast  bool // Measured is to be at least Limit; else at most
+	AtLeast  bool // Measured must be at least Limit; otherwise at most
 	Met      bool
 }
 
@@ -55,6 +55,6 @@ func Missed(aims []Aim) error {
 	if len(faults) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d of %d aims missed (on a busy machine times say little: run it once more with nothing else to do):\n%w",
+	return fmt.Errorf("%d of %d aims missed (on a busy machine times are not reliable: run again on an idle machine):\n%w",
 		len(faults), len(aims), errors.Join(faults...))
 }

@@ -2,8 +2,8 @@ package measure
 
 import "strings"
 
-// CommandLine is what one types to get the same figures. Where the catalogue is
-// on this machine is left out: the reader's own is elsewhere.
+// CommandLine returns the command for the same figures, without the path of the catalogue on
+// this machine.
 func CommandLine(command string, args []string) string {
 	words := append([]string{command}, args...)
 	for i, word := range words {

@@ -1,7 +1,7 @@
 // Package measure turns turns of work into figures: medians, ratios, quantiles.
 //
-// No machine is quiet, so the figures that count are ratios of two runners that
-// were measured in turns. See [Race].
+// No machine is idle, so the relevant figures are ratios of two runners that were measured in
+// turns. See [Race].
 package measure
 
 import (
@@ -39,7 +39,7 @@ func Quantile(durations []time.Duration, q float64) time.Duration {
 	return sorted[min(max(i, 0), len(sorted)-1)]
 }
 
-// A Sample is what one turn of a runner took, per call.
+// A Sample is the cost of one turn of a runner, per call.
 type Sample struct {
 	Nanoseconds float64 // of wall clock, of all callers together: 1e9 divided by it is the throughput
 	Processor   float64 // nanoseconds of processor time of this process, on all cores; NaN where that is not known
@@ -47,12 +47,12 @@ type Sample struct {
 	Bytes       float64 // allocated
 }
 
-// A Call is what is measured. i counts the calls of a runner from any value on;
-// callers differ in it.
+// A Call is the measured operation. i counts the calls of a runner, and differs between
+// callers.
 type Call func(i int) error
 
-// Turn has callers make n calls in all and measures them. The callers are there
-// before the time begins: what a goroutine costs is no part of a call.
+// Turn lets callers make n calls in total and measures them. The callers start before the
+// measurement, so the cost of a goroutine is not part of a call.
 func Turn(call Call, callers, n int) (Sample, error) {
 	var (
 		before, after runtime.MemStats
@@ -92,7 +92,7 @@ func Turn(call Call, callers, n int) (Sample, error) {
 	}, nil
 }
 
-// A Runner is one of those that Race compares.
+// A Runner is one contestant of a Race.
 type Runner struct {
 	Name string
 	Call Call
@@ -102,19 +102,18 @@ type Runner struct {
 type Plan struct {
 	Callers int
 	Rounds  int
-	Turn    time.Duration // about; how many calls that is, is found out once, before the first round
-	// KeepGarbage is for heaps so large that to collect before each turn would
-	// take the time: what others left is then collected when Go sees fit.
+	Turn    time.Duration // approximate duration of a turn; the number of calls is calibrated before the first round
+	// KeepGarbage skips the collection before each turn, which takes too long for large heaps.
 	KeepGarbage bool
 }
 
 // Results are the samples of a race, by runner and round.
 type Results [][]Sample
 
-// Race lets the runners take turns: in each round each has one, in an order that
-// is another one every round, so that what disturbs the machine disturbs them
-// alike and nobody always runs behind the same neighbour. Each turn begins
-// without the garbage of others, unless the plan says otherwise.
+// Race lets the runners take turns. In each round each runner has one turn, and the order
+// changes from round to round, so disturbances affect all runners alike and no runner always
+// follows the same other one. Each turn begins after a garbage collection, unless the plan says
+// otherwise.
 func Race(p Plan, runners []Runner) (Results, error) {
 	results := make(Results, len(runners))
 	calls := make([]int, len(runners))
@@ -141,7 +140,7 @@ func Race(p Plan, runners []Runner) (Results, error) {
 	return results, nil
 }
 
-// calibrate finds how many calls fill a turn. It warms the runner up too.
+// calibrate finds how many calls fill a turn, and warms the runner up.
 func calibrate(call Call, p Plan) (int, error) {
 	for n := p.Callers; ; n *= 4 {
 		began := time.Now()
@@ -155,7 +154,8 @@ func calibrate(call Call, p Plan) (int, error) {
 	}
 }
 
-// order is who runs when: rotated by one each round, and backwards every other.
+// order returns the order of the runners in a round: rotated by one each round, and reversed
+// every second round.
 func order(n, round int) []int {
 	turns := make([]int, n)
 	for i := range turns {
@@ -177,8 +177,8 @@ func (r Results) Median(runner int) Sample {
 	}
 }
 
-// Ratio returns how many times as long as b a call of a takes: the median over
-// the pairs of one round.
+// Ratio returns the time of a call of a, divided by that of b: the median over the pairs of one
+// round.
 func (r Results) Ratio(a, b int) float64 {
 	return r.ratio(a, b, func(s Sample) float64 { return s.Nanoseconds })
 }

@@ -83,7 +83,7 @@ func TestTurnEndsWithTheErrorOfACall(t *testing.T) {
 	require.ErrorIs(t, err, broken)
 }
 
-func TestOrderHasEverybodyOnceARoundAndNotAlwaysBehindTheSame(t *testing.T) {
+func TestOrderHasEachRunnerOnceARoundAndNotAlwaysAfterTheSame(t *testing.T) {
 	behind := map[[2]int]bool{}
 	for round := range 8 {
 		turns := order(4, round)
@@ -125,14 +125,14 @@ func TestCommandLineLeavesOutWhereTheCatalogueIs(t *testing.T) {
 
 func TestProcessorTimeIsThatOfAllCallersAndNotOfWaiting(t *testing.T) {
 	if math.IsNaN(processor()) {
-		t.Skip("this system does not say how much processor time a process has taken")
+		t.Skip("this system does not report the processor time of a process")
 	}
 	const turn = 50 * time.Millisecond
 	waiting, err := Turn(func(int) error { time.Sleep(turn); return nil }, 1, 1)
 	require.NoError(t, err)
 	before := processor()
 	working, err := Turn(func(int) error {
-		for processor()-before < float64(turn) { // however busy the machine is
+		for processor()-before < float64(turn) { // also on a busy machine
 		}
 		return nil
 	}, 2, 2)

@@ -13,9 +13,9 @@ import (
 	"strconv"
 )
 
-// A Popularity says how often each of a number of keys is asked for.
+// A Popularity is the share of requests of each key.
 type Popularity struct {
-	Origin string // where it is from, for the reader
+	Origin string // its source, for human readers
 	sums   []float64
 }
 
@@ -121,8 +121,8 @@ func (p *Popularity) Key(at float64) int {
 	return min(sort.Search(len(p.sums), func(i int) bool { return p.sums[i] > at }), len(p.sums)-1)
 }
 
-// Draws draws keys at random, the same ones every time, so that all runners are
-// asked the same and drawing costs them nothing.
+// Draws draws random keys, the same ones every time, so that all runners get the same requests
+// and do not pay for drawing.
 func (p *Popularity) Draws(n int) []int64 {
 	random := rand.New(rand.NewPCG(1, 2))
 	draws := make([]int64, n)

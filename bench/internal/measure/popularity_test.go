@@ -56,8 +56,8 @@ func TestDrawsFollowThePopularityAndRepeat(t *testing.T) {
 	require.Equal(t, draws, p.Draws(10_000))
 }
 
-// What the comment above the constants says.
-func TestZipfHasTheSharesThatAreTold(t *testing.T) {
+// The shares in the comment above the constants.
+func TestZipfHasTheDocumentedShares(t *testing.T) {
 	p := Zipf(10_000)
 	share := func(keys int) float64 { return p.sums[keys-1] / p.sums[len(p.sums)-1] }
 	require.InDelta(t, 0.009, share(1), 0.001)

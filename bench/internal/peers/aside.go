@@ -14,8 +14,8 @@ import (
 func openAside[V any](tracking bool) func(Site, Source[V]) (*Cached[V], error) {
 	return func(s Site, source Source[V]) (*Cached[V], error) {
 		option := rueidis.ClientOption{InitAddress: []string{s.Addr}, DisableCache: !tracking}
-		// The default of 128 MiB per connection holds what is cached here, but for
-		// 1e6 keys, which it is not asked for.
+		// The default of 128 MiB per connection holds all values except those of 1e6 keys,
+		// which are not measured for this peer.
 		client, err := rueidisaside.NewClient(rueidisaside.ClientOption{ClientOption: option})
 		if err != nil {
 			return nil, err

@@ -15,9 +15,9 @@ const (
 	fillBatch = 1000 // keys a pipeline
 )
 
-// Fill gets the keys from first to before end into a peer. What is kept in Redis
-// is copied there from the entry of id 0 through a pipeline, a million in seconds;
-// what is in the process as well comes by calls.
+// Fill fills a peer with the keys from first to before end. Entries in Redis are copied from
+// the entry of id 0 through a pipeline, a million in seconds; entries in the process come from
+// calls.
 func Fill(addr string, call func(id int64) error, key func(id int64) (string, error), local bool, first, end int) error {
 	if err := call(0); err != nil {
 		return err
@@ -52,8 +52,8 @@ func inParallel(callers, first, end int, call func(id int64) error) error {
 	return <-faults
 }
 
-// awaitEntry reads an entry, which may still be on its way: sturdyc sends it when
-// its caller has the value already.
+// awaitEntry reads an entry, which may still be on its way: sturdyc sends it after its caller
+// has the value.
 func awaitEntry(ctx context.Context, client *redis.Client, key string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

@@ -10,7 +10,7 @@ import (
 	"github.com/fncache/fncache"
 )
 
-// nearSize is room for all that is cached here, as the other local tiers have.
+// nearSize has room for all cached values, as the other local tiers have.
 const nearSize = 1 << 30
 
 // A variant is one of the ways to use fncache.
@@ -60,7 +60,7 @@ func openFncache[V any](v variant, s Site, source Source[V]) (*Cached[V], error)
 	cached, err := cacheOn(v, s, source, client, fncache.Config{
 		Redis:    client,
 		NearSize: nearSize,
-		Logger:   slog.New(slog.DiscardHandler), // leases lost in a storm are the storm's
+		Logger:   slog.New(slog.DiscardHandler), // a storm loses leases by design
 	})
 	if err != nil {
 		_ = client.Close()

@@ -13,13 +13,12 @@ import (
 // lockTTL is the life of the hand-written peer's lock.
 const lockTTL = 10 * time.Second
 
-// openHandwritten is what people write themselves: under the freshness the value
-// is served; past it the one who gets a lock computes, and the others are served
-// the old value, or an error where there is none. A singleflight keeps what one
-// process asks to one question per key.
+// openHandwritten is typical hand-written code. A fresh value is served. Past the freshness the
+// caller that gets a lock computes, and the others get the old value, or an error if there is
+// none. A singleflight limits each process to one lookup per key.
 //
-// As such code does, it goes by the clocks of its hosts and gives the lock back
-// by DEL, whoever may have it by then.
+// As usual in such code, it uses the clocks of its hosts, and releases the lock by DEL, even if
+// another caller holds it by then.
 func openHandwritten[V any](s Site, source Source[V]) (*Cached[V], error) {
 	h := &handwritten[V]{client: Client(s.Addr), site: s, source: source}
 	key := keyer("handwritten", s)
@@ -46,7 +45,7 @@ type handwritten[V any] struct {
 	flights singleflight.Group
 }
 
-// dated is what it stores.
+// dated is a stored value.
 type dated[V any] struct {
 	StoredAt int64 // Unix milliseconds
 	Value    V

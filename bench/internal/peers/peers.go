@@ -1,8 +1,8 @@
-// Package peers has what is compared: fncache, and what a user would pick in its
-// place, each used as its README says.
+// Package peers has the compared libraries: fncache and its alternatives, each used as its
+// README says.
 //
-// A peer caches func(ctx, id int64) (V, error), and what a call costs includes
-// what its users have to do at each call, such as making a key of the id.
+// A peer caches func(ctx, id int64) (V, error). The cost of a call includes the user's work at
+// each call, such as making a key of the id.
 package peers
 
 import (
@@ -23,13 +23,13 @@ type Source[V any] func(ctx context.Context, id int64) (V, error)
 // A Site is where and how a peer caches.
 type Site struct {
 	Addr string // of the redis-server
-	Name string // of what is cached; peers that store different bytes have different keys besides
+	Name string // of the cached values; peers that store different bytes also have different keys
 
 	// Freshness and Timeout are as fncache has them. A peer that knows one age
 	// only gets Freshness for it.
 	Freshness, Timeout time.Duration
 
-	Keys int // there are; a local tier has room for all
+	Keys int // the number of keys; a local tier has room for all
 }
 
 // Cached is a source with a peer before it.
@@ -44,7 +44,7 @@ type Cached[V any] struct {
 type Peer[V any] struct {
 	Name   string
 	Local  bool // it keeps values in the process too
-	Shared bool // its callers are given the same memory: who writes to a result writes to everybody's
+	Shared bool // its callers share memory: a write to one result changes all
 	Open   func(Site, Source[V]) (*Cached[V], error)
 }
 
@@ -66,10 +66,10 @@ const (
 	Otter      = "otter"
 )
 
-// errBusy is how the hand-written peer refuses.
-var errBusy = errors.New("cold, and somebody else computes")
+// errBusy is the refusal of the hand-written peer.
+var errBusy = errors.New("cold, and another caller computes")
 
-// Refused tells whether a call was refused because the cache was cold.
+// Refused reports whether a call was refused because the cache was cold.
 func Refused(err error) bool {
 	return errors.Is(err, fncache.ErrColdCache) || errors.Is(err, errBusy)
 }
@@ -128,7 +128,7 @@ func Client(addr string) *redis.Client {
 	return redis.NewClient(&redis.Options{Addr: addr, PoolSize: poolSize})
 }
 
-// keyer returns what makes keys of ids, for peers whose users do that.
+// keyer returns a function from ids to keys, for peers whose users make keys.
 func keyer(kind string, s Site) func(id int64) string {
 	prefix := kind + ":" + s.Name + ":"
 	return func(id int64) string { return prefix + strconv.FormatInt(id, 10) }

@@ -39,7 +39,7 @@ func eachPeer(t *testing.T, test func(t *testing.T, addr string, peer Peer[value
 	}
 }
 
-// open opens a peer on a source that gives {id, version} and counts its runs.
+// open opens a peer on a source that returns {id, version} and counts its runs.
 func open(t *testing.T, peer Peer[value], addr string) (cached *Cached[value], version, runs *atomic.Int64) {
 	t.Helper()
 	version, runs = new(atomic.Int64), new(atomic.Int64)
@@ -78,8 +78,8 @@ func TestEveryPeerCachesAndInvalidates(t *testing.T) {
 	})
 }
 
-// awaitStored waits until the entry of an id is in Redis: sturdyc sends it behind
-// its callers' backs, and an invalidation that overtook it would be undone.
+// awaitStored waits until the entry of an id is in Redis: sturdyc sends it in the background,
+// and would undo an invalidation that overtakes it.
 func awaitStored(t *testing.T, addr string, cached *Cached[value], id int64) {
 	t.Helper()
 	if cached.Key == nil {
@@ -123,7 +123,7 @@ func TestFillEndsWithTheFirstFault(t *testing.T) {
 	require.NoError(t, Fill("", fails, nil, true, 6, 10))
 }
 
-func TestRefusalsAreToldFromFailures(t *testing.T) {
+func TestRefusalsAreDistinguishedFromFailures(t *testing.T) {
 	server := redistest.Start(t)
 	for _, name := range []string{Fncache, "singleflight + SET NX"} {
 		peer, err := ByName(all(), name)

@@ -15,9 +15,9 @@ const (
 	sturdycRetry    = 10 * time.Millisecond
 )
 
-// openSturdyc is sturdyc, with early refreshes: past the freshness a call gets
-// the old value, and a refresh begins behind it. With Redis it has the store that
-// its README calls distributed storage.
+// openSturdyc is sturdyc, with early refreshes: past the freshness a call gets the old value,
+// and a refresh begins in the background. With Redis it has the store that its README calls
+// distributed storage.
 func openSturdyc[V any](withRedis bool) func(Site, Source[V]) (*Cached[V], error) {
 	return func(s Site, source Source[V]) (*Cached[V], error) {
 		options := []sturdyc.Option{

@@ -1,5 +1,4 @@
-// Package server runs a redis-server for as long as a benchmark takes: the one of
-// the tests, without a test.
+// Package server runs a redis-server for a benchmark, by the package of the tests.
 package server
 
 import (
@@ -35,7 +34,7 @@ func Start() (*Server, error) {
 	return s, nil
 }
 
-// Close ends the server. The error says what has gone wrong with it so far.
+// Close ends the server. The error joins all failures of the server so far.
 func (s *Server) Close() error {
 	s.run.clear()
 	return errors.Join(s.run.faults...)
@@ -72,10 +71,10 @@ func byName(lines []string) map[string]int {
 	return counts
 }
 
-// A run stands in for the test that redistest wants: what a test ends with, Close
-// does, and what fails a test is an error.
+// A run is the testing.TB for redistest: Close runs the cleanups of the test, and a failure of
+// the test is an error.
 type run struct {
-	testing.TB // nil: what is not below is not called
+	testing.TB // nil: only the methods below are called
 	dir        string
 	cleanups   []func()
 	faults     []error
