@@ -148,7 +148,8 @@
 // wrapping; [Options.Lossy] accepts the loss of unexported fields. A type with unexported
 // fields is stored by its own pair of MarshalCBOR, MarshalBinary, MarshalText or
 // MarshalJSON. A value that does not survive the codec is returned to its caller, logged
-// and not stored.
+// and not stored. A [FormCodec] stores types that [CBOR] refuses, such as that of package
+// fncacheproto the messages of Protocol Buffers.
 //
 // # The near cache
 //

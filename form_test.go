@@ -123,6 +123,19 @@ func TestRefusalsOfFormsNameThePlace(t *testing.T) {
 	})
 }
 
+// A form may hang, so whoever waits for what it decodes must be able to go on.
+func TestFormsDecodeApartAndOtherResultsDoNot(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		opts := Options{Cache: b.cache(withCodec(CBORWith("forms", formsOf("1")))), Timeout: time.Minute}
+		counts := func() ([]*sealedCount, error) { return nil, nil }
+		numbers := func() ([]int, error) { return nil, nil }
+		opts.Name = "test.Counts"
+		assert.True(t, must(Wrap(&counts, opts)).decodesApart(opts.Cache.coder))
+		opts.Name = "test.Numbers"
+		assert.False(t, must(Wrap(&numbers, opts)).decodesApart(opts.Cache.coder))
+	})
+}
+
 func TestAFormCountsByItsNameInKeys(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		type before struct{ a int }

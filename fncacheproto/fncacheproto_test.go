@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -242,6 +243,31 @@ func TestCallersShareNoMemory(t *testing.T) {
 		require.True(t, proto.Equal(fullBook(t), book))
 		book.Cover[0], book.Sequels[0].Id, book.Stock["London"] = 9, 9, 9
 	}
+}
+
+func TestCallersOfOneComputationShareNoMemory(t *testing.T) {
+	begun, end := make(chan struct{}), make(chan struct{})
+	fn := func(context.Context) (*shop.Book, error) {
+		close(begun)
+		<-end
+		return fullBook(t), nil
+	}
+	f, err := fncache.Wrap(&fn, fncache.Options{Cache: newCache(t).Cache, Name: "test.Shared", Timeout: time.Hour, OnCold: fncache.Wait})
+	require.NoError(t, err)
+	var callers sync.WaitGroup
+	for i := range 8 {
+		callers.Go(func() {
+			book, err := fn(t.Context())
+			if assert.NoError(t, err) {
+				assert.True(t, proto.Equal(fullBook(t), book))
+				book.Cover[0], book.Stock["London"], book.Sequels[0].Id = byte(i), int32(i), int64(i)
+			}
+		})
+	}
+	<-begun
+	close(end)
+	callers.Wait()
+	assert.EqualValues(t, 1, f.Stats().Computations)
 }
 
 // TestAReleaseThatAddsAFieldStartsWarm has a process of the next release read what this one

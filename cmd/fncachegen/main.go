@@ -63,7 +63,7 @@ func run(args []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(t.output, code, 0o644) //nolint:gosec // source code is for all to read
+	return os.WriteFile(t.output, code, 0o644)
 }
 
 // parse reads the command line.

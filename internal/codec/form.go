@@ -5,22 +5,22 @@ import (
 	"reflect"
 )
 
-// A Form is how what pointers of one type point to is encoded: as a byte string that
-// functions of the user's write and read. A nil pointer is null, as in other types.
+// A Form encodes the values that pointers of one type point to: functions of a user write
+// and read them as a byte string. A nil pointer is null, as in other types.
 type Form struct {
 	Name   string
 	Encode func(v any) ([]byte, error)
 	Decode func(body []byte, v any) error
 }
 
-// WithForms returns CBOR with forms for the types of pointers for which of returns one. It
-// returns nil for a type that has none, and an error for one whose values cannot be stored.
-// Each format that WithForms returns is another one.
+// WithForms returns CBOR with forms. The function of returns the form of a pointer type, nil
+// if there is none, or an error if values of the type cannot be stored. Two formats that
+// WithForms returns are never equal.
 func WithForms(of func(pointer reflect.Type) (*Form, error)) Format {
 	return Format{&format{forms: of}}
 }
 
-// form returns the form of a pointer type, or nil. A panic of the user's is an error.
+// form returns the form of a pointer type, or nil. A panic of the function is an error.
 func (f Format) form(pointer reflect.Type) (found *Form, err error) {
 	if f.forms == nil {
 		return nil, nil
@@ -45,11 +45,13 @@ func (c *compiler) pointee(pointer reflect.Type, path string) *Plan {
 		c.refuse(pointer, path, err.Error(), "")
 		return nil
 	case found != nil:
-		return c.bySelf(pointer.Elem(), &pair{
+		p := c.bySelf(pointer.Elem(), &pair{
 			form: formUser, encodeName: found.Name, decodeName: found.Name,
 			encode: found.Encode,
 			decode: func(v any, b []byte) error { return found.Decode(b, v) },
 		})
+		p.asks = true
+		return p
 	default:
 		return c.compile(pointer.Elem(), path)
 	}
