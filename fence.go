@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/remote"
@@ -33,8 +34,9 @@ type fenceView struct {
 
 	runs runSet
 
-	mu    sync.Mutex             // guards the field below
-	extra map[string][]fence.Tag // by key: the tags last seen under it that its call does not tell
+	extras atomic.Int64           // how many keys are in extra
+	mu     sync.Mutex             // guards the field below, and writing to the one above
+	extra  map[string][]fence.Tag // by key: the tags last seen under it that its call does not tell
 }
 
 // A runSet is computations of functions with tags, under a lease.
@@ -200,6 +202,9 @@ func (c *Cache) weighAgain(ctx context.Context, fn *Func, e *entry) (fence.Verdi
 // askedTags returns the tags that a lookup asks for: those of the call, and those that were
 // last seen in the entry.
 func (c *Cache) askedTags(f *flight) []fence.Tag {
+	if c.fence.extras.Load() == 0 {
+		return f.tags
+	}
 	c.fence.mu.Lock()
 	extra := c.fence.extra[f.key]
 	c.fence.mu.Unlock()
@@ -220,8 +225,14 @@ func (c *Cache) noteExtra(f *flight, e *entry) {
 		}
 	}
 	v := &c.fence
+	if extra == nil && v.extras.Load() == 0 {
+		return
+	}
 	v.mu.Lock()
-	defer v.mu.Unlock()
+	defer func() {
+		v.extras.Store(int64(len(v.extra)))
+		v.mu.Unlock()
+	}()
 	if extra == nil {
 		delete(v.extra, f.key)
 		return

@@ -315,6 +315,7 @@ func (fs *flights) holderOf(id flightKey) (holder *computation, began uint64) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if s := fs.m[id]; s != nil && s.leased != nil {
+		s.leased.shared = true
 		return s.leased, s.leased.began
 	}
 	return nil, 0

@@ -31,6 +31,9 @@ local function open(make)
     head = {false, false, false} -- a key of another type is no fence of this protocol
   end
   local epoch, now = head[1], number(head[2])
+  if now and #now > 16 then
+    now = nil -- damaged: no epoch could begin above it
+  end
   local known = now and number(head[3]) and epoch and #epoch == 32 and string.find(epoch, '^[0-9a-f]+$')
   if known and not less(now, ARGV[3]) then
     return now

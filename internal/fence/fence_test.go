@@ -159,7 +159,7 @@ func TestEachInvalidationHasALargerStamp(t *testing.T) {
 func TestStampsAreComparedAsNumbersOfAnyLength(t *testing.T) {
 	onEach(t, func(t *testing.T, s *subject) {
 		rapid.Check(t, func(r *rapid.T) {
-			number := rapid.OneOf(rapid.Uint64Range(1, 99_999_999_999_999_997), rapid.Uint64Range(1, 1200),
+			number := rapid.OneOf(rapid.Uint64Range(1, 9_999_999_999_999_998), rapid.Uint64Range(1, 1200),
 				rapid.Uint64Range(1<<53-3, 1<<53+3))
 			now, least := number.Draw(r, "now"), number.Draw(r, "least")
 			s.set("e", fence.NewEpoch().String(), "c", now, "f", 1)
@@ -298,7 +298,8 @@ func TestWhatCannotBeReadIsNoFence(t *testing.T) {
 		"c is no number":       func(s *subject) { s.set("c", "x") },
 		"c is 0":               func(s *subject) { s.set("c", "0") },
 		"c is too long":        func(s *subject) { s.set("c", strings.Repeat("9", 18)) },
-		"c is about to be":     func(s *subject) { s.set("c", strings.Repeat("9", 17)); s.invalidate(0, fence.Hard, tag("b")) },
+		"c is large":           func(s *subject) { s.set("c", strings.Repeat("9", 17)) },
+		"c is about to be":     func(s *subject) { s.set("c", strings.Repeat("9", 16)); s.invalidate(0, fence.Hard, tag("b")) },
 		"c is gone":            func(s *subject) { s.client.HDel(ctx, s.key, "c") },
 		"f is gone":            func(s *subject) { s.client.HDel(ctx, s.key, "f") },
 		"e is gone":            func(s *subject) { s.client.HDel(ctx, s.key, "e") },
@@ -311,7 +312,7 @@ func TestWhatCannotBeReadIsNoFence(t *testing.T) {
 				before := s.open(none, a)
 				s.invalidate(1<<50, fence.Hard, a)
 				spoil(s)
-				if !strings.Contains(name, "again") && !strings.Contains(name, "about") { // who invalidates opens
+				if strings.HasPrefix(name, "c is no") { // who only reads makes none
 					assert.Zero(t, s.read(none, a).Epoch)
 				}
 				r := s.open(fence.Known{Time: 5}, a)
@@ -389,11 +390,12 @@ func TestManyTagsAreTrimmedAtMostSoManyAtOnce(t *testing.T) {
 func TestAnInvalidationIsPublished(t *testing.T) {
 	onEach(t, func(t *testing.T, s *subject) {
 		ctx := context.Background()
-		sub := s.client.Subscribe(ctx, "events")
+		const channel = "of this test" // a Cluster may be late to tell what another has published
+		sub := s.client.Subscribe(ctx, channel)
 		defer sub.Close() //nolint:errcheck // the server goes away with the test
 		_, err := sub.Receive(ctx)
 		require.NoError(t, err)
-		stamp := s.invalidate(7, fence.Soft, tag("a"), tag("b"))
+		stamp := s.invalidateWith(fence.InvalidateArgs(fence.Known{Time: 7}, fence.Soft, channel, []fence.Tag{tag("a"), tag("b")}))
 		message, err := sub.ReceiveMessage(ctx)
 		require.NoError(t, err)
 		m, ok := fence.ParseMessage(message.Payload)
@@ -452,6 +454,8 @@ func TestSeenRemembersTheLargestStamp(t *testing.T) {
 	assert.Equal(t, fence.Stamp(5), s.Note(4))
 	assert.Equal(t, fence.Stamp(6), s.Note(6))
 	assert.Equal(t, fence.Stamp(6), s.Largest())
+	s.Note(fence.Latest)
+	assert.Equal(t, fence.Stamp(6), s.Largest(), "a damaged one is not remembered")
 }
 
 func TestTagsOfFunctionsAreNoTagsOfUsers(t *testing.T) {

@@ -127,8 +127,15 @@ func (r *Reading) find(guess int, t Tag) int {
 // nothing. It is safe for concurrent use.
 type Seen struct{ largest atomic.Uint64 }
 
+// maxSeen bounds the stamps that are remembered. The server's time is that large in the year
+// 2279. A larger one is damaged, and each epoch would have to begin above it.
+const maxSeen Stamp = 1e16 - 1
+
 // Note notes a stamp that was seen, and returns the largest that was.
 func (s *Seen) Note(now Stamp) (largest Stamp) {
+	if now > maxSeen {
+		return now
+	}
 	for {
 		was := s.largest.Load()
 		if uint64(now) <= was {

@@ -1,0 +1,174 @@
+package fncache
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/fence"
+	"github.com/fncache/fncache/internal/redistest"
+)
+
+// What other caches get wrong about tags, a test each. (The tag that is invalidated while the
+// function runs, and the deploy that adds a tag, are in tags_test.go.)
+
+// Peers compare times of hosts. Here the clock of this host does not matter.
+func TestAProcessWhoseClockIsFifteenMinutesOffInvalidatesLikeEverybody(t *testing.T) {
+	for _, off := range []time.Duration{-15 * time.Minute, 15 * time.Minute} {
+		t.Run(off.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				b.redis.SetTime(time.Now().Add(off)) // which is the same as seen from here
+				here, there := b.cache(), b.cache()
+				s := &source{}
+				w := wrap(t, here, s, shelf())
+				w.get(t.Context(), "a")
+				there.clock.Shift(off) // this process alone
+				for run := 2; run < 5; run++ {
+					require.NoError(t, there.InvalidateTags(t.Context(), "author:a"))
+					assert.Equal(t, run, w.get(t.Context(), "a").value)
+					assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
+					require.NoError(t, here.InvalidateTags(t.Context(), "author:b"))
+					assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
+				}
+			})
+		})
+	}
+}
+
+// A marker that expires before its entries would bring them back.
+func TestWhatRemembersAnInvalidationDoesNotExpire(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		s := &source{}
+		w := wrap(t, c, s, shelf(func(o *Options) { o.Timeout = 40 * 24 * time.Hour }))
+		w.get(t.Context(), "a")
+		require.NoError(t, c.InvalidateTags(t.Context(), "author:a"))
+		assert.Zero(t, b.redis.TTL(fence.Key("fncache")))
+		time.Sleep(39 * 24 * time.Hour)
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
+	})
+}
+
+// An index of keys by tag grows with entries, and leaks those that expire.
+func TestAFenceIsBoundedByTheTagsAndRedisHoldsNothingElse(t *testing.T) {
+	inOneForm(t, func(t *testing.T) {
+		server := redistest.Shared(t)
+		c := newTestCache(t, Config{Redis: server.Client()})
+		s := &source{}
+		w := wrap(t, c, s, shelf())
+		const entries, tags = 10_000, 100
+		ctx := t.Context()
+		var group sync.WaitGroup
+		for worker := range 8 {
+			group.Go(func() {
+				for i := worker; i < entries; i += 8 {
+					w.get(ctx, strconv.Itoa(i))
+				}
+			})
+		}
+		group.Wait()
+		for range 10 {
+			var all []string
+			for i := range tags {
+				all = append(all, fmt.Sprint("author:", i))
+			}
+			require.NoError(t, c.InvalidateTags(ctx, all...))
+		}
+		client := server.Client()
+		assert.EqualValues(t, 3+tags, client.HLen(ctx, c.fence.key).Val())
+		assert.EqualValues(t, entries+2, client.DBSize(ctx).Val(), "entries, the fence, and the registry of the function")
+		assert.Less(t, client.MemoryUsage(ctx, c.fence.key).Val(), int64(tags*250+1000))
+	})
+}
+
+// Slots: entries and the fence are on different nodes of a Cluster.
+func TestTagsWorkAcrossTheSlotsOfACluster(t *testing.T) {
+	inOneForm(t, func(t *testing.T) {
+		server := clusterBackend(t)
+		c := newTestCache(t, Config{Redis: server.Client()})
+		s := &source{}
+		w := wrap(t, c, s, shelf())
+		ctx := t.Context()
+		slots := map[int]bool{}
+		for i := range 50 {
+			w.get(ctx, strconv.Itoa(i))
+			slots[clusterSlot(must(w.Key(strconv.Itoa(i))))/5462] = true
+		}
+		require.Len(t, slots, 3, "all nodes have entries")
+		require.NoError(t, c.InvalidateTags(ctx, "books"))
+		for i := range 50 {
+			assert.Equal(t, SourceComputed, w.get(ctx, strconv.Itoa(i)).source)
+			assert.Equal(t, SourceFresh, w.get(ctx, strconv.Itoa(i)).source)
+		}
+	})
+}
+
+// One command for 100,000 entries, and then no stampede: 4 caches, as processes, never run
+// the function more than MaxConcurrent times each.
+func TestManyEntriesOfOneTagExpireAtOnceAndAreRecomputedWithinTheBound(t *testing.T) {
+	inOneForm(t, func(t *testing.T) {
+		server := redistest.Shared(t)
+		ctx := t.Context()
+		const entries, caches, bound = 100_000, 4, 5
+		var running, most atomic.Int64
+		s := &source{do: func(_ context.Context, run int) (int, error) {
+			now := running.Add(1)
+			defer running.Add(-1)
+			for seen := most.Load(); now > seen && !most.CompareAndSwap(seen, now); seen = most.Load() {
+			}
+			time.Sleep(time.Millisecond)
+			return run, nil
+		}}
+		var fleet []*wrapped
+		for range caches {
+			// MaxConcurrent is that of a name in a process: these are processes of their own.
+			name := fmt.Sprint("test.Fleet", len(fleet))
+			c := newTestCache(t, Config{Redis: server.Client()})
+			fleet = append(fleet, wrap(t, c, s, shelf(func(o *Options) {
+				o.Name, o.MaxConcurrent, o.OnStale = name, bound, Background
+			})))
+		}
+		first := fleet[0]
+		c := must(first.bind()).cache
+		first.get(ctx, "0")
+		// The other entries are copies of the first, under keys of their own.
+		raw := server.Client().Get(ctx, must(first.Key("0"))).Val()
+		pipe := server.Client().Pipeline()
+		for _, w := range fleet {
+			for i := range entries / caches {
+				pipe.Set(ctx, must(w.Key(strconv.Itoa(i))), raw, time.Hour)
+			}
+			_, err := pipe.Exec(ctx)
+			require.NoError(t, err)
+		}
+		require.Equal(t, SourceFresh, fleet[3].get(ctx, "24999").source)
+		client := server.Client()
+		require.NoError(t, client.Do(ctx, "config", "resetstat").Err())
+		require.NoError(t, client.Do(ctx, "config", "set", "slowlog-log-slower-than", "1000").Err())
+		require.NoError(t, client.Do(ctx, "slowlog", "reset").Err())
+		require.NoError(t, c.ExpireTags(ctx, "books"))
+		assert.EqualValues(t, 0, must(client.Do(ctx, "slowlog", "len").Int64()), "it took less than a millisecond")
+
+		most.Store(0)
+		var group sync.WaitGroup
+		for _, w := range fleet {
+			for range 32 {
+				group.Go(func() {
+					for i := range 30 {
+						assert.NoError(t, w.get(ctx, strconv.Itoa(i)).err)
+					}
+				})
+			}
+		}
+		group.Wait()
+		assert.Positive(t, most.Load())
+		assert.LessOrEqual(t, most.Load(), int64(caches*bound))
+	})
+}
