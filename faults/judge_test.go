@@ -99,12 +99,12 @@ func TestOnlyLookupsThatWereSentSinceAreTimed(t *testing.T) {
 		lookup := func(process int, takes time.Duration) {
 			get := redis.NewStringCmd(context.Background(), "get", "fncache:entry")
 			s, _ := w.sending(process, get)
-			time.Sleep(takes)
+			time.Sleep(takes) // in virtual time
 			w.heard(context.Background(), s, get)
 		}
 		var early sync.WaitGroup
 		early.Go(func() { lookup(1, time.Minute) })
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // in virtual time
 		w.timeLookups()
 		early.Wait()
 		for range 8 {

@@ -35,14 +35,13 @@ import (
 // A Cache is a [fncache.Cache] with the Redis below it.
 type Cache struct {
 	*fncache.Cache
-	// Redis is the embedded server: to look at keys, to set errors, to close it
-	// as an outage would. When it is over the cache notices within 1.5 s: Health says so.
+	// Redis is the embedded server: to look at keys, to set errors, to close it as in an
+	// outage. The cache detects the end of an outage within 1.5 s; Health reports it.
 	Redis *miniredis.Miniredis
 }
 
-// New gives a cache on a Redis of its own. Both are closed at the end of the
-// test. change may alter the configuration, but for Config.Redis; by default it
-// logs nothing.
+// New returns a cache on a Redis of its own. Both are closed at the end of the test. Each
+// change may alter the configuration, except Config.Redis. By default the cache logs nothing.
 func New(t testing.TB, change ...func(*fncache.Config)) *Cache {
 	t.Helper()
 	server := miniredis.NewMiniRedis()
@@ -51,7 +50,7 @@ func New(t testing.TB, change ...func(*fncache.Config)) *Cache {
 		// An address, so that go-redis resolves no name.
 		Addr:   "127.0.0.1:0",
 		Dialer: func(context.Context, string, string) (net.Conn, error) { return memconn.Buffered(server.Dial()) },
-		// What miniredis does not know and the client would ask for.
+		// Commands that the client would send and miniredis does not know.
 		DisableIdentity: true,
 	})
 	cfg := fncache.Config{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
@@ -75,10 +74,9 @@ func New(t testing.TB, change ...func(*fncache.Config)) *Cache {
 	return &Cache{Cache: cache, Redis: server}
 }
 
-// Advance moves the time by which ages are measured and keys expire, as if d had
-// passed: entries become stale, and go. It does not move time itself: a function
-// under way runs no longer for it, and a lease that Redis expires is renewed as
-// before.
+// Advance moves the time by which ages are measured and keys expire, as if d had passed:
+// entries become stale, and expire. It does not move real time: a running function does not
+// become older, and a lease that expires in Redis is renewed as before.
 func (c *Cache) Advance(d time.Duration) {
 	c.Redis.FastForward(d)
 	testhook.AdvanceClock(c.Cache, d)

@@ -65,7 +65,7 @@ func TestInABubbleTimePassesBySleeping(t *testing.T) {
 			_, err := top(fncache.WithInfo(t.Context(), &info), 1)
 			require.NoError(t, err)
 			assert.Equal(t, want, info.Source)
-			time.Sleep(31 * time.Minute)
+			time.Sleep(31 * time.Minute) // in virtual time
 		}
 	})
 }

@@ -87,7 +87,7 @@ func (c *cast) start(ctx context.Context, self string) error {
 	return nil
 }
 
-// send gives an order to one.
+// send sends an order to one.
 func (c *cast) send(to int, o order) error {
 	if err := c.actors[to].orders.Encode(o); err != nil {
 		return fmt.Errorf("order %q to worker %d: %w", o.Do, to, err)
@@ -95,7 +95,7 @@ func (c *cast) send(to int, o order) error {
 	return nil
 }
 
-// broadcast gives an order to all.
+// broadcast sends an order to all.
 func (c *cast) broadcast(o order) error {
 	for i := range c.actors {
 		if err := c.send(i, o); err != nil {
@@ -145,7 +145,7 @@ func (c *cast) lineUp(ctx context.Context, b burst) error {
 	return c.ready(ctx)
 }
 
-// kill ends one as the kernel does when memory is short: without a word.
+// kill ends one as the kernel does when memory is short: without a warning.
 func (c *cast) kill(who int) error {
 	c.actors[who].dead = true
 	if err := c.actors[who].cmd.Process.Kill(); err != nil {
@@ -164,7 +164,7 @@ func (c *cast) close() (err error) {
 		close(c.reports)
 	}()
 	for range c.reports {
-		// Their last words matter to nobody, but must not stop them.
+		// Their remaining output is discarded, so that a full pipe does not block them.
 	}
 	for i, a := range c.actors {
 		if e := a.cmd.Wait(); e != nil && !a.dead {

@@ -14,8 +14,8 @@ import (
 	"unicode/utf8"
 )
 
-// classicsCSV is the catalogue the shop has if it is given none. Its ratings are
-// made up: they only decide how often a book was bought.
+// classicsCSV is the default catalogue of the shop. Its ratings are made up: they only decide
+// how often a book was bought.
 //
 //go:embed classics.csv
 var classicsCSV []byte
@@ -86,8 +86,8 @@ func readCatalog(file string, r io.Reader) (*catalog, error) {
 	return c, nil
 }
 
-// busiest is the author whose books have the most ratings: whose page everybody
-// asks for. Of two alike it is the first in the alphabet.
+// busiest returns the author whose books have the most ratings, and whose page the visitors ask
+// for. Of two equal authors it is the first in the alphabet.
 func (c *catalog) busiest() string {
 	ratings := make(map[string]int64)
 	for _, b := range c.books {
@@ -136,7 +136,7 @@ func (r *catalogReader) header() error {
 	return nil
 }
 
-// read gets the next record.
+// read reads the next record.
 func (r *catalogReader) read() (err error) {
 	r.record, err = r.csv.Read()
 	if fault, ok := errors.AsType[*csv.ParseError](err); ok {
@@ -177,7 +177,7 @@ func (r *catalogReader) fault(column, format string, args ...any) {
 	}
 }
 
-// text is a column that may not be empty, with its white space put in order.
+// text returns a column that may not be empty, with its white space normalized.
 func (r *catalogReader) text(column string) string {
 	s := r.record[r.index[column]]
 	if !utf8.ValidString(s) {

@@ -28,8 +28,8 @@ const poolSize = 4
 // errNotFound is the answer for an author or a book that the shop does not sell.
 var errNotFound = errors.New("not found")
 
-// schema has no index on purchases.book_id. That is the point: somebody forgot
-// it, or cannot afford it where purchases come in by the thousand.
+// schema has no index on purchases.book_id, on purpose: real shops forget it, or cannot afford
+// it under thousands of inserts.
 const schema = `
 CREATE TABLE books (
 	id INTEGER PRIMARY KEY, authors TEXT NOT NULL, year INTEGER NOT NULL, title TEXT NOT NULL,
@@ -54,11 +54,11 @@ FROM (
 ) AS top JOIN books ON books.id = top.book_id
 ORDER BY top.bought DESC, top.book_id`
 
-// buildDatabase writes a database of the catalogue with so many purchases into
-// dir and returns its path. The same catalogue gives the same purchases.
+// buildDatabase writes a database of the catalogue with a number of purchases into dir and
+// returns its path. The same catalogue gives the same purchases.
 func buildDatabase(ctx context.Context, dir string, c *catalog, purchases int, bar *progress) (path string, err error) {
 	path = filepath.Join(dir, "bookstore.db")
-	// It is thrown away if anything happens: no journal, no waiting for the disk.
+	// The database is discarded after any failure, so it needs no journal and no sync.
 	db, err := sql.Open("sqlite", dsn(path, "_pragma", "journal_mode(off)", "_pragma", "synchronous(off)"))
 	if err != nil {
 		return "", fmt.Errorf("make the database: %w", err)
@@ -164,12 +164,12 @@ func (l *lottery) purchase() (book, customer, day int64) {
 type database struct {
 	db *sql.DB
 
-	// began and ended are told of every slow query. The stampede counts them.
+	// began and ended are called for every slow query. The stampede counts them.
 	began, ended func()
 }
 
 func openDatabase(path string) (*database, error) {
-	// Immutable: nobody writes, so SQLite need not lock.
+	// Immutable: there are no writers, so SQLite need not lock.
 	db, err := sql.Open("sqlite", dsn(path, "mode", "ro", "immutable", "1"))
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
@@ -199,7 +199,7 @@ type Bestseller struct {
 	Bought int64  `json:"bought"`
 }
 
-// topBooks gives the ten most bought books of an author. It is slow.
+// topBooks returns the ten most bought books of an author. It is slow.
 func (d *database) topBooks(ctx context.Context, author string) ([]Bestseller, error) {
 	// A query begins when there is a connection for it, not before.
 	conn, err := d.db.Conn(ctx)
@@ -235,7 +235,7 @@ func (d *database) topBooks(ctx context.Context, author string) ([]Bestseller, e
 	return top, nil
 }
 
-// bookByID gives one book. It is quick.
+// bookByID returns one book. It is quick.
 func (d *database) bookByID(ctx context.Context, id int64) (Book, error) {
 	b := Book{ID: id}
 	var authors string

@@ -27,8 +27,8 @@ import (
 // the processes of the stampede. See worker.go.
 const workerMode = "worker"
 
-// secretEnv names the environment variable for fncache.Config.HashSecret, which every process that
-// shares a Redis must have alike. It is no flag, for flags show in ps.
+// secretEnv names the environment variable for fncache.Config.HashSecret, which must be the
+// same in every process that shares a Redis. It is not a flag, because ps shows flags.
 const secretEnv = "BOOKSTORE_HASH_SECRET"
 
 func main() {
@@ -76,7 +76,7 @@ func parseFlags(args []string, output io.Writer) (config, error) {
 	flags.StringVar(&cfg.catalog, "catalog", "", "sell the books of this CSV `FILE` with the columns "+columnList()+" (default: some hundred classics)")
 	flags.StringVar(&cfg.redisURL, "redis", "", "cache in the Redis at this `URL`, as redis://:password@host:6379/0 (default: an embedded miniredis)")
 	flags.StringVar(&cfg.serve, "serve", "", "serve the shop over HTTP at this `ADDR`, as :8080, instead of playing the stampede")
-	flags.BoolVar(&cfg.quick, "quick", false, "a small table of purchases: the query is not so slow, and all is over in seconds")
+	flags.BoolVar(&cfg.quick, "quick", false, "a small table of purchases: the query is less slow, and the run takes seconds")
 	flags.Func("oncold", "what a caller gets while the cache is cold and another computes: `POLICY` fail (at once), wait or compute (default fail)", func(s string) error {
 		switch s {
 		case "fail":

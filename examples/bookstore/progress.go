@@ -31,7 +31,7 @@ func (p *progress) begin(label string, total int) {
 	p.at(0)
 }
 
-// at says that so much of the total is done.
+// at reports how much of the total is done.
 func (p *progress) at(done int) {
 	percent := 100 * done / p.total
 	step := 25

@@ -36,7 +36,7 @@ func startRedis(ctx context.Context, url string) (*redisServer, error) {
 
 func startMiniredis() (*redisServer, error) {
 	server := miniredis.NewMiniRedis()
-	server.ClockTTL(true) // else entries and leases would never expire
+	server.ClockTTL(true) // otherwise entries and leases would never expire
 	if err := server.Start(); err != nil {
 		return nil, fmt.Errorf("embedded miniredis: %w", err)
 	}

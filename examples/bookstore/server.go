@@ -22,7 +22,7 @@ const (
 	requestTimeout = 10 * time.Second
 	// shutdownGrace is how long requests under way may take to end.
 	shutdownGrace = 5 * time.Second
-	// maxName bounds the author in a path, in bytes. Nobody is called longer.
+	// maxName bounds the author in a path, in bytes. No real name is longer.
 	maxName = 500
 )
 
@@ -68,7 +68,7 @@ func handler(store *Store) http.Handler {
 	})
 	mux.HandleFunc("GET /authors/{name}/top", func(w http.ResponseWriter, r *http.Request) {
 		name := r.PathValue("name")
-		// What can be nobody's name costs neither Redis nor the database anything.
+		// An impossible name costs neither Redis nor the database anything.
 		if len(name) > maxName || !utf8.ValidString(name) {
 			http.Error(w, "author: not found", http.StatusNotFound)
 			return
@@ -86,7 +86,7 @@ func handler(store *Store) http.Handler {
 	return mux
 }
 
-// answer writes what ask gives, and in X-Cache where it came from.
+// answer writes the result of ask, and in X-Cache its source.
 func answer[T any](w http.ResponseWriter, r *http.Request, ask func(context.Context) (T, error)) {
 	var info fncache.Info
 	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
@@ -106,7 +106,7 @@ func answer[T any](w http.ResponseWriter, r *http.Request, ask func(context.Cont
 	_, _ = w.Write(append(body, '\n')) // the visitor may have gone
 }
 
-// writeError says no more of an error than visitors should know.
+// writeError writes only the part of an error that visitors should see.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, fncache.ErrColdCache):
@@ -116,7 +116,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, errNotFound):
 		http.Error(w, err.Error(), http.StatusNotFound)
 	case r.Context().Err() != nil:
-		// Nobody is there to read an answer.
+		// The visitor has gone.
 	case errors.Is(err, context.DeadlineExceeded):
 		http.Error(w, "this page takes too long", http.StatusGatewayTimeout)
 	default:

@@ -28,7 +28,7 @@ type act struct {
 	what       string // is happening, for the reader
 }
 
-// acts is the play. The texts are for somebody who has read nothing.
+// acts are the acts of the play. The texts need no other reading.
 func acts() []act {
 	return []act{
 		{
@@ -54,14 +54,14 @@ func acts() []act {
 			prepare:    (*stampede).forget,
 			burst:      burst{Call: callStore, AskAgain: true, Hold: true},
 			killHolder: true,
-			what:       fmt.Sprintf("cold again, and the process that runs the query is killed in the middle of it; its lease ends within 2s, and another caller takes over; who is refused asks again after %v", retryAfter),
+			what:       fmt.Sprintf("cold again, and the process that runs the query is killed in the middle of it; its lease ends within 2s, and another caller takes over; a refused caller asks again after %v", retryAfter),
 		},
 	}
 }
 
 // coldSays is what the cold act shows, by policy.
 var coldSays = map[fncache.ColdPolicy]string{
-	fncache.Fail:    "the others are refused at once, in place of waiting in a queue at the database",
+	fncache.Fail:    "the others are refused at once instead of queueing at the database",
 	fncache.Wait:    "the others wait for its value (-oncold wait)",
 	fncache.Compute: "in every other process one runs it too, and stores nothing (-oncold compute)",
 }
@@ -89,7 +89,7 @@ func playStampede(ctx context.Context, s *shop, b backend, author string, stdout
 	}
 	defer func() {
 		err = errors.Join(err, play.cast.close())
-		// Leave nothing in somebody's Redis, even if interrupted.
+		// Leave nothing in the user's Redis, even if interrupted.
 		err = errors.Join(err, play.leave(context.WithoutCancel(ctx)))
 	}()
 	for i, a := range acts() {
@@ -113,14 +113,14 @@ func (s *stampede) forget(ctx context.Context) error {
 	return s.shop.funcs["TopBooks"].Invalidate(ctx, s.author)
 }
 
-// leave takes out of Redis what the play has put there: the entry, and the list of the
-// function's releases, which outlives entries.
+// leave deletes the keys of the play from Redis: the entry, and the registry of the function's
+// releases, which outlives entries.
 func (s *stampede) leave(ctx context.Context) error {
 	releases := namespace + ":functions:{" + s.shop.funcs["TopBooks"].Name() + "}"
 	return errors.Join(s.forget(ctx), s.shop.client.Del(ctx, releases).Err())
 }
 
-// outlive returns when the value is older than agingStore takes for fresh.
+// outlive returns when the value is stale for agingStore.
 func (s *stampede) outlive(ctx context.Context) error {
 	for {
 		var info fncache.Info
@@ -178,8 +178,8 @@ func (s *stampede) act(ctx context.Context, a act) (result, error) {
 	return t.end(requests), nil
 }
 
-// computing is what the parent does when a worker's query begins: in the act in
-// which the holder dies it kills the first, and lets the others return.
+// computing handles the beginning of a worker's query: in the act in which the holder dies it
+// kills the first worker, and lets the others return.
 func (s *stampede) computing(a act, t *tally, from int) error {
 	switch {
 	case !a.killHolder:

@@ -16,7 +16,7 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// scan gives the lines of r.
+// scan returns the lines of r.
 func scan(r io.Reader, lines chan<- string) {
 	defer close(lines)
 	for s := bufio.NewScanner(r); s.Scan(); {
@@ -24,11 +24,11 @@ func scan(r io.Reader, lines chan<- string) {
 	}
 }
 
-// play runs the whole program and gives its table: figures by act and column.
+// play runs the whole program and returns its table: figures by act and column.
 func play(t *testing.T, args ...string) map[string]map[string]int {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("plays the whole stampede, for seconds")
+		t.Skip("-short: the whole stampede takes seconds")
 	}
 	temp := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"-quick"}, args...)...)
@@ -108,7 +108,7 @@ func TestStampede(t *testing.T) {
 	dies := table["holder dies"]
 	require.Equal(t, 2, dies["computations"])
 	require.Equal(t, 1, dies["computed"])
-	require.Equal(t, all-requests, dies["computed"]+dies["fresh"], "who was not killed got the value")
+	require.Equal(t, all-requests, dies["computed"]+dies["fresh"], "every surviving caller got the value")
 	require.Positive(t, dies["failed"])
 	require.LessOrEqual(t, dies["failed"], requests)
 }
@@ -123,5 +123,5 @@ func TestStampedeOnARealRedisWithCallersWhoWait(t *testing.T) {
 
 	client := server.Client(func(o *redis.Options) { o.Password, o.DB = "open-sesame", 3 })
 	require.Contains(t, client.Info(t.Context(), "commandstats").Val(), "cmdstat_evalsha")
-	require.Empty(t, client.Keys(t.Context(), "*").Val(), "nothing is left in somebody's Redis")
+	require.Empty(t, client.Keys(t.Context(), "*").Val(), "nothing is left in the user's Redis")
 }

@@ -13,10 +13,10 @@ import (
 // A Store is what the shop's pages ask. Its functions are wired at start-up; the
 // tags say how each is cached.
 //
-// TopBooks refuses (fncache.ErrColdCache) who comes while another computes the
-// first value: better a page that says "in a second" than a thousand queries.
-// BookByID is quick, so its callers wait for each other. TopBooks is shared: the
-// stampede wraps it a second time, see agingStore.
+// TopBooks refuses callers (fncache.ErrColdCache) while another computes the first value: a
+// page that says "in a second" is better than a thousand queries. BookByID is quick, so its
+// callers wait for each other. TopBooks is shared: the stampede wraps it a second time, see
+// agingStore.
 type Store struct {
 	TopBooks func(ctx context.Context, author string) ([]Bestseller, error) `fncache:"timeout=24h,freshness=1h,prefix=Author,name=TopBooks,shared,lease=2s"`
 	BookByID func(ctx context.Context, id int64) (Book, error)              `fncache:"timeout=1h,freshness=5m,prefix=Book,name=BookByID,oncold=wait,waittimeout=2s"`
@@ -34,7 +34,7 @@ type backend struct {
 	OnCold   fncache.ColdPolicy
 }
 
-// A shop is the wired Store with all that stands behind it.
+// A shop is the wired Store with its database, Redis client and cache.
 type shop struct {
 	db     *database
 	plain  *Store // without fncache
@@ -47,7 +47,7 @@ type shop struct {
 	commands *commandCounter
 }
 
-// namespace is what the keys of the shop begin with.
+// namespace is the first part of the shop's keys.
 const namespace = "bookstore"
 
 // openShop wires the Store to the database and wraps it. The database stays the
@@ -57,7 +57,7 @@ func openShop(db *database, b backend) (*shop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the URL of Redis: %w", err)
 	}
-	opts.ContextTimeoutEnabled = true // so that the hook that counts sees every command
+	opts.ContextTimeoutEnabled = true // so that the counting hook sees every command
 	s := &shop{db: db, plain: newStore(db), cached: newStore(db), client: redis.NewClient(opts), commands: &commandCounter{}}
 	s.client.AddHook(s.commands)
 	s.cache, err = fncache.New(fncache.Config{
@@ -66,7 +66,7 @@ func openShop(db *database, b backend) (*shop, error) {
 		// Visitors choose the arguments: with a secret they cannot look for
 		// two authors whose keys collide.
 		HashSecret: b.Secret,
-		// A thousand requests at once on a small machine: some patience.
+		// A thousand requests at once on a small machine need a longer timeout.
 		RedisTimeout: fncache.DefaultRedisTimeout * 2,
 	})
 	if err == nil {
@@ -79,7 +79,7 @@ func openShop(db *database, b backend) (*shop, error) {
 	return s, nil
 }
 
-// close ends what computes and gives its leases back, then the connections.
+// close cancels computations, releases their leases, and then closes the connections.
 func (s *shop) close() error {
 	return errors.Join(s.cache.Close(), s.client.Close())
 }

@@ -65,8 +65,8 @@ func (t *tally) add(r arrival) {
 	}
 }
 
-// end gives the result. Each process had so many callers: of the one that was
-// killed, those without an answer died with it.
+// end gives the result. perProcess is the number of callers of each process. Callers of the
+// killed process without an answer died with it.
 func (t *tally) end(callers int) result {
 	r := t.result
 	if t.killed >= 0 {
@@ -83,8 +83,7 @@ func (t *tally) end(callers int) result {
 	return r
 }
 
-// percentile is the least of the sorted durations that p per cent of them do not
-// exceed.
+// percentile returns the least of the sorted durations that p per cent of them do not exceed.
 func percentile(sorted []time.Duration, p int) time.Duration {
 	if len(sorted) == 0 {
 		return 0
@@ -104,8 +103,7 @@ func answersBy(source fncache.Source, legend string) column {
 	return column{source.String(), legend, func(r result) string { return thousands(r.answers[source.String()]) }}
 }
 
-// tableColumns are those of the table. The column waited stands only where
-// somebody did.
+// tableColumns are those of the table. The column waited is shown only if a caller waited.
 func tableColumns(waited bool) []column {
 	cols := []column{
 		{"act", "", func(r result) string { return r.act }},
@@ -126,7 +124,7 @@ func tableColumns(waited bool) []column {
 		{"p50", "half of the requests ended within this time", func(r result) string { return duration(r.p50) }},
 		{"p99", "99 in 100 of the requests ended within this time; those that died with their process do not count", func(r result) string { return duration(r.p99) }},
 		{
-			"Redis commands", "sent by all processes, whatever they were for; a script is one, setting up connections not counted",
+			"Redis commands", "all commands of all processes; a script counts as one, connection set-up does not count",
 			func(r result) string { return thousands(int(r.commands)) },
 		},
 	}

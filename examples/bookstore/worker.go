@@ -15,8 +15,7 @@ import (
 	"github.com/fncache/fncache"
 )
 
-// retryAfter is when a caller that was refused comes back: what the server's
-// Retry-After tells it.
+// retryAfter is when a refused caller comes back, by the server's Retry-After.
 const retryAfter = time.Second
 
 // An agingStore reads and writes the same entries as Store, since their prefix,
@@ -60,7 +59,7 @@ type worker struct {
 	commandsBefore int64 // when the act began
 }
 
-// obey does what it is told until the orders end.
+// obey executes orders until they end.
 func (w *worker) obey(orders *json.Decoder) error {
 	for {
 		var o order
@@ -166,8 +165,7 @@ func (w *worker) report(r report) {
 	w.out.send(r)
 }
 
-// A reporter writes reports, each at once: a process that is killed has said all
-// it knew.
+// A reporter writes each report at once, so a killed process has reported everything.
 type reporter struct {
 	mu    sync.Mutex // guards the field below
 	lines *json.Encoder

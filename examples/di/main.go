@@ -1,6 +1,5 @@
-// Command di wires a service with cached functions in a dependency injection
-// container, go.uber.org/fx. Who is given the service calls its functions and
-// need not know which are cached.
+// Command di wires a service with cached functions in a dependency injection container,
+// go.uber.org/fx. Users of the service call its functions and need not know which are cached.
 //
 //	go -C examples/di run .
 package main
@@ -52,7 +51,7 @@ func (*Books) count() int { return 1000 }
 // NewRedis connects to an embedded Redis; a real shop takes the address of a real one.
 func NewRedis(lc fx.Lifecycle) (redis.UniversalClient, error) {
 	server := miniredis.NewMiniRedis()
-	server.ClockTTL(true) // else entries would never expire
+	server.ClockTTL(true) // otherwise entries would never expire
 	if err := server.Start(); err != nil {
 		return nil, err
 	}
@@ -64,8 +63,8 @@ func NewRedis(lc fx.Lifecycle) (redis.UniversalClient, error) {
 	return client, nil
 }
 
-// NewCache makes the cache. fx stops in reverse order: the cache gives its leases
-// back before the client it needs for that is closed.
+// NewCache makes the cache. fx stops in reverse order: the cache releases its leases before its
+// client is closed.
 func NewCache(lc fx.Lifecycle, client redis.UniversalClient) (*fncache.Cache, error) {
 	cache, err := fncache.New(fncache.Config{Redis: client})
 	if err != nil {
@@ -100,7 +99,7 @@ func run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if err := visit(ctx, service, out); err != nil {
-		_ = app.Stop(ctx) // the first error is the one to tell
+		_ = app.Stop(ctx) // the first error is reported
 		return err
 	}
 	return app.Stop(ctx)

@@ -1,6 +1,5 @@
-// Command packagevar caches a function that is called through a package
-// variable. It is wrapped where it is declared, before there is any cache; main
-// says later which cache that is.
+// Command packagevar caches a function that is called through a package variable. It is wrapped
+// where it is declared, before a cache exists; main sets the cache later.
 //
 //	go -C examples/packagevar run .
 //	go -C examples/packagevar run . -redis redis://localhost:6379/0
@@ -21,8 +20,8 @@ import (
 	"github.com/fncache/fncache"
 )
 
-// TopBookIDs gives the most bought books of an author. The whole program calls
-// this variable, and need not know that there is a cache behind it.
+// TopBookIDs returns the most bought books of an author. The whole program calls this variable,
+// and need not know that it is cached.
 var TopBookIDs = topBookIDs
 
 // A mistake in the options, or a function that cannot be cached, ends the
@@ -54,7 +53,7 @@ func main() {
 func run(ctx context.Context, url string, out io.Writer) (err error) {
 	if url == "" {
 		server := miniredis.NewMiniRedis()
-		server.ClockTTL(true) // else entries would never expire
+		server.ClockTTL(true) // otherwise entries would never expire
 		if err := server.Start(); err != nil {
 			return err
 		}

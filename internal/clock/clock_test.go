@@ -101,7 +101,7 @@ type server struct {
 
 func (s *server) ask(context.Context) (time.Time, error) {
 	s.asked++
-	time.Sleep(s.takes)
+	time.Sleep(s.takes) // in virtual time
 	return time.Now().Add(s.ahead), s.err
 }
 
@@ -126,11 +126,11 @@ func TestOnlyTheFirstReadWaitsForTheAnswer(t *testing.T) {
 		assert.Equal(t, 1, s.asked, "one question for both")
 		assert.InDelta(t, time.Now().Add(time.Hour).UnixMilli(), c.Now(), 1)
 		c.Dialed.Store(true)
-		time.Sleep(Pause + time.Millisecond)
+		time.Sleep(Pause + time.Millisecond) // in virtual time
 		assert.Nil(t, c.Read(t.Context()), "in the background")
 		synctest.Wait()
 		assert.Equal(t, 2, s.asked)
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // in virtual time
 	})
 }
 
@@ -146,11 +146,11 @@ func TestAClockIsAskedForAgainNowAndThenAndSoonerAfterASlowAnswer(t *testing.T) 
 				<-c.Ask(t.Context())
 				asked, wait, s.takes = s.asked, Pause-s.takes/2, 0
 			}
-			time.Sleep(wait)
+			time.Sleep(wait) // in virtual time
 			c.Read(t.Context())
 			synctest.Wait()
 			require.Equal(t, asked, s.asked)
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // in virtual time
 			c.Read(t.Context())
 			synctest.Wait()
 			require.Equal(t, asked+1, s.asked)

@@ -14,8 +14,8 @@ import (
 func TestWaitReturnsWhenTheLastGoroutineHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := lifetime.New()
-		g.Go(func() { time.Sleep(time.Second) })
-		g.Go(func() { time.Sleep(3 * time.Second) })
+		g.Go(func() { time.Sleep(time.Second) }) // in virtual time
+		g.Go(func() { time.Sleep(3 * time.Second) }) // in virtual time
 		assert.Equal(t, 2, g.Running())
 		g.Close()
 		began := time.Now()
@@ -47,7 +47,7 @@ func TestWaitCountsGoroutinesThatBeginMeanwhile(t *testing.T) {
 		left := 5
 		var next func()
 		next = func() {
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) // in virtual time
 			if left--; left > 0 {
 				g.Go(next)
 			}
@@ -79,8 +79,8 @@ func TestAPartIsCountedInTheWholeAndClosedWithIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		whole := lifetime.New()
 		part := whole.Part()
-		part.Go(func() { time.Sleep(time.Second) })
-		whole.Go(func() { time.Sleep(time.Hour) })
+		part.Go(func() { time.Sleep(time.Second) }) // in virtual time
+		whole.Go(func() { time.Sleep(time.Hour) }) // in virtual time
 		assert.Equal(t, 2, whole.Running())
 		assert.Equal(t, 1, part.Running())
 		assert.False(t, part.Closed())

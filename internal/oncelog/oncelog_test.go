@@ -40,7 +40,7 @@ func TestRecordsAreWrittenInTheirOrderAndCarryTheTimeOfTheEvent(t *testing.T) {
 		for i := range 10 {
 			times = append(times, time.Now())
 			l.Once(fmt.Sprint(i), slog.LevelWarn+slog.Level(i), fmt.Sprint(i), "i", i)
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) // in virtual time
 		}
 		release()
 		synctest.Wait()
@@ -63,7 +63,7 @@ func TestAMessageIsRepeatedAfterAMinuteAndSaysHowManyWereLeftOut(t *testing.T) {
 			for range 5 {
 				l.Once("s", slog.LevelWarn, "m")
 			}
-			time.Sleep(interval)
+			time.Sleep(interval) // in virtual time
 		}
 		l.Once("s", slog.LevelWarn, "m")
 		synctest.Wait()
@@ -220,7 +220,7 @@ func TestALoggerForgetsOldSubjects(t *testing.T) {
 				assert.True(t, l.Once(rand.Text(), slog.LevelInfo, "m"))
 			}
 			assert.LessOrEqual(t, len(l.last), 2*leastSweep)
-			time.Sleep(interval)
+			time.Sleep(interval) // in virtual time
 			synctest.Wait()
 		}
 		// Recent subjects are not repeated, however many there are.

@@ -95,7 +95,7 @@ func hold(t *testing.T) {
 	running, paused := Shared(t), Start(t)
 	paused.Pause()
 	fmt.Printf("servers %d %d %q\n", running.p.pid, paused.p.pid, running.p.dir)
-	time.Sleep(patience)
+	time.Sleep(patience) // until it is killed
 	t.Fatal("nobody killed this process")
 }
 

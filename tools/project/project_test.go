@@ -1,8 +1,8 @@
-// Package project holds the repository's files to each other: what lists every module,
-// every step of .ci/run or the Go version has to name them all.
+// Package project checks that the repository's files agree: each list of modules or of steps of
+// .ci/run is complete, and the Go version is the same everywhere.
 //
-// It is a module of its own, for actionlint needs another version of a YAML package
-// than golangci-lint in tools/go.mod.
+// It is a module of its own, because actionlint needs another version of a YAML package than
+// golangci-lint in tools/go.mod.
 package project
 
 import (
@@ -66,7 +66,7 @@ func output(t *testing.T, name string, args ...string) []string {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	cmd.Dir = root
-	// A make that runs this test would have this one print which directory it enters.
+	// Without this, a make that runs this test would make this one print its directory.
 	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

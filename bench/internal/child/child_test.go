@@ -29,7 +29,7 @@ func obey(n int) (string, error) {
 	case n < 0:
 		return "", errors.New("negative")
 	case n == 0:
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // until it is killed
 	}
 	return os.Getenv("UNIT") + strconv.Itoa(2*n), nil
 }

@@ -46,9 +46,9 @@ const (
 // it does, or hold answers to times of a fraction of a second.
 var busy = []string{"bench", "examples/bookstore", "faults", "history"}
 
-// raced are the modules tested with the race detector, as the library is. The bookstore
-// brings a SQLite translated from C, which the detector slows down many times and finds
-// nothing in, and a benchmark would measure the detector.
+// raced are the modules tested with the race detector, as the library is. Others are not: the
+// bookstore has a SQLite translated from C, which the detector only slows down, and a benchmark
+// would measure the detector.
 var raced = []string{"faults"}
 
 func main() {
@@ -61,7 +61,7 @@ func main() {
 	}
 }
 
-// A suite is what a run of testall shares between its jobs.
+// A suite is the state that the jobs of a run share.
 type suite struct {
 	root  string
 	race  []string // the flag of go test, or none
@@ -164,7 +164,7 @@ func (s *suite) build(ctx context.Context, module string) ([]job, error) {
 	return jobs, nil
 }
 
-// testName matches what -test.run runs of what -test.list prints.
+// testName matches the names in the output of -test.list that -test.run runs.
 var testName = regexp.MustCompile(`^(Test|Example|Fuzz)`)
 
 // shards deals the tests of a binary out.
