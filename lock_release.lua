@@ -1,14 +1,14 @@
 -- Release a lease, if it is still held.
 --
 -- KEYS[1]  the lock
--- ARGV[1]  token; of whichever sending of its acquire, for who gave up on the
---          answer does not know which was granted
+-- ARGV[1]  token; of any sending of its acquire, because a caller that stopped waiting
+--          does not know which one was granted
 -- ARGV[2]  channel            ARGV[3]  message, also if the lease is lost and nobody
 --          has it; see lock_store.lua
 --
--- Answers  {'held' (until now) or 'lost', why nothing could be published or ''}. Sent again after it took effect it
--- answers 'lost', for it leaves nothing behind to know itself by: whoever asked
--- looks the key up afresh, which is a round trip and never a wrong value.
+-- Answers  {'held' (until now) or 'lost', why nothing could be published or ''}. Sent again
+-- after it took effect it answers 'lost', because it leaves no trace. The caller then looks the
+-- key up again, which costs a round trip and never gives a wrong value.
 
 -- Without the right to publish this step must still succeed: the answer has the error of
 -- PUBLISH.

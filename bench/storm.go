@@ -17,7 +17,7 @@ import (
 // a local tier of its own, as if they were processes; the writer has another.
 type storm struct {
 	Instances int
-	Readers   int           // in all
+	Readers   int           // of all instances together
 	Pause     time.Duration // of a reader between two reads
 	Every     time.Duration // the writer writes
 	Cost      time.Duration // of the function, once it has read the source

@@ -191,7 +191,7 @@ var faults = []fault{
 		},
 	},
 	{
-		name:  "is emptied time and again (FLUSHALL)",
+		name:  "is emptied repeatedly (FLUSHALL)",
 		loses: true,
 		bound: turns,
 		again: func(s *scene) {

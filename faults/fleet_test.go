@@ -496,9 +496,9 @@ func (f *fleet) awaitSlow(least time.Duration) {
 // checkLoggedOnce checks that every process has logged a kind of error, and only once.
 func (f *fleet) checkLoggedOnce(kind fncache.RedisErrorKind) {
 	f.t.Helper()
-	told := func() int { return strings.Count(f.log.String(), "kind="+kind.String()+" ") }
-	require.Eventually(f.t, func() bool { return told() >= processes }, patience, time.Millisecond, "the caches said:\n%s", f.log)
-	assert.Equal(f.t, processes, told(), "the caches said:\n%s", f.log)
+	logged := func() int { return strings.Count(f.log.String(), "kind="+kind.String()+" ") }
+	require.Eventually(f.t, func() bool { return logged() >= processes }, patience, time.Millisecond, "the caches said:\n%s", f.log)
+	assert.Equal(f.t, processes, logged(), "the caches said:\n%s", f.log)
 }
 
 // checkNothingForgotten checks that no forgotten script was logged.

@@ -159,7 +159,7 @@ func TestAValueThatRedisDidNotTakeIsStoredLaterWhileTheLeaseIsOurs(t *testing.T)
 			assert.Zero(t, o.mine.Stats().LostLeases)
 			o.other.awaitRedis()
 			assert.Equal(t, result{value: "1", source: fncache.SourceFresh}, o.other.get())
-			assert.EqualValues(t, 1, o.mine.run.Load(), "runs of the function in all")
+			assert.EqualValues(t, 1, o.mine.run.Load(), "runs of the function in total")
 		})
 	}
 }
@@ -198,7 +198,7 @@ func (o *outage) requireDropped() {
 	for _, p := range []*process{o.other, o.mine} {
 		assert.Equal(o.t, result{value: "2", source: fncache.SourceFresh}, p.get())
 	}
-	assert.EqualValues(o.t, 2, o.mine.run.Load(), "runs of the function in all")
+	assert.EqualValues(o.t, 2, o.mine.run.Load(), "runs of the function in total")
 }
 
 func TestAValueThatRedisDidNotTakeIsDroppedWhenAnotherHasTakenTheLeaseOver(t *testing.T) {

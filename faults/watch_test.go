@@ -320,7 +320,7 @@ func (w *watch) heard(ctx context.Context, s sending, cmd redis.Cmder) {
 	defer w.mu.Unlock()
 	switch cmd := redistest.Inner(cmd).(type) {
 	case *redis.StringCmd:
-		w.told(s, numberIn(cmd.Val()))
+		w.sawRun(s, numberIn(cmd.Val()))
 		if took := time.Since(s.at); !s.at.Before(w.timed) {
 			w.lookups[s.place.process] = append(w.lookups[s.place.process], took)
 		}
@@ -328,7 +328,7 @@ func (w *watch) heard(ctx context.Context, s sending, cmd redis.Cmder) {
 		parts, _ := cmd.Val().([]any)
 		if s.verb == "store" && len(parts) == 2 && text(parts[0]) == "held" {
 			w.stores[s.place]++
-			w.told(s, s.store)
+			w.sawRun(s, s.store)
 		}
 		if s.verb == "acquire" && len(parts) >= 2 {
 			w.answered(ctx, call, s, parts)
@@ -347,12 +347,12 @@ func (w *watch) answered(ctx context.Context, call int64, s sending, parts []any
 	case status == "held" && inTime:
 		w.refusals[call] = refusal{s.errs}
 	case status == "changed":
-		w.told(s, numberIn(text(parts[1])))
+		w.sawRun(s, numberIn(text(parts[1])))
 	}
 }
 
-// told judges the run of an entry, and records it as confirmed. w.mu is held.
-func (w *watch) told(s sending, number int) {
+// sawRun judges the run of an entry, and records it as confirmed. w.mu is held.
+func (w *watch) sawRun(s sending, number int) {
 	if number == 0 || s.era != w.era {
 		return
 	}

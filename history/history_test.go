@@ -121,7 +121,7 @@ func (o *outcome) report(t *testing.T) {
 	var text strings.Builder
 	for i, v := range o.broken {
 		if i == 10 {
-			fmt.Fprintf(&text, "... %d in all\n", len(o.broken))
+			fmt.Fprintf(&text, "... %d in total\n", len(o.broken))
 			break
 		}
 		text.WriteString(v.String())

@@ -56,7 +56,7 @@ func TestRecordsThatWereKeptAreJudgedAsWhenTheyWereMade(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotARoundIsNotChecked(t *testing.T) {
+func TestADirectoryWithoutARoundIsNotChecked(t *testing.T) {
 	_, _, err := readRound(t.TempDir())
 	require.ErrorContains(t, err, "no round is kept in")
 

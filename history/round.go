@@ -186,7 +186,7 @@ func (r *round) kill(slot int) error {
 	return r.gone(slot, p)
 }
 
-// finish waits for a worker that was told to end.
+// finish waits for a worker that is ending.
 func (r *round) finish(slot int) error {
 	p := r.workers[slot]
 	r.workers[slot] = nil

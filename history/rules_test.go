@@ -872,7 +872,7 @@ func TestACallThatJoinsAStoredOrUnleasedComputationIsGivenNothingOutdated(t *tes
 			h.computed(60)
 			given(h, 1)
 		}},
-		"a flight that was told of the holder before": {false, func(h *tale) {
+		"a flight that heard of the holder before": {false, func(h *tale) {
 			h.wait(timeout)
 			h.call(2, 40)
 			h.ask(2, 41, "u", 40)
@@ -896,7 +896,7 @@ func TestRepliesThatNoServerCanHaveGivenHaveNoOrder(t *testing.T) {
 		ok   bool
 		more func(*tale)
 	}{
-		"as told":                      {true, func(*tale) {}},
+		"unchanged":                    {true, func(*tale) {}},
 		"read":                         {true, func(h *tale) { h.get(2, 30, theComp) }},
 		"read, and gone":               {false, func(h *tale) { h.get(2, 30, 0) }},
 		"read, and gone in time":       {true, func(h *tale) { h.wait(timeout); h.get(2, 30, 0) }},
@@ -1015,8 +1015,8 @@ func TestALeaseThatNoReplyNamesIsLeftOut(t *testing.T) {
 		left int // commands of lease "u"
 		more func(*tale)
 	}{
-		"nobody has seen it": {0, late},
-		"somebody was told": {2, func(h *tale) {
+		"no reply names it": {0, late},
+		"a reply names it": {2, func(h *tale) {
 			late(h)
 			h.ask(1, 32, "v", 0)
 			h.add(event{Kind: commandEnds, Op: 32, Status: "held", Holder: "u", Present: true})

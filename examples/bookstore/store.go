@@ -26,7 +26,7 @@ func newStore(db *database) *Store {
 	return &Store{TopBooks: db.topBooks, BookByID: db.bookByID}
 }
 
-// A backend says where the shop's data is, and is the same in all its processes.
+// A backend is the location of the shop's data, the same in all processes.
 type backend struct {
 	Database string
 	Redis    string // a URL

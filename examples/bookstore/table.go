@@ -119,7 +119,7 @@ func tableColumns(waited bool) []column {
 		answersBy(fncache.SourceWaited, "requests that waited for another's query and got its result"),
 		answersBy(fncache.SourceFresh, "requests that got a value from Redis, younger than its freshness"),
 		answersBy(fncache.SourceStale, "requests that got an older value from Redis, while one caller computed it anew"),
-		answersBy(fncache.SourceRefused, "requests told to come again (ErrColdCache; over HTTP 503 with Retry-After: 1): nothing cached, and another computes"),
+		answersBy(fncache.SourceRefused, "requests asked to come again (ErrColdCache; over HTTP 503 with Retry-After: 1): nothing cached, and another computes"),
 		answersBy(fncache.SourceFailed, "requests without an answer"),
 		{"p50", "half of the requests ended within this time", func(r result) string { return duration(r.p50) }},
 		{"p99", "99 in 100 of the requests ended within this time; those that died with their process do not count", func(r result) string { return duration(r.p99) }},

@@ -17,7 +17,7 @@ import (
 	"github.com/fncache/fncache/internal/specimen"
 )
 
-// everyKind refers to things in all ways that can be copied.
+// everyKind has every kind of reference that can be copied.
 type everyKind struct {
 	embedded
 	Bool    bool

@@ -40,8 +40,8 @@ func (l *Log) NodeBack() {
 	}
 }
 
-// NodeLeft takes in that a node that was away has left its Cluster. Whether the others answer is
-// told by the next operation that is done.
+// NodeLeft records that a node that was away has left its Cluster. The next operation shows
+// whether the others answer.
 func (l *Log) NodeLeft() { l.away.Add(-1) }
 
 // Succeeded records that an operation succeeded.
@@ -68,10 +68,10 @@ func (l *Log) Tell(t Trouble) {
 			"kind", t.Kind, "operation", t.Op, "node", t.Node, "err", t.Err, "do", t.Remedy)
 		return
 	}
-	told := l.log.Once("redis "+t.Kind+" "+t.Node, slog.LevelWarn,
+	logged := l.log.Once("redis "+t.Kind+" "+t.Node, slog.LevelWarn,
 		"Redis does not answer as it should: what cannot be served is computed in this process, or refused, and not stored",
 		"kind", t.Kind, "operation", t.Op, "node", t.Node, "err", t.Err, "do", t.Remedy)
-	if told && t.Away {
+	if logged && t.Away {
 		l.said.Store(true)
 	}
 }

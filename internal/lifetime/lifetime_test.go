@@ -14,7 +14,7 @@ import (
 func TestWaitReturnsWhenTheLastGoroutineHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := lifetime.New()
-		g.Go(func() { time.Sleep(time.Second) }) // in virtual time
+		g.Go(func() { time.Sleep(time.Second) })     // in virtual time
 		g.Go(func() { time.Sleep(3 * time.Second) }) // in virtual time
 		assert.Equal(t, 2, g.Running())
 		g.Close()
@@ -80,7 +80,7 @@ func TestAPartIsCountedInTheWholeAndClosedWithIt(t *testing.T) {
 		whole := lifetime.New()
 		part := whole.Part()
 		part.Go(func() { time.Sleep(time.Second) }) // in virtual time
-		whole.Go(func() { time.Sleep(time.Hour) }) // in virtual time
+		whole.Go(func() { time.Sleep(time.Hour) })  // in virtual time
 		assert.Equal(t, 2, whole.Running())
 		assert.Equal(t, 1, part.Running())
 		assert.False(t, part.Closed())

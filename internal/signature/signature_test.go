@@ -39,7 +39,7 @@ type (
 	withIgnored struct {
 		ID    int
 		Trace chan int `fncache:"-"`
-		cache *int     `fncache:"-"` //nolint:unused // refused but for its tag
+		cache *int     `fncache:"-"` //nolint:unused // refused without its tag
 	}
 	keyIgnoring struct {
 		SKU  string

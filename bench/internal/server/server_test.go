@@ -41,7 +41,7 @@ func TestServerCountsAScriptAsOne(t *testing.T) {
 	require.Error(t, client.Ping(context.Background()).Err(), "the server is still there")
 }
 
-func TestWhatFailsATestIsAnErrorHere(t *testing.T) {
+func TestAFailureOfTheTestIsAnErrorOfTheServer(t *testing.T) {
 	r := &run{}
 	require.EqualError(t, r.catch(func() { r.Fatalf("no %s", "server") }), "no server")
 	require.NoError(t, r.catch(func() {}))
