@@ -87,24 +87,24 @@ examples: ## run the examples
 	  go -C $$dir run . $$args; \
 	done
 
-# DECLARES finds the packages of the library with a test function whose name begins so.
-DECLARES = go list -f '{{.Dir}}{{range .TestGoFiles}} {{.}}{{end}}{{range .XTestGoFiles}} {{.}}{{end}}' ./... | \
+# DECLARES finds the packages of some modules with a test function whose name begins so.
+DECLARES = for module in $(2); do go list -C $$module -f '{{.Dir}}{{range .TestGoFiles}} {{.}}{{end}}{{range .XTestGoFiles}} {{.}}{{end}}' ./...; done | \
   while read -r dir files; do \
     for file in $$files; do if grep -q '^func $(1)' $$dir/$$file; then echo $$dir; break; fi; done; \
   done
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
-	@set -e; for dir in $$($(call DECLARES,Fuzz)); do \
+	@set -e; for dir in $$($(call DECLARES,Fuzz,. $(MODULES))); do \
 	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \
 	    echo "fuzz $$target for $(FUZZTIME)"; \
-	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$dir; \
+	    go -C $$dir test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s .; \
 	  done; \
 	done
 
 .PHONY: bench
 bench: ## the benchmarks BENCH, COUNT times for BENCHTIME each
-	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) $$($(call DECLARES,Benchmark))
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) $$($(call DECLARES,Benchmark,.))
 
 .PHONY: compare
 compare: ## the benchmarks BENCH of the package PKG at the commit BASE and here, COUNT times in turns, with benchstat

@@ -73,6 +73,7 @@ func TestRefusalsSayWhatIsWrongWhereAndWhatToDo(t *testing.T) {
 		{"-type Secret", []string{"method Secret.Get (hidden.go:8): it has hidden.secret, which package github.com/fncache/fncache/cmd/fncachegen/testdata/refused/hidden does not export"}},
 		{"-type Nothing", []string{"Nothing (refused.go:28): no method can be cached: Add has no result to cache", "name an interface with a method that returns a value"}},
 		{"-type Blank", []string{"Blank (refused.go:32): type parameter 1 has no name; name it"}},
+		{"-type Local", []string{"Local (refused.go:", "type parameter cache has the name of a variable in the generated code; rename it"}},
 		{"-type Taken", []string{"TakenOptions would be declared a second time (it is at refused.go:40)", "-name"}},
 		{"-type Fine -name 1", []string{`-name "1" is no identifier`}},
 		{"-type Fine,Fine", []string{"FineOptions would be declared for two of the interfaces"}},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"go/token"
 	"go/types"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -124,6 +125,9 @@ func (m *model) generic(object *types.TypeName, imports *imports) (map[string]bo
 		name := p.Obj().Name()
 		if name == "_" {
 			return nil, fmt.Errorf("type parameter %d has no name; name it", i+1)
+		}
+		if slices.Contains(locals, name) || name == imports.names["errors"] || name == imports.names[libraryPath] {
+			return nil, fmt.Errorf("type parameter %s has the name of a variable in the generated code; rename it, to a capital letter for instance", name)
 		}
 		names[name] = true
 		used = append(used, name)

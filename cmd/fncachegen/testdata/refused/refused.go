@@ -48,3 +48,7 @@ type Secret interface {
 }
 
 var _, _, _ = CacheFine(nil, nil, FineOptions{}) // which is there after it was generated
+
+type Local[cache any] interface {
+	Get(ctx context.Context, id int) (cache, error)
+}
