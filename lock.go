@@ -150,8 +150,10 @@ func (s *lockStore) channelOf(key string) string { return s.channel + functionOf
 // eval runs a script on the node of the first key.
 func (s *lockStore) eval(ctx context.Context, op string, script *remote.Script, limit remote.Limits, keys []string, args ...any) (reply any, err error) {
 	c := remote.Eval(op, remote.Writes, script, keys, args, limit)
-	err = s.do(ctx, op, c)
-	return c.Reply(), err
+	if err = s.do(ctx, op, c); err != nil {
+		return nil, err // the command may be under way yet, and its reply be written
+	}
+	return c.Reply(), nil
 }
 
 // errWrongType is the reason of a miss where another program wrote the key.

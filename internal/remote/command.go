@@ -163,7 +163,7 @@ func (c *Command) Raw() []byte {
 }
 
 // Reply returns the answer of another command, as go-redis reads one: a string, an
-// int64, a slice of these, or nil.
+// int64, a slice of these, or nil. It is valid after [Remote.Do] returned nil.
 func (c *Command) Reply() any { return c.other.reply }
 
 // Forgot reports whether the server had run the script, and knew it no more: it was
