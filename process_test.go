@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -80,6 +81,8 @@ type worker struct {
 	lookup func(context.Context, string) (string, error)
 	handle *Func
 	cache  *Cache
+
+	callers atomic.Int64 // of the last burst
 }
 
 func runWorker(settings string) {
@@ -100,6 +103,9 @@ func runWorker(settings string) {
 	w := &worker{cache: cache, out: json.NewEncoder(os.Stdout), finish: make(chan struct{}), fail: make(chan struct{}, 1)}
 	w.lookup = w.compute
 	if s.Fails {
+		// A caller that asks again by itself may be granted the lease of a function that has
+		// just failed before it hears of that.
+		mostTold = time.Hour
 		w.lookup = w.computeAndFail
 	}
 	opts := Options{Cache: cache, Name: "test.Expensive", Timeout: time.Hour, OnCold: s.OnCold, Lease: s.Lease}
@@ -117,6 +123,7 @@ func runWorker(settings string) {
 		}
 		switch o.Do {
 		case "burst":
+			w.callers.Store(int64(o.Callers))
 			go w.burst(o.Key, o.Callers)
 			if s.Fails {
 				go w.watchFailures(Must(w.handle.Key(o.Key)), o.Callers)
@@ -151,11 +158,28 @@ func (w *worker) compute(_ context.Context, key string) (string, error) {
 // errWorker is what the function fails with.
 var errWorker = errors.New("the database is away")
 
-// computeAndFail is compute for a function that fails, when the parent says so.
-func (w *worker) computeAndFail(context.Context, string) (string, error) {
+// computeAndFail is compute for a function that fails, when the parent says so. It begins when
+// all callers of this process wait for it: one that came after the failure would wait for
+// another process.
+func (w *worker) computeAndFail(_ context.Context, key string) (string, error) {
+	for w.joined(key) < int(w.callers.Load()) {
+		time.Sleep(time.Millisecond) // until they have joined
+	}
 	w.tell(event{What: "computing"})
 	<-w.fail
 	return "", errWorker
+}
+
+// joined returns how many callers wait for the computation of a key in this process.
+func (w *worker) joined(key string) int {
+	fs := &w.cache.flights
+	id := flightKey{w.handle, Must(w.handle.Key(key))}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if s := fs.m[id]; s != nil && s.leased != nil {
+		return s.leased.callers
+	}
+	return 0
 }
 
 // burst calls from many goroutines at once.
