@@ -121,14 +121,14 @@ func median(v []float64) float64 {
 
 func BenchmarkHit_OneCaller(b *testing.B) { benchmarkHit(b, 1, 1, Wrap[idsFunc]) }
 
-func BenchmarkHit_OneCallerTyped(b *testing.B) { benchmarkHit(b, 1, 1, Wrap1[idsFunc]) }
+func BenchmarkHit_OneCallerTyped(b *testing.B) { benchmarkHit(b, 1, 1, wrapUntyped1[idsFunc]) }
 
 func BenchmarkHit_128CallersOneKey(b *testing.B) {
 	benchmarkHit(b, 128, 1, Wrap[idsFunc])
 }
 
 func BenchmarkHit_128CallersOneKeyTyped(b *testing.B) {
-	benchmarkHit(b, 128, 1, Wrap1[idsFunc])
+	benchmarkHit(b, 128, 1, wrapUntyped1[idsFunc])
 }
 
 func BenchmarkHit_128CallersTenThousandKeys(b *testing.B) {
@@ -136,7 +136,7 @@ func BenchmarkHit_128CallersTenThousandKeys(b *testing.B) {
 }
 
 func BenchmarkHit_128CallersTenThousandKeysTyped(b *testing.B) {
-	benchmarkHit(b, 128, 10_000, Wrap1[idsFunc])
+	benchmarkHit(b, 128, 10_000, wrapUntyped1[idsFunc])
 }
 
 // BenchmarkStub is what calling through reflection costs, with all that a hit
@@ -245,7 +245,7 @@ func benchmarkOwn(b *testing.B, wrapIDs func(*idsFunc, Options) (*Func, error)) 
 }
 
 func BenchmarkOwn_Wrap(b *testing.B)  { benchmarkOwn(b, Wrap[idsFunc]) }
-func BenchmarkOwn_Wrap1(b *testing.B) { benchmarkOwn(b, Wrap1[idsFunc]) }
+func BenchmarkOwn_Wrap1(b *testing.B) { benchmarkOwn(b, wrapUntyped1[idsFunc]) }
 
 // nearBench is a function whose results are in this process's memory, in its
 // three forms.
@@ -257,7 +257,7 @@ func nearBench[R any](b *testing.B, value R) (reflected, typed func(context.Cont
 	opts := Options{Cache: cache, Name: "bench.Near", Shared: true, Timeout: time.Hour, Near: time.Hour}
 	f1, err := Wrap(&reflected, opts)
 	require.NoError(b, err)
-	f2, err := Wrap1(&typed, opts)
+	f2, err := wrapUntyped1(&typed, opts)
 	require.NoError(b, err)
 	for f, call := range map[*Func]func(context.Context, int64) (R, error){f1: reflected, f2: typed} {
 		Must(f.bind())
@@ -371,7 +371,7 @@ func BenchmarkWake(b *testing.B) {
 //	bare-µs       what the bare function takes
 
 func BenchmarkRedisAway_Wrap(b *testing.B)  { benchmarkRedisAway(b, Wrap[idsFunc]) }
-func BenchmarkRedisAway_Wrap1(b *testing.B) { benchmarkRedisAway(b, Wrap1[idsFunc]) }
+func BenchmarkRedisAway_Wrap1(b *testing.B) { benchmarkRedisAway(b, wrapUntyped1[idsFunc]) }
 
 func benchmarkRedisAway(b *testing.B, wrapIDs func(*idsFunc, Options) (*Func, error)) {
 	server := redistest.Start(b)

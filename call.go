@@ -234,6 +234,10 @@ func (a *answer) raise() {
 // record counts the call, and tells the caller where its answer came from.
 func (f *Func) record(a *answer, info *Info, key string) {
 	f.counters.bySource[a.source].Add(1)
+	switch a.source {
+	case SourceFresh, SourceStale, SourceWaited, SourceNear:
+		f.counters.savedTime.Add(int64(a.cost))
+	}
 	if info != nil {
 		*info = Info{Source: a.source, Age: a.age, Cost: a.cost, Key: key}
 	}
@@ -331,7 +335,7 @@ func (c *call) decision(p purpose) (decision, error) {
 // fly has a flight run to its decision. The call that began it looks up on its own
 // goroutine. If it leaves meanwhile, a goroutine goes on for those who have joined.
 func (c *call) fly(f *flight) (how progress) {
-	if f.purpose != toLookUp {
+	if f.purpose.polls() {
 		c.cache.life.Go(func() { c.cache.poll(f) })
 		return handedOn
 	}
@@ -404,4 +408,40 @@ func (c *call) withoutLease(v *notOurs, ended uint64, p *purpose) (a answer, aga
 	default:
 		return c.giveUp(c.cold(v.left))
 	}
+}
+
+// peek answers a call that reads and never computes. The source is SourceNone where nothing
+// may be served. Peeks share a lookup with each other alone, because a lookup of a call may go
+// on to compute.
+func (c *call) peek() answer {
+	c.informed = true
+	keeps := c.fn.near != nil && !c.fn.unwrapped.Load()
+	if keeps {
+		if a, ok := c.fromNear(c.cache.near.Fresh(c.fn.near, c.fn.nearKey(c.input, c.key)), SourceNear); ok {
+			return a
+		}
+	}
+	d, err := c.decision(toPeek)
+	if err != nil {
+		return answer{err: err}
+	}
+	var a answer
+	unreadable := false
+	switch v := d.verdict.(type) {
+	case serveFresh:
+		a, unreadable = c.serve(v.entry, SourceFresh, d.alone)
+	case serveStale:
+		a, unreadable = c.serve(v.entry, SourceStale, d.alone)
+	case redisDown:
+		if keeps {
+			if a, ok := c.lastResort(); ok {
+				return a
+			}
+		}
+		return answer{err: fmt.Errorf("%w; function %s, key %s", v.cause, c.fn.Name(), c.key)}
+	}
+	if unreadable {
+		return answer{}
+	}
+	return a
 }

@@ -74,6 +74,92 @@ func ExampleWrap() {
 	// shop.Count 1
 }
 
+// The handle's methods have the types of the function.
+func ExampleFunc1() {
+	cache, stop := newCache()
+	defer stop()
+	ctx := context.Background()
+	title := "Dune"
+	bookByID := func(_ context.Context, id int64) (Book, error) { return Book{id, title}, nil }
+
+	books := fncache.Must(fncache.Wrap1(&bookByID, fncache.Options{Cache: cache, Name: "shop.BookByID", Timeout: time.Hour}))
+	book, err := books.Refresh(ctx, 5) // recompute, store, and return
+	fmt.Println(book.Title, err)
+
+	title = "Dune Messiah"
+	fmt.Println(books.Invalidate(ctx, 5))
+	book, err = bookByID(ctx, 5)
+	fmt.Println(book.Title, err, books.Func.Stats().Computed)
+	// Output:
+	// Dune <nil>
+	// <nil>
+	// Dune Messiah <nil> 1
+}
+
+// A page shows what is there, and has nobody wait for the rest.
+func ExampleFunc1_Peek() {
+	cache, stop := newCache()
+	defer stop()
+	ctx := context.Background()
+	loadBook := func(_ context.Context, id int64) (Book, error) { return Book{id, "Dune"}, nil }
+	bookByID, books, err := fncache.New1(loadBook, fncache.Options{Cache: cache, Name: "shop.BookByID", Timeout: time.Hour})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	_, _, ok, err := books.Peek(ctx, 5)
+	fmt.Println(ok, err)
+	if _, err := bookByID(ctx, 5); err != nil {
+		fmt.Println(err)
+		return
+	}
+	book, info, ok, err := books.Peek(ctx, 5)
+	fmt.Println(book.Title, info.Source, ok, err)
+	// Output:
+	// false <nil>
+	// Dune fresh true <nil>
+}
+
+// The function is a value, and stays as it is.
+func ExampleNew1() {
+	cache, stop := newCache()
+	defer stop()
+	loadBook := func(_ context.Context, id int64) (Book, error) { return Book{id, "Dune"}, nil }
+
+	bookByID, books, err := fncache.New1(loadBook, fncache.Options{Cache: cache, Name: "shop.BookByID", Timeout: time.Hour})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	book, err := bookByID(context.Background(), 5)
+	fmt.Println(book.Title, err)
+	fmt.Println(books.Invalidate(context.Background(), 5))
+	// Output:
+	// Dune <nil>
+	// <nil>
+}
+
+func ExampleFuncs_Get() {
+	cache, stop := newCache()
+	defer stop()
+	svc := BookService{
+		TopBookIDs: func(context.Context, int64) ([]int64, error) { return []int64{2, 1}, nil },
+		BookByID:   func(_ context.Context, id int64) (Book, error) { return Book{id, "Dune"}, nil },
+	}
+	funcs := fncache.Must(fncache.WrapStruct(&svc, fncache.Options{Cache: cache}))
+
+	_, err := funcs.Get("BookById")
+	fmt.Println(err)
+	for _, f := range cache.Funcs() {
+		fmt.Println(f.Name())
+	}
+	// Output:
+	// fncache: no handle for the field "BookById"; there are handles for BookByID, TopBookIDs
+	// Author:github.com/fncache/fncache_test.BookService.TopBookIDs
+	// github.com/fncache/fncache_test.BookService.BookByID
+}
+
 func ExampleWrap2() {
 	cache, stop := newCache()
 	defer stop()
@@ -100,6 +186,44 @@ func ExampleWrap3() {
 	fmt.Println(price(context.Background(), 5, "EUR", 2))
 	// Output:
 	// 24 <nil>
+}
+
+func ExampleNew2() {
+	cache, stop := newCache()
+	defer stop()
+
+	page, pages, err := fncache.New2(func(_ context.Context, author string, number int) (string, error) {
+		return fmt.Sprintf("page %d of %s", number, author), nil
+	}, fncache.Options{Cache: cache, Name: "shop.Page", Timeout: time.Hour})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	fmt.Println(page(context.Background(), "Austen", 3))
+	fmt.Println(pages.Expire(context.Background(), "Austen", 3))
+	// Output:
+	// page 3 of Austen <nil>
+	// <nil>
+}
+
+func ExampleNew3() {
+	cache, stop := newCache()
+	defer stop()
+
+	price, prices, err := fncache.New3(func(_ context.Context, bookID int64, currency string, pieces int) (int, error) {
+		return 12 * pieces, nil
+	}, fncache.Options{Cache: cache, Name: "shop.Price", Timeout: time.Hour})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	fmt.Println(price(context.Background(), 5, "EUR", 2))
+	fmt.Println(prices.Invalidate(context.Background(), 5, "EUR", 2))
+	// Output:
+	// 24 <nil>
+	// <nil>
 }
 
 // In package variables and in main an error of wrapping is a bug of the program.

@@ -82,6 +82,10 @@ type redisDown struct {
 	missed  bool // Redis has answered before that nothing usable is there
 }
 
+// absent: a peek found nothing that may be served.
+type absent struct{}
+
+func (absent) row()     {}
 func (serveFresh) row() {}
 func (serveStale) row() {}
 func (begunHere) row()  {}
@@ -189,8 +193,15 @@ func (c *Cache) takeIn(f *flight, e *entry, s state, asked moment, again bool) p
 		}
 		s = f.fn.allowed(s, v)
 	}
-	if s = c.takeEntry(f, e, s, asked); s == fresh {
+	switch s = c.takeEntry(f, e, s, asked); {
+	case s == fresh:
 		c.flights.decide(f, serveFresh{e})
+		return decided
+	case f.purpose == toPeek && s == stale:
+		c.flights.decide(f, serveStale{e})
+		return decided
+	case f.purpose == toPeek:
+		c.flights.decide(f, absent{})
 		return decided
 	}
 	c.life.Go(func() {

@@ -1,12 +1,15 @@
 package fncache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -66,86 +69,19 @@ func callersLine() string {
 	return filepath.Base(file) + ":" + strconv.Itoa(line)
 }
 
-// Wrap1 is [Wrap] for a function of a context and one argument that returns one
-// result and an error. It does the very same, by the same options, names, keys and
-// entries, so that processes that use one and such that use the other share what
-// is cached. But as the compiler knows the types, a call takes no reflection: the
-// variable then holds a plain closure. (Arguments other than booleans, numbers,
-// strings and lists of these are still hashed by reflection. So are results copied
-// for several callers, or out of the near cache, where they hold maps, pointers, or
-// lists of anything but numbers, strings, and structs and arrays without references
-// or strings.)
-//
-// The type arguments are inferred, also where *fn is of a named func type:
-//
-//	var bookByID func(ctx context.Context, id int64) (Book, error) = store.BookByID
-//
-//	f, err := fncache.Wrap1(&bookByID, fncache.Options{Timeout: time.Hour})
-//
-// For functions of any other form there is Wrap; a variadic one is of another form.
-func Wrap1[F ~func(context.Context, A) (R, error), A, R any](fn *F, opts Options) (*Func, error) {
-	return wrapTyped[R](fn, callersLine(), opts, func(f *Func, original F) (invoker[shape.One[A], R], F) {
-		invoke := func(ctx context.Context, args *shape.One[A]) (R, error) { return original(ctx, args.A) }
-		return invoke, func(ctx context.Context, a A) (R, error) {
-			args := shape.One[A]{A: a}
-			vary := f.varyOfCall(ctx)
-			if f.keepsPlain() {
-				if result, ok := keptTyped[shape.One[A], R](ctx, f, &args, vary); ok {
-					return result, nil
-				}
-			}
-			return callTyped[shape.One[A], R](ctx, f, &typedCall[shape.One[A]]{args: args}, vary)
-		}
-	})
-}
+// Funcs are the handles that [WrapStruct] returns, by the name of the field.
+type Funcs map[string]*Func
 
-// Wrap2 is [Wrap1] for a function of a context and two arguments.
-func Wrap2[F ~func(context.Context, A, B) (R, error), A, B, R any](fn *F, opts Options) (*Func, error) {
-	return wrapTyped[R](fn, callersLine(), opts, func(f *Func, original F) (invoker[shape.Two[A, B], R], F) {
-		invoke := func(ctx context.Context, args *shape.Two[A, B]) (R, error) { return original(ctx, args.A, args.B) }
-		return invoke, func(ctx context.Context, a A, b B) (R, error) {
-			args := shape.Two[A, B]{A: a, B: b}
-			vary := f.varyOfCall(ctx)
-			if f.keepsPlain() {
-				if result, ok := keptTyped[shape.Two[A, B], R](ctx, f, &args, vary); ok {
-					return result, nil
-				}
-			}
-			return callTyped[shape.Two[A, B], R](ctx, f, &typedCall[shape.Two[A, B]]{args: args}, vary)
-		}
-	})
+// Get returns the handle of a field. The error names the fields that have one.
+func (fs Funcs) Get(name string) (*Func, error) {
+	if f := fs[name]; f != nil {
+		return f, nil
+	}
+	if len(fs) == 0 {
+		return nil, fmt.Errorf("fncache: no handle for the field %q: there are no handles at all; use what WrapStruct returns without an error", name)
+	}
+	return nil, fmt.Errorf("fncache: no handle for the field %q; there are handles for %s", name, strings.Join(slices.Sorted(maps.Keys(fs)), ", "))
 }
-
-// Wrap3 is [Wrap1] for a function of a context and three arguments.
-func Wrap3[F ~func(context.Context, A, B, C) (R, error), A, B, C, R any](fn *F, opts Options) (*Func, error) {
-	return wrapTyped[R](fn, callersLine(), opts, func(f *Func, original F) (invoker[shape.Three[A, B, C], R], F) {
-		invoke := func(ctx context.Context, args *shape.Three[A, B, C]) (R, error) {
-			return original(ctx, args.A, args.B, args.C)
-		}
-		return invoke, func(ctx context.Context, a A, b B, c C) (R, error) {
-			args := shape.Three[A, B, C]{A: a, B: b, C: c}
-			vary := f.varyOfCall(ctx)
-			if f.keepsPlain() {
-				if result, ok := keptTyped[shape.Three[A, B, C], R](ctx, f, &args, vary); ok {
-					return result, nil
-				}
-			}
-			return callTyped[shape.Three[A, B, C], R](ctx, f, &typedCall[shape.Three[A, B, C]]{args: args}, vary)
-		}
-	})
-}
-
-// wrapTyped wraps *fn. form gives what the number of parameters makes different:
-// how the original is called, and the stub. at is the line that wraps.
-func wrapTyped[R, T any, F any](fn *F, at string, opts Options, form func(*Func, F) (invoker[T, R], F)) (*Func, error) {
-	return wrapVariable(reflect.ValueOf(fn), site{at: at}, opts, func(f *Func) (shape.Shape, func() reflect.Value) {
-		invoke, stub := form(f, *fn)
-		return shape.NewTyped(f.plans, invoke), func() reflect.Value { return reflect.ValueOf(stub) }
-	})
-}
-
-// An invoker calls the original function.
-type invoker[T, R any] = func(context.Context, *T) (R, error)
 
 // WrapStruct wraps the func fields of the struct that target points to which
 // carry a tag `fncache:"..."`, and returns their handles by field name. The tag
@@ -167,7 +103,7 @@ type invoker[T, R any] = func(context.Context, *T) (R, error)
 //
 // It is all or nothing: the faults of all fields come in one error, and then
 // nothing is replaced.
-func WrapStruct(target any, defaults Options) (map[string]*Func, error) {
+func WrapStruct(target any, defaults Options) (Funcs, error) {
 	v := reflect.ValueOf(target)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
 		return nil, fmt.Errorf("fncache: wrap struct: %T is not a pointer to a struct; pass &svc", target)
@@ -175,7 +111,7 @@ func WrapStruct(target any, defaults Options) (map[string]*Func, error) {
 	w := structWrapper{
 		at:       callersLine(),
 		defaults: defaults,
-		funcs:    make(map[string]*Func),
+		funcs:    make(Funcs),
 	}
 	for _, field := range structtag.Fields(v.Elem(), variables.Has) {
 		if err := w.wrap(field); err != nil {
@@ -211,7 +147,7 @@ func Must[T any](v T, err error) T {
 type structWrapper struct {
 	at       string // file and line of the call
 	defaults Options
-	funcs    map[string]*Func
+	funcs    Funcs
 	order    []*Func // as the fields stand
 	faults   []error
 }
@@ -317,20 +253,33 @@ func (f *Func) Unwrap() {
 // is lost. Variadic arguments are given as in a call. Where Options.Vary is set, the
 // key depends on a context, and Key returns an error: see [Func.KeyFor].
 func (f *Func) Key(args ...any) (string, error) {
+	given, err := f.arguments("key of", args)
+	if err != nil {
+		return "", err
+	}
+	return f.keyOf(given)
+}
+
+func (f *Func) keyOf(args shape.Arguments) (string, error) {
 	if f.sig.Varies {
 		return "", fmt.Errorf("fncache: key of %s: Options.Vary is set, so the key depends on the context; use KeyFor", f.Name())
 	}
-	return f.KeyFor(context.Background(), args...)
+	return f.keyFor(context.Background(), args)
 }
 
 // KeyFor is [Func.Key] for a call with that context: what Options.Vary answers for it
 // is part of the key.
 func (f *Func) KeyFor(ctx context.Context, args ...any) (string, error) {
-	b, given, err := f.handle(ctx, args)
+	given, err := f.arguments("key of", args)
 	if err != nil {
-		return "", fmt.Errorf("fncache: key of %s: %w", f.Name(), err)
+		return "", err
 	}
-	return f.key(b, given)
+	return f.keyFor(ctx, given)
+}
+
+func (f *Func) keyFor(ctx context.Context, args shape.Arguments) (string, error) {
+	t, err := f.target(ctx, "key of", args)
+	return t.key, err
 }
 
 // Invalidate deletes the entry for these arguments (as for KeyFor) in the whole
@@ -348,7 +297,11 @@ func (f *Func) KeyFor(ctx context.Context, args ...any) (string, error) {
 // [ErrRedisDown]; after an error the entry, or that of another release, may still be
 // there.
 func (f *Func) Invalidate(ctx context.Context, args ...any) error {
-	return f.overtake(ctx, invalidating, args)
+	given, err := f.arguments(opInvalidate, args)
+	if err != nil {
+		return err
+	}
+	return f.overtake(ctx, invalidating, given)
 }
 
 // Expire makes the entry for these arguments (as for KeyFor) stale at most, whatever its age,
@@ -356,27 +309,27 @@ func (f *Func) Invalidate(ctx context.Context, args ...any) error {
 // meanwhile. What began to be computed before is not stored. Otherwise it is like
 // [Func.Invalidate]. To expire all entries of one name together, see [Cache.ExpireTags].
 func (f *Func) Expire(ctx context.Context, args ...any) error {
-	return f.overtake(ctx, expiring, args)
-}
-
-// overtake takes a step that overtakes the entry for these arguments.
-func (f *Func) overtake(ctx context.Context, step *overtaking, args []any) error {
-	b, given, err := f.handle(ctx, args)
-	if err != nil {
-		return fmt.Errorf("fncache: %s %s: %w", step.op, f.Name(), err)
-	}
-	key, err := f.key(b, given)
+	given, err := f.arguments(opExpire, args)
 	if err != nil {
 		return err
 	}
-	if b.cache.life.Closed() {
-		return fmt.Errorf("%w; function %s, key %s", newRedisError(step.op, key, ErrClosed), f.Name(), key)
+	return f.overtake(ctx, expiring, given)
+}
+
+// overtake takes a step that overtakes the entry for these arguments.
+func (f *Func) overtake(ctx context.Context, step *overtaking, args shape.Arguments) error {
+	t, err := f.target(ctx, step.op, args)
+	if err != nil {
+		return err
+	}
+	if t.cache.life.Closed() {
+		return fmt.Errorf("%w; function %s, key %s", newRedisError(step.op, t.key, ErrClosed), f.Name(), t.key)
 	}
 	if ctx = orBackground(ctx); ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err = b.cache.overtakeEntry(ctx, f, key, step); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("%w; function %s, key %s", err, f.Name(), key)
+	if err = t.cache.overtakeEntry(ctx, f, t.key, step); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w; function %s, key %s", err, f.Name(), t.key)
 	}
 	return err
 }
@@ -435,42 +388,85 @@ func keysOfReleases(key string, sigs []string) []string {
 // to, by NoStore); the function's; that of ctx; or wraps [ErrColdCache],
 // [ErrRedisDown] or [ErrLeaseLost].
 func (f *Func) Refresh(ctx context.Context, args ...any) error {
-	b, given, err := f.handle(ctx, args)
-	if err != nil {
-		return fmt.Errorf("fncache: refresh %s: %w", f.Name(), err)
-	}
-	key, err := f.key(b, given)
+	given, err := f.arguments("refresh", args)
 	if err != nil {
 		return err
 	}
-	if ctx = orBackground(ctx); ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if perCallOf(ctx).frame.computes(b.cache, key) {
-		return fmt.Errorf("fncache: refresh %s: %s is being computed by the very call that refreshes it, which would wait for itself; refresh it from outside",
-			f.Name(), key)
-	}
-	c := &call{fn: f, cache: b.cache, bound: b, ctx: ctx, input: given, key: key, strict: true}
-	a := c.answer(true)
-	a.raise()
-	return a.err
+	_, err = f.refresh(ctx, given)
+	return err
 }
 
-// handle is the beginning of a handle's method: the binding, and what the key is made
-// of.
-func (f *Func) handle(ctx context.Context, args []any) (b *binding, in input, err error) {
+// refresh is Refresh, and returns the results, or nil.
+func (f *Func) refresh(ctx context.Context, args shape.Arguments) (shape.Results, error) {
+	t, err := f.target(ctx, "refresh", args)
+	if err != nil {
+		return nil, err
+	}
+	if ctx = orBackground(ctx); ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if perCallOf(ctx).frame.computes(t.cache, t.key) {
+		return nil, fmt.Errorf("fncache: refresh %s: %s is being computed by the very call that refreshes it, which would wait for itself; refresh it from outside",
+			f.Name(), t.key)
+	}
+	c := t.call(ctx, f)
+	c.strict = true
+	a := c.answer(true)
+	a.raise()
+	return a.results, a.err
+}
+
+// peek returns what a call would be served now, without computing: the results, or nil, and
+// where they come from.
+func (f *Func) peek(ctx context.Context, args shape.Arguments) (r shape.Results, info Info, ok bool, err error) {
+	t, err := f.target(ctx, "peek", args)
+	if err != nil {
+		return nil, info, false, err
+	}
+	info.Key = t.key
+	if ctx = orBackground(ctx); ctx.Err() != nil {
+		return nil, info, false, ctx.Err()
+	}
+	c := t.call(ctx, f)
+	c.handUp(perCallOf(ctx).frame)
+	a := c.peek()
+	info.Source, info.Age, info.Cost = a.source, a.age, a.cost
+	return a.results, info, a.source != SourceNone, a.err
+}
+
+// A target is what a method of a handle is about: the entry of some arguments.
+type target struct {
+	*binding
+	input
+	key string
+}
+
+// call returns a call for the entry of the target, which keeps no books.
+func (t *target) call(ctx context.Context, f *Func) *call {
+	return &call{fn: f, cache: t.cache, bound: t.binding, ctx: ctx, input: t.input, key: t.key}
+}
+
+// arguments returns the arguments that a method of a handle was given, converted to the types
+// of the parameters. op is the method, for the error.
+func (f *Func) arguments(op string, args []any) (shape.Arguments, error) {
 	values, err := f.sig.Arguments(args)
 	if err != nil {
-		return nil, in, err
+		return nil, fmt.Errorf("fncache: %s %s: %w", op, f.Name(), err)
 	}
-	if b, err = f.bind(); err != nil {
-		return nil, in, err
+	return f.shape.Arguments(values), nil
+}
+
+// target is the beginning of a method of a handle.
+func (f *Func) target(ctx context.Context, op string, args shape.Arguments) (t target, err error) {
+	if t.binding, err = f.bind(); err != nil {
+		return t, fmt.Errorf("fncache: %s %s: %w", op, f.Name(), err)
 	}
-	in.args = f.shape.Arguments(values)
+	t.args = args
 	if f.sig.Varies {
-		in.vary = f.opts.Vary(orBackground(ctx))
+		t.vary = f.opts.Vary(orBackground(ctx))
 	}
-	return b, in, nil
+	t.key, err = f.key(t.binding, t.input)
+	return t, err
 }
 
 // holdings returns what this process may have of the entry that f has under a key on
@@ -486,5 +482,34 @@ func (r *registry) holdings(f *Func, c *Cache, key string) []holding {
 			all = append(all, holding{u.cache, flightKey{u.fn, base + u.suffix}})
 		}
 	}
+	return all
+}
+
+// Funcs returns the handles of the functions that are wrapped on the cache, sorted by their
+// names. A function without Options.Cache is on the default cache. Functions that are
+// unwrapped are left out, and a closed cache has none.
+func (c *Cache) Funcs() []*Func {
+	if c.life.Closed() {
+		return nil
+	}
+	return names.wrappedOn(c)
+}
+
+// wrappedOn returns the functions whose cache is c, by their names.
+func (r *registry) wrappedOn(c *Cache) (all []*Func) {
+	isDefault := defaultCache.Load() == c
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, users := range r.m {
+		for _, u := range users {
+			on := u.fn.opts.Cache == c || u.fn.opts.Cache == nil && isDefault
+			if on && !slices.Contains(all, u.fn) {
+				all = append(all, u.fn)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b *Func) int {
+		return cmp.Or(cmp.Compare(a.Name(), b.Name()), cmp.Compare(a.whence(), b.whence()))
+	})
 	return all
 }

@@ -17,7 +17,8 @@
 // stale value, or fail fast with [ErrColdCache].
 //
 // [WrapStruct] wraps the tagged fields of a struct. [Wrap1], [Wrap2] and [Wrap3] are
-// Wrap with no reflection in the call. [Open] makes a [Cache] from the URL of a Redis, and
+// Wrap with no reflection in the call, and return handles whose methods have the types of
+// the function. [New1], [New2] and [New3] take the function as a value. [Open] makes a [Cache] from the URL of a Redis, and
 // [New] one on a client that is there already. [SetDefault] names the cache of functions that
 // were wrapped before there was one.
 //
@@ -201,7 +202,8 @@
 // The files, in the order in which a call meets them. No file calls a function of a file
 // above it.
 //
-//	decorate.go     Wrap and its kin, and the handle
+//	typed.go        Wrap1 and New1 and their kin, and the handles that know their types
+//	decorate.go     Wrap and WrapStruct, and the handle
 //	cache.go        configuration; the Cache: made, pinged, closed, wired with what follows
 //	call.go         the stub that callers call, and one call's way through the table
 //	wait.go         the call waits for a computation and takes its end, or is refused
@@ -216,8 +218,7 @@
 //	func.go         what is known of a wrapped function: its checks, its name, its cache
 //	options.go      options, policies, and the options of struct tags
 //	codec.go        CBOR, JSON, and the codec of a cache
-//	envelope.go     the stored bytes
-//	reflectkey.go   the form of keys
+//	envelope.go     the stored bytes, and the form of keys
 //	info.go         what a call is asked for, and what is told about it
 //	errors.go       the errors that users see, and the kinds of trouble with Redis
 //

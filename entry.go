@@ -375,6 +375,5 @@ func (c *call) fromNear(e *near.Entry, source Source) (a answer, ok bool) {
 		p.none = source == SourceStale // Redis is away: nobody knows
 		c.above.inherit(p)
 	}
-	c.fn.counters.savedTime.Add(int64(e.Cost))
 	return answer{results: r, source: source, age: c.cache.ageOf(e.StoredAt), cost: e.Cost}, true
 }

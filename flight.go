@@ -61,10 +61,14 @@ type purpose uint8
 
 const (
 	toLookUp  purpose = iota // read the entry; ask for the lease if it is not fresh
+	toPeek                   // read the entry
 	toWait                   // ask for the lease until it is granted or the entry is there
 	toRefresh                // ask for the lease until it is granted, whatever the entry is
 	purposes
 )
+
+// polls reports whether a flight for p asks until it is answered.
+func (p purpose) polls() bool { return p == toWait || p == toRefresh }
 
 // A flight finds out what is to be done about a key, for all callers who joined
 // it: it looks up, acquires, and ends in one decision.
@@ -168,7 +172,7 @@ func newFlight(c *call, id flightKey, p purpose) *flight {
 		ctx:       c.ctx,
 		leader:    c,
 	}
-	if p != toLookUp {
+	if p.polls() {
 		f.failures, f.from = c.failuresHeard, cmp.Or(c.from, &notOurs{})
 	}
 	return f

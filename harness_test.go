@@ -78,13 +78,38 @@ func wrapString(t testing.TB, fn *stringFunc, opts Options) (*Func, error) {
 	for _, name := range strings.Split(t.Name(), "/") {
 		switch name, _, _ := strings.Cut(name, "#"); name { // the second of a name is #01
 		case typedForm:
-			return Wrap1(fn, opts)
+			return wrapUntyped1(fn, opts)
 		case reflectedForm:
 			return Wrap(fn, opts)
 		}
 	}
 	t.Fatalf("%s wraps in one form only; give it to inBothForms", t.Name())
 	return nil, nil
+}
+
+// wrapUntyped1 and the like are Wrap1 and the like for what takes the handle of any form.
+func wrapUntyped1[F ~func(context.Context, A) (R, error), A, R any](fn *F, opts Options) (*Func, error) {
+	h, err := Wrap1(fn, opts)
+	if err != nil {
+		return nil, err
+	}
+	return h.Func, nil
+}
+
+func wrapUntyped2[F ~func(context.Context, A, B) (R, error), A, B, R any](fn *F, opts Options) (*Func, error) {
+	h, err := Wrap2(fn, opts)
+	if err != nil {
+		return nil, err
+	}
+	return h.Func, nil
+}
+
+func wrapUntyped3[F ~func(context.Context, A, B, C) (R, error), A, B, C, R any](fn *F, opts Options) (*Func, error) {
+	h, err := Wrap3(fn, opts)
+	if err != nil {
+		return nil, err
+	}
+	return h.Func, nil
 }
 
 // cache makes a cache, closed at the end of the test.

@@ -128,7 +128,7 @@ func bothForms[T any](t *testing.T, cache *fncache.Cache) {
 		defer f.Unwrap()
 		g, err := fncache.Wrap1(&typed, opts)
 		require.NoError(t, err)
-		defer g.Unwrap()
+		defer g.Func.Unwrap()
 		// What a call looks up: bypassed, it does not ask Redis for it.
 		lookedUp := func(t require.TestingT, call func(context.Context, T) (string, error), arg T) string {
 			var info fncache.Info

@@ -719,7 +719,7 @@ func nearFormsOf[A, R any](t *testing.T, b *bubble, arg A, do func() R, change .
 	forms := make(map[string]nearForm[R])
 	for name, wrap := range map[string]func(*func(context.Context, A) (R, error), Options) (*Func, error){
 		"Wrap":  Wrap[func(context.Context, A) (R, error)],
-		"Wrap1": Wrap1[func(context.Context, A) (R, error), A, R],
+		"Wrap1": wrapUntyped1[func(context.Context, A) (R, error), A, R],
 	} {
 		fn := func(context.Context, A) (R, error) { return do(), nil }
 		opts := nearOpts

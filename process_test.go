@@ -110,7 +110,7 @@ func runWorker(settings string) {
 	}
 	opts := Options{Cache: cache, Name: "test.Expensive", Timeout: time.Hour, OnCold: s.OnCold, Lease: s.Lease}
 	if s.Typed {
-		w.handle = Must(Wrap1(&w.lookup, opts))
+		w.handle = Must(wrapUntyped1(&w.lookup, opts))
 	} else {
 		w.handle = Must(Wrap(&w.lookup, opts))
 	}

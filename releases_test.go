@@ -440,7 +440,7 @@ func runDeployed(s workerSettings) {
 			value, err := d.read(ctx, key)
 			return later{value}, err
 		}
-		d.handle = Must(Wrap1(&fn, opts))
+		d.handle = Must(wrapUntyped1(&fn, opts))
 		d.source = func(ctx context.Context, key string) (string, error) {
 			l, err := fn(ctx, key)
 			return l.Value, err

@@ -89,20 +89,20 @@ func hostOf(_ context.Context, a netip.Addr, r plainRatio, names [][]string) (ne
 
 func TestBothFormsShareNamesKeysAndEntries(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
-		bothForms(b, idsOf, Wrap1, func(f func(context.Context, int64) ([]int64, error)) (any, error) {
+		bothForms(b, idsOf, wrapUntyped1, func(f func(context.Context, int64) ([]int64, error)) (any, error) {
 			return f(t.Context(), 42)
 		}, 42)
-		bothForms(b, lengthOf, Wrap1, func(f stringFunc) (any, error) { return f(t.Context(), "four") }, "four")
-		bothForms(b, bookOf, Wrap2, func(f func(context.Context, string, int) (map[string][]int, error)) (any, error) {
+		bothForms(b, lengthOf, wrapUntyped1, func(f stringFunc) (any, error) { return f(t.Context(), "four") }, "four")
+		bothForms(b, bookOf, wrapUntyped2, func(f func(context.Context, string, int) (map[string][]int, error)) (any, error) {
 			return f(t.Context(), "Dune", 1965)
 		}, "Dune", 1965)
 		at := time.Date(2024, 2, 29, 12, 0, 0, 123, time.UTC)
 		page := plainPage{Years: []int{1}, At: at, Seen: map[string]bool{"a": true}}
-		bothForms(b, pageOf, Wrap3, func(f func(context.Context, plainPage, plainID, time.Time) (*plainPage, error)) (any, error) {
+		bothForms(b, pageOf, wrapUntyped3, func(f func(context.Context, plainPage, plainID, time.Time) (*plainPage, error)) (any, error) {
 			return f(t.Context(), page, 7, at)
 		}, page, 7, at)
 		host := netip.MustParseAddr("192.0.2.1")
-		bothForms(b, hostOf, Wrap3, func(f func(context.Context, netip.Addr, plainRatio, [][]string) (netip.Addr, error)) (any, error) {
+		bothForms(b, hostOf, wrapUntyped3, func(f func(context.Context, netip.Addr, plainRatio, [][]string) (netip.Addr, error)) (any, error) {
 			return f(t.Context(), host, 0.5, [][]string{{"a"}, nil})
 		}, host, float32(0.5), [][]string{{"a"}, nil})
 	})
@@ -114,7 +114,7 @@ type lengthFunc func(context.Context, string) (int, error)
 func TestNamedFuncTypesAreInferred(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		var fn lengthFunc = lengthOf
-		f, err := Wrap1(&fn, Options{Cache: b.cache(), Timeout: time.Minute})
+		f, err := wrapUntyped1(&fn, Options{Cache: b.cache(), Timeout: time.Minute})
 		require.NoError(t, err)
 		assert.Equal(t, "github.com/fncache/fncache.lengthOf", f.Name())
 		for range 2 {
@@ -129,7 +129,7 @@ func TestNamedFuncTypesAreInferred(t *testing.T) {
 func TestAVariableIsWrappedOnceInEitherForm(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		opts := Options{Cache: b.cache(), Timeout: time.Minute}
-		forms := []func(*stringFunc, Options) (*Func, error){Wrap[stringFunc], Wrap1[stringFunc]}
+		forms := []func(*stringFunc, Options) (*Func, error){Wrap[stringFunc], wrapUntyped1[stringFunc]}
 		for _, first := range forms {
 			for _, second := range forms {
 				fn := stringFunc(lengthOf)
@@ -207,7 +207,7 @@ func TestTypedHandleConvertsRefreshesAndInvalidates(t *testing.T) {
 			ids = append(ids, id)
 			return runs, nil
 		}
-		f, err := Wrap2(&typed, Options{Cache: b.cache(), Name: "test.Typed", Timeout: time.Minute})
+		f, err := wrapUntyped2(&typed, Options{Cache: b.cache(), Name: "test.Typed", Timeout: time.Minute})
 		require.NoError(t, err)
 		require.NoError(t, f.Refresh(t.Context(), 7, []string{"a"}))
 		n, err := typed(t.Context(), 7, []string{"a"})
@@ -228,7 +228,7 @@ func TestTypedHandleConvertsRefreshesAndInvalidates(t *testing.T) {
 func TestArgumentsOfAComputationAreItsOwn(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		type listFunc = func(context.Context, []string, map[string]int) (string, error)
-		for _, wrapForm := range []func(*listFunc, Options) (*Func, error){Wrap[listFunc], Wrap2[listFunc]} {
+		for _, wrapForm := range []func(*listFunc, Options) (*Func, error){Wrap[listFunc], wrapUntyped2[listFunc]} {
 			let := make(chan struct{})
 			fn := listFunc(func(_ context.Context, list []string, m map[string]int) (string, error) {
 				<-let
@@ -292,7 +292,7 @@ func TestKeysOfScalarsAndStringsAllocateNothingButTheKey(t *testing.T) {
 	fn := func(context.Context, int64, string, float32) (int, error) { return 0, nil }
 	for _, wrapForm := range []func() (*Func, error){
 		func() (*Func, error) { return Wrap(&fn, Options{Name: "test.Keys", Timeout: time.Minute}) },
-		func() (*Func, error) { return Wrap3(&fn, Options{Name: "test.Keys", Timeout: time.Minute}) },
+		func() (*Func, error) { return wrapUntyped3(&fn, Options{Name: "test.Keys", Timeout: time.Minute}) },
 	} {
 		f, err := wrapForm()
 		require.NoError(t, err)
@@ -313,7 +313,7 @@ func TestAHitAllocatesLittle(t *testing.T) {
 		wrap func(*idsFunc, Options) (*Func, error)
 		most float64
 	}{
-		"Wrap1": {Wrap1[idsFunc], 12},
+		"Wrap1": {wrapUntyped1[idsFunc], 12},
 		"Wrap":  {Wrap[idsFunc], 16},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -34,7 +34,7 @@ func greet(ctx context.Context, who string) (string, error) {
 
 // varied wraps greet in both forms, and counts how often Vary is asked.
 func varied(t *testing.T, opts Options, test func(t *testing.T, f *Func, call greeter, asked func() int64)) {
-	for form, wrap := range map[string]func(*greeter, Options) (*Func, error){reflectedForm: Wrap[greeter], typedForm: Wrap1[greeter]} {
+	for form, wrap := range map[string]func(*greeter, Options) (*Func, error){reflectedForm: Wrap[greeter], typedForm: wrapUntyped1[greeter]} {
 		func() { // no t.Run in bubbles
 			var asked atomic.Int64
 			opts := opts
@@ -113,7 +113,7 @@ func TestNearHitsVaryToo(t *testing.T) {
 		})
 		// With two strings there is no place left.
 		call := func(ctx context.Context, a, b string) (string, error) { return greet(ctx, a+b) }
-		f, err := Wrap2(&call, Options{Cache: cache, Name: "two", Timeout: time.Hour, Near: time.Minute, Vary: tenantOf})
+		f, err := wrapUntyped2(&call, Options{Cache: cache, Name: "two", Timeout: time.Hour, Near: time.Minute, Vary: tenantOf})
 		require.NoError(t, err)
 		require.False(t, f.plans.IsPlain())
 		for range 3 {
@@ -171,7 +171,7 @@ func TestAPanicInVaryReachesTheCallerAndIsCounted(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		for name, near := range map[string]time.Duration{"far": 0, "near": time.Minute} {
 			call := greet
-			f, err := Wrap1(&call, Options{Cache: b.cache(), Name: name, Timeout: time.Hour, Near: near, Vary: func(context.Context) string { panic("no tenant") }})
+			f, err := wrapUntyped1(&call, Options{Cache: b.cache(), Name: name, Timeout: time.Hour, Near: near, Vary: func(context.Context) string { panic("no tenant") }})
 			require.NoError(t, err)
 			var info Info
 			assert.PanicsWithValue(t, "no tenant", func() { _, _ = call(WithInfo(t.Context(), &info), "you") })

@@ -273,6 +273,7 @@ func (c *call) takeStrictly(e *ending) (a answer, again bool) {
 	a = answer{source: SourceComputed, cost: e.cost}
 	switch {
 	case e.stored():
+		a.results, _ = c.copyOf(e)
 		return a, false
 	case e.body == nil:
 		a.err = fmt.Errorf("fncache: refresh %s: the result does not survive encoding, so it is not stored", c.fn.Name())
@@ -316,7 +317,6 @@ func (c *call) share(comp *computation, ended uint64, limit <-chan time.Time) (a
 	case e.goexit:
 		return c.giveUp(fmt.Errorf("%w; function %s, key %s", ErrGoexit, c.fn.Name(), c.key))
 	case e.negative:
-		c.fn.counters.savedTime.Add(int64(e.cost))
 		return answer{err: e.err, source: source, cost: e.cost}, false
 	case e.err != nil && c.patient:
 		return c.giveUp(e.err)
@@ -330,7 +330,6 @@ func (c *call) share(comp *computation, ended uint64, limit <-chan time.Time) (a
 		// compute one after the other.
 		return c.alone()
 	}
-	c.fn.counters.savedTime.Add(int64(e.cost))
 	return answer{results: results, source: source, cost: e.cost}, false
 }
 
@@ -354,7 +353,6 @@ func (c *call) shareLate(comp *computation, limit <-chan time.Time) (a answer, a
 	case c.fn.plans.Copies == nil:
 		return c.alone()
 	default:
-		c.fn.counters.savedTime.Add(int64(ret.cost))
 		return answer{results: c.fn.shape.Copy(ret.results), source: SourceWaited, cost: ret.cost}, false
 	}
 }
@@ -390,7 +388,6 @@ func (c *call) sharePanic(value any) answer {
 func (c *call) serve(e *entry, source Source, alone bool) (a answer, again bool) {
 	c.inheritEntry(e, source)
 	if e.negative() {
-		c.fn.counters.savedTime.Add(int64(e.cost))
 		return answer{err: e.err, source: source, age: c.age(e), cost: e.cost}, false
 	}
 	results, err := e.results(c.fn, c.cache, alone)
@@ -402,7 +399,6 @@ func (c *call) serve(e *entry, source Source, alone bool) (a answer, again bool)
 		}
 		return c.alone()
 	}
-	c.fn.counters.savedTime.Add(int64(e.cost))
 	return answer{results: results, source: source, age: c.age(e), cost: e.cost}, false
 }
 

@@ -179,8 +179,11 @@ func (w *worker) wrap(name string, numbers int, lease time.Duration) (*function,
 	handle, err := fncache.Wrap1(&f.call, fncache.Options{
 		Cache: w.cache, Name: name, Timeout: time.Hour, OnCold: w.OnCold, MaxConcurrent: w.MaxConcurrent, Lease: lease,
 	})
-	f.handle = handle
-	return f, err
+	if err != nil {
+		return nil, err
+	}
+	f.handle = handle.Func
+	return f, nil
 }
 
 func (f *function) compute(ctx context.Context, id int64) ([]int64, error) {

@@ -39,7 +39,7 @@ type shop struct {
 	db     *database
 	plain  *Store // without fncache
 	cached *Store
-	funcs  map[string]*fncache.Func // of cached, by field
+	funcs  fncache.Funcs // of cached, by field
 
 	options  fncache.Options // what the tags do not say
 	cache    *fncache.Cache

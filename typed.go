@@ -1,0 +1,313 @@
+package fncache
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	"github.com/fncache/fncache/internal/shape"
+)
+
+// This file has the functions of a context and one to three arguments, whose types the
+// compiler knows: their wrapping, their stubs, and their handles.
+
+// A Func1 is the handle to a function of a context and one argument, by [Wrap1] or [New1].
+// Its methods are those of [Func] with the types of the function, so arguments need no
+// conversion, and a mistake in them does not compile. They are safe for concurrent use.
+type Func1[A, R any] struct {
+	// Func is the handle without the types: for the name, the counters, and Unwrap.
+	Func *Func
+	call func(context.Context, A) (R, error)
+}
+
+// Wrap1 is [Wrap] for a function of a context and one argument that returns one
+// result and an error. It does the very same, by the same options, names, keys and
+// entries, so that processes that use one and such that use the other share what
+// is cached. But as the compiler knows the types, a call takes no reflection: the
+// variable then holds a plain closure. (Arguments other than booleans, numbers,
+// strings and lists of these are still hashed by reflection. So are results copied
+// for several callers, or out of the near cache, where they hold maps, pointers, or
+// lists of anything but numbers, strings, and structs and arrays without references
+// or strings.) And the compiler checks the arguments of the handle's methods.
+//
+// The type arguments are inferred, also where *fn is of a named func type:
+//
+//	var bookByID func(ctx context.Context, id int64) (Book, error) = store.BookByID
+//
+//	f, err := fncache.Wrap1(&bookByID, fncache.Options{Timeout: time.Hour})
+//
+// For functions of any other form there is Wrap; a variadic one is of another form.
+// [New1] takes the function as a value, and writes to no variable.
+func Wrap1[F ~func(context.Context, A) (R, error), A, R any](fn *F, opts Options) (*Func1[A, R], error) {
+	return wrap1[F, A, R](fn, callersLine(), opts)
+}
+
+// New1 is [Wrap1] for a function that is given as a value: it returns the cached version, and
+// leaves the function as it is. It is for code that keeps no func variable, and for several
+// cached versions of one function, each under a Name of its own. cached is of the type of fn.
+// After Unwrap it calls fn.
+func New1[F ~func(context.Context, A) (R, error), A, R any](fn F, opts Options) (cached F, handle *Func1[A, R], err error) {
+	cached = fn
+	if handle, err = wrap1[F, A, R](&cached, callersLine(), opts); err != nil {
+		return nil, nil, err
+	}
+	return cached, handle, nil
+}
+
+func wrap1[F ~func(context.Context, A) (R, error), A, R any](fn *F, at string, opts Options) (*Func1[A, R], error) {
+	h := new(Func1[A, R])
+	f, err := wrapTyped[R](fn, at, opts, func(f *Func, original F) (invoker[shape.One[A], R], F) {
+		invoke := func(ctx context.Context, args *shape.One[A]) (R, error) { return original(ctx, args.A) }
+		h.call = func(ctx context.Context, a A) (R, error) {
+			args := shape.One[A]{A: a}
+			vary := f.varyOfCall(ctx)
+			if f.keepsPlain() {
+				if result, ok := keptTyped[shape.One[A], R](ctx, f, &args, vary); ok {
+					return result, nil
+				}
+			}
+			return callTyped[shape.One[A], R](ctx, f, &typedCall[shape.One[A]]{args: args}, vary)
+		}
+		return invoke, h.call
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.Func = f
+	return h, nil
+}
+
+// Call calls the cached version of the function, as the wrapped variable does. After Unwrap it
+// calls the function itself.
+func (h *Func1[A, R]) Call(ctx context.Context, a A) (R, error) { return h.call(ctx, a) }
+
+// Key returns the Redis key of the entry, as [Func.Key] does.
+func (h *Func1[A, R]) Key(a A) (string, error) {
+	return h.Func.keyOf(&shape.One[A]{A: a})
+}
+
+// KeyFor is Key for a call with that context, as [Func.KeyFor].
+func (h *Func1[A, R]) KeyFor(ctx context.Context, a A) (string, error) {
+	return h.Func.keyFor(ctx, &shape.One[A]{A: a})
+}
+
+// Invalidate deletes the entry in the whole fleet, as [Func.Invalidate] does.
+func (h *Func1[A, R]) Invalidate(ctx context.Context, a A) error {
+	return h.Func.overtake(ctx, invalidating, &shape.One[A]{A: a})
+}
+
+// Expire makes the entry stale at most in the whole fleet, as [Func.Expire] does.
+func (h *Func1[A, R]) Expire(ctx context.Context, a A) error {
+	return h.Func.overtake(ctx, expiring, &shape.One[A]{A: a})
+}
+
+// Refresh recomputes and stores the entry now, as [Func.Refresh] does, and returns the new
+// result. With an error the result is what the function returned with it, or zero.
+func (h *Func1[A, R]) Refresh(ctx context.Context, a A) (R, error) {
+	return refreshTyped[R](ctx, h.Func, &shape.One[A]{A: a})
+}
+
+// Peek returns what a call would be served now, and never computes: the fresh or stale entry
+// of the near cache or of Redis. It asks for no lease, is not counted in Stats.Calls, and
+// ignores WithInfo, WithBypass and WithRefresh. Within a cached function with tags the tags
+// are inherited, as from a call.
+//
+// ok reports whether there is an answer. Info.Source is then SourceFresh, SourceStale or
+// SourceNear; err is nil, or an error that is the cached answer (Options.CacheErrors).
+// Without an answer, err is nil if nothing may be served. Otherwise err says why that is not
+// known: [ErrNoCache], the end of ctx, or an error that wraps [ErrRedisDown]. Info.Key is set
+// wherever the key is known.
+func (h *Func1[A, R]) Peek(ctx context.Context, a A) (result R, info Info, ok bool, err error) {
+	return peekTyped[R](ctx, h.Func, &shape.One[A]{A: a})
+}
+
+// A Func2 is [Func1] for a function of a context and two arguments, by [Wrap2] or [New2].
+type Func2[A, B, R any] struct {
+	Func *Func // see Func1
+	call func(context.Context, A, B) (R, error)
+}
+
+// Wrap2 is [Wrap1] for a function of a context and two arguments.
+func Wrap2[F ~func(context.Context, A, B) (R, error), A, B, R any](fn *F, opts Options) (*Func2[A, B, R], error) {
+	return wrap2[F, A, B, R](fn, callersLine(), opts)
+}
+
+// New2 is [New1] for a function of a context and two arguments.
+func New2[F ~func(context.Context, A, B) (R, error), A, B, R any](fn F, opts Options) (cached F, handle *Func2[A, B, R], err error) {
+	cached = fn
+	if handle, err = wrap2[F, A, B, R](&cached, callersLine(), opts); err != nil {
+		return nil, nil, err
+	}
+	return cached, handle, nil
+}
+
+func wrap2[F ~func(context.Context, A, B) (R, error), A, B, R any](fn *F, at string, opts Options) (*Func2[A, B, R], error) {
+	h := new(Func2[A, B, R])
+	f, err := wrapTyped[R](fn, at, opts, func(f *Func, original F) (invoker[shape.Two[A, B], R], F) {
+		invoke := func(ctx context.Context, args *shape.Two[A, B]) (R, error) { return original(ctx, args.A, args.B) }
+		h.call = func(ctx context.Context, a A, b B) (R, error) {
+			args := shape.Two[A, B]{A: a, B: b}
+			vary := f.varyOfCall(ctx)
+			if f.keepsPlain() {
+				if result, ok := keptTyped[shape.Two[A, B], R](ctx, f, &args, vary); ok {
+					return result, nil
+				}
+			}
+			return callTyped[shape.Two[A, B], R](ctx, f, &typedCall[shape.Two[A, B]]{args: args}, vary)
+		}
+		return invoke, h.call
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.Func = f
+	return h, nil
+}
+
+// Call is [Func1.Call].
+func (h *Func2[A, B, R]) Call(ctx context.Context, a A, b B) (R, error) { return h.call(ctx, a, b) }
+
+// Key is [Func1.Key].
+func (h *Func2[A, B, R]) Key(a A, b B) (string, error) {
+	return h.Func.keyOf(&shape.Two[A, B]{A: a, B: b})
+}
+
+// KeyFor is [Func1.KeyFor].
+func (h *Func2[A, B, R]) KeyFor(ctx context.Context, a A, b B) (string, error) {
+	return h.Func.keyFor(ctx, &shape.Two[A, B]{A: a, B: b})
+}
+
+// Invalidate is [Func1.Invalidate].
+func (h *Func2[A, B, R]) Invalidate(ctx context.Context, a A, b B) error {
+	return h.Func.overtake(ctx, invalidating, &shape.Two[A, B]{A: a, B: b})
+}
+
+// Expire is [Func1.Expire].
+func (h *Func2[A, B, R]) Expire(ctx context.Context, a A, b B) error {
+	return h.Func.overtake(ctx, expiring, &shape.Two[A, B]{A: a, B: b})
+}
+
+// Refresh is [Func1.Refresh].
+func (h *Func2[A, B, R]) Refresh(ctx context.Context, a A, b B) (R, error) {
+	return refreshTyped[R](ctx, h.Func, &shape.Two[A, B]{A: a, B: b})
+}
+
+// Peek is [Func1.Peek].
+func (h *Func2[A, B, R]) Peek(ctx context.Context, a A, b B) (result R, info Info, ok bool, err error) {
+	return peekTyped[R](ctx, h.Func, &shape.Two[A, B]{A: a, B: b})
+}
+
+// A Func3 is [Func1] for a function of a context and three arguments, by [Wrap3] or [New3].
+type Func3[A, B, C, R any] struct {
+	Func *Func // see Func1
+	call func(context.Context, A, B, C) (R, error)
+}
+
+// Wrap3 is [Wrap1] for a function of a context and three arguments.
+func Wrap3[F ~func(context.Context, A, B, C) (R, error), A, B, C, R any](fn *F, opts Options) (*Func3[A, B, C, R], error) {
+	return wrap3[F, A, B, C, R](fn, callersLine(), opts)
+}
+
+// New3 is [New1] for a function of a context and three arguments.
+func New3[F ~func(context.Context, A, B, C) (R, error), A, B, C, R any](fn F, opts Options) (cached F, handle *Func3[A, B, C, R], err error) {
+	cached = fn
+	if handle, err = wrap3[F, A, B, C, R](&cached, callersLine(), opts); err != nil {
+		return nil, nil, err
+	}
+	return cached, handle, nil
+}
+
+func wrap3[F ~func(context.Context, A, B, C) (R, error), A, B, C, R any](fn *F, at string, opts Options) (*Func3[A, B, C, R], error) {
+	h := new(Func3[A, B, C, R])
+	f, err := wrapTyped[R](fn, at, opts, func(f *Func, original F) (invoker[shape.Three[A, B, C], R], F) {
+		invoke := func(ctx context.Context, args *shape.Three[A, B, C]) (R, error) {
+			return original(ctx, args.A, args.B, args.C)
+		}
+		h.call = func(ctx context.Context, a A, b B, c C) (R, error) {
+			args := shape.Three[A, B, C]{A: a, B: b, C: c}
+			vary := f.varyOfCall(ctx)
+			if f.keepsPlain() {
+				if result, ok := keptTyped[shape.Three[A, B, C], R](ctx, f, &args, vary); ok {
+					return result, nil
+				}
+			}
+			return callTyped[shape.Three[A, B, C], R](ctx, f, &typedCall[shape.Three[A, B, C]]{args: args}, vary)
+		}
+		return invoke, h.call
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.Func = f
+	return h, nil
+}
+
+// Call is [Func1.Call].
+func (h *Func3[A, B, C, R]) Call(ctx context.Context, a A, b B, c C) (R, error) {
+	return h.call(ctx, a, b, c)
+}
+
+// Key is [Func1.Key].
+func (h *Func3[A, B, C, R]) Key(a A, b B, c C) (string, error) {
+	return h.Func.keyOf(&shape.Three[A, B, C]{A: a, B: b, C: c})
+}
+
+// KeyFor is [Func1.KeyFor].
+func (h *Func3[A, B, C, R]) KeyFor(ctx context.Context, a A, b B, c C) (string, error) {
+	return h.Func.keyFor(ctx, &shape.Three[A, B, C]{A: a, B: b, C: c})
+}
+
+// Invalidate is [Func1.Invalidate].
+func (h *Func3[A, B, C, R]) Invalidate(ctx context.Context, a A, b B, c C) error {
+	return h.Func.overtake(ctx, invalidating, &shape.Three[A, B, C]{A: a, B: b, C: c})
+}
+
+// Expire is [Func1.Expire].
+func (h *Func3[A, B, C, R]) Expire(ctx context.Context, a A, b B, c C) error {
+	return h.Func.overtake(ctx, expiring, &shape.Three[A, B, C]{A: a, B: b, C: c})
+}
+
+// Refresh is [Func1.Refresh].
+func (h *Func3[A, B, C, R]) Refresh(ctx context.Context, a A, b B, c C) (R, error) {
+	return refreshTyped[R](ctx, h.Func, &shape.Three[A, B, C]{A: a, B: b, C: c})
+}
+
+// Peek is [Func1.Peek].
+func (h *Func3[A, B, C, R]) Peek(ctx context.Context, a A, b B, c C) (result R, info Info, ok bool, err error) {
+	return peekTyped[R](ctx, h.Func, &shape.Three[A, B, C]{A: a, B: b, C: c})
+}
+
+// wrapTyped wraps *fn. form gives what the number of parameters makes different:
+// how the original is called, and the stub. at is the line that wraps.
+func wrapTyped[R, T any, F any](fn *F, at string, opts Options, form func(*Func, F) (invoker[T, R], F)) (*Func, error) {
+	return wrapVariable(reflect.ValueOf(fn), site{at: at}, opts, func(f *Func) (shape.Shape, func() reflect.Value) {
+		invoke, stub := form(f, *fn)
+		return shape.NewTyped(f.plans, invoke), func() reflect.Value { return reflect.ValueOf(stub) }
+	})
+}
+
+// An invoker calls the original function.
+type invoker[T, R any] = func(context.Context, *T) (R, error)
+
+// refreshTyped is Refresh of the typed handles.
+func refreshTyped[R, T any](ctx context.Context, f *Func, args *T) (result R, err error) {
+	r, err := f.refresh(ctx, args)
+	if r == nil && err == nil {
+		err = fmt.Errorf("fncache: refresh %s: the result is stored, and does not decode to be returned; mend its codec", f.Name())
+	}
+	return valueTyped[R](f, args, r), err
+}
+
+// peekTyped is Peek of the typed handles.
+func peekTyped[R, T any](ctx context.Context, f *Func, args *T) (result R, info Info, ok bool, err error) {
+	r, info, ok, err := f.peek(ctx, args)
+	return valueTyped[R](f, args, r), info, ok, err
+}
+
+// valueTyped returns the result of a function with arguments T; zero where there is none.
+func valueTyped[R, T any](f *Func, _ *T, r shape.Results) (result R) {
+	if r != nil {
+		result = f.shape.(*shape.Typed[T, R]).Value(r)
+	}
+	return result
+}
