@@ -133,7 +133,13 @@ func (w *worker) wrap() (map[string]string, error) {
 		f.call = func(ctx context.Context, arg int) (string, error) { return w.compute(ctx, i, arg) }
 		wrap := fncache.Wrap[func(context.Context, int) (string, error)]
 		if w.Plan.Funcs[i].Typed {
-			wrap = fncache.Wrap1[func(context.Context, int) (string, error), int, string]
+			wrap = func(fn *func(context.Context, int) (string, error), opts fncache.Options) (*fncache.Func, error) {
+				h, err := fncache.Wrap1(fn, opts)
+				if err != nil {
+					return nil, err
+				}
+				return h.Func, nil
+			}
 		}
 		handle, err := wrap(&f.call, w.Plan.Funcs[i].options(w.cache))
 		if err != nil {

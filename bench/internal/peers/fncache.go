@@ -81,7 +81,13 @@ func cacheOn[V any](v variant, s Site, source Source[V], client *redis.Client, c
 	}
 	wrap := fncache.Wrap[func(context.Context, int64) (V, error)]
 	if v.typed {
-		wrap = fncache.Wrap1[func(context.Context, int64) (V, error)]
+		wrap = func(fn *func(context.Context, int64) (V, error), opts fncache.Options) (*fncache.Func, error) {
+			h, err := fncache.Wrap1(fn, opts)
+			if err != nil {
+				return nil, err
+			}
+			return h.Func, nil
+		}
 	}
 	f, err := wrap(&fn, fncache.Options{
 		Cache:     cache,
