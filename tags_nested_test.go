@@ -223,6 +223,36 @@ func TestW7AfterTheFunctionHasReturnedNothingIsInherited(t *testing.T) {
 	})
 }
 
+// A slowCodec takes its time, in which a goroutine that the function left running goes on.
+type slowCodec struct{ CBOR }
+
+func (slowCodec) Name() string { return "slow" }
+
+func (slowCodec) Encode(results []any) ([]byte, error) {
+	time.Sleep(time.Minute)
+	return CBOR{}.Encode(results)
+}
+
+func TestW7WhatIsCalledWhileTheResultIsEncodedIsNotInherited(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache(func(cfg *Config) { cfg.Codec = slowCodec{} })
+		p := wrapPair(t, c, tagged("author:{0}"), tagged())
+		p.outerSource.do = func(ctx context.Context, run int) (int, error) {
+			go func() {
+				time.Sleep(time.Second)
+				AddTags(ctx, "late")
+				_, _ = p.inner.call(context.WithoutCancel(ctx), "x")
+			}()
+			return run, nil
+		}
+		p.outer.get(t.Context(), "a")
+		time.Sleep(5 * time.Minute)
+		require.NoError(t, c.InvalidateTags(t.Context(), "author:x", "late"))
+		assert.Equal(t, SourceFresh, p.outer.get(t.Context(), "a").source)
+		assert.Len(t, b.log.about("after the function has returned"), 1)
+	})
+}
+
 // W8.
 func TestW8WhatIsBuiltWithAStaleAnswerIsBornStale(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
