@@ -98,7 +98,10 @@ func readsFromReplicas(t *testing.T) (client redis.UniversalClient, stop, resume
 		admin := server.Client()
 		require.Eventually(t, func() bool {
 			shards, err := admin.ClusterShards(t.Context()).Result()
-			return err == nil && len(shards) > 0 && !slices.ContainsFunc(shards, func(s redis.ClusterShard) bool { return len(s.Nodes) < 2 })
+			// A replica that has heard nothing of its primary yet is not listed to clients.
+			return err == nil && len(shards) > 0 && !slices.ContainsFunc(shards, func(s redis.ClusterShard) bool {
+				return len(s.Nodes) < 2 || slices.ContainsFunc(s.Nodes, func(n redis.Node) bool { return n.Health != "online" })
+			})
 		}, time.Minute, 50*time.Millisecond, "a node does not list the replicas")
 	}
 	require.Eventually(t, func() bool { // the client knows a replica of each node
