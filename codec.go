@@ -151,6 +151,7 @@ type cborWith struct {
 func (c *cborWith) Name() string                             { return c.name }
 func (c *cborWith) Form(pointer reflect.Type) (*Form, error) { return c.form(pointer) }
 func (c *cborWith) Encode(results []any) ([]byte, error)     { return codec.Encode(c.format, results) }
+
 func (c *cborWith) Decode(body []byte, results []any) error {
 	return codec.Decode(c.format, body, results)
 }

@@ -16,9 +16,9 @@ import (
 type (
 	sealedCount struct{ n uint64 }
 	sealedName  struct{ s string }
-	sealedNever struct{ n int }
-	sealedPanic struct{ n int }
-	sealedHalf  struct{ n int }
+	sealedNever struct{ _ int }
+	sealedPanic struct{ _ int }
+	sealedHalf  struct{ _ int }
 )
 
 // formsOf is the FormCodec.Form of the tests.
@@ -138,8 +138,8 @@ func TestFormsDecodeApartAndOtherResultsDoNot(t *testing.T) {
 
 func TestAFormCountsByItsNameInKeys(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		type before struct{ a int }
-		type after struct{ a, b int }
+		type before struct{ _ int }
+		type after struct{ _, _ int }
 		named := func(pointer reflect.Type) (*Form, error) {
 			return &Form{"it", func(any) ([]byte, error) { return nil, nil }, func([]byte, any) error { return nil }}, nil
 		}

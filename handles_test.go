@@ -333,7 +333,7 @@ func TestNewLeavesTheFunctionAndUnwrapsTheCachedOne(t *testing.T) {
 		opts := Options{Cache: b.cache(), Timeout: time.Hour}
 		cached, h, err := New1(fn, opts)
 		require.NoError(t, err)
-		var _ lengthFunc = cached // it keeps the named type
+		assert.IsType(t, lengthFunc(nil), cached, "it keeps the named type")
 		assert.True(t, sameFunc(fn, lengthFunc(lengthOf)))
 		assert.Equal(t, "github.com/fncache/fncache.lengthOf", h.Func.Name())
 		_, _, err = New1(cached, opts)

@@ -31,9 +31,7 @@ func shelf(change ...func(*Options)) Options {
 	return o
 }
 
-func waits(o *Options)      { o.OnCold = Wait }
-func background(o *Options) { o.OnStale = Background }
-
+func waits(o *Options) { o.OnCold = Wait }
 func TestATagInvalidatesAllEntriesThatHaveIt(t *testing.T) {
 	onServersInBothForms(t, func(t *testing.T, server *backend) {
 		ctx := t.Context()

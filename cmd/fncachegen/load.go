@@ -42,7 +42,7 @@ func (t *task) load() (*source, error) {
 		return nil, fmt.Errorf("load the package in %s: %w", t.dir, err)
 	}
 	if len(found) != 1 || found[0].Types == nil || len(found[0].GoFiles) == 0 {
-		var why error = errors.New("there is no Go file")
+		why := errors.New("there is no Go file")
 		if len(found) > 0 && len(found[0].Errors) > 0 {
 			why = found[0].Errors[0]
 		}
@@ -133,7 +133,7 @@ func (s *source) unknown(t types.Type) error {
 			if part.Kind() == types.Invalid && fault == nil {
 				fault = errors.New("a type that is not known")
 				if len(s.faults) > 0 {
-					fault = fmt.Errorf("a type that is not known (%v)", s.faults[0])
+					fault = fmt.Errorf("a type that is not known (%w)", s.faults[0])
 				}
 			}
 		case interface{ Obj() *types.TypeName }:

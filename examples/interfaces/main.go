@@ -86,7 +86,7 @@ func run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer cache.Close()
+	defer cache.Close() //nolint:errcheck // the process ends
 	repo, err := newBooks(cache, &database{map[int64]string{7: "Emma"}})
 	if err != nil {
 		return err

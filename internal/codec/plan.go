@@ -61,6 +61,7 @@ type format struct {
 	known sync.Map                                  // see pointedPlans
 }
 
+// The formats of the two codecs.
 var (
 	CBOR = Format{new(format)}
 	JSON = Format{&format{json: true}}

@@ -143,7 +143,7 @@ func (all Options[T]) set(o *T, key, value string, valued bool) error {
 			continue
 		case option.flag && valued:
 			return fmt.Errorf("%s takes no value; write %s alone, or leave it out", key, key)
-		case !option.flag && value == "" && !(option.list && valued):
+		case !option.flag && value == "" && (!option.list || !valued):
 			return fmt.Errorf("%s has no value; write %s=VALUE, or leave it out", key, key)
 		}
 		if err := option.set(o, value); err != nil {

@@ -28,7 +28,7 @@ func run(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	defer cache.Close()
+	defer cache.Close() //nolint:errcheck // the process ends
 	bookByID := func(_ context.Context, id int64) (*next.Book, error) {
 		return &next.Book{Id: id, Title: "Emma", Pages: 474}, nil
 	}

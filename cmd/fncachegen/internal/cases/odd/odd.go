@@ -3,10 +3,10 @@ package odd
 
 import (
 	"context"
+	"text/template"
 	tm "time"
 
 	htmltemplate "html/template"
-	"text/template"
 
 	"github.com/fncache/fncache"
 )

@@ -37,7 +37,8 @@ func (m *memory) Published(context.Context, time.Time, time.Time) ([]string, err
 	return nil, errors.New("not there")
 }
 
-func (m *memory) Count() int                                          { m.calls["Count"]++; return m.calls["Count"] }
+func (m *memory) Count() int { m.calls["Count"]++; return m.calls["Count"] }
+
 func (m *memory) Add(context.Context, Book) error                     { m.calls["Add"]++; return nil }
 func (m *memory) Close()                                              { m.calls["Close"]++ }
 func (m *memory) Cover(context.Context, int64) (io.ReadCloser, error) { return nil, io.EOF }
