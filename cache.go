@@ -14,7 +14,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/clock"
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/fence"
@@ -170,22 +169,6 @@ type Cache struct {
 	closeErr   error           // what Close returned; written before shut is closed
 	life       *lifetime.Group // the goroutines that Close waits for
 	asking     *lifetime.Group // those among them that may wait within go-redis
-}
-
-// mostBeginning bounds the leases that a cache asks a node for before their computations begin. A
-// process that is busy is slow to begin: without a bound it would be granted so many that they
-// expire before it has computed and stored. It is what the lane of a node takes at once.
-const mostBeginning = 512
-
-// beginningAt returns the bulkhead of the node that has a key. A node of a Cluster that hangs
-// uses up its own.
-func (c *Cache) beginningAt(key string) *bulkhead.Bulkhead {
-	addr := c.store.remote.NodeOf(key)
-	if b, ok := c.beginning.Load(addr); ok {
-		return b.(*bulkhead.Bulkhead)
-	}
-	b, _ := c.beginning.LoadOrStore(addr, bulkhead.New(mostBeginning))
-	return b.(*bulkhead.Bulkhead)
 }
 
 // New makes a cache on the Redis of cfg. It does not connect: the service comes
@@ -486,13 +469,6 @@ func (c *Cache) noteDial() {
 func (c *Cache) noteLocalClock(err error) {
 	c.log.Once("clock", slog.LevelWarn, "Redis refuses the TIME command: ages are measured on the local clock, which must agree between hosts",
 		"err", err)
-}
-
-// noteUnpublished tells that what this process does is not published, once.
-func (c *Cache) noteUnpublished(channel string, err error) {
-	c.log.Once("publish refused", slog.LevelWarn,
-		"this user may not publish: what it stores and invalidates is not told to other processes, so their near caches may serve it until Near is over, and their callers who wait ask about once a second; grant it +publish and the channels",
-		"channels", c.store.channel+"*", "channel", channel, "err", err)
 }
 
 // noteEviction is told of a maxmemory-policy by which Redis evicts keys without an expiry.

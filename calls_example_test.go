@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -47,6 +49,53 @@ func ExampleOpen() {
 	fmt.Println(cache)
 	// Output:
 	// fncache.Cache(fncache)
+}
+
+// A price is of another package, say: its field is unexported, and it has no method that
+// marshals it, so CBOR would lose the field and refuses the type.
+type price struct{ cents int64 }
+
+func ExampleCBORWith() {
+	addr, stop := startRedis()
+	defer stop()
+
+	prices := fncache.CBORWith("prices1", func(pointer reflect.Type) (*fncache.Form, error) {
+		if pointer != reflect.TypeFor[*price]() {
+			return nil, nil // stored as CBOR does
+		}
+		return &fncache.Form{
+			Name:   "price1",
+			Encode: func(v any) ([]byte, error) { return strconv.AppendInt(nil, v.(*price).cents, 10), nil },
+			Decode: func(body []byte, v any) (err error) {
+				v.(*price).cents, err = strconv.ParseInt(string(body), 10, 64)
+				return err
+			},
+		}, nil
+	})
+	cache, err := fncache.Open(context.Background(), "redis://"+addr, fncache.Config{Codec: prices})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer cache.Close()
+
+	pricesOf := func(_ context.Context, bookID int64) (map[string]*price, error) {
+		return map[string]*price{"paperback": {999}}, nil
+	}
+	fncache.Must(fncache.Wrap(&pricesOf, fncache.Options{Cache: cache, Name: "shop.PricesOf", Timeout: time.Hour}))
+
+	for range 2 {
+		var info fncache.Info
+		of, err := pricesOf(fncache.WithInfo(context.Background(), &info), 1)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(info.Source, of["paperback"].cents)
+	}
+	// Output:
+	// computed 999
+	// fresh 999
 }
 
 func ExampleWrap() {

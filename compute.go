@@ -2,6 +2,7 @@ package fncache
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/fncache/fncache/internal/apart"
 	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/clock"
+	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/releases"
@@ -337,4 +339,120 @@ func (c *computation) cutShort(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// end takes the lease's last step and publishes the ending. cut is why the
+// function was not waited for, nil if it returned. It returns the computation that may begin
+// now, nil if there is none.
+func (c *computation) end(cut error, ran time.Duration) (next *computation) {
+	var e ending
+	c.tally.seal()
+	switch {
+	case cut != nil && !c.hasReturned():
+		e.err, e.cost, e.late = cut, ran, true
+	case cut != nil:
+		e.returned = c.ret
+		e.err = cut
+	default:
+		e.returned = c.ret
+	}
+	c.fn.counters.computeTime.Add(int64(e.cost))
+	var raw []byte
+	switch {
+	case cut == nil && e.failed():
+		if raw = c.takeNegative(&e); raw == nil {
+			c.copyBesideError(&e)
+		}
+	case e.normal():
+		var tooLong error
+		if raw, tooLong = c.encode(&e); tooLong != nil {
+			e = ending{returned: returned{err: notEncoded(tooLong), cost: e.cost}, late: true}
+		}
+	}
+	c.takeStale(&e)
+	e.confirmed = true
+	if c.token != "" {
+		c.cache.flights.settles(c)
+		again := c.reread()
+		e.confirmed = c.settle(&e, raw, again)
+		c.confirm(&e, again)
+	}
+	next, alone := c.cache.flights.finish(c, e)
+	if alone || e.stale != nil {
+		c.spawn(func() { c.logUnseen(&e) }) // it may wait for methods of the error
+	}
+	return next
+}
+
+func (c *computation) hasReturned() bool {
+	select {
+	case <-c.returned:
+		return true
+	default:
+		return false
+	}
+}
+
+// logUnseen tells of a failure that no caller sees: none was left, or they are
+// given the stale entry, while nobody would know that it is never refreshed.
+func (c *computation) logUnseen(e *ending) {
+	var err string
+	switch {
+	case e.panic != nil:
+		err = "a panic"
+		if p, ok := e.panic.(*PanicError); ok {
+			err = codec.PanicText(p.Value)
+		}
+	case e.goexit:
+		err = ErrGoexit.Error()
+	case e.err != nil && !e.negative:
+		err = "an error whose methods do not return"
+		<-apart.Start(c.spawn, func() { err = loggable(e.err) }).Ended
+	default:
+		return
+	}
+	msg := "computation failed with no caller left to see it"
+	if e.stale != nil {
+		msg = "computation failed: the stale entry is served instead, until it is past its timeout"
+	}
+	c.cache.log.Once("unseen "+c.fn.Name(), slog.LevelError, msg, "func", c.fn.Name(), "err", err)
+}
+
+// settles has newcomers look up, for the last step of c is about to be sent. Else:
+//  1. the store has run, and its answer is on its way;
+//  2. another process invalidates the key;
+//  3. a call joins c, and is given what the store, it says, has stored.
+func (fs *flights) settles(c *computation) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	c.settling = true
+}
+
+// finish publishes how a computation ended, and gives the one that may begin
+// now, if any. alone says that nobody waits for it.
+func (fs *flights) finish(c *computation, e ending) (next *computation, alone bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if s := fs.m[c.flightKey]; s != nil {
+		if s.leased == c {
+			s.leased = nil
+		}
+		if s.running == c {
+			next = s.advance()
+		}
+		fs.sweep(c.flightKey, s)
+	}
+	if c.shared && e.unread { // somebody has joined since
+		e.confirmed = false
+	}
+	c.ending = e
+	close(c.done)
+	return next, c.callers == 0
+}
+
+// advance gives the computation that gathered callers while another ran, to be
+// run now. mu is held.
+func (s *slot) advance() *computation {
+	s.running, s.next = s.next, nil
+	return s.running
 }

@@ -318,6 +318,22 @@ func (c *Cache) acquire(f *flight, mode acquireMode, seen []byte, servable bool)
 	}
 }
 
+// mostBeginning bounds the leases that a cache asks a node for before their computations begin. A
+// process that is busy is slow to begin: without a bound it would be granted so many that they
+// expire before it has computed and stored. It is what the lane of a node takes at once.
+const mostBeginning = 512
+
+// beginningAt returns the bulkhead of the node that has a key. A node of a Cluster that hangs
+// uses up its own.
+func (c *Cache) beginningAt(key string) *bulkhead.Bulkhead {
+	addr := c.store.remote.NodeOf(key)
+	if b, ok := c.beginning.Load(addr); ok {
+		return b.(*bulkhead.Bulkhead)
+	}
+	b, _ := c.beginning.LoadOrStore(addr, bulkhead.New(mostBeginning))
+	return b.(*bulkhead.Bulkhead)
+}
+
 func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, seen []byte, servable bool) (got request) {
 	if c.life.Closed() { // what would be computed is cancelled
 		return request{err: &RedisError{Op: opAcquire, Kind: KindClosed, Err: ErrClosed, key: f.key, notAsked: true}}

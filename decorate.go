@@ -469,6 +469,12 @@ func (f *Func) target(ctx context.Context, op string, args shape.Arguments) (t t
 	return t, err
 }
 
+// A holding is what one function has of an entry on one cache.
+type holding struct {
+	cache *Cache
+	flightKey
+}
+
 // holdings returns what this process may have of the entry that f has under a key on
 // the cache c: in every function that has or had its name there, by every cache, under
 // every signature.

@@ -208,8 +208,8 @@
 //	call.go         the stub that callers call, and one call's way through the table
 //	wait.go         the call waits for a computation and takes its end, or is refused
 //	decide.go       its flight finds out: it looks up, judges, asks for the lease, waits
-//	compute.go      one run of the function
-//	settle.go       it is tended, and ends: stored, told, stored later
+//	compute.go      one run of the function, from its start to its end
+//	settle.go       it is tended, and settled: encoded, stored, stored later
 //	fence.go        which tags were invalidated: asked, captured, told
 //	flight.go       who joins whom in this process
 //	entry.go        what an entry is worth; what of it is kept in memory

@@ -4,10 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"reflect"
 	"strings"
 	"time"
 
 	"github.com/fncache/fncache/internal/fence"
+	"github.com/fncache/fncache/internal/keyhash"
 )
 
 // # The stored format
@@ -294,3 +296,25 @@ func functionOf(key string) string {
 
 // registryKey returns the key of the registry of a function. name is with its prefix.
 func registryKey(namespace, name string) string { return namespace + ":functions:{" + name + "}" }
+
+// A keyspace is where a cache keeps its entries: in two with equal ones the keys of
+// one function for the same arguments differ in the signature alone. It is zero for
+// the cache nil.
+type keyspace struct {
+	client    any // a redis.UniversalClient, or what stands for it
+	namespace string
+	keys      keyhash.Keys // of the hashes of arguments
+}
+
+func newKeyspace(c *Cache) keyspace {
+	s := keyspace{c.cfg.Redis, c.cfg.Namespace, *c.hashing}
+	if !reflect.ValueOf(s.client).Comparable() {
+		s.client = c // nobody can say which clients are the same
+	}
+	return s
+}
+
+// sharesFence reports whether two caches have one fence.
+func (c *Cache) sharesFence(other *Cache) bool {
+	return c == other || c.space.client == other.space.client && c.space.namespace == other.space.namespace
+}

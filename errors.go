@@ -302,6 +302,61 @@ func (e *RedisError) trouble() health.Trouble {
 	}
 }
 
+// redisErrorOf makes a *RedisError of an error of package remote, and leaves others alone.
+func redisErrorOf(err error) error {
+	failure, ok := err.(*remote.Error) //nolint:errorlint // it is returned as it is
+	if !ok {
+		return err
+	}
+	return &RedisError{
+		Op: failure.Op, Kind: RedisErrorKind(failure.Kind), Err: failure.Err,
+		key: failure.Key, node: failure.Node, notAsked: failure.NotAsked, mayHaveRun: failure.MayHaveRun, late: failure.Late,
+	}
+}
+
+// explain makes a *RedisError of an error of package remote, or of go-redis, for the log.
+func explain(op string, err error) error {
+	if failure, ok := err.(*remote.Error); ok { //nolint:errorlint // it is returned as it is
+		return redisErrorOf(failure)
+	}
+	return newRedisError(op, "", err)
+}
+
+// noteRedis takes in how an operation ended for fn, and reports whether it failed.
+func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {
+	if err == nil {
+		c.health.Succeeded()
+		return false
+	}
+	var failure *RedisError
+	if !errors.As(err, &failure) {
+		failure = newRedisError(op, key, err)
+	}
+	if !failure.notAsked {
+		if fn != nil {
+			fn.counters.redisErrors[failure.Kind].Add(1)
+		}
+		c.health.Tell(failure.trouble())
+	}
+	return true
+}
+
+// mayHaveRun reports whether a command that failed can have taken effect all the
+// same: it was sent, and its reply was lost.
+func mayHaveRun(err error) bool {
+	var failure *RedisError
+	return errors.As(err, &failure) && failure.mayHaveRun
+}
+
+// lateOf returns how often a command that failed was sent without an answer in time.
+func lateOf(err error) int {
+	var failure *RedisError
+	if !errors.As(err, &failure) {
+		return 0
+	}
+	return failure.late
+}
+
 // loggable says of an error of the function what is sure to quote no argument: the
 // text where it is fncache's own, or of a context, and else the types, from the
 // outermost to the innermost. The function can log the text itself.

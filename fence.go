@@ -77,11 +77,6 @@ func (s *runSet) overtake(m fence.Message) {
 // maxExtra is how many keys are remembered with tags that only their entries tell.
 const maxExtra = 4096
 
-// sharesFence reports whether two caches have one fence.
-func (c *Cache) sharesFence(other *Cache) bool {
-	return c == other || c.space.client == other.space.client && c.space.namespace == other.space.namespace
-}
-
 // fields returns the names of the fields that a reading asks for.
 func fields(tags []fence.Tag) []string {
 	names := make([]string, 0, len(fence.Fields)+len(tags))
@@ -441,5 +436,19 @@ func (c *Cache) hearTags(m fence.Message) {
 	c.fence.seen.Note(m.Stamp)
 	if m.Kind == fence.Hard && m.Stamp != fence.Unknown {
 		c.fence.runs.overtake(m)
+	}
+}
+
+// detachTagged is detach for all functions that have tags, but for computations under a
+// lease: who joins one of these is confirmed by the fence.
+func (fs *flights) detachTagged() {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for id, s := range fs.m {
+		if !id.fn.tagged() {
+			continue
+		}
+		s.detachLookups()
+		fs.sweep(id, s)
 	}
 }

@@ -338,13 +338,6 @@ func (fs *flights) joinable(id flightKey, token string) *computation {
 	return s.leased
 }
 
-// leaseLeft is how long the lease of c is good if it is not renewed.
-func (fs *flights) leaseLeft(c *computation) time.Duration {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	return time.Until(c.leaseEnd)
-}
-
 // present is the place of now in the order of events.
 func (fs *flights) present() uint64 {
 	fs.mu.Lock()
@@ -379,20 +372,6 @@ func (s *slot) detachLookups() {
 	}
 }
 
-// detachTagged is detach for all functions that have tags, but for computations under a
-// lease: who joins one of these is confirmed by the fence.
-func (fs *flights) detachTagged() {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	for id, s := range fs.m {
-		if !id.fn.tagged() {
-			continue
-		}
-		s.detachLookups()
-		fs.sweep(id, s)
-	}
-}
-
 // detachHolder is detach for a computation whose lease is known to be lost.
 func (fs *flights) detachHolder(c *computation) {
 	fs.mu.Lock()
@@ -401,23 +380,6 @@ func (fs *flights) detachHolder(c *computation) {
 		s.leased = nil
 		fs.sweep(c.flightKey, s)
 	}
-}
-
-// settles has newcomers look up, for the last step of c is about to be sent. Else:
-//  1. the store has run, and its answer is on its way;
-//  2. another process invalidates the key;
-//  3. a call joins c, and is given what the store, it says, has stored.
-func (fs *flights) settles(c *computation) {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	c.settling = true
-}
-
-// renewed notes how long the lease of c is good now.
-func (fs *flights) renewed(c *computation, until time.Time) {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	c.leaseEnd = until
 }
 
 // shareUnleased puts c on a computation without a lease that begins after the
@@ -542,35 +504,6 @@ func (fs *flights) quitTurn(comp *computation) (full bool) {
 	comp.left()
 	s := fs.m[comp.flightKey]
 	return comp.began == 0 && (comp.single || s != nil && s.running == comp)
-}
-
-// finish publishes how a computation ended, and gives the one that may begin
-// now, if any. alone says that nobody waits for it.
-func (fs *flights) finish(c *computation, e ending) (next *computation, alone bool) {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if s := fs.m[c.flightKey]; s != nil {
-		if s.leased == c {
-			s.leased = nil
-		}
-		if s.running == c {
-			next = s.advance()
-		}
-		fs.sweep(c.flightKey, s)
-	}
-	if c.shared && e.unread { // somebody has joined since
-		e.confirmed = false
-	}
-	c.ending = e
-	close(c.done)
-	return next, c.callers == 0
-}
-
-// advance gives the computation that gathered callers while another ran, to be
-// run now. mu is held.
-func (s *slot) advance() *computation {
-	s.running, s.next = s.next, nil
-	return s.running
 }
 
 // cancelled says that Close has ended it.

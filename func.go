@@ -171,31 +171,6 @@ func (o *Options) checkLease(redisTimeout time.Duration) error {
 	return nil
 }
 
-// A negativeError is an error of Options.CacheErrors with the text by which it is
-// stored, which was asked for once.
-type negativeError struct {
-	err  error
-	text string
-}
-
-func negativesOf(errs []error) (all []negativeError) {
-	for _, err := range errs {
-		all = append(all, negativeError{err, err.Error()})
-	}
-	return all
-}
-
-// negativeOf gives the error that a negative entry stands for: the one of this
-// process's list that has its text.
-func (f *Func) negativeOf(body []byte) (error, bool) { //nolint:revive // the error is the value
-	for _, listed := range f.negatives {
-		if listed.text == string(body) {
-			return listed.err, true
-		}
-	}
-	return nil, false
-}
-
 // errorf names the place of an error in wrapping: function or field, its file,
 // and the line that wraps it.
 func (f *Func) errorf(format string, args ...any) error {
@@ -344,6 +319,9 @@ func (f *Func) noteOpenKeys(c *Cache) {
 	})
 }
 
+// tagged reports whether the entries of f have tags.
+func (f *Func) tagged() bool { return f.tagPlan != nil }
+
 // unbind has a function of the default cache forget one that is closed, which it would
 // keep alive.
 func (f *Func) unbind(c *Cache) {
@@ -406,23 +384,6 @@ type registry struct {
 	// places are those of Options.MaxConcurrent, of the names that have a function and of
 	// those whose computations were not over when the last function left.
 	places map[string]*bulkhead.Bulkhead
-}
-
-// A keyspace is where a cache keeps its entries: in two with equal ones the keys of
-// one function for the same arguments differ in the signature alone. It is zero for
-// the cache nil.
-type keyspace struct {
-	client    any // a redis.UniversalClient, or what stands for it
-	namespace string
-	keys      keyhash.Keys // of the hashes of arguments
-}
-
-func newKeyspace(c *Cache) keyspace {
-	s := keyspace{c.cfg.Redis, c.cfg.Namespace, *c.hashing}
-	if !reflect.ValueOf(s.client).Comparable() {
-		s.client = c // nobody can say which clients are the same
-	}
-	return s
 }
 
 // A user is a function with a cache that it uses, nil for the default one. It is here
@@ -553,12 +514,6 @@ func (r *registry) drop(name string, gone func(user) bool) {
 		return
 	}
 	r.m[name] = rest
-}
-
-// A holding is what one function has of an entry on one cache.
-type holding struct {
-	cache *Cache
-	flightKey
 }
 
 // caches returns the caches that have the fence of c, and c.

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"strconv"
 	"strings"
@@ -121,26 +122,6 @@ func (s *lockStore) ask(ctx context.Context, op string, c *remote.Command) error
 // do is ask with a *RedisError for a *remote.Error.
 func (s *lockStore) do(ctx context.Context, op string, c *remote.Command) error {
 	return redisErrorOf(s.ask(ctx, op, c))
-}
-
-// redisErrorOf makes a *RedisError of an error of package remote, and leaves others alone.
-func redisErrorOf(err error) error {
-	failure, ok := err.(*remote.Error) //nolint:errorlint // it is returned as it is
-	if !ok {
-		return err
-	}
-	return &RedisError{
-		Op: failure.Op, Kind: RedisErrorKind(failure.Kind), Err: failure.Err,
-		key: failure.Key, node: failure.Node, notAsked: failure.NotAsked, mayHaveRun: failure.MayHaveRun, late: failure.Late,
-	}
-}
-
-// explain makes a *RedisError of an error of package remote, or of go-redis, for the log.
-func explain(op string, err error) error {
-	if failure, ok := err.(*remote.Error); ok { //nolint:errorlint // it is returned as it is
-		return redisErrorOf(failure)
-	}
-	return newRedisError(op, "", err)
 }
 
 // channelOf returns the channel that tells of the key of an entry, which is that of its
@@ -268,22 +249,6 @@ func parseAcquisition(answer any) (acquisition, error) {
 func refused(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply)
-}
-
-// mayHaveRun reports whether a command that failed can have taken effect all the
-// same: it was sent, and its reply was lost.
-func mayHaveRun(err error) bool {
-	var failure *RedisError
-	return errors.As(err, &failure) && failure.mayHaveRun
-}
-
-// lateOf returns how often a command that failed was sent without an answer in time.
-func lateOf(err error) int {
-	var failure *RedisError
-	if !errors.As(err, &failure) {
-		return 0
-	}
-	return failure.late
 }
 
 // millis is how long a lock lives at least: a whole number of milliseconds, and one or
@@ -548,25 +513,6 @@ func (s *lockStore) serverTime(ctx context.Context) (time.Time, error) {
 	return time.Unix(seconds, 1000*micros), nil
 }
 
-// noteRedis takes in how an operation ended for fn, and reports whether it failed.
-func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {
-	if err == nil {
-		c.health.Succeeded()
-		return false
-	}
-	var failure *RedisError
-	if !errors.As(err, &failure) {
-		failure = newRedisError(op, key, err)
-	}
-	if !failure.notAsked {
-		if fn != nil {
-			fn.counters.redisErrors[failure.Kind].Add(1)
-		}
-		c.health.Tell(failure.trouble())
-	}
-	return true
-}
-
 // storeFor gives the store as fn uses it: what servers forget is counted for fn.
 func (c *Cache) storeFor(fn *Func) *lockStore {
 	own := *c.store
@@ -580,4 +526,11 @@ func (c *Cache) storeFor(fn *Func) *lockStore {
 // noteForgotten tells that a server has forgotten a script.
 func (c *Cache) noteForgotten(op string) {
 	c.health.Forgot((&RedisError{Op: op, Kind: KindNoScript}).trouble())
+}
+
+// noteUnpublished tells that what this process does is not published, once.
+func (c *Cache) noteUnpublished(channel string, err error) {
+	c.log.Once("publish refused", slog.LevelWarn,
+		"this user may not publish: what it stores and invalidates is not told to other processes, so their near caches may serve it until Near is over, and their callers who wait ask about once a second; grant it +publish and the channels",
+		"channels", c.store.channel+"*", "channel", channel, "err", err)
 }

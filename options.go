@@ -11,6 +11,7 @@ import (
 
 	"github.com/fncache/fncache/internal/funcname"
 	"github.com/fncache/fncache/internal/structtag"
+	"github.com/fncache/fncache/internal/tagplan"
 )
 
 // Options say how one function is cached. The zero value of every field but
@@ -460,4 +461,42 @@ func setPolicy[P ~uint8](p *P, names []string, text []byte) error {
 func oneOf(names []string) string {
 	last := len(names) - 1
 	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
+// A negativeError is an error of Options.CacheErrors with the text by which it is
+// stored, which was asked for once.
+type negativeError struct {
+	err  error
+	text string
+}
+
+func negativesOf(errs []error) (all []negativeError) {
+	for _, err := range errs {
+		all = append(all, negativeError{err, err.Error()})
+	}
+	return all
+}
+
+// negativeOf gives the error that a negative entry stands for: the one of this
+// process's list that has its text.
+func (f *Func) negativeOf(body []byte) (error, bool) { //nolint:revive // the error is the value
+	for _, listed := range f.negatives {
+		if listed.text == string(body) {
+			return listed.err, true
+		}
+	}
+	return nil, false
+}
+
+// compileTags checks Options.Tags against the parameters.
+func (f *Func) compileTags() (err error) {
+	f.sig.Tags = f.opts.Tags
+	if f.opts.Tags == nil {
+		return nil
+	}
+	if n := len(f.opts.Tags); n > maxOwnTags {
+		return fmt.Errorf("Tags has %d tags, more than %d; leave some out, or have the function add those that depend on its result (AddTags)", n, maxOwnTags)
+	}
+	f.tagPlan, err = tagplan.Compile(f.opts.Tags, f.sig.Params, f.sig.Place)
+	return err
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/apart"
-	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/lifetime"
@@ -17,8 +16,8 @@ import (
 )
 
 // This file tends a computation while code of the user's own runs for it: it renews the
-// lease. Then it is its end: what becomes of its result or its error, the last step of the
-// lease, and a result that Redis did not take.
+// lease. Then it settles it: what becomes of its result or its error, the last step of the
+// lease, and a result that Redis did not take. compute.go calls these in order.
 
 // openFor is how long a key is computed without leases after its value could not be stored:
 // waiting for what is never stored helps nobody.
@@ -139,6 +138,20 @@ func (c *computation) takeRenewal(r *renewal) {
 	}
 }
 
+// leaseLeft is how long the lease of c is good if it is not renewed.
+func (fs *flights) leaseLeft(c *computation) time.Duration {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return time.Until(c.leaseEnd)
+}
+
+// renewed notes how long the lease of c is good now.
+func (fs *flights) renewed(c *computation, until time.Time) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	c.leaseEnd = until
+}
+
 // doom gives back the lease of a computation that a tag has overtaken: newcomers need not wait
 // for what none of them may have.
 func (c *computation) doom() {
@@ -177,49 +190,6 @@ func (c *computation) lose() {
 		"func", c.fn.Name())
 }
 
-// end takes the lease's last step and publishes the ending. cut is why the
-// function was not waited for, nil if it returned. It returns the computation that may begin
-// now, nil if there is none.
-func (c *computation) end(cut error, ran time.Duration) (next *computation) {
-	var e ending
-	c.tally.seal()
-	switch {
-	case cut != nil && !c.hasReturned():
-		e.err, e.cost, e.late = cut, ran, true
-	case cut != nil:
-		e.returned = c.ret
-		e.err = cut
-	default:
-		e.returned = c.ret
-	}
-	c.fn.counters.computeTime.Add(int64(e.cost))
-	var raw []byte
-	switch {
-	case cut == nil && e.failed():
-		if raw = c.takeNegative(&e); raw == nil {
-			c.copyBesideError(&e)
-		}
-	case e.normal():
-		var tooLong error
-		if raw, tooLong = c.encode(&e); tooLong != nil {
-			e = ending{returned: returned{err: notEncoded(tooLong), cost: e.cost}, late: true}
-		}
-	}
-	c.takeStale(&e)
-	e.confirmed = true
-	if c.token != "" {
-		c.cache.flights.settles(c)
-		again := c.reread()
-		e.confirmed = c.settle(&e, raw, again)
-		c.confirm(&e, again)
-	}
-	next, alone := c.cache.flights.finish(c, e)
-	if alone || e.stale != nil {
-		c.spawn(func() { c.logUnseen(&e) }) // it may wait for methods of the error
-	}
-	return next
-}
-
 // failed says that there is an error, and not a panic or the end of a goroutine.
 func (e *ending) failed() bool { return e.err != nil && e.panic == nil && !e.goexit }
 
@@ -230,15 +200,6 @@ func (e *ending) normal() bool { return e.err == nil && e.panic == nil && !e.goe
 // panic, or the end of its goroutine. That the cache was closed is no failure of the function.
 func (e *ending) unsuccessful() bool {
 	return !e.normal() && !e.negative && e.err != ErrClosed //nolint:errorlint // errors.Is would ask the user's own
-}
-
-func (c *computation) hasReturned() bool {
-	select {
-	case <-c.returned:
-		return true
-	default:
-		return false
-	}
 }
 
 // encode turns results into bytes, for everybody to decode their own copy from.
@@ -471,31 +432,6 @@ func (c *computation) store(ctx context.Context, env *envelope, raw []byte, late
 		timeout = c.fn.opts.ErrorTimeout
 	}
 	return c.cache.storeFor(c.fn).store(ctx, c.key, c.token, env, raw, timeout, maxLateStores-late)
-}
-
-// logUnseen tells of a failure that no caller sees: none was left, or they are
-// given the stale entry, while nobody would know that it is never refreshed.
-func (c *computation) logUnseen(e *ending) {
-	var err string
-	switch {
-	case e.panic != nil:
-		err = "a panic"
-		if p, ok := e.panic.(*PanicError); ok {
-			err = codec.PanicText(p.Value)
-		}
-	case e.goexit:
-		err = ErrGoexit.Error()
-	case e.err != nil && !e.negative:
-		err = "an error whose methods do not return"
-		<-apart.Start(c.spawn, func() { err = loggable(e.err) }).Ended
-	default:
-		return
-	}
-	msg := "computation failed with no caller left to see it"
-	if e.stale != nil {
-		msg = "computation failed: the stale entry is served instead, until it is past its timeout"
-	}
-	c.cache.log.Once("unseen "+c.fn.Name(), slog.LevelError, msg, "func", c.fn.Name(), "err", err)
 }
 
 // takeNegative makes an answer of an error of Options.CacheErrors: what callers

@@ -11,7 +11,6 @@ import (
 
 	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/shape"
-	"github.com/fncache/fncache/internal/tagplan"
 )
 
 // This file has the tags of entries: those of a call, by Options.Tags, and those that a run of
@@ -24,22 +23,6 @@ const (
 	// maxTags is how many an entry may have, beside the one of its function.
 	maxTags = fence.MaxMarks - 1
 )
-
-// compileTags checks Options.Tags against the parameters.
-func (f *Func) compileTags() (err error) {
-	f.sig.Tags = f.opts.Tags
-	if f.opts.Tags == nil {
-		return nil
-	}
-	if n := len(f.opts.Tags); n > maxOwnTags {
-		return fmt.Errorf("Tags has %d tags, more than %d; leave some out, or have the function add those that depend on its result (AddTags)", n, maxOwnTags)
-	}
-	f.tagPlan, err = tagplan.Compile(f.opts.Tags, f.sig.Params, f.sig.Place)
-	return err
-}
-
-// tagged reports whether the entries of f have tags.
-func (f *Func) tagged() bool { return f.tagPlan != nil }
 
 // tagsOf returns the tags of a call: that of the function first, each once.
 func (f *Func) tagsOf(b *binding, args shape.Arguments) []fence.Tag {
