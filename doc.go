@@ -218,7 +218,8 @@
 //	func.go         what is known of a wrapped function: its checks, its name, its cache
 //	options.go      options, policies, and the options of struct tags
 //	codec.go        CBOR, JSON, and the codec of a cache
-//	envelope.go     the stored bytes, and the form of keys
+//	envelope.go     the stored bytes
+//	reflectkey.go   the form of keys
 //	info.go         what a call is asked for, and what is told about it
 //	errors.go       the errors that users see, and the kinds of trouble with Redis
 //

@@ -26,9 +26,9 @@ import (
 // variables may be used both ways.
 const (
 	mapHeading = "# The way of one call"
-	// mostFiles bounds the files of the root, without tests: those of one call's way, one for
+	// mostFiles bounds the files of the root, without tests: 18 of one call's way, one for
 	// tags and one for their fence, and one for the typed forms.
-	mostFiles    = 20
+	mostFiles    = 21
 	mostLines    = 550 // of a file
 	longestFunc  = 60  // lines
 	mapEntryForm = `^\t(\w+\.go)\s`
