@@ -82,7 +82,35 @@ type worker struct {
 	handle *Func
 	cache  *Cache
 
-	callers atomic.Int64 // of the last burst
+	callers  atomic.Int64 // of the last burst
+	acquires atomic.Int64 // that were answered
+}
+
+// DialHook, ProcessHook and ProcessPipelineHook make a worker a hook that counts acquires.
+func (w *worker) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (w *worker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		w.countAcquires(cmd)
+		return err
+	}
+}
+
+func (w *worker) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		w.countAcquires(cmds...)
+		return err
+	}
+}
+
+func (w *worker) countAcquires(cmds ...redis.Cmder) {
+	for _, cmd := range cmds {
+		if verbOf(cmd) == "acquire" && !redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+			w.acquires.Add(1)
+		}
+	}
 }
 
 func runWorker(settings string) {
@@ -93,7 +121,7 @@ func runWorker(settings string) {
 		return
 	}
 	setDefault(&s.Lease, slowLease)
-	client := redis.NewClient(&redis.Options{Addr: s.Addr})
+	client := redis.NewClient(&redis.Options{Addr: s.Addr, ContextTimeoutEnabled: true}) // so that hooks see everything
 	// As much time for Redis as the lease allows: a busy machine is no outage.
 	cfg := Config{Redis: client, RedisTimeout: s.Lease / minLeases}
 	if s.Codec == "json" {
@@ -101,6 +129,7 @@ func runWorker(settings string) {
 	}
 	cache := Must(New(cfg))
 	w := &worker{cache: cache, out: json.NewEncoder(os.Stdout), finish: make(chan struct{}), fail: make(chan struct{}, 1)}
+	client.AddHook(w)
 	w.lookup = w.compute
 	if s.Fails {
 		// A caller that asks again by itself may be granted the lease of a function that has
@@ -216,7 +245,7 @@ func (w *worker) burst(key string, callers int) {
 }
 
 // watchFailures tells when all callers wait for another process and would hear of its end, and
-// when they have heard that the function failed there, and wait on.
+// when they have heard that the function failed there, have asked again, and wait on.
 func (w *worker) watchFailures(key string, callers int) {
 	state := func() (users int, failed uint64) {
 		s := w.cache.events.Inspect()
@@ -228,7 +257,9 @@ func (w *worker) watchFailures(key string, callers int) {
 	for _, stage := range []string{"waiting", "waiting on"} {
 		for {
 			// The flight that waits for them counts too.
-			if users, failed := state(); users == callers+1 && (failed > 0) == (stage == "waiting on") {
+			users, failed := state()
+			again := failed > 0 && w.acquires.Load() >= 2 // else the next may yet be granted
+			if users == callers+1 && (stage == "waiting" && failed == 0 || stage == "waiting on" && again) {
 				break
 			}
 			time.Sleep(time.Millisecond)
