@@ -439,8 +439,8 @@ func (c *Cache) hearTags(m fence.Message) {
 	}
 }
 
-// detachTagged is detach for all functions that have tags, but for computations under a
-// lease: who joins one of these is confirmed by the fence.
+// detachTagged is detach for all functions that have tags. Computations under a lease stay:
+// the fence is read again before their joiners are answered.
 func (fs *flights) detachTagged() {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()

@@ -123,7 +123,7 @@ func TestRefusalsOfFormsNameThePlace(t *testing.T) {
 	})
 }
 
-// A form may hang, so whoever waits for what it decodes must be able to go on.
+// A form may hang: a caller that waits for the decoded value must still be able to leave.
 func TestFormsDecodeApartAndOtherResultsDoNot(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		opts := Options{Cache: b.cache(withCodec(CBORWith("forms", formsOf("1")))), Timeout: time.Minute}

@@ -28,7 +28,7 @@ import (
 // name and who else has it, and what binds it to a cache.
 
 // A Func is the handle to a wrapped function. Its methods are safe for
-// concurrent use, but for Unwrap.
+// concurrent use, except Unwrap.
 type Func struct {
 	opts   Options // with their defaults; never written
 	name   funcname.Name

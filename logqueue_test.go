@@ -197,7 +197,7 @@ func TestCloseIsBoundedThoughTheLogTakesNothing(t *testing.T) {
 			require.ErrorContains(t, err, "the handler of Config.Logger", "it says what was still running")
 			require.ErrorIs(t, (<-end).err, ErrClosed)
 			assert.Empty(t, b.keys(), "the lease was given back")
-			assert.EqualValues(t, 1, c.life.Running(), "but for the writer nothing is left")
+			assert.EqualValues(t, 1, c.life.Running(), "only the writer is left")
 		}
 	})
 }

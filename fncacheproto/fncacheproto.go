@@ -35,7 +35,7 @@ var (
 	dynamicType = reflect.TypeFor[*dynamicpb.Message]()
 
 	marshal = proto.MarshalOptions{AllowPartial: true, Deterministic: true}
-	// What is decoded lazily could fail after the entry was taken for good.
+	// What is decoded lazily could fail after the entry was accepted.
 	unmarshal = proto.UnmarshalOptions{AllowPartial: true, NoLazyDecoding: true}
 )
 

@@ -156,7 +156,7 @@ func embeds(t, method reflect.Type) bool {
 }
 
 // WrittenByCompiler reports whether the compiler generated a method. Reflection does not
-// distinguish a promoted method from a declared one, but for a generated method the compiler
+// distinguish a promoted method from a declared one. For a generated method, however, the compiler
 // names no real file.
 func WrittenByCompiler(method reflect.Method) bool {
 	file, _ := runtime.FuncForPC(method.Func.Pointer()).FileLine(method.Func.Pointer())

@@ -78,7 +78,7 @@ func (e *Events) tell(err error) (forbidden bool) {
 		return true
 	}
 	e.cfg.Log.Once("subscription lost", slog.LevelWarn,
-		"subscription to events lost: until it is back near caches are left aside, and callers that wait for another process poll",
+		"subscription to events lost: until it is back, near caches are bypassed and callers that wait for another process poll",
 		"channels", e.cfg.Prefix+"*", "err", err)
 	return false
 }

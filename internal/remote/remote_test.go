@@ -1468,8 +1468,8 @@ func TestProcessThatIsOutOfFilesFromTheStartIsToldSo(t *testing.T) {
 	})
 }
 
-// However long a process is late, who wants something waits, and is not told that the answer
-// was late: there was nobody to read it.
+// However long a process is late, its callers wait. They get no error that the answer was
+// late: this process was not there to read it.
 func TestProcessThatIsLateForLongWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hangs atomic.Bool
