@@ -306,6 +306,8 @@ func FuzzEnvelope(f *testing.F) {
 	f.Add(negative.appendTo(nil))
 	tagged := sampleTagged(f)
 	f.Add(tagged.appendTo(nil))
+	tagged.flags |= flagExpired
+	f.Add(tagged.appendTo(nil))
 	var lists [][]reflect.Type
 	for _, results := range fuzzSamples {
 		var list []reflect.Type
@@ -333,7 +335,7 @@ func FuzzEnvelope(f *testing.F) {
 			require.True(t, errors.As(err, &reason) || errors.As(err, &wrong))
 			return
 		}
-		require.Zero(t, e.flags&^flagTagged)
+		require.Zero(t, e.flags&^(flagTagged|flagExpired), "flags that an opened body may keep")
 		for _, list := range lists {
 			results, err := decodeResults(e.body, list)
 			require.Equal(t, kept, string(raw))
