@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/fncache/fncache/internal/events"
@@ -48,7 +49,12 @@ func callReflected(f *Func, s *shape.Reflected, in []reflect.Value) []reflect.Va
 	if f.keepsPlain() {
 		var key shape.Plain
 		s.PlainValues(&key, values)
-		switch e, own := f.serve(ctx, &key, vary); {
+		e, own, due := f.serve(ctx, &key, vary)
+		if due != 0 {
+			kept := slices.Clone(values)
+			f.setOff(ctx, e, due, input{&kept, vary})
+		}
+		switch {
 		case own != nil:
 			return s.Out(own, nil)
 		case e != nil:
@@ -71,7 +77,11 @@ func keptTyped[T, R any](ctx context.Context, f *Func, args *T, vary string) (re
 	s := f.shape.(*shape.Typed[T, R])
 	var key shape.Plain
 	s.PlainOf(&key, args)
-	e, own := f.serve(ctx, &key, vary)
+	e, own, due := f.serve(ctx, &key, vary)
+	if due != 0 {
+		kept := *args // so that those of other calls stay on the stack
+		f.setOff(ctx, e, due, input{&kept, vary})
+	}
 	switch {
 	case e == nil:
 		return result, false
@@ -196,8 +206,10 @@ func (f *Func) call(ctx context.Context, in input, c *call) (shape.Results, erro
 		a.err = ctx.Err()
 	default:
 		if !per.refresh {
-			var ok bool
-			if a, ok = c.nearAnswer(); ok {
+			kept, e, ok := c.nearAnswer()
+			if ok {
+				a = kept
+				c.setOff(e, f.drawNear())
 				break
 			}
 		}
@@ -369,6 +381,9 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 			// A call that joined others who wait has waited itself only if the entry
 			// was stored since.
 			source = SourceWaited
+		}
+		if source == SourceFresh {
+			defer c.hit(v.entry)
 		}
 		return c.serve(v.entry, source, d.alone)
 	case serveStale:

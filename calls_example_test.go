@@ -428,3 +428,49 @@ func ExampleCache_Health() {
 	// Output:
 	// 1 node
 }
+
+func Example_verify() {
+	cache, stop := newCache()
+	defer stop()
+	ctx := context.Background()
+
+	locale := "en" // part of the result, and not of the key
+	greeting := func(_ context.Context, name string) (string, error) {
+		if locale == "de" {
+			return "Hallo " + name, nil
+		}
+		return "Hello " + name, nil
+	}
+	f := fncache.Must(fncache.Wrap(&greeting, fncache.Options{
+		Cache: cache, Name: "shop.Greeting", Timeout: time.Hour,
+		Verify: 0.001, // of the hits
+	}))
+	defer f.Unwrap()
+
+	fmt.Println(greeting(ctx, "Ann"))
+	fmt.Println(greeting(ctx, "Ann"))
+	fmt.Println(f.Stats().VerifyDiffered, "differences")
+	// Output:
+	// Hello Ann <nil>
+	// Hello Ann <nil>
+	// 0 differences
+}
+
+func Example_verifyByHand() {
+	cache, stop := newCache()
+	defer stop()
+	ctx := context.Background()
+
+	locale := "en"
+	greeting := func(_ context.Context, name string) (string, error) { return locale + " " + name, nil }
+	f := fncache.Must(fncache.Wrap(&greeting, fncache.Options{Cache: cache, Name: "shop.Greeting", Timeout: time.Hour}))
+	defer f.Unwrap()
+	_, _ = greeting(ctx, "Ann")
+	locale = "de"
+
+	cached, _ := greeting(ctx, "Ann")
+	computed, _ := greeting(fncache.WithBypass(ctx), "Ann")
+	fmt.Println(cached == computed)
+	// Output:
+	// false
+}

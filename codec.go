@@ -172,6 +172,8 @@ type coder struct {
 	compressOver int    // bytes of a body; negative for never
 	// types is what the types of results are checked by when a function is wrapped.
 	types codec.Format
+	// ordered is how values are compared: it is types with sorted maps.
+	ordered codec.Format
 	// format is how bodies are written. Unless ours is set, the codec writes them, which is
 	// the user's own; of a FormCodec, format then says what a body may hold.
 	format codec.Format
@@ -193,6 +195,7 @@ func newCoder(cfg *Config) *coder {
 		c.format = formatWith(own.Form)
 		c.types = c.format
 	}
+	c.ordered = c.types.Ordered()
 	return c
 }
 
@@ -288,6 +291,16 @@ func (c *coder) pack(raw []byte) (packed []byte, flags byte) {
 // encode appends results to dst.
 func (f *Func) encode(c *coder, dst []byte, r shape.Results) ([]byte, error) {
 	return c.encode(dst, f.sig.Encoding, r.Pointers())
+}
+
+// encodeOrdered appends results to dst so that equal results have equal encodings, as far as
+// the methods of their types allow. It writes CBOR, whatever the codec is; a type that CBOR
+// does not keep is left to the codec.
+func (f *Func) encodeOrdered(c *coder, dst []byte, r shape.Results) ([]byte, error) {
+	if encoded, err := f.sig.Encoding.Append(dst, c.ordered, r.Pointers()); err == nil {
+		return encoded, nil
+	}
+	return f.encode(c, dst, r)
 }
 
 // decode makes results of a body, for callers that go on whatever code of the user's own

@@ -26,7 +26,7 @@ var allowed = map[string][]string{
 	".": {
 		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/events", "internal/fence", "internal/funcname",
 		"internal/health", "internal/keyhash", "internal/lifetime", "internal/near", "internal/oncelog", "internal/ping", "internal/releases", "internal/remote",
-		"internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/tagplan", "internal/testhook",
+		"internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/tagplan", "internal/testhook", "internal/verify",
 		"github.com/redis/go-redis/v9",
 	},
 	"fncachetest": {".", "internal/memconn", "internal/testhook", "github.com/alicebob/miniredis/v2", "github.com/redis/go-redis/v9"},
@@ -54,6 +54,7 @@ var allowed = map[string][]string{
 	"internal/stubs":     {},
 	"internal/tagplan":   {"internal/keyhash"},
 	"internal/testhook":  {},
+	"internal/verify":    {},
 
 	// For tests only.
 	"internal/golden":    {"github.com/stretchr/testify/assert", "github.com/stretchr/testify/require"},

@@ -206,6 +206,7 @@
 //	decorate.go     Wrap and WrapStruct, and the handle
 //	cache.go        configuration; the Cache: made, pinged, closed, wired with what follows
 //	call.go         the stub that callers call, and one call's way through the table
+//	hits.go         what a fresh hit sets off in the background
 //	wait.go         the call waits for a computation and takes its end, or is refused
 //	decide.go       its flight finds out: it looks up, judges, asks for the lease, waits
 //	compute.go      one run of the function, from its start to its end

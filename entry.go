@@ -308,26 +308,31 @@ func (f *Func) copyOf(c *Cache, kept *near.Entry) (shape.Results, error) {
 	return f.shape.Copy(kept.Value.(shape.Results)), nil
 }
 
+// What a hit sets off in the background: see hits.go.
+type dues uint8
+
+const dueVerify dues = 1 << iota
+
 // serve answers a call whose arguments are plain from the near cache, before anything is
 // made for it. It returns nil if the call has to go the long way. own is set where the
 // results had to be decoded; otherwise the caller copies those of the entry.
-func (f *Func) serve(ctx context.Context, key *shape.Plain, vary string) (e *near.Entry, own shape.Results) {
+func (f *Func) serve(ctx context.Context, key *shape.Plain, vary string) (e *near.Entry, own shape.Results, due dues) {
 	b, err := f.bind()
 	if err != nil || f.unwrapped.Load() {
-		return nil, nil
+		return nil, nil, 0
 	}
 	ctx = orBackground(ctx)
 	f.plans.AddVary(key, vary)
 	if e = b.cache.near.Fresh(f.near, key); e == nil {
-		return nil, nil
+		return nil, nil, 0
 	}
 	per := perCallOf(ctx)
 	if per.bypass || per.refresh || per.frame.computes(b.cache, e.RedisKey) || f.sig.HasError && ctx.Err() != nil {
-		return nil, nil
+		return nil, nil, 0
 	}
 	if body, encoded := e.Value.([]byte); encoded {
 		if own, err = f.decode(b.cache.coder, body); err != nil {
-			return nil, nil
+			return nil, nil, 0
 		}
 	}
 	if above := heir(b.cache, f, per.frame); above != nil {
@@ -337,15 +342,25 @@ func (f *Func) serve(ctx context.Context, key *shape.Plain, vary string) (e *nea
 	if info := per.info.claim(); info != nil {
 		*info = Info{Source: SourceNear, Age: b.cache.ageOf(e.StoredAt), Cost: e.Cost, Key: e.RedisKey}
 	}
-	return e, own
+	return e, own, f.drawNear()
+}
+
+// drawNear returns what an answer from the near cache sets off.
+func (f *Func) drawNear() (due dues) {
+	if f.verify.Draw() {
+		due |= dueVerify
+	}
+	return due
 }
 
 // nearAnswer answers a call from the near cache, if it can.
-func (c *call) nearAnswer() (a answer, ok bool) {
+func (c *call) nearAnswer() (a answer, e *near.Entry, ok bool) {
 	if c.fn.near == nil || c.fn.plans.IsPlain() {
-		return answer{}, false // plain arguments were asked for before
+		return answer{}, nil, false // plain arguments were asked for before
 	}
-	return c.fromNear(c.cache.near.Fresh(c.fn.near, c.fn.nearKey(c.input, c.key)), SourceNear)
+	e = c.cache.near.Fresh(c.fn.near, c.fn.nearKey(c.input, c.key))
+	a, ok = c.fromNear(e, SourceNear)
+	return a, e, ok
 }
 
 // lastResort answers a call from the near cache while Redis is away, if it can:

@@ -22,6 +22,7 @@ import (
 	"github.com/fncache/fncache/internal/signature"
 	"github.com/fncache/fncache/internal/stubs"
 	"github.com/fncache/fncache/internal/tagplan"
+	"github.com/fncache/fncache/internal/verify"
 )
 
 // This file is what is known of a wrapped function: what was checked when it was wrapped, its
@@ -41,6 +42,7 @@ type Func struct {
 	shape       shape.Shape
 	stub        func() reflect.Value // makes what replaces the function
 	near        *near.Func           // nil without Options.Near
+	verify      *verify.Func         // nil without Options.Verify
 	places      *bulkhead.Bulkhead   // of Options.MaxConcurrent; nil without. Set by the registry, when wrapping
 	variable    reflect.Value        // where the stub stands
 	original    reflect.Value
@@ -99,6 +101,7 @@ func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeO
 	if f.opts.Near > 0 {
 		f.near = near.NewFunc(f.plans)
 	}
+	f.verify = verify.New(f.opts.Verify)
 	f.shape, f.stub = shapeOf(f)
 	f.negatives = negativesOf(f.opts.CacheErrors)
 	return f, nil

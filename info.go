@@ -181,6 +181,10 @@ type Stats struct {
 	// OvertakenSoft are fresh entries that were found expired by a tag.
 	OvertakenHard, OvertakenSoft uint64
 
+	// Verified are fresh values that Options.Verify compared with what the function returns
+	// now; VerifyDiffered are those among them that differed.
+	Verified, VerifyDiffered uint64
+
 	Undecodable uint64 // entries that could not be read: a miss each
 	RedisErrors uint64 // Redis operations that failed or took longer than RedisTimeout
 
@@ -321,6 +325,7 @@ func (c *Cache) sharesRedis(other *Cache) bool {
 func (f *Func) stats() Stats {
 	hits, saved := f.near.Counted() // these before the beginnings, as all ends
 	s := f.counters.snapshot()
+	s.Verified, s.VerifyDiffered = f.verify.Counted()
 	s.Calls += hits
 	s.Near += hits
 	s.SavedTime += saved

@@ -146,6 +146,15 @@ type Options struct {
 	// Freshness. From 0 to 1. Default: 0.
 	Jitter float64
 
+	// Verify is the share of fresh hits after which the function is run again in the
+	// background, and its result compared with the cached one: it finds functions whose
+	// result depends on something that is no part of the key, and invalidations that are
+	// missing. A difference is counted ([Stats].VerifyDiffered) and logged, and changes
+	// nothing else. At most one verification of the function is under way in a process; it
+	// counts in MaxConcurrent, and not in Computations. From 0 to 1; 0.001 is enough for a
+	// busy function. Tag: verify=0.001. Default: 0, nothing is verified.
+	Verify float64
+
 	// Lossy accepts results that lose something when they are stored: the
 	// unexported fields of structs that have no encoding of their own are left out,
 	// and come back as zero. The caller that computes gets them as zero too. Without
@@ -355,6 +364,9 @@ func (o *Options) boundFaults() error {
 	if !(o.Jitter >= 0 && o.Jitter <= 1) { // NaN too
 		faults = append(faults, fmt.Errorf("Jitter is %v; it is a fraction of Freshness, from 0 to 1", o.Jitter))
 	}
+	if !(o.Verify >= 0 && o.Verify <= 1) {
+		faults = append(faults, fmt.Errorf("Verify is %v; it is a share of the hits, from 0 to 1", o.Verify))
+	}
 	if o.MaxConcurrent < 0 {
 		faults = append(faults, fmt.Errorf("MaxConcurrent is %d; it must not be negative", o.MaxConcurrent))
 	}
@@ -380,6 +392,7 @@ var tagOptions = structtag.Options[Options]{
 	structtag.Text("onerror", func(o *Options) encoding.TextUnmarshaler { return &o.OnError }),
 	structtag.Duration("errortimeout", func(o *Options) *time.Duration { return &o.ErrorTimeout }),
 	structtag.Fraction("jitter", func(o *Options) *float64 { return &o.Jitter }),
+	structtag.Fraction("verify", func(o *Options) *float64 { return &o.Verify }),
 	structtag.Number("maxconcurrent", func(o *Options) *int { return &o.MaxConcurrent }),
 	structtag.Duration("cooldown", func(o *Options) *time.Duration { return &o.Cooldown }),
 	structtag.Duration("lease", func(o *Options) *time.Duration { return &o.Lease }),

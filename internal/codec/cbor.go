@@ -1,11 +1,13 @@
 package codec
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"math/big"
 	"net/url"
 	"reflect"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -177,6 +179,8 @@ func (p *Plan) appendMap(dst []byte, at unsafe.Pointer) (_ []byte, err error) {
 	dst = appendHead(dst, majorMap, uint64(m.Len()))
 	pair := p.pairs.Get().(*scratch)
 	key, elem := pair.key.Addr().UnsafePointer(), pair.elem.Addr().UnsafePointer()
+	var ends []int // of the pairs, where they are sorted
+	begin := len(dst)
 	for iter := m.MapRange(); iter.Next(); {
 		pair.key.SetIterKey(iter)
 		pair.elem.SetIterValue(iter)
@@ -186,10 +190,33 @@ func (p *Plan) appendMap(dst []byte, at unsafe.Pointer) (_ []byte, err error) {
 		if dst, err = p.elem.appendCBOR(dst, elem); err != nil {
 			return nil, within("[]", err)
 		}
+		if p.format.order {
+			ends = append(ends, len(dst))
+		}
 	}
 	pair.clear()
 	p.pairs.Put(pair)
+	sortPairs(dst, begin, ends)
 	return dst, nil
+}
+
+// sortPairs sorts the pairs of a map, which were appended from begin on and have these ends, by
+// their encodings.
+func sortPairs(dst []byte, begin int, ends []int) {
+	if len(ends) < 2 {
+		return
+	}
+	pairs := make([][]byte, len(ends))
+	at := begin
+	for i, end := range ends {
+		pairs[i] = bytes.Clone(dst[at:end])
+		at = end
+	}
+	slices.SortFunc(pairs, bytes.Compare)
+	dst = dst[:begin]
+	for _, pair := range pairs {
+		dst = append(dst, pair...)
+	}
 }
 
 func (p *Plan) appendSelf(dst []byte, at unsafe.Pointer) ([]byte, error) {

@@ -20,6 +20,11 @@ func WithForms(of func(pointer reflect.Type) (*Form, error)) Format {
 	return Format{&format{forms: of}}
 }
 
+// Ordered returns a format of CBOR, with forms or without, in which the pairs of maps are sorted,
+// so that equal values have equal encodings as far as the methods of types allow. It is for
+// comparing values, and nothing is stored in it. No two formats that Ordered returns are equal.
+func (f Format) Ordered() Format { return Format{&format{forms: f.forms, order: true}} }
+
 // form returns the form of a pointer type, or nil. A panic of the function is an error.
 func (f Format) form(pointer reflect.Type) (found *Form, err error) {
 	if f.forms == nil {

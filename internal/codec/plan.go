@@ -57,6 +57,7 @@ type Format struct{ *format }
 
 type format struct {
 	json  bool
+	order bool                                      // see Ordered
 	forms func(pointer reflect.Type) (*Form, error) // of the user's own; nil for none
 	known sync.Map                                  // see pointedPlans
 }
