@@ -51,7 +51,7 @@ type point struct {
 
 // fullPlan is the size of a run whose figures count.
 func fullPlan() plan {
-	p := plan{Rounds: 11, Turn: 100 * time.Millisecond}
+	p := plan{Rounds: 31, Turn: 100 * time.Millisecond}
 	for callers := 1; callers <= mostCallers; callers *= 2 {
 		keys := manyKeys
 		if callers <= fewCallers {
