@@ -26,6 +26,7 @@ import (
 	"github.com/fncache/fncache/internal/ping"
 	"github.com/fncache/fncache/internal/releases"
 	"github.com/fncache/fncache/internal/remote"
+	"github.com/fncache/fncache/internal/seal"
 	"github.com/fncache/fncache/internal/testhook"
 )
 
@@ -84,6 +85,15 @@ type Config struct {
 	// writer's own: all processes read all entries. Negative is never, which
 	// keeps those of JSON readable. Default: 4 KiB.
 	CompressOver int
+
+	// Seal encrypts and authenticates what entries hold, so that a person or a program that can
+	// read or write the Redis can neither read a result nor put a false one there. Each key has
+	// 32 random bytes; the first one seals, and all of them open. Keys of entries in Redis,
+	// their times, tags and sizes are visible, and what Options.Near keeps is plain in this
+	// process's memory: see docs/seal.md, also for how keys are replaced. A cache with Seal and
+	// one without share no entries. It costs about 3 microseconds an entry, and 36 bytes.
+	// Default: none, entries are plain.
+	Seal [][]byte
 
 	// NearSize bounds the memory, in bytes, of what Options.Near has kept in this
 	// process, of all functions together, to within a tenth: what the decoded
@@ -303,6 +313,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.RedisTimeout > math.MaxInt64/minLeases {
 		faults = append(faults, fmt.Errorf("RedisTimeout is %v; no Lease is %d times as long: use seconds at most", c.RedisTimeout, minLeases))
 	}
+	if _, err := seal.New(c.Seal); err != nil {
+		faults = append(faults, fmt.Errorf("Seal%w", err))
+	}
 	if c.NearSize < 0 {
 		faults = append(faults, fmt.Errorf("NearSize is %d; it must not be negative; where nothing is to be kept, leave Options.Near out", c.NearSize))
 	}
@@ -314,7 +327,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.NearSize, DefaultNearSize)
 	setDefault(&c.CompressOver, DefaultCompressOver)
 	c.HashSecret = bytes.Clone(c.HashSecret) // the caller may wipe its own
-	return c, nil
+	return c, nil                            // the keys of Seal are copied by the coder
 }
 
 // Ping says whether Redis is there and fit to be used: reachable, a primary, new

@@ -1,12 +1,14 @@
 package fncache_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -472,5 +474,33 @@ func Example_verifyByHand() {
 	computed, _ := greeting(fncache.WithBypass(ctx), "Ann")
 	fmt.Println(cached == computed)
 	// Output:
+	// false
+}
+
+func Example_seal() {
+	addr, stop := startRedis()
+	defer stop()
+	ctx, url := context.Background(), "redis://"+addr
+	key, secret := bytes.Repeat([]byte{1}, 32), []byte("secret") // from where the program's secrets are
+
+	cache, err := fncache.Open(ctx, url, fncache.Config{
+		Seal:       [][]byte{key}, // 32 random bytes, the same in every process
+		HashSecret: secret,        // so that arguments cannot be guessed from keys
+	})
+	if err != nil {
+		panic(err)
+	}
+	defer cache.Close()
+
+	token := func(_ context.Context, user string) (string, error) { return "token of " + user, nil }
+	f := fncache.Must(fncache.Wrap(&token, fncache.Options{Cache: cache, Name: "shop.Token", Timeout: time.Hour}))
+	defer f.Unwrap()
+	fmt.Println(token(ctx, "ann"))
+	client := redis.NewClient(&redis.Options{Addr: addr})
+	defer client.Close()
+	stored, _ := client.Get(ctx, fncache.Must(f.Key("ann"))).Result()
+	fmt.Println(strings.Contains(stored, "token"))
+	// Output:
+	// token of ann <nil>
 	// false
 }

@@ -10,13 +10,14 @@ import (
 	"github.com/fncache/fncache/internal/apart"
 	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/lifetime"
+	"github.com/fncache/fncache/internal/seal"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
 )
 
 // A Codec turns the results of functions into bytes and back, for Config.Codec.
 // [CBOR] is the default, [JSON] the one to read entries with; another one may
-// encrypt what they write, or write what other programs read. Its methods are
+// write what other programs read. To encrypt entries, set Config.Seal. Its methods are
 // called by many goroutines at once.
 //
 // What it loses is lost at once, not at the first hit: the caller that computes
@@ -167,9 +168,10 @@ func formatWith(form func(reflect.Type) (*Form, error)) codec.Format {
 // A coder is the codec of a cache, with what is written about it.
 type coder struct {
 	codec        Codec
-	id           byte   // in the headers of entries
-	mark         string // in fingerprints
-	compressOver int    // bytes of a body; negative for never
+	id           byte          // in the headers of entries
+	mark         string        // in fingerprints
+	compressOver int           // bytes of a body; negative for never
+	seal         *seal.Keyring // nil without Config.Seal
 	// types is what the types of results are checked by when a function is wrapped.
 	types codec.Format
 	// ordered is how values are compared: it is types with sorted maps.
@@ -183,6 +185,7 @@ type coder struct {
 // newCoder takes the codec of a configuration that has its defaults.
 func newCoder(cfg *Config) *coder {
 	c := &coder{codec: cfg.Codec, compressOver: cfg.CompressOver, types: codec.CBOR}
+	c.seal, _ = seal.New(cfg.Seal) // its fault was found before
 	c.id, c.mark = codecOther, "codec "+strconv.Quote(cfg.Codec.Name())
 	switch own := cfg.Codec.(type) {
 	case CBOR:
@@ -196,6 +199,9 @@ func newCoder(cfg *Config) *coder {
 		c.types = c.format
 	}
 	c.ordered = c.types.Ordered()
+	if c.seal != nil { // so that an entry that is not sealed is none
+		c.mark += " sealed"
+	}
 	return c
 }
 
@@ -217,7 +223,7 @@ func checkCodec(c Codec) (err error) {
 func (c *coder) fingerprint(f *Func) string {
 	knows := c.ours || c.types != codec.CBOR
 	switch {
-	case c.id == codecCBOR:
+	case c.id == codecCBOR && c.seal == nil:
 		return f.fingerprint
 	case knows && f.sig.Encoding.Check(c.format) == nil:
 		return f.sig.Fingerprint(c.mark, c.format)
@@ -260,6 +266,26 @@ func (c *coder) decode(body []byte, plans *codec.Results, results []any) error {
 	return codec.Guard(c.mark, "decode", func() error { return c.codec.Decode(bytes.Clone(body), results) })
 }
 
+// unseal decrypts the body of the entry of a key, if the cache seals. The error is a miss with
+// its reason.
+func (c *coder) unseal(e *envelope, key string) error {
+	sealed := e.flags&flagSealed != 0
+	switch {
+	case c.seal == nil && !sealed:
+		return nil
+	case c.seal == nil:
+		return miss(missSealed, "byte %d: the body is sealed, and the cache has no Config.Seal", flagsOffset)
+	case !sealed:
+		return miss(missSealed, "byte %d: the body is not sealed, and the cache has Config.Seal", flagsOffset)
+	}
+	body, err := c.seal.Open(e.body, e.bound(key))
+	if err != nil {
+		return miss(missSealed, "the body: %v", err)
+	}
+	e.body, e.flags = body, e.flags&^flagSealed
+	return nil
+}
+
 // open makes the body of an entry ready to be decoded. The error is a miss with
 // its reason.
 func (c *coder) open(e *envelope) error {
@@ -286,6 +312,27 @@ func (c *coder) pack(raw []byte) (packed []byte, flags byte) {
 		}
 	}
 	return raw, 0
+}
+
+// enclose returns the bytes of an entry whose body stands in raw, after room for the header. It
+// compresses and seals the body, and sets the flags for that. key is that of the entry.
+func (c *coder) enclose(e *envelope, raw []byte, key string) []byte {
+	if !e.negative() {
+		var flags byte
+		raw, flags = c.pack(raw)
+		e.flags |= flags
+	}
+	if c.seal != nil {
+		e.flags |= flagSealed
+		body := raw[envelopeHeaderLen:]
+		raw = c.seal.Seal(make([]byte, envelopeHeaderLen, len(raw)+seal.Overhead), seal.NewSalt(), body, e.bound(key))
+	}
+	if e.tags == nil {
+		e.appendTo(raw[:0])
+		return raw
+	}
+	e.flags |= flagTagged
+	return append(e.appendTo(make([]byte, 0, len(raw)+e.tags.Len())), raw[envelopeHeaderLen:]...)
 }
 
 // encode appends results to dst.

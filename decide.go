@@ -214,7 +214,7 @@ func (c *Cache) takeIn(f *flight, e *entry, s state, asked moment, again bool) p
 
 // takeEntry decodes an entry, and has the near cache keep it if it is fresh.
 func (c *Cache) takeEntry(f *flight, e *entry, s state, asked moment) state {
-	s = c.decode(f.fn, e, s)
+	s = c.decode(f.fn, e, f.key, s)
 	if e != nil && e.tags != nil && s != cold {
 		c.noteExtra(f, e)
 	}

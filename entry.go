@@ -48,8 +48,11 @@ func (e *entry) results(fn *Func, c *Cache, alone bool) (shape.Results, error) {
 	}
 }
 
-// read takes in what the entry holds.
-func (e *entry) read(fn *Func, c *coder) (err error) {
+// read takes in what the entry of a key holds.
+func (e *entry) read(fn *Func, c *coder, key string) (err error) {
+	if err = c.unseal(&e.envelope, key); err != nil {
+		return err
+	}
 	if !e.negative() {
 		if err = c.open(&e.envelope); err == nil {
 			e.kept, err = fn.decode(c, e.body)
@@ -124,12 +127,12 @@ func (c *Cache) parse(fn *Func, raw []byte, err error) (*entry, state) {
 	return e, fn.state(e, max(0, time.Duration(since)*time.Millisecond))
 }
 
-// decode reads what an entry holds, unless it is cold, and returns its state then.
-func (c *Cache) decode(fn *Func, e *entry, s state) state {
+// decode reads what the entry of a key holds, unless it is cold, and returns its state then.
+func (c *Cache) decode(fn *Func, e *entry, key string, s state) state {
 	if s == cold {
 		return cold
 	}
-	if err := e.read(fn, c.coder); err != nil {
+	if err := e.read(fn, c.coder, key); err != nil {
 		c.undecodable(fn, err)
 		return cold
 	}

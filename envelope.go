@@ -18,8 +18,8 @@ import (
 //	     0     4  magic      f5 66 6e 63: 0xf5 'f' 'n' 'c'
 //	     4     1  version    1
 //	     5     1  flags      1: the body is compressed; 2: a negative entry; 4: tags
-//	                         stand before the body; 8: stale at most; others are
-//	                         not defined
+//	                         stand before the body; 8: stale at most; 16: the body
+//	                         is sealed; others are not defined
 //	     6     1  codec      how the body is encoded: 1 is CBOR, 2 JSON, 255 a
 //	                         user's own (codec.go)
 //	     7     1  reserved   0
@@ -79,6 +79,21 @@ import (
 //	00 06 37 d3 36 04 04 00      stamp 1750230144123904
 //	82 18 2a 66 61 6e 73 77 65 72
 //
+// A sealed body (flag 16) is encrypted after it was compressed: the id of the key in 4 bytes, a
+// salt of 16, the ciphertext, and a tag of 16 (internal/seal). Authenticated with it are the
+// version, the codec, the flags that say how the body is made, and the key in Redis, so that an
+// entry opens under its own key only. The times, the cost, the id and the tags are not. The
+// entry above, under the key "k", with a secret of 32 bytes 07 and a salt of 16 bytes 05:
+//
+//	f5 66 6e 63 01 10 01 00    flag 16, CBOR
+//	00 00 01 8d f4 bc 56 7b 00 00 00 00 00 16 e3 60 01 23 45 67 89 ab cd ef
+//	c0 34 18 07                id of the key
+//	05 05 05 05 05 05 05 05    salt
+//	05 05 05 05 05 05 05 05
+//	4a 62 48 a5 2e 8b 2f 55 5a 60    ciphertext
+//	5e 52 88 21 77 49 dd e7    tag
+//	67 34 e5 b5 8d d1 d3 6f
+//
 // Flag 8 is set by lock_expire.lua in an entry that is stored already: it is stale at most,
 // whatever its age.
 //
@@ -123,8 +138,10 @@ const (
 	flagNegative   byte = 1 << 1 // the body is the text of an error
 	flagTagged     byte = 1 << 2 // tags stand before the body
 	flagExpired    byte = 1 << 3 // stale at most
+	flagSealed     byte = 1 << 4 // the body is encrypted
 
-	knownFlags = flagCompressed | flagNegative | flagTagged | flagExpired
+	knownFlags = flagCompressed | flagNegative | flagTagged | flagExpired | flagSealed
+	bodyFlags  = flagCompressed | flagNegative | flagSealed // how the body is made
 )
 
 // Codecs in the header of an entry. The keys distinguish codecs of the user's own.
@@ -165,6 +182,11 @@ func (e *envelope) appendTo(dst []byte) []byte {
 		dst = e.tags.AppendTo(dst)
 	}
 	return append(dst, e.body...)
+}
+
+// bound returns what a sealed body is authenticated with.
+func (e *envelope) bound(key string) []byte {
+	return append([]byte{envelopeVersion, e.codec, e.flags & bodyFlags}, key...)
 }
 
 // idBytes is the id as it stands at envelopeIDOffset.
@@ -241,6 +263,7 @@ const (
 	missUnknownFlag  missKind = "unknown flag"  // or the reserved byte
 	missUnknownCodec missKind = "unknown codec" // of the body
 	missCorrupt      missKind = "corrupt"       // no version writes that
+	missSealed       missKind = "sealed"        // and does not open, or not sealed where the cache seals
 	missUnknownError missKind = "unknown error" // negative, of an error that this process does not cache
 )
 

@@ -395,18 +395,11 @@ func (c *computation) keepStored(e *ending, stored *envelope, asked events.Place
 func (c *computation) put(ctx context.Context, e *ending, raw []byte, tags *fence.Block, again *rereading) (held bool, err error) {
 	c.cache.clock.Await(c.ctx)
 	asked := c.cache.here(c.fn)
-	flags := flagNegative
-	if !e.negative {
-		raw, flags = c.cache.coder.pack(raw)
+	env := envelope{codec: c.cache.coder.id, storedAt: c.cache.clock.Now(), cost: e.cost, id: rand.Uint64(), tags: tags}
+	if e.negative {
+		env.flags = flagNegative
 	}
-	env := envelope{flags: flags, codec: c.cache.coder.id, storedAt: c.cache.clock.Now(), cost: e.cost, id: rand.Uint64(), tags: tags}
-	if tags == nil {
-		env.appendTo(raw[:0])
-	} else {
-		env.flags |= flagTagged
-		body := raw[envelopeHeaderLen:]
-		raw = append(env.appendTo(make([]byte, 0, len(raw)+tags.Len())), body...)
-	}
+	raw = c.cache.coder.enclose(&env, raw, c.key)
 	e.storedAt = env.storedAt
 	held, err = c.store(ctx, &env, raw, 0)
 	switch {
