@@ -16,18 +16,18 @@
 // fleet recomputes a value at a time. Meanwhile all others are served a slightly
 // stale value, or fail fast with [ErrColdCache].
 //
-// [WrapStruct] wraps the tagged fields of a struct. [Wrap1], [Wrap2] and [Wrap3] are
-// Wrap with no reflection in the call, and return handles whose methods have the types of
-// the function. [New1], [New2] and [New3] take the function as a value. [Open] makes a [Cache] from the URL of a Redis, and
-// [New] one on a client that is there already. [SetDefault] names the cache of functions that
-// were wrapped before there was one.
+// [WrapStruct] wraps the tagged fields of a struct. [Wrap1], [Wrap2] and [Wrap3] use no
+// reflection in the call, and return handles whose methods have the types of the function.
+// [New1], [New2] and [New3] take the function as a value. [Open] makes a [Cache] from the URL
+// of a Redis, and [New] makes one from an existing client. [SetDefault] sets the cache of all
+// functions that are wrapped without one.
 //
 // The directory docs has a page for each concept, procedure and limit.
 //
 // # What a call gets
 //
-// An entry has an age, measured on the Redis server's clock. Under
-// [Options.Freshness] it is fresh. From there to [Options.Timeout] it is stale. Past
+// An entry has an age, measured on the Redis server's clock. It is fresh until its age
+// reaches [Options.Freshness], and then stale until its age reaches [Options.Timeout]. After
 // that, or without an entry, the cache is cold. The right to compute a value is a
 // lease: a Redis lock with a random token, renewed while its holder computes.
 //
@@ -39,34 +39,34 @@
 //	      |                                     | Wait: wait for the holder's value
 //	      |                                     | Compute: compute too, store nothing
 //
-// [Options.OnCold] chooses among the last three. A zero result (nil, 0, "") is a hit like
-// any other. Misses and hits both return a decoded copy, so callers never share memory.
+// [Options.OnCold] is Fail, Wait or Compute. A zero result (nil, 0, "") is a hit like any
+// other. Misses and hits both return a decoded copy, so callers never share memory.
 //
 // # Errors and panics
 //
-// An error of the function is returned and not stored. With a stale entry, that entry is
-// served instead, and nobody runs the function for the key for [Options.Cooldown].
+// An error of the function is returned and not stored. If there is a stale entry, that entry
+// is served instead, and no process runs the function for this key during [Options.Cooldown].
 // [Options.OnError] and [Options.StaleIf] change that. Without a stale entry the lease is
-// released, and the next caller tries. A call that waits for another process is told when
-// the function fails there, and becomes the next to try. After the second failure it gets
+// released, and the next caller tries. A call that waits for another process learns when the
+// function fails there, and becomes the next to try. After the second failure the call returns
 // [ErrColdCache].
 //
 // An error of [Options.CacheErrors], such as "no such book", is an answer: it is cached for
 // [Options.ErrorTimeout].
 //
-// A panic reaches the caller that computes as a [*PanicError], panicked again there.
-// Callers that waited get it as an error.
+// A panic of the function is raised again in the caller that computes, as a [*PanicError].
+// Callers that waited get the *PanicError as an error.
 //
 // The errors of the package itself work with [errors.Is] and [errors.As]: [ErrColdCache],
 // [ErrRedisDown] and the others in the list of variables.
 //
 // # Contexts
 //
-// The function runs on a goroutine of its own. Its context has the values of the context
-// of the caller that computes, and not its cancellation. [Options.ComputeTimeout] bounds
-// it. A caller that cancels gets its context's error immediately; the computation
-// continues, and its result is stored for the next caller. Slices and maps among the
-// arguments are copied for it.
+// The function runs on its own goroutine. Its context has the values of the context of the
+// caller that computes, but not the cancellation. [Options.ComputeTimeout] bounds the run. A
+// caller that cancels gets its context's error immediately; the computation continues, and
+// its result is stored for the next caller. The function gets copies of slices and maps among
+// the arguments.
 //
 // [WithInfo], [WithRefresh] and [WithBypass] make a context that asks for more of one call.
 // [NoStore], called inside the function, keeps its result out of the cache.
@@ -74,51 +74,53 @@
 // # Functions without an error result
 //
 // Such a function cannot report a refusal, so it needs [Options.OnCold] Wait or Compute. Its
-// callers go on waiting when their context ends or the function outlives
-// ComputeTimeout. Where nothing else is left, a call computes. A panic, or the end of the
-// function's goroutine, happens to all callers that wait for it.
+// callers continue to wait when their context ends, and when the function runs longer than
+// ComputeTimeout. If a call can be answered in no other way, it computes. If the function
+// panics, all callers that wait for it panic. If it calls [runtime.Goexit], their goroutines
+// end too.
 //
 // # Invalidation
 //
-// [Func.Invalidate] deletes an entry and the lease on it in one step, so what began to be
-// computed before is never stored. A call that begins in this process afterwards is not
-// answered with it. In another process that holds for each call whose lookup is sent
-// afterwards; callers there may share one that is under way. With [Options.Near] it holds
-// there a message later. While Redis is away, what Near has kept there is still served.
+// [Func.Invalidate] deletes an entry and its lease in one step, so the result of a
+// computation that began before is never stored. Calls that begin in this process afterwards
+// do not get the invalidated value. In another process, calls whose lookup is sent afterwards
+// do not get it; callers there may still share a lookup that was sent before. With
+// [Options.Near], another process stops serving the value when it receives the event. While
+// Redis is away, the near cache of another process still serves it.
 //
 // Change the data, commit, then invalidate.
 //
 // # Tags
 //
-// With [Options.Tags] the entries of a function carry names, such as books or author:7. One
-// command invalidates all entries that have one, [Cache.InvalidateTags], or makes them stale
-// at most, [Cache.ExpireTags], whatever their keys, and whatever is being computed. [AddTags]
-// adds those that only a result tells. A function inherits the tags of the cached functions
-// that it calls.
+// With [Options.Tags] the entries of a function carry names, such as books or author:7.
+// [Cache.InvalidateTags] invalidates all entries that have a tag, in one command.
+// [Cache.ExpireTags] makes them stale. Both work for all keys, and for computations under way.
+// [AddTags] adds tags that depend on the result. A function inherits the tags of the cached
+// functions that it calls.
 //
 // Nothing is deleted: one hash in Redis, the fence, remembers when each tag was last
 // invalidated, and readers compare.
 //
 //	fncache:{fence}
 //
-// It has no expiry. Where it is lost, all entries with tags are misses, and none is served
-// that was invalidated.
+// The fence has no expiry. If it is lost, all entries with tags are misses, so no invalidated
+// entry is served.
 //
 // # Keys
 //
 //	fncache:{<prefix>:<name>:<hash>}:<signature>         the entry
 //	fncache:{<prefix>:<name>:<hash>}:<signature>:lock    the lease
 //
-// The hash is 128 bits over the arguments, which count by value. Nothing of a context is
-// part of a key, except what [Options.Vary] returns. Set [Config.HashSecret] where arguments
-// come from strangers.
+// The hash has 128 bits and covers the arguments by value. A context is not part of the key,
+// except for the string that [Options.Vary] returns. Set [Config.HashSecret] if arguments come
+// from strangers.
 //
 // The signature is a fingerprint of the parameter and result types and of the codec. A
 // deploy that changes them starts cold, and old and new processes run side by side. An
 // invalidation reaches the entries of all releases with the same parameter types: each
 // process registers its releases in a hash, fncache:functions:{<prefix>:<name>}, before a
-// function first computes. The hash has no expiry, so give Redis a maxmemory-policy that
-// spares such keys, as volatile-lru does.
+// function first computes. The hash has no expiry, so give Redis a maxmemory-policy that does
+// not evict such keys, such as volatile-lru.
 //
 // # Names
 //
@@ -126,38 +128,38 @@
 //
 //	Options.Name
 //	the runtime's name of a top-level function         example.com/shop.TopBookIDs
-//	of a method expression likewise                    example.com/shop.Store.TopBookIDs
+//	the runtime's name of a method expression          example.com/shop.Store.TopBookIDs
 //	in WrapStruct: package, type and field             example.com/shop.Service.TopBookIDs
 //	the runtime's name of a method value               example.com/shop.Store.TopBookIDs-fm
-//	that of an instance of a generic function          example.com/shop.Top%5B...%5D
+//	the name of an instance of a generic function      example.com/shop.Top%5B...%5D
 //
-// A closure in a variable has none of them: wrapping it is an error until [Options.Name] is
-// set. Wrapping a second function under a name that is taken is an error, unless both set
-// [Options.Shared]. Derived names are percent-escaped, so that fncache:{<name>:* matches the
-// keys of that function alone in SCAN MATCH.
+// A closure in a variable has no name, so wrapping it is an error unless [Options.Name] is set.
+// Wrapping a second function under the same name is an error unless both set [Options.Shared].
+// Derived names are percent-escaped, so that fncache:{<name>:* in SCAN MATCH matches only the
+// keys of that function.
 //
 // # Parameters and results
 //
 // Parameters may be booleans, numbers other than complex, strings, [time.Time], and arrays,
-// slices, maps and structs of these. A struct with unexported fields counts by its
-// MarshalBinary or MarshalText. Pointers, interfaces, channels and funcs are refused when wrapping,
-// because different values would share an entry. A struct field tagged `fncache:"-"` is no
-// part of the key. A leading [context.Context] is passed on.
+// slices, maps and structs of these. A struct with unexported fields is hashed by its
+// MarshalBinary or MarshalText. Pointers, interfaces, channels and funcs are refused when
+// wrapping, because different values would share an entry. A struct field tagged
+// `fncache:"-"` is not part of the key. A leading [context.Context] is passed on.
 //
 // A result comes back exactly: nil as nil, empty as empty, floats with their bits, times
-// with instant and offset. A type of which something would be lost is refused when
-// wrapping; [Options.Lossy] accepts the loss of unexported fields. A type with unexported
-// fields is stored by its own pair of MarshalCBOR, MarshalBinary, MarshalText or
-// MarshalJSON. A value that does not survive the codec is returned to its caller, logged
-// and not stored. A [FormCodec] stores types that [CBOR] refuses, such as that of package
-// fncacheproto the messages of Protocol Buffers.
+// with instant and offset. A type that would lose something is refused when wrapping;
+// [Options.Lossy] accepts the loss of unexported fields. A type with unexported fields is
+// stored by its own pair of MarshalCBOR, MarshalBinary, MarshalText or MarshalJSON. A value
+// that the codec cannot restore is returned to its caller, logged and not stored. A
+// [FormCodec] stores types that [CBOR] refuses. For example, the codec of package fncacheproto
+// stores messages of Protocol Buffers.
 //
 // # The near cache
 //
 // With [Options.Near] a process answers from its own memory while the entry is fresh, for
-// at most Near, and only until it hears that any process stored or invalidated it. While
-// the process hears no events, the near cache is bypassed. While Redis is away, what is
-// still kept is served as stale, up to Timeout. [Config.NearSize] bounds the memory.
+// at most Near, and only until it hears that any process stored or invalidated the entry. While
+// the process hears no events, the near cache is bypassed. While Redis is away, entries in the
+// near cache are served as stale, up to Timeout. [Config.NearSize] bounds the memory.
 //
 // # When Redis is away
 //
@@ -165,65 +167,65 @@
 // under the cold policy, and store nothing. [Config.OnRedisDown] can return [ErrRedisDown]
 // instead. [Options.MaxConcurrent] bounds the computations.
 //
-// A node is away when connecting to it fails, when it says so, or when it has answered
-// nothing at all for [Config.RedisTimeout] although something was sent to it. No call waits
-// for it then; a goroutine tries about once a second whether it is back. A process that is
-// busy proves nothing about Redis: a call that finds no free connection waits for one.
+// A node is away when connecting to it fails, when its answer says that it cannot serve, or
+// when commands were sent to it and it has answered nothing for [Config.RedisTimeout]. While a
+// node is away, calls do not wait for it; a goroutine checks about once a second whether it is
+// back. A lack of free connections says nothing about Redis: a call that finds none waits for
+// one.
 //
-// When Redis is back, caching resumes. A value that Redis did not take is stored in the
+// When Redis is back, caching resumes. A value that could not be stored is stored in the
 // background once Redis accepts writes again, if the lease is still held then.
 //
-// [Cache.Ping] reports whether Redis is there and fit, [Cache.Health] what is away and why,
-// and [Stats] counts errors by [RedisErrorKind].
+// [Cache.Ping] checks whether Redis is reachable and usable. [Cache.Health] returns which nodes
+// are away and why. [Stats] counts errors by [RedisErrorKind].
 //
 // # Rights
 //
-// All that a Redis user needs, where [Config.Namespace] is the default:
+// The cache's Redis user needs these rights if [Config.Namespace] is the default:
 //
 //	ACL SETUSER app on >secret ~fncache:* &fncache:events:*
 //	    +get +time +eval +evalsha +getrange +set +del +pexpire +pttl +hgetall +hset +hdel
 //	    +setrange +hget +hmget +hincrby +hlen +hrandfield +publish +subscribe +unsubscribe +ping
 //
-// The client of a Cluster needs +cluster|slots and +command too.
-// Processes publish what they store and invalidate on fncache:events:<prefix>:<name>.
+// The client of a Cluster needs +cluster|slots and +command too. Processes publish an event on
+// fncache:events:<prefix>:<name> when they store or invalidate an entry.
 //
 // # Limits
 //
-// The lease guards against wasted work. That no old value is stored over a newer one rests
-// on the compare in the script that stores. A failover can lose the last writes, an
-// invalidation among them. A client that reads from replicas may be served a fresh entry
-// that the primary no longer has. A function that waits for its own key through another
-// process, or without passing its context on, waits until [Options.WaitTimeout]. Two
-// functions without error results that call each other, both under MaxConcurrent, can
-// deadlock. docs/limits.md has the whole list.
+// The lease only prevents duplicate work. The comparison in the script that stores prevents an
+// old value from replacing a newer one. A failover can lose the last writes, including an
+// invalidation. A client that reads from replicas can get a fresh entry that the primary has
+// deleted. A function that waits for its own key through another process, or without passing
+// its context on, waits until [Options.WaitTimeout]. Two functions without error results that
+// call each other, both under MaxConcurrent, can deadlock. docs/limits.md has the whole list.
 //
 // # The way of one call
 //
 // The files, in the order in which a call meets them. No file calls a function of a file
 // above it.
 //
-//	typed.go        Wrap1 and New1 and their kin, and the handles that know their types
+//	typed.go        Wrap1 to Wrap3, New1 to New3, and their typed handles
 //	decorate.go     Wrap and WrapStruct, and the handle
-//	cache.go        configuration; the Cache: made, pinged, closed, wired with what follows
-//	call.go         the stub that callers call, and one call's way through the table
-//	hits.go         what a fresh hit sets off in the background
-//	wait.go         the call waits for a computation and takes its end, or is refused
-//	decide.go       its flight finds out: it looks up, judges, asks for the lease, waits
+//	cache.go        configuration; the Cache: New, Open, Ping, Close, and its parts
+//	call.go         the stub that callers call; one call's way through the table
+//	hits.go         work that a fresh hit starts in the background
+//	wait.go         a call waits for a computation and takes its outcome, or is refused
+//	decide.go       the flight of a call: lookup, judgement, lease, waiting, decision
 //	compute.go      one run of the function, from its start to its end
-//	settle.go       it is tended, and settled: encoded, stored, stored later
-//	fence.go        which tags were invalidated: asked, captured, told
-//	flight.go       who joins whom in this process
-//	entry.go        what an entry is worth; what of it is kept in memory
-//	tags.go         the tags of a call, and those that a run of a function collects
-//	lock.go         the lease protocol: everything said to Redis
-//	func.go         what is known of a wrapped function: its checks, its name, its cache
+//	settle.go       renewing the lease of a run; encoding and storing its result, or storing it later
+//	fence.go        asking Redis which tags were invalidated; invalidating tags
+//	flight.go       which calls of this process share a lookup or a computation
+//	entry.go        whether an entry may be served; what the near cache keeps of it
+//	tags.go         the tags of a call, and the tags that a run of a function collects
+//	lock.go         the lease protocol: every command that is sent to Redis
+//	func.go         the state of a wrapped function: its checks, its name, its cache
 //	options.go      options, policies, and the options of struct tags
 //	codec.go        CBOR, JSON, and the codec of a cache
 //	envelope.go     the stored bytes
 //	reflectkey.go   the form of keys
-//	info.go         what a call is asked for, and what is told about it
+//	info.go         options of one call, the Info that it returns, and counters
 //	errors.go       the errors that users see, and the kinds of trouble with Redis
 //
-// What is an organ of its own is a package below internal: each says in its first
-// sentence what it is, and deps_test.go lists what each imports.
+// Parts that stand alone are packages below internal. The first sentence of each package says
+// what the package is for, and deps_test.go lists what each imports.
 package fncache
