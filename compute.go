@@ -214,12 +214,13 @@ func (c *Cache) releaseOf(fn *Func) *releases.Release {
 	}
 	return c.releases.Of(fn, bound, func() *releases.Release {
 		registry, sig := registryKey(c.cfg.Namespace, fn.Name()), c.coder.fingerprint(fn)
+		noted := releases.Noted(fn.params, fn.tagged())
 		// A day more, for an entry is stored some time after its release was registered.
 		keep := max(releases.Kept, clock.Later(24*time.Hour, max(fn.opts.Timeout, fn.opts.ErrorTimeout)))
 		return &releases.Release{
 			Name: fn.Name(), Registry: registry, Calls: func() uint64 { return fn.stats().Calls },
 			Send: func(ctx context.Context, now, outdated time.Time) (missing bool, err error) {
-				missing, err = c.storeFor(fn).register(ctx, registry, sig, fn.params, now, outdated, keep)
+				missing, err = c.storeFor(fn).register(ctx, registry, sig, noted, now, outdated, keep)
 				c.noteRedis(fn, opRegister, registry, err)
 				return missing, err
 			},

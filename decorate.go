@@ -15,6 +15,7 @@ import (
 
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/funcname"
+	"github.com/fncache/fncache/internal/releases"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
 	"github.com/fncache/fncache/internal/structtag"
@@ -350,14 +351,14 @@ func (c *Cache) overtakeEntry(ctx context.Context, fn *Func, key string, step *o
 	s := c.storeFor(fn)
 	registry := registryKey(c.cfg.Namespace, fn.Name())
 	fn.detach(c, key)
-	sigs, err := s.releases(ctx, registry, fn.params)
+	records, err := s.releases(ctx, registry)
 	if ctx.Err() == nil && c.noteRedis(fn, opReleases, registry, err) {
 		return fmt.Errorf("%w; the releases that may have stored it cannot be read, key %s", err, registry)
 	}
 	if err != nil {
 		return err
 	}
-	keys := keysOfReleases(key, sigs)
+	keys := keysOfReleases(key, fn.params, records)
 	fn.detach(c, key)
 	err = s.overtake(ctx, step, keys)
 	fn.detach(c, key)
@@ -367,13 +368,14 @@ func (c *Cache) overtakeEntry(ctx context.Context, fn *Func, key string, step *o
 	return err
 }
 
-// keysOfReleases returns the key of an entry, and those that other releases give it.
-func keysOfReleases(key string, sigs []string) []string {
+// keysOfReleases returns the key of an entry, and those that other releases with the same
+// parameter types give it.
+func keysOfReleases(key, params string, records []releases.Record) []string {
 	own := strings.LastIndexByte(key, ':') + 1
 	keys := []string{key}
-	for _, sig := range sigs {
-		if sig != key[own:] {
-			keys = append(keys, key[:own]+sig)
+	for _, r := range records {
+		if r.Takes(params) && r.Signature != key[own:] {
+			keys = append(keys, key[:own]+r.Signature)
 		}
 	}
 	return keys

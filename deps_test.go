@@ -26,7 +26,7 @@ var allowed = map[string][]string{
 	".": {
 		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/events", "internal/fence", "internal/funcname",
 		"internal/health", "internal/keyhash", "internal/lifetime", "internal/near", "internal/oncelog", "internal/ping", "internal/releases", "internal/remote",
-		"internal/seal", "internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/tagplan", "internal/testhook", "internal/verify",
+		"internal/seal", "internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/sweep", "internal/tagplan", "internal/testhook", "internal/verify",
 		"github.com/redis/go-redis/v9",
 	},
 	"fncachetest": {".", "internal/memconn", "internal/testhook", "github.com/alicebob/miniredis/v2", "github.com/redis/go-redis/v9"},
@@ -53,6 +53,7 @@ var allowed = map[string][]string{
 	"internal/signature": {"internal/codec", "internal/keyhash", "internal/structtag"},
 	"internal/structtag": {},
 	"internal/stubs":     {},
+	"internal/sweep":     {"internal/remote", "github.com/redis/go-redis/v9"},
 	"internal/tagplan":   {"internal/keyhash"},
 	"internal/testhook":  {},
 	"internal/verify":    {},

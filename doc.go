@@ -88,6 +88,8 @@
 // [Options.Near], another process stops serving the value when it receives the event. While
 // Redis is away, the near cache of another process still serves it.
 //
+// [Func.Clear] invalidates all entries of a function.
+//
 // Change the data, commit, then invalidate.
 //
 // # Tags
@@ -187,8 +189,9 @@
 //	    +get +time +eval +evalsha +getrange +set +del +pexpire +pttl +hgetall +hset +hdel
 //	    +setrange +hget +hmget +hincrby +hlen +hrandfield +publish +subscribe +unsubscribe +ping
 //
-// The client of a Cluster needs +cluster|slots and +command too. Processes publish an event on
-// fncache:events:<prefix>:<name> when they store or invalidate an entry.
+// The client of a Cluster needs +cluster|slots and +command too, and [Func.Clear] of a function
+// without tags +scan. Processes publish an event on fncache:events:<prefix>:<name> when they
+// store or invalidate an entry.
 //
 // # Limits
 //
@@ -213,6 +216,7 @@
 //	decide.go       the flight of a call: lookup, judgement, lease, waiting, decision
 //	compute.go      one run of the function, from its start to its end
 //	settle.go       renewing the lease of a run; encoding and storing its result, or storing it later
+//	clear.go        invalidating all entries of a function
 //	fence.go        asking Redis which tags were invalidated; invalidating tags
 //	flight.go       which calls of this process share a lookup or a computation
 //	entry.go        whether an entry may be served; what the near cache keeps of it

@@ -359,6 +359,20 @@ func (fs *flights) detach(id flightKey) {
 	fs.sweep(id, s)
 }
 
+// detachFunc is detach for all keys of the functions of a name.
+func (fs *flights) detachFunc(name string) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for id, s := range fs.m {
+		if id.fn.Name() != name {
+			continue
+		}
+		s.detachLookups()
+		s.leased = nil
+		fs.sweep(id, s)
+	}
+}
+
 // detachLookups detaches what newcomers might share that asks before them. mu is held.
 func (s *slot) detachLookups() {
 	for i, f := range s.flights {

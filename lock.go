@@ -435,7 +435,7 @@ func (s *lockStore) pingScripts(probe string) (checks []ping.Check) {
 		{renewScript, lock, []any{token, lease, s.channelOf(probe), events.Event{Verb: events.Release, Key: probe, ID: token}.String()}},
 		{registerScript, registry, []any{"former", "-", 0, 0, 1, 0}},
 		{registerScript, registry, []any{"latter", "-", 0, 0, 1, 0}}, // the former is one too many
-		{releasesScript, registry, []any{"-"}},
+		{releasesScript, registry, nil},
 		{probeScript, registry, nil},
 		{storeScript, entry, []any{token, stored.appendTo(nil), lease, id[:], s.channelOf(probe), released, released}},
 		{expireScript, entry, []any{s.channelOf(probe)}},
@@ -468,26 +468,20 @@ func (s *lockStore) pingScripts(probe string) (checks []ping.Check) {
 	})
 }
 
-// register has the registry of a function know a release of it, which is kept for that
+// register has the registry of a function note a release of it (releases.Noted), which is kept for that
 // long. Releases that are kept until a time before outdated are forgotten. missing says that
 // the registry did not have the release.
-func (s *lockStore) register(ctx context.Context, registry, sig, params string, now, outdated time.Time, keep time.Duration) (missing bool, err error) {
+func (s *lockStore) register(ctx context.Context, registry, sig, noted string, now, outdated time.Time, keep time.Duration) (missing bool, err error) {
 	n, err := s.eval(ctx, opRegister, registerScript, urgent, []string{registry},
-		sig, params, now.Unix(), now.Add(keep).Unix(), releases.Most, outdated.Unix())
+		sig, noted, now.Unix(), now.Add(keep).Unix(), releases.Most, outdated.Unix())
 	return n == int64(1), err
 }
 
-// releases returns the signatures that a registry has for the same parameter types.
-func (s *lockStore) releases(ctx context.Context, registry, params string) (sigs []string, err error) {
-	reply, err := s.eval(ctx, opReleases, releasesScript, remote.Limits{Always: true}, []string{registry}, params)
-	if err != nil {
-		return nil, err
-	}
+// releases returns what a registry has.
+func (s *lockStore) releases(ctx context.Context, registry string) ([]releases.Record, error) {
+	reply, err := s.eval(ctx, opReleases, releasesScript, remote.Limits{Always: true}, []string{registry})
 	all, _ := reply.([]any)
-	for _, sig := range all {
-		sigs = append(sigs, fmt.Sprint(sig))
-	}
-	return sigs, nil
+	return releases.Records(all), err
 }
 
 // serverTime asks the server for its clock, by a plain command: TIME inside

@@ -1,6 +1,7 @@
 package fncache
 
 import (
+	"encoding/hex"
 	"reflect"
 	"strings"
 
@@ -35,6 +36,16 @@ func functionOf(key string) string {
 		name = name[:last]
 	}
 	return name
+}
+
+// entryOf returns the entry that a key is, or is the lock of, if it is one of the function of
+// that name (with its prefix), in whichever release.
+func entryOf(namespace, name, key string) (entry string, ok bool) {
+	entry = strings.TrimSuffix(key, lockSuffix)
+	rest, own := strings.CutPrefix(entry, entryPrefix(namespace, name))
+	hash, sig, closed := strings.Cut(rest, entrySuffix(""))
+	_, err := hex.DecodeString(hash)
+	return entry, own && closed && err == nil && len(hash) == 2*keyhash.Size && sig != "" && !strings.ContainsAny(sig, ":{}")
 }
 
 // registryKey returns the key of the registry of a function. name is with its prefix.

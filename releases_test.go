@@ -19,6 +19,17 @@ import (
 	"github.com/fncache/fncache/internal/releases"
 )
 
+// releasesFor returns the signatures of the releases that take the same parameters.
+func (v *verbs) releasesFor(registry, params string) (sigs []string, err error) {
+	all, err := v.releases(v.ctx, registry)
+	for _, r := range all {
+		if r.Takes(params) {
+			sigs = append(sigs, r.Signature)
+		}
+	}
+	return sigs, err
+}
+
 func TestTheRegistryOfReleases(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	const day = 24 * time.Hour
@@ -39,12 +50,27 @@ func TestTheRegistryOfReleases(t *testing.T) {
 					require.NoError(t, err)
 				}
 				v.raw.HSet(v.ctx, registry, "later", "in another form")
-				sigs, err := v.releases(v.ctx, registry, "p")
+				sigs, err := v.releasesFor(registry, "p")
 				require.NoError(t, err)
 				assert.ElementsMatch(t, []string{"a", "b", "later"}, sigs)
 			},
+			"it says whose entries have tags": func(t *testing.T, v *verbs, registry string) {
+				for sig, hasTags := range map[string]bool{"a": true, "b": false} {
+					_, err := v.register(v.ctx, registry, sig, releases.Noted("p", hasTags), now, now, day)
+					require.NoError(t, err)
+				}
+				v.raw.HSet(v.ctx, registry, "later", "in another form, tagged")
+				all, err := v.releases(v.ctx, registry)
+				require.NoError(t, err)
+				require.Len(t, all, 3)
+				for _, r := range all {
+					assert.Equal(t, r.Signature == "a", r.Tagged, r.Signature)
+					assert.True(t, r.Takes("p"), r.Signature)
+					assert.Equal(t, r.Signature == "later", r.Takes("q"), r.Signature)
+				}
+			},
 			"there is none": func(t *testing.T, v *verbs, registry string) {
-				sigs, err := v.releases(v.ctx, registry, "p")
+				sigs, err := v.releasesFor(registry, "p")
 				require.NoError(t, err)
 				assert.Empty(t, sigs)
 			},
@@ -55,7 +81,7 @@ func TestTheRegistryOfReleases(t *testing.T) {
 				}
 				_, err := v.register(v.ctx, registry, "new", "p", now.Add(2*day), now.Add(2*day), day)
 				require.NoError(t, err)
-				sigs, err := v.releases(v.ctx, registry, "p")
+				sigs, err := v.releasesFor(registry, "p")
 				require.NoError(t, err)
 				assert.ElementsMatch(t, []string{"long", "new"}, sigs)
 			},
@@ -71,16 +97,18 @@ func TestTheRegistryOfReleases(t *testing.T) {
 					_, err := v.register(v.ctx, registry, fmt.Sprint(i), "p", now.Add(time.Duration(i)*time.Second), now.Add(time.Duration(i)*time.Second), day)
 					require.NoError(t, err)
 				}
-				sigs, err := v.releases(v.ctx, registry, "p")
+				sigs, err := v.releasesFor(registry, "p")
+				require.NoError(t, err)
+				known, err := v.releases(v.ctx, registry)
 				require.NoError(t, err)
 				assert.Len(t, sigs, releases.Most)
 				assert.NotContains(t, sigs, "0")
 				assert.NotContains(t, sigs, "1")
-				require.NoError(t, v.overtake(v.ctx, invalidating, keysOfReleases(registry+":sig", sigs)), "so many keys are one script's")
+				require.NoError(t, v.overtake(v.ctx, invalidating, keysOfReleases(registry+":sig", "p", known)), "so many keys are one script's")
 			},
 			"a key of another type is replaced": func(t *testing.T, v *verbs, registry string) {
 				v.raw.Set(v.ctx, registry, "x", 0)
-				sigs, err := v.releases(v.ctx, registry, "p")
+				sigs, err := v.releasesFor(registry, "p")
 				require.NoError(t, err)
 				assert.Empty(t, sigs)
 				missing, err := v.register(v.ctx, registry, "a", "p", now, now, day)

@@ -25,17 +25,19 @@ func TestTheDocumentedRightsAreAllThatAUserNeeds(t *testing.T) {
 	inPackage := regexp.MustCompile(`(?m)^//\t`).ReplaceAllString(page(t, "doc.go"), "    ")
 	assert.Equal(t, strings.Fields(found), strings.Fields(command.FindString(inPackage)), "docs/redis.md and doc.go")
 
+	scan := regexp.MustCompile(`(?m)^    ACL SETUSER app \+scan$`).FindString(page(t, "docs/redis.md"))
+	require.NotEmpty(t, scan)
 	cluster := regexp.MustCompile(`(?m)^    ACL SETUSER app \+cluster.*$`).FindString(page(t, "docs/redis.md"))
 	require.NotEmpty(t, cluster)
 	t.Run("a single server", func(t *testing.T) {
 		s := redistest.Start(t)
-		require.NoError(t, s.Client().Do(t.Context(), words(found)...).Err())
+		require.NoError(t, errors.Join(s.Client().Do(t.Context(), words(found)...).Err(), s.Client().Do(t.Context(), words(scan)...).Err()))
 		useAll(t, redis.NewClient(&redis.Options{Addr: s.Addr(), Username: "app", Password: "secret", ContextTimeoutEnabled: true}))
 	})
 	t.Run("a Cluster", func(t *testing.T) {
 		c := redistest.StartCluster(t)
 		require.NoError(t, c.Client().ForEachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error {
-			return errors.Join(node.Do(ctx, words(found)...).Err(), node.Do(ctx, words(cluster)...).Err())
+			return errors.Join(node.Do(ctx, words(found)...).Err(), node.Do(ctx, words(cluster)...).Err(), node.Do(ctx, words(scan)...).Err())
 		}))
 		useAll(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs(), Username: "app", Password: "secret", ContextTimeoutEnabled: true}))
 	})
@@ -72,6 +74,14 @@ func useAll(t *testing.T, client redis.UniversalClient) {
 	require.NoError(t, handle.Expire(t.Context(), 3))
 	require.NoError(t, cache.ExpireTags(t.Context(), "size:2"))
 	require.NoError(t, cache.InvalidateTags(t.Context(), "size:3"))
+	untagged := func(_ context.Context, n int64) (int64, error) { return n, nil }
+	clearing, err := fncache.Wrap(&untagged, fncache.Options{Cache: cache, Name: "rights.untagged", Timeout: time.Hour})
+	require.NoError(t, err)
+	_, err = untagged(t.Context(), 1)
+	require.NoError(t, err)
+	removed, err := clearing.Clear(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, 1, removed)
 	require.Eventually(t, func() bool {
 		_, err := f(fncache.WithInfo(t.Context(), &info), 1)
 		return err == nil && info.Source == fncache.SourceNear

@@ -17,6 +17,7 @@ const (
 	Open       Verb = "open"       // the value cannot be stored: compute without a lease
 	Invalidate Verb = "invalidate" // the entry and the lease on it are gone
 	Expire     Verb = "expire"     // the entry is stale at most, and the lease on it is gone
+	Clear      Verb = "clear"      // all entries of a function are gone, and the leases on them; the key is its name
 
 	hello Verb = "hello" // a subscriber asks whether it hears itself
 )
@@ -24,7 +25,7 @@ const (
 // An Event is what a script publishes: `<verb> <key> <id>`.
 type Event struct {
 	Verb Verb
-	Key  string // of the entry
+	Key  string // of the entry; the name of the function, with its prefix, of a Clear
 	// ID is that of the envelope of a Store (see StoreID), and the token of the lease of
 	// what ends one without a value.
 	ID string

@@ -65,6 +65,8 @@ type Channel struct {
 	name  string        // the function's, with its prefix
 	epoch atomic.Uint64 // of the present continuous stretch of hearing; 0 while nothing is heard
 	last  atomic.Uint64 // the epoch that is, or was the last; 0 once the channel is let go
+	// cleared is the place of the last event that overtook all keys of the function.
+	cleared atomic.Uint64
 
 	// Guarded by Events.mu.
 	users int
@@ -249,6 +251,14 @@ func (e *Events) Note(ev Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	seq := e.seq.Load() + 1
+	if ev.Verb == Clear {
+		if ch := e.channels[ev.Key]; ch != nil {
+			ch.cleared.Store(seq)
+			e.wakeAll(ch)
+		}
+		e.seq.Store(seq)
+		return
+	}
 	at.Store(at.Load().after(ev, seq))
 	e.seq.Store(seq)
 	if f := e.failing[ev.Key]; f != nil && ev.failure() && f.last != ev.ID {

@@ -37,6 +37,9 @@ func (p Place) Heard() bool { return p.epoch != 0 && p.channel.epoch.Load() == p
 // that could be heard since p has been.
 func (p Place) Remembered() bool { return p.epoch != 0 && p.channel.last.Load() == p.epoch }
 
+// cleared reports whether all keys of the channel's function were overtaken since p.
+func (p Place) cleared() bool { return p.channel != nil && p.channel.cleared.Load() > p.seq }
+
 // A Subject is what a mark is about: it stands for the key of an entry.
 type Subject struct{ slot uint32 }
 
@@ -49,8 +52,8 @@ func (e *Events) Subject(key string) Subject {
 // replaced or invalidated since, as far as is known. Its own store does not count.
 func (e *Events) Overtaken(s Subject, p Place, id uint64) bool {
 	marks := e.marks.Load()
-	if marks == nil {
-		return true // nobody knows
+	if marks == nil || p.cleared() {
+		return true // nobody knows, or all of the function's are gone
 	}
 	m := marks.of(s).Load()
 	return m != nil && m.ended > p.seq && (m.stored != id || m.before > p.seq)

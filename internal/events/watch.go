@@ -82,7 +82,7 @@ func (w *Watcher) Since(p Place) News {
 	switch epoch := w.channel.epoch.Load(); {
 	case epoch == 0:
 		return Unheard
-	case p.channel != w.channel || epoch != p.epoch:
+	case p.channel != w.channel || epoch != p.epoch || p.cleared():
 		return Possible
 	}
 	marks := e.marks.Load()

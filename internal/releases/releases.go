@@ -4,7 +4,7 @@
 // registry in Redis, a hash for each function:
 //
 //	<namespace>:functions:{<prefix>:<name>}
-//	    <signature> → <seen> <kept> <fingerprint of the parameter types>
+//	    <signature> → <seen> <kept> <fingerprint of the parameter types> [tagged]
 //
 // A process registers a release under a lease, before the function runs. That is early
 // enough. Invalidate reads the registry (R), and then deletes (D) the entries and leases of
@@ -26,10 +26,13 @@ package releases
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,6 +62,45 @@ const (
 	// maybe to another server. A client that opens many has it done once in Again.
 	Dialed = time.Second
 )
+
+// tagged is what follows the parameter types of a release whose entries have tags.
+const tagged = "tagged"
+
+// Noted returns what a registry is to note of a release.
+func Noted(params string, hasTags bool) string {
+	if hasTags {
+		return params + " " + tagged
+	}
+	return params
+}
+
+// A Record is what a registry has of a release.
+type Record struct {
+	Signature string
+	Tagged    bool   // its entries have tags
+	params    string // "" if a later release wrote it in another form
+}
+
+// Records reads a registry as a script answers it: signatures, each with its field.
+func Records(answer []any) (all []Record) {
+	for i := 0; i+1 < len(answer); i += 2 {
+		r := Record{Signature: fmt.Sprint(answer[i])}
+		if words := strings.Fields(fmt.Sprint(answer[i+1])); len(words) >= 3 && isNumber(words[0]) && isNumber(words[1]) {
+			r.params, r.Tagged = words[2], slices.Contains(words[3:], tagged)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+func isNumber(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 64)
+	return err == nil
+}
+
+// Takes reports whether the release may have these parameter types, and so the same hashes of
+// arguments.
+func (r *Record) Takes(params string) bool { return r.params == "" || r.params == params }
 
 // A Config is what a Set works with. All fields are required.
 type Config struct {

@@ -1,0 +1,14 @@
+-- Delete entries and the leases on them in one step. A computation that began before has lost
+-- its lease, and cannot bring the old value back. Nothing is published: whoever sweeps tells
+-- of the whole function.
+--
+-- KEYS     an entry, its lock, another entry, its lock, ...
+--
+-- Answers  how many entries there were.
+
+local removed = 0
+for i = 1, #KEYS, 2 do
+  removed = removed + redis.call('DEL', KEYS[i])
+  redis.call('DEL', KEYS[i + 1])
+end
+return removed
