@@ -504,3 +504,25 @@ func Example_seal() {
 	// token of ann <nil>
 	// false
 }
+
+// requestToken stands for a request to an authorization server.
+func requestToken(user string) (token string, expiresIn time.Duration) {
+	return "token of " + user, time.Hour
+}
+
+func ExampleSetLifetime() {
+	cache, stop := newCache()
+	defer stop()
+	ctx := context.Background()
+
+	accessToken := func(ctx context.Context, user string) (string, error) {
+		token, expiresIn := requestToken(user)
+		fncache.SetLifetime(ctx, expiresIn/2, expiresIn-time.Minute) // refreshed from half of it on, never served in its last minute
+		return token, nil
+	}
+	f := fncache.Must(fncache.Wrap(&accessToken, fncache.Options{Cache: cache, Name: "shop.AccessToken", Timeout: 24 * time.Hour}))
+	defer f.Unwrap()
+	fmt.Println(accessToken(ctx, "ann"))
+	// Output:
+	// token of ann <nil>
+}

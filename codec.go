@@ -327,12 +327,20 @@ func (c *coder) enclose(e *envelope, raw []byte, key string) []byte {
 		body := raw[envelopeHeaderLen:]
 		raw = c.seal.Seal(make([]byte, envelopeHeaderLen, len(raw)+seal.Overhead), seal.NewSalt(), body, e.bound(key))
 	}
-	if e.tags == nil {
+	more := 0 // that stands before the body
+	if e.life != nil {
+		e.flags |= flagLifetime
+		more += lifetimesLen
+	}
+	if e.tags != nil {
+		e.flags |= flagTagged
+		more += e.tags.Len()
+	}
+	if more == 0 {
 		e.appendTo(raw[:0])
 		return raw
 	}
-	e.flags |= flagTagged
-	return append(e.appendTo(make([]byte, 0, len(raw)+e.tags.Len())), raw[envelopeHeaderLen:]...)
+	return append(e.appendTo(make([]byte, 0, len(raw)+more)), raw[envelopeHeaderLen:]...)
 }
 
 // encode appends results to dst.

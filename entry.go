@@ -176,28 +176,34 @@ func (c *Cache) servable(fn *Func, e *entry) bool {
 
 // state tells the state of an entry of that age.
 func (f *Func) state(e *entry, age time.Duration) state {
-	freshness, timeout := f.freshness(e.id), f.opts.Timeout
-	if e.negative() {
-		freshness, timeout = f.opts.ErrorTimeout, f.opts.ErrorTimeout
-	}
+	life := f.life(&e.envelope)
 	switch {
-	case age < freshness && e.flags&flagExpired == 0:
+	case age < life.freshness && e.flags&flagExpired == 0:
 		return fresh
-	case age < timeout:
+	case age < life.timeout:
 		return stale
 	default:
 		return cold
 	}
 }
 
-// freshness is how long the entry of that id is fresh: Options.Jitter takes off a
-// part that is the entry's own, so that all processes agree on it.
-func (f *Func) freshness(id uint64) time.Duration {
-	if f.opts.Jitter == 0 {
-		return f.opts.Freshness
+// life returns how long an entry is fresh and may be served: by the options of f, or by
+// lifetimes of its own, up to Options.Timeout. Options.Jitter takes off a part of the
+// freshness that is the entry's own, so that all processes agree on it.
+func (f *Func) life(e *envelope) lifetimes {
+	if e.negative() {
+		return lifetimes{f.opts.ErrorTimeout, f.opts.ErrorTimeout}
 	}
-	part := float64(id>>11) / (1 << 53) // uniform in [0, 1)
-	return f.opts.Freshness - time.Duration(f.opts.Jitter*part*float64(f.opts.Freshness))
+	life := lifetimes{f.opts.Freshness, f.opts.Timeout}
+	if e.life != nil {
+		life = lifetimes{e.life.freshness, min(e.life.timeout, f.opts.Timeout)}
+	}
+	if f.opts.Jitter > 0 {
+		part := float64(e.id>>11) / (1 << 53) // uniform in [0, 1)
+		life.freshness -= time.Duration(f.opts.Jitter * part * float64(life.freshness))
+	}
+	life.freshness = min(life.freshness, life.timeout)
+	return life
 }
 
 // A moment is the place of a reading in the order of events: as the function's channel tells
@@ -257,13 +263,15 @@ func (c *Cache) keep(fn *Func, in input, redisKey string, asked moment, e *envel
 	if fn.near == nil || !asked.key.InHearing() || e.negative() || fn.tagged() && !asked.tags.InHearing() {
 		return nil
 	}
+	life := fn.life(e)
 	kept := &near.Entry{
 		Func:     fn.near,
 		Key:      *fn.nearKey(in, redisKey),
 		RedisKey: redisKey,
 		Asked:    asked.key,
 		Tags:     nearTags(e, asked.tags, validAt),
-		Life:     min(fn.opts.Near, fn.freshness(e.id)-c.ageOf(e.storedAt)),
+		Life:     min(fn.opts.Near, life.freshness-c.ageOf(e.storedAt)),
+		Timeout:  life.timeout,
 		StoredAt: e.storedAt,
 		ID:       e.id,
 		Cost:     e.cost,
@@ -374,7 +382,7 @@ func (c *call) lastResort() (a answer, ok bool) {
 		return answer{}, false
 	}
 	e := c.cache.near.Held(c.fn.near, c.fn.nearKey(c.input, c.key))
-	if e == nil || !c.cache.servable(c.fn, &entry{envelope: envelope{id: e.ID, storedAt: e.StoredAt}}) {
+	if e == nil || c.cache.ageOf(e.StoredAt) >= e.Timeout {
 		return answer{}, false
 	}
 	return c.fromNear(e, SourceStale)

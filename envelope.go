@@ -19,7 +19,8 @@ import (
 //	     4     1  version    1
 //	     5     1  flags      1: the body is compressed; 2: a negative entry; 4: tags
 //	                         stand before the body; 8: stale at most; 16: the body
-//	                         is sealed; others are not defined
+//	                         is sealed; 32: a lifetime stands before the body; others
+//	                         are not defined
 //	     6     1  codec      how the body is encoded: 1 is CBOR, 2 JSON, 255 a
 //	                         user's own (codec.go)
 //	     7     1  reserved   0
@@ -65,7 +66,17 @@ import (
 //	00 00 01 8d f4 bc 56 7b 00 00 00 00 00 16 e3 60 01 23 45 67 89 ab cd ef
 //	6e 6f 20 73 75 63 68 20 62 6f 6f 6b    "no such book"
 //
-// The tags of an entry (flag 4) stand between the header and the body, and are never
+// The lifetime of an entry (flag 32), which the function has set, stands after the header:
+// how long the entry is fresh, and how long it may be served, in milliseconds. The first
+// entry above, fresh for an hour and served for a day:
+//
+//	f5 66 6e 63 01 20 01 00    flag 32, CBOR
+//	00 00 01 8d f4 bc 56 7b 00 00 00 00 00 16 e3 60 01 23 45 67 89 ab cd ef
+//	00 00 00 00 00 36 ee 80    3600000 ms
+//	00 00 00 00 05 26 5c 00    86400000 ms
+//	82 18 2a 66 61 6e 73 77 65 72
+//
+// The tags of an entry (flag 4) stand between these and the body, and are never
 // compressed: an epoch of 16 bytes, their number in 2, and for each tag 16 bytes of its hash
 // and 8 of its stamp (internal/fence). The entry above with one tag:
 //
@@ -139,8 +150,9 @@ const (
 	flagTagged     byte = 1 << 2 // tags stand before the body
 	flagExpired    byte = 1 << 3 // stale at most
 	flagSealed     byte = 1 << 4 // the body is encrypted
+	flagLifetime   byte = 1 << 5 // a lifetime stands before the body
 
-	knownFlags = flagCompressed | flagNegative | flagTagged | flagExpired | flagSealed
+	knownFlags = flagCompressed | flagNegative | flagTagged | flagExpired | flagSealed | flagLifetime
 	bodyFlags  = flagCompressed | flagNegative | flagSealed // how the body is made
 )
 
@@ -164,20 +176,51 @@ type envelope struct {
 	storedAt int64 // milliseconds since the Unix epoch, on the server's clock
 	cost     time.Duration
 	id       uint64
+	life     *lifetimes   // with flagLifetime, else nil
 	tags     *fence.Block // with flagTagged, else nil
 	body     []byte
+}
+
+// lifetimes are how long an entry is fresh, and how long it may be served: 0 <= freshness <=
+// timeout.
+type lifetimes struct{ freshness, timeout time.Duration }
+
+// lifetimesLen is the length of lifetimes in an entry.
+const lifetimesLen = 16
+
+// maxMillis is the longest time that a time.Duration can hold, in milliseconds.
+const maxMillis = uint64(math.MaxInt64 / time.Millisecond)
+
+func (l *lifetimes) appendTo(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(l.freshness.Milliseconds()))
+	return binary.BigEndian.AppendUint64(dst, uint64(l.timeout.Milliseconds()))
+}
+
+// parseLifetimes reads what appendTo has written. rest is what comes after it.
+func parseLifetimes(raw []byte) (l *lifetimes, rest []byte, reason *missReason) {
+	if len(raw) < lifetimesLen {
+		return nil, nil, miss(missTruncated, "byte %d: the lifetime is cut off", envelopeHeaderLen)
+	}
+	freshness, timeout := binary.BigEndian.Uint64(raw), binary.BigEndian.Uint64(raw[8:])
+	if timeout == 0 || timeout > maxMillis || freshness > timeout {
+		return nil, nil, miss(missCorrupt, "byte %d: it is fresh for %d ms and served for %d ms", envelopeHeaderLen, freshness, timeout)
+	}
+	return &lifetimes{time.Duration(freshness) * time.Millisecond, time.Duration(timeout) * time.Millisecond}, raw[lifetimesLen:], nil
 }
 
 // negative says that the entry stands for an error.
 func (e *envelope) negative() bool { return e.flags&flagNegative != 0 }
 
-// appendTo appends the header, the tags and the body.
+// appendTo appends the header, what stands before the body, and the body.
 func (e *envelope) appendTo(dst []byte) []byte {
 	dst = append(dst, envelopeMagic...)
 	dst = append(dst, envelopeVersion, e.flags, e.codec, 0)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(e.storedAt))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(max(e.cost, 0)/time.Microsecond))
 	dst = binary.BigEndian.AppendUint64(dst, e.id)
+	if e.flags&flagLifetime != 0 {
+		dst = e.life.appendTo(dst)
+	}
 	if e.flags&flagTagged != 0 {
 		dst = e.tags.AppendTo(dst)
 	}
@@ -195,8 +238,8 @@ func (e *envelope) idBytes() (id [8]byte) {
 	return id
 }
 
-// parseEnvelope reads a header and tags. The body shares memory with raw and is not looked
-// at. The error is a *missReason.
+// parseEnvelope reads a header, and what stands before the body. The body shares memory with
+// raw and is not looked at. The error is a *missReason.
 func parseEnvelope(raw []byte) (envelope, error) {
 	if reason := checkHeader(raw); reason != nil {
 		return envelope{}, reason
@@ -209,15 +252,21 @@ func parseEnvelope(raw []byte) (envelope, error) {
 		id:       binary.BigEndian.Uint64(raw[envelopeIDOffset:]),
 		body:     raw[envelopeHeaderLen:],
 	}
+	if e.flags&flagLifetime != 0 {
+		var reason *missReason
+		if e.life, e.body, reason = parseLifetimes(e.body); reason != nil {
+			return envelope{}, reason
+		}
+	}
 	if e.flags&flagTagged == 0 {
 		return e, nil
 	}
 	tags, body, err := fence.ParseBlock(e.body)
 	switch {
 	case err == fence.ErrTruncated: //nolint:errorlint // it is returned as it is
-		return envelope{}, miss(missTruncated, "byte %d: %v", envelopeHeaderLen, err)
+		return envelope{}, miss(missTruncated, "byte %d: %v", len(raw)-len(e.body), err)
 	case err != nil:
-		return envelope{}, miss(missCorrupt, "byte %d: tags: %v", envelopeHeaderLen, err)
+		return envelope{}, miss(missCorrupt, "byte %d: tags: %v", len(raw)-len(e.body), err)
 	}
 	e.tags, e.body = &tags, body
 	return e, nil

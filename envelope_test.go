@@ -1,6 +1,8 @@
 package fncache
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -141,6 +143,69 @@ func TestGoldenTaggedEnvelope(t *testing.T) {
 	for _, part := range [][]byte{raw[:8], raw[8:32], raw[32:40], raw[40:48], raw[48:50], raw[50:58], raw[58:66], raw[66:74], raw[74:]} {
 		assert.Contains(t, string(source), fmt.Sprintf("% x", part))
 	}
+}
+
+// sampleLasting is the entry with a lifetime in the comment of envelope.go.
+func sampleLasting(t testing.TB) envelope {
+	e := sampleEnvelope(t)
+	e.flags, e.life = flagLifetime, &lifetimes{time.Hour, 24 * time.Hour}
+	return e
+}
+
+func TestGoldenLastingEnvelope(t *testing.T) {
+	e := sampleLasting(t)
+	raw := e.appendTo(nil)
+	source, err := os.ReadFile("envelope.go")
+	require.NoError(t, err)
+	var dump strings.Builder
+	at := 0
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{8, "magic, version 1, lifetime, CBOR"}, {24, "stored at, cost, id"}, {8, "fresh for an hour"}, {8, "served for a day"}, {10, "body"}} {
+		text := fmt.Sprintf("% x", raw[at:at+part.n])
+		assert.Contains(t, string(source), "//\t"+text)
+		fmt.Fprintf(&dump, "%-32s # %s\n", text, part.what)
+		at += part.n
+	}
+	require.Len(t, raw, at)
+	golden.Check(t, "envelope_lifetime_v1.hex", dump.String())
+	read, err := parseEnvelope(readHex(t, "envelope_lifetime_v1.hex"))
+	require.NoError(t, err)
+	assert.Equal(t, e, read)
+}
+
+func TestALifetimeThatIsCutOffOrDamagedIsAMiss(t *testing.T) {
+	e := sampleLasting(t)
+	whole := e.appendTo(nil)
+	why := func(raw []byte) missKind {
+		_, err := parseEnvelope(raw)
+		var reason *missReason
+		require.ErrorAs(t, err, &reason)
+		return reason.why
+	}
+	for n := envelopeHeaderLen; n < envelopeHeaderLen+lifetimesLen; n++ {
+		assert.Equal(t, missTruncated, why(whole[:n]))
+	}
+	for name, ms := range map[string][2]uint64{
+		"no timeout":                 {0, 0},
+		"fresh longer than served":   {2, 1},
+		"longer than a Duration has": {0, maxMillis + 1},
+		"the longest":                {math.MaxUint64, math.MaxUint64},
+	} {
+		t.Run(name, func(t *testing.T) {
+			raw := bytes.Clone(whole)
+			binary.BigEndian.PutUint64(raw[envelopeHeaderLen:], ms[0])
+			binary.BigEndian.PutUint64(raw[envelopeHeaderLen+8:], ms[1])
+			assert.Equal(t, missCorrupt, why(raw))
+		})
+	}
+	tagged := sampleTagged(t)
+	tagged.flags, tagged.life = flagTagged|flagLifetime, e.life
+	read, err := parseEnvelope(tagged.appendTo(nil))
+	require.NoError(t, err)
+	assert.Equal(t, tagged, read, "with tags after it")
+	assert.Equal(t, missTruncated, why(tagged.appendTo(nil)[:envelopeHeaderLen+lifetimesLen+3]))
 }
 
 func TestTagsThatAreCutOffOrDamagedAreAMiss(t *testing.T) {
@@ -308,6 +373,12 @@ func FuzzEnvelope(f *testing.F) {
 	f.Add(tagged.appendTo(nil))
 	tagged.flags |= flagExpired
 	f.Add(tagged.appendTo(nil))
+	lasting := sampleLasting(f)
+	f.Add(lasting.appendTo(nil))
+	tagged.flags, tagged.life = tagged.flags|flagLifetime, lasting.life
+	f.Add(tagged.appendTo(nil))
+	tagged.flags |= flagSealed
+	f.Add(tagged.appendTo(nil))
 	var lists [][]reflect.Type
 	for _, results := range fuzzSamples {
 		var list []reflect.Type
@@ -329,13 +400,17 @@ func FuzzEnvelope(f *testing.F) {
 			return // its body is the text of an error, whatever it is
 		}
 		kept := string(raw)
-		if err := cborCoder.open(&e); err != nil {
+		err = cborCoder.unseal(&e, "key")
+		if err == nil {
+			err = cborCoder.open(&e)
+		}
+		if err != nil {
 			var reason *missReason
 			var wrong *codec.BodyError
 			require.True(t, errors.As(err, &reason) || errors.As(err, &wrong))
 			return
 		}
-		require.Zero(t, e.flags&^(flagTagged|flagExpired), "flags that an opened body may keep")
+		require.Zero(t, e.flags&^(flagTagged|flagExpired|flagLifetime), "flags that an opened body may keep")
 		for _, list := range lists {
 			results, err := decodeResults(e.body, list)
 			require.Equal(t, kept, string(raw))

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -103,7 +104,7 @@ func withPerCall(ctx context.Context, change func(*perCall)) context.Context {
 func enterFrame(ctx context.Context, of *Func, tally *tally, comp *computation) (context.Context, *frame) {
 	f := &frame{outer: perCallOf(ctx).frame, of: of, tally: tally}
 	if comp != nil {
-		f.cache, f.flightKey = comp.cache, comp.flightKey
+		f.cache, f.flightKey, f.stored = comp.cache, comp.flightKey, true
 	}
 	return context.WithValue(ctx, perCallKey{}, perCall{frame: f}), f
 }
@@ -290,8 +291,12 @@ type frame struct {
 	of      *Func  // the function, of a direct call too
 	tally   *tally // the tags that it collects: nil without Options.Tags; of a direct call that of the run around it
 	outer   *frame
+	stored  bool // its result may be stored: it is neither a direct call nor a verification
 	noStore atomic.Bool
 	ended   atomic.Bool // the function has returned; what it started may hold its context yet
+
+	mu   sync.Mutex // guards the field below
+	said said
 }
 
 // runs reports whether a function with these places is in computation in f or around it.

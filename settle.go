@@ -318,7 +318,7 @@ func (c *computation) settle(e *ending, raw []byte, again *rereading) (held bool
 	ctx, end := c.lastStep()
 	defer end()
 	var err error
-	store := raw != nil && !c.frame.noStore.Load()
+	store := raw != nil && c.frame.stores(e.negative)
 	var tags *fence.Block
 	if store && c.tally != nil {
 		tags, e.unstored = c.tally.block()
@@ -398,6 +398,8 @@ func (c *computation) put(ctx context.Context, e *ending, raw []byte, tags *fenc
 	env := envelope{codec: c.cache.coder.id, storedAt: c.cache.clock.Now(), cost: e.cost, id: rand.Uint64(), tags: tags}
 	if e.negative {
 		env.flags = flagNegative
+	} else {
+		env.life = c.frame.lifetimes()
 	}
 	raw = c.cache.coder.enclose(&env, raw, c.key)
 	e.storedAt = env.storedAt
@@ -420,11 +422,7 @@ func (c *computation) put(ctx context.Context, e *ending, raw []byte, tags *fenc
 
 // store sends the entry, which was sent so often before without an answer in time.
 func (c *computation) store(ctx context.Context, env *envelope, raw []byte, late int) (held bool, err error) {
-	timeout := c.fn.opts.Timeout
-	if env.negative() {
-		timeout = c.fn.opts.ErrorTimeout
-	}
-	return c.cache.storeFor(c.fn).store(ctx, c.key, c.token, env, raw, timeout, maxLateStores-late)
+	return c.cache.storeFor(c.fn).store(ctx, c.key, c.token, env, raw, c.fn.life(env).timeout, maxLateStores-late)
 }
 
 // takeNegative makes an answer of an error of Options.CacheErrors: what callers

@@ -244,13 +244,6 @@ func AddTags(ctx context.Context, tags ...string) {
 	}
 }
 
-// log says something about the function of a frame, once.
-func (f *frame) log(message string) {
-	if b := f.of.bound.Load(); b != nil {
-		b.cache.log.Once("tags "+message[:32]+f.of.Name(), slog.LevelError, message, "func", f.of.Name())
-	}
-}
-
 // heir returns the tally of the run that a call of fn is made in, to which it hands up what it
 // depends on; nil where nothing is inherited: outside of a run, or with a function without
 // tags, another Redis or another namespace in between.

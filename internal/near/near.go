@@ -63,8 +63,9 @@ type Entry struct {
 	RedisKey string       // of the entry in Redis
 	Asked    events.Place // when Redis was asked for it, or to store it
 	Life     time.Duration
-	StoredAt int64  // on the server's clock, in Unix milliseconds
-	ID       uint64 // of its envelope
+	Timeout  time.Duration // the age up to which it may be served as stale; for the caller
+	StoredAt int64         // on the server's clock, in Unix milliseconds
+	ID       uint64        // of its envelope
 	Cost     time.Duration
 	Tags     *Tags // nil if it has none
 	Value    any

@@ -1,0 +1,243 @@
+package fncache
+
+import (
+	"context"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// lasting is a source whose function sets these lifetimes.
+func lasting(freshness, timeout time.Duration) *source {
+	return &source{do: func(ctx context.Context, run int) (int, error) {
+		SetLifetime(ctx, freshness, timeout)
+		return run, nil
+	}}
+}
+
+// dayOpts are options that the lifetimes of these tests differ from in both directions.
+var dayOpts = Options{Timeout: 24 * time.Hour, Freshness: time.Hour, OnStale: Background}
+
+func TestAnEntryHasTheLifetimeThatItsFunctionSets(t *testing.T) {
+	onServersInBothForms(t, func(t *testing.T, server *backend) {
+		c := newTestCache(t, Config{Redis: server.Client()})
+		for name, tags := range map[string][]string{"plain": nil, "tagged": {"books"}} {
+			t.Run(name, func(t *testing.T) {
+				opts := dayOpts
+				opts.Name, opts.Tags = "test."+name, tags
+				w := wrap(t, c, lasting(2*time.Hour, 3*time.Hour), opts)
+				get := func() Source { return w.get(t.Context(), "a").source }
+				assert.Equal(t, SourceComputed, get())
+				left := server.raw.PTTL(t.Context(), must(w.Key("a"))).Val()
+				assert.InDelta(t, 3*time.Hour, left, float64(time.Minute), "its expiry in Redis")
+				c.clock.Shift(119 * time.Minute) // past Options.Freshness
+				assert.Equal(t, SourceFresh, get())
+				c.clock.Shift(2 * time.Minute)
+				w.opts.Cooldown = -1
+				e, s := readEntry(t, server, w)
+				assert.Equal(t, stale, s)
+				assert.Equal(t, &lifetimes{2 * time.Hour, 3 * time.Hour}, e.life)
+				c.clock.Shift(time.Hour)
+				_, s = readEntry(t, server, w)
+				assert.Equal(t, cold, s)
+				c.clock.Shift(-181 * time.Minute)
+			})
+		}
+	})
+}
+
+// readEntry reads the entry of "a".
+func readEntry(t *testing.T, server *backend, w *wrapped) (*entry, state) {
+	t.Helper()
+	raw, err := server.raw.Get(t.Context(), must(w.Key("a"))).Bytes()
+	require.NoError(t, err)
+	return w.opts.Cache.parse(w.Func, raw, nil)
+}
+
+// Each row calls the function once, and then looks at what is stored: how long the entry is
+// fresh and served; 0 where nothing is stored.
+func TestHostileLifetimesAreCutOrNotStored(t *testing.T) {
+	hour, day := time.Hour, 24*time.Hour
+	for name, test := range map[string]struct {
+		set  func(ctx context.Context)
+		want lifetimes
+	}{
+		"none":                        {func(context.Context) {}, lifetimes{hour, day}},
+		"both":                        {func(ctx context.Context) { SetLifetime(ctx, 1*time.Minute, 2*time.Minute) }, lifetimes{time.Minute, 2 * time.Minute}},
+		"longer than Options.Timeout": {func(ctx context.Context) { SetLifetime(ctx, 48*hour, 96*hour) }, lifetimes{day, day}},
+		"the longest":                 {func(ctx context.Context) { SetLifetime(ctx, math.MaxInt64, math.MaxInt64) }, lifetimes{day, day}},
+		"fresh longer than served":    {func(ctx context.Context) { SetLifetime(ctx, 2*hour, hour) }, lifetimes{hour, hour}},
+		"fresh for no time":           {func(ctx context.Context) { SetLifetime(ctx, 0, hour) }, lifetimes{0, hour}},
+		"fresh for less":              {func(ctx context.Context) { SetLifetime(ctx, -hour, hour) }, lifetimes{0, hour}},
+		"no time at all":              {func(ctx context.Context) { SetLifetime(ctx, hour, 0) }, lifetimes{}},
+		"negative":                    {func(ctx context.Context) { SetLifetime(ctx, -hour, -hour) }, lifetimes{}},
+		"the shortest":                {func(ctx context.Context) { SetLifetime(ctx, math.MinInt64, math.MinInt64) }, lifetimes{}},
+		"less than a millisecond":     {func(ctx context.Context) { SetLifetime(ctx, 1, 999*time.Microsecond) }, lifetimes{}},
+		"a part of a millisecond":     {func(ctx context.Context) { SetLifetime(ctx, 1500*time.Microsecond, 2999*time.Microsecond) }, lifetimes{time.Millisecond, 2 * time.Millisecond}},
+		"twice":                       {func(ctx context.Context) { SetLifetime(ctx, 0, 0); SetLifetime(ctx, 1*hour, 2*hour) }, lifetimes{hour, 2 * hour}},
+		"twice, the last one is none": {func(ctx context.Context) { SetLifetime(ctx, 1*hour, 2*hour); SetLifetime(ctx, 0, 0) }, lifetimes{}},
+		"with NoStore":                {func(ctx context.Context) { NoStore(ctx); SetLifetime(ctx, hour, hour) }, lifetimes{}},
+		"with a context of its own":   {func(context.Context) { SetLifetime(context.Background(), 1, 1) }, lifetimes{hour, day}},
+		"with no context":             {func(context.Context) { SetLifetime(nil, 1, 1) }, lifetimes{hour, day}}, //nolint:staticcheck // hostile
+		"with a context made of it":   {func(ctx context.Context) { SetLifetime(WithBypass(context.WithValue(ctx, depthKey{}, 1)), hour, hour) }, lifetimes{hour, hour}},
+		"on a goroutine, and it waits": {func(ctx context.Context) {
+			done := make(chan struct{})
+			go func() { SetLifetime(ctx, hour, hour); close(done) }()
+			<-done
+		}, lifetimes{hour, hour}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				s := &source{do: func(ctx context.Context, run int) (int, error) { test.set(ctx); return run, nil }}
+				w := wrap(t, b.cache(), s, dayOpts)
+				assert.Equal(t, outcome{value: 1, source: SourceComputed}, timeless(w.get(t.Context(), "a")))
+				key := must(w.Key("a"))
+				if test.want.timeout == 0 {
+					assert.False(t, b.redis.Exists(key), "nothing is stored")
+					assert.False(t, b.redis.Exists(key+lockSuffix), "and the lease is released")
+					return
+				}
+				e, err := parseEnvelope([]byte(must(b.redis.Get(key))))
+				require.NoError(t, err)
+				assert.Equal(t, test.want, w.life(&e))
+				assert.Equal(t, test.want.timeout, b.redis.TTL(key))
+				assert.Equal(t, name == "none" || name == "with a context of its own" || name == "with no context", e.life == nil)
+				assert.Empty(t, b.log.about("SetLifetime"))
+			})
+		})
+	}
+}
+
+func TestALifetimeThatIsSetTooLateIsReported(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		late := make(chan context.Context, 1)
+		s := &source{do: func(ctx context.Context, run int) (int, error) { late <- ctx; return run, nil }}
+		w := wrap(t, b.cache(), s, dayOpts)
+		w.get(t.Context(), "a")
+		SetLifetime(<-late, time.Minute, time.Minute)
+		require.Len(t, b.log.about("SetLifetime is called after the function has returned: it has no effect"), 1)
+		time.Sleep(30 * time.Minute) // virtual
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
+	})
+}
+
+// Outside of a computation there is no entry: in a direct call, in an unleased computation, and
+// outside of functions.
+func TestALifetimeWithoutAnEntryDoesNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(), lasting(time.Minute, time.Minute), dayOpts)
+		assert.Equal(t, 1, w.get(WithBypass(t.Context()), "a").value)
+		SetLifetime(t.Context(), time.Minute, time.Minute)
+		b.tap.set(func(tap *tap) { tap.broken = errGone })
+		assert.Equal(t, 2, w.get(t.Context(), "a").value, "Redis is away")
+		assert.Empty(t, b.keys())
+		assert.Empty(t, b.log.about("SetLifetime"))
+	})
+}
+
+// TestALifetimeIsThatOfTheInnermostFunction: a function that is called by another one sets its own.
+func TestALifetimeIsThatOfTheInnermostFunction(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		inner := wrap(t, c, lasting(time.Minute, time.Minute), Options{Name: "test.Inner", Timeout: time.Hour})
+		outer := wrap(t, c, &source{do: func(ctx context.Context, _ int) (int, error) { return inner.call(ctx, "a") }}, Options{Name: "test.Outer", Timeout: time.Hour})
+		outer.get(t.Context(), "a")
+		assert.Equal(t, time.Minute, b.redis.TTL(must(inner.Key("a"))))
+		assert.Equal(t, time.Hour, b.redis.TTL(must(outer.Key("a"))))
+	})
+}
+
+func TestAReaderWithAShorterTimeoutObeysIts(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := lasting(10*time.Hour, 20*time.Hour)
+		writer := wrap(t, b.cache(), s, dayOpts)
+		writer.get(t.Context(), "a")
+		reader := wrap(t, b.cache(), s, Options{Timeout: 2 * time.Hour, Freshness: time.Minute})
+		time.Sleep(119 * time.Minute) // virtual
+		assert.Equal(t, outcome{value: 1, source: SourceFresh}, timeless(reader.get(t.Context(), "a")), "its Freshness does not count, but the entry's")
+		time.Sleep(2 * time.Minute) // virtual
+		assert.Equal(t, outcome{value: 1, source: SourceFresh}, timeless(writer.get(t.Context(), "a")))
+		assert.Equal(t, outcome{value: 2, source: SourceComputed}, timeless(reader.get(t.Context(), "a")))
+	})
+}
+
+func TestNearGoesByTheLifetime(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		opts := dayOpts
+		opts.Near = 12 * time.Hour
+		w := wrap(t, c, lasting(2*time.Hour, 4*time.Hour), opts)
+		awaitBubbleHearing(t, c)
+		get := func() Source { return w.get(t.Context(), "a").source }
+		get()
+		time.Sleep(119 * time.Minute) // virtual
+		assert.Equal(t, SourceNear, get())
+		time.Sleep(2 * time.Minute) // virtual
+		assert.Equal(t, SourceStale, get())
+		synctest.Wait()
+		assert.Equal(t, SourceNear, get())
+		b.tap.set(func(tap *tap) { tap.broken = errGone })
+		time.Sleep(3 * time.Hour) // virtual
+		assert.Equal(t, SourceStale, get(), "while Redis is away, up to the entry's own timeout")
+		time.Sleep(62 * time.Minute) // virtual
+		assert.Equal(t, SourceComputed, get())
+	})
+}
+
+func TestJitterGoesByTheLifetime(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		opts := dayOpts
+		opts.Jitter = 0.5
+		w := wrap(t, b.cache(), &source{}, opts)
+		e := envelope{life: &lifetimes{10 * time.Hour, 12 * time.Hour}}
+		seen := map[time.Duration]bool{}
+		for i := range uint64(16) {
+			e.id = i << 60
+			life := w.life(&e)
+			assert.Equal(t, 12*time.Hour, life.timeout)
+			assert.GreaterOrEqual(t, life.freshness, 5*time.Hour)
+			assert.LessOrEqual(t, life.freshness, 10*time.Hour)
+			seen[life.freshness] = true
+		}
+		assert.Len(t, seen, 16)
+	})
+}
+
+func TestErrorsThatAreAnswersKeepErrorTimeout(t *testing.T) {
+	for name, timeout := range map[string]time.Duration{"longer": 20 * time.Hour, "none": 0} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				s := &source{do: func(ctx context.Context, _ int) (int, error) {
+					SetLifetime(ctx, timeout, timeout)
+					return 0, errGone
+				}}
+				opts := dayOpts
+				opts.CacheErrors, opts.ErrorTimeout = []error{errGone}, time.Minute
+				w := wrap(t, b.cache(), s, opts)
+				w.get(t.Context(), "a")
+				assert.Equal(t, time.Minute, b.redis.TTL(must(w.Key("a"))))
+				assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
+			})
+		})
+	}
+}
+
+// TestAResultWithoutALifetimeReplacesNoStaleEntry: as with NoStore, those who waited have it, and
+// what is stored stays.
+func TestAResultThatLivesForNoTimeLeavesTheStoredOne(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := &source{}
+		w := wrap(t, b.cache(), s, Options{Timeout: time.Hour, Freshness: time.Minute})
+		w.get(t.Context(), "a")
+		s.set(func(s *source) { s.do = lasting(0, 0).do })
+		time.Sleep(2 * time.Minute) // virtual
+		assert.Equal(t, outcome{value: 2, source: SourceComputed}, timeless(w.get(t.Context(), "a")))
+		e, err := parseEnvelope([]byte(must(b.redis.Get(must(w.Key("a"))))))
+		require.NoError(t, err)
+		assert.Equal(t, []byte{0x81, 0x01}, e.body)
+	})
+}
