@@ -22,22 +22,21 @@ import (
 )
 
 // Wrap replaces the function in *fn, a func field or variable, by its cached
-// version, and returns the handle to it. Wrap at start-up: it writes to *fn, so
+// version, and returns the handle to it. Call Wrap at start-up: it writes to *fn, so
 // nothing may call *fn meanwhile.
 //
-// Everything about the function is checked here, once: its parameters and
-// results (see the package documentation), the options, the name. The error
-// names every fault, with its place and what to do; *fn is then left alone.
-// Where the cache is to be found later (Options.Cache is nil), Wrap needs none,
-// and runs in the initialization of a package variable:
+// Wrap checks the function once: its parameters and results (see the package
+// documentation), the options, and the name. The error names every fault, with its
+// place and what to do; *fn is then not changed. If Options.Cache is nil, the cache is
+// found at the first call, and Wrap can run in the initialization of a package variable:
 //
 //	var _ = fncache.Must(fncache.Wrap(&TopBookIDs, fncache.Options{Timeout: time.Hour}))
 func Wrap[F any](fn *F, opts Options) (*Func, error) {
 	return wrapVariable(reflect.ValueOf(fn), site{at: callersLine()}, opts, reflectedShape)
 }
 
-// wrapVariable wraps the function in the variable that pointer points to, in the
-// form that shapeOf makes.
+// wrapVariable wraps the function in the variable that pointer points to. shapeOf
+// makes the shape of the function.
 func wrapVariable(pointer reflect.Value, s site, opts Options, shapeOf shaper) (*Func, error) {
 	if pointer.IsNil() {
 		return nil, (&Func{site: s}).errorf("the pointer is nil; pass the address of a func field or variable")
@@ -53,7 +52,7 @@ func wrapVariable(pointer reflect.Value, s site, opts Options, shapeOf shaper) (
 	return f, nil
 }
 
-// reflectedShape is that of a function whose type is any.
+// reflectedShape returns the shape of a function of any type.
 func reflectedShape(f *Func) (shape.Shape, func() reflect.Value) {
 	s := shape.NewReflected(f.plans, f.original)
 	return s, func() reflect.Value {
@@ -61,7 +60,7 @@ func reflectedShape(f *Func) (shape.Shape, func() reflect.Value) {
 	}
 }
 
-// callersLine is where the caller of the function that calls it stands.
+// callersLine returns file and line of the call to the function that calls callersLine.
 func callersLine() string {
 	_, file, line, ok := runtime.Caller(2)
 	if !ok {
@@ -70,7 +69,7 @@ func callersLine() string {
 	return filepath.Base(file) + ":" + strconv.Itoa(line)
 }
 
-// Funcs are the handles that [WrapStruct] returns, by the name of the field.
+// Funcs has the handles that [WrapStruct] returns, by the name of the field.
 type Funcs map[string]*Func
 
 // Get returns the handle of a field. The error names the fields that have one.
@@ -84,9 +83,9 @@ func (fs Funcs) Get(name string) (*Func, error) {
 	return nil, fmt.Errorf("fncache: no handle for the field %q; there are handles for %s", name, strings.Join(slices.Sorted(maps.Keys(fs)), ", "))
 }
 
-// WrapStruct wraps the func fields of the struct that target points to which
-// carry a tag `fncache:"..."`, and returns their handles by field name. The tag
-// holds options in lower case, comma-separated, over defaults:
+// WrapStruct wraps func fields of the struct that target points to, and returns their
+// handles by field name. It wraps the fields that carry a tag `fncache:"..."`. The tag
+// holds options in lower case, separated by commas. They override defaults:
 //
 //	type BookService struct {
 //		TopBookIDs func(ctx context.Context, authorID int64) ([]int64, error) `fncache:"timeout=24h,freshness=1h,prefix=Author"`
@@ -95,15 +94,15 @@ func (fs Funcs) Get(name string) (*Func, error) {
 //	}
 //
 // Durations are written as Go writes them. An empty tag takes the defaults as
-// they are; "-" leaves the field alone. CacheErrors, which a tag cannot say, are
-// given in defaults, and apply to every field with an error result. Embedded structs, and embedded pointers
-// to structs, are entered; where two of them have a field of the same name, the
-// deeper one's handle is under its path ("Base.TopBookIDs"). Tags in structs that
-// are not embedded are an error, unless they are wrapped already or the field that
+// they are; "-" leaves the field alone. A tag cannot set CacheErrors: set them in
+// defaults; they apply to every field with an error result. WrapStruct enters embedded
+// structs and embedded pointers to structs. If two of them have a field of the same name,
+// the deeper field's handle is under its path ("Base.TopBookIDs"). A tag in a struct that
+// is not embedded is an error, unless the tagged field is wrapped already or the field that
 // holds the struct is tagged "-".
 //
-// It is all or nothing: the faults of all fields come in one error, and then
-// nothing is replaced.
+// WrapStruct wraps all tagged fields or none: one error joins the faults of all fields, and
+// then nothing is replaced.
 func WrapStruct(target any, defaults Options) (Funcs, error) {
 	v := reflect.ValueOf(target)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
@@ -135,7 +134,7 @@ func WrapStruct(target any, defaults Options) (Funcs, error) {
 	return w.funcs, nil
 }
 
-// Must gives v, or panics with err: for wrapping in package variables and in
+// Must returns v, or panics if err is not nil. Use it to wrap in package variables and in
 // main, where an error is a bug in the program.
 func Must[T any](v T, err error) T {
 	if err != nil {
@@ -149,7 +148,7 @@ type structWrapper struct {
 	at       string // file and line of the call
 	defaults Options
 	funcs    Funcs
-	order    []*Func // as the fields stand
+	order    []*Func // in the order of the fields
 	faults   []error
 }
 
@@ -160,11 +159,11 @@ func (w *structWrapper) wrap(field structtag.Field) error {
 	}
 	defaults := w.defaults
 	if !signature.ReturnsError(field.Value.Type()) {
-		// They are meant for the other fields, and no tag can leave them out.
+		// CacheErrors are meant for the other fields, and no tag can leave them out.
 		defaults.CacheErrors, defaults.ErrorTimeout = nil, 0
 	}
 	if !signature.TakesContext(field.Value.Type()) {
-		defaults.Vary = nil // nor can this function vary by what it is not given
+		defaults.Vary = nil // the function has no context to vary by
 	}
 	opts, tagErr := tagOptions.Parse(field.Tag, defaults)
 	tagErr = eachFault(tagErr, func(fault error) error {
@@ -184,8 +183,8 @@ func (w *structWrapper) wrap(field structtag.Field) error {
 	return nil
 }
 
-// refuseOneName is for a Name in the defaults: it cannot be meant for several
-// fields, unless they are to share entries.
+// refuseOneName refuses a Name in the defaults that reaches several fields, unless the
+// fields share entries.
 func (w *structWrapper) refuseOneName() {
 	first := make(map[string]*Func)
 	for _, f := range w.order {
@@ -193,7 +192,7 @@ func (w *structWrapper) refuseOneName() {
 			continue
 		}
 		if other := first[f.Name()]; other != nil {
-			w.faults = append(w.faults, f.errorf("the Name %s of the defaults reaches this field and %s; write name=NAME in the tag of each, or set Shared if they are the same function",
+			w.faults = append(w.faults, f.errorf("the Name %s in defaults applies to this field and to %s; write name=NAME in the tag of each, or set Shared if they are the same function",
 				f.opts.Name, other.site.place))
 			continue
 		}
@@ -201,7 +200,7 @@ func (w *structWrapper) refuseOneName() {
 	}
 }
 
-// register takes all names, or none.
+// register registers all names, or none.
 func (w *structWrapper) register() {
 	for _, f := range w.order {
 		if err := names.add(f, f.opts.Cache); err != nil {
@@ -224,13 +223,13 @@ func (f *Func) replace() {
 	variables.Add(f.variable, f)
 }
 
-// Stats gives the counters of the function since it was wrapped.
+// Stats returns the counters of the function since it was wrapped.
 func (f *Func) Stats() Stats { return f.stats() }
 
 // Unwrap puts the original function back and frees the name. Like Wrap it writes
-// to the variable, so nothing may call it meanwhile; copies of the wrapped
-// function call the original from then on. Calls under way end as they would
-// have. Unwrapping twice is fine.
+// to the variable, so nothing may call the function meanwhile. Copies of the wrapped
+// function call the original from then on. Calls under way are not affected.
+// A second Unwrap does nothing.
 func (f *Func) Unwrap() {
 	f.binding.Lock()
 	defer f.binding.Unlock()
@@ -249,10 +248,10 @@ func (f *Func) Unwrap() {
 	}
 }
 
-// Key gives the Redis key of the entry for these arguments, without the context:
-// Key(42) serves an int64 parameter, for arguments are converted where nothing
-// is lost. Variadic arguments are given as in a call. Where Options.Vary is set, the
-// key depends on a context, and Key returns an error: see [Func.KeyFor].
+// Key returns the Redis key of the entry for these arguments, which are given without the
+// context. Arguments are converted if nothing is lost, so Key(42) works for an int64
+// parameter. Variadic arguments are given as in a call. If Options.Vary is set, the key
+// depends on a context, and Key returns an error: use [Func.KeyFor].
 func (f *Func) Key(args ...any) (string, error) {
 	given, err := f.arguments("key of", args)
 	if err != nil {
@@ -268,8 +267,8 @@ func (f *Func) keyOf(args shape.Arguments) (string, error) {
 	return f.keyFor(context.Background(), args)
 }
 
-// KeyFor is [Func.Key] for a call with that context: what Options.Vary answers for it
-// is part of the key.
+// KeyFor is [Func.Key] for a call with the context ctx: the string that Options.Vary
+// returns for ctx is part of the key.
 func (f *Func) KeyFor(ctx context.Context, args ...any) (string, error) {
 	given, err := f.arguments("key of", args)
 	if err != nil {
@@ -283,20 +282,21 @@ func (f *Func) keyFor(ctx context.Context, args shape.Arguments) (string, error)
 	return t.key, err
 }
 
-// Invalidate deletes the entry for these arguments (as for KeyFor) in the whole
-// fleet, and takes the lease from whoever computes it: what began to be computed
-// before is not stored. It does so for every release of the function that has the
-// same parameter types, so that in a rolling deploy one release invalidates what
-// the other serves. No call that begins in this process after Invalidate has
-// returned is answered with it; in another process, no call whose lookup is sent
-// after it (callers there may share one that is under way), but for what
-// Options.Near has kept there, while Redis is away.
+// Invalidate deletes the entry for these arguments (as for KeyFor) and its lease, in the
+// whole fleet. The result of a computation that began before is not stored. Invalidate
+// does this for every release of the function that has the same parameter types, so in a
+// rolling deploy one release also invalidates the entries of the other.
 //
-// It is sent even where Redis has not answered for a while and is not asked
-// otherwise, for somebody must know its end, and so may take twice RedisTimeout: the
-// releases are looked up first. The error is nil, the end of ctx, or wraps
-// [ErrRedisDown]; after an error the entry, or that of another release, may still be
-// there.
+// Calls that begin in this process after Invalidate has returned do not get the invalidated
+// value. In another process, calls whose lookup is sent after the invalidation do not get
+// it; callers there may still share a lookup that was sent before. With Options.Near, another
+// process stops serving the value when it receives the event; while Redis is away, its near
+// cache still serves it.
+//
+// Invalidate is sent even while Redis is away, because its caller has to know the outcome.
+// It may then take twice RedisTimeout, because the releases are looked up first. The error is
+// nil, the error of ctx, or wraps [ErrRedisDown]. After an error the entry of this or of
+// another release may still be there.
 func (f *Func) Invalidate(ctx context.Context, args ...any) error {
 	given, err := f.arguments(opInvalidate, args)
 	if err != nil {
@@ -305,10 +305,10 @@ func (f *Func) Invalidate(ctx context.Context, args ...any) error {
 	return f.overtake(ctx, invalidating, given)
 }
 
-// Expire makes the entry for these arguments (as for KeyFor) stale at most, whatever its age,
-// in the whole fleet: the next caller recomputes it, and the others are served the stale value
-// meanwhile. What began to be computed before is not stored. Otherwise it is like
-// [Func.Invalidate]. To expire all entries of one name together, see [Cache.ExpireTags].
+// Expire makes a fresh entry for these arguments (as for KeyFor) stale, in the whole fleet:
+// the next caller recomputes it, and meanwhile the others are served the stale value. The
+// result of a computation that began before is not stored. Otherwise Expire works like
+// [Func.Invalidate]. To expire all entries with a tag together, use [Cache.ExpireTags].
 func (f *Func) Expire(ctx context.Context, args ...any) error {
 	given, err := f.arguments(opExpire, args)
 	if err != nil {
@@ -317,7 +317,7 @@ func (f *Func) Expire(ctx context.Context, args ...any) error {
 	return f.overtake(ctx, expiring, given)
 }
 
-// overtake takes a step that overtakes the entry for these arguments.
+// overtake invalidates or expires the entry for these arguments, as step says.
 func (f *Func) overtake(ctx context.Context, step *overtaking, args shape.Arguments) error {
 	t, err := f.target(ctx, step.op, args)
 	if err != nil {
@@ -335,9 +335,9 @@ func (f *Func) overtake(ctx context.Context, step *overtaking, args shape.Argume
 	return err
 }
 
-// detach lets newcomers to an entry start afresh: in every function of this process
-// that shares it or has one of another signature for the same arguments, on whichever
-// cache.
+// detach keeps later calls for an entry from joining the lookups and computations that are
+// under way. It does so in every function of this process, on any cache, that shares the
+// entry or has an entry of another signature for the same arguments.
 func (f *Func) detach(c *Cache, key string) {
 	for _, h := range names.holdings(f, c, key) {
 		h.cache.events.Note(events.Event{Verb: events.Invalidate, Key: h.key, ID: "-"})
@@ -345,15 +345,16 @@ func (f *Func) detach(c *Cache, key string) {
 	}
 }
 
-// overtakeEntry takes a step for the entries of a function for the arguments of one of them,
-// in all releases that are registered for the same parameter types. It takes their leases.
+// overtakeEntry invalidates or expires the entry under key and the entries for the same
+// arguments of all releases that are registered for the same parameter types. It deletes
+// their leases.
 func (c *Cache) overtakeEntry(ctx context.Context, fn *Func, key string, step *overtaking) error {
 	s := c.storeFor(fn)
 	registry := registryKey(c.cfg.Namespace, fn.Name())
 	fn.detach(c, key)
 	records, err := s.releases(ctx, registry)
 	if ctx.Err() == nil && c.noteRedis(fn, opReleases, registry, err) {
-		return fmt.Errorf("%w; the releases that may have stored it cannot be read, key %s", err, registry)
+		return fmt.Errorf("%w; the list of releases that may have stored the entry cannot be read, key %s", err, registry)
 	}
 	if err != nil {
 		return err
@@ -368,8 +369,8 @@ func (c *Cache) overtakeEntry(ctx context.Context, fn *Func, key string, step *o
 	return err
 }
 
-// keysOfReleases returns the key of an entry, and those that other releases with the same
-// parameter types give it.
+// keysOfReleases returns the key of an entry, and its keys in other releases with the same
+// parameter types.
 func keysOfReleases(key, params string, records []releases.Record) []string {
 	own := strings.LastIndexByte(key, ':') + 1
 	keys := []string{key}
@@ -381,14 +382,14 @@ func keysOfReleases(key, params string, records []releases.Record) []string {
 	return keys
 }
 
-// Refresh recomputes and stores the entry for these arguments (as for KeyFor) now,
-// whatever is cached. Where somebody else computes it waits for the lease, up to
-// Options.WaitTimeout, and then computes; it never takes what began to be
-// computed before. The function is given ctx's values.
+// Refresh recomputes and stores the entry for these arguments (as for KeyFor), even if the
+// cached entry is fresh. If another caller computes it, Refresh waits for the lease, up to
+// Options.WaitTimeout, and then computes. It never takes the result of a computation that
+// began before. The function gets a context with the values of ctx.
 //
-// The error is nil once the value is stored (or the function itself asked not
-// to, by NoStore); the function's; that of ctx; or wraps [ErrColdCache],
-// [ErrRedisDown] or [ErrLeaseLost].
+// The error is nil if the value is stored, or if the function called [NoStore]. Otherwise it
+// is the error of the function or of ctx, or it wraps [ErrColdCache], [ErrRedisDown] or
+// [ErrLeaseLost].
 func (f *Func) Refresh(ctx context.Context, args ...any) error {
 	given, err := f.arguments("refresh", args)
 	if err != nil {
@@ -398,7 +399,7 @@ func (f *Func) Refresh(ctx context.Context, args ...any) error {
 	return err
 }
 
-// refresh is Refresh, and returns the results, or nil.
+// refresh does what Refresh does, and returns the results, or nil.
 func (f *Func) refresh(ctx context.Context, args shape.Arguments) (shape.Results, error) {
 	t, err := f.target(ctx, "refresh", args)
 	if err != nil {
@@ -408,7 +409,7 @@ func (f *Func) refresh(ctx context.Context, args shape.Arguments) (shape.Results
 		return nil, ctx.Err()
 	}
 	if perCallOf(ctx).frame.computes(t.cache, t.key) {
-		return nil, fmt.Errorf("fncache: refresh %s: %s is being computed by the very call that refreshes it, which would wait for itself; refresh it from outside",
+		return nil, fmt.Errorf("fncache: refresh %s: this call runs inside the computation of %s and would wait for itself; call Refresh outside of the function",
 			f.Name(), t.key)
 	}
 	c := t.call(ctx, f)
@@ -418,8 +419,8 @@ func (f *Func) refresh(ctx context.Context, args shape.Arguments) (shape.Results
 	return a.results, a.err
 }
 
-// peek returns what a call would be served now, without computing: the results, or nil, and
-// where they come from.
+// peek returns the results that a call would be served now, or nil, and their source. It does
+// not compute.
 func (f *Func) peek(ctx context.Context, args shape.Arguments) (r shape.Results, info Info, ok bool, err error) {
 	t, err := f.target(ctx, "peek", args)
 	if err != nil {
@@ -436,20 +437,20 @@ func (f *Func) peek(ctx context.Context, args shape.Arguments) (r shape.Results,
 	return a.results, info, a.source != SourceNone, a.err
 }
 
-// A target is what a method of a handle is about: the entry of some arguments.
+// A target is the entry that a method of a handle works on.
 type target struct {
 	*binding
 	input
 	key string
 }
 
-// call returns a call for the entry of the target, which keeps no books.
+// call returns a call for the entry of the target. The call is not counted.
 func (t *target) call(ctx context.Context, f *Func) *call {
 	return &call{fn: f, cache: t.cache, bound: t.binding, ctx: ctx, input: t.input, key: t.key}
 }
 
-// arguments returns the arguments that a method of a handle was given, converted to the types
-// of the parameters. op is the method, for the error.
+// arguments converts the arguments of a method of a handle to the types of the parameters.
+// op names the method in the error.
 func (f *Func) arguments(op string, args []any) (shape.Arguments, error) {
 	values, err := f.sig.Arguments(args)
 	if err != nil {
@@ -458,7 +459,7 @@ func (f *Func) arguments(op string, args []any) (shape.Arguments, error) {
 	return f.shape.Arguments(values), nil
 }
 
-// target is the beginning of a method of a handle.
+// target returns the entry that a method of a handle works on. op names the method in the error.
 func (f *Func) target(ctx context.Context, op string, args shape.Arguments) (t target, err error) {
 	if t.binding, err = f.bind(); err != nil {
 		return t, fmt.Errorf("fncache: %s %s: %w", op, f.Name(), err)
@@ -471,15 +472,15 @@ func (f *Func) target(ctx context.Context, op string, args shape.Arguments) (t t
 	return t, err
 }
 
-// A holding is what one function has of an entry on one cache.
+// A holding is an entry as one function has it on one cache.
 type holding struct {
 	cache *Cache
 	flightKey
 }
 
-// holdings returns what this process may have of the entry that f has under a key on
-// the cache c: in every function that has or had its name there, by every cache, under
-// every signature.
+// holdings returns the holdings that this process may have of the entry that f has under key
+// on the cache c: of every function that has or had the name of f there, on every cache that
+// shares the keys, and under every signature.
 func (r *registry) holdings(f *Func, c *Cache, key string) []holding {
 	all := []holding{{c, flightKey{f, key}}}
 	base, _, _ := strings.Cut(key, "}")
@@ -493,9 +494,9 @@ func (r *registry) holdings(f *Func, c *Cache, key string) []holding {
 	return all
 }
 
-// Funcs returns the handles of the functions that are wrapped on the cache, sorted by their
-// names. A function without Options.Cache is on the default cache. Functions that are
-// unwrapped are left out, and a closed cache has none.
+// Funcs returns the handles of the functions that are wrapped on the cache, sorted by name.
+// A function without Options.Cache is on the default cache. Unwrapped functions are left out.
+// For a closed cache Funcs returns nil.
 func (c *Cache) Funcs() []*Func {
 	if c.life.Closed() {
 		return nil
@@ -503,7 +504,7 @@ func (c *Cache) Funcs() []*Func {
 	return names.wrappedOn(c)
 }
 
-// wrappedOn returns the functions whose cache is c, by their names.
+// wrappedOn returns the functions whose cache is c, sorted by name.
 func (r *registry) wrappedOn(c *Cache) (all []*Func) {
 	isDefault := defaultCache.Load() == c
 	r.mu.Lock()

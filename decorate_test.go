@@ -600,7 +600,7 @@ func TestANameInTheDefaultsIsForOneField(t *testing.T) {
 		for what, two := range map[string]func(int) int{"another function": closure(2), "the same function": topLevel} {
 			svc := pairOfBooks{topLevel, two}
 			_, err := WrapStruct(&svc, sharedOptions(c, "shop.Book", false))
-			assertFaults(t, err, "the Name shop.Book of the defaults reaches this field and fncache.pairOfBooks.One")
+			assertFaults(t, err, "the Name shop.Book in defaults applies to this field and to fncache.pairOfBooks.One")
 			require.ErrorContains(t, err, "fncache: wrap fncache.pairOfBooks.Two", what)
 			require.ErrorContains(t, err, "write name=NAME in the tag of each, or set Shared if they are the same function")
 		}
