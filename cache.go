@@ -30,92 +30,89 @@ import (
 	"github.com/fncache/fncache/internal/testhook"
 )
 
-// Config says where and how a [Cache] keeps results. Redis is required by [New]; the
-// zero value of everything else is a documented default.
+// Config says where and how a [Cache] keeps results. [New] requires Redis; the zero value of
+// each other field is a documented default.
 type Config struct {
-	// Redis is the client: of a single server, of a Sentinel failover group or
-	// of a Redis Cluster. A *redis.Ring is refused: what one process publishes
-	// there reaches another shard than the one others listen on. The client
-	// stays the caller's: Close leaves it open. Its own client-side caching, if
-	// on, is passed by: it may answer with what was invalidated a moment ago. Set the
-	// client's ContextTimeoutEnabled: without it commands travel through clones of the client,
-	// or of a Cluster client's nodes, that end reading from a socket in time, and its hooks,
-	// such as for tracing, do not see them. See also [Open]. Hooks of a Cluster client are
-	// called where they were added to its nodes (OnNewNode).
+	// Redis is the client of a single server, of a Sentinel failover group or of a Redis
+	// Cluster. A *redis.Ring is refused, because a process may publish to another shard than
+	// the one that others listen on. The caller owns the client: Close leaves it open. The
+	// client's own client-side caching is bypassed, because it can return entries that were
+	// invalidated a moment ago. See also [Open].
+	//
+	// Set the client's ContextTimeoutEnabled. Without it, commands go through clones of the
+	// client, or of a Cluster client's nodes, so that reads from a socket end in time. Hooks of
+	// the client, such as for tracing, do not see these commands. Add the hooks of a Cluster
+	// client to its nodes (OnNewNode).
 	//
 	// The cache uses at most 6 connections of a node for commands and 6 for pipelines, and
-	// one more to be told of events. go-redis does not count those for pipelines in PoolSize.
-	// Where the client sets MaxActiveConns, all commands keep to it, except with client-side
+	// one more for events. go-redis does not count the connections for pipelines in PoolSize.
+	// If the client sets MaxActiveConns, all commands keep to it, except with client-side
 	// caching: then go-redis has no other way past that cache.
 	Redis redis.UniversalClient
 
-	// OnRedisDown is what a call gets when Redis does not answer, and Options.Near
-	// has kept nothing for it. Default: DownCompute.
+	// OnRedisDown is what a call gets when Redis does not answer and the near cache has no
+	// entry for it. Default: DownCompute.
 	OnRedisDown DownPolicy
 
-	// RedisTimeout is how long an answer of Redis may take, from the sending of a small
-	// command; a large value has more time, by its size. A node that answers nothing at all
-	// for that long is away: it is not asked until it answers again, and OnRedisDown
-	// applies. Waiting for a connection of the client's pool is not counted: a call waits for
-	// one as long as its context allows. The cache looks at each node ten times in RedisTimeout,
-	// and no more often than every 2 ms, so a node is not found away sooner than after 20 ms.
-	// Hooks of the client do not see a large command for which there is more time than the client's
-	// own ReadTimeout and WriteTimeout: it goes through a clone of the client. Default: 250ms.
+	// RedisTimeout is how long an answer of Redis may take after a small command was sent.
+	// A large value gets more time, in proportion to its size. A node that answers nothing
+	// for RedisTimeout is away: it is not asked until it answers again, and OnRedisDown
+	// applies. The time in which a call waits for a connection of the client's pool does not
+	// count: a call waits for one as long as its context allows.
+	//
+	// The cache checks each node ten times in RedisTimeout, but at most every 2 ms, so it takes
+	// at least 20 ms to find that a node is away. A large command that may take longer than
+	// the client's own ReadTimeout and WriteTimeout goes through a clone of the client, and the
+	// client's hooks do not see it. Default: 250ms.
 	RedisTimeout time.Duration
 
 	// Namespace is the first part of every key and of the channels of events.
 	// The same characters are refused as in Options.Prefix. Default: "fncache".
 	Namespace string
 
-	// HashSecret keys the hashes of arguments. Set it, to the same value in
-	// every process, where arguments come from strangers: without it the keys
-	// are public constants, and nothing secret stands between a caller who can
-	// choose arguments and a search for two that collide. So the log says once that
-	// it is not set, if a function takes strings, lists or maps. Changing it starts
-	// cold. Default: none.
+	// HashSecret keys the hashes of arguments. Set it, to the same value in every process, if
+	// arguments come from strangers. Without it the hash has no secret, so a caller who can
+	// choose arguments can search for two that collide. If a function takes strings, lists or
+	// maps and HashSecret is not set, the log says so once. After a change of HashSecret the
+	// cache starts cold. Default: none.
 	HashSecret []byte
 
-	// Codec turns results into bytes and back. Processes with different codecs
-	// share a Redis, but no entries. Default: [CBOR]. With [JSON] entries can be
-	// read by people.
+	// Codec turns results into bytes and back. Processes with different codecs can share a
+	// Redis, but they share no entries. People can read the entries of [JSON]. Default: [CBOR].
 	Codec Codec
 
-	// CompressOver is the number of bytes over which results, as encoded, are
-	// compressed, where that makes them shorter by an eighth or more. It is the
-	// writer's own: all processes read all entries. Negative is never, which
-	// keeps those of JSON readable. Default: 4 KiB.
+	// CompressOver is the size in bytes above which encoded results are compressed, if that
+	// makes them shorter by an eighth or more. Each process may set its own: all processes read
+	// all entries. A negative value turns compression off, so that entries of JSON stay
+	// readable. Default: 4 KiB.
 	CompressOver int
 
-	// Seal encrypts and authenticates what entries hold, so that a person or a program that can
-	// read or write the Redis can neither read a result nor put a false one there. Each key has
-	// 32 random bytes; the first one seals, and all of them open. Keys of entries in Redis,
-	// their times, tags and sizes are visible, and what Options.Near keeps is plain in this
-	// process's memory: see docs/seal.md, also for how keys are replaced. A cache with Seal and
-	// one without share no entries. It costs about 3 microseconds an entry, and 36 bytes.
+	// Seal encrypts and authenticates the results in entries. A person or a program that can
+	// read or write the Redis can then neither read a result nor store a false one. Each key
+	// has 32 random bytes. The first key seals, and all of them open. The Redis keys of entries,
+	// their times, tags and sizes stay visible, and the near cache in this process's memory is
+	// not encrypted. docs/seal.md says more, also how keys are replaced. A cache with Seal and
+	// one without share no entries. Seal costs about 3 microseconds and 36 bytes an entry.
 	// Default: none, entries are plain.
 	Seal [][]byte
 
-	// NearSize bounds the memory, in bytes, of what Options.Near has kept in this
-	// process, of all functions together, to within a tenth: what the decoded
-	// results take, and their keys. What is used least gives way. Outside of it
-	// lies what is known of keys from events: 512 KiB from when the process
-	// subscribes on, and at most 2.5 MiB, however many keys there are.
-	// Default: 64 MiB.
+	// NearSize bounds the memory of the near cache in bytes, for all functions together, to
+	// within a tenth. The decoded results and their keys count. The least used entries are
+	// evicted. Events need further memory: 512 KiB once the process subscribes, and at most
+	// 2.5 MiB for any number of keys. Default: 64 MiB.
 	NearSize int
 
-	// Logger receives what a person on call wants to know, once and not per
-	// request; never an argument, a result or a secret. Of an error or a panic of
-	// a function it is given the types and not the text, which may quote arguments:
-	// where that is wanted the function logs it itself.
+	// Logger receives messages for a person on call. A message is logged once and not per
+	// request. It never contains an argument, a result or a secret. For an error or a panic of
+	// a function the types are logged and not the text, which may quote arguments; the function
+	// can log the text itself.
 	//
-	// However long its handler takes, it delays no call and nothing else but
-	// [Cache.Close]: records are written behind, one after the other, with the time of
-	// what they tell. Up to 256 of them wait; one more is dropped, and the next one
-	// written says how many were, in the attribute "dropped". A record at which the
-	// handler panics counts as one of these. Close waits for what was told before it, as
-	// it does for computations; what calls tell after it is written too. A program that
-	// ends without Close may lose the last records.
-	// Default: slog.Default(), looked up at each record.
+	// A slow handler delays only [Cache.Close]: records are written in the background, one after
+	// the other, each with the time of its event. Up to 256 records wait. Further records are
+	// dropped, and the next record that is written counts them in the attribute "dropped". A
+	// record at which the handler panics counts as dropped. Close waits for earlier records, as
+	// it waits for computations. Records of later calls are written too. A program that ends
+	// without Close may lose the last records. Default: slog.Default(), looked up at each record.
 	Logger *slog.Logger
 }
 
@@ -135,24 +132,24 @@ const (
 	// and stores nothing: the service stays up. As text: compute.
 	DownCompute DownPolicy = iota
 	// DownError returns an error that wraps [ErrRedisDown] and the cause, unless
-	// Options.Near still keeps an answer. As text: error.
+	// the near cache has an answer. As text: error.
 	DownError
 )
 
 const (
 	// closeGrace is how long Close waits for computations that it has cancelled.
 	closeGrace = 5 * time.Second
-	// mostLinger bounds how much longer it waits for Redis operations, for clients
-	// that wait for an answer as long as it takes.
+	// mostLinger is how much longer Close waits for Redis operations, because a client may
+	// wait for an answer without a limit.
 	mostLinger = 10 * time.Second
 )
 
-// A Cache keeps the results of wrapped functions in one Redis. It is made by
-// [New] and safe for concurrent use.
+// A Cache keeps the results of wrapped functions in one Redis. [New] and [Open] make
+// one. It is safe for concurrent use.
 type Cache struct {
 	cfg     Config // with its defaults; never written
 	hashing *keyhash.Keys
-	noted   sync.Once // that there is no HashSecret
+	noted   sync.Once // for the log record that HashSecret is not set
 	coder   *coder
 	store   *lockStore
 	clock   *clock.Clock
@@ -163,11 +160,11 @@ type Cache struct {
 	fence   fenceView
 
 	releases *releases.Set
-	// beginning bounds, for each node, the leases that are asked for, or granted and not computed
-	// under yet: *bulkhead.Bulkhead by address.
+	// beginning has a *bulkhead.Bulkhead for the address of each node. It bounds the leases that
+	// are asked for, or that are granted and whose computation has not begun.
 	beginning sync.Map
 
-	events *events.Events // what is known of keys elsewhere
+	events *events.Events // what other processes have published about keys
 
 	near *near.Store
 
@@ -178,11 +175,11 @@ type Cache struct {
 	shut       chan struct{}   // closed when Close ends
 	closeErr   error           // what Close returned; written before shut is closed
 	life       *lifetime.Group // the goroutines that Close waits for
-	asking     *lifetime.Group // those among them that may wait within go-redis
+	asking     *lifetime.Group // the goroutines of life that may wait within go-redis
 }
 
-// New makes a cache on the Redis of cfg. It does not connect: the service comes
-// up without Redis too. Use [Cache.Ping] to learn whether Redis is there and fit.
+// New makes a cache on the Redis of cfg. It does not connect, so the service starts even
+// while Redis is away. Use [Cache.Ping] to check whether Redis is reachable and usable.
 // The error names every fault of cfg.
 func New(cfg Config) (*Cache, error) {
 	cfg, err := cfg.withDefaults()
@@ -245,19 +242,19 @@ func New(cfg Config) (*Cache, error) {
 	return c, nil
 }
 
-// Open makes a cache with a Redis client of its own, from a URL, which Close closes too. The
-// client is fit for the cache: deadlines of the cache end what it waits for on a socket
-// (ContextTimeoutEnabled). cfg.Redis must not be set. The forms of the URL, and its
-// parameters, are those of go-redis:
+// Open makes a Redis client from a URL, and a cache on it. Close closes the client too. The
+// client sets ContextTimeoutEnabled, so the deadlines of the cache also end reads and writes
+// on a socket. cfg.Redis must not be set. The URL has the forms and parameters of go-redis:
 //
 //	redis://user:password@host:6379/0             a server; rediss:// with TLS
 //	unix:///path/to/redis.sock?db=0               a server on this machine
 //	redis://host:6379?addr=host2:6379             a Cluster, with one address or more besides
 //	redis://sentinel:26379?master_name=mymaster   a Sentinel group
 //
-// Open asks Redis what [Cache.Ping] does, as long as ctx allows. A Redis that is away is no
-// error, because the service is to come up without it: the log says so, and [Cache.Health].
-// What a person has to mend, such as a wrong password, is one, and so is the end of ctx.
+// Open checks Redis as [Cache.Ping] does, as long as ctx allows. If Redis is away, Open returns
+// no error, because the service has to start without Redis too; the log and [Cache.Health]
+// report it. A fault that a person has to mend, such as a wrong password, is an error, and so
+// is the end of ctx.
 func Open(ctx context.Context, rawURL string, cfg Config) (*Cache, error) {
 	if cfg.Redis != nil {
 		return nil, errors.New("fncache: open: Config.Redis is set, and Open makes a client of its own; leave it out, or use New")
@@ -292,12 +289,12 @@ func (c Config) withDefaults() (Config, error) {
 	var faults []error
 	switch client := c.Redis.(type) {
 	case nil:
-		faults = append(faults, errors.New("Redis is not set; set a client, as of redis.NewClient, or use Open"))
+		faults = append(faults, errors.New("Redis is not set; set a client, such as from redis.NewClient, or use Open"))
 	case *redis.Ring:
-		faults = append(faults, errors.New("Redis is a *redis.Ring; use a single server, Sentinel or a Cluster: on a Ring what is published reaches another shard than the one others listen on"))
+		faults = append(faults, errors.New("Redis is a *redis.Ring; use a single server, Sentinel or a Cluster: on a Ring, a process may publish to another shard than the one that others listen on"))
 	default:
 		if v := reflect.ValueOf(client); v.Kind() == reflect.Pointer && v.IsNil() {
-			faults = append(faults, fmt.Errorf("Redis is a nil %T; set a client, as of redis.NewClient", client))
+			faults = append(faults, fmt.Errorf("Redis is a nil %T; set a client, such as from redis.NewClient", client))
 		}
 	}
 	if _, err := c.OnRedisDown.MarshalText(); err != nil {
@@ -311,13 +308,13 @@ func (c Config) withDefaults() (Config, error) {
 		faults = append(faults, fmt.Errorf("RedisTimeout is %v; it must not be negative", c.RedisTimeout))
 	}
 	if c.RedisTimeout > math.MaxInt64/minLeases {
-		faults = append(faults, fmt.Errorf("RedisTimeout is %v; no Lease is %d times as long: use seconds at most", c.RedisTimeout, minLeases))
+		faults = append(faults, fmt.Errorf("RedisTimeout is %v; it is too long, because no Lease can be %d times as long; use at most some seconds", c.RedisTimeout, minLeases))
 	}
 	if _, err := seal.New(c.Seal); err != nil {
 		faults = append(faults, fmt.Errorf("Seal%w", err))
 	}
 	if c.NearSize < 0 {
-		faults = append(faults, fmt.Errorf("NearSize is %d; it must not be negative; where nothing is to be kept, leave Options.Near out", c.NearSize))
+		faults = append(faults, fmt.Errorf("NearSize is %d; it must not be negative; to turn the near cache off, leave Options.Near out", c.NearSize))
 	}
 	if err := errors.Join(append(faults, funcname.Check("Namespace", c.Namespace))...); err != nil {
 		return c, err
@@ -326,15 +323,14 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Namespace, DefaultNamespace)
 	setDefault(&c.NearSize, DefaultNearSize)
 	setDefault(&c.CompressOver, DefaultCompressOver)
-	c.HashSecret = bytes.Clone(c.HashSecret) // the caller may wipe its own
-	return c, nil                            // the keys of Seal are copied by the coder
+	c.HashSecret = bytes.Clone(c.HashSecret) // the caller may wipe its slice
+	return c, nil                            // the coder copies the keys of Seal
 }
 
-// Ping says whether Redis is there and fit to be used: reachable, a primary, new
-// enough, and letting this user run scripts; of a Cluster, whether every primary is.
-// Of a node of a Cluster with a client that is not one for Clusters it says so.
-// The error says which is not so, of which node, and what to do; it wraps
-// [ErrRedisDown].
+// Ping checks whether Redis can be used: whether it is reachable, is a primary, is new
+// enough, and lets this user run scripts. On a Cluster it checks every primary. It also
+// finds a client for a single server that is connected to a node of a Cluster. The error
+// names the check that failed, the node, and what to do. It wraps [ErrRedisDown].
 func (c *Cache) Ping(ctx context.Context) error {
 	if c.life.Closed() {
 		return newRedisError(opPing, "", ErrClosed)
@@ -353,37 +349,38 @@ func (c *Cache) Ping(ctx context.Context) error {
 	})
 }
 
-// pingLimit is how long a check may take, in RedisTimeouts, while this process is busy.
+// pingLimit is how many RedisTimeouts a check may take, because this process may be busy.
 const pingLimit = 3
 
-// pingProbe gives keys for Ping, of which each may be on another node of a cluster.
+// pingProbe returns the n-th key for Ping. On a Cluster, different keys may be on different
+// nodes.
 func (c *Cache) pingProbe(n int) string {
 	return entryPrefix(c.cfg.Namespace, "ping") + strconv.Itoa(n) + "}"
 }
 
-// Health is what is known of the nodes of Redis.
+// Health is the state of the nodes of Redis, as this process knows it.
 type Health struct {
-	// Nodes are those that were asked. Of a single server, or a Sentinel group, it is one.
+	// Nodes has the nodes that were asked. A single server or a Sentinel group is one node.
 	Nodes []NodeHealth
 }
 
-// NodeHealth is what is known of one node.
+// NodeHealth is the state of one node, as this process knows it.
 type NodeHealth struct {
-	// Addr is its address, as the client has it; "cluster" stands for a Cluster of which
-	// the client does not know the nodes.
+	// Addr is the address of the node, as the client has it. "cluster" stands for a Cluster
+	// whose nodes the client does not know.
 	Addr string
-	// Away says that it is not asked, because it does not answer as it should. It is tried
-	// about once a second. A node that only does not take writes is away too, and is asked
-	// for entries all the same.
+	// Away reports that the node does not answer as it should. It is not asked then, and is
+	// checked about once a second. A node that refuses only writes is away too, but is still
+	// asked for entries.
 	Away bool
-	// Since is when it was found away; zero if it is not.
+	// Since is when the node was found away; zero if it is not away.
 	Since time.Time
-	// Why is what was wrong at last, a [*RedisError]; nil if the node is not away.
+	// Why is the last error of a node that is away, a [*RedisError]; nil if it is not away.
 	Why error
 }
 
-// Health returns what is known of Redis. It asks nothing. To find out whether Redis can
-// be used, see [Cache.Ping].
+// Health returns the state of Redis as this process knows it. It sends nothing to Redis. To
+// check whether Redis can be used, call [Cache.Ping].
 func (c *Cache) Health() Health {
 	var h Health
 	for _, node := range c.store.remote.Health() {
@@ -392,19 +389,21 @@ func (c *Cache) Health() Health {
 	return h
 }
 
-// Close cancels the computations under way through their contexts, waits up to
-// five seconds for them to end and to release their leases, and for the handler of
-// Config.Logger to take what it is to be told, and then gives the leases of those
-// that still run back itself. A command that was sent to a Redis that does not answer cannot
-// be called back: go-redis lets go of it after about RedisTimeout, and after the client's own
-// ReadTimeout at the latest, and Close waits for that, up to ten seconds longer. Calls after
-// Close behave as with Redis away: they compute in the process, or get [ErrRedisDown] (see
-// Config.OnRedisDown). Close does not wait for what they compute, nor cancels it. The Redis
-// client is left open, for its owner to close afterwards; a client that [Open] made is closed.
+// Close ends the use of the cache. It cancels the contexts of the computations under way, and
+// waits up to five seconds until they have ended and released their leases, and until the
+// handler of Config.Logger has taken its records. Then Close itself releases the leases of the
+// computations that still run. A command that was sent to a Redis that does not answer cannot
+// be cancelled: go-redis gives it up after about RedisTimeout, and at the latest after the
+// client's own ReadTimeout. Close waits for that up to ten seconds longer.
 //
-// The error says that something was still running. Closing twice is fine, also at
-// once, as by a signal handler and a defer: every Close waits for the end of the
-// first, and returns what that returned.
+// Calls after Close behave as they do while Redis is away: they compute in the process, or
+// return [ErrRedisDown] (see Config.OnRedisDown). Close does not wait for their computations,
+// and does not cancel them. The Redis client stays open, and its owner can close it after
+// Close; a client that [Open] made is closed.
+//
+// Close returns an error if something was still running. It may be called again, also
+// concurrently, such as by a signal handler and a defer: each Close waits until the first has
+// ended, and returns the same error.
 func (c *Cache) Close() error {
 	if c.life.Close() {
 		c.closeErr = c.shutDown()
@@ -429,19 +428,19 @@ func (c *Cache) shutDown() error {
 		return nil
 	}
 	return errors.New("fncache: close: something still runs after " + time.Since(began).Round(time.Second).String() +
-		": a function that does not heed its context, a Redis operation, or the handler of Config.Logger; it ends on its own")
+		": a function that ignores its context, a Redis operation, or the handler of Config.Logger; it continues until it ends on its own")
 }
 
-// release gives up what a closed cache has no use for: functions that are never
-// unwrapped keep it alive.
+// release frees the memory that a closed cache does not need: functions that are never
+// unwrapped keep the Cache itself alive.
 func (c *Cache) release() {
 	c.near.End()
 	c.events.End()
 	c.releases.End()
 }
 
-// String names the cache by its namespace. Printed or logged, a Cache shows nothing
-// else of its configuration, in which there may be a secret.
+// String returns the name of the cache, which has its namespace. It shows nothing else of the
+// configuration, because that may contain a secret.
 func (c *Cache) String() string {
 	if c == nil {
 		return "fncache.Cache(nil)"
@@ -449,11 +448,11 @@ func (c *Cache) String() string {
 	return fmt.Sprintf("fncache.Cache(%s)", c.cfg.Namespace)
 }
 
-// GoString is String, for %#v.
+// GoString returns the same as String, for %#v.
 func (c *Cache) GoString() string { return c.String() }
 
-// noteNode takes in what package remote has found out about a node. It must not block: its
-// locks are held.
+// noteNode handles a change of a node that package remote has found. It must not block,
+// because locks of package remote are held.
 func (c *Cache) noteNode(e remote.Event) {
 	kind := RedisErrorKind(e.Kind)
 	switch {
@@ -462,7 +461,7 @@ func (c *Cache) noteNode(e remote.Event) {
 	case e.Err == nil:
 		c.noteDial() // it may be another server
 		c.health.NodeBack()
-	case kind == KindNoScript: // the verb counts it, and tells
+	case kind == KindNoScript: // the verb counts and logs it
 	default:
 		if e.Away {
 			c.health.NodeAway()
@@ -471,45 +470,44 @@ func (c *Cache) noteNode(e remote.Event) {
 	}
 }
 
-// noteDial takes in that the client has made a connection, which may be one to another
-// server. It must not block.
+// noteDial handles a new connection of the client, which may lead to another server. It must
+// not block.
 func (c *Cache) noteDial() {
 	c.clock.Dialed.Store(true)
 	c.releases.NoteDial()
 }
 
-// noteLocalClock is told that the local clock serves, because Redis refused TIME with err.
+// noteLocalClock logs that the local clock is used, because Redis refused TIME with err.
 func (c *Cache) noteLocalClock(err error) {
 	c.log.Once("clock", slog.LevelWarn, "Redis refuses the TIME command: ages are measured on the local clock, which must agree between hosts",
 		"err", err)
 }
 
-// noteEviction is told of a maxmemory-policy by which Redis evicts keys without an expiry.
+// noteEviction logs a maxmemory-policy that lets Redis evict keys without an expiry.
 func (c *Cache) noteEviction(policy string) {
 	c.log.Once("eviction", slog.LevelWarn,
-		"Redis may evict keys without an expiry: where the fence of tags is evicted all entries with tags are misses, and where the registry of a function is, invalidations by other releases do not reach it for a while; set maxmemory-policy to volatile-lru or another that spares them",
+		"Redis may evict keys without an expiry: if it evicts the fence of tags, all entries with tags are misses; if it evicts the registry of a function, invalidations by other releases do not reach the function for a while; set maxmemory-policy to volatile-lru, or to another policy that does not evict such keys",
 		"maxmemory-policy", policy)
 }
 
-// timeRefused reports whether this user, or this server or a proxy before it, will not run
-// TIME, now and later. Each says so in its own words: it is any answer that is an error, unless
-// it is about the state of the server, which says nothing about its clock.
+// timeRefused reports whether err means that TIME is refused permanently: by the rights of
+// this user, by the server, or by a proxy. Each uses its own words, so any error reply counts,
+// except errors about the state of the server, which can change.
 func timeRefused(err error) bool {
 	kind := kindOf(err)
 	return refused(err) && (kind == KindNoPerm || kind == KindOther)
 }
 
-// SetDefault makes c the cache of all functions that were or will be wrapped
-// without Options.Cache. Call it in main, before the first call of one of them.
-// SetDefault(nil) takes it away again. A Cache that New did not make counts as
-// none.
+// SetDefault makes c the cache of all functions that were or will be wrapped without
+// Options.Cache. Call it in main, before the first call of such a function. SetDefault(nil)
+// removes the default. A Cache that New or Open did not make counts as nil.
 func SetDefault(c *Cache) { defaultCache.Store(c) }
 
-// Default gives the cache of [SetDefault], or nil.
+// Default returns the cache of [SetDefault], or nil.
 func Default() *Cache { return defaultCache.Load() }
 
-// For package fncachetest: moving a server's clock does not move what was read
-// from it before.
+// Package fncachetest needs this: when it moves the clock of a server, the cached reading of
+// that clock has to move too.
 func init() {
 	testhook.AdvanceClock = func(cache any, d time.Duration) { cache.(*Cache).clock.Shift(d) }
 }

@@ -57,7 +57,7 @@ func TestTheLongestRedisTimeoutIsRefused(t *testing.T) {
 	client := redis.NewClient(&redis.Options{})
 	defer func() { _ = client.Close() }()
 	_, err := New(Config{Redis: client, RedisTimeout: math.MaxInt64})
-	require.ErrorContains(t, err, "RedisTimeout is 2562047h47m16.854775807s; no Lease is 4 times as long")
+	require.ErrorContains(t, err, "RedisTimeout is 2562047h47m16.854775807s; it is too long, because no Lease can be 4 times as long")
 }
 
 func TestANilContextIsTheBackgroundForHandlesToo(t *testing.T) {
