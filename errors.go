@@ -11,69 +11,68 @@ import (
 	"github.com/fncache/fncache/internal/remote"
 )
 
-// The sentinels, for [errors.Is]. Everything fncache returns of its own wraps
-// one of them or is one of the types below; an error that the cached function
-// returned, and the caller's own context error, come through unchanged.
+// The sentinels, for [errors.Is]. Each error that fncache itself makes wraps one of them
+// or is one of the types below. An error that the cached function returned, and the
+// caller's own context error, are returned unchanged.
 var (
-	// ErrColdCache: nothing can be served, and somebody else is computing.
-	// It is a refusal, not a failure: the value will be there soon, and the
-	// database behind it was spared a stampede. Answer 503 with Retry-After,
-	// or set OnCold to Wait. It comes in a [*ColdCacheError].
+	// ErrColdCache: there is no entry that may be served, and another caller computes the
+	// value. This is a refusal and not a failure: the value will be there soon, and the
+	// database was protected from a stampede. Answer 503 with Retry-After, or set OnCold
+	// to Wait. It is wrapped in a [*ColdCacheError].
 	ErrColdCache = errors.New("fncache: cold cache")
 
 	// ErrNoCache: the function was wrapped without Options.Cache, and
 	// [SetDefault] has not been called yet.
 	ErrNoCache = errors.New("fncache: no cache")
 
-	// ErrRedisDown: Redis did not answer, and Config.OnRedisDown is DownError,
-	// or the call was one that cannot do without Redis (Invalidate, Refresh,
-	// Ping). The cause is wrapped too.
+	// ErrRedisDown: Redis did not answer, and either Config.OnRedisDown is DownError,
+	// or the call needs Redis (Invalidate, Refresh, Ping). The cause is wrapped too.
 	ErrRedisDown = errors.New("fncache: redis is down")
 
 	// ErrClosed: the Cache was closed. It is the cause of the ErrRedisDown that
 	// calls after Close get, and of the cancelled contexts of computations.
 	ErrClosed = errors.New("fncache: cache is closed")
 
-	// ErrComputeTimeout: the function, and the encoding of its result, took longer than
-	// Options.ComputeTimeout.
-	// It comes in a [*ComputeTimeoutError].
+	// ErrComputeTimeout: the function and the encoding of its result took longer than
+	// Options.ComputeTimeout. It is wrapped in a [*ComputeTimeoutError].
 	ErrComputeTimeout = errors.New("fncache: compute timeout")
 
 	// ErrGoexit: the function ended its goroutine by [runtime.Goexit] (as
-	// testing.T.FailNow does) while others waited for its result. Where it has no error
-	// result, their goroutines end as well.
+	// testing.T.FailNow does) while callers waited for its result. If the function has no
+	// error result, the goroutines of these callers end as well.
 	ErrGoexit = errors.New("fncache: the function called runtime.Goexit")
 
-	// ErrLeaseLost: [Func.Refresh] computed a value that could not be stored,
-	// time and again, because the key was invalidated or the lease expired.
+	// ErrLeaseLost: [Func.Refresh] computed a value several times, and could not store it,
+	// because the key was invalidated or the lease expired.
 	ErrLeaseLost = errors.New("fncache: lease lost")
 )
 
-// A ColdCacheError is an [ErrColdCache] with its place.
+// A ColdCacheError is an [ErrColdCache] with the function, the key and the reason.
 type ColdCacheError struct {
 	// Func is the name of the function, as in [Func.Name].
 	Func string
 	// Key is the Redis key of the entry.
 	Key string
-	// LeaseLeft is how long the holder's lease lives if it is not renewed: if
-	// the holder died, the next caller can compute after it. It is not an
-	// estimate of when the value will be there. 0 where it is not known.
+	// LeaseLeft is how long the holder's lease lasts if it is not renewed. If the holder
+	// has died, the next caller can compute after that time. It does not say when the
+	// value will be there. 0 if unknown.
 	LeaseLeft time.Duration
 	// Waited is how long the call waited before it was refused; 0 under OnCold
 	// Fail.
 	Waited time.Duration
-	// MaxConcurrent is the bound of that name where nobody computes the entry:
-	// as many computations of the function run in this process as may. 0 else.
+	// MaxConcurrent is Options.MaxConcurrent if that is why the call was refused: the
+	// function already runs that often in this process, and no caller computes the entry.
+	// 0 otherwise.
 	MaxConcurrent int
-	// FailedElsewhere is how often the function failed in other processes while the
-	// call waited for their value, if that is why it is refused; 0 else. Their errors
-	// are not known here: they are those of their callers.
+	// FailedElsewhere is how often the function failed in other processes while the call
+	// waited for their value, if that is why the call was refused; 0 otherwise. This process
+	// does not know the errors: the other processes returned them to their own callers.
 	FailedElsewhere int
 }
 
 func (e *ColdCacheError) Error() string {
 	if e.FailedElsewhere > 0 {
-		return fmt.Sprintf("%v: %s: the function failed elsewhere %d times for %s while this call waited for %v; see the errors of the processes that ran it, and try again later",
+		return fmt.Sprintf("%v: %s: the function failed %d times in other processes for %s while this call waited for %v; see the errors of these processes, and try again later",
 			ErrColdCache, e.Func, e.FailedElsewhere, e.Key, e.Waited.Round(time.Millisecond))
 	}
 	if e.MaxConcurrent > 0 {
@@ -95,7 +94,7 @@ func (e *ColdCacheError) Error() string {
 // Unwrap makes errors.Is(err, ErrColdCache) true.
 func (e *ColdCacheError) Unwrap() error { return ErrColdCache }
 
-// A ComputeTimeoutError is an [ErrComputeTimeout] with its place.
+// A ComputeTimeoutError is an [ErrComputeTimeout] with the function, the key and the timeout.
 type ComputeTimeoutError struct {
 	// Func is the name of the function, as in [Func.Name].
 	Func string
@@ -103,7 +102,7 @@ type ComputeTimeoutError struct {
 	Key string
 	// Timeout is the Options.ComputeTimeout that ran out.
 	Timeout time.Duration
-	// Encoding says that the function had returned, and its result was being encoded.
+	// Encoding reports whether the function had returned and its result was being encoded.
 	Encoding bool
 }
 
@@ -112,20 +111,19 @@ func (e *ComputeTimeoutError) Error() string {
 		return fmt.Sprintf("%v: %s returned, but its result was not encoded within %v for %s; make the codec, or the methods by which its types encode themselves, faster, or raise ComputeTimeout",
 			ErrComputeTimeout, e.Func, e.Timeout, e.Key)
 	}
-	return fmt.Sprintf("%v: %s ran longer than %v for %s; make it faster, make it heed its context, or raise ComputeTimeout",
+	return fmt.Sprintf("%v: %s ran longer than %v for %s; make it faster, let it return when its context ends, or raise ComputeTimeout",
 		ErrComputeTimeout, e.Func, e.Timeout, e.Key)
 }
 
 // Unwrap makes errors.Is(err, ErrComputeTimeout) true.
 func (e *ComputeTimeoutError) Unwrap() error { return ErrComputeTimeout }
 
-// A PanicError carries a panic of the cached function to its callers: it is
-// panicked again in the caller that computed, and returned as an error to those
-// who waited for it.
+// A PanicError carries a panic of the cached function to its callers: the caller that
+// computed panics with it, and callers that waited get it as an error.
 type PanicError struct {
-	// Value is what the function panicked with.
+	// Value is the argument of the function's call of panic.
 	Value any
-	// Stack is the stack of the goroutine that panicked, as of debug.Stack.
+	// Stack is the stack of the goroutine that panicked, as returned by debug.Stack.
 	Stack []byte
 }
 
@@ -133,28 +131,28 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("fncache: the function panicked: %v\n\n%s", e.Value, e.Stack)
 }
 
-// Unwrap gives the panic's value if it was an error.
+// Unwrap returns the panic's value if that is an error, or nil.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
 
-// A RedisErrorKind is what kept Redis from doing an operation. Its value is one
-// word, fit for a metric.
+// A RedisErrorKind is the reason why Redis did not do an operation. Its String is one word
+// that can label a metric.
 type RedisErrorKind uint8
 
 const (
-	// KindOther: the server answered with an error that none of the kinds below
-	// names.
+	// KindOther: the server answered with an error of none of the kinds below.
 	KindOther RedisErrorKind = iota
 	// KindTimeout: no answer within Config.RedisTimeout.
 	KindTimeout
-	// KindUnreachable: no connection, or one that broke; and whatever else the
-	// client says of itself. A server at its maxclients shows as this too: go-redis
-	// does not pass on what it says before it closes a new connection.
+	// KindUnreachable: there was no connection, or it broke, or the client returned another
+	// error of its own. A server that has reached its maxclients has this kind too, because
+	// go-redis does not pass on the error that the server sends before it closes a new
+	// connection.
 	KindUnreachable
-	// KindPool: this process is busy: no connection of the client's pool was free while
-	// the caller waited, or none could be made because too many files are open.
+	// KindPool: this process is busy. No connection of the client's pool was free while the
+	// caller waited, or none could be made because too many files are open.
 	KindPool
 	// KindAuth: wrong user or password, or none given.
 	KindAuth
@@ -171,17 +169,17 @@ const (
 	KindClusterDown
 	// KindMasterDown: a replica has lost its primary, and serves no stale data.
 	KindMasterDown
-	// KindRefusesWrites: the server takes no writes, for it cannot save them to
+	// KindRefusesWrites: the server takes no writes, because it cannot save them to
 	// disk (MISCONF) or has too few replicas (NOREPLICAS).
 	KindRefusesWrites
-	// KindBusy: the server runs somebody's long script.
+	// KindBusy: the server runs a long script of some client.
 	KindBusy
 	// KindMaxClients: the server takes no more connections, and the client has passed
-	// that on (a proxy may say it to a connection that is open).
+	// the error on. (A proxy may send this error on an open connection.)
 	KindMaxClients
-	// KindNoScript: the server has forgotten a script that it had run: it was
-	// restarted, or another took its place, or its scripts were flushed. The script
-	// was sent whole then; the operation has not failed.
+	// KindNoScript: the server does not have a script that it had before. It was restarted,
+	// another server took its place, or its scripts were flushed. The whole script was then
+	// sent; the operation has not failed.
 	KindNoScript
 	// KindClosed: the Cache, or its Redis client, was closed.
 	KindClosed
@@ -189,37 +187,37 @@ const (
 	redisErrorKinds
 )
 
-// kindFacts is what is known of each kind.
+// kindFacts has the facts about each kind.
 var kindFacts = [redisErrorKinds]struct {
 	name string
-	// away: it is no use to ask, and asking costs time or load. Of a replica go-redis
-	// asks each thing that it may not do several times, on a connection of its own
-	// each. Otherwise Redis answers what it can.
+	// away: Redis cannot do the operations of the cache, and asking costs time or load. For
+	// example, go-redis sends a command that a replica refuses several times, each time on a
+	// new connection. If away is false, Redis does what it can.
 	away   bool
 	remedy string
 }{
 	KindOther:         {"other", false, ""},
 	KindTimeout:       {"timeout", true, "look for a slow or stopped server, or a slow network; or raise Config.RedisTimeout"},
 	KindUnreachable:   {"unreachable", true, "check that the server runs, its address and the network, and that it is not at its maxclients"},
-	KindPool:          {"pool", false, "raise the client's PoolSize, or look for commands that keep its connections, or for a slow server"},
+	KindPool:          {"pool", false, "raise the client's PoolSize, or look for commands that hold its connections for long, or for a slow server"},
 	KindAuth:          {"auth", true, "give the client the right user and password"},
 	KindNoPerm:        {"noperm", false, "grant the user " + neededRights},
 	KindReadOnly:      {"readonly", true, "point the client at the primary, or use a Sentinel or Cluster client, which follow a failover"},
 	KindLoading:       {"loading", true, "wait until the server has read its data set"},
 	KindOOM:           {"oom", false, "raise maxmemory, or set a maxmemory-policy that evicts, such as volatile-lru"},
-	KindClusterDown:   {"clusterdown", true, "bring the nodes back that serve these slots, or have replicas take over; while a slot moves to another node, try again"},
+	KindClusterDown:   {"clusterdown", true, "bring back the nodes that serve these slots, or let replicas take over; while a slot moves to another node, try again"},
 	KindMasterDown:    {"masterdown", true, "bring the primary back, or let a replica take over"},
 	KindRefusesWrites: {"refuseswrites", false, "see the server's log: it cannot save to disk, or has too few replicas"},
 	KindBusy:          {"busy", true, "look for a long script; SCRIPT KILL ends it"},
 	KindMaxClients:    {"maxclients", true, "raise maxclients, or have fewer connections"},
-	KindNoScript:      {"noscript", false, "nothing, unless it goes on: then look for what runs SCRIPT FLUSH, or hundreds of different scripts, or restarts the server"},
+	KindNoScript:      {"noscript", false, "if it happens once, do nothing; if it continues, look for a program that runs SCRIPT FLUSH or hundreds of different scripts, or that restarts the server"},
 	KindClosed:        {"closed", true, ""},
 }
 
 // neededRights are the commands that a user must be allowed, as an ACL rule.
 const neededRights = "+get +time +eval +evalsha +getrange +set +del +pexpire +pttl +hgetall +hset +hdel +setrange +hget +hmget +hincrby +hlen +hrandfield +publish +subscribe +unsubscribe +ping on the keys (~NAMESPACE:*) and channels (&NAMESPACE:events:*) of the namespace; a client of a Cluster needs +cluster|slots +command too, and Func.Clear of a function without tags +scan"
 
-// String gives the kind in one lower-case word.
+// String returns the kind as one lower-case word.
 func (k RedisErrorKind) String() string {
 	if k < redisErrorKinds {
 		return kindFacts[k].name
@@ -227,22 +225,21 @@ func (k RedisErrorKind) String() string {
 	return fmt.Sprintf("RedisErrorKind(%d)", uint8(k))
 }
 
-// A RedisError is an operation that Redis did not do. It is an [ErrRedisDown],
-// and wraps the cause too.
+// A RedisError is the error of an operation that Redis did not do. It wraps [ErrRedisDown]
+// and the cause.
 type RedisError struct {
 	// Op is the operation: lookup, time, ping, or a verb of the lease protocol.
 	Op string
-	// Kind tells what to do about it.
+	// Kind is the reason, from which follows what to do.
 	Kind RedisErrorKind
 	// Err is the cause.
 	Err error
 
-	key      string // of the entry, if the operation was about one
-	node     string // its address; "" if none was asked
-	notAsked bool   // it was not even tried
-	// mayHaveRun says that it was sent, and can have taken effect all the same.
-	mayHaveRun bool
-	late       int // how often its answer did not come in time
+	key        string // of the entry; "" if the operation was about no entry
+	node       string // the address of the node; "" if none was asked
+	notAsked   bool   // nothing was sent
+	mayHaveRun bool   // the command was sent and can have taken effect
+	late       int    // how often the command was sent without an answer in time
 }
 
 func newRedisError(op, key string, cause error) *RedisError {
@@ -257,20 +254,20 @@ func (e *RedisError) Error() string {
 	return text
 }
 
-// remedy says what to do, "" if nothing is known.
+// remedy returns the advice for a person; "" if there is none.
 func (e *RedisError) remedy() string {
 	switch {
 	case e.Kind >= redisErrorKinds:
 		return ""
 	case remote.Elsewhere(e.Err):
-		return "use redis.NewClusterClient, for this is a node of a Cluster; if that is what you use, raise its MaxRedirects"
+		return "this is a node of a Cluster: use redis.NewClusterClient; if you already use it, raise its MaxRedirects"
 	case errors.Is(e.Err, syscall.EMFILE), errors.Is(e.Err, syscall.ENFILE):
-		return "raise the limit of open files (ulimit -n), or look for what keeps files and connections open"
+		return "raise the limit of open files (ulimit -n), or find out which code leaves files and connections open"
 	}
 	return kindFacts[e.Kind].remedy
 }
 
-// Unwrap gives [ErrRedisDown] and the cause.
+// Unwrap returns [ErrRedisDown] and the cause.
 func (e *RedisError) Unwrap() []error { return []error{ErrRedisDown, e.Err} }
 
 // kindOf classifies an error.
@@ -286,14 +283,14 @@ func kindOf(err error) RedisErrorKind {
 	}
 }
 
-// worthAnotherTry says whether an operation that failed may be done if it is sent
-// again soon: Redis is away, and not unable or unwilling.
+// worthAnotherTry reports whether an operation that failed can succeed if it is sent again
+// soon: Redis is away, and has not refused the operation.
 func worthAnotherTry(err error) bool {
 	var failure *RedisError
 	return errors.As(err, &failure) && kindFacts[failure.Kind].away
 }
 
-// trouble is what the log says of the error.
+// trouble returns the facts about the error that are logged.
 func (e *RedisError) trouble() health.Trouble {
 	facts := kindFacts[e.Kind]
 	return health.Trouble{
@@ -302,7 +299,8 @@ func (e *RedisError) trouble() health.Trouble {
 	}
 }
 
-// redisErrorOf makes a *RedisError of an error of package remote, and leaves others alone.
+// redisErrorOf turns an error of package remote into a *RedisError, and returns any other
+// error unchanged.
 func redisErrorOf(err error) error {
 	failure, ok := err.(*remote.Error) //nolint:errorlint // it is returned as it is
 	if !ok {
@@ -314,7 +312,7 @@ func redisErrorOf(err error) error {
 	}
 }
 
-// explain makes a *RedisError of an error of package remote, or of go-redis, for the log.
+// explain turns an error of package remote or of go-redis into a *RedisError, for the log.
 func explain(op string, err error) error {
 	if failure, ok := err.(*remote.Error); ok { //nolint:errorlint // it is returned as it is
 		return redisErrorOf(failure)
@@ -322,7 +320,8 @@ func explain(op string, err error) error {
 	return newRedisError(op, "", err)
 }
 
-// noteRedis takes in how an operation ended for fn, and reports whether it failed.
+// noteRedis counts and logs the outcome err of an operation for fn, and reports whether it
+// failed.
 func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {
 	if err == nil {
 		c.health.Succeeded()
@@ -341,8 +340,8 @@ func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {
 	return true
 }
 
-// mayHaveRun reports whether a command that failed can have taken effect all the
-// same: it was sent, and its reply was lost.
+// mayHaveRun reports whether a command that failed can have taken effect: it was sent,
+// and its reply was lost.
 func mayHaveRun(err error) bool {
 	var failure *RedisError
 	return errors.As(err, &failure) && failure.mayHaveRun
@@ -357,9 +356,9 @@ func lateOf(err error) int {
 	return failure.late
 }
 
-// loggable says of an error of the function what is sure to quote no argument: the
-// text where it is fncache's own, or of a context, and else the types, from the
-// outermost to the innermost. The function can log the text itself.
+// loggable returns a description of an error of the function that quotes no argument. It is
+// the text of an error of fncache or of a context. For any other error it is the types, from
+// the outermost to the innermost. The function can log the text itself.
 func loggable(err error) string {
 	var timeout *ComputeTimeoutError
 	switch {
@@ -375,7 +374,7 @@ func loggable(err error) string {
 	return types
 }
 
-// eachFault changes each of the errors that err joins.
+// eachFault applies change to each of the errors that err joins.
 func eachFault(err error, change func(error) error) error {
 	if err == nil {
 		return nil

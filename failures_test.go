@@ -44,7 +44,7 @@ func TestAWaiterIsRefusedAfterTheSecondFailureElsewhere(t *testing.T) {
 					assert.Equal(t, SourceRefused, o.source)
 					assert.Equal(t, 2, cold.FailedElsewhere)
 					assert.Equal(t, 2*time.Second, cold.Waited)
-					assert.ErrorContains(t, o.err, "the function failed elsewhere 2 times for "+must(all[0].Key("a"))+" while this call waited for 2s")
+					assert.ErrorContains(t, o.err, "the function failed 2 times in other processes for "+must(all[0].Key("a"))+" while this call waited for 2s")
 					continue
 				}
 				failed++

@@ -323,7 +323,7 @@ func TestPlainClientOfAClusterNodeIsToldToBeOne(t *testing.T) {
 		assert.Equal(t, KindClusterDown, failure.Kind)
 		assert.Contains(t, err.Error(), "a node of a Redis Cluster")
 		assert.Contains(t, err.Error(), want)
-		assert.NotContains(t, err.Error(), "bring the nodes back")
+		assert.NotContains(t, err.Error(), "bring back the nodes")
 
 		fn := func(context.Context, string) (int, error) { return 1, nil }
 		f, err := Wrap(&fn, Options{Cache: c, Name: "test.Find", Timeout: time.Hour, Lease: time.Minute})
