@@ -17,32 +17,32 @@ import (
 // This file and decide.go are the decision table, for one call and for the flight
 // it shares with others:
 //
-//	entry | this process gets the lease  | somebody else holds it
+//	entry | this process gets the lease  | another caller holds it
 //	------+------------------------------+-----------------------------
 //	fresh | no lease is asked for: serve | serve
 //	stale | compute, store, return       | serve the stale one
 //	cold  | compute, store, return       | the cold policy
 //
-// A call boards a flight (flight.go), the flight decides (decide.go), the call acts
-// on the decision: it serves, it waits for a computation (wait.go), it is
-// refused, or it finds that what it joined may not answer it, and decides again.
+// A call joins or starts a flight (flight.go). The flight decides (decide.go), and the call
+// acts on the decision: it serves an entry, waits for a computation (wait.go), or is refused.
+// If the flight or computation that the call joined may not answer it, the call decides again.
 
-// An input is all that the key of a call is made of.
+// An input is everything from which the key of a call is made.
 type input struct {
 	args shape.Arguments
-	vary string // what Options.Vary has answered; "" without it
+	vary string // the string that Options.Vary returned; "" without Vary
 }
 
-// A shaper makes the shape of a function, and what makes its stub.
+// A shaper returns the shape of a function, and a function that makes its stub.
 type shaper func(*Func) (s shape.Shape, stub func() reflect.Value)
 
-// A reflectedCall is a call and, in one piece of memory with it, the arguments.
+// A reflectedCall has a call and its arguments in one allocation.
 type reflectedCall struct {
 	call
 	values []reflect.Value
 }
 
-// callReflected is what runs in the stub.
+// callReflected is the body of the stub.
 func callReflected(f *Func, s *shape.Reflected, in []reflect.Value) []reflect.Value {
 	ctx, values := s.Split(in)
 	vary := f.varyOfCall(ctx)
@@ -65,21 +65,21 @@ func callReflected(f *Func, s *shape.Reflected, in []reflect.Value) []reflect.Va
 	return s.Out(f.call(ctx, input{&c.values, vary}, &c.call))
 }
 
-// A typedCall is a call and, in one piece of memory with it, the arguments.
+// A typedCall has a call and its arguments in one allocation.
 type typedCall[T any] struct {
 	call
 	args T
 }
 
-// keptTyped answers a call from the near cache, if it can: with no memory but that
-// of the result, and without reflection, except what copies the result by it.
+// keptTyped answers a call from the near cache, if possible. It allocates only the result,
+// and uses reflection only if the result is copied by reflection.
 func keptTyped[T, R any](ctx context.Context, f *Func, args *T, vary string) (result R, ok bool) {
 	s := f.shape.(*shape.Typed[T, R])
 	var key shape.Plain
 	s.PlainOf(&key, args)
 	e, own, due := f.serve(ctx, &key, vary)
 	if due != 0 {
-		kept := *args // so that those of other calls stay on the stack
+		kept := *args // so that the arguments of other calls stay on the stack
 		f.setOff(ctx, e, due, input{&kept, vary})
 	}
 	switch {
@@ -92,7 +92,7 @@ func keptTyped[T, R any](ctx context.Context, f *Func, args *T, vary string) (re
 	}
 }
 
-// callTyped is what runs in the stub.
+// callTyped is the body of the stub.
 func callTyped[T, R any](ctx context.Context, f *Func, c *typedCall[T], vary string) (result R, err error) {
 	if ctx == nil {
 		ctx = context.Background()
@@ -104,8 +104,8 @@ func callTyped[T, R any](ctx context.Context, f *Func, c *typedCall[T], vary str
 	return result, err
 }
 
-// varyOfCall returns what Options.Vary answers for a call, which is asked once. A panic
-// in it is the caller's, and counted as a call that failed.
+// varyOfCall calls Options.Vary once for a call, and returns its result. A panic in Vary goes
+// to the caller, and the call is counted as failed.
 func (f *Func) varyOfCall(ctx context.Context) (vary string) {
 	if !f.sig.Varies || f.unwrapped.Load() {
 		return ""
@@ -131,44 +131,44 @@ type call struct {
 	key   string
 	bound *binding
 	tags  []fence.Tag // see ownTags
-	above *tally      // what the call hands up to; nil: nobody inherits from it
-	// patient calls cannot report that they gave up or were refused, for the
-	// function has no error result.
+	above *tally      // gets the tags of the call; nil if no caller inherits them
+	// A patient call cannot report that it gave up or was refused, because the function has
+	// no error result.
 	patient bool
-	// strict calls are about storing (Func.Refresh): what could not be stored
-	// is an error.
+	// A strict call has to store its value (Func.Refresh): if it cannot, that is an error.
 	strict bool
-	// informed calls are asked how old their answer is.
+	// An informed call has to return the age of its answer.
 	informed bool
-	// missed calls know from Redis that nothing usable is there.
+	// A missed call has learned from Redis that there is no usable entry.
 	missed bool
-	// What bounds deciding again: see answer.
+	// Counters that bound how often the call decides again: see answer.
 	rounds    int // how often a strict call lost the lease
-	misread   int // how often an entry could not be decoded for it
-	fruitless int // how often a patient call could have reported an error instead
-	// since is, of a call that refreshes, its place in the order of events
-	// (flights.seq): what began to be computed before does not answer it.
+	misread   int // how often an entry could not be decoded for the call
+	fruitless int // how often the patient call would have returned an error
+	// since is the place of a call that refreshes in the order of events (flights.seq). A
+	// computation that began before does not answer the call.
 	since uint64
 
-	limit *time.Timer // of waiting for others; nil until the call waits
+	limit *time.Timer // ends the waiting for others; nil until the call waits
 	began time.Time   // when it began to wait
 
-	// How often the function has failed elsewhere: the count for the key, nil until the
-	// call waits for another process; what it was then, and what it was last.
+	// How often the function has failed in other processes: failures counts for the key, and
+	// is nil until the call waits for another process. failuresBefore is the count when that
+	// began, failuresHeard the count when it was last read.
 	failures       *events.Failures
 	failuresBefore uint64
 	failuresHeard  uint64
 
-	from *notOurs // what the next flight to wait starts from; nil until one does
+	from *notOurs // where the next flight to wait starts; nil until there is one
 }
 
-// failuresBorne is how often a call that waits for another process lets the function fail
-// there before it is refused. Otherwise each process of the fleet would try in turn.
+// failuresBorne is how often the function may fail in another process before a call that
+// waits for that process is refused. Without it each process of the fleet would try in turn.
 const failuresBorne = 2
 
-// An answer is what a call returns, and where it came from.
+// An answer is the outcome of a call, and its source.
 type answer struct {
-	results shape.Results // nil where there are none, but an error
+	results shape.Results // nil if there is only an error
 	err     error
 	panic   any
 	goexit  bool
@@ -177,16 +177,15 @@ type answer struct {
 	cost    time.Duration
 }
 
-// call is one call of the wrapped function: it finds out how it is to be
-// answered, and keeps the books. c is a new call, whose memory the caller gives,
-// together with that of the arguments.
+// call does one call of the wrapped function: it finds the answer, and counts it. c is a new
+// call, which the caller has allocated together with the arguments.
 func (f *Func) call(ctx context.Context, in input, c *call) (shape.Results, error) {
 	if f.unwrapped.Load() {
 		return f.shape.Invoke(ctx, in.args)
 	}
 	f.counters.calls.Add(1)
 	per := perCallOf(ctx)
-	a := answer{source: SourceFailed} // stays if a direct call panics
+	a := answer{source: SourceFailed} // recorded if a direct call panics
 	c.fn, c.ctx, c.input, c.patient = f, ctx, in, !f.sig.HasError
 	info := per.info.claim()
 	c.informed = info != nil
@@ -233,7 +232,7 @@ func (c *call) find() (err error) {
 	return err
 }
 
-// raise panics or ends the goroutine where the function did.
+// raise panics or ends the goroutine if the function did so.
 func (a *answer) raise() {
 	if a.panic != nil {
 		panic(a.panic)
@@ -243,7 +242,7 @@ func (a *answer) raise() {
 	}
 }
 
-// record counts the call, and tells the caller where its answer came from.
+// record counts the call, and fills in the caller's Info.
 func (f *Func) record(a *answer, info *Info, key string) {
 	f.counters.bySource[a.source].Add(1)
 	switch a.source {
@@ -255,7 +254,7 @@ func (f *Func) record(a *answer, info *Info, key string) {
 	}
 }
 
-// direct calls the function on the caller's goroutine, past the cache.
+// direct calls the function on the caller's goroutine, without the cache.
 func (c *call) direct() answer {
 	ctx, _ := enterFrame(c.ctx, c.fn, c.above, nil)
 	results, err := c.fn.shape.Invoke(ctx, c.args)
@@ -263,20 +262,20 @@ func (c *call) direct() answer {
 }
 
 // answer goes through the table until there is an answer. Each way of deciding again is
-// bounded, or waits for something, so that no call goes round at full speed:
+// bounded or waits for something, so no call loops without a pause:
 //
-//   - the lease is another process's, under OnCold Wait: the next flight waits for that
-//     process, within the limit of waiting, and for failuresBorne failures at most;
-//   - what was joined may not answer the call, because its lease was lost or it began
-//     before the call refreshed: the call has waited for its end, and goes on waiting
-//     within the same limit;
-//   - no place of Options.MaxConcurrent is free, under OnCold Wait or Compute: the next flight
-//     waits for one;
-//   - a refresh that is about storing (strict) lost its lease: maxRounds;
-//   - an entry could be decoded by the flight, and not for the call: maxRounds. Then the
-//     call computes alone;
-//   - a call that cannot report an error (patient) computes instead: shared with others
-//     once, and alone after that.
+//   - Another process holds the lease, under OnCold Wait: the next flight waits for that
+//     process, within the limit of waiting, and for at most failuresBorne failures.
+//   - The computation that the call joined may not answer it, because its lease was lost or
+//     because it began before the call refreshed: the call has waited for its end, and
+//     continues to wait within the same limit.
+//   - No place of Options.MaxConcurrent is free, under OnCold Wait or Compute: the next flight
+//     waits for a place.
+//   - A strict refresh lost its lease: at most maxRounds times.
+//   - The flight could decode an entry, but the call could not: at most maxRounds times. Then
+//     the call computes alone.
+//   - A patient call cannot report an error, and computes instead: once shared with others,
+//     and then alone.
 //
 // A computation that a call has for itself (alone) ends with an answer.
 func (c *call) answer(refresh bool) answer {
@@ -299,7 +298,7 @@ func (c *call) answer(refresh bool) answer {
 	}
 }
 
-// decision boards a flight and waits for what it decides.
+// decision joins or starts a flight, and waits for its decision.
 func (c *call) decision(p purpose) (decision, error) {
 	if c.cache.life.Closed() {
 		return decision{verdict: redisDown{cause: newRedisError(opLookup, c.key, ErrClosed)}}, nil
@@ -313,7 +312,7 @@ func (c *call) decision(p purpose) (decision, error) {
 		return d, nil
 	}
 	if start {
-		f.input, f.tags = c.ownInput(), c.ownTags() // that may take long: not under the lock of all flights
+		f.input, f.tags = c.ownInput(), c.ownTags() // can take long, so the lock of the flights is not held
 		switch c.fly(f) {
 		case decided:
 			return f.decision, nil
@@ -324,7 +323,7 @@ func (c *call) decision(p purpose) (decision, error) {
 	done := fs.doneOf(f)
 	var limit <-chan time.Time
 	if f.purpose == toRefresh || f.purpose == toWait && c.fn.opts.OnCold == Wait {
-		limit = c.wait() // under Compute, where a call only waits for its turn, nobody is refused
+		limit = c.wait() // no limit under Compute: there a call only waits for its turn, and is not refused
 	}
 	if f.purpose == toWait {
 		c.heedFailures()
@@ -344,8 +343,8 @@ func (c *call) decision(p purpose) (decision, error) {
 	}
 }
 
-// fly has a flight run to its decision. The call that began it looks up on its own
-// goroutine. If it leaves meanwhile, a goroutine goes on for those who have joined.
+// fly runs a flight until its decision. The call that began the flight looks up on its own
+// goroutine. If that call leaves, a new goroutine continues for the calls that have joined.
 func (c *call) fly(f *flight) (how progress) {
 	if f.purpose.polls() {
 		c.cache.life.Go(func() { c.cache.poll(f) })
@@ -355,7 +354,7 @@ func (c *call) fly(f *flight) (how progress) {
 	if c.patient {
 		ctx = f.values()
 	}
-	how = callerLeft // unless it returns: a hook of the Redis client may end this goroutine
+	how = callerLeft // stays if a hook of the Redis client ends this goroutine
 	defer func() {
 		if how == callerLeft {
 			c.cache.flights.leave(f, c)
@@ -368,18 +367,18 @@ func (c *call) fly(f *flight) (how progress) {
 	return how
 }
 
-// act does what the table says. again means that the call must decide again,
-// on a flight for the purpose in p.
+// act does what the table says. again reports that the call must decide again, on a flight
+// for the purpose in p.
 func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 	refresh := *p == toRefresh
 	down, isDown := d.verdict.(redisDown)
-	c.missed = c.missed || !isDown || down.missed // what Redis has answered holds for the next round
+	c.missed = c.missed || !isDown || down.missed // also for the next round
 	switch v := d.verdict.(type) {
 	case serveFresh:
 		source := SourceFresh
 		if d.waited && (*p == toWait || c.cache.age(v.entry) <= time.Since(c.began)) {
-			// A call that joined others who wait has waited itself only if the entry
-			// was stored since.
+			// A call that joined waiting calls has itself waited only if the entry was stored
+			// after it joined.
 			source = SourceWaited
 		}
 		if source == SourceFresh {
@@ -407,8 +406,8 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 	panic(fmt.Sprintf("fncache: no verdict: %T", d.verdict))
 }
 
-// withoutLease is for a cold entry whose lease another process holds, or that no place of
-// Options.MaxConcurrent is free for: the cold policy.
+// withoutLease applies the cold policy: there is no entry, and another process holds the lease
+// or no place of Options.MaxConcurrent is free.
 func (c *call) withoutLease(v *notOurs, ended uint64, p *purpose) (a answer, again bool) {
 	switch {
 	case c.fn.opts.OnCold == Wait, c.fn.opts.OnCold == Compute && v.placeless:
@@ -425,9 +424,9 @@ func (c *call) withoutLease(v *notOurs, ended uint64, p *purpose) (a answer, aga
 	}
 }
 
-// peek answers a call that reads and never computes. The source is SourceNone where nothing
-// may be served. Peeks share a lookup with each other alone, because a lookup of a call may go
-// on to compute.
+// peek answers a call that reads and never computes. The source is SourceNone if no entry may
+// be served. Peeks share a lookup only with other peeks, because the lookup of a call may lead
+// to a computation.
 func (c *call) peek() answer {
 	c.informed = true
 	keeps := c.fn.near != nil && !c.fn.unwrapped.Load()
