@@ -11,75 +11,77 @@ import (
 	"github.com/fncache/fncache/internal/fence"
 )
 
-// This file is the decision table (call.go) for one flight: it looks up, judges what
-// it read (entry.go), asks for the lease, and ends in one decision for all callers.
+// This file is the decision table (call.go) for one flight: it looks up, judges the entry
+// (entry.go), asks for the lease, and ends in one decision for all callers.
 
-// maxRounds is how often a flight goes through the table because acquire found
-// an entry other than the one it saw, and how often a call does where it could not be
-// given what it was promised: see call.answer.
+// maxRounds is how often a flight goes through the table because acquire found another entry
+// than the lookup. It is also how often a call decides again because a lease was lost or an
+// entry could not be decoded: see call.answer.
 const maxRounds = 3
 
-// Polling for a lease that another process holds, while events are not heard.
+// Polling for a lease that another process holds, while no events are received.
 const (
 	pollMin = 10 * time.Millisecond
 	pollMax = 250 * time.Millisecond
 )
 
-// mostTold is how long a caller trusts that it would be told: the holder may be a process
-// that may not publish. It is a variable for processes of tests that hear everything.
+// mostTold is how long a caller waits for an event before it asks again: the holder may be a
+// process without the right to publish. It is a variable for tests whose processes receive all events.
 var mostTold = time.Second
 
 // A progress is how far a flight came on the goroutine of the call that began it.
 type progress uint8
 
 const (
-	decided    progress = iota // it has ended
-	handedOn                   // a goroutine goes on
+	decided    progress = iota // the flight has ended
+	handedOn                   // another goroutine continues the flight
 	callerLeft                 // the context of the call has ended
 )
 
-// A decision is what a flight found out, for all its callers.
+// A decision is the outcome of a flight, for all its callers.
 type decision struct {
 	verdict verdict
-	waited  bool   // another process was waited for
-	alone   bool   // one caller is given it
-	ended   uint64 // flights.seq at the decision: what computations its callers may share; 0, any: nothing was looked up
+	waited  bool // the flight waited for another process
+	alone   bool // the flight has only one caller
+	// ended is flights.seq at the decision. Callers of the flight may share only computations
+	// that begin later; 0 means any, because nothing was looked up.
+	ended uint64
 }
 
-// A verdict is a row of the decision table, with what belongs to it.
+// A verdict is a row of the decision table, with the data of that row.
 type verdict interface{ row() }
 
 // serveFresh: the entry is fresh.
 type serveFresh struct{ entry *entry }
 
-// serveStale: the entry is stale, and somebody else computes.
+// serveStale: the entry is stale, and another caller computes.
 type serveStale struct{ entry *entry }
 
-// begunHere: the flight has begun a computation under the lease, so its callers called
-// before that.
+// begunHere: the flight has begun a computation under the lease, after all of its callers
+// called.
 type begunHere struct{ holder *computation }
 
-// runsHere: cold, and this process computes under the lease already.
+// runsHere: cold, and this process already computes under the lease.
 type runsHere struct{ holder *computation }
 
 // notOurs: cold, and another process holds the lease, or no place of Options.MaxConcurrent
-// was free to ask for it. A flight to wait starts from there.
+// was free. A flight to wait starts with this state.
 type notOurs struct {
-	left      time.Duration // the life of the lease
-	seen      *entry        // what was read
+	left      time.Duration // remaining life of the lease
+	seen      *entry        // the entry that was read
 	asked     events.Place  // when the lease was asked for, in the order of events
-	placeless bool          // no place was free, so nothing is known of the lease
-	here      *computation  // a computation of this process that holds the lease, and does not answer; nil if there is none
+	placeless bool          // no place was free, so nothing is known about the lease
+	here      *computation  // a computation of this process that holds the lease but may not answer the flight; or nil
 }
 
-// notLeased: cold, and no lease is given for a while, because the value cannot be stored.
+// notLeased: cold, and no lease is granted for a while, because the value cannot be stored.
 type notLeased struct{}
 
 // redisDown: Redis did not answer.
 type redisDown struct {
 	cause   error
 	unasked bool // Redis is away, and was not asked
-	missed  bool // Redis has answered before that nothing usable is there
+	missed  bool // Redis had answered before that there is no usable entry
 }
 
 // absent: a peek found nothing that may be served.
@@ -134,15 +136,15 @@ func (c *Cache) lookUp(ctx context.Context, f *flight) progress {
 		}
 	}
 	if again || s != cold && f.fn.decodesApart(c.coder) {
-		// Methods of the user's own may not return, and the caller must be able to leave.
+		// The user's decoding methods may not return, and the caller must be able to leave.
 		c.life.Go(func() { c.takeIn(f, e, s, asked, again) })
 		return handedOn
 	}
 	return c.takeIn(f, e, s, asked, false)
 }
 
-// unanswered ends the lookup of a flight, or leaves it to others, where Redis has not answered
-// a question of it.
+// unanswered handles a command of a flight's lookup that got no answer. It ends the flight,
+// unless the caller has left: then another goroutine continues the flight.
 func (c *Cache) unanswered(ctx context.Context, f *flight, op, key string, err error) progress {
 	if hasLeft(ctx, err) {
 		c.noteBusy(f.fn, err)
@@ -168,8 +170,8 @@ func (c *Cache) noteBusy(fn *Func, err error) {
 	}
 }
 
-// lookUpForOthers is lookUp for callers who joined a flight whose first caller has left, until
-// it ends. A hook of the client may end the goroutine meanwhile: then another goes on.
+// lookUpForOthers does lookUp for callers that joined a flight whose first caller has left. If
+// a hook of the client ends the goroutine, a new goroutine continues.
 func (c *Cache) lookUpForOthers(f *flight) {
 	how := callerLeft
 	defer func() {
@@ -182,8 +184,8 @@ func (c *Cache) lookUpForOthers(f *flight) {
 	how = c.lookUp(ctx, f)
 }
 
-// takeIn goes through the table with what Redis has answered. again says that the fence is to
-// be read again before.
+// takeIn goes through the table with the entry e that Redis has returned, in the state s. If
+// again is true, the fence is read again first.
 func (c *Cache) takeIn(f *flight, e *entry, s state, asked moment, again bool) progress {
 	if again {
 		v, err := c.weighAgain(f.values(), f.fn, e)
@@ -212,7 +214,7 @@ func (c *Cache) takeIn(f *flight, e *entry, s state, asked moment, again bool) p
 	return handedOn
 }
 
-// takeEntry decodes an entry, and has the near cache keep it if it is fresh.
+// takeEntry decodes an entry, and puts it into the near cache if it is fresh.
 func (c *Cache) takeEntry(f *flight, e *entry, s state, asked moment) state {
 	s = c.decode(f.fn, e, f.key, s)
 	if e != nil && e.tags != nil && s != cold {
@@ -230,8 +232,8 @@ func (c *Cache) takeEntry(f *flight, e *entry, s state, asked moment) state {
 	return s
 }
 
-// takeChanged takes in an entry that acquire has given back. It is judged by the fence as that
-// is now: what was read before may be a minute old (W1).
+// takeChanged decodes and judges an entry that acquire has returned. The fence is read again
+// for it, because the earlier reading may be a minute old (W1).
 func (c *Cache) takeChanged(f *flight, raw []byte, asked moment) (e *entry, s state, err error) {
 	e, s = c.parse(f.fn, raw, nil)
 	if s != cold && f.fn.tagged() {
@@ -245,7 +247,7 @@ func (c *Cache) takeChanged(f *flight, raw []byte, asked moment) (e *entry, s st
 }
 
 // resolve goes through the table with an entry that is not fresh. ok is false
-// where the flight has ended.
+// if the flight has ended.
 func (c *Cache) resolve(f *flight, e *entry, s state) (v verdict, ok bool) {
 	var asked events.Place
 	for range maxRounds {
@@ -287,19 +289,19 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (v verdict, ok bool) {
 	return c.heldBy(f, e, s, acquisition{}, asked), true
 }
 
-// A request is what became of asking for a lease.
+// A request is the outcome of asking for a lease.
 type request struct {
 	acquisition
 	err       error
-	beginning *bulkhead.Bulkhead // of which a lease that was granted has a place
-	placed    bool               // a lease that was granted has a place of Options.MaxConcurrent
-	noPlace   bool               // there was none, and nothing was asked
+	beginning *bulkhead.Bulkhead // has a place for the lease that was granted
+	placed    bool               // the lease that was granted has a place of Options.MaxConcurrent
+	noPlace   bool               // no place was free, and the lease was not asked for
 }
 
-// acquire asks for the lease, for as long as anybody waits for the flight. The place that
-// its computation needs is taken before, so that no lease is held by who waits for one. A
-// flight to wait or to refresh waits for it. ended reports that nobody waits any more, and
-// the flight has ended.
+// acquire asks for the lease, as long as a caller waits for the flight. It first takes the
+// place that the computation needs, so that a flight that waits for a place holds no lease. A
+// flight to wait or to refresh waits for a place. ended reports that no caller waits any more
+// and the flight has ended.
 func (c *Cache) acquire(f *flight, mode acquireMode, seen []byte, servable bool) (got request, ended bool) {
 	for {
 		ctx, end := c.flights.attend(f)
@@ -318,13 +320,14 @@ func (c *Cache) acquire(f *flight, mode acquireMode, seen []byte, servable bool)
 	}
 }
 
-// mostBeginning bounds the leases that a cache asks a node for before their computations begin. A
-// process that is busy is slow to begin: without a bound it would be granted so many that they
-// expire before it has computed and stored. It is what the lane of a node takes at once.
+// mostBeginning bounds, for each node, the leases that are asked for or granted and whose
+// computations have not begun. A busy process is slow to begin computations: without a bound it
+// would be granted so many leases that some expire before their values are stored. The lane of
+// a node takes this number of commands at once.
 const mostBeginning = 512
 
-// beginningAt returns the bulkhead of the node that has a key. A node of a Cluster that hangs
-// uses up its own.
+// beginningAt returns the bulkhead of the node that has a key. Each node has its own, so a node
+// of a Cluster that hangs does not block the others.
 func (c *Cache) beginningAt(key string) *bulkhead.Bulkhead {
 	addr := c.store.remote.NodeOf(key)
 	if b, ok := c.beginning.Load(addr); ok {
@@ -335,7 +338,7 @@ func (c *Cache) beginningAt(key string) *bulkhead.Bulkhead {
 }
 
 func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, seen []byte, servable bool) (got request) {
-	if c.life.Closed() { // what would be computed is cancelled
+	if c.life.Closed() { // the computation would be cancelled
 		return request{err: &RedisError{Op: opAcquire, Kind: KindClosed, Err: ErrClosed, key: f.key, notAsked: true}}
 	}
 	places := f.fn.places
@@ -355,7 +358,7 @@ func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, se
 	if got.err = got.beginning.Take(ctx); got.err == nil {
 		got.acquisition, got.err = c.storeFor(f.fn).acquire(ctx, f.key, newToken(), f.fn.lease(c), mode, seen, servable)
 		if got.err == nil && got.status == leaseAcquired {
-			return got // computation.call gives it back
+			return got // computation.call gives the place back
 		}
 		got.beginning.Give()
 	}
@@ -366,7 +369,8 @@ func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, se
 	return got
 }
 
-// heldBy decides where the lease is somebody else's, as was asked at some place.
+// heldBy returns the verdict if another caller holds the lease. asked is when the lease was
+// asked for, in the order of events.
 func (c *Cache) heldBy(f *flight, e *entry, s state, got acquisition, asked events.Place) verdict {
 	if s == stale {
 		return serveStale{e}
@@ -380,7 +384,7 @@ func (c *Cache) heldBy(f *flight, e *entry, s state, got acquisition, asked even
 	return &notOurs{left: got.left, seen: e, asked: asked}
 }
 
-// verdictWithoutRedis serves what is at hand rather than computing.
+// verdictWithoutRedis serves a stale entry, if there is one, rather than computing.
 func verdictWithoutRedis(e *entry, s state, err error) verdict {
 	if s == stale {
 		return serveStale{e}
@@ -394,19 +398,19 @@ func (c *Cache) begin(f *flight, e *entry, s state, got request) {
 	comp.input, comp.token, comp.leaseEnd, comp.slotted = f.input, got.token, got.until, got.placed
 	comp.beginning = got.beginning
 	comp.tags, comp.shared = f.tags, f.purpose == toRefresh
-	comp.closing = c.closing // even if that was closed while the lease was asked for: Close is to see it given back
+	comp.closing = c.closing // also if the cache was closed while the lease was asked for: Close waits until it is released
 	if s == stale {
 		comp.stale = e
 	}
-	// A refresh does not look what is there.
+	// A refresh does not look up the entry, so one may be cached.
 	comp.cached = comp.stale != nil || f.purpose == toRefresh
 	c.flights.lead(f, comp, comp.stale != nil && f.fn.opts.OnStale == Background)
 	comp.start()
 }
 
-// poll asks for the lease, whenever there is reason to, until the flight can
-// decide or nobody waits for it any more. A flight to wait also ends when the function has
-// failed elsewhere: each of its callers counts for itself how often it did while it waited.
+// poll asks for the lease, whenever there is a reason to, until the flight can decide or no
+// caller waits for it any more. A flight to wait also ends when the function has failed in
+// another process: each caller counts how often it failed while that caller waited.
 func (c *Cache) poll(f *flight) {
 	ch := c.events.Join(f.fn.Name())
 	defer c.events.Leave(ch)
@@ -422,7 +426,7 @@ func (c *Cache) poll(f *flight) {
 	if f.purpose == toRefresh {
 		v, ok = c.refresh(f)
 	}
-	atOnce := f.from.placeless // nothing is known of a holder
+	atOnce := f.from.placeless // nothing is known about a holder
 	for backoff := pollMin; ok; backoff = min(2*backoff, pollMax) {
 		held, wait := v.(*notOurs)
 		if !wait || f.purpose == toWait && f.fn.opts.OnCold == Compute && !held.placeless {
@@ -442,7 +446,7 @@ func (c *Cache) poll(f *flight) {
 			continue
 		}
 		if failures.Count() != f.failures {
-			break // its callers find out whether they wait on
+			break // each caller decides whether it continues to wait
 		}
 		v, ok = c.resolve(f, held.seen, cold)
 	}
@@ -451,13 +455,13 @@ func (c *Cache) poll(f *flight) {
 	}
 }
 
-// pause waits until it is time to ask for a lease again: when something has
-// happened to the key, when the lease may have run out, or when its holder in
-// this process is done. It also ends with the last caller of the flight. Where events are not heard it also waits no longer than
-// the backoff, and where they are no longer than mostTold; both are jittered so that
-// processes do not ask in step. It is false if the cache was closed.
+// pause waits until it is time to ask for a lease again: an event about the key was received,
+// the lease may have run out, or its holder in this process has ended. It also ends when the
+// last caller leaves the flight. It lasts at most mostTold while events are received, and at
+// most the backoff while they are not. Both limits are jittered, so that processes do not ask
+// at the same time. pause returns false if the cache was closed.
 func (c *Cache) pause(f *flight, w *events.Watcher, backoff time.Duration, held *notOurs) bool {
-	wait := held.left + time.Millisecond // just after it
+	wait := held.left + time.Millisecond // just after the lease has run out
 	switch w.Since(held.asked) {
 	case events.Possible:
 		return !c.life.Closed()
@@ -492,7 +496,7 @@ func (c *Cache) pause(f *flight, w *events.Watcher, backoff time.Duration, held 
 	}
 }
 
-// refresh asks once for the lease, whatever the entry is. ok is false where the
+// refresh asks once for the lease, even if the entry is fresh. ok is false if the
 // flight has ended.
 func (c *Cache) refresh(f *flight) (v verdict, ok bool) {
 	asked := c.hereFor(f)
@@ -503,8 +507,8 @@ func (c *Cache) refresh(f *flight) (v verdict, ok bool) {
 	case c.noteRedis(f.fn, opAcquire, f.key, got.err):
 		return redisDown{cause: got.err}, true
 	case got.status == leaseHeld:
-		// What is computed now began before the call: it is waited for, and not
-		// taken.
+		// The computation under way began before the call, so the flight waits for its end
+		// and does not take its result.
 		return &notOurs{left: got.left, asked: asked, here: c.flights.computing(f.flightKey)}, true
 	}
 	c.begin(f, nil, cold, got)
