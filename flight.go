@@ -11,36 +11,37 @@ import (
 	"github.com/fncache/fncache/internal/fence"
 )
 
-// This file holds what one process is doing about one key right now: who may
-// join whom. It knows neither Redis nor the decision table; call.go and decide.go conduct.
+// This file has the state of each key in this process: which flights and computations are
+// under way, and which callers may join them. It knows neither Redis nor the decision table;
+// call.go and decide.go use it.
 //
-// Per key there is a slot. In it there can be, at the same time,
+// Each key has a slot. A slot can have, at the same time,
 //
-//   - a flight for each purpose: to look up, to wait, to refresh. Callers who
-//     want the same share it;
-//   - a computation under a lease, as long as its lease is good as far as this
-//     process knows. One whose lease has run out, because it could not be renewed,
-//     stays for those who cannot ask Redis: until Redis says that the lease is lost,
-//     or grants the next;
-//   - a computation without a lease, and the one that will follow it.
+//   - a flight for each purpose: to look up, to peek, to wait, to refresh. Callers with the
+//     same purpose share it;
+//   - a computation under a lease, as long as this process does not know that the lease is
+//     lost. If the lease has run out because it could not be renewed, the computation stays
+//     for callers that cannot ask Redis, until Redis reports the lease as lost or grants the
+//     next one;
+//   - a computation without a lease, and the one that follows it.
 //
-// Detaching takes flights and the leased computation out of the slot, and closes
-// the one without a lease: they go on for the callers they have, and newcomers
-// start afresh. That happens when the process invalidates the key and when the
-// lease is known to be lost, so that nobody who calls after an invalidation joins
-// what began before it.
+// To detach a key means to take its flights and its leased computation out of the slot, and to
+// close its computation without a lease to new callers. They continue for the callers that
+// they have; new callers start their own. A key is detached when this process invalidates it.
+// When a lease is known to be lost, its computation is detached. So a caller that calls after
+// an invalidation joins nothing that began before it.
 
-// flights is the slots of one process.
+// flights has the slots of one process.
 type flights struct {
 	mu sync.Mutex // guards the fields below, and all of every slot
 	m  map[flightKey]*slot
-	// spare are slots that are empty, for a hit takes one for a moment.
+	// spare has empty slots, because each hit needs one for a moment.
 	spare []*slot
 	seq   uint64 // counts the ends of flights and the beginnings of computations
 }
 
 // A flightKey is an entry as one function sees it. Two functions may share an
-// entry (see Options.Name) and judge it by options of their own, so they share
+// entry (see Options.Name), but each judges it by its own options, so they share
 // no flights.
 type flightKey struct {
 	fn  *Func
@@ -49,58 +50,58 @@ type flightKey struct {
 
 type slot struct {
 	flights [purposes]*flight
-	leased  *computation // nil, or its lease is not known to be lost
-	running *computation // without a lease
-	next    *computation // gathers callers until running has ended
+	leased  *computation // the computation whose lease is not known to be lost; nil if there is none
+	running *computation // the computation without a lease
+	next    *computation // collects callers until running has ended
 }
 
 func (s *slot) empty() bool { return *s == slot{} }
 
-// A purpose is what a flight is for.
+// A purpose is the task of a flight.
 type purpose uint8
 
 const (
 	toLookUp  purpose = iota // read the entry; ask for the lease if it is not fresh
 	toPeek                   // read the entry
 	toWait                   // ask for the lease until it is granted or the entry is there
-	toRefresh                // ask for the lease until it is granted, whatever the entry is
+	toRefresh                // ask for the lease until it is granted, even if the entry is fresh
 	purposes
 )
 
-// polls reports whether a flight for p asks until it is answered.
+// polls reports whether a flight for p asks for the lease repeatedly.
 func (p purpose) polls() bool { return p == toWait || p == toRefresh }
 
-// A flight finds out what is to be done about a key, for all callers who joined
-// it: it looks up, acquires, and ends in one decision.
+// A flight decides about a key for all callers that joined it: it looks up the entry, asks for
+// the lease, and ends in one decision.
 type flight struct {
 	flightKey
 	purpose purpose
 	ctx     context.Context // of the first caller, for its values: see values
-	input                   // set by the call that starts it, before it runs
-	tags    []fence.Tag     // of the call; likewise
+	input                   // set by the call that starts the flight, before it runs
+	tags    []fence.Tag     // the tags of that call; set at the same time
 
-	// Of a flight that polls.
+	// The fields of a flight that polls.
 	from     *notOurs
 	failures uint64          // how often the function had failed (events.CountFailures)
-	channel  *events.Channel // that it has joined; nil until then
+	channel  *events.Channel // the channel of the function; nil until the flight has joined it
 
 	decision decision // written once, when decided is set; read after done is closed
 
 	// Guarded by flights.mu.
-	done     chan struct{} // closed at the decision; nil until somebody waits
-	slot     *slot         // that it is in, unless it is detached
-	leader   *call         // who started it, nil if gone
-	callers  int           // who still wait for the decision
+	done     chan struct{} // closed at the decision; nil until a caller waits
+	slot     *slot         // the slot of the flight, unless it is detached
+	leader   *call         // the call that started the flight; nil once it has left
+	callers  int           // how many callers still wait for the decision
 	decided  bool          //
-	detached bool          // newcomers may not join, nor join what comes of it
-	nested   bool          // a caller is called by a computation of the function, which has a place
-	quit     func()        // ends the wait for Redis or for a place under way; nil if there is none
+	detached bool          // new callers may join neither the flight nor a computation that it begins
+	nested   bool          // a caller is inside a computation of the same function, which has a place
+	quit     func()        // ends the current wait for Redis or for a place; nil if there is none
 }
 
-// maxSpare bounds what is kept for later.
+// maxSpare bounds the number of spare slots.
 const maxSpare = 64
 
-// slotOf gives the slot of a key. mu is held.
+// slotOf returns the slot of a key, and makes it if there is none. mu is held.
 func (fs *flights) slotOf(id flightKey) *slot {
 	s := fs.m[id]
 	if s == nil {
@@ -117,7 +118,7 @@ func (fs *flights) slotOf(id flightKey) *slot {
 	return s
 }
 
-// sweep forgets the slot of a key if nothing is in it. mu is held.
+// sweep removes the slot of a key if it is empty. mu is held.
 func (fs *flights) sweep(id flightKey, s *slot) {
 	if s.empty() {
 		delete(fs.m, id)
@@ -127,16 +128,16 @@ func (fs *flights) sweep(id flightKey, s *slot) {
 	}
 }
 
-// tick is the next number in the order of events. mu is held.
+// tick returns the next number in the order of events. mu is held.
 func (fs *flights) tick() uint64 {
 	fs.seq++
 	return fs.seq
 }
 
-// board puts c on the flight for that purpose, or returns the decision at once
-// where this process computes and nothing is cached. start is true for the
-// caller that must run the flight, and set its input before. Others can join the
-// flight meanwhile. nested says that c comes from a computation that has a place.
+// board lets c join the flight for a purpose. It returns a decision instead of a flight if this
+// process computes the value and no entry is cached. start is true for the caller that must set
+// the input of the flight and run it. Others can join the flight meanwhile. nested reports
+// whether c comes from a computation that has a place.
 func (fs *flights) board(c *call, p purpose, nested bool) (f *flight, start bool, d decision) {
 	id := flightKey{c.fn, c.key}
 	fs.mu.Lock()
@@ -160,7 +161,7 @@ func (fs *flights) board(c *call, p purpose, nested bool) (f *flight, start bool
 	f.callers++
 	if !f.nested && nested {
 		f.nested = true
-		f.interrupt() // it may wait for the place of the very computation that calls
+		f.interrupt() // the flight may wait for the place of the computation that c comes from
 	}
 	return f, start, decision{}
 }
@@ -181,7 +182,7 @@ func newFlight(c *call, id flightKey, p purpose) *flight {
 // values returns the context of the first caller without its end.
 func (f *flight) values() context.Context { return context.WithoutCancel(f.ctx) }
 
-// doneOf returns what is closed at the decision of a flight.
+// doneOf returns a channel that is closed at the decision of a flight.
 func (fs *flights) doneOf(f *flight) <-chan struct{} {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -194,7 +195,7 @@ func (fs *flights) doneOf(f *flight) <-chan struct{} {
 	return f.done
 }
 
-// goodLease gives the leased computation, unless its lease has run out unrenewed.
+// goodLease returns the leased computation, or nil if its lease has run out without a renewal.
 // mu is held.
 func (s *slot) goodLease() *computation {
 	if s.leased == nil || !time.Now().Before(s.leased.leaseEnd) {
@@ -203,7 +204,7 @@ func (s *slot) goodLease() *computation {
 	return s.leased
 }
 
-// leave takes c off a flight before its decision.
+// leave removes the caller c from a flight before its decision.
 func (fs *flights) leave(f *flight, c *call) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -216,16 +217,16 @@ func (fs *flights) leave(f *flight, c *call) {
 	}
 }
 
-// interrupt ends what a flight waits for. mu is held.
+// interrupt ends the current wait of a flight. mu is held.
 func (f *flight) interrupt() {
 	if f.quit != nil {
 		f.quit()
 	}
 }
 
-// attend returns a context for what is done for a flight on a goroutine of the cache. It
-// ends when the last caller leaves, and when there is reason to look again whether a place
-// is needed. end frees it.
+// attend returns a context for the work of a flight on a goroutine of the cache. The context
+// ends when the last caller leaves, and when the flight has to check again whether it needs a
+// place. end releases the context.
 func (fs *flights) attend(f *flight) (ctx context.Context, end context.CancelFunc) {
 	ctx, end = context.WithCancel(f.values())
 	fs.mu.Lock()
@@ -248,21 +249,22 @@ func (fs *flights) needsPlace(f *flight) bool {
 	return !f.nested
 }
 
-// abandon ends a flight that nobody waits for, and says whether it did.
+// abandon ends a flight that no caller waits for, and reports whether it did.
 func (fs *flights) abandon(f *flight) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	return f.callers == 0 && fs.end(f, nil)
 }
 
-// decide ends f with a verdict. It does nothing if f has ended, and says so.
+// decide ends f with a verdict, and reports whether it did. If f has already ended, decide does
+// nothing.
 func (fs *flights) decide(f *flight, v verdict) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	return fs.end(f, v)
 }
 
-// end is decide with mu held.
+// end does what decide does, with mu held.
 func (fs *flights) end(f *flight, v verdict) bool {
 	if f.decided {
 		return false
@@ -282,8 +284,8 @@ func (fs *flights) end(f *flight, v verdict) bool {
 	return true
 }
 
-// lead ends f with a computation under a lease, which the first caller of f
-// owns if it is still there, unless it is computed in the background.
+// lead ends f with a computation under a lease. Unless the computation runs in the background,
+// the first caller of f owns it, if that caller has not left.
 func (fs *flights) lead(f *flight, holder *computation, background bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -293,15 +295,15 @@ func (fs *flights) lead(f *flight, holder *computation, background bool) {
 	}
 	holder.ownable = !background
 	if !f.detached {
-		// A lease that was still good as far as this process knew is not: Redis
-		// has granted the next one.
+		// A lease that this process still took for valid is lost, because Redis has granted
+		// the next one.
 		fs.slotOf(f.flightKey).leased = holder
 	}
 	fs.end(f, begunHere{holder})
 	holder.began = fs.tick()
 }
 
-// computing gives the computation of this process whose lease is good, or nil.
+// computing returns the computation of this process whose lease has not run out, or nil.
 func (fs *flights) computing(id flightKey) *computation {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -311,10 +313,9 @@ func (fs *flights) computing(id flightKey) *computation {
 	return nil
 }
 
-// holderOf is computing for who could not ask Redis, and tells when in the order of
-// events it began. A lease that has run out will do: nobody could renew it, and a
-// computation beside it would know no more than it does, and burden the database
-// twice.
+// holderOf returns the leased computation for a caller that could not ask Redis, or nil, and
+// when it began in the order of events. The lease may have run out: it could not be renewed
+// while Redis was away, and a second computation would only load the database twice.
 func (fs *flights) holderOf(id flightKey) (holder *computation, began uint64) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -325,8 +326,8 @@ func (fs *flights) holderOf(id flightKey) (holder *computation, began uint64) {
 	return nil, 0
 }
 
-// joinable gives the computation of this process that the lock names as its
-// holder, or nil. The caller found nothing cached, so neither will newcomers.
+// joinable returns the computation of this process that has the lease with that token, or nil.
+// The caller found no usable entry, so new callers will find none either.
 func (fs *flights) joinable(id flightKey, token string) *computation {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -338,15 +339,15 @@ func (fs *flights) joinable(id flightKey, token string) *computation {
 	return s.leased
 }
 
-// present is the place of now in the order of events.
+// present returns the present place in the order of events.
 func (fs *flights) present() uint64 {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	return fs.tick()
 }
 
-// detach lets newcomers to a key start afresh. What runs goes on for its
-// callers.
+// detach keeps new callers of a key from joining flights and computations that are under way.
+// These continue for their callers.
 func (fs *flights) detach(id flightKey) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -373,7 +374,8 @@ func (fs *flights) detachFunc(name string) {
 	}
 }
 
-// detachLookups detaches what newcomers might share that asks before them. mu is held.
+// detachLookups detaches the flights of a slot, and its computation without a lease if that has
+// begun. mu is held.
 func (s *slot) detachLookups() {
 	for i, f := range s.flights {
 		if f != nil {
@@ -386,7 +388,7 @@ func (s *slot) detachLookups() {
 	}
 }
 
-// detachHolder is detach for a computation whose lease is known to be lost.
+// detachHolder detaches a computation whose lease is known to be lost.
 func (fs *flights) detachHolder(c *computation) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -396,13 +398,12 @@ func (fs *flights) detachHolder(c *computation) {
 	}
 }
 
-// shareUnleased puts c on a computation without a lease that begins after the
-// lookup behind c has ended: such a computation has no sign that the key was
-// invalidated elsewhere, so it may answer only callers who asked before it began,
-// and those who could not ask at all. One runs at a time, and may wait for a slot
-// before; later callers gather for the next.
-// own is true for the caller whose computation it is, and that must give it its
-// arguments, start for the one that must start it.
+// shareUnleased returns a computation without a lease that begins after the caller's lookup has
+// ended. Such a computation does not learn that another process has invalidated the key, so it
+// may answer only callers whose lookup ended before it began, and callers that could not ask
+// Redis. One such computation runs at a time, and may first wait for a place; later callers wait
+// for the next one. own is true for the caller that owns the computation and must give it its
+// arguments. start is true for the caller that must start it.
 func (fs *flights) shareUnleased(id flightKey, ended uint64, nested bool, newUnleased func() *computation) (comp *computation, own, start bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -426,9 +427,9 @@ func (fs *flights) shareUnleased(id flightKey, ended uint64, nested bool, newUnl
 	return comp, own, start
 }
 
-// startUnleased is shareUnleased for a call that will not wait, and owns and starts what
-// it is given: nil if the key is computed here already, or no slot is free: then full is
-// true.
+// startUnleased returns a computation without a lease for a call that does not wait; the call
+// owns and starts it. It returns nil if this process already computes the key without a lease,
+// or if no place is free; in the second case full is true.
 func (fs *flights) startUnleased(id flightKey, nested bool, places *bulkhead.Bulkhead, newUnleased func() *computation) (comp *computation, full bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -450,15 +451,15 @@ func (fs *flights) startUnleased(id flightKey, nested bool, places *bulkhead.Bul
 	return s.running, false
 }
 
-// pass has a computation without a lease begin without a place. mu is held.
+// pass lets a computation without a lease begin without a place. mu is held.
 func (c *computation) pass() {
 	c.nested = true
 	c.endWaiting()
 }
 
-// joinable reports whether a computation without a lease may answer a caller whose lookup
-// has ended then. One that all callers have left before it began waits for no place, and
-// begins no more. mu is held.
+// joinable reports whether a computation without a lease may answer a caller whose lookup ended
+// at the place ended in the order of events. A computation that all callers left before it
+// began never begins, so it may not. mu is held.
 func (c *computation) joinable(ended uint64) bool {
 	switch {
 	case c.cancelled():
@@ -470,15 +471,15 @@ func (c *computation) joinable(ended uint64) bool {
 	}
 }
 
-// endWaiting has a computation wait for its place no longer. mu is held.
+// endWaiting ends a computation's wait for its place. mu is held.
 func (c *computation) endWaiting() {
 	if c.quit != nil {
 		c.quit()
 	}
 }
 
-// own makes c the owner of a leased computation if it has none yet, and says
-// whether c is. Only callers of the flight that began it may ask.
+// own makes c the owner of a leased computation if it has no owner, and reports whether c is
+// the owner. Only callers of the flight that began the computation may call own.
 func (fs *flights) own(comp *computation, c *call) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -489,7 +490,7 @@ func (fs *flights) own(comp *computation, c *call) bool {
 	return comp.owner == c
 }
 
-// join and quit count who waits for a computation.
+// join and quit count the callers that wait for a computation.
 func (fs *flights) join(comp *computation) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -502,16 +503,16 @@ func (fs *flights) quit(comp *computation) {
 	comp.left()
 }
 
-// left counts a caller that has left. A computation that waits for its place waits for its
-// callers only. mu is held.
+// left counts a caller that has left. If the last caller leaves a computation that waits for
+// its place, the wait ends. mu is held.
 func (c *computation) left() {
 	if c.callers--; c.callers == 0 && c.began == 0 {
 		c.endWaiting()
 	}
 }
 
-// quitTurn is quit for a computation without a lease that has not begun, and says
-// whether that is for want of a slot: no other of the same key runs.
+// quitTurn does what quit does for a computation without a lease. full reports whether it has
+// not begun because no place was free, and not because another one of the same key runs.
 func (fs *flights) quitTurn(comp *computation) (full bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -520,5 +521,5 @@ func (fs *flights) quitTurn(comp *computation) (full bool) {
 	return comp.began == 0 && (comp.single || s != nil && s.running == comp)
 }
 
-// cancelled says that Close has ended it.
+// cancelled reports whether Close has ended the computation.
 func (c *computation) cancelled() bool { return c.closing != nil && c.cache.life.Closed() }
