@@ -8,44 +8,45 @@ import (
 	"github.com/fncache/fncache/internal/shape"
 )
 
-// This file has the functions of a context and one to three arguments, whose types the
-// compiler knows: their wrapping, their stubs, and their handles.
+// This file wraps functions of a context and one to three arguments, whose types the
+// compiler knows. It has their stubs and their handles.
 
-// A Func1 is the handle to a function of a context and one argument, by [Wrap1] or [New1].
-// Its methods are those of [Func] with the types of the function, so arguments need no
-// conversion, and a mistake in them does not compile. They are safe for concurrent use.
+// A Func1 is the handle to a function of a context and one argument, made by [Wrap1] or
+// [New1]. Its methods are those of [Func] with the types of the function, so arguments need no
+// conversion, and wrong arguments do not compile. The methods are safe for concurrent use.
 type Func1[A, R any] struct {
-	// Func is the handle without the types: for the name, the counters, and Unwrap.
+	// Func is the handle without types. It has the name, the counters, and Unwrap.
 	Func *Func
 	call func(context.Context, A) (R, error)
 }
 
-// Wrap1 is [Wrap] for a function of a context and one argument that returns one
-// result and an error. It does the very same, by the same options, names, keys and
-// entries, so that processes that use one and such that use the other share what
-// is cached. But as the compiler knows the types, a call takes no reflection: the
-// variable then holds a plain closure. (Arguments other than booleans, numbers,
-// strings and lists of these are still hashed by reflection. So are results copied
-// for several callers, or out of the near cache, where they hold maps, pointers, or
-// lists of anything but numbers, strings, and structs and arrays without references
-// or strings.) And the compiler checks the arguments of the handle's methods.
+// Wrap1 is [Wrap] for a function of a context and one argument that returns one result and an
+// error. It uses the same options, names, keys and entries, so processes that use Wrap and
+// processes that use Wrap1 share entries. The compiler knows the types, so the variable holds a
+// plain closure that uses no reflection, and the compiler checks the arguments of the handle's
+// methods.
 //
-// The type arguments are inferred, also where *fn is of a named func type:
+// Two steps can still use reflection. Arguments other than booleans, numbers, strings and lists
+// of these are hashed by reflection. Results are copied by reflection, for several callers or
+// out of the near cache, if they contain maps, pointers, or lists whose elements are not
+// numbers, strings, or structs and arrays without references and strings.
+//
+// The type arguments are inferred, also if *fn has a named func type:
 //
 //	var bookByID func(ctx context.Context, id int64) (Book, error) = store.BookByID
 //
 //	f, err := fncache.Wrap1(&bookByID, fncache.Options{Timeout: time.Hour})
 //
-// For functions of any other form there is Wrap; a variadic one is of another form.
-// [New1] takes the function as a value, and writes to no variable.
+// Use Wrap for functions of other forms, including variadic functions. [New1] takes the
+// function as a value, and writes to no variable.
 func Wrap1[F ~func(context.Context, A) (R, error), A, R any](fn *F, opts Options) (*Func1[A, R], error) {
 	return wrap1[F, A, R](fn, callersLine(), opts)
 }
 
-// New1 is [Wrap1] for a function that is given as a value: it returns the cached version, and
-// leaves the function as it is. It is for code that keeps no func variable, and for several
-// cached versions of one function, each under a Name of its own. cached is of the type of fn.
-// After Unwrap it calls fn.
+// New1 is [Wrap1] for a function that is passed as a value: it returns the cached version, and
+// replaces nothing. Use it in code without a func variable, or for several cached versions of
+// one function, each with its own Name. cached has the type of fn. After Unwrap, cached calls
+// fn.
 func New1[F ~func(context.Context, A) (R, error), A, R any](fn F, opts Options) (cached F, handle *Func1[A, R], err error) {
 	cached = fn
 	if handle, err = wrap1[F, A, R](&cached, callersLine(), opts); err != nil {
@@ -77,8 +78,8 @@ func wrap1[F ~func(context.Context, A) (R, error), A, R any](fn *F, at string, o
 	return h, nil
 }
 
-// Call calls the cached version of the function, as the wrapped variable does. After Unwrap it
-// calls the function itself.
+// Call calls the cached version of the function, as a call of the wrapped variable does. After
+// Unwrap it calls the function itself.
 func (h *Func1[A, R]) Call(ctx context.Context, a A) (R, error) { return h.call(ctx, a) }
 
 // Key returns the Redis key of the entry, as [Func.Key] does.
@@ -86,7 +87,7 @@ func (h *Func1[A, R]) Key(a A) (string, error) {
 	return h.Func.keyOf(&shape.One[A]{A: a})
 }
 
-// KeyFor is Key for a call with that context, as [Func.KeyFor].
+// KeyFor is Key for a call with the context ctx, as [Func.KeyFor].
 func (h *Func1[A, R]) KeyFor(ctx context.Context, a A) (string, error) {
 	return h.Func.keyFor(ctx, &shape.One[A]{A: a})
 }
@@ -96,32 +97,34 @@ func (h *Func1[A, R]) Invalidate(ctx context.Context, a A) error {
 	return h.Func.overtake(ctx, invalidating, &shape.One[A]{A: a})
 }
 
-// Expire makes the entry stale at most in the whole fleet, as [Func.Expire] does.
+// Expire makes a fresh entry stale in the whole fleet, as [Func.Expire] does.
 func (h *Func1[A, R]) Expire(ctx context.Context, a A) error {
 	return h.Func.overtake(ctx, expiring, &shape.One[A]{A: a})
 }
 
 // Refresh recomputes and stores the entry now, as [Func.Refresh] does, and returns the new
-// result. With an error the result is what the function returned with it, or zero.
+// result. If it returns an error, the result is the one that the function returned with that
+// error, or zero.
 func (h *Func1[A, R]) Refresh(ctx context.Context, a A) (R, error) {
 	return refreshTyped[R](ctx, h.Func, &shape.One[A]{A: a})
 }
 
-// Peek returns what a call would be served now, and never computes: the fresh or stale entry
-// of the near cache or of Redis. It asks for no lease, is not counted in Stats.Calls, and
-// ignores WithInfo, WithBypass and WithRefresh. Within a cached function with tags the tags
-// are inherited, as from a call.
+// Peek returns the fresh or stale entry of the near cache or of Redis that a call would be
+// served now. It never computes. It asks for no lease, is not counted in Stats.Calls, and
+// ignores WithInfo, WithBypass and WithRefresh. Inside a cached function with tags, the
+// function inherits the tags of the entry, as from a call.
 //
-// ok reports whether there is an answer. Info.Source is then SourceFresh, SourceStale or
-// SourceNear; err is nil, or an error that is the cached answer (Options.CacheErrors).
-// Without an answer, err is nil if nothing may be served. Otherwise err says why that is not
-// known: [ErrNoCache], the end of ctx, or an error that wraps [ErrRedisDown]. Info.Key is set
-// wherever the key is known.
+// ok reports whether there is an answer. Then Info.Source is SourceFresh, SourceStale or
+// SourceNear, and err is nil or the cached error (Options.CacheErrors). If ok is false and err
+// is nil, no entry may be served. If ok is false and err is not nil, Peek could not find out:
+// err is [ErrNoCache], the error of ctx, or wraps [ErrRedisDown]. Info.Key is set if the key
+// is known.
 func (h *Func1[A, R]) Peek(ctx context.Context, a A) (result R, info Info, ok bool, err error) {
 	return peekTyped[R](ctx, h.Func, &shape.One[A]{A: a})
 }
 
-// A Func2 is [Func1] for a function of a context and two arguments, by [Wrap2] or [New2].
+// A Func2 is the [Func1] of a function of a context and two arguments, made by [Wrap2] or
+// [New2].
 type Func2[A, B, R any] struct {
 	Func *Func // see Func1
 	call func(context.Context, A, B) (R, error)
@@ -197,7 +200,8 @@ func (h *Func2[A, B, R]) Peek(ctx context.Context, a A, b B) (result R, info Inf
 	return peekTyped[R](ctx, h.Func, &shape.Two[A, B]{A: a, B: b})
 }
 
-// A Func3 is [Func1] for a function of a context and three arguments, by [Wrap3] or [New3].
+// A Func3 is the [Func1] of a function of a context and three arguments, made by [Wrap3] or
+// [New3].
 type Func3[A, B, C, R any] struct {
 	Func *Func // see Func1
 	call func(context.Context, A, B, C) (R, error)
@@ -277,8 +281,8 @@ func (h *Func3[A, B, C, R]) Peek(ctx context.Context, a A, b B, c C) (result R, 
 	return peekTyped[R](ctx, h.Func, &shape.Three[A, B, C]{A: a, B: b, C: c})
 }
 
-// wrapTyped wraps *fn. form gives what the number of parameters makes different:
-// how the original is called, and the stub. at is the line that wraps.
+// wrapTyped wraps *fn. form returns the parts that depend on the number of parameters: how to
+// call the original, and the stub. at is the line of the call of Wrap1 or its like.
 func wrapTyped[R, T any, F any](fn *F, at string, opts Options, form func(*Func, F) (invoker[T, R], F)) (*Func, error) {
 	return wrapVariable(reflect.ValueOf(fn), site{at: at}, opts, func(f *Func) (shape.Shape, func() reflect.Value) {
 		invoke, stub := form(f, *fn)
@@ -289,22 +293,22 @@ func wrapTyped[R, T any, F any](fn *F, at string, opts Options, form func(*Func,
 // An invoker calls the original function.
 type invoker[T, R any] = func(context.Context, *T) (R, error)
 
-// refreshTyped is Refresh of the typed handles.
+// refreshTyped implements Refresh of the typed handles.
 func refreshTyped[R, T any](ctx context.Context, f *Func, args *T) (result R, err error) {
 	r, err := f.refresh(ctx, args)
 	if r == nil && err == nil {
-		err = fmt.Errorf("fncache: refresh %s: the result is stored, and does not decode to be returned; mend its codec", f.Name())
+		err = fmt.Errorf("fncache: refresh %s: the result is stored, but cannot be decoded to be returned; fix its codec", f.Name())
 	}
 	return valueTyped[R](f, args, r), err
 }
 
-// peekTyped is Peek of the typed handles.
+// peekTyped implements Peek of the typed handles.
 func peekTyped[R, T any](ctx context.Context, f *Func, args *T) (result R, info Info, ok bool, err error) {
 	r, info, ok, err := f.peek(ctx, args)
 	return valueTyped[R](f, args, r), info, ok, err
 }
 
-// valueTyped returns the result of a function with arguments T; zero where there is none.
+// valueTyped returns the result of a function with arguments T; zero if r is nil.
 func valueTyped[R, T any](f *Func, _ *T, r shape.Results) (result R) {
 	if r != nil {
 		result = f.shape.(*shape.Typed[T, R]).Value(r)
