@@ -13,16 +13,16 @@ import (
 //	<namespace>:{<prefix>:<name>:<hash>}:<sig>         the entry
 //	<namespace>:{<prefix>:<name>:<hash>}:<sig>:lock    the lease
 //
-// without "<prefix>:" where there is none. hash is keyhash.Size bytes in hex that change
-// with the arguments; sig is a fingerprint of the function's types and the codec, 12 digits
-// in hex (see package signature). A Redis Cluster chooses the slot by what stands in
-// the braces, so one slot has the entries and leases that all releases of a function
-// keep for the same arguments, and one script can delete them. testdata/keys_v1.txt
-// holds examples: if one of them changes, every fleet starts cold.
+// without "<prefix>:" if there is no prefix. hash has keyhash.Size bytes in hex and depends on
+// the arguments. sig is a fingerprint of the function's types and the codec, 12 digits in hex
+// (see package signature). A Redis Cluster chooses the slot by the text in the braces. So the
+// entries and leases of all releases of a function for the same arguments are in one slot,
+// and one script can delete them. testdata/keys_v1.txt has examples: if one of them changes,
+// every fleet starts cold.
 const lockSuffix = ":lock"
 
-// entryPrefix returns the key of an entry up to the hash. name is that of the
-// function with its prefix.
+// entryPrefix returns the key of an entry up to the hash. name is the name of the function
+// with its prefix.
 func entryPrefix(namespace, name string) string { return namespace + ":{" + name + ":" }
 
 // entrySuffix returns the key of an entry from the hash on.
@@ -38,8 +38,8 @@ func functionOf(key string) string {
 	return name
 }
 
-// entryOf returns the entry that a key is, or is the lock of, if it is one of the function of
-// that name (with its prefix), in whichever release.
+// entryOf returns the key of the entry that key names, or whose lock key names. ok reports
+// whether it is an entry of a release of the function of that name (with its prefix).
 func entryOf(namespace, name, key string) (entry string, ok bool) {
 	entry = strings.TrimSuffix(key, lockSuffix)
 	rest, own := strings.CutPrefix(entry, entryPrefix(namespace, name))
@@ -48,22 +48,22 @@ func entryOf(namespace, name, key string) (entry string, ok bool) {
 	return entry, own && closed && err == nil && len(hash) == 2*keyhash.Size && sig != "" && !strings.ContainsAny(sig, ":{}")
 }
 
-// registryKey returns the key of the registry of a function. name is with its prefix.
+// registryKey returns the key of the registry of a function. name includes the prefix.
 func registryKey(namespace, name string) string { return namespace + ":functions:{" + name + "}" }
 
-// A keyspace is where a cache keeps its entries: in two with equal ones the keys of
-// one function for the same arguments differ in the signature alone. It is zero for
-// the cache nil.
+// A keyspace identifies where a cache keeps its entries. In two caches with equal keyspaces,
+// the keys of a function for the same arguments differ only in the signature. The nil cache
+// has the zero keyspace.
 type keyspace struct {
-	client    any // a redis.UniversalClient, or what stands for it
+	client    any // a redis.UniversalClient; the cache itself if clients cannot be compared
 	namespace string
-	keys      keyhash.Keys // of the hashes of arguments
+	keys      keyhash.Keys // the keys of the argument hashes
 }
 
 func newKeyspace(c *Cache) keyspace {
 	s := keyspace{c.cfg.Redis, c.cfg.Namespace, *c.hashing}
 	if !reflect.ValueOf(s.client).Comparable() {
-		s.client = c // nobody can say which clients are the same
+		s.client = c // clients of this type cannot be compared
 	}
 	return s
 }
