@@ -16,46 +16,46 @@ import (
 )
 
 // A Codec turns the results of functions into bytes and back, for Config.Codec.
-// [CBOR] is the default, [JSON] the one to read entries with; another one may
-// write what other programs read. To encrypt entries, set Config.Seal. Its methods are
-// called by many goroutines at once.
+// [CBOR] is the default. People can read the entries of [JSON]. Write your own codec if
+// another program has to read entries. To encrypt entries, set Config.Seal. The methods
+// of a codec are called by several goroutines at the same time.
 //
-// What it loses is lost at once, not at the first hit: the caller that computes
-// is given what comes back from Decode, too. What it cannot encode, or cannot
-// decode again, is returned to that caller as it is, logged, and not stored. An
-// entry that it cannot decode is a miss, and so it is if it panics.
+// The caller that computes also gets the result of Decode. So a loss in the codec shows in
+// the first call and not only at the first hit. A result that the codec cannot encode, or
+// cannot decode again, is returned to that caller unchanged, logged, and not stored. If the
+// codec cannot decode an entry, or panics, the entry is a miss.
 //
-// Which result types can be cached is decided when wrapping, where the codec may
-// not be known yet: the types are those that CBOR keeps, whichever codec it is
-// (see the package documentation). A type that only another codec can store is
-// let through by a MarshalBinary and UnmarshalBinary, used or not, or by a [FormCodec].
+// The result types that can be cached are checked when wrapping, when the codec may not be
+// known yet. They are therefore the types that CBOR keeps, for every codec (see the package
+// documentation). A type that only another codec can store is accepted if it has
+// MarshalBinary and UnmarshalBinary, even if the codec does not use them, or if the codec is
+// a [FormCodec].
 type Codec interface {
-	// Name tells the codec and its version apart from all others. It is part
-	// of every key, so that two codecs never read each other's entries: change
-	// it whenever the bytes change their meaning. It must not be empty, and is
-	// asked for once, by [New].
+	// Name identifies the codec and its version. It is part of every key, so that two codecs
+	// never read each other's entries: change it whenever the bytes change their meaning. It
+	// must not be empty. [New] calls it once.
 	Name() string
 
 	// Encode encodes the results of one call, in order, without its error.
-	// There is a pointer to each: of a func() (Book, int, error), a *Book and
-	// an *int. The values must be left as they are; the bytes are copied before
-	// Encode is called again.
+	// results has a pointer to each: for a func() (Book, int, error), a *Book and
+	// an *int. Encode must not change the values. The cache copies the bytes before
+	// it calls Encode again.
 	Encode(results []any) ([]byte, error)
 
-	// Decode reads into the zero values at these pointers what Encode was given
-	// for them. It may keep body, a copy for this one call. Bytes that are not
-	// what Encode gives must be an error.
+	// Decode restores the results that Encode was given, into the zero values at these
+	// pointers. It may keep body, which is a copy for this one call. Decode must return an
+	// error for bytes that Encode did not write.
 	Decode(body []byte, results []any) error
 }
 
-// codecName is the codec in the fingerprint that keys carry. It changes, as does
+// codecName is the name of CBOR in the fingerprint in keys. It changes, as does
 // codecCBOR, whenever a body changes its meaning.
 const codecName = "cbor2"
 
-// CBOR is the codec that a [Cache] has by default. What it writes is short and
-// quickly read, and each value of a type that can be wrapped comes back as it was
-// (see docs/results.md). It is exported for codecs that wrap it, such as one that
-// encrypts. What such a codec is given was checked when the function was wrapped.
+// CBOR is the default codec of a [Cache]. Its encoding is short and fast to read, and restores
+// each value of a type that can be wrapped exactly (see docs/results.md). It is exported for
+// codecs that wrap it. The types that such a codec gets were checked when the function was
+// wrapped.
 type CBOR struct{}
 
 // Name implements [Codec].
@@ -70,26 +70,25 @@ func (CBOR) Decode(body []byte, results []any) error { return codec.Decode(codec
 // jsonName is codecName for JSON.
 const jsonName = "json2"
 
-// JSON is the codec for people who read entries, with redis-cli or in a log: all
-// that stands behind the 32 bytes of an entry's header is one JSON array of the
-// results. Entries that are to be read must not be compressed: set
-// Config.CompressOver to -1.
+// JSON is the codec for entries that people read, with redis-cli or in a log. After the 32
+// bytes of its header, an entry is one JSON array of the results. To keep entries readable,
+// turn compression off: set Config.CompressOver to -1.
 //
-// It keeps what [CBOR] keeps, and accepts the same types, with these differences:
+// JSON accepts the same types as [CBOR] and keeps the same values, with these differences:
 //
 //   - NaN, the infinities and strings that are not valid UTF-8 cannot be encoded: such
 //     a result is returned as it is, logged, and not stored.
-//   - A field is left out by `json:"-"` or `fncache:"-"`. Its name is that of its json
-//     tag, unless two fields of the struct have the same; the options of the tag, such
-//     as omitempty, are not followed.
-//   - A type with unexported fields is encoded by MarshalJSON, or else MarshalText,
-//     MarshalBinary or MarshalCBOR, the first of which it has both halves.
-//   - Bytes are written in base64, an embedded struct as a field, a map whose keys are
-//     neither strings nor integers as an array of pairs.
+//   - A field with the tag `json:"-"` or `fncache:"-"` is left out. The json tag names the
+//     field, unless two fields of the struct have the same name there; options of the tag,
+//     such as omitempty, are ignored.
+//   - A type with unexported fields is encoded by MarshalJSON, MarshalText, MarshalBinary or
+//     MarshalCBOR: the first of these that the type has together with its Unmarshal method.
+//   - Bytes are written in base64. An embedded struct is written as a field. A map whose keys
+//     are neither strings nor integers is written as an array of pairs.
 //
-// It is read only as it is written: an entry that was edited by hand is a miss. It takes
-// two to three times as long to read as CBOR does, and is longer by a third (texts) to
-// two thirds (numbers).
+// Decoding accepts only the exact form that Encode writes: an entry that was edited by hand
+// is a miss. JSON takes two to three times as long to read as CBOR, and is longer by a third
+// (texts) to two thirds (numbers).
 type JSON struct{}
 
 // Name implements [Codec].
@@ -101,48 +100,49 @@ func (JSON) Encode(results []any) ([]byte, error) { return codec.Encode(codec.JS
 // Decode implements [Codec]. The results share no memory with body.
 func (JSON) Decode(body []byte, results []any) error { return codec.Decode(codec.JSON, body, results) }
 
-// A Form is how a codec stores what pointers of one type point to. See [FormCodec].
+// A Form says how a codec stores the values that pointers of one type point to. See
+// [FormCodec].
 type Form struct {
-	// Name tells the form, and the version of what it writes, apart from all others. In the
-	// keys of functions it stands for all that the type consists of, so a type that changes
-	// under the same Name starts nothing cold. It must not be empty.
+	// Name identifies the form and the version of its bytes. In the keys of functions it
+	// replaces the structure of the type, so a change of the type under the same Name does not
+	// start the cache cold. It must not be empty.
 	Name string
 
-	// Encode returns the bytes of a value. v is a pointer of the type, and is not nil. The
-	// value must be left as it is.
+	// Encode returns the bytes of a value. v is a pointer of the type, and is not nil. Encode
+	// must not change the value.
 	Encode func(v any) ([]byte, error)
 
-	// Decode reads what Encode returned into the zero value that v points to. It may keep
-	// body. Bytes that Encode does not return must be an error.
+	// Decode restores into the zero value that v points to the value that Encode was given. It
+	// may keep body. Decode must return an error for bytes that Encode did not write.
 	Decode func(body []byte, v any) error
 }
 
 // A FormCodec is a [Codec] that also stores types of which [CBOR] would lose something.
-// Wherever a result has a pointer of a type with a [Form], itself or as a part of it, the
-// form stores what it points to; a nil pointer comes back as nil. Everything else is
-// stored, or refused, as CBOR does. [CBORWith] makes such a codec. One that wraps it, to
-// encrypt, embeds a FormCodec and has a Name, an Encode and a Decode of its own.
+// If a result is or contains a pointer of a type with a [Form], the form stores the value that
+// it points to; a nil pointer comes back as nil. Everything else is stored or refused as by
+// CBOR. [CBORWith] makes such a codec. A codec that wraps a FormCodec embeds it, and has its
+// own Name, Encode and Decode.
 //
 // Types are checked when a function is wrapped, so the codec must be known then: set
-// [Options.Cache], or call [SetDefault] before. Otherwise the types must be those that CBOR
-// keeps.
+// [Options.Cache], or call [SetDefault] before. Otherwise only types that CBOR keeps are
+// accepted.
 type FormCodec interface {
 	Codec
 
-	// Form returns the form of a pointer type, or nil where it has none. An error refuses
-	// the type; it follows the place and the type, and says what to do. Form must give the
-	// same answer each time.
+	// Form returns the form of a pointer type, or nil if the type has none. An error refuses
+	// the type; its text is appended to the place and the type, and says what to do. Form must
+	// return the same result each time.
 	Form(pointer reflect.Type) (*Form, error)
 }
 
-// CBORWith returns a codec that writes what [CBOR] writes, and by forms what pointers of
-// some types point to: form is [FormCodec.Form], and name is [Codec.Name]. Make it once, as
-// a package variable: it keeps what it learns about types.
+// CBORWith returns a codec that writes what [CBOR] writes, and uses forms for some pointer
+// types: form is [FormCodec.Form], and name is [Codec.Name]. Make it once, as a package
+// variable, because it caches information about types.
 func CBORWith(name string, form func(pointer reflect.Type) (*Form, error)) FormCodec {
 	return &cborWith{name: name, form: form, format: formatWith(form)}
 }
 
-// cborWith is what CBORWith returns.
+// cborWith is the codec that CBORWith returns.
 type cborWith struct {
 	name   string
 	form   func(reflect.Type) (*Form, error)
@@ -165,24 +165,25 @@ func formatWith(form func(reflect.Type) (*Form, error)) codec.Format {
 	})
 }
 
-// A coder is the codec of a cache, with what is written about it.
+// A coder is the codec of a cache, with its marks in headers and fingerprints, its compression
+// and its seal.
 type coder struct {
 	codec        Codec
 	id           byte          // in the headers of entries
 	mark         string        // in fingerprints
 	compressOver int           // bytes of a body; negative for never
 	seal         *seal.Keyring // nil without Config.Seal
-	// types is what the types of results are checked by when a function is wrapped.
+	// types checks the types of results when a function is wrapped.
 	types codec.Format
-	// ordered is how values are compared: it is types with sorted maps.
+	// ordered encodes values to compare them. It is types with sorted maps.
 	ordered codec.Format
-	// format is how bodies are written. Unless ours is set, the codec writes them, which is
-	// the user's own; of a FormCodec, format then says what a body may hold.
+	// format writes bodies if ours is set. Otherwise the user's codec writes them; for a
+	// FormCodec, format then says which types a body may contain.
 	format codec.Format
 	ours   bool
 }
 
-// newCoder takes the codec of a configuration that has its defaults.
+// newCoder makes the coder of a configuration that has its defaults.
 func newCoder(cfg *Config) *coder {
 	c := &coder{codec: cfg.Codec, compressOver: cfg.CompressOver, types: codec.CBOR}
 	c.seal, _ = seal.New(cfg.Seal) // its fault was found before
@@ -199,13 +200,13 @@ func newCoder(cfg *Config) *coder {
 		c.types = c.format
 	}
 	c.ordered = c.types.Ordered()
-	if c.seal != nil { // so that an entry that is not sealed is none
+	if c.seal != nil { // so that an entry that is not sealed is a miss
 		c.mark += " sealed"
 	}
 	return c
 }
 
-// checkCodec calls a codec's Name for the first time.
+// checkCodec checks a codec by its first call of Name.
 func checkCodec(c Codec) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -213,13 +214,13 @@ func checkCodec(c Codec) (err error) {
 		}
 	}()
 	if c.Name() == "" {
-		return fmt.Errorf("Codec: the Name of %T is empty; give it one, for it tells the entries of codecs apart", c)
+		return fmt.Errorf("Codec: the Name of %T is empty; give it a name, because the name separates the entries of codecs", c)
 	}
 	return nil
 }
 
-// fingerprint gives the part of a function's keys that changes with its types and
-// with the codec.
+// fingerprint returns the part of a function's keys that depends on its types and
+// on the codec.
 func (c *coder) fingerprint(f *Func) string {
 	knows := c.ours || c.types != codec.CBOR
 	switch {
@@ -227,13 +228,13 @@ func (c *coder) fingerprint(f *Func) string {
 		return f.fingerprint
 	case knows && f.sig.Encoding.Check(c.format) == nil:
 		return f.sig.Fingerprint(c.mark, c.format)
-	default: // nothing is known of what it stores
+	default: // nothing is known about how the codec stores results
 		return f.sig.OtherFingerprint(c.mark)
 	}
 }
 
-// faults says why the codec would lose a function's results, as far as is known
-// of it beyond what every function is checked for.
+// faults returns an error if the codec would lose a function's results. It adds to the checks
+// that each function gets when it is wrapped.
 func (c *coder) faults(sig *signature.Signature) error {
 	if c.ours {
 		return sig.Encoding.Check(c.format)
@@ -256,9 +257,9 @@ func (c *coder) encode(dst []byte, plans *codec.Results, results []any) ([]byte,
 	return append(dst, body...), nil
 }
 
-// decode reads a body into the zero values at these pointers. They share no memory
-// with it, and it stays as it is: a codec of the user's own is given a copy, which it may
-// decrypt in place.
+// decode reads a body into the zero values at these pointers. The values share no memory with
+// the body, and the body is not changed: the user's codec gets a copy, which it may decrypt in
+// place.
 func (c *coder) decode(body []byte, plans *codec.Results, results []any) error {
 	if c.ours {
 		return plans.Decode(body, c.format, results)
@@ -266,8 +267,8 @@ func (c *coder) decode(body []byte, plans *codec.Results, results []any) error {
 	return codec.Guard(c.mark, "decode", func() error { return c.codec.Decode(bytes.Clone(body), results) })
 }
 
-// unseal decrypts the body of the entry of a key, if the cache seals. The error is a miss with
-// its reason.
+// unseal decrypts the body of the entry of a key, if the cache seals. An error means that the
+// entry is a miss, and says why.
 func (c *coder) unseal(e *envelope, key string) error {
 	sealed := e.flags&flagSealed != 0
 	switch {
@@ -286,8 +287,8 @@ func (c *coder) unseal(e *envelope, key string) error {
 	return nil
 }
 
-// open makes the body of an entry ready to be decoded. The error is a miss with
-// its reason.
+// open makes the body of an entry ready to be decoded. An error means that the entry is a miss,
+// and says why.
 func (c *coder) open(e *envelope) error {
 	if e.codec != c.id {
 		return miss(missUnknownCodec, "byte %d: codec %d, the cache has %d", codecOffset, e.codec, c.id)
@@ -303,8 +304,8 @@ func (c *coder) open(e *envelope) error {
 	return nil
 }
 
-// pack compresses the body of an entry if that pays. raw has room for the header,
-// and so has what it gives; raw is left as it is.
+// pack compresses the body of an entry if that makes it shorter by enough. Both raw and packed
+// begin with room for the header. pack does not change raw.
 func (c *coder) pack(raw []byte) (packed []byte, flags byte) {
 	if body := raw[envelopeHeaderLen:]; c.compressOver >= 0 && len(body) > c.compressOver {
 		if packed := codec.Compress(body, envelopeHeaderLen); packed != nil {
@@ -314,8 +315,8 @@ func (c *coder) pack(raw []byte) (packed []byte, flags byte) {
 	return raw, 0
 }
 
-// enclose returns the bytes of an entry whose body stands in raw, after room for the header. It
-// compresses and seals the body, and sets the flags for that. key is that of the entry.
+// enclose returns the bytes of the entry under key. raw has room for the header and then the
+// body. enclose compresses and seals the body, and sets the flags for that.
 func (c *coder) enclose(e *envelope, raw []byte, key string) []byte {
 	if !e.negative() {
 		var flags byte
@@ -327,7 +328,7 @@ func (c *coder) enclose(e *envelope, raw []byte, key string) []byte {
 		body := raw[envelopeHeaderLen:]
 		raw = c.seal.Seal(make([]byte, envelopeHeaderLen, len(raw)+seal.Overhead), seal.NewSalt(), body, e.bound(key))
 	}
-	more := 0 // that stands before the body
+	more := 0 // bytes between the header and the body
 	if e.life != nil {
 		e.flags |= flagLifetime
 		more += lifetimesLen
@@ -349,8 +350,8 @@ func (f *Func) encode(c *coder, dst []byte, r shape.Results) ([]byte, error) {
 }
 
 // encodeOrdered appends results to dst so that equal results have equal encodings, as far as
-// the methods of their types allow. It writes CBOR, whatever the codec is; a type that CBOR
-// does not keep is left to the codec.
+// the methods of their types allow. It writes CBOR for every codec. Only if CBOR does not keep one
+// of the types, the codec encodes the results.
 func (f *Func) encodeOrdered(c *coder, dst []byte, r shape.Results) ([]byte, error) {
 	if encoded, err := f.sig.Encoding.Append(dst, c.ordered, r.Pointers()); err == nil {
 		return encoded, nil
@@ -358,8 +359,8 @@ func (f *Func) encodeOrdered(c *coder, dst []byte, r shape.Results) ([]byte, err
 	return f.encode(c, dst, r)
 }
 
-// decode makes results of a body, for callers that go on whatever code of the user's own
-// does: see apart.go.
+// decode turns a body into results. The caller continues even if code of the user hangs,
+// panics or ends its goroutine: see package apart.
 func (f *Func) decode(c *coder, body []byte) (shape.Results, error) {
 	if f.decodesApart(c) {
 		return f.decodeApart(c, body)
@@ -367,10 +368,10 @@ func (f *Func) decode(c *coder, body []byte) (shape.Results, error) {
 	return f.decodeHere(c, body)
 }
 
-// decodesApart reports whether decoding may run code of the user's own.
+// decodesApart reports whether decoding may run code of the user.
 func (f *Func) decodesApart(c *coder) bool { return !c.ours || f.sig.Encoding.AskMethods(c.format) }
 
-// decodeHere is decode on this goroutine.
+// decodeHere does what decode does, on this goroutine.
 func (f *Func) decodeHere(c *coder, body []byte) (shape.Results, error) {
 	r := f.shape.Blank()
 	if err := c.decode(body, f.sig.Encoding, r.Pointers()); err != nil {
@@ -379,8 +380,8 @@ func (f *Func) decodeHere(c *coder, body []byte) (shape.Results, error) {
 	return r, nil
 }
 
-// share gives a caller shape.Results of its own: a copy of what was decoded once, or, of
-// types that cannot be copied, the body decoded anew.
+// share returns results for one more caller: a copy of the decoded results, or, for types that
+// cannot be copied, results decoded from the body again.
 func (f *Func) share(c *coder, decoded shape.Results, body []byte) (shape.Results, error) {
 	if f.plans.Copies == nil {
 		return f.decode(c, body)
@@ -388,9 +389,9 @@ func (f *Func) share(c *coder, decoded shape.Results, body []byte) (shape.Result
 	return f.shape.Copy(decoded), nil
 }
 
-// decodeApart is decodeHere for code of the user's own. What does not end within
-// Options.ComputeTimeout is left to itself, with what it writes to: within that time the
-// function would have made the value anew.
+// decodeApart does decodeHere on a goroutine of its own, because it runs code of the user. If
+// that does not end within Options.ComputeTimeout, decodeApart returns and abandons the
+// goroutine with its results: within that time the function could have computed the value again.
 func (f *Func) decodeApart(c *coder, body []byte) (shape.Results, error) {
 	var decoded shape.Results
 	var err error

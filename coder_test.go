@@ -275,7 +275,7 @@ func TestACodecIsCheckedByNew(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		client := b.cache().cfg.Redis
 		_, err := New(Config{Redis: client, Codec: gobCodec{}})
-		require.EqualError(t, err, "fncache: new cache: Codec: the Name of fncache.gobCodec is empty; give it one, for it tells the entries of codecs apart")
+		require.EqualError(t, err, "fncache: new cache: Codec: the Name of fncache.gobCodec is empty; give it a name, because the name separates the entries of codecs")
 		_, err = New(Config{Redis: client, Codec: (*xorCodec)(nil), RedisTimeout: -1})
 		require.ErrorContains(t, err, "Codec: the Name method of *fncache.xorCodec panics; set a codec that is ready for use")
 		require.ErrorContains(t, err, "RedisTimeout is -1ns")
