@@ -59,10 +59,11 @@ var allowed = map[string][]string{
 	"internal/verify":    {},
 
 	// For tests only.
-	"internal/golden":    {"github.com/stretchr/testify/assert", "github.com/stretchr/testify/require"},
-	"internal/logtest":   {},
-	"internal/redistest": {"github.com/redis/go-redis/v9"},
-	"internal/specimen":  {"pgregory.net/rapid"},
+	"internal/bubbletest": {},
+	"internal/golden":     {"github.com/stretchr/testify/assert", "github.com/stretchr/testify/require"},
+	"internal/logtest":    {},
+	"internal/redistest":  {"github.com/redis/go-redis/v9"},
+	"internal/specimen":   {"pgregory.net/rapid"},
 }
 
 // TestPackagesImportWhatTheTableAllows reads the source of all platforms.

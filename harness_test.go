@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/bubbletest"
 	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/memconn"
 	"github.com/fncache/fncache/internal/oncelog"
@@ -43,7 +44,7 @@ func inBubble(t *testing.T, test func(t *testing.T, b *bubble)) {
 // inOneBubble is inBubble for tests that do not wrap by wrap.
 func inOneBubble(t *testing.T, test func(t *testing.T, b *bubble)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		b := &bubble{t: t, redis: miniredis.NewMiniRedis(), log: &logSink{}, tap: newTap()}
 		b.redis.ClockTTL(true)
 		t.Cleanup(b.redis.Close)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/fncache/fncache"
 	"github.com/fncache/fncache/fncachetest"
+
+	"github.com/fncache/fncache/internal/bubbletest"
 )
 
 // topBooks is a func that counts its runs.
@@ -54,7 +55,7 @@ func TestAdvanceMakesEntriesStaleAndThenGo(t *testing.T) {
 }
 
 func TestInABubbleTimePassesBySleeping(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		cache := fncachetest.New(t)
 		runs := 0
 		top := topBooks(&runs)
@@ -97,7 +98,7 @@ func TestTheCacheIsClosedAtTheEndOfTheTest(t *testing.T) {
 }
 
 func TestInABubbleManyCallsAtOnceTakeNoTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		cache := fncachetest.New(t)
 		top := func(_ context.Context, id int64) (int64, error) { return id, nil }
 		f, err := fncache.Wrap(&top, fncache.Options{Cache: cache.Cache, Name: "top", Timeout: time.Hour})

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/bubbletest"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -43,7 +43,7 @@ func both(t *testing.T, r *Remote, key string, fields ...string) {
 }
 
 func TestBothGoInOnePipeline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: hashes}
 		r := s.remote(t, nil)
 		both(t, r, "k", "e", "c")
@@ -54,7 +54,7 @@ func TestBothGoInOnePipeline(t *testing.T) {
 }
 
 func TestFieldsOfOneHashAreAskedForOnceInAPipeline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: func(conn int, cmd []string) string {
 			if cmd[0] == "get" && strings.HasPrefix(cmd[1], "slow") {
 				time.Sleep(5 * time.Millisecond)
@@ -83,7 +83,7 @@ func TestFieldsOfOneHashAreAskedForOnceInAPipeline(t *testing.T) {
 }
 
 func TestOneOfBothFailsAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: func(conn int, cmd []string) string {
 			if cmd[0] == "hmget" {
 				return "-WRONGTYPE no hash\r\n"
@@ -103,7 +103,7 @@ func TestOneOfBothFailsAlone(t *testing.T) {
 }
 
 func TestACallerThatCancelsLeavesBoth(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: func(conn int, cmd []string) string {
 			time.Sleep(60 * time.Millisecond) // virtual, and within the timeout: the node stays known
 			return hashes(conn, cmd)

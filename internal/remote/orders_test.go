@@ -7,13 +7,13 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/bubbletest"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -44,7 +44,7 @@ func queued(t *testing.T, n *node, ctx context.Context, cmds ...*Command) (taken
 // 2. Its context ends, and the watchdog sees that nobody is to wait for a connection.
 // 3. The caller is given the processor.
 func TestFlightThatIsEndedBeforeItBeginsIsSentByOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		r := (&scripted{answer: values}).remote(t, nil)
 		_, err, _ := get(t.Context(), r, "k")
 		require.NoError(t, err)
@@ -111,7 +111,7 @@ func TestCallerIsToldThatItLeadsBeforeItCanLeave(t *testing.T) {
 // A read that its connection breaks after its flight has lost the seat, while nothing else
 // is asked of the node.
 func TestReadThatBreaksWithoutASeatIsSentAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		var broken atomic.Bool
 		s := &scripted{answer: func(conn int, cmd []string) string {
 			if cmd[1] == "stuck" && broken.CompareAndSwap(false, true) {
@@ -141,7 +141,7 @@ func TestReadThatBreaksWithoutASeatIsSentAgain(t *testing.T) {
 func TestCommandThatIsWithdrawnAfterItWasSentMayHaveRun(t *testing.T) {
 	for _, limit := range []Limits{{}, {Stay: true}} {
 		t.Run(fmt.Sprintf("%+v", limit), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubbletest.Run(t, func(t *testing.T) {
 				s := &scripted{answer: func(conn int, cmd []string) string {
 					switch cmd[len(cmd)-1] {
 					case "acquire":
@@ -213,7 +213,7 @@ func TestHookThatSendsNothing(t *testing.T) {
 	} {
 		for _, callers := range []int{1, 50} {
 			t.Run(fmt.Sprint(name, callers), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubbletest.Run(t, func(t *testing.T) {
 					r := (&scripted{answer: values}).remote(t, func(o *redis.Options, _ *Config) { o.ContextTimeoutEnabled = true })
 					r.client.AddHook(&shortHook{test.err})
 					many(callers, func(i int) {
@@ -225,7 +225,7 @@ func TestHookThatSendsNothing(t *testing.T) {
 		}
 	}
 	t.Run("no error, of a pipeline", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubbletest.Run(t, func(t *testing.T) {
 			r := (&scripted{answer: values}).remote(t, func(o *redis.Options, _ *Config) { o.ContextTimeoutEnabled = true })
 			r.client.AddHook(&shortHook{})
 			var failed atomic.Int64
@@ -241,7 +241,7 @@ func TestHookThatSendsNothing(t *testing.T) {
 }
 
 func TestHookThatEndsGoroutinesEndsFewCallers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		r := (&scripted{answer: values}).remote(t, func(o *redis.Options, _ *Config) { o.ContextTimeoutEnabled = true })
 		hook, wrong := &wrongHook{}, runtime.Goexit
 		r.client.AddHook(hook)

@@ -20,6 +20,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/fncache/fncache/internal/bubbletest"
 )
 
 // get asks for a key, and returns the value, with the kind of error and the time that
@@ -74,7 +76,7 @@ func values(_ int, cmd []string) string {
 }
 
 func TestCommandsThatComeMeanwhileGoTogether(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: func(conn int, cmd []string) string {
 			if len(cmd[1]) == 2 && cmd[1] < "k4" {
 				time.Sleep(5 * time.Millisecond)
@@ -177,7 +179,7 @@ func hanging(hangs *atomic.Bool) *scripted {
 func TestNodeThatHangsIsAway(t *testing.T) {
 	for name, calm := range map[string]bool{"calm": true, "at first": false} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubbletest.Run(t, func(t *testing.T) {
 				var hangs atomic.Bool
 				var told notices
 				s := hanging(&hangs)
@@ -220,7 +222,7 @@ func TestSlowNode(t *testing.T) {
 		away  bool
 	}{{0.5, false}, {0.9, false}, {1.5, true}, {2, true}, {5, true}} {
 		t.Run(fmt.Sprint(test.delay), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubbletest.Run(t, func(t *testing.T) {
 				var slow atomic.Bool
 				s := &scripted{}
 				r := s.remote(t, nil)
@@ -249,7 +251,7 @@ func TestSlowNode(t *testing.T) {
 }
 
 func TestOneConnectionThatHangsIsNotTheNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: func(conn int, cmd []string) string {
 			if conn == 1 && cmd[1] == "stuck" {
 				return ""
@@ -274,7 +276,7 @@ func TestOneConnectionThatHangsIsNotTheNode(t *testing.T) {
 func TestLateWatchdogDrawsNoConclusion(t *testing.T) {
 	for _, timeout := range []time.Duration{5 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond} {
 		t.Run(timeout.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubbletest.Run(t, func(t *testing.T) {
 				var hangs atomic.Bool
 				var late atomic.Int64
 				s := &scripted{answer: func(conn int, cmd []string) string {
@@ -307,7 +309,7 @@ func TestLateWatchdogDrawsNoConclusion(t *testing.T) {
 
 // A process that is late in most of its ticks finds out all the same, from the others.
 func TestNodeThatHangsIsAwayThoughTheProcessIsBusy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		var hangs atomic.Bool
 		var readings atomic.Int64
 		s := hanging(&hangs)
@@ -329,7 +331,7 @@ func TestNodeThatHangsIsAwayThoughTheProcessIsBusy(t *testing.T) {
 }
 
 func TestIdleWatchdogDoesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: values}
 		r := s.remote(t, func(_ *redis.Options, cfg *Config) { cfg.Timeout = 5 * time.Millisecond })
 		for range 3 {
@@ -353,7 +355,7 @@ func (n *node) ticks() uint64 {
 // A client of the user's own type cannot be cloned, and go-redis reads for as long as
 // it says.
 func TestClientThatReadsForLongHoldsNoSeat(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: func(conn int, cmd []string) string {
 			if cmd[len(cmd)-1] == "stuck" {
 				return ""
@@ -405,7 +407,7 @@ func TestConnectingThatFails(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubbletest.Run(t, func(t *testing.T) {
 				var gone atomic.Bool
 				gone.Store(true)
 				s := &scripted{answer: values, dial: func(ctx context.Context) error {
@@ -454,7 +456,7 @@ func TestConnectingThatTakesLongIsNotSilence(t *testing.T) {
 		return s
 	}
 	t.Run("at first", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubbletest.Run(t, func(t *testing.T) {
 			r := slow(1.6, new(atomic.Int64), 0).remote(t, nil)
 			many(10, func(i int) {
 				_, err, _ := get(t.Context(), r, fmt.Sprint("k", i))
@@ -465,7 +467,7 @@ func TestConnectingThatTakesLongIsNotSilence(t *testing.T) {
 		})
 	})
 	t.Run("while another connection is answered", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubbletest.Run(t, func(t *testing.T) {
 			s := slow(15, new(atomic.Int64), 1)
 			s.answer = func(conn int, cmd []string) string {
 				time.Sleep(5 * time.Millisecond)
@@ -485,7 +487,7 @@ func TestConnectingThatTakesLongIsNotSilence(t *testing.T) {
 		})
 	})
 	t.Run("so long that it counts as silence, and the node comes back all the same", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubbletest.Run(t, func(t *testing.T) {
 			r := slow(3, new(atomic.Int64), 0).remote(t, nil)
 			_, err, took := get(t.Context(), r, "k")
 			require.Equal(t, KindUnreachable, kind(t, err))
@@ -512,7 +514,7 @@ func TestNodeThatSaysItIsAway(t *testing.T) {
 		"-ERR something else\r\n":                                      {false, false},
 	} {
 		t.Run(strings.Fields(reply)[0], func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubbletest.Run(t, func(t *testing.T) {
 				var wrong atomic.Bool
 				wrong.Store(true)
 				s := &scripted{answer: func(conn int, cmd []string) string {
@@ -550,7 +552,7 @@ func TestNodeThatSaysItIsAway(t *testing.T) {
 }
 
 func TestScriptThatIsNotKnownIsSentWholeInsideAPipeline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		var known atomic.Bool
 		script := NewScript("return ARGV[1]")
 		s := &scripted{answer: func(_ int, cmd []string) string {
@@ -582,7 +584,7 @@ func TestScriptThatIsNotKnownIsSentWholeInsideAPipeline(t *testing.T) {
 }
 
 func TestConnectionThatBreaks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: func(conn int, cmd []string) string {
 			if conn <= smallSeats && strings.HasPrefix(cmd[len(cmd)-1], "k1") {
 				return "close"
@@ -604,7 +606,7 @@ func TestCommandThatIsSentOnce(t *testing.T) {
 	script := NewScript("return 1")
 	for name, answer := range map[string]string{"silent": "", "broken": "close"} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubbletest.Run(t, func(t *testing.T) {
 				s := &scripted{answer: func(conn int, cmd []string) string {
 					if cmd[0] == "evalsha" && cmd[3] == "k" {
 						return answer
@@ -624,7 +626,7 @@ func TestCommandThatIsSentOnce(t *testing.T) {
 }
 
 func TestCallerThatGivesUpLeavesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		var hangs atomic.Bool
 		s := hanging(&hangs)
 		r := s.remote(t, func(_ *redis.Options, cfg *Config) { cfg.Timeout = time.Minute })
@@ -659,7 +661,7 @@ func TestCallerThatGivesUpLeavesNothing(t *testing.T) {
 }
 
 func TestCallerWithADeadlineIsNotLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		var hangs atomic.Bool
 		s := hanging(&hangs)
 		r := s.remote(t, nil)
@@ -676,7 +678,7 @@ func TestCallerWithADeadlineIsNotLate(t *testing.T) {
 }
 
 func TestLeaderThatLeavesIsReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		var hangs atomic.Bool
 		s := hanging(&hangs)
 		r := s.remote(t, nil)
@@ -713,7 +715,7 @@ func TestLeaderThatLeavesIsReplaced(t *testing.T) {
 
 // A large value over a slow link, while small ones go on.
 func TestLargeValuesHoldUpNoSmallOnes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		large := strings.Repeat("x", 1<<20)
 		s := &scripted{
 			answer: func(conn int, cmd []string) string {
@@ -770,7 +772,7 @@ func TestLargeValueAloneOnASlowLink(t *testing.T) {
 		"no deadlines": func(o *redis.Options) { o.ReadTimeout, o.WriteTimeout = -2, -2 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubbletest.Run(t, func(t *testing.T) {
 				large := strings.Repeat("x", 8<<20)
 				s := &scripted{
 					answer: func(conn int, cmd []string) string {
@@ -808,7 +810,7 @@ func TestLargeValueAloneOnASlowLink(t *testing.T) {
 }
 
 func TestCommandsThatWaitAreDoneWhenTheRemoteIsClosed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		var hangs atomic.Bool
 		s := hanging(&hangs)
 		r := s.remote(t, func(_ *redis.Options, cfg *Config) { cfg.Timeout = time.Minute })
@@ -843,7 +845,7 @@ func TestNothingIsLeftOfARemoteThatWasClosed(t *testing.T) {
 		"other client": {func(o *redis.Options) { o.ReadTimeout = 20 * time.Second }, 10 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubbletest.Run(t, func(t *testing.T) {
 				var hangs atomic.Bool
 				var told notices
 				var running atomic.Int64
@@ -943,7 +945,7 @@ func TestHookThatGoesWrongLosesNoSeat(t *testing.T) {
 			for _, callers := range []int{1, 50} {
 				for _, calm := range []bool{false, true} { // who sends: a goroutine, or callers
 					t.Run(fmt.Sprint(name, after, callers, calm), func(t *testing.T) {
-						synctest.Test(t, func(t *testing.T) { testHookThatGoesWrong(t, wrong, after, callers, calm) })
+						bubbletest.Run(t, func(t *testing.T) { testHookThatGoesWrong(t, wrong, after, callers, calm) })
 					})
 				}
 			}
@@ -1006,7 +1008,7 @@ func TestDialerThatGoesWrong(t *testing.T) {
 		"Goexit": runtime.Goexit,
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubbletest.Run(t, func(t *testing.T) {
 				var goes atomic.Bool
 				goes.Store(true)
 				s := &scripted{answer: values, dial: func(context.Context) error {
@@ -1033,7 +1035,7 @@ func TestDialerThatGoesWrong(t *testing.T) {
 }
 
 func TestCommandThatIsAlwaysSentFindsOutThatTheNodeIsBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		var hangs atomic.Bool
 		s := hanging(&hangs)
 		r := s.remote(t, nil)
@@ -1055,7 +1057,7 @@ func TestCommandThatIsAlwaysSentFindsOutThatTheNodeIsBack(t *testing.T) {
 }
 
 func TestOneAnswerEndsTheSilenceForReadsAndWrites(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		var hangs atomic.Bool
 		s := hanging(&hangs)
 		r := s.remote(t, nil)
@@ -1074,7 +1076,7 @@ func TestOneAnswerEndsTheSilenceForReadsAndWrites(t *testing.T) {
 func TestOneConnectionThatIsNotMadeIsNotTheNode(t *testing.T) {
 	for name, heeds := range map[string]bool{"a dialer that heeds its context": true, "one that does not": false} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubbletest.Run(t, func(t *testing.T) {
 				var dials atomic.Int32
 				let := make(chan struct{})
 				s := &scripted{answer: values, dial: func(ctx context.Context) error {
@@ -1106,7 +1108,7 @@ func TestOneConnectionThatIsNotMadeIsNotTheNode(t *testing.T) {
 }
 
 func TestACommandThatTheServerNeverAnswersIsNotTheNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: func(conn int, cmd []string) string {
 			if cmd[0] == "time" {
 				time.Sleep(time.Hour)
@@ -1148,7 +1150,7 @@ func (h *tapHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 }
 
 func TestHooksFindTheContextOfEachCaller(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: func(conn int, cmd []string) string {
 			time.Sleep(time.Millisecond)
 			return values(conn, cmd)
@@ -1182,7 +1184,7 @@ func write(ctx context.Context, r *Remote, key string, limit Limits) (err error,
 func TestNodeThatAnswersReadsOnlyIsAwayForWrites(t *testing.T) {
 	for name, reading := range map[string]bool{"while others read": true, "while nobody reads": false} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubbletest.Run(t, func(t *testing.T) {
 				var paused atomic.Bool
 				s := &scripted{answer: func(conn int, cmd []string) string {
 					if cmd[0] != "get" && paused.Load() {
@@ -1236,7 +1238,7 @@ func TestNodeThatAnswersReadsOnlyIsAwayForWrites(t *testing.T) {
 }
 
 func TestOneConnectionThatHangsForAWriteIsNotTheNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: func(conn int, cmd []string) string {
 			if conn == 1 && cmd[0] == "evalsha" {
 				return ""
@@ -1253,7 +1255,7 @@ func TestOneConnectionThatHangsForAWriteIsNotTheNode(t *testing.T) {
 }
 
 func TestWhatWasSentBeforeMayHaveRun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: func(conn int, cmd []string) string {
 			if cmd[0] == "evalsha" && conn == 1 {
 				return "close"
@@ -1309,7 +1311,7 @@ func TestUrgentCommandsGoBeforeThoseThatAreQueued(t *testing.T) {
 }
 
 func TestAnswersOfAPipelineThatHasNotLandedAreNoSilence(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: func(conn int, cmd []string) string {
 			time.Sleep(20 * time.Millisecond)
 			return values(conn, cmd)
@@ -1333,7 +1335,7 @@ func TestAnswersOfAPipelineThatHasNotLandedAreNoSilence(t *testing.T) {
 // A connection that was begun while the network was cut may fail when the node has long
 // answered others.
 func TestConnectingThatFailsIsNotTheNodeThatHasAnsweredSince(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		var dials atomic.Int64
 		s := &scripted{answer: values}
 		s.dial = func(context.Context) error {
@@ -1365,7 +1367,7 @@ func TestConnectingThatFailsIsNotTheNodeThatHasAnsweredSince(t *testing.T) {
 // A process that does not get the processor finds the deadline of a large answer passed,
 // which has been there all the time.
 func TestLateProcessIsNoReasonToGiveUpALargeCommand(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		const size = LargeSize + 1
 		var hangs atomic.Bool
 		var late atomic.Int64
@@ -1395,7 +1397,7 @@ func TestProcessThatIsOutOfFilesIsBusy(t *testing.T) {
 	const conns = 2
 	for name, why := range map[string]error{"of the process": syscall.EMFILE, "of the machine": syscall.ENFILE} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubbletest.Run(t, func(t *testing.T) {
 				var dials atomic.Int64
 				var hangs atomic.Bool
 				out := fmt.Errorf("dial: %w", &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("socket", why)})
@@ -1434,7 +1436,7 @@ func TestProcessThatIsOutOfFilesIsBusy(t *testing.T) {
 }
 
 func TestProcessThatIsOutOfFilesFromTheStartIsToldSo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		var open atomic.Bool
 		s := &scripted{answer: values, dial: func(context.Context) error {
 			if open.Load() {
@@ -1471,7 +1473,7 @@ func TestProcessThatIsOutOfFilesFromTheStartIsToldSo(t *testing.T) {
 // However long a process is late, its callers wait. They get no error that the answer was
 // late: this process was not there to read it.
 func TestProcessThatIsLateForLongWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		var hangs atomic.Bool
 		var late atomic.Int64
 		s := hanging(&hangs)
@@ -1505,7 +1507,7 @@ func TestBurstOfMiddlingValuesOverASlowLink(t *testing.T) {
 			"deadlines of contexts": func(o *redis.Options) { o.ContextTimeoutEnabled = true },
 		} {
 			t.Run(name+", "+client, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubbletest.Run(t, func(t *testing.T) {
 					value := strings.Repeat("x", 48<<10)
 					link := make(chan struct{}, 1)
 					s := &scripted{
@@ -1552,7 +1554,7 @@ func TestBurstOfMiddlingValuesOverASlowLink(t *testing.T) {
 }
 
 func TestHookEndsTheGoroutineOfNoCommandButALookup(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: values}
 		r := s.remote(t, func(o *redis.Options, _ *Config) { o.ContextTimeoutEnabled = true })
 		hook := &wrongHook{}

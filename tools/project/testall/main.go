@@ -239,7 +239,7 @@ func (s *suite) runAll(ctx context.Context, jobs []job, width int, out io.Writer
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil { // go test leaves out the output of what passed, too
-				fmt.Fprintf(out, "ok  \t%s\t%.3fs\n", j.name, time.Since(began).Seconds())
+				fmt.Fprintf(out, "ok  \t%s\t%.3fs\t%.0fs of a processor\n", j.name, time.Since(began).Seconds(), processor(cmd).Seconds())
 				return
 			}
 			failed = append(failed, j.name)
@@ -249,6 +249,12 @@ func (s *suite) runAll(ctx context.Context, jobs []job, width int, out io.Writer
 	}
 	wg.Wait()
 	return failed
+}
+
+// processor is how long a command kept a processor busy: a job that took longer waits, for
+// servers or for time to pass.
+func processor(cmd *exec.Cmd) time.Duration {
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
 func (s *suite) skips() string { return filepath.Join(s.work, "skips") }
