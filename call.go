@@ -139,6 +139,8 @@ type call struct {
 	strict bool
 	// An informed call has to return the age of its answer.
 	informed bool
+	// A call that has led began the flight that it was last on.
+	led bool
 	// A missed call has learned from Redis that there is no usable entry.
 	missed bool
 	// Counters that bound how often the call decides again: see answer.
@@ -205,10 +207,10 @@ func (f *Func) call(ctx context.Context, in input, c *call) (shape.Results, erro
 		a.err = ctx.Err()
 	default:
 		if !per.refresh {
-			kept, e, ok := c.nearAnswer()
+			kept, e, due, ok := c.nearAnswer()
 			if ok {
 				a = kept
-				c.setOff(e, f.drawNear())
+				c.setOff(e, due)
 				break
 			}
 		}
@@ -311,7 +313,7 @@ func (c *call) decision(p purpose) (decision, error) {
 	if f == nil {
 		return d, nil
 	}
-	if start {
+	if c.led = start; start {
 		f.input, f.tags = c.ownInput(), c.ownTags() // can take long, so the lock of the flights is not held
 		switch c.fly(f) {
 		case decided:
@@ -382,7 +384,7 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 			source = SourceWaited
 		}
 		if source == SourceFresh {
-			defer c.hit(v.entry)
+			defer c.hit(v.entry, v.due && c.led)
 		}
 		return c.serve(v.entry, source, d.alone)
 	case serveStale:
@@ -431,7 +433,8 @@ func (c *call) peek() answer {
 	c.informed = true
 	keeps := c.fn.near != nil && !c.fn.unwrapped.Load()
 	if keeps {
-		if a, ok := c.fromNear(c.cache.near.Fresh(c.fn.near, c.fn.nearKey(c.input, c.key)), SourceNear); ok {
+		e, _ := c.cache.near.Fresh(c.fn.near, c.fn.nearKey(c.input, c.key))
+		if a, ok := c.fromNear(e, SourceNear); ok {
 			return a
 		}
 	}

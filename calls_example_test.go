@@ -526,3 +526,20 @@ func ExampleSetLifetime() {
 	// Output:
 	// token of ann <nil>
 }
+
+func Example_early() {
+	cache, stop := newCache()
+	defer stop()
+	ctx := context.Background()
+
+	topBookIDs := slowQuery
+	fncache.Must(fncache.Wrap(&topBookIDs, fncache.Options{
+		Cache: cache, Name: "shop.TopBookIDs",
+		Timeout: 24 * time.Hour, Freshness: time.Hour,
+		Early: 1,
+	}))
+	fmt.Println(topBookIDs(ctx, 7))
+	// Output:
+	// asking the database about author 7
+	// [70 140] <nil>
+}

@@ -51,8 +51,11 @@ type decision struct {
 // A verdict is a row of the decision table, with the data of that row.
 type verdict interface{ row() }
 
-// serveFresh: the entry is fresh.
-type serveFresh struct{ entry *entry }
+// serveFresh: the entry is fresh. Where it is due, one caller has it refreshed.
+type serveFresh struct {
+	entry *entry
+	due   bool
+}
 
 // serveStale: the entry is stale, and another caller computes.
 type serveStale struct{ entry *entry }
@@ -197,7 +200,7 @@ func (c *Cache) takeIn(f *flight, e *entry, s state, asked moment, again bool) p
 	}
 	switch s = c.takeEntry(f, e, s, asked); {
 	case s == fresh:
-		c.flights.decide(f, serveFresh{e})
+		c.flights.decide(f, serveFresh{e, f.purpose == toLookUp && c.isDue(f.fn, e)})
 		return decided
 	case f.purpose == toPeek && s == stale:
 		c.flights.decide(f, serveStale{e})
@@ -272,7 +275,7 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (v verdict, ok bool) {
 				return redisDown{cause: err}, true
 			}
 			if s == fresh {
-				return serveFresh{e}, true
+				return serveFresh{entry: e}, true
 			}
 			continue
 		}
@@ -343,7 +346,7 @@ func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, se
 	}
 	places := f.fn.places
 	if c.flights.needsPlace(f) {
-		if f.purpose == toLookUp {
+		if !f.purpose.polls() {
 			got.placed = places.Try()
 		} else {
 			got.err = places.Take(ctx)

@@ -24,7 +24,7 @@ const module = "github.com/fncache/fncache"
 // reason.
 var allowed = map[string][]string{
 	".": {
-		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/events", "internal/fence", "internal/funcname",
+		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/early", "internal/events", "internal/fence", "internal/funcname",
 		"internal/health", "internal/keyhash", "internal/lifetime", "internal/near", "internal/oncelog", "internal/ping", "internal/releases", "internal/remote",
 		"internal/seal", "internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/sweep", "internal/tagplan", "internal/testhook", "internal/verify",
 		"github.com/redis/go-redis/v9",
@@ -36,6 +36,7 @@ var allowed = map[string][]string{
 	"internal/clock":     {},
 	"internal/codec":     {"github.com/fxamacker/cbor/v2", "github.com/klauspost/compress/s2"},
 	"internal/deepcopy":  {"internal/keyhash"},
+	"internal/early":     {},
 	"internal/events":    {"internal/clock", "internal/oncelog", "internal/remote", "github.com/redis/go-redis/v9"},
 	"internal/fence":     {"internal/keyhash"},
 	"internal/funcname":  {},
@@ -43,7 +44,7 @@ var allowed = map[string][]string{
 	"internal/keyhash":   {"github.com/dchest/siphash"},
 	"internal/lifetime":  {},
 	"internal/memconn":   {},
-	"internal/near":      {"internal/clock", "internal/events", "internal/shape", "github.com/maypok86/otter/v2"},
+	"internal/near":      {"internal/clock", "internal/early", "internal/events", "internal/shape", "github.com/maypok86/otter/v2"},
 	"internal/oncelog":   {},
 	"internal/ping":      {"internal/remote", "github.com/redis/go-redis/v9"},
 	"internal/releases":  {"internal/clock", "internal/oncelog"},

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/fncache/fncache/internal/early"
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/near"
@@ -206,6 +207,20 @@ func (f *Func) life(e *envelope) lifetimes {
 	return life
 }
 
+// dice returns what decides when an entry is refreshed before it is stale.
+func (f *Func) dice(e *envelope) early.Dice {
+	return early.Dice{Freshness: f.life(e).freshness, Cost: e.cost, Beta: f.opts.Early}
+}
+
+// isDue reports whether the dice say that a fresh entry is to be refreshed.
+func (c *Cache) isDue(fn *Func, e *entry) bool {
+	if fn.opts.Early == 0 {
+		return false
+	}
+	dice := fn.dice(&e.envelope)
+	return dice.Roll(c.age(e))
+}
+
 // A moment is the place of a reading in the order of events: as the function's channel tells
 // them, and as that of the fence does.
 type moment struct{ key, tags events.Place }
@@ -282,6 +297,9 @@ func (c *Cache) keep(fn *Func, in input, redisKey string, asked moment, e *envel
 		body := bytes.Clone(e.body) // not all that was read
 		kept.Value, kept.Size = body, uintptr(len(body))
 	}
+	if fn.opts.Early > 0 {
+		kept.Early = &near.Early{Dice: fn.dice(e), Pause: max(e.cost, fn.opts.Cooldown)}
+	}
 	c.near.Keep(kept)
 	return kept
 }
@@ -322,7 +340,10 @@ func (f *Func) copyOf(c *Cache, kept *near.Entry) (shape.Results, error) {
 // What a hit sets off in the background: see hits.go.
 type dues uint8
 
-const dueVerify dues = 1 << iota
+const (
+	dueVerify dues = 1 << iota // the value is verified
+	dueEarly                   // it is refreshed
+)
 
 // serve answers a call whose arguments are plain from the near cache, before anything is
 // made for it. It returns nil if the call has to go the long way. own is set where the
@@ -334,7 +355,8 @@ func (f *Func) serve(ctx context.Context, key *shape.Plain, vary string) (e *nea
 	}
 	ctx = orBackground(ctx)
 	f.plans.AddVary(key, vary)
-	if e = b.cache.near.Fresh(f.near, key); e == nil {
+	e, refresh := b.cache.near.Fresh(f.near, key)
+	if e == nil {
 		return nil, nil, 0
 	}
 	per := perCallOf(ctx)
@@ -353,25 +375,31 @@ func (f *Func) serve(ctx context.Context, key *shape.Plain, vary string) (e *nea
 	if info := per.info.claim(); info != nil {
 		*info = Info{Source: SourceNear, Age: b.cache.ageOf(e.StoredAt), Cost: e.Cost, Key: e.RedisKey}
 	}
-	return e, own, f.drawNear()
+	return e, own, f.dues(refresh)
 }
 
-// drawNear returns what an answer from the near cache sets off.
-func (f *Func) drawNear() (due dues) {
+// dues returns what an answer from the near cache sets off. refresh says that its dice have
+// fallen.
+func (f *Func) dues(refresh bool) (due dues) {
+	if refresh {
+		due = dueEarly
+	}
 	if f.verify.Draw() {
 		due |= dueVerify
 	}
 	return due
 }
 
-// nearAnswer answers a call from the near cache, if it can.
-func (c *call) nearAnswer() (a answer, e *near.Entry, ok bool) {
+// nearAnswer answers a call from the near cache, if it can. e is what answers it.
+func (c *call) nearAnswer() (a answer, e *near.Entry, due dues, ok bool) {
 	if c.fn.near == nil || c.fn.plans.IsPlain() {
-		return answer{}, nil, false // plain arguments were asked for before
+		return answer{}, nil, 0, false // plain arguments were asked for before
 	}
-	e = c.cache.near.Fresh(c.fn.near, c.fn.nearKey(c.input, c.key))
-	a, ok = c.fromNear(e, SourceNear)
-	return a, e, ok
+	e, refresh := c.cache.near.Fresh(c.fn.near, c.fn.nearKey(c.input, c.key))
+	if a, ok = c.fromNear(e, SourceNear); ok {
+		due = c.fn.dues(refresh)
+	}
+	return a, e, due, ok
 }
 
 // lastResort answers a call from the near cache while Redis is away, if it can:

@@ -65,6 +65,7 @@ const (
 	toPeek                   // read the entry
 	toWait                   // ask for the lease until it is granted or the entry is there
 	toRefresh                // ask for the lease until it is granted, even if the entry is fresh
+	toEarly                  // ask once for the lease on a fresh entry; no caller waits
 	purposes
 )
 
@@ -164,6 +165,22 @@ func (fs *flights) board(c *call, p purpose, nested bool) (f *flight, start bool
 		f.interrupt() // the flight may wait for the place of the computation that c comes from
 	}
 	return f, start, decision{}
+}
+
+// boardEarly returns a flight that is to refresh an entry before it is stale; nil where this
+// process does that, or computes it, already.
+func (fs *flights) boardEarly(c *call) *flight {
+	id := flightKey{c.fn, c.key}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	s := fs.slotOf(id)
+	if s.flights[toEarly] != nil || s.goodLease() != nil {
+		return nil
+	}
+	f := newFlight(c, id, toEarly)
+	f.leader, f.callers = nil, 1
+	s.flights[toEarly], f.slot = f, s
+	return f
 }
 
 func newFlight(c *call, id flightKey, p purpose) *flight {

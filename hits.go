@@ -7,14 +7,14 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/apart"
-	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/verify"
 )
 
 // This file has what a fresh hit sets off in the background, after its caller is answered: the
-// value is computed again and compared (Options.Verify).
+// value is computed again and compared (Options.Verify), or the entry is refreshed before it is
+// stale (Options.Early).
 
 // setOff begins what an answer from the near cache has set off.
 func (f *Func) setOff(ctx context.Context, e *near.Entry, due dues, in input) {
@@ -31,6 +31,9 @@ func (c *call) setOff(e *near.Entry, due dues) {
 	if due&dueVerify != 0 {
 		c.verify(e.ID, nil, func() (shape.Results, error) { return c.fn.copyOf(c.cache, e) })
 	}
+	if due&dueEarly != 0 {
+		c.refreshEarly(func(f *flight) *entry { return c.cache.lookAgain(f, e.ID) })
+	}
 }
 
 // withdraw takes back what is due.
@@ -40,12 +43,112 @@ func (d dues) withdraw(f *Func) {
 	}
 }
 
-// hit begins what an answer with a fresh entry from Redis sets off.
-func (c *call) hit(e *entry) {
+// hit begins what an answer with a fresh entry from Redis sets off. due says that it is to be
+// refreshed.
+func (c *call) hit(e *entry, due bool) {
+	if due {
+		c.refreshEarly(func(*flight) *entry { return c.cache.own(c.fn, e) })
+	}
 	if c.fn.verify.Draw() {
 		body := e.body // results may be the caller's own by now
 		c.verify(e.id, e.err, func() (shape.Results, error) { return c.fn.decodeHere(c.cache.coder, body) })
 	}
+}
+
+// --- Refreshing early ---
+
+// refreshEarly computes a fresh entry anew, under the lease: it stays at hand, so newcomers are
+// served it, and a failure cools down as that of a stale entry. find returns the entry, or nil
+// where it is not to be refreshed.
+//
+// Many processes may come to this at the same time. The lease is asked for with the entry that was
+// found, so whoever comes after the others have stored is given what they stored, and computes
+// nothing.
+func (c *call) refreshEarly(find func(f *flight) *entry) {
+	if c.cache.life.Closed() {
+		return
+	}
+	f := c.cache.flights.boardEarly(c)
+	if f == nil {
+		return
+	}
+	f.input, f.tags = c.ownInput(), c.ownTags()
+	c.cache.life.Go(func() {
+		e := find(f)
+		if e == nil || !c.cache.leaseEarly(f, e) {
+			c.cache.flights.decide(f, absent{})
+		}
+	})
+}
+
+// own returns a fresh entry with results of its own: the flight that found it may have given them
+// to its caller. nil: they do not decode any more.
+func (c *Cache) own(fn *Func, e *entry) *entry {
+	own := *e
+	if own.near != nil || own.negative() {
+		return &own
+	}
+	var err error
+	if own.kept, err = fn.decode(c.coder, own.body); err != nil {
+		return nil
+	}
+	return &own
+}
+
+// lookAgain reads an entry that this process had kept. It returns nil, and takes in what there is,
+// if that is another one.
+func (c *Cache) lookAgain(f *flight, id uint64) *entry {
+	asked := c.now(f.fn)
+	e, s := c.look(f.values(), f.fn, f.key)
+	switch {
+	case s != fresh:
+		return nil
+	case e.id != id:
+		c.takeEntry(f, e, s, asked)
+		return nil
+	case c.decode(f.fn, e, f.key, s) != fresh:
+		return nil
+	}
+	return e
+}
+
+// look reads an entry, and judges it by the fence on the primary if it has tags. It is cold where
+// Redis does not answer.
+func (c *Cache) look(ctx context.Context, fn *Func, key string) (*entry, state) {
+	raw, err := c.store.lookup(ctx, key, fn.expected())
+	if err != nil {
+		return nil, cold
+	}
+	e, s := c.parse(fn, raw, nil)
+	if s == cold || !fn.tagged() {
+		return e, s
+	}
+	v, err := c.weighAgain(ctx, fn, e)
+	if err != nil {
+		return nil, cold
+	}
+	return e, fn.allowed(s, v)
+}
+
+// leaseEarly asks once for the lease on a fresh entry, and begins to compute if it is granted. It
+// reports whether it has.
+func (c *Cache) leaseEarly(f *flight, e *entry) bool {
+	asked := c.now(f.fn)
+	got, ended := c.acquire(f, acquireCompare, e.bytes(), true)
+	switch {
+	case ended, c.noteRedis(f.fn, opAcquire, f.key, got.err), got.noPlace, got.status == leaseHeld:
+		return false
+	case got.status == entryChanged:
+		_, _, _ = c.takeChanged(f, got.raw, asked)
+		return false
+	}
+	s := stale // it is at hand as a stale one is
+	if !got.present {
+		s = cold
+		c.correct(f.fn, f.input, f.key, 0)
+	}
+	c.begin(f, e, s, got)
+	return true
 }
 
 // --- Verifying ---
@@ -164,18 +267,6 @@ func (v *verification) encoderOf(value func() (shape.Results, error), answer err
 
 // stands reports whether the entry is still there, fresh and not overtaken.
 func (v *verification) stands() bool {
-	ctx := context.WithoutCancel(v.ctx)
-	raw, err := v.cache.store.lookup(ctx, v.key, v.fn.expected())
-	if err != nil {
-		return false
-	}
-	e, s := v.cache.parse(v.fn, raw, nil)
-	if s != fresh || e.id != v.id {
-		return false
-	}
-	if !v.fn.tagged() {
-		return true
-	}
-	verdict, err := v.cache.weighAgain(ctx, v.fn, e)
-	return err == nil && verdict == fence.Valid
+	e, s := v.cache.look(context.WithoutCancel(v.ctx), v.fn, v.key)
+	return s == fresh && e.id == v.id
 }

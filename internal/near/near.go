@@ -21,10 +21,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/maypok86/otter/v2"
 
 	"github.com/fncache/fncache/internal/clock"
+	"github.com/fncache/fncache/internal/early"
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/shape"
 )
@@ -64,6 +66,7 @@ type Entry struct {
 	Asked    events.Place // when Redis was asked for it, or to store it
 	Life     time.Duration
 	Timeout  time.Duration // the age up to which it may be served as stale; for the caller
+	Early    *Early        // nil: it is not refreshed early
 	StoredAt int64         // on the server's clock, in Unix milliseconds
 	ID       uint64        // of its envelope
 	Cost     time.Duration
@@ -73,7 +76,16 @@ type Entry struct {
 
 	subject events.Subject
 	until   time.Duration // on Clock.Elapsed, moved by Clock.Moved
-	weight  uint32
+	// next is when something is to be done at a hit, on the same clock: the dice are to be
+	// rolled, or the time is over. So a hit compares one number, with dice and without.
+	next   atomic.Int64
+	weight uint32
+}
+
+// Early is how an entry is refreshed before it is stale.
+type Early struct {
+	early.Dice               // what hits roll
+	Pause      time.Duration // how long they are not rolled after they have fallen
 }
 
 // Tags are those of an entry: the invalidation of one of them overtakes it.
@@ -92,14 +104,19 @@ func (t *Tags) size() uintptr {
 }
 
 // overhead is about what an entry takes beside its value and keys.
-const overhead = 384
+const overhead = 400
 
 // Keep takes an entry in. An entry that was asked for while events were not heard must not
 // be kept (events.Place.InHearing).
 func (s *Store) Keep(e *Entry) {
 	e.subject = s.cfg.Events.Subject(e.RedisKey)
-	e.until = clock.Later(s.now(), e.Life)
 	size := e.Size + e.Tags.size() + uintptr(len(e.RedisKey)) + overhead
+	e.until = clock.Later(s.now(), e.Life)
+	e.next.Store(int64(e.until))
+	if e.Early != nil {
+		size += unsafe.Sizeof(*e.Early)
+		e.putOff(clock.Later(s.now(), e.Early.From()-s.age(e)))
+	}
 	for i, text := range e.Key.S {
 		e.Key.S[i] = strings.Clone(text) // which may be part of something large
 		size += uintptr(len(text))
@@ -108,6 +125,13 @@ func (s *Store) Keep(e *Entry) {
 	if kept := s.entries(); kept != nil {
 		kept.Set(e.Func.hash(&e.Key), e)
 	}
+}
+
+// putOff has the dice of an entry not be rolled before a moment.
+func (e *Entry) putOff(until time.Duration) { e.next.Store(int64(min(until, e.until))) }
+
+func (s *Store) age(e *Entry) time.Duration {
+	return time.Duration(s.cfg.Clock.Now()-e.StoredAt) * time.Millisecond
 }
 
 func (s *Store) now() time.Duration { return s.cfg.Clock.Elapsed() + s.cfg.Clock.Moved() }
@@ -147,22 +171,31 @@ func (s *Store) Find(f *Func, key *shape.Plain) *Entry {
 	return e
 }
 
-// Fresh returns what may be served as fresh under a key, or nil.
-func (s *Store) Fresh(f *Func, key *shape.Plain) *Entry {
-	e := s.Find(f, key)
-	if e == nil {
-		return nil
+// Fresh returns what may be served as fresh under a key, or nil. due reports that its dice say
+// that it is to be refreshed.
+func (s *Store) Fresh(f *Func, key *shape.Plain) (e *Entry, due bool) {
+	if e = s.Find(f, key); e == nil {
+		return nil, false
 	}
 	now := s.cfg.Clock.Elapsed()
-	switch {
-	case !e.Asked.Heard(), e.Tags != nil && !e.Tags.Asked.Heard(), !s.cfg.Events.Hears(now):
-		return nil
-	case now+s.cfg.Clock.Moved() >= e.until:
-		return nil
-	case s.overtaken(e):
-		return nil
+	if !e.Asked.Heard() || e.Tags != nil && !e.Tags.Asked.Heard() || !s.cfg.Events.Hears(now) {
+		return nil, false
 	}
-	return e
+	now += s.cfg.Clock.Moved()
+	reached := now >= time.Duration(e.next.Load())
+	if reached && now >= e.until || s.overtaken(e) {
+		return nil, false
+	}
+	return e, reached && s.roll(e, now)
+}
+
+// roll rolls the dice of an entry.
+func (s *Store) roll(e *Entry, now time.Duration) bool {
+	if !e.Early.Roll(s.age(e)) {
+		return false
+	}
+	e.putOff(clock.Later(now, e.Early.Pause))
+	return true
 }
 
 // Held returns what may be served as stale under a key while Redis is away, if it is not too

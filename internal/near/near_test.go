@@ -17,6 +17,7 @@ import (
 
 	"github.com/fncache/fncache/internal/clock"
 	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/early"
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/shape"
@@ -76,7 +77,7 @@ func TestWhatIsKeptIsFoundUnderItsFunctionAndKey(t *testing.T) {
 	assert.Zero(t, p.Usage(), "nothing is made before something is kept")
 	kept := p.keep(f, text("k"), 7, 42)
 	assert.Same(t, kept, p.Find(f, text("k")))
-	assert.Same(t, kept, p.Fresh(f, text("k")))
+	assert.Same(t, kept, freshOf(p.Store, f, text("k")))
 	assert.Equal(t, 42, kept.Value)
 	assert.Nil(t, p.Find(g, text("k")))
 	assert.Nil(t, p.Find(f, text("l")))
@@ -112,10 +113,10 @@ func TestWhatEndsAFreshEntry(t *testing.T) {
 				p, f := newProcess(1<<20), funcOf(t, ofOne)
 				p.f = f
 				p.keep(f, k, 7, 42)
-				require.NotNil(t, p.Fresh(f, k))
+				require.NotNil(t, freshOf(p.Store, f, k))
 				test.happens(p)
 				assert.Equal(t, test.held, p.Held(f, k) != nil, "held")
-				assert.Equal(t, test.fresh, p.Fresh(f, k) != nil, "fresh")
+				assert.Equal(t, test.fresh, freshOf(p.Store, f, k) != nil, "fresh")
 				synctest.Wait()
 			})
 		})
@@ -126,7 +127,7 @@ func TestALifeWithoutEndDoesNotOverflow(t *testing.T) {
 	p, f := newProcess(1<<20), funcOf(t, ofOne)
 	e := &near.Entry{Func: f, Key: *text("k"), RedisKey: "redis k", Asked: p.events.Here(p.channel), Life: math.MaxInt64}
 	p.Keep(e)
-	assert.Same(t, e, p.Fresh(f, text("k")))
+	assert.Same(t, e, freshOf(p.Store, f, text("k")))
 }
 
 func TestNothingIsKeptAfterTheEnd(t *testing.T) {
@@ -211,4 +212,46 @@ func heapInUse() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// freshOf is Store.Fresh for entries without dice.
+func freshOf(s *near.Store, f *near.Func, key *shape.Plain) *near.Entry {
+	e, due := s.Fresh(f, key)
+	if due {
+		panic("no dice were rolled")
+	}
+	return e
+}
+
+// TestDiceAreRolledFromTheirMomentOnAndThenPause: before it no hit rolls, and one that has fallen is
+// followed by a pause.
+func TestDiceAreRolledFromTheirMomentOnAndThenPause(t *testing.T) {
+	p, f := newProcess(1<<20), funcOf(t, ofOne)
+	dice := early.Dice{Freshness: 100 * time.Second, Cost: time.Hour, Beta: 1000} // they fall from half of it on
+	p.Keep(&near.Entry{
+		Func: f, Key: *text("k"), RedisKey: "redis k", Asked: p.events.Here(p.channel), Life: 100 * time.Second, StoredAt: p.clock.Now(), Size: 8,
+		Early: &near.Early{Dice: dice, Pause: 20 * time.Second},
+	})
+	fallen := func() (due bool) {
+		for range 100 {
+			e, fell := p.Fresh(f, text("k"))
+			require.NotNil(t, e)
+			due = due || fell
+		}
+		return due
+	}
+	assert.False(t, fallen())
+	p.clock.Shift(49 * time.Second)
+	assert.False(t, fallen())
+	p.clock.Shift(2 * time.Second)
+	assert.True(t, fallen())
+	assert.False(t, fallen(), "the pause")
+	p.clock.Shift(19 * time.Second)
+	assert.False(t, fallen())
+	p.clock.Shift(2 * time.Second)
+	assert.True(t, fallen())
+	p.clock.Shift(time.Hour)
+	e, due := p.Fresh(f, text("k"))
+	assert.Nil(t, e, "its time is over, whatever the pause")
+	assert.False(t, due)
 }

@@ -61,6 +61,18 @@ func Fraction[T any](key string, field func(*T) *float64) Option[T] {
 	}}
 }
 
+// Factor returns an option that is a decimal number, of any size. Its range is not checked.
+func Factor[T any](key string, field func(*T) *float64) Option[T] {
+	return Option[T]{key: key, set: func(o *T, s string) error {
+		f, err := strconv.ParseFloat(s, 64)
+		if err != nil || math.IsNaN(f) {
+			return fmt.Errorf("%q is not a number; write one as in 1 or 0.5", s)
+		}
+		*field(o) = f
+		return nil
+	}}
+}
+
 // Number returns an option that is a whole number.
 func Number[T any](key string, field func(*T) *int) Option[T] {
 	return Option[T]{key: key, set: func(o *T, s string) error {
