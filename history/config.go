@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fncache/fncache"
@@ -17,6 +19,7 @@ const (
 	lease        = 300 * time.Millisecond
 	cooldown     = 100 * time.Millisecond
 	waitTimeout  = 2 * time.Second
+	leftOpen     = time.Second // how long no lease is given where a value cannot be stored (settle.go)
 )
 
 // A plan is made from a seed: everything that is decided before a round begins.
@@ -47,6 +50,32 @@ type funcPlan struct {
 	SoftTimeout time.Duration
 	Near        time.Duration
 	Typed       bool // wrapped by Wrap1
+
+	// Of functions with tags.
+	Tags  []string // Options.Tags; nil: none
+	Adds  bool     // it adds a tag that only its result tells
+	Calls []int    // the functions that it calls, by their places in plan.Funcs
+}
+
+// Tags. The entries of all functions that have tags share tagAll, those for one argument share
+// another, and those of results with an odd or even version share what the function adds.
+const tagAll = "all"
+
+func tagOfArg(arg int) string                { return fmt.Sprintf("arg:%d", arg) }
+func tagOfVersion(version int64) string      { return fmt.Sprintf("odd:%d", version%2) }
+func (f *funcPlan) tagOfCell(arg int) string { return fmt.Sprintf("%s:%d", f.Name, arg) }
+
+// tagsOf returns the tags that the templates of a function give a call.
+func (f *funcPlan) tagsOf(arg int) (tags []string) {
+	for _, template := range f.Tags {
+		tags = append(tags, strings.ReplaceAll(template, "{0}", strconv.Itoa(arg)))
+	}
+	return tags
+}
+
+// setTags gives a function tags. The last template is that of the cell alone.
+func (f *funcPlan) setTags(adds bool) {
+	f.Tags, f.Adds = []string{tagAll, "arg:{0}", f.Name + ":{0}"}, adds
 }
 
 // A fault is a kind of disturbance of the workers or of Redis.
@@ -61,9 +90,11 @@ const (
 	faultPause     fault = "pause"     // Redis is stopped with SIGSTOP, and continues
 	faultRestart   fault = "restart"   // Redis is killed, and another one takes its place, which is empty
 	faultFlush     fault = "flush"     // Redis forgets its scripts
+	faultEvict     fault = "evict"     // the fence is deleted, or one of its own fields, or it forgets tags by trimming
+	faultFailover  fault = "failover"  // the fence becomes again what it was a moment ago, as if a replica that lags took over
 )
 
-var faults = []fault{faultKill, faultStop, faultPartition, faultRefuse, faultHang, faultPause, faultRestart, faultFlush}
+var faults = []fault{faultKill, faultStop, faultPartition, faultRefuse, faultHang, faultPause, faultRestart, faultFlush, faultEvict, faultFailover}
 
 // calmAfter is the calm time at the end of a round that is long enough for it. The excuses of
 // the faults end before, and for some seconds every rule applies in full.
@@ -114,9 +145,29 @@ func newPlan(seed uint64, length time.Duration) plan {
 		if near {
 			f.Near = []time.Duration{freshness / 4, freshness / 2}[r.IntN(2)]
 		}
+		if i == 1 || r.IntN(2) == 0 {
+			f.setTags(r.IntN(2) == 0)
+		}
 		p.Funcs = append(p.Funcs, f)
 	}
+	p.Funcs = append(p.Funcs, p.outer(r))
 	return p
+}
+
+// outer returns a function that calls all others that have tags, and has one of its own.
+func (p *plan) outer(r *rand.Rand) funcPlan {
+	f := funcPlan{
+		Name: fmt.Sprintf("f%d", len(p.Funcs)), Typed: r.IntN(2) == 0,
+		OnCold: []fncache.ColdPolicy{fncache.Fail, fncache.Wait, fncache.Compute}[r.IntN(3)],
+		Near:   p.Funcs[0].Near,
+	}
+	f.Tags = []string{f.Name + ":{0}"}
+	for i := range p.Funcs {
+		if p.Funcs[i].Tags != nil {
+			f.Calls = append(f.Calls, i)
+		}
+	}
+	return f
 }
 
 // cell names a function with an argument.
@@ -141,5 +192,6 @@ func (f *funcPlan) options(cache *fncache.Cache) fncache.Options {
 		Timeout: timeout, Freshness: freshness, Near: f.Near, Lease: lease, Cooldown: cooldown,
 		OnCold: f.OnCold, WaitTimeout: waitTimeout,
 		OnStale: f.OnStale, OnError: f.OnError, SoftTimeout: f.SoftTimeout,
+		Tags: f.Tags,
 	}
 }

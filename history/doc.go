@@ -21,6 +21,9 @@
 // history that showed it. -duration says how long new rounds are run, -seed gives the first
 // seed, -length the duration of a round.
 //
+// Some functions have tags, and one calls those that have. The fence of tags has faults of its own:
+// it is deleted, loses a field, is trimmed, or goes back to what it was a moment ago.
+//
 // A cell is one function with one argument: it has one entry and one lock. Its source is a
 // number in memory that all processes share. A change adds one and then invalidates. A
 // computation reads the number when it begins. A value names its computation, so the age of a
@@ -37,7 +40,7 @@
 //
 // # The checks
 //
-// The rules are in rules.go and joined.go, each with its reason. A rule reports only what the
+// The rules are in rules.go, joined.go and tags.go, each with its reason. A rule reports only what the
 // records allow no other explanation for, so a slow machine breaks none. In protocol.go the
 // same records, seen as operations on one lock and one entry, are given to porcupine, which
 // looks for an order in which a server could have executed them. Each history is cut into
@@ -58,5 +61,6 @@
 //
 // A mutant is fncache with one guard removed from a script, or with one reply ignored: it never
 // asks Redis again after an error, or does not notice that it has lost a lease. A go-redis hook
-// makes the change, so the library has no code for it. See TestMutants.
+// makes the change, so the library has no code for it. See TestMutants. The script seeded.sh
+// applies patches to a copy of the library, and requires that a rule is broken.
 package history

@@ -27,6 +27,10 @@ const (
 	invalidateEnds   kind = "invalidated"
 	refreshBegins    kind = "refresh" // Func.Refresh
 	refreshEnds      kind = "refreshed"
+	expireBegins     kind = "expire" // Func.Expire
+	expireEnds       kind = "expired"
+	overtakeBegins   kind = "overtake" // InvalidateTags, or ExpireTags
+	overtakeEnds     kind = "overtook"
 	sourceChanged    kind = "change"
 	computeBegins    kind = "compute" // the function runs
 	computeEnds      kind = "computed"
@@ -36,6 +40,8 @@ const (
 	settled          kind = "settled"
 	wipeBegins       kind = "wipe" // Redis is restarted empty
 	wipeEnds         kind = "wiped"
+	fenceBegins      kind = "fence" // the conductor changes the fence
+	fenceEnds        kind = "fenced"
 	stalled          kind = "stall" // the process did not run for this time
 	note             kind = "note"  // for human readers: a fault and its end
 )
@@ -72,8 +78,19 @@ type event struct {
 	Holder   string `json:"holder,omitempty"`   // of acquire's reply
 	Present  bool   `json:"present,omitempty"`  // of acquire's reply
 
+	Fenced bool `json:"fenced,omitempty"` // of get: it was sent together with its reading of the fence
+
+	// Of tags. Tags are those that are invalidated; or of the end of a computation: those that
+	// its call and the calls it made have, and that it added. Parts are the computations of
+	// what those calls answered. Epoch and Stamp are in replies of the fence.
+	Tags  []string `json:"tags,omitempty"`
+	Soft  bool     `json:"soft,omitempty"`
+	Parts []int64  `json:"parts,omitempty"`
+	Epoch string   `json:"epoch,omitempty"`
+	Stamp uint64   `json:"stamp,omitempty"`
+
 	Victim int    `json:"victim,omitempty"` // of processGone and settled
-	Since  uint64 `json:"since,omitempty"`  // of settled: it holds for what failed before
+	Since  uint64 `json:"since,omitempty"`  // of settled: it holds for what failed before; of fenceBegins: the fence becomes what it was after this
 	Text   string `json:"text,omitempty"`
 }
 

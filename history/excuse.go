@@ -108,8 +108,10 @@ func (x *index) away(c *cell, begin, at *event) excuse {
 	// An error is counted before its flight ends, and a call may join the flight in between.
 	const between = redisTimeout
 	since := begin.At - int64(between+x.stoodStill(begin.Proc, begin.At-int64(between), begin.At))
-	another := x.troubled(begin.Proc, since, at.Seq, func(e *event) bool { return e.Kind != commandEnds })
+	another := x.troubled(begin.Proc, since, at.Seq, func(e *event) bool { return e.Kind == callEnds || e.Kind == computeBegins })
 	switch {
+	case another && x.unansweredFence(begin.Proc, begin.Seq, at.Seq, redisTimeout/2):
+		return ownFailure
 	case another && slices.ContainsFunc(c.commands, func(k *command) bool {
 		return k.sent.Proc == begin.Proc && (k.sent.Verb == "get" || k.sent.Verb == "acquire") &&
 			(!k.replied || span(k.sent.At, k.end.At) >= redisTimeout/2) && x.within(c, begin, at.Seq, k.sent.Seq, k.until)
@@ -166,8 +168,8 @@ type trouble struct {
 }
 
 // findTroubles finds the signs that Redis did not answer a process. Its error count has grown,
-// which shows in the next answer or computation, or a probe may have failed, which is not
-// counted.
+// which shows in the next answer or computation; or a command may have failed that no function
+// counts: a probe, an invalidation of tags, or a release in the background.
 func (x *index) findTroubles(events []event) {
 	most := map[int]uint64{}        // counted, by process
 	sent := map[int64]event{}       // by command
@@ -180,14 +182,18 @@ func (x *index) findTroubles(events []event) {
 				most[e.Proc] = e.Troubles
 				add(e)
 			}
+		case overtakeEnds:
+			if e.Err != "" {
+				add(e)
+			}
 		case commandSent:
 			sent[e.Op] = e
 		case commandEnds:
 			s := sent[e.Op]
 			switch {
-			case s.Verb == "probe" && x.mayHaveFailed(&s, &e):
+			case slices.Contains(uncounted, s.Verb) && x.mayHaveFailed(&s, &e):
 				add(e)
-			case s.Verb != "probe" && e.Err == "":
+			case s.Cell != "" && s.Verb != "probe" && e.Err == "":
 				last := answered[e.Proc]
 				if s.Verb == "get" {
 					last[0] = max(last[0], s.Seq)
@@ -200,6 +206,9 @@ func (x *index) findTroubles(events []event) {
 		}
 	}
 }
+
+// uncounted are the verbs of commands whose failures may be in no error count.
+var uncounted = []string{"probe", "release", verbOvertake}
 
 // endTroubles marks the troubles of a process that are over with an answer: all of them came
 // before some place.

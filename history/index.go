@@ -17,7 +17,14 @@ type index struct {
 	stall    map[int][]event   // by process
 	troubles map[int][]trouble // by process, in order; see findTroubles
 	times    times
-	tally    tally
+
+	comps        map[int64]*comp // by number
+	overtakings  []*overtaking   // in the order of their beginnings
+	overtakingOf map[int64]*overtaking
+	fence        []*command // to the fence, in the order of their sendings
+	restores     []restore  // in order: all that the conductor did to the fence
+
+	tally tally
 }
 
 // A cell has the events of one entry.
@@ -125,6 +132,7 @@ type comp struct {
 	ended      bool
 	grant      *command // the acquire that granted its lease; nil if it has none
 	stores     []*command
+	marks      map[string]uint64 // see index.marks
 }
 
 // A command is one command to Redis about a cell.
@@ -139,11 +147,12 @@ type command struct {
 func newIndex(p *plan, events []event) *index {
 	x := &index{
 		plan: p, cells: map[string]*cell{}, begun: map[int64]event{}, gone: map[int]event{}, calm: map[int][]event{},
-		stall: map[int][]event{}, troubles: map[int][]trouble{}, times: newTimes(events), tally: newTally(),
+		comps: map[int64]*comp{}, overtakingOf: map[int64]*overtaking{}, stall: map[int][]event{}, troubles: map[int][]trouble{}, times: newTimes(events), tally: newTally(),
 	}
 	calls := map[int64]*call{}
 	invalidations, commands := map[int64]*invalidation{}, map[int64]*command{}
 	var wipe event
+	var fenceChange restore
 	for _, e := range events {
 		c := x.cell(e.Cell)
 		switch e.Kind {
@@ -158,6 +167,18 @@ func newIndex(p *plan, events []event) *index {
 			c.invalidated = append(c.invalidated, invalidations[e.Op])
 		case invalidateEnds:
 			invalidations[e.Op].end, invalidations[e.Op].done = e, e.Err == ""
+		case expireBegins, overtakeBegins:
+			o := &overtaking{invalidation: invalidation{begin: e}, soft: e.Soft, tags: e.Tags}
+			x.overtakings = append(x.overtakings, o)
+			x.overtakingOf[e.Op] = o
+		case expireEnds, overtakeEnds:
+			o := x.overtakingOf[e.Op]
+			o.end, o.done = e, e.Err == ""
+		case fenceBegins:
+			fenceChange = restore{interval: interval{from: e.Seq}, saved: e.Since, begin: e}
+		case fenceEnds:
+			fenceChange.to = e.Seq
+			x.restores = append(x.restores, fenceChange)
 		case refreshBegins:
 			x.begun[e.Op] = e
 		case sourceChanged:
@@ -165,10 +186,15 @@ func newIndex(p *plan, events []event) *index {
 		case computeBegins:
 			c.compByOp[e.Op] = &comp{begin: e}
 			c.comps = append(c.comps, c.compByOp[e.Op])
+			x.comps[e.Op] = c.compByOp[e.Op]
 		case computeEnds:
 			c.compByOp[e.Op].end, c.compByOp[e.Op].ended = e, true
 		case commandSent:
 			commands[e.Op] = &command{sent: e, until: never, untilAt: math.MaxInt64}
+			if c == nil {
+				x.fence = append(x.fence, commands[e.Op])
+				continue
+			}
 			if e.Verb == "probe" { // which touches neither entry nor lock
 				continue
 			}
@@ -194,6 +220,13 @@ func newIndex(p *plan, events []event) *index {
 		}
 	}
 	x.findTroubles(events)
+	for _, k := range x.fence {
+		x.bound(k)
+		if o := x.overtakingOf[k.sent.Call]; o != nil && k.sent.Verb == verbOvertake {
+			o.sent = append(o.sent, k)
+			o.stamp = max(o.stamp, k.end.Stamp)
+		}
+	}
 	for _, c := range x.cells {
 		x.link(c)
 	}

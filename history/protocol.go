@@ -220,6 +220,8 @@ func (s state) execute(in step) (state, answer) {
 		return s, answer{entry: s.entry}
 	case "invalidate":
 		return state{}, held
+	case "expire":
+		return s.withoutLock().expired(), held
 	case "acquire":
 		return s.acquire(in)
 	case "renew":
@@ -228,7 +230,7 @@ func (s state) execute(in step) (state, answer) {
 		}
 		return s.lock(s.holder, "", in), held
 	case "store":
-		if s.entry == in.Entry {
+		if strings.TrimSuffix(s.entry, markExpired) == in.Entry {
 			return s, held
 		}
 		if !mine {
@@ -257,6 +259,16 @@ func (s state) execute(in step) (state, answer) {
 		return s.withoutLock(), held
 	}
 	panic("history: a verb that the model does not know: " + in.Verb + "; teach it to protocol.go")
+}
+
+// markExpired is at the end of the id of an entry that Func.Expire has marked.
+const markExpired = "!"
+
+func (s state) expired() state {
+	if s.entry != "" && !strings.HasSuffix(s.entry, markExpired) {
+		s.entry += markExpired
+	}
+	return s
 }
 
 func (s state) acquire(in step) (state, answer) {

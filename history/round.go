@@ -19,6 +19,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -321,6 +322,10 @@ func (r *round) suffer(f fate) error {
 			return err
 		}
 		return r.settle()
+	case faultEvict:
+		return r.evict(f)
+	case faultFailover:
+		return r.failOver(f)
 	case faultFlush:
 		return r.client.ScriptFlush(context.Background()).Err()
 	}
@@ -383,7 +388,7 @@ func (r *round) leftBehind() error {
 	}
 	var faults []error
 	for _, key := range keys {
-		if strings.Contains(key, ":functions:{") { // a registry of releases stays
+		if strings.Contains(key, ":functions:{") || key == fenceKey { // a registry of releases stays, and the fence
 			continue
 		}
 		left, err := r.client.PTTL(ctx, key).Result()
@@ -392,11 +397,72 @@ func (r *round) leftBehind() error {
 		}
 		most := timeout
 		if strings.HasSuffix(key, ":lock") {
-			most = lease
+			most = max(lease, leftOpen)
 		}
 		if left == -1 || left > most {
 			faults = append(faults, fmt.Errorf("history: left behind in Redis: %s, which is to live for %v (-1ns: no expiry)", key, left))
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// changeFence records a change of the fence by the conductor. since is the place before the
+// fence was as it becomes; 0 where it only loses something.
+func (r *round) changeFence(what string, since uint64, change func(context.Context) error) error {
+	r.rec.record(event{Kind: fenceBegins, Text: what, Since: since})
+	err := change(context.Background())
+	r.rec.record(event{Kind: fenceEnds, Text: what})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return fmt.Errorf("history: %s of the fence: %w", what, err)
+	}
+	return nil
+}
+
+// trimScript forgets some tags of the fence, as an invalidation does where there are too many.
+var trimScript = redis.NewScript(`
+local function larger(a, b)
+  return (#a < #b or (#a == #b and a < b)) and b or a
+end
+local floor = redis.call('HGET', KEYS[1], 'f')
+local some = redis.call('HRANDFIELD', KEYS[1], 4, 'WITHVALUES')
+for i = 1, #some, 2 do
+  local hard, soft = string.match(some[i + 1], '^(%d+) (%d+)$')
+  if hard and floor then
+    floor = larger(floor, larger(hard, soft))
+    redis.call('HSET', KEYS[1], 'f', floor)
+    redis.call('HDEL', KEYS[1], some[i])
+  end
+end
+return 1`)
+
+// evict takes something from the fence: all of it, one of its own fields, or some tags.
+func (r *round) evict(f fate) error {
+	field := fence.Fields[int(f.length)%len(fence.Fields)]
+	switch {
+	case f.up && f.down:
+		return r.changeFence("eviction", 0, func(ctx context.Context) error { return r.client.Del(ctx, fenceKey).Err() })
+	case f.up:
+		return r.changeFence("loss of field "+field, 0, func(ctx context.Context) error { return r.client.HDel(ctx, fenceKey, field).Err() })
+	default:
+		return r.changeFence("trimming", 0, func(ctx context.Context) error {
+			return trimScript.Run(ctx, r.client, []string{fenceKey}).Err()
+		})
+	}
+}
+
+// failOver makes the fence what it was a moment ago. Invalidations in between are lost, as where
+// a replica that lags takes over.
+func (r *round) failOver(f fate) error {
+	since := r.mem.next()
+	was, err := r.client.Dump(context.Background(), fenceKey).Result()
+	if errors.Is(err, redis.Nil) {
+		return nil // there is no fence yet, or none any more
+	}
+	if err != nil {
+		return fmt.Errorf("history: read the fence: %w", err)
+	}
+	time.Sleep(f.length) // this is how much the replica lags
+	return r.changeFence("failover", since, func(ctx context.Context) error {
+		return r.client.RestoreReplace(ctx, fenceKey, 0, was).Err()
+	})
 }

@@ -23,12 +23,18 @@ const (
 	ruleStored     rule = "only the holder of the lease stores"
 	ruleUnleased   rule = "a computation has a lease of its own, unless the cold policy or Redis is the reason"
 	ruleNear       rule = "no value from memory is older than an invalidation a while ago"
+	ruleTags       rule = "no value is older than the last invalidation of a tag of it"
+	ruleInherited  rule = "nor of a tag of what it was made of"
+	ruleExpired    rule = "no value marked fresh is older than the last expiry of it or of a tag"
+	ruleTagsJoined rule = "no value that was joined is older than an invalidation of a tag before the call"
+	ruleTagsNear   rule = "no value from memory is older than an invalidation or expiry of a tag a while ago"
 	ruleError      rule = "errors are those that are documented"
 	ruleOrder      rule = "the server's replies have an order"
 )
 
 var rules = []rule{
-	ruleOrigin, ruleRecent, ruleOld, ruleJoined, ruleTimeout, ruleFresh, ruleRecomputed, ruleOverlap, ruleStored, ruleUnleased, ruleNear, ruleError, ruleOrder,
+	ruleOrigin, ruleRecent, ruleOld, ruleJoined, ruleTimeout, ruleFresh, ruleRecomputed, ruleOverlap, ruleStored, ruleUnleased, ruleNear,
+	ruleTags, ruleInherited, ruleExpired, ruleTagsJoined, ruleTagsNear, ruleError, ruleOrder,
 }
 
 // A violation is a broken rule, with the events that show it.
@@ -61,13 +67,13 @@ func check(p *plan, events []event) (broken []violation, done tally) {
 	for _, name := range x.names() {
 		c := x.cells[name]
 		checks := []func(*cell) []violation{
-			x.checkAnswers, x.checkDeliveries, x.checkGrants, x.checkOverlaps, x.checkStores, x.checkLeases, x.checkErrors,
+			x.checkAnswers, x.checkDeliveries, x.checkGrants, x.checkOverlaps, x.checkStores, x.checkLeases, x.checkErrors, x.checkTags,
 		}
 		for _, check := range checks {
 			broken = append(broken, check(c)...)
 		}
 	}
-	return broken, x.tally
+	return append(broken, x.checkOvertakingErrors()...), x.tally
 }
 
 // checkAnswers checks the answers to calls.
@@ -141,7 +147,7 @@ func (x *index) checkRecent(c *cell, call *call, comp *comp) []violation {
 		young = young || k.sent.Verb == "store" || span(comp.storedBefore(k.end.Seq), k.end.At) < limit+clockError
 		evidence = append(evidence, k.sent, k.end)
 	}
-	if comp.begin.Proc == call.begin.Proc && call.end.Source == "waited" {
+	if comp.begin.Proc == call.begin.Proc && mayHaveJoined(c, call) {
 		// Joined. A computation with a lease can be joined until its last step, which may be a
 		// release. One without a lease can be joined only by calls from before its beginning,
 		// or, if Redis is not asked at all, as long as it runs. checkJoined judges
@@ -168,6 +174,12 @@ func (x *index) checkRecent(c *cell, call *call, comp *comp) []violation {
 		return []violation{{ruleBroken, fmt.Sprintf("%s: %v was stored too long before it was read", c.name, comp.begin.Value), evidence}}
 	}
 	return nil
+}
+
+// mayHaveJoined reports whether an answer can be that of a computation that the call has joined. One
+// that was expired meanwhile, by a tag, is given as stale.
+func mayHaveJoined(c *cell, call *call) bool {
+	return call.end.Source == "waited" || call.end.Source == "stale" && c.fn.Tags != nil
 }
 
 // nearLag is how long the message of an invalidation may take, without faults.
@@ -315,7 +327,7 @@ func (x *index) disturbed(c *cell, from, to uint64) bool {
 		}
 	}
 	for _, k := range c.commands {
-		if k.sent.Verb == "invalidate" && !k.idle && k.sent.Seq < to && k.until > from {
+		if (k.sent.Verb == "invalidate" || k.sent.Verb == "expire") && !k.idle && k.sent.Seq < to && k.until > from {
 			return true
 		}
 	}
@@ -333,7 +345,7 @@ func (x *index) checkGrants(c *cell) (broken []violation) {
 		for _, comp := range c.comps {
 			for _, s := range comp.stores {
 				if !s.replied || s.end.Status != "held" || s.end.Seq > k.sent.Seq ||
-					span(comp.end.At, k.end.At) >= freshness-clockError || x.disturbed(c, s.sent.Seq, k.end.Seq) {
+					span(comp.end.At, k.end.At) >= freshness-clockError || x.disturbed(c, s.sent.Seq, k.end.Seq) || x.overtakenSince(c, comp, k.end.Seq) {
 					continue
 				}
 				x.tally.judged[ruleRecomputed]++
@@ -413,8 +425,8 @@ func (x *index) around(c *cell, first, second *command) (events []event) {
 
 // checkStores: a store succeeds only while the lease is held. It is not held if an invalidation
 // or another grant came entirely after its own grant. A store that is retried, because it had
-// no answer, may have succeeded the first time, before the other grant. So the first sending of
-// its entry counts.
+// no answer, may have succeeded the first time, before the other grant, or before Func.Expire,
+// which leaves the entry where it is. So the first sending of its entry counts.
 func (x *index) checkStores(c *cell) (broken []violation) {
 	grants := map[string]*command{}
 	first := map[string]uint64{}
@@ -438,7 +450,7 @@ func (x *index) checkStores(c *cell) (broken []violation) {
 		}
 		for _, k := range c.commands {
 			ended := k.sent.Verb == "invalidate" && k.replied && k.end.Seq < s.sent.Seq ||
-				k.granted() && k.sent.Token != s.sent.Token && k.end.Seq < first[s.sent.Entry]
+				(k.sent.Verb == "expire" && k.replied || k.granted() && k.sent.Token != s.sent.Token) && k.end.Seq < first[s.sent.Entry]
 			if ended && k.sent.Seq > grant.end.Seq {
 				broken = append(broken, violation{
 					ruleStored, fmt.Sprintf("%s: lease %.6s had ended", c.name, s.sent.Token),
@@ -495,6 +507,16 @@ func (x *index) checkErrors(c *cell) (broken []violation) {
 	for _, i := range c.invalidated {
 		if err := i.end.Err; err != "" && err != "down" {
 			broken = append(broken, violation{ruleError, fmt.Sprintf("%s: invalidate: %s", c.name, err), []event{i.begin, i.end}})
+		}
+	}
+	return broken
+}
+
+// checkOvertakingErrors: invalidating tags, and expiring an entry, fails only because of Redis.
+func (x *index) checkOvertakingErrors() (broken []violation) {
+	for _, o := range x.overtakings {
+		if err := o.end.Err; err != "" && err != "down" {
+			broken = append(broken, violation{ruleError, fmt.Sprintf("%s %v: %s", o.begin.Kind, o.tags, err), []event{o.begin, o.end}})
 		}
 	}
 	return broken

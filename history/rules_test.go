@@ -23,7 +23,9 @@ func (h *tale) add(e event) {
 	if begun, ended := h.of[e.Op]; ended && e.Op != 0 {
 		e.Proc, e.Cell, e.Verb, e.Token = begun.Proc, begun.Cell, begun.Verb, begun.Token
 	} else {
-		e.Cell = "f0(0)"
+		if !ofFence(e) {
+			e.Cell = "f0(0)"
+		}
 		h.of[e.Op] = e
 	}
 	e.Seq, e.At = uint64(len(h.events)+1), int64(h.now)

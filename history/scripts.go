@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/internal/fence"
 )
 
 // scripts has fncache's scripts, by which a worker recognizes them, and their replacements.
@@ -30,23 +31,33 @@ func loadScripts(dir string, mutate *mutant) (scripts, error) {
 	if mutate != nil {
 		s.Deaf, s.Heedless = mutate.deaf, mutate.heedless
 	}
+	sources := map[string]string{verbReadFence: fence.ReadLua, verbOvertake: fence.InvalidateLua}
 	for _, path := range paths {
 		source, err := os.ReadFile(path)
 		if err != nil {
 			return scripts{}, err
 		}
-		verb := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "lock_"), ".lua")
-		s.Verbs[scriptName(string(source))] = verb
-		if mutate == nil || mutate.verb != verb {
+		sources[strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "lock_"), ".lua")] = string(source)
+	}
+	for verb, source := range sources {
+		s.Verbs[scriptName(source)] = verb
+		if mutate == nil || mutate.guard == "" || mutate.verb != verb {
 			continue
 		}
-		if n := strings.Count(string(source), mutate.guard); n != 1 {
-			return scripts{}, fmt.Errorf("history: the guard %q is %d times in %s, not once: the script has changed, so change the mutant", mutate.guard, n, path)
+		if n := strings.Count(source, mutate.guard); n != 1 {
+			return scripts{}, fmt.Errorf("history: the guard %q is %d times in the script %s, not once: the script has changed, so change the mutant", mutate.guard, n, verb)
 		}
-		s.Replace[scriptName(string(source))] = strings.Replace(string(source), mutate.guard, mutate.without, 1)
+		s.Replace[scriptName(source)] = strings.Replace(source, mutate.guard, mutate.without, 1)
 	}
 	return s, nil
 }
+
+// The verbs of commands to the fence. All others concern one cell.
+const (
+	verbFence     = "fence"      // HMGET, beside a lookup
+	verbReadFence = "read fence" // the script: capture and re-read
+	verbOvertake  = "overtake"   // the script: InvalidateTags and ExpireTags
+)
 
 func scriptName(source string) string {
 	sum := sha1.Sum([]byte(source))
@@ -63,6 +74,7 @@ type mutant struct {
 	guard, without string
 	caught         rule // the rule that must catch it
 	near           bool // in processes that answer from memory
+	tags           bool // of functions with tags
 	deaf           bool
 	heedless       bool
 }
@@ -78,6 +90,9 @@ func (m *mutant) plan(seed uint64) plan {
 	p := newPlan(seed, 2*time.Second)
 	p.Workers, p.Clients, p.Args = 4, 4, 1
 	p.Faults, p.Delay, p.Failing, p.Busy = nil, 3*time.Millisecond, 0.4, 0.3
+	if !m.tags {
+		p.forgetTags()
+	}
 	for i := range p.Funcs {
 		p.Funcs[i].Near = 0
 		if m.near {
@@ -87,7 +102,15 @@ func (m *mutant) plan(seed uint64) plan {
 	return p
 }
 
-// mutants remove the guards of the protocol, the message for the near cache, the end of an
+// forgetTags takes the tags from all functions, and the function that calls others.
+func (p *plan) forgetTags() {
+	p.Funcs = p.Funcs[:len(p.Funcs)-1]
+	for i := range p.Funcs {
+		p.Funcs[i].Tags, p.Funcs[i].Adds = nil, false
+	}
+}
+
+// mutants remove the guards of the protocol, the messages for the near cache, the end of an
 // outage, and the reply that a joined lease was lost.
 var mutants = []mutant{
 	{
@@ -109,6 +132,11 @@ var mutants = []mutant{
 		name: "invalidate publishes nothing", verb: "invalidate",
 		guard: "refused = tell(ARGV[i])", without: "",
 		caught: ruleNear, near: true,
+	},
+	{
+		name: "an invalidation of tags publishes nothing", verb: verbOvertake,
+		guard: "redis.pcall('PUBLISH', ARGV[5], 'tags ' .. now .. ' ' .. ARGV[4] .. ' ' .. table.concat(tags, ' '))", without: "0",
+		caught: ruleTagsNear, near: true, tags: true,
 	},
 	{name: "lookups are not sent any more after one has failed", deaf: true, caught: ruleUnleased},
 	{name: "callers that joined are answered although the lease was lost", heedless: true, caught: ruleJoined},

@@ -16,8 +16,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/redistest"
 )
+
+// fenceKey is the key of the fence.
+var fenceKey = fence.Key(namespace)
 
 // A tap is a go-redis hook that records a worker's commands about its cells, replaces scripts
 // by those of a mutant, and makes a mutant deaf or heedless.
@@ -26,6 +30,7 @@ type tap struct {
 	scripts scripts
 	ops     *atomic.Int64
 	cells   atomic.Pointer[map[string]string] // from the key in Redis; nil until they are known
+	fields  map[string]string                 // of the fence, by cell: of the tag that no other cell has. Written before cells
 	deaf    atomic.Bool                       // of a deaf mutant: a lookup has failed
 	kept    atomic.Uint64                     // lookups that a deaf mutant did not send
 }
@@ -87,7 +92,7 @@ func (t *tap) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if t.unsent(cmd) {
 			return errDeaf
 		}
-		sent := t.sending(ctx, cmd)
+		sent := t.sending(ctx, cmd, nil)
 		err := next(ctx, cmd)
 		t.ended(sent, cmd, err)
 		return err
@@ -107,9 +112,10 @@ func (t *tap) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 		if len(cmds) == 0 {
 			return errDeaf
 		}
+		asked := fieldsIn(cmds)
 		sent := make([]*event, len(cmds))
 		for i, cmd := range cmds {
-			sent[i] = t.sending(ctx, cmd)
+			sent[i] = t.sending(ctx, cmd, asked)
 		}
 		err := next(ctx, cmds)
 		for i, cmd := range cmds {
@@ -119,8 +125,25 @@ func (t *tap) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	}
 }
 
-// sending records a command. It returns nil if the command does not concern a cell.
-func (t *tap) sending(ctx context.Context, cmd redis.Cmder) *event {
+// fieldsIn returns the fields of the fence that a pipeline reads.
+func fieldsIn(cmds []redis.Cmder) (fields map[string]bool) {
+	for _, cmd := range cmds {
+		if !strings.EqualFold(cmd.Name(), "hmget") {
+			continue
+		}
+		if fields == nil {
+			fields = map[string]bool{}
+		}
+		for _, field := range cmd.Args()[2:] {
+			fields[text(field)] = true
+		}
+	}
+	return fields
+}
+
+// sending records a command. fields are those of the fence that are read with it. It returns
+// nil if the command concerns neither a cell nor the fence.
+func (t *tap) sending(ctx context.Context, cmd redis.Cmder, fields map[string]bool) *event {
 	args := cmd.Args()
 	if len(args) < 2 {
 		return nil
@@ -138,15 +161,21 @@ func (t *tap) sending(ctx context.Context, cmd redis.Cmder) *event {
 		}
 		key = strings.TrimSuffix(text(args[3]), ":lock")
 		e.describe(args[3+n:])
+	case "hmget":
+		e.Verb, key = verbFence, text(args[1])
 	}
 	if of, probe := strings.CutSuffix(key, ":probe"); probe {
 		e.Verb, key = "probe", of
 	}
 	cells := t.cells.Load()
-	if cells == nil || (*cells)[key] == "" {
+	if cells == nil {
 		return nil
 	}
 	e.Cell = (*cells)[key]
+	if e.Cell == "" && key != fenceKey {
+		return nil
+	}
+	e.Fenced = e.Verb == "get" && fields[t.fields[e.Cell]]
 	e.Op = t.ops.Add(1)
 	t.rec.stamp(e)
 	t.rec.write(*e)
@@ -174,7 +203,8 @@ func (t *tap) replace(args []any) (verb string) {
 
 // describe reads the arguments of a script.
 func (e *event) describe(args []any) {
-	if e.Verb == "invalidate" || e.Verb == "probe" {
+	switch e.Verb {
+	case "invalidate", "expire", "probe", verbReadFence, verbOvertake:
 		return
 	}
 	e.Token = tokenIn(args[0])
@@ -205,7 +235,11 @@ func (t *tap) ended(sent *event, cmd redis.Cmder, err error) {
 	case *redis.StringCmd:
 		e.Entry, e.Value = entryID(cmd.Val()), valueIn(cmd.Val())
 	case *redis.Cmd:
-		e.readReply(cmd.Val())
+		if e.Cell == "" {
+			e.readFence(cmd.Val())
+		} else {
+			e.readReply(cmd.Val())
+		}
 	}
 	if e.Err != "" {
 		e.Text = err.Error()
@@ -239,6 +273,18 @@ func (e *event) readReply(reply any) {
 	}
 }
 
+// readFence reads a reply of the fence.
+func (e *event) readFence(reply any) {
+	parts, _ := reply.([]any)
+	at := 0 // of the stamp
+	if e.Verb != verbOvertake && len(parts) > 1 {
+		e.Epoch, at = text(parts[0]), 1
+	}
+	if len(parts) > at {
+		e.Stamp, _ = strconv.ParseUint(text(parts[at]), 10, 64)
+	}
+}
+
 // text is an argument or a part of a reply as Redis sees it.
 func text(arg any) string {
 	switch arg := arg.(type) {
@@ -269,12 +315,17 @@ func baseToken(token string) string {
 }
 
 // entryID returns the id in an envelope's header, which is at the same place in all versions of
-// the format.
+// the format, with a mark if the entry was expired: acquire compares the whole header.
 func entryID(raw string) string {
+	const flags, expired = 5, 1 << 3
 	if len(raw) < 32 {
 		return ""
 	}
-	return hex.EncodeToString([]byte(raw[24:32]))
+	id := hex.EncodeToString([]byte(raw[24:32]))
+	if raw[flags]&expired != 0 {
+		id += markExpired
+	}
+	return id
 }
 
 // The functions return text that can be found in an entry in any encoding.

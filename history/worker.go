@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/internal/fence"
+	"github.com/fncache/fncache/internal/keyhash"
 )
+
+// namespace is that of all caches.
+const namespace = "history"
 
 // workerEnv holds a worker's settings. The binary that finds it set is a worker.
 const workerEnv = "FNCACHE_HISTORY_WORKER"
@@ -93,10 +99,10 @@ func (w *worker) run() (err error) {
 		// not see.
 		ContextTimeoutEnabled: true, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 	})
-	w.tap = &tap{rec: w.rec, scripts: w.Scripts, ops: &w.ops}
+	w.tap = &tap{rec: w.rec, scripts: w.Scripts, ops: &w.ops, fields: map[string]string{}}
 	client.AddHook(w.tap)
 	w.cache, err = fncache.New(fncache.Config{
-		Redis: client, RedisTimeout: redisTimeout, OnRedisDown: w.Plan.Down,
+		Redis: client, Namespace: namespace, RedisTimeout: redisTimeout, OnRedisDown: w.Plan.Down,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
@@ -126,7 +132,7 @@ func (w *worker) newRandom(use int) *rand.Rand {
 
 // wrap wraps the functions, and returns the cell of each key.
 func (w *worker) wrap() (map[string]string, error) {
-	cells := map[string]string{}
+	cells, hashing := map[string]string{}, keyhash.NewKeys(nil)
 	w.funcs = make([]workerFunc, len(w.Plan.Funcs))
 	for i := range w.funcs {
 		f := &w.funcs[i]
@@ -151,7 +157,9 @@ func (w *worker) wrap() (map[string]string, error) {
 			if err != nil {
 				return nil, err
 			}
-			cells[key] = w.Plan.cell(i, arg)
+			cell := w.Plan.cell(i, arg)
+			cells[key] = cell
+			w.tap.fields[cell] = fence.TagOf(hashing, w.Plan.Funcs[i].tagOfCell(arg)).String()
 		}
 	}
 	return cells, nil
@@ -165,6 +173,8 @@ func (w *worker) compute(ctx context.Context, f, arg int) (string, error) {
 	w.rec.stamp(&e) // before it reads
 	e.Value = value{Comp: e.Op, Version: int64(w.mem.version(w.Plan.index(f, arg)).Load())}
 	w.rec.write(e)
+	end := event{Kind: computeEnds, Op: e.Op, Cell: e.Cell, Value: e.Value, Tags: w.Plan.Funcs[f].tagsOf(arg)}
+	w.callOthers(ctx, f, arg, &end)
 
 	w.mu.Lock()
 	d := time.Duration(w.random.ExpFloat64() * float64(w.Plan.Work))
@@ -182,7 +192,11 @@ func (w *worker) compute(ctx context.Context, f, arg int) (string, error) {
 	if !storing {
 		fncache.NoStore(ctx)
 	}
-	end := event{Kind: computeEnds, Op: e.Op, Cell: e.Cell, Value: e.Value}
+	if w.Plan.Funcs[f].Adds {
+		tag := tagOfVersion(e.Value.Version)
+		fncache.AddTags(ctx, tag)
+		end.Tags = append(end.Tags, tag)
+	}
 	var err error
 	if failing {
 		err = errFailing
@@ -190,6 +204,21 @@ func (w *worker) compute(ctx context.Context, f, arg int) (string, error) {
 	}
 	w.rec.record(end)
 	return writeValue(e.Cell, e.Value), err
+}
+
+// callOthers calls the functions that a function calls, and notes what its result depends on.
+// Where one has no answer, the result says so: that depends on its tags too.
+func (w *worker) callOthers(ctx context.Context, f, arg int, end *event) {
+	for _, other := range w.Plan.Funcs[f].Calls {
+		for _, tag := range w.Plan.Funcs[other].tagsOf(arg) {
+			if !slices.Contains(end.Tags, tag) {
+				end.Tags = append(end.Tags, tag)
+			}
+		}
+		if v := w.call(ctx, other, arg, modeNested, 0); v.Comp != 0 {
+			end.Parts = append(end.Parts, v.Comp)
+		}
+	}
 }
 
 // troubles returns how many Redis operations have failed so far.
@@ -223,30 +252,65 @@ func (w *worker) client(number int) {
 func (w *worker) act(r *rand.Rand) {
 	f, arg := r.IntN(len(w.funcs)), min(r.IntN(w.Plan.Args), r.IntN(w.Plan.Args))
 	busy, what, limit := r.Float64() < w.Plan.Busy, r.IntN(100), time.Duration(r.Int64N(int64(60*time.Millisecond)))
+	which, soft := r.IntN(100), r.IntN(2) == 0
+	ctx := context.Background()
 	switch {
-	case busy && what < 50:
-		version := w.mem.version(w.Plan.index(f, arg)).Add(1)
-		w.rec.record(event{Kind: sourceChanged, Cell: w.Plan.cell(f, arg), Value: value{Version: int64(version)}})
+	case busy && what < 25:
+		w.change(f, arg)
 		w.invalidate(f, arg)
+	case busy && what < 45:
+		w.invalidate(f, arg)
+	case busy && what < 55:
+		w.expire(f, arg)
 	case busy:
-		w.invalidate(f, arg)
+		if what < 80 {
+			w.change(f, arg)
+		}
+		w.overtake(w.someTag(f, arg, which), soft)
 	case what < 3:
 		w.refresh(f, arg)
 	case what < 5:
-		w.call(f, arg, "refresh", 0)
+		w.call(ctx, f, arg, modeRefresh, 0)
 	case what < 12:
-		w.call(f, arg, "", limit)
+		w.call(ctx, f, arg, "", limit)
 	default:
-		w.call(f, arg, "", 0)
+		w.call(ctx, f, arg, "", 0)
 	}
 }
 
-// call calls the cached function. With a limit the caller stops waiting after it.
-func (w *worker) call(f, arg int, mode string, limit time.Duration) {
+// someTag returns a tag: mostly one that few entries have.
+func (w *worker) someTag(f, arg, which int) string {
+	switch {
+	case which < 45:
+		return w.Plan.Funcs[f].tagOfCell(arg)
+	case which < 80:
+		return tagOfArg(arg)
+	case which < 95:
+		return tagOfVersion(int64(which))
+	default:
+		return tagAll
+	}
+}
+
+// change changes the source of a cell.
+func (w *worker) change(f, arg int) {
+	version := w.mem.version(w.Plan.index(f, arg)).Add(1)
+	w.rec.record(event{Kind: sourceChanged, Cell: w.Plan.cell(f, arg), Value: value{Version: int64(version)}})
+}
+
+// The modes of calls.
+const (
+	modeRefresh = "refresh"
+	modeNested  = "nested" // made by another cached function
+)
+
+// call calls the cached function, and returns the value that it answers. With a limit the
+// caller stops waiting after it.
+func (w *worker) call(ctx context.Context, f, arg int, mode string, limit time.Duration) value {
 	cell, op := w.Plan.cell(f, arg), w.ops.Add(1)
 	var info fncache.Info
-	ctx := fncache.WithInfo(context.WithValue(context.Background(), callKey{}, op), &info)
-	if mode == "refresh" {
+	ctx = fncache.WithInfo(context.WithValue(ctx, callKey{}, op), &info)
+	if mode == modeRefresh {
 		ctx = fncache.WithRefresh(ctx)
 	}
 	if limit > 0 {
@@ -262,14 +326,37 @@ func (w *worker) call(f, arg int, mode string, limit time.Duration) {
 		end.Value = valueIn(answer)
 	} else {
 		end.Text = err.Error()
+		if mode == modeNested && ctx.Err() != nil {
+			end.Err = "gave up" // what is around it is not waited for any longer
+		}
 	}
 	w.rec.record(end)
+	return end.Value
 }
 
 func (w *worker) invalidate(f, arg int) {
 	begin := w.rec.record(event{Kind: invalidateBegins, Op: w.ops.Add(1), Cell: w.Plan.cell(f, arg)})
 	err := w.funcs[f].handle.Invalidate(context.Background(), arg)
 	w.rec.record(event{Kind: invalidateEnds, Op: begin.Op, Cell: begin.Cell, Err: errorKind(err)})
+}
+
+func (w *worker) expire(f, arg int) {
+	begin := w.rec.record(event{Kind: expireBegins, Op: w.ops.Add(1), Cell: w.Plan.cell(f, arg), Soft: true})
+	err := w.funcs[f].handle.Expire(context.Background(), arg)
+	w.rec.record(event{Kind: expireEnds, Op: begin.Op, Cell: begin.Cell, Err: errorKind(err)})
+}
+
+// overtake invalidates or expires a tag.
+func (w *worker) overtake(tag string, soft bool) {
+	op := w.ops.Add(1)
+	ctx := context.WithValue(context.Background(), callKey{}, op)
+	w.rec.record(event{Kind: overtakeBegins, Op: op, Tags: []string{tag}, Soft: soft})
+	do := w.cache.InvalidateTags
+	if soft {
+		do = w.cache.ExpireTags
+	}
+	err := do(ctx, tag)
+	w.rec.record(event{Kind: overtakeEnds, Op: op, Err: errorKind(err)})
 }
 
 func (w *worker) refresh(f, arg int) {
