@@ -13,48 +13,49 @@ import (
 	"github.com/fncache/fncache/internal/bulkhead"
 )
 
-// This file has what a caller says of one call through its context, and what it is told of
-// a call and of all calls.
+// This file has the options of one call in its context, the Info about one call, and the
+// Stats about all calls.
 
-// WithInfo returns a context with which the first cached call it reaches writes
-// to info where its answer came from, when it returns, on the caller's
-// goroutine. All other calls leave info alone, also those that have the same context
-// at the same time or later: make a context for each call that is to be known of. The
-// context that the cached function is given does not carry it on.
+// WithInfo returns a context that asks for the Info of one cached call. The first cached call
+// with this context fills in info when it returns, on the caller's goroutine. Other calls with
+// the same context do not write to info, even at the same time or later: make a context for
+// each call. The context that the cached function gets does not ask for an Info.
 func WithInfo(ctx context.Context, info *Info) context.Context {
 	return withPerCall(ctx, func(p *perCall) { p.info = &infoClaim{info: info} })
 }
 
-// WithBypass returns a context with which the first cached call it reaches calls
-// the function itself, on the caller's goroutine, and touches no cache. The
-// context that the function is given does not carry it on.
+// WithBypass returns a context with which a cached call calls the function itself, on the
+// caller's goroutine, and does not use the cache. The context that the function gets does not
+// ask for a bypass.
 func WithBypass(ctx context.Context) context.Context {
 	return withPerCall(ctx, func(p *perCall) { p.bypass = true })
 }
 
-// WithRefresh returns a context with which the first cached call it reaches
-// recomputes and stores, whatever is cached. Where somebody else computes it
-// waits for the lease, up to Options.WaitTimeout, and never returns what began
-// to be computed before the call. That holds with Redis away too: what this
-// process computes already is waited for then, and not taken (under OnCold Fail
-// the call is refused meanwhile, under Compute it computes too). The context that
-// the function is given does not carry it on.
+// WithRefresh returns a context with which a cached call recomputes and stores the value, even
+// if the cached entry is fresh. If another caller computes it, the call waits for the lease, up
+// to Options.WaitTimeout, and then computes. It never returns the result of a computation that
+// began before the call.
+//
+// This also holds while Redis is away. If this process already computes the value then, the
+// call waits until that ends and computes after it under OnCold Wait; it is refused under Fail,
+// and computes at the same time under Compute. The context that the function gets does not ask
+// for a refresh.
 func WithRefresh(ctx context.Context) context.Context {
 	return withPerCall(ctx, func(p *perCall) { p.refresh = true })
 }
 
-// NoStore is called inside a cached function, with the context it was given: its
-// result is then returned and not stored. It is for an answer that is good for
-// these callers only, such as a partial one. With another context it does nothing.
+// NoStore keeps the result of a cached function out of the cache. The function calls it with
+// the context that it was given; its result is returned to the callers and not stored. Use it
+// for a result that only these callers should get, such as a partial one. With another context
+// NoStore does nothing.
 func NoStore(ctx context.Context) {
 	if f := perCallOf(orBackground(ctx)).frame; f != nil {
 		f.noStore.Store(true)
 	}
 }
 
-// perCall is all that fncache keeps in a context: what the next cached call is
-// asked for, and the computations around it. One value, so that a hit looks
-// into its context once.
+// perCall is everything that fncache keeps in a context: the options of the next cached call,
+// and the computations around it. It is one value, so that a hit looks into its context once.
 type perCall struct {
 	info    *infoClaim
 	bypass  bool
@@ -83,7 +84,7 @@ func perCallOf(ctx context.Context) perCall {
 	return p
 }
 
-// orBackground takes nil for the background, as the stub does.
+// orBackground returns ctx, or the background context if ctx is nil.
 func orBackground(ctx context.Context) context.Context {
 	if ctx == nil {
 		return context.Background()
@@ -98,9 +99,9 @@ func withPerCall(ctx context.Context, change func(*perCall)) context.Context {
 	return context.WithValue(ctx, perCallKey{}, p)
 }
 
-// enterFrame gives the context that the function is called with: a frame deeper,
-// and without what its own call was asked for. tally is what collects the tags of the run.
-// comp is the computation; nil for a direct call.
+// enterFrame returns the context for a run of the function. It has one more frame, and none of
+// the options of the call. tally collects the tags of the run. comp is the computation; nil for
+// a direct call or a verification.
 func enterFrame(ctx context.Context, of *Func, tally *tally, comp *computation) (context.Context, *frame) {
 	f := &frame{outer: perCallOf(ctx).frame, of: of, tally: tally}
 	if comp != nil {
@@ -118,7 +119,7 @@ const (
 	// SourceFresh: an entry younger than Freshness.
 	SourceFresh
 	// SourceStale: an entry between Freshness and Timeout; or, while Redis is away,
-	// one of any age up to Timeout that this process had kept (Options.Near).
+	// an entry of any age up to Timeout from the near cache (Options.Near).
 	SourceStale
 	// SourceComputed: this call ran the function.
 	SourceComputed
@@ -126,16 +127,16 @@ const (
 	SourceWaited
 	// SourceRefused: the cache was cold; the answer is ErrColdCache.
 	SourceRefused
-	// SourceBypassed: the function was called directly, by WithBypass or
-	// because it came back to the key it was computing.
+	// SourceBypassed: the function was called directly: by WithBypass, or because
+	// the call came from a computation of the same key.
 	SourceBypassed
 	// SourceFailed: the answer is another error.
 	SourceFailed
-	// SourceNear: a fresh entry that this process had kept (Options.Near).
+	// SourceNear: a fresh entry from the near cache (Options.Near).
 	SourceNear
 )
 
-// String gives the source in one lower-case word, fit for a header or a metric.
+// String returns the source as one lower-case word, for headers and metrics.
 func (s Source) String() string {
 	names := [...]string{"none", "fresh", "stale", "computed", "waited", "refused", "bypassed", "failed", "near"}
 	if int(s) < len(names) {
@@ -147,62 +148,60 @@ func (s Source) String() string {
 // Info says where an answer came from. See [WithInfo].
 type Info struct {
 	Source Source
-	// Age is the age of the answer on the Redis server's clock: of the entry
-	// for SourceFresh and SourceStale, 0 for one computed just now.
+	// Age is the age of the entry on the Redis server's clock; 0 if the answer was
+	// just computed.
 	Age time.Duration
-	// Cost is how long the function took to compute the answer, whenever that
-	// was.
+	// Cost is how long the function took to compute the answer, now or earlier.
 	Cost time.Duration
 	// Key is the Redis key of the entry.
 	Key string
 }
 
-// Stats are counters since the function was wrapped. Once no call is under way,
+// Stats are counters since the function was wrapped. When no call is under way,
 //
 //	Calls = Fresh + Stale + Computed + Waited + Refused + Bypassed + Failed + Near
 //
-// holds: every call ends in exactly one of them. Read while calls are under
-// way, Calls is ahead by those.
+// because every call is counted in exactly one of them. A call under way is counted only in
+// Calls.
 type Stats struct {
 	Calls    uint64 // calls of the wrapped function
 	Fresh    uint64 // answered with a fresh entry
 	Stale    uint64 // answered with a stale entry
 	Computed uint64 // answered by running the function
-	Waited   uint64 // answered with the value of a computation waited for
+	Waited   uint64 // answered with the value of another caller's computation, after waiting for it
 	Refused  uint64 // refused with ErrColdCache
-	Bypassed uint64 // called directly: WithBypass, or come back to its own key
-	Failed   uint64 // any other error, panics and given-up contexts included
-	Near     uint64 // answered with a fresh entry from this process's own memory
+	Bypassed uint64 // called directly: by WithBypass, or from a computation of the same key
+	Failed   uint64 // ended with any other error, with a panic, or because the context ended
+	Near     uint64 // answered with a fresh entry of the near cache
 
 	Computations uint64 // runs of the function on behalf of the cache, background refreshes included
-	Stored       uint64 // of these, how many results Redis has said to have stored, at once or when asked again
-	LostLeases   uint64 // computations that found their lease lost: expired, or invalidated; their results are dropped
-	// OvertakenHard are entries that were found invalid by one of their tags, and
-	// computations that ended early because one of their tags was invalidated;
-	// OvertakenSoft are fresh entries that were found expired by a tag.
+	Stored       uint64 // results of Computations that Redis confirmed as stored
+	LostLeases   uint64 // Computations whose lease expired or was invalidated; their results are dropped
+	// OvertakenHard counts entries that were found invalid by one of their tags, and
+	// computations that ended early because one of their tags was invalidated.
+	// OvertakenSoft counts fresh entries that were found expired by a tag.
 	OvertakenHard, OvertakenSoft uint64
 
-	// Verified are fresh values that Options.Verify compared with what the function returns
-	// now; VerifyDiffered are those among them that differed.
+	// Verified counts fresh values that Options.Verify compared with a new result of the
+	// function. VerifyDiffered counts those that differed.
 	Verified, VerifyDiffered uint64
 
-	Undecodable uint64 // entries that could not be read: a miss each
+	Undecodable uint64 // entries that could not be read; each is a miss
 	RedisErrors uint64 // Redis operations that failed or took longer than RedisTimeout
 
-	// RedisErrorKinds are RedisErrors by kind: index it by [KindTimeout] and the
-	// like. [KindNoScript] stands beside them: what met it was done all
-	// the same.
+	// RedisErrorKinds has RedisErrors by kind: index it by [KindTimeout] and the other
+	// kinds. [KindNoScript] is not part of RedisErrors, because the operation was done.
 	RedisErrorKinds RedisErrorCounts
 
-	ComputeTime time.Duration // the time Computations took
-	SavedTime   time.Duration // the time the entries and values served had once taken to compute
+	ComputeTime time.Duration // total time of Computations
+	SavedTime   time.Duration // total time that the computations of the served entries and values had taken
 }
 
 // RedisErrorCounts has a count for each [RedisErrorKind].
 type RedisErrorCounts [redisErrorKinds]uint64
 
-// String gives the counts that are not zero with the names of their kinds, as in
-// "timeout=3 pool=1"; none if there is none.
+// String returns the counts that are not zero with the names of their kinds, such as
+// "timeout=3 pool=1"; "none" if all are zero.
 func (c RedisErrorCounts) String() string {
 	var b strings.Builder
 	for kind, n := range c {
@@ -216,10 +215,10 @@ func (c RedisErrorCounts) String() string {
 	return b.String()[1:]
 }
 
-// MarshalText gives what String does, for JSON and logs.
+// MarshalText returns the text of String, for JSON and logs.
 func (c RedisErrorCounts) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// UnmarshalText reads what MarshalText gave. Kinds that it does not know, as of a
+// UnmarshalText reads the text that MarshalText returns. Unknown kinds, such as kinds of a
 // later release, are left out.
 func (c *RedisErrorCounts) UnmarshalText(text []byte) error {
 	*c = RedisErrorCounts{}
@@ -253,8 +252,8 @@ type counters struct {
 }
 
 func (c *counters) snapshot() Stats {
-	// The ends are read before the beginnings, so that Calls never falls
-	// behind the sum.
+	// The ends of calls are read before the beginnings, so that Calls is never less than
+	// the sum.
 	s := Stats{
 		Fresh:       c.bySource[SourceFresh].Load(),
 		Stale:       c.bySource[SourceStale].Load(),
@@ -284,22 +283,22 @@ func (c *counters) snapshot() Stats {
 	return s
 }
 
-// A frame is one computation that a context passes through.
+// A frame is one run of a function that a context passes through.
 type frame struct {
-	cache *Cache // nil for a direct call, and so what flightKey holds
+	cache *Cache // nil for a direct call; flightKey is then zero
 	flightKey
 	of      *Func  // the function, of a direct call too
-	tally   *tally // the tags that it collects: nil without Options.Tags; of a direct call that of the run around it
+	tally   *tally // collects the tags of the run; nil without Options.Tags. A direct call has the tally of the run around it
 	outer   *frame
-	stored  bool // its result may be stored: it is neither a direct call nor a verification
+	stored  bool // the result may be stored: the run is neither a direct call nor a verification
 	noStore atomic.Bool
-	ended   atomic.Bool // the function has returned; what it started may hold its context yet
+	ended   atomic.Bool // the function has returned; goroutines that it started may still have its context
 
 	mu   sync.Mutex // guards the field below
 	said said
 }
 
-// runs reports whether a function with these places is in computation in f or around it.
+// runs reports whether f, or a frame around it, is a computation of a function with these places.
 func (f *frame) runs(places *bulkhead.Bulkhead) bool {
 	for ; f != nil; f = f.outer {
 		if f.fn != nil && f.fn.places == places && !f.ended.Load() {
@@ -309,8 +308,8 @@ func (f *frame) runs(places *bulkhead.Bulkhead) bool {
 	return false
 }
 
-// computes says whether an entry is in computation in f or around it: who waited
-// for that would wait for itself. Another Redis may hold an entry of the same key.
+// computes reports whether f, or a frame around it, computes the entry: a call that waited for
+// that computation would wait for itself. Another Redis may have an entry of the same key.
 func (f *frame) computes(c *Cache, key string) bool {
 	for ; f != nil; f = f.outer {
 		if f.key == key && f.cache != nil && f.cache.sharesRedis(c) && !f.ended.Load() {
@@ -320,15 +319,15 @@ func (f *frame) computes(c *Cache, key string) bool {
 	return false
 }
 
-// sharesRedis says whether an entry of c is one of other, too, if it has the same
-// key. Of two clients of one server that is not known.
+// sharesRedis reports whether entries of c and other with the same key are the same entry. It
+// returns false for two clients of one server, because that cannot be known.
 func (c *Cache) sharesRedis(other *Cache) bool {
 	return c == other || reflect.ValueOf(c.cfg.Redis).Comparable() && c.cfg.Redis == other.cfg.Redis
 }
 
-// stats is Stats.
+// stats implements Stats.
 func (f *Func) stats() Stats {
-	hits, saved := f.near.Counted() // these before the beginnings, as all ends
+	hits, saved := f.near.Counted() // before the beginnings, as all ends are
 	s := f.counters.snapshot()
 	s.Verified, s.VerifyDiffered = f.verify.Counted()
 	s.Calls += hits
