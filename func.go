@@ -25,8 +25,8 @@ import (
 	"github.com/fncache/fncache/internal/verify"
 )
 
-// This file is what is known of a wrapped function: what was checked when it was wrapped, its
-// name and who else has it, and what binds it to a cache.
+// This file has the state of a wrapped function: its checks when it is wrapped, the registry of
+// names, and the binding of a function to a cache.
 
 // A Func is the handle to a wrapped function. Its methods are safe for
 // concurrent use, except Unwrap.
@@ -35,21 +35,21 @@ type Func struct {
 	name   funcname.Name
 	site   site
 	sig    *signature.Signature
-	params string // the fingerprint of the parameters alone
-	// fingerprint is that of the types and of the default codec.
+	params string // the fingerprint of the parameters
+	// fingerprint is the fingerprint of the types with the default codec.
 	fingerprint string
 	plans       *shape.Plans // of arguments and results
 	shape       shape.Shape
-	stub        func() reflect.Value // makes what replaces the function
+	stub        func() reflect.Value // makes the function that replaces the original
 	near        *near.Func           // nil without Options.Near
 	verify      *verify.Func         // nil without Options.Verify
 	places      *bulkhead.Bulkhead   // of Options.MaxConcurrent; nil without. Set by the registry, when wrapping
-	variable    reflect.Value        // where the stub stands
+	variable    reflect.Value        // has the stub
 	original    reflect.Value
 
 	tagPlan    *tagplan.Plan   // of Options.Tags; nil without
 	negatives  []negativeError // of Options.CacheErrors
-	answerSize atomic.Int64    // of large entries, lately; see expected
+	answerSize atomic.Int64    // size of recent large entries; see expected
 	counters   counters
 	bound      atomic.Pointer[binding]
 	binding    sync.Mutex // held while bound or unwrapped changes
@@ -63,15 +63,15 @@ type site struct {
 	field string // the name of that field for keys; "" if there is none
 }
 
-// A binding is what a function's calls need of its cache.
+// A binding has the facts about a function on its cache that calls need.
 type binding struct {
 	cache  *Cache
-	tag    fence.Tag       // of all entries, if they have tags
+	tag    fence.Tag       // the tag that all entries have, if they have tags
 	prefix string          // of keys, up to the hash
 	suffix string          // of keys, from the hash on
-	near   *events.Channel // of events, for the near cache; nil without one
-	fence  *events.Channel // of events about tags, for the near cache; nil without one, and without tags
-	// channel is what was last heard of the function's events, nil if nothing was.
+	near   *events.Channel // events for the near cache; nil without a near cache
+	fence  *events.Channel // events about tags for the near cache; nil without a near cache or without tags
+	// channel is the channel of the function's events that was last joined; nil if none was.
 	channel atomic.Pointer[events.Channel]
 	lease   time.Duration // at least 4 times the cache's RedisTimeout
 }
@@ -79,9 +79,8 @@ type binding struct {
 // keepsPlain reports whether the stub can look in the near cache.
 func (f *Func) keepsPlain() bool { return f.near != nil && f.plans.IsPlain() }
 
-// prepare checks everything about the function in variable. optsErr is what is
-// known to be wrong with opts, which then are looked at no further. shapeOf is
-// called when all is well.
+// prepare checks everything about the function in variable. optsErr is a known fault of
+// opts; then opts are not checked further. shapeOf is called if there is no fault.
 func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeOf shaper) (*Func, error) {
 	f := &Func{opts: opts, variable: variable, site: s}
 	if variable.Kind() != reflect.Func {
@@ -130,9 +129,9 @@ func (f *Func) checkTypes() (err error) {
 	return f.faults(err)
 }
 
-// typesFormat is what the types of results are checked by: what the cache's codec says of
-// types, if it is a FormCodec, or else what CBOR keeps. Without Options.Cache the cache is
-// known only if it is the default cache already.
+// typesFormat returns the format that checks the types of results: the format of the cache's
+// codec if that is a FormCodec, and CBOR otherwise. Without Options.Cache the cache is known
+// only if the default cache is already set.
 func (f *Func) typesFormat() codec.Format {
 	c := f.opts.Cache
 	if c == nil {
@@ -144,12 +143,12 @@ func (f *Func) typesFormat() codec.Format {
 	return c.coder.types
 }
 
-// checkOptions checks the options, and gives them their defaults.
+// checkOptions checks the options, and sets their defaults.
 func (f *Func) checkOptions() (err error) {
 	f.sig.Varies = f.opts.Vary != nil
 	f.opts, err = f.opts.withDefaults(f.sig.HasError)
 	if f.sig.Varies && !f.sig.HasContext {
-		err = errors.Join(err, errors.New("Vary is set, and the function has no context that it could vary by; leave it out, or take a context.Context as the first parameter"))
+		err = errors.Join(err, errors.New("Vary is set, but the function has no context to vary by; leave Vary out, or add a context.Context as the first parameter"))
 	}
 	err = errors.Join(err, f.compileTags())
 	if c := f.opts.Cache; c != nil && err == nil {
@@ -158,24 +157,24 @@ func (f *Func) checkOptions() (err error) {
 	return f.faults(err)
 }
 
-// checkCache checks what depends on the cache.
+// checkCache checks the options that depend on the cache.
 func (o *Options) checkCache(c *Cache) error {
 	if !c.made() {
-		return errors.New("Options.Cache was not made by New; pass what New returns")
+		return errors.New("Options.Cache was not made by New or Open; pass a Cache that one of them returns")
 	}
 	return o.checkLease(c.cfg.RedisTimeout)
 }
 
 func (o *Options) checkLease(redisTimeout time.Duration) error {
 	if least := minLeases * redisTimeout; o.Lease < least {
-		return fmt.Errorf("Lease is %v, less than %d times the cache's RedisTimeout of %v; a renewal that fails once would come too late: use at least %v",
+		return fmt.Errorf("Lease is %v, less than %d times the cache's RedisTimeout of %v; after one failed renewal the next would be too late: use at least %v",
 			o.Lease, minLeases, redisTimeout, least)
 	}
 	return nil
 }
 
-// errorf names the place of an error in wrapping: function or field, its file,
-// and the line that wraps it.
+// errorf returns an error with its place: the function or field, its file, and the line that
+// wraps it.
 func (f *Func) errorf(format string, args ...any) error {
 	place := f.site.place
 	if place == "" {
@@ -193,8 +192,8 @@ func (f *Func) errorf(format string, args ...any) error {
 	return fmt.Errorf("fncache: wrap%s: %w", place, fmt.Errorf(format, args...))
 }
 
-// whence tells f apart from others of its name: by the field that it stands in,
-// and the line that wrapped it.
+// whence describes f by its struct field and by the line that wrapped it, because other
+// functions can have the same name.
 func (f *Func) whence() string {
 	what := f.site.place
 	if what == "" {
@@ -206,13 +205,13 @@ func (f *Func) whence() string {
 	return what
 }
 
-// faults puts the place before each of the errors that err joins.
+// faults adds the place to each of the errors that err joins.
 func (f *Func) faults(err error) error {
 	return eachFault(err, func(fault error) error { return f.errorf("%w", fault) })
 }
 
-// conflict says why f may not have the name that other has: two variables share
-// entries only where they hold one declared function, or where both say so.
+// conflict returns an error if f may not have the name of other. Two variables may share
+// entries only if they hold the same declared function, or if both set Options.Shared.
 func (f *Func) conflict(other *Func) error {
 	same := f.name.Declared && f.original.Pointer() == other.original.Pointer()
 	switch {
@@ -228,8 +227,7 @@ func (f *Func) conflict(other *Func) error {
 	}
 }
 
-// Name gives the name of the function as it stands in keys: with its prefix, if
-// it has one.
+// Name returns the name of the function in keys, with its prefix, if it has one.
 func (f *Func) Name() string {
 	if f.opts.Prefix != "" {
 		return f.opts.Prefix + ":" + f.name.Key
@@ -237,20 +235,20 @@ func (f *Func) Name() string {
 	return f.name.Key
 }
 
-// String gives the name and the type of the function, for logs.
+// String returns the name and the type of the function, for logs.
 func (f *Func) String() string { return f.Name() + " " + f.sig.String() }
 
-// errNoCache says what to do about ErrNoCache.
+// errNoCache is ErrNoCache with a remedy.
 var errNoCache = fmt.Errorf("%w: call SetDefault before the first call, or set Options.Cache", ErrNoCache)
 
-// defaultCache is what functions without Options.Cache use.
+// defaultCache is the cache of functions without Options.Cache.
 var defaultCache atomic.Pointer[Cache]
 
-// made says whether c comes from New.
+// made reports whether New or Open made c.
 func (c *Cache) made() bool { return c.store != nil }
 
-// bind finds the cache of f. The error is ErrNoCache, or says that another
-// function has the name of f there: a default cache is known only now.
+// bind returns the binding of f to its cache. The error is ErrNoCache, or a conflict of names:
+// a default cache may become known only here.
 func (f *Func) bind() (*binding, error) {
 	cache := f.opts.Cache
 	if cache == nil {
@@ -264,7 +262,7 @@ func (f *Func) bind() (*binding, error) {
 	return f.bindTo(cache)
 }
 
-// bindTo binds f to a cache: the first one, or another default one.
+// bindTo binds f to its first cache, or to a new default cache.
 func (f *Func) bindTo(cache *Cache) (*binding, error) {
 	f.binding.Lock()
 	defer f.binding.Unlock()
@@ -274,7 +272,7 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 	}
 	if !f.unwrapped.Load() {
 		if err := names.add(f, cache); err != nil {
-			cache.log.Once("name "+f.Name(), slog.LevelError, "a function is not cached: its name is another's", "function", f.whence(), "err", err)
+			cache.log.Once("name "+f.Name(), slog.LevelError, "a function is not cached: another function has its name", "function", f.whence(), "err", err)
 			return nil, err
 		}
 	}
@@ -296,7 +294,7 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 	}
 	f.bound.Store(b)
 	if cache.life.Closed() {
-		f.unbind(cache) // Close may have gone by before
+		f.unbind(cache) // Close may have run before the binding was stored
 	}
 	if old != nil {
 		names.move(f, old.cache)
@@ -308,8 +306,8 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 	return b, nil
 }
 
-// noteOpenKeys logs, once for a cache, that there is no HashSecret, if a caller of f could
-// make use of that.
+// noteOpenKeys logs once for each cache that HashSecret is not set, if a caller of f could
+// search for colliding arguments.
 func (f *Func) noteOpenKeys(c *Cache) {
 	if len(c.cfg.HashSecret) > 0 || !f.sig.Varies && !slices.ContainsFunc(f.sig.Params, keyhash.Chosen) {
 		return
@@ -325,25 +323,25 @@ func (f *Func) noteOpenKeys(c *Cache) {
 // tagged reports whether the entries of f have tags.
 func (f *Func) tagged() bool { return f.tagPlan != nil }
 
-// unbind has a function of the default cache forget one that is closed, which it would
-// keep alive.
+// unbind removes a closed default cache from a function, so that the function does not keep it
+// alive.
 func (f *Func) unbind(c *Cache) {
 	if b := f.bound.Load(); b != nil && b.cache == c && f.opts.Cache == nil {
 		f.bound.CompareAndSwap(b, nil)
 	}
 }
 
-// minLeases is the least Lease in RedisTimeouts: a renewal that is due every
-// third of a lease can fail once and still come in time.
+// minLeases is the minimum of Lease in RedisTimeouts. A renewal is due every third of a lease,
+// so one can fail and the next is still in time.
 const minLeases = 4
 
-// lease is the Lease of f on that cache. A default cache comes after Wrap has
-// checked the options, and may have a longer RedisTimeout than they allow for.
+// lease returns the Lease of f on the cache c. A default cache may be set after Wrap has checked
+// the options, and its RedisTimeout may be too long for the Lease in them.
 func (f *Func) lease(c *Cache) time.Duration {
 	return max(f.opts.Lease, minLeases*c.cfg.RedisTimeout)
 }
 
-// waitLimit is how long a call of f waits for others.
+// waitLimit returns how long a call of f waits for others.
 func (f *Func) waitLimit() time.Duration {
 	if f.opts.WaitTimeout > 0 {
 		return f.opts.WaitTimeout
@@ -351,7 +349,7 @@ func (f *Func) waitLimit() time.Duration {
 	return f.opts.ComputeTimeout
 }
 
-// key gives the Redis key of an entry.
+// key returns the Redis key of an entry.
 func (f *Func) key(b *binding, in input) (string, error) {
 	k := b.cache.hashing
 	hash, err := f.shape.Hash(k, in.args)
@@ -368,36 +366,36 @@ func (f *Func) key(b *binding, in input) (string, error) {
 	return unsafe.String(unsafe.SliceData(key), len(key)), nil
 }
 
-// variables are those of this process that hold a wrapped function.
+// variables has the variables of this process that hold a wrapped function.
 var variables stubs.Set[Func]
 
-// names are the wrapped functions of this process.
+// names has the wrapped functions of this process.
 var names registry
 
-// A registry knows the wrapped functions by prefix and name, and the caches that each
-// uses. So two different functions never share entries, and an invalidation reaches
-// whatever this process has of an entry.
+// A registry has the wrapped functions by prefix and name, and the caches that each
+// uses. With it, two different functions never share entries, and an invalidation finds all
+// lookups, computations and near cache entries of this process for an entry.
 //
-// A function has a user for each cache on which it has been called or wrapped. One of
-// the default cache has a user for the cache nil too, because the cache may not exist
-// yet when it is wrapped.
+// A function has a user for each cache on which it has been called or wrapped. A function of
+// the default cache also has a user with the nil cache, because the default cache may not
+// exist yet when the function is wrapped.
 type registry struct {
 	mu sync.Mutex // guards the fields below
 	m  map[string][]user
-	// places are those of Options.MaxConcurrent, of the names that have a function and of
-	// those whose computations were not over when the last function left.
+	// places has the places of Options.MaxConcurrent for each name. A name without functions
+	// keeps its places until its last computation has ended.
 	places map[string]*bulkhead.Bulkhead
 }
 
-// A user is a function with a cache that it uses, nil for the default one. It is here
-// until the function is unwrapped or the cache is closed.
+// A user is a function with a cache that it uses; the cache is nil for the default cache. It
+// stays in the registry until the function is unwrapped or the cache is closed.
 type user struct {
 	fn     *Func
 	cache  *Cache
-	suffix string // of the keys that the function has on the cache
-	// moved: the function has another default cache now. It has no claim to its name
-	// here any more, but calls may still be under way, and it may come back to what
-	// the near cache keeps.
+	suffix string // of the keys of the function on the cache
+	// moved: the function now has another default cache. Other functions may take its name on
+	// this cache. The user stays, because calls may still be under way, and because the
+	// function may return to this cache and its near cache.
 	moved bool
 }
 
@@ -416,8 +414,9 @@ func (u user) space() keyspace {
 	return u.cache.space
 }
 
-// add takes f in, or says why its name is another function's, or its MaxConcurrent another's. A closed cache has
-// nobody here: its functions share nothing any more.
+// add adds f with the cache c. The error says that another function has the name of f, or that
+// it has another MaxConcurrent. A function of a closed cache is not added, because it shares
+// nothing any more.
 func (r *registry) add(f *Func, c *Cache) error {
 	mine := newUser(f, c)
 	r.mu.Lock()
@@ -431,7 +430,7 @@ func (r *registry) add(f *Func, c *Cache) error {
 	known := -1
 	for i, other := range r.m[f.Name()] {
 		if other.fn != f && !other.moved && other.fn.opts.MaxConcurrent != f.opts.MaxConcurrent {
-			return fmt.Errorf("MaxConcurrent is %d, and %d for %s, which has the name %s too: the bound is one for all functions of a name; set the same for both, or another Name or Prefix",
+			return fmt.Errorf("MaxConcurrent is %d, but it is %d for %s, which also has the name %s: all functions of a name have one bound; set the same for both, or another Name or Prefix",
 				f.opts.MaxConcurrent, other.fn.opts.MaxConcurrent, other.fn.whence(), f.Name())
 		}
 		switch {
@@ -456,24 +455,24 @@ func (r *registry) add(f *Func, c *Cache) error {
 	return nil
 }
 
-// place gives f its places of Options.MaxConcurrent: those of its name in this process,
-// however many variables, fields and caches there are. mu is held.
+// place gives f its places of Options.MaxConcurrent. All variables, fields and caches of this
+// process with the name of f share these places. mu is held.
 func (r *registry) place(f *Func) {
 	shared := r.places[f.Name()]
 	switch {
 	case f.opts.MaxConcurrent == 0:
 	case f.places == nil && shared != nil:
-		shared.Resize(f.opts.MaxConcurrent) // those that had other bounds have gone
+		shared.Resize(f.opts.MaxConcurrent) // no function with another bound is left
 		f.places = shared
 	case f.places == nil:
 		f.places = bulkhead.New(f.opts.MaxConcurrent)
 		r.places[f.Name()] = f.places
-	case shared == nil: // the cache that f had was closed
+	case shared == nil: // the earlier cache of f was closed
 		r.places[f.Name()] = f.places
 	}
 }
 
-// move notes that f has left the default cache c for another: its name is free there.
+// move notes that f has left the default cache c for another, which frees its name on c.
 func (r *registry) move(f *Func, c *Cache) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -484,15 +483,15 @@ func (r *registry) move(f *Func, c *Cache) {
 	}
 }
 
-// remove frees the names that f has, whatever the cache.
+// remove frees the name of f on all caches.
 func (r *registry) remove(f *Func) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.drop(f.Name(), func(u user) bool { return u.fn == f })
 }
 
-// forget frees the names of all functions of a cache that is closed, and the cache
-// from them.
+// forget removes a closed cache from the registry and from its functions, which frees their
+// names there.
 func (r *registry) forget(c *Cache) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -506,7 +505,7 @@ func (r *registry) forget(c *Cache) {
 	}
 }
 
-// drop takes out the users that are gone. mu is held.
+// drop removes the users of a name for which gone returns true. mu is held.
 func (r *registry) drop(name string, gone func(user) bool) {
 	rest := slices.DeleteFunc(r.m[name], gone)
 	if len(rest) == 0 {
@@ -519,7 +518,7 @@ func (r *registry) drop(name string, gone func(user) bool) {
 	r.m[name] = rest
 }
 
-// caches returns the caches that have the fence of c, and c.
+// caches returns c, and the other caches that share its fence.
 func (r *registry) caches(c *Cache) []*Cache {
 	all := []*Cache{c}
 	r.mu.Lock()

@@ -153,7 +153,7 @@ var untold = map[string]struct {
 				require.ErrorContains(t, err, "is taken by")
 			}
 		},
-		want: "its name is another's",
+		want: "another function has its name",
 	},
 }
 

@@ -275,7 +275,7 @@ func TestAnotherBoundForOneNameIsRefused(t *testing.T) {
 		for _, other := range []int{0, 6} {
 			opts.Cache, opts.MaxConcurrent = b.cache(func(cfg *Config) { cfg.Namespace = "other" }), other
 			_, err = Wrap(&two, opts)
-			require.ErrorContains(t, err, fmt.Sprintf("MaxConcurrent is %d, and 5 for test.Bound (wrapped at ", other))
+			require.ErrorContains(t, err, fmt.Sprintf("MaxConcurrent is %d, but it is 5 for test.Bound (wrapped at ", other))
 			require.ErrorContains(t, err, "maxconcurrent_test.go:")
 			require.ErrorContains(t, err, "set the same for both, or another Name or Prefix")
 		}

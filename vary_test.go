@@ -190,7 +190,7 @@ func TestVaryTakesAContext(t *testing.T) {
 	cache := newTestCache(t, Config{Redis: redis.NewClient(&redis.Options{Addr: "127.0.0.1:0"})})
 	fn := func(int) (int, error) { return 0, nil }
 	_, err := Wrap(&fn, Options{Cache: cache, Name: "f", Timeout: time.Hour, Vary: tenantOf})
-	require.ErrorContains(t, err, "Vary is set, and the function has no context")
+	require.ErrorContains(t, err, "Vary is set, but the function has no context")
 
 	svc := struct {
 		With    func(context.Context, int) (int, error) `fncache:""`
