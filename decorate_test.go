@@ -563,7 +563,7 @@ func TestCacheErrorsInTheDefaultsAreForFieldsWithAnErrorResult(t *testing.T) {
 			Count func(int) int `fncache:"name=Count,oncold=wait,errortimeout=1s"`
 		}{func(n int) int { return n }}
 		_, err = WrapStruct(&bad, defaults)
-		assertFaults(t, err, "ErrorTimeout is set, and the function has no error result; leave it out")
+		assertFaults(t, err, "ErrorTimeout is set, but the function has no error result; leave ErrorTimeout out")
 	})
 }
 

@@ -15,191 +15,189 @@ import (
 )
 
 // Options say how one function is cached. The zero value of every field but
-// Timeout is a documented default, so that most functions need two or three
+// Timeout is a documented default, so most functions need only two or three
 // of them. In a struct tag the same names are written in lower case; see
 // [WrapStruct].
 type Options struct {
-	// Cache is where results are kept. nil means the default cache, looked up
-	// at each call, so that package variables may be wrapped before it exists
-	// (see [SetDefault]). It has no textual form.
+	// Cache keeps the results. nil means the default cache. It is looked up at each call, so
+	// package variables may be wrapped before it exists (see [SetDefault]). Cache has no
+	// textual form.
 	Cache *Cache
 
-	// Prefix stands before the name in every key: "Author" in
-	// fncache:{Author:...}. Use it where functions have the same derived name, such
-	// as two method values of one type. It may not contain a colon, braces, spaces
-	// or control characters. Default: none.
+	// Prefix comes before the name in every key: "Author" in fncache:{Author:...}. Use it
+	// if functions have the same derived name, such as two method values of one type. It may
+	// not contain a colon, braces, spaces or control characters. Default: none.
 	Prefix string
 
-	// Name replaces the derived name of the function in every key. A closure in a
-	// variable needs one. Each function has a name of its own: wrapping another
-	// function under the same Prefix and Name is an error, unless both set Shared.
-	// The same characters are refused as in Prefix. The characters * ? [ ] ^ \ mean
-	// something in a pattern of SCAN MATCH: a Name without them is found as it is.
-	// Default: the name of the function, or else of the struct field (see the
-	// section on names in the package documentation).
+	// Name replaces the derived name of the function in every key. A closure in a variable
+	// needs a Name. Each function must have its own name: wrapping another function under
+	// the same Prefix and Name is an error, unless both set Shared. The same characters are
+	// refused as in Prefix. The characters * ? [ ] ^ \ are special in a pattern of SCAN
+	// MATCH; avoid them, so that the Name can be used in a pattern without escapes.
+	// Default: the name of the function, or else of the struct field (see the section on
+	// names in the package documentation).
 	Name string
 
-	// Shared says that this is the same function as the others of its Prefix and
-	// Name, which set Shared too: they share entries, and an invalidation through one
-	// counts for all. Their signatures must agree. Set it where one function is
-	// wrapped several times as a closure, a method value or an instance of a generic
-	// function; a declared function may be wrapped several times without it.
-	// As a tag: shared. Default: off, wrapping a second function under a name is an
-	// error.
+	// Shared says that this is the same function as the others with its Prefix and Name,
+	// which must set Shared too. They share entries, and an invalidation through one of them
+	// works for all. Their signatures must agree. Set Shared if one function is wrapped
+	// several times as a closure, a method value or an instance of a generic function; a
+	// declared function may be wrapped several times without it. As a tag: shared.
+	// Default: off, wrapping a second function under a name is an error.
 	Shared bool
 
-	// Vary says what else the answer depends on, of what the context carries: the
-	// tenant, the user's rights, the locale. What it returns is part of the key, as if it
-	// were one more argument; nothing else of a context is. It is called once for each
-	// call, on the caller's goroutine, also for one that the near cache answers, so it
-	// should be quick; a panic in it reaches the caller. [Func.Invalidate] and
-	// [Func.Refresh] ask it about their own context. The function must take a context. It
-	// has no textual form; in the defaults of [WrapStruct] it is for the fields that take
-	// a context. Default: none.
+	// Vary returns what the result depends on besides the arguments, from the context: the
+	// tenant, the user's rights, the locale. The string is part of the key, as if it were one
+	// more argument; nothing else of a context is part of the key. Vary is called once for each
+	// call, on the caller's goroutine, even if the near cache answers, so it should be fast. A
+	// panic in it reaches the caller. [Func.Invalidate] and [Func.Refresh] call it with their
+	// own context. The function must take a context. Vary has no textual form; in the defaults
+	// of [WrapStruct] it applies to the fields that take a context. Default: none.
 	Vary func(ctx context.Context) string
 
-	// Tags are names that the entries of the function carry, so that one command invalidates
-	// all entries that have one: see [Cache.InvalidateTags] and [Cache.ExpireTags]. Braces
+	// Tags are names that the entries of the function carry. One command invalidates all
+	// entries that have a tag: see [Cache.InvalidateTags] and [Cache.ExpireTags]. Braces
 	// stand for a parameter, counted from 0 without the context, or for a field of a struct
-	// parameter: "books", "author:{0}", "tenant:{1.TenantID}". What is in braces must be a
-	// boolean, a number or a string; {{ and }} stand for braces. At most 64; an entry has at
-	// most 1,000, with those that the function adds ([AddTags]) or inherits.
+	// parameter: "books", "author:{0}", "tenant:{1.TenantID}". The value in braces must be a
+	// boolean, a number or a string; {{ and }} stand for braces. A function has at most 64
+	// Tags. An entry has at most 1,000 tags, including those that the function adds
+	// ([AddTags]) or inherits.
 	//
-	// A function with Tags that calls other ones inherits theirs. Empty and not nil are
-	// Tags too: an entry has only what is added and inherited then. Entries with other Tags
-	// have other keys. As a tag: tags=books|author:{0}; tags= is the empty list.
-	// Default: nil, entries have no tags.
+	// A function with Tags inherits the tags of the cached functions that it calls. An empty
+	// list that is not nil counts as Tags: entries then have only added and inherited tags.
+	// Entries with other Tags have other keys. As a tag: tags=books|author:{0}; tags= is the
+	// empty list. Default: nil, entries have no tags.
 	Tags []string
 
-	// Timeout is the greatest age at which an entry may be served at all, and
-	// its expiry in Redis. Required; at least 1ms, whole milliseconds are kept.
+	// Timeout is the greatest age at which an entry may be served, and its expiry in
+	// Redis. Required; at least 1ms, rounded down to whole milliseconds.
 	Timeout time.Duration
 
-	// Freshness is the age up to which an entry is served without asking
-	// anybody to recompute it. From there to Timeout it is stale.
-	// Default: Timeout. It may not be more than Timeout.
+	// Freshness is the age up to which an entry is served without recomputing it. An older
+	// entry is stale. Freshness may not be more than Timeout. Default: Timeout.
 	Freshness time.Duration
 
-	// Near is how long this process may answer from its own memory, without
-	// asking Redis: never longer than an entry is fresh, and not a moment longer
-	// than it takes to hear that somebody stored or invalidated it (see the
-	// section on the near cache in the package documentation). While Redis is away,
-	// what is still kept is served for longer, as stale and up to Timeout, though it
-	// may have been invalidated elsewhere meanwhile. A hit is quickest where the
-	// arguments are up to four booleans and numbers and two strings.
+	// Near is how long this process may answer from its own memory, without asking Redis. It
+	// does so only while the entry is fresh, and only until it receives an event that some
+	// process stored or invalidated the entry (see the section on the near cache in the package
+	// documentation). While Redis is away, entries in the near cache are served for longer, as
+	// stale and up to Timeout, although another process may have invalidated them. Hits are
+	// fastest if the arguments are at most four booleans and numbers and two strings.
 	// Default: 0, not at all.
 	Near time.Duration
 
-	// OnCold is what a caller gets when nothing can be served and somebody
-	// else computes. Default: Fail.
+	// OnCold is what a caller gets if there is no entry that may be served and another caller
+	// computes. Default: Fail.
 	OnCold ColdPolicy
 
-	// WaitTimeout bounds how long a call waits for somebody else's
-	// computation: under OnCold Wait, and for [WithRefresh] and
-	// [Func.Refresh]. Past it the call gets [ErrColdCache]. With Redis away that
-	// goes for what other callers of this process compute, and for the wait until
-	// the call's own computation begins; how long that runs is no matter. A key
-	// that is invalidated faster than it is computed may keep a call waiting all
-	// that time, while other processes are quicker to the lease. Default: as long
-	// as the caller's context allows, at most ComputeTimeout.
+	// WaitTimeout bounds how long a call waits for another caller's computation: under OnCold
+	// Wait, and for [WithRefresh] and [Func.Refresh]. After that the call gets [ErrColdCache].
+	// While Redis is away, it bounds the wait for computations of other callers of this
+	// process, and the wait until the call's own computation begins, but not how long that
+	// computation runs. If a key is invalidated faster than it is computed, and other processes
+	// get the lease first, a call may wait the whole WaitTimeout. Default: as long as the
+	// caller's context allows, at most ComputeTimeout.
 	WaitTimeout time.Duration
 
 	// OnStale is what the caller that holds the lease on a stale entry does.
 	// Default: Refresh.
 	OnStale StalePolicy
 
-	// SoftTimeout, under OnStale Refresh, is how long the caller that
-	// recomputes a stale entry waits for the new value before it takes the
-	// stale one; the computation goes on and is stored. Default: until done.
+	// SoftTimeout, under OnStale Refresh, is how long the caller that recomputes a stale entry
+	// waits for the new value before it returns the stale one. The computation continues, and
+	// its result is stored. Default: no limit.
 	SoftTimeout time.Duration
 
 	// OnError is what callers get when recomputing a stale entry fails.
 	// Default: ServeStale.
 	OnError ErrorPolicy
 
-	// StaleIf, under OnError ServeStale, says whether an error is answered with
-	// the stale entry: so that "not found" is not answered with an old book. An
-	// error it says no to is returned, and the next caller computes again. Under
-	// OnStale Background no caller is there to have it returned: until Timeout all
-	// are served the stale entry whatever StaleIf says, which then only chooses
-	// whether the function is left alone for Cooldown (an error of CacheErrors does
-	// replace the entry). It may be called by several goroutines. It has no textual
-	// form. Default: every error.
+	// StaleIf, under OnError ServeStale, reports whether the stale entry is served for an error
+	// of the function. For example, it can return false for "not found", so that callers do not
+	// get a deleted book. An error for which StaleIf returns false is returned to the caller,
+	// and the next caller computes again. Under OnStale Background no caller can get the error:
+	// all callers get the stale entry until Timeout, and StaleIf only decides whether the
+	// Cooldown applies. (An error of CacheErrors does replace the entry.) StaleIf may be called
+	// by several goroutines at the same time. It has no textual form. Default: true for every
+	// error.
 	StaleIf func(error) bool
 
-	// CacheErrors are errors that are answers, such as "not found". When the
-	// function returns an error that [errors.Is] one of them, that one is stored
-	// for ErrorTimeout (a negative entry), in place of a stale entry too, and is
-	// what every caller gets, the one that computed included: not what was wrapped
-	// around it. It is stored by its text, so each needs a text of its own that
-	// stays the same from release to release. A panic, a run past ComputeTimeout
-	// and [NoStore] leave nothing stored. It has no textual form. Default: none.
+	// CacheErrors are errors that are answers, such as "not found". If the function returns an
+	// error that [errors.Is] one of them, the listed error is stored for ErrorTimeout (a
+	// negative entry). It also replaces a stale entry. Every caller gets the listed error,
+	// without the errors that were wrapped around it, and so does the caller that computed. The
+	// error is stored by its text, so each listed error needs its own text, which must stay the
+	// same from release to release. Nothing is stored after a panic, after a run longer than
+	// ComputeTimeout, or after [NoStore]. CacheErrors has no textual form. Default: none.
 	CacheErrors []error
 
-	// ErrorTimeout is how long an error of CacheErrors is cached, and fresh.
-	// Required with CacheErrors; at least 1ms, whole milliseconds are kept.
+	// ErrorTimeout is how long an error of CacheErrors is cached; it is fresh for all that
+	// time. Required with CacheErrors; at least 1ms, rounded down to whole milliseconds.
 	ErrorTimeout time.Duration
 
-	// Jitter is the fraction of Freshness by which entries may become stale
-	// earlier, each by a part of its own, so that entries stored together do not
-	// become stale together: with 0.2 an entry is fresh for 80 to 100 percent of
-	// Freshness. From 0 to 1. Default: 0.
+	// Jitter is the fraction of Freshness by which entries may become stale earlier. Each entry
+	// gets a random part of it, so that entries stored at the same time do not all become stale
+	// at the same time: with 0.2 an entry is fresh for 80 to 100 percent of Freshness. From 0
+	// to 1. Default: 0.
 	Jitter float64
 
-	// Early has a fresh entry refreshed in the background before it becomes stale, the earlier the
-	// longer its computation takes: it is the beta of XFetch. A caller that is served a fresh
-	// entry at an age that is more than Freshness minus the time of the last computation, times
-	// Early, times a random number of mean 1, begins to compute, if it gets the lease; never
-	// before half of Freshness. 1 is right where entries are asked for many times while they
-	// are computed: then nobody is served a stale one. More refreshes earlier. From 0 to 1000.
-	// Tag: early=1. Default: 0, entries are refreshed once they are stale.
+	// Early refreshes a fresh entry in the background before it becomes stale. It is the beta of
+	// XFetch: the longer the last computation took, the earlier the refresh. A hit begins a
+	// refresh if the age of the entry is more than
+	//
+	//	Freshness - Early * (time of the last computation) * (random number of mean 1)
+	//
+	// and at least half of Freshness, and if the caller gets the lease. With 1, an entry that is
+	// requested many times while it is computed is never served stale. Larger values refresh
+	// earlier. From 0 to 1000. Tag: early=1. Default: 0, only stale entries are refreshed.
 	Early float64
 
 	// Verify is the share of fresh hits after which the function is run again in the
-	// background, and its result compared with the cached one: it finds functions whose
-	// result depends on something that is no part of the key, and invalidations that are
-	// missing. A difference is counted ([Stats].VerifyDiffered) and logged, and changes
-	// nothing else. At most one verification of the function is under way in a process; it
-	// counts in MaxConcurrent, and not in Computations. From 0 to 1; 0.001 is enough for a
-	// busy function. Tag: verify=0.001. Default: 0, nothing is verified.
+	// background and its result is compared with the cached one. It finds missing
+	// invalidations, and functions whose result depends on something that is not part of the
+	// key. A difference is counted ([Stats].VerifyDiffered) and logged, and changes nothing
+	// else. At most one verification of the function is under way in a process; it counts in
+	// MaxConcurrent, but not in Computations. From 0 to 1; 0.001 is enough for a busy function.
+	// Tag: verify=0.001. Default: 0, nothing is verified.
 	Verify float64
 
-	// Lossy accepts results that lose something when they are stored: the
-	// unexported fields of structs that have no encoding of their own are left out,
-	// and come back as zero. The caller that computes gets them as zero too. Without
-	// it such a result type is refused when wrapping. Tag: lossy. Default: false.
+	// Lossy accepts results that lose something when they are stored: the unexported fields of
+	// structs without their own encoding are left out, and come back as zero. The caller that
+	// computes gets them as zero too. Without Lossy such a result type is refused when
+	// wrapping. Tag: lossy. Default: false.
 	Lossy bool
 
-	// Cooldown is how long nobody recomputes an entry after a failure that was
-	// answered with the stale value, or after a panic where there is a stale value
-	// for others and OnError is ServeStale. Default: 1s; negative: none; otherwise at
-	// least 1ms.
+	// Cooldown is how long no caller recomputes an entry after a failure for which the stale
+	// entry was served. It also applies after a panic, if there is a stale entry and OnError is
+	// ServeStale. At least 1ms; negative: none. Default: 1s.
 	Cooldown time.Duration
 
-	// Lease is the life of the lease on an entry, renewed every Lease/3 while
-	// its holder computes: a holder that dies frees the entry within it.
-	// Default: 10s; at least 4 times Config.RedisTimeout.
+	// Lease is the life of the lease on an entry. It is renewed every Lease/3 while its holder
+	// computes, so if the holder dies, another caller can compute after at most Lease. At least
+	// 4 times Config.RedisTimeout. Default: 10s.
 	Lease time.Duration
 
-	// ComputeTimeout bounds one run of the function and the encoding of its result,
-	// during which the lease is renewed; the function through the context it is
-	// given. A function that ignores its context loses its lease then, and its
-	// late result is dropped. Default: 5m.
+	// ComputeTimeout bounds one run of the function and the encoding of its result. The lease
+	// is renewed during that time. The context of the function ends after ComputeTimeout. If the
+	// function ignores its context, it loses its lease, and its late result is dropped.
+	// Default: 5m.
 	ComputeTimeout time.Duration
 
-	// MaxConcurrent bounds how many computations of the function run in this process at
-	// once, whether Redis is there or away. The bound is that of a name in the process, however
-	// many variables, fields and caches there are; all must have the same MaxConcurrent. A
-	// computation takes its place before the lease is asked for. Where no place is free, a
-	// stale entry is served; without one the cold policy applies: under OnCold Fail a call is
-	// refused with [ErrColdCache], under Wait it waits for its turn, first come first served,
-	// up to WaitTimeout, and under Compute as long as its context allows. A refresh waits likewise. A function without an error result waits as
-	// long as it takes. What the function itself calls of itself, with the context it was
-	// given, takes no place, because it would wait for itself. Two functions that call each
-	// other, and have no error result to be refused by, may each hold all their places and
-	// wait for one of the other's without end; give them an error result, or no bound.
-	// [WithBypass] takes no place.
-	// Default: no bound.
+	// MaxConcurrent bounds how many computations of the function run in this process at the
+	// same time, also while Redis is away. All variables, fields and caches with the same
+	// function name share one bound in a process, and all must set the same MaxConcurrent. A
+	// computation takes its place before it asks for the lease.
+	//
+	// If no place is free, a stale entry is served. Without a stale entry the cold policy
+	// applies. Under OnCold Fail a call is refused with [ErrColdCache]. Under Wait it waits for
+	// its turn, first come first served, up to WaitTimeout. Under Compute it waits as long as
+	// its context allows. A refresh waits up to WaitTimeout. A call of a function without an
+	// error result waits without a limit.
+	//
+	// If the function calls itself with the context that it was given, that call takes no place,
+	// because it would wait for itself. [WithBypass] takes no place. Two functions without error
+	// results that call each other can deadlock: each can hold all its places and wait for a
+	// place of the other. Give them an error result, or no bound. Default: no bound.
 	MaxConcurrent int
 }
 
@@ -213,8 +211,8 @@ const (
 // maxEarly bounds Options.Early.
 const maxEarly = 1000
 
-// A ColdPolicy says what a caller gets when the cache is cold (there is
-// nothing that may be served) and somebody else holds the lease.
+// A ColdPolicy says what a caller gets when the cache is cold (there is no entry
+// that may be served) and another caller holds the lease.
 type ColdPolicy uint8
 
 const (
@@ -222,8 +220,8 @@ const (
 	Fail ColdPolicy = iota
 	// Wait waits for the holder's value, up to WaitTimeout. Tag: oncold=wait.
 	Wait
-	// Compute computes too, once per process at a time, and stores nothing.
-	// Tag: oncold=compute.
+	// Compute computes too, one computation per key and process at a time, and stores
+	// nothing. Tag: oncold=compute.
 	Compute
 )
 
@@ -231,21 +229,21 @@ const (
 type StalePolicy uint8
 
 const (
-	// Refresh returns the new value: the one caller that computes waits for
-	// it, all others are served the stale one. Tag: onstale=refresh.
+	// Refresh returns the new value to the caller that computes, which waits for it.
+	// All others get the stale one. Tag: onstale=refresh.
 	Refresh StalePolicy = iota
-	// Background returns the stale value to the holder too, and recomputes
-	// behind (stale-while-revalidate, RFC 5861). Tag: onstale=background.
+	// Background returns the stale value to the holder too, and recomputes in the
+	// background (stale-while-revalidate, RFC 5861). Tag: onstale=background.
 	Background
 )
 
-// An ErrorPolicy says what becomes of an error from the function when a stale
-// entry is at hand.
+// An ErrorPolicy says what callers get for an error of the function if there is a
+// stale entry.
 type ErrorPolicy uint8
 
 const (
-	// ServeStale serves the stale entry and leaves the function alone for
-	// Cooldown (stale-if-error, RFC 5861). Tag: onerror=servestale.
+	// ServeStale serves the stale entry, and the function is not run again for this
+	// entry during Cooldown (stale-if-error, RFC 5861). Tag: onerror=servestale.
 	ServeStale ErrorPolicy = iota
 	// ReturnError returns the error to the caller that computed.
 	// Tag: onerror=returnerror.
@@ -253,7 +251,7 @@ const (
 )
 
 // withDefaults checks the options of a function and fills in defaults. hasErr
-// says that the function has an error result. The error joins all faults.
+// reports whether the function has an error result. The error joins all faults.
 func (o Options) withDefaults(hasErr bool) (Options, error) {
 	if err := errors.Join(o.durationFaults(), o.policyFaults(hasErr), o.errorFaults(hasErr), o.boundFaults(), o.nameFaults()); err != nil {
 		return o, err
@@ -281,8 +279,8 @@ func (o *Options) durationFaults() error {
 	for _, d := range []struct {
 		name     string
 		value    time.Duration
-		inRedis  bool // kept there, in whole milliseconds
-		negative bool // means something
+		inRedis  bool // stored in Redis, in whole milliseconds
+		negative bool // a negative value is allowed
 	}{
 		{"Timeout", o.Timeout, true, false},
 		{"Freshness", o.Freshness, false, false},
@@ -318,29 +316,29 @@ func (o *Options) policyFaults(hasErr bool) error {
 		}
 	}
 	if !hasErr && o.OnCold == Fail {
-		faults = append(faults, errors.New("OnCold is Fail, and the function has no error result to be refused by; set OnCold to Wait or Compute, or return an error"))
+		faults = append(faults, errors.New("OnCold is Fail, but the function has no error result to report a refusal; set OnCold to Wait or Compute, or add an error result"))
 	}
 	if !hasErr && o.OnError == ReturnError {
-		faults = append(faults, errors.New("OnError is ReturnError, and the function has no error result; set OnError to ServeStale, or return an error"))
+		faults = append(faults, errors.New("OnError is ReturnError, but the function has no error result; set OnError to ServeStale, or add an error result"))
 	}
 	return errors.Join(faults...)
 }
 
-// errorFaults checks what is said of errors that are answers.
+// errorFaults checks the options about errors.
 func (o *Options) errorFaults(hasErr bool) error {
 	var faults []error
 	switch {
 	case len(o.CacheErrors) > 0 && !hasErr:
-		faults = append(faults, errors.New("CacheErrors is set, and the function has no error result; leave it out, or return an error"))
+		faults = append(faults, errors.New("CacheErrors is set, but the function has no error result; leave CacheErrors out, or add an error result"))
 	case o.ErrorTimeout != 0 && !hasErr:
-		faults = append(faults, errors.New("ErrorTimeout is set, and the function has no error result; leave it out, or return an error"))
+		faults = append(faults, errors.New("ErrorTimeout is set, but the function has no error result; leave ErrorTimeout out, or add an error result"))
 	case len(o.CacheErrors) > 0 && o.ErrorTimeout == 0:
 		faults = append(faults, errors.New("CacheErrors is set without ErrorTimeout; set how long these errors are cached"))
 	case len(o.CacheErrors) == 0 && o.ErrorTimeout != 0:
 		faults = append(faults, errors.New("ErrorTimeout is set without CacheErrors; set which errors are cached"))
 	}
 	if o.StaleIf != nil && o.OnError == ReturnError {
-		faults = append(faults, errors.New("StaleIf is set, and OnError is ReturnError: nothing stale is served for an error; leave out one of them"))
+		faults = append(faults, errors.New("StaleIf is set, but OnError is ReturnError, so no stale entry is served for an error; leave out one of them"))
 	}
 	texts := make(map[string]bool)
 	for i, err := range o.CacheErrors {
@@ -351,11 +349,11 @@ func (o *Options) errorFaults(hasErr bool) error {
 		text, ok := textOf(err)
 		switch {
 		case !ok:
-			faults = append(faults, fmt.Errorf("CacheErrors[%d] (%T) panics when asked for its text, which it is stored by; leave it out if it is a nil pointer, or else mend its Error method", i, err))
+			faults = append(faults, fmt.Errorf("CacheErrors[%d] (%T) panics in its Error method, and an error is stored by its text; if it is a nil pointer, leave it out, otherwise fix its Error method", i, err))
 		case text == "":
-			faults = append(faults, fmt.Errorf("CacheErrors[%d] (%T) has no text, which it is stored by; give it one", i, err))
+			faults = append(faults, fmt.Errorf("CacheErrors[%d] (%T) has no text, and an error is stored by its text; give it a text", i, err))
 		case texts[text]:
-			faults = append(faults, fmt.Errorf("CacheErrors[%d] has the text of another, %q, by which it is stored; give each a text of its own", i, text))
+			faults = append(faults, fmt.Errorf("CacheErrors[%d] has the same text as another one, %q, and an error is stored by its text; give each its own text", i, text))
 		default:
 			texts[text] = true
 		}
@@ -363,8 +361,8 @@ func (o *Options) errorFaults(hasErr bool) error {
 	return errors.Join(faults...)
 }
 
-// textOf gives the text of an error. ok is false where that panics, as it mostly
-// does for a nil pointer in an error.
+// textOf returns the text of an error. ok is false if the Error method panics, as it usually
+// does on a nil pointer.
 func textOf(err error) (text string, ok bool) {
 	defer func() { _ = recover() }()
 	return err.Error(), true
@@ -392,7 +390,7 @@ func (o *Options) nameFaults() error {
 	return errors.Join(funcname.Check("Prefix", o.Prefix), funcname.Check("Name", o.Name))
 }
 
-// tagOptions are the options that have a textual form, as they are written.
+// tagOptions has the options with a textual form, by their names in tags.
 var tagOptions = structtag.Options[Options]{
 	structtag.String("prefix", func(o *Options) *string { return &o.Prefix }),
 	structtag.String("name", func(o *Options) *string { return &o.Name }),
@@ -424,44 +422,44 @@ var (
 	downNames  = []string{DownCompute: "compute", DownError: "error"}
 )
 
-// String gives the policy as it is written in tags.
+// String returns the policy as it is written in tags.
 func (p ColdPolicy) String() string { return policyString("ColdPolicy", coldNames, p) }
 
-// MarshalText gives the policy as it is written in tags; an error for a value
+// MarshalText returns the policy as it is written in tags, or an error for a value
 // that is none of the constants.
 func (p ColdPolicy) MarshalText() ([]byte, error) { return policyText("ColdPolicy", coldNames, p) }
 
-// UnmarshalText reads what MarshalText writes.
+// UnmarshalText reads the text that MarshalText returns.
 func (p *ColdPolicy) UnmarshalText(text []byte) error { return setPolicy(p, coldNames, text) }
 
-// String gives the policy as it is written in tags.
+// String returns the policy as it is written in tags.
 func (p StalePolicy) String() string { return policyString("StalePolicy", staleNames, p) }
 
-// MarshalText gives the policy as it is written in tags; an error for a value
+// MarshalText returns the policy as it is written in tags, or an error for a value
 // that is none of the constants.
 func (p StalePolicy) MarshalText() ([]byte, error) { return policyText("StalePolicy", staleNames, p) }
 
-// UnmarshalText reads what MarshalText writes.
+// UnmarshalText reads the text that MarshalText returns.
 func (p *StalePolicy) UnmarshalText(text []byte) error { return setPolicy(p, staleNames, text) }
 
-// String gives the policy as it is written in tags.
+// String returns the policy as it is written in tags.
 func (p ErrorPolicy) String() string { return policyString("ErrorPolicy", errorNames, p) }
 
-// MarshalText gives the policy as it is written in tags; an error for a value
+// MarshalText returns the policy as it is written in tags, or an error for a value
 // that is none of the constants.
 func (p ErrorPolicy) MarshalText() ([]byte, error) { return policyText("ErrorPolicy", errorNames, p) }
 
-// UnmarshalText reads what MarshalText writes.
+// UnmarshalText reads the text that MarshalText returns.
 func (p *ErrorPolicy) UnmarshalText(text []byte) error { return setPolicy(p, errorNames, text) }
 
-// String gives the policy in one word: compute or error.
+// String returns the policy in one word: compute or error.
 func (p DownPolicy) String() string { return policyString("DownPolicy", downNames, p) }
 
-// MarshalText gives the policy in one word; an error for a value that is none of
+// MarshalText returns the policy in one word, or an error for a value that is none of
 // the constants.
 func (p DownPolicy) MarshalText() ([]byte, error) { return policyText("DownPolicy", downNames, p) }
 
-// UnmarshalText reads what MarshalText writes.
+// UnmarshalText reads the text that MarshalText returns.
 func (p *DownPolicy) UnmarshalText(text []byte) error { return setPolicy(p, downNames, text) }
 
 func policyString[P ~uint8](kind string, names []string, p P) string {
@@ -492,8 +490,8 @@ func oneOf(names []string) string {
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
-// A negativeError is an error of Options.CacheErrors with the text by which it is
-// stored, which was asked for once.
+// A negativeError is an error of Options.CacheErrors, with the text by which it is
+// stored.
 type negativeError struct {
 	err  error
 	text string
@@ -506,8 +504,8 @@ func negativesOf(errs []error) (all []negativeError) {
 	return all
 }
 
-// negativeOf gives the error that a negative entry stands for: the one of this
-// process's list that has its text.
+// negativeOf returns the error of a negative entry: the error of Options.CacheErrors that
+// has the text in the entry.
 func (f *Func) negativeOf(body []byte) (error, bool) { //nolint:revive // the error is the value
 	for _, listed := range f.negatives {
 		if listed.text == string(body) {
