@@ -15,29 +15,29 @@ import (
 	"github.com/fncache/fncache/internal/shape"
 )
 
-// This file says what an entry is worth to a function: what it holds, and whether
-// by the function's own options it is fresh, stale or cold. It also says what of it is kept
-// in this process's memory (package near), and which calls may be answered from there.
+// This file judges an entry for a function: it decodes it, and decides by the function's own
+// options whether it is fresh, stale or cold. It also puts entries into the near cache (package
+// near), and answers calls from there.
 
-// maxFuture is how far ahead of the server's clock an entry may have been stored:
-// less is a clock read a little wrong, and age 0; more is not to be trusted.
+// maxFuture is how far ahead of the server's clock an entry may have been stored. A smaller
+// difference comes from reading the clock, and means age 0. An entry further ahead is a miss.
 const maxFuture = time.Minute
 
 var errFuture = errors.New("stored more than a minute in the future")
 
-// An entry is what a flight read.
+// An entry is an entry that a flight read.
 type entry struct {
 	envelope
 	raw  []byte
-	err  error         // what a negative entry stands for
+	err  error         // the error of a negative entry
 	kept shape.Results // decoded once, by the flight
-	near *near.Entry   // where the near cache has it, and kept with it
-	// validAt is the c of the reading of the fence by which it was found valid.
+	near *near.Entry   // the same entry in the near cache, which then owns kept; nil if it is not there
+	// validAt is the c of the reading of the fence by which the entry was found valid.
 	validAt fence.Stamp
 }
 
-// results gives the caller results of its own. alone says that it is the only one
-// who is given the entry.
+// results returns results for one caller, which share no memory with those of other callers.
+// alone reports whether it is the only caller that gets the entry.
 func (e *entry) results(fn *Func, c *Cache, alone bool) (shape.Results, error) {
 	switch {
 	case e.near != nil:
@@ -49,7 +49,7 @@ func (e *entry) results(fn *Func, c *Cache, alone bool) (shape.Results, error) {
 	}
 }
 
-// read takes in what the entry of a key holds.
+// read decodes the body of the entry of a key.
 func (e *entry) read(fn *Func, c *coder, key string) (err error) {
 	if err = c.unseal(&e.envelope, key); err != nil {
 		return err
@@ -62,12 +62,12 @@ func (e *entry) read(fn *Func, c *coder, key string) (err error) {
 	}
 	var known bool
 	if e.err, known = fn.negativeOf(e.body); !known {
-		return miss(missUnknownError, "its error is not in Options.CacheErrors here")
+		return miss(missUnknownError, "its error is not in Options.CacheErrors of this process")
 	}
 	return nil
 }
 
-// bytes is what acquire compares; nil of no entry.
+// bytes returns the bytes that acquire compares; nil if there is no entry.
 func (e *entry) bytes() []byte {
 	if e == nil {
 		return nil
@@ -75,12 +75,12 @@ func (e *entry) bytes() []byte {
 	return e.raw
 }
 
-// expected returns how large an entry of f may be, in bytes, by what was read lately: large
-// answers travel by themselves, and few of the others together.
+// expected returns how large an entry of f may be, in bytes, judged by recent reads. Large
+// answers are read alone, and small ones in groups.
 func (f *Func) expected() int { return int(f.answerSize.Load()) }
 
-// expect takes in the size of an entry that was read. Of entries of all sizes the large
-// ones count, until a few small ones have come in a row.
+// expect notes the size of an entry that was read. A large entry counts until a few small
+// ones have followed in a row.
 func (f *Func) expect(size int) {
 	last := f.answerSize.Load()
 	next := max(int64(size), last-last/4)
@@ -92,7 +92,7 @@ func (f *Func) expect(size int) {
 	}
 }
 
-// A state is how old an entry is by a function's own options.
+// A state is fresh, stale or cold, by the age of an entry and a function's options.
 type state uint8
 
 const (
@@ -101,8 +101,8 @@ const (
 	fresh
 )
 
-// parse reads what stands before the body of an entry, and returns the state that its age
-// allows. What cannot be read is cold, counted and logged, and never a value.
+// parse reads the parts of an entry before its body, and returns the state that its age
+// allows. An entry that cannot be read is cold, and is counted and logged.
 func (c *Cache) parse(fn *Func, raw []byte, err error) (*entry, state) {
 	if raw == nil && err == nil {
 		return nil, cold
@@ -115,9 +115,9 @@ func (c *Cache) parse(fn *Func, raw []byte, err error) (*entry, state) {
 	switch {
 	case err != nil:
 	case fn.tagged() && e.tags == nil:
-		err = miss(missCorrupt, "byte %d: it has no tags, and the function has", flagsOffset)
+		err = miss(missCorrupt, "byte %d: it has no tags, but the function has Tags", flagsOffset)
 	case !fn.tagged() && e.tags != nil:
-		err = miss(missCorrupt, "byte %d: it has tags, and the function has none", flagsOffset)
+		err = miss(missCorrupt, "byte %d: it has tags, but the function has no Tags", flagsOffset)
 	case since < -maxFuture.Milliseconds():
 		err = errFuture
 	}
@@ -128,7 +128,8 @@ func (c *Cache) parse(fn *Func, raw []byte, err error) (*entry, state) {
 	return e, fn.state(e, max(0, time.Duration(since)*time.Millisecond))
 }
 
-// decode reads what the entry of a key holds, unless it is cold, and returns its state then.
+// decode decodes the body of the entry of a key unless the entry is cold, and returns the state
+// of the entry after that.
 func (c *Cache) decode(fn *Func, e *entry, key string, s state) state {
 	if s == cold {
 		return cold
@@ -140,8 +141,8 @@ func (c *Cache) decode(fn *Func, e *entry, key string, s state) state {
 	return s
 }
 
-// allowed returns the state of an entry that the fence allows, and counts what it has
-// overtaken.
+// allowed returns the state of an entry after the verdict of the fence, and counts entries that
+// the fence has overtaken.
 func (f *Func) allowed(s state, v fence.Verdict) state {
 	switch {
 	case s == cold:
@@ -158,24 +159,24 @@ func (f *Func) allowed(s state, v fence.Verdict) state {
 // undecodable counts and logs an entry that cannot be read.
 func (c *Cache) undecodable(fn *Func, err error) {
 	fn.counters.undecodable.Add(1)
-	c.log.Once("undecodable "+fn.Name(), slog.LevelWarn, "entry cannot be read: it is a miss, and will be replaced",
+	c.log.Once("undecodable "+fn.Name(), slog.LevelWarn, "an entry cannot be read: it is a miss, and will be replaced",
 		"func", fn.Name(), "err", err)
 }
 
-// age is how long ago an entry was stored, on the server's clock.
+// age returns how long ago an entry was stored, on the server's clock.
 func (c *Cache) age(e *entry) time.Duration { return c.ageOf(e.storedAt) }
 
-// ageOf is age for an entry of which only that is known, in Unix milliseconds.
+// ageOf returns the age of an entry that was stored at that time, in Unix milliseconds.
 func (c *Cache) ageOf(storedAt int64) time.Duration {
 	return max(0, time.Duration(c.clock.Now()-storedAt)*time.Millisecond)
 }
 
-// servable says whether an entry may still be served.
+// servable reports whether an entry may still be served.
 func (c *Cache) servable(fn *Func, e *entry) bool {
 	return fn.state(e, c.age(e)) != cold
 }
 
-// state tells the state of an entry of that age.
+// state returns the state of an entry of that age.
 func (f *Func) state(e *entry, age time.Duration) state {
 	life := f.life(&e.envelope)
 	switch {
@@ -188,9 +189,9 @@ func (f *Func) state(e *entry, age time.Duration) state {
 	}
 }
 
-// life returns how long an entry is fresh and may be served: by the options of f, or by
-// lifetimes of its own, up to Options.Timeout. Options.Jitter takes off a part of the
-// freshness that is the entry's own, so that all processes agree on it.
+// life returns how long an entry is fresh and how long it may be served: by the options of f,
+// or by the lifetimes in the entry, up to Options.Timeout. Options.Jitter takes off a part of
+// the freshness. The part depends on the id of the entry, so all processes agree on it.
 func (f *Func) life(e *envelope) lifetimes {
 	if e.negative() {
 		return lifetimes{f.opts.ErrorTimeout, f.opts.ErrorTimeout}
@@ -207,12 +208,12 @@ func (f *Func) life(e *envelope) lifetimes {
 	return life
 }
 
-// dice returns what decides when an entry is refreshed before it is stale.
+// dice returns the dice that decide when an entry is refreshed before it becomes stale.
 func (f *Func) dice(e *envelope) early.Dice {
 	return early.Dice{Freshness: f.life(e).freshness, Cost: e.cost, Beta: f.opts.Early}
 }
 
-// isDue reports whether the dice say that a fresh entry is to be refreshed.
+// isDue reports whether the dice decide that a fresh entry is refreshed now.
 func (c *Cache) isDue(fn *Func, e *entry) bool {
 	if fn.opts.Early == 0 {
 		return false
@@ -221,11 +222,11 @@ func (c *Cache) isDue(fn *Func, e *entry) bool {
 	return dice.Roll(c.age(e))
 }
 
-// A moment is the place of a reading in the order of events: as the function's channel tells
-// them, and as that of the fence does.
+// A moment is the place of a reading in the order of events: key on the channel of the
+// function, and tags on the channel of the fence.
 type moment struct{ key, tags events.Place }
 
-// now is the present moment, for the near cache of a function.
+// now returns the present moment, for the near cache of a function.
 func (c *Cache) now(fn *Func) moment { return moment{c.here(fn), c.hereTags(fn)} }
 
 // hereTags returns the present place in the order of events about tags, for the near cache of
@@ -237,7 +238,7 @@ func (c *Cache) hereTags(fn *Func) (p events.Place) {
 	return p
 }
 
-// here is the present place in the order of events about the keys of a function.
+// here returns the present place in the order of events about the keys of a function.
 func (c *Cache) here(fn *Func) events.Place {
 	var ch *events.Channel
 	if b := fn.bound.Load(); b != nil && b.cache == c {
@@ -247,9 +248,9 @@ func (c *Cache) here(fn *Func) events.Place {
 }
 
 // hereFor returns the present place in the order of events about the key of a flight. A flight
-// that polls keeps to the channel that it has joined, because the function may be bound to
-// another cache meanwhile: a place on no channel is always one where something may have
-// happened, so the flight would ask at full speed.
+// that polls always uses the channel that it has joined, because the function may have been
+// bound to another cache since then. Without a channel every place counts as one where an event
+// may have been missed, so the flight would ask without a pause.
 func (c *Cache) hereFor(f *flight) events.Place {
 	if f.channel != nil {
 		return c.events.Here(f.channel)
@@ -257,8 +258,8 @@ func (c *Cache) hereFor(f *flight) events.Place {
 	return c.here(f.fn)
 }
 
-// nearKey returns the near cache's key of a call: its arguments as they are, or else the key
-// of the entry in Redis.
+// nearKey returns the key of a call in the near cache: its arguments if they are plain, and
+// otherwise the key of the entry in Redis.
 func (f *Func) nearKey(in input, redisKey string) *shape.Plain {
 	key := new(shape.Plain)
 	if f.plans.IsPlain() {
@@ -270,10 +271,11 @@ func (f *Func) nearKey(in input, redisKey string) *shape.Plain {
 	return key
 }
 
-// keep has the near cache keep an entry that was asked for at some moment, with the results
-// that it decodes to, which are the near cache's from then on. Types that cannot be copied
-// are kept encoded. It returns what was kept, or nil: where the function has no near cache,
-// where events were not heard, and of an error that is an answer.
+// keep puts an entry into the near cache. asked is the moment when the entry was asked for. r
+// has the decoded results, which the near cache owns from then on; results that cannot be
+// copied are kept encoded. keep returns the entry of the near cache. It keeps nothing and
+// returns nil if the function has no near cache, if no events were received, and for a negative
+// entry.
 func (c *Cache) keep(fn *Func, in input, redisKey string, asked moment, e *envelope, validAt fence.Stamp, r shape.Results) *near.Entry {
 	if fn.near == nil || !asked.key.InHearing() || e.negative() || fn.tagged() && !asked.tags.InHearing() {
 		return nil
@@ -294,7 +296,7 @@ func (c *Cache) keep(fn *Func, in input, redisKey string, asked moment, e *envel
 	if fn.plans.Copies != nil {
 		kept.Value, kept.Size = r, shape.Footprint(r)
 	} else {
-		body := bytes.Clone(e.body) // not all that was read
+		body := bytes.Clone(e.body) // the body alone, not the whole buffer that was read
 		kept.Value, kept.Size = body, uintptr(len(body))
 	}
 	if fn.opts.Early > 0 {
@@ -304,9 +306,9 @@ func (c *Cache) keep(fn *Func, in input, redisKey string, asked moment, e *envel
 	return kept
 }
 
-// nearTags returns what is kept of the tags of an entry; nil if it has none. An answer from
-// there depends on them as of the reading of the fence that found it valid, and not as of now
-// (W3).
+// nearTags returns the tags of an entry for the near cache; nil if it has none. An answer from
+// the near cache is as valid as the reading of the fence that found the entry valid, and not as
+// valid as a reading of the present (W3).
 func nearTags(e *envelope, asked events.Place, validAt fence.Stamp) *near.Tags {
 	if e.tags == nil {
 		return nil
@@ -322,14 +324,15 @@ func nearTags(e *envelope, asked events.Place, validAt fence.Stamp) *near.Tags {
 	return t
 }
 
-// correct notes that Redis has an entry of that id, or none that could be served: 0.
+// correct notes that Redis has the entry with the id found; 0 means that Redis has no entry
+// that may be served.
 func (c *Cache) correct(fn *Func, in input, redisKey string, found uint64) {
 	if fn.near != nil {
 		c.near.Drop(fn.near, fn.nearKey(in, redisKey), found)
 	}
 }
 
-// copyOf returns results of their own for a caller that is given what is kept.
+// copyOf returns a copy of the results of an entry of the near cache, for one caller.
 func (f *Func) copyOf(c *Cache, kept *near.Entry) (shape.Results, error) {
 	if body, encoded := kept.Value.([]byte); encoded {
 		return f.decode(c.coder, body)
@@ -337,17 +340,17 @@ func (f *Func) copyOf(c *Cache, kept *near.Entry) (shape.Results, error) {
 	return f.shape.Copy(kept.Value.(shape.Results)), nil
 }
 
-// What a hit sets off in the background: see hits.go.
+// dues are the tasks that a hit starts in the background: see hits.go.
 type dues uint8
 
 const (
-	dueVerify dues = 1 << iota // the value is verified
-	dueEarly                   // it is refreshed
+	dueVerify dues = 1 << iota // verify the value
+	dueEarly                   // refresh the entry
 )
 
-// serve answers a call whose arguments are plain from the near cache, before anything is
-// made for it. It returns nil if the call has to go the long way. own is set where the
-// results had to be decoded; otherwise the caller copies those of the entry.
+// serve answers a call with plain arguments from the near cache, before anything is allocated
+// for the call. It returns nil if the call has to be answered in another way. own is set if the
+// results had to be decoded; otherwise the caller copies the results of the entry.
 func (f *Func) serve(ctx context.Context, key *shape.Plain, vary string) (e *near.Entry, own shape.Results, due dues) {
 	b, err := f.bind()
 	if err != nil || f.unwrapped.Load() {
@@ -378,8 +381,8 @@ func (f *Func) serve(ctx context.Context, key *shape.Plain, vary string) (e *nea
 	return e, own, f.dues(refresh)
 }
 
-// dues returns what an answer from the near cache sets off. refresh says that its dice have
-// fallen.
+// dues returns the tasks that an answer from the near cache starts. refresh reports whether the
+// entry's dice decided that it is refreshed.
 func (f *Func) dues(refresh bool) (due dues) {
 	if refresh {
 		due = dueEarly
@@ -390,10 +393,10 @@ func (f *Func) dues(refresh bool) (due dues) {
 	return due
 }
 
-// nearAnswer answers a call from the near cache, if it can. e is what answers it.
+// nearAnswer answers a call from the near cache, if possible. e is the entry that answers it.
 func (c *call) nearAnswer() (a answer, e *near.Entry, due dues, ok bool) {
 	if c.fn.near == nil || c.fn.plans.IsPlain() {
-		return answer{}, nil, 0, false // plain arguments were asked for before
+		return answer{}, nil, 0, false // serve has already looked for plain arguments
 	}
 	e, refresh := c.cache.near.Fresh(c.fn.near, c.fn.nearKey(c.input, c.key))
 	if a, ok = c.fromNear(e, SourceNear); ok {
@@ -402,9 +405,9 @@ func (c *call) nearAnswer() (a answer, e *near.Entry, due dues, ok bool) {
 	return a, e, due, ok
 }
 
-// lastResort answers a call from the near cache while Redis is away, if it can:
-// one whose lookup failed or was not sent. What Redis has said is gone is gone, even
-// if no event has told so yet.
+// lastResort answers a call from the near cache while Redis is away, if possible. The lookup
+// of the call must have failed, or must not have been sent: if Redis has answered that there is
+// no usable entry, the near cache must not serve one, even if no event was received yet.
 func (c *call) lastResort() (a answer, ok bool) {
 	if c.fn.near == nil || c.strict {
 		return answer{}, false
@@ -426,7 +429,7 @@ func (c *call) fromNear(e *near.Entry, source Source) (a answer, ok bool) {
 	}
 	if c.above != nil {
 		p := *e.Tags.From.(*provenance)
-		p.none = source == SourceStale // Redis is away: nobody knows
+		p.none = source == SourceStale // Redis is away, so it is not known when the answer was right
 		c.above.inherit(p)
 	}
 	return answer{results: r, source: source, age: c.cache.ageOf(e.StoredAt), cost: e.Cost}, true
