@@ -18,15 +18,15 @@ import (
 //	     0     4  magic      f5 66 6e 63: 0xf5 'f' 'n' 'c'
 //	     4     1  version    1
 //	     5     1  flags      1: the body is compressed; 2: a negative entry; 4: tags
-//	                         stand before the body; 8: stale at most; 16: the body
-//	                         is sealed; 32: a lifetime stands before the body; others
-//	                         are not defined
+//	                         come before the body; 8: expired, never fresh; 16: the
+//	                         body is sealed; 32: a lifetime comes before the body;
+//	                         others are not defined
 //	     6     1  codec      how the body is encoded: 1 is CBOR, 2 JSON, 255 a
-//	                         user's own (codec.go)
+//	                         codec of the user (codec.go)
 //	     7     1  reserved   0
 //	     8     8  storedAt   milliseconds since the Unix epoch, on the server's clock
 //	    16     8  cost       microseconds the function ran
-//	    24     8  id         random, of this one store
+//	    24     8  id         random, new for each store
 //	    32        body
 //
 // The results 42 and "answer", stored on 2024-02-29 at 12:00:00.123 UTC after
@@ -45,9 +45,9 @@ import (
 //	   66 61 6e 73 77 65 72      "answer"
 //
 // A compressed body (flag 1) is one S2 block (internal/codec): the length of the body
-// as a varint of 7 bits a byte, the lowest first, and what it is made of. Flags
-// speak of the body as it lies there: they do not change what it says once it is
-// opened, nor the codec. Thus the results 1 and 64 times "answer", stored as above:
+// as a varint of 7 bits a byte, the lowest first, and then literals and copies. Flags
+// describe the stored bytes of the body: they change neither the codec nor the meaning of
+// the body once it is opened. The results 1 and 64 times "answer", stored as above:
 //
 //	f5 66 6e 63 01 01 01 00    flag 1, CBOR
 //	00 00 01 8d f4 bc 56 7b
@@ -60,13 +60,13 @@ import (
 //	11 06 19 00 6e 00            copies from 6 bytes before: 378 bytes
 //
 // The body of a negative entry (flag 2) is the text of an error of
-// Options.CacheErrors, as it is:
+// Options.CacheErrors:
 //
 //	f5 66 6e 63 01 02 01 00    flag 2
 //	00 00 01 8d f4 bc 56 7b 00 00 00 00 00 16 e3 60 01 23 45 67 89 ab cd ef
 //	6e 6f 20 73 75 63 68 20 62 6f 6f 6b    "no such book"
 //
-// The lifetime of an entry (flag 32), which the function has set, stands after the header:
+// The lifetime of an entry (flag 32), which the function has set, comes after the header:
 // how long the entry is fresh, and how long it may be served, in milliseconds. The first
 // entry above, fresh for an hour and served for a day:
 //
@@ -76,9 +76,9 @@ import (
 //	00 00 00 00 05 26 5c 00    86400000 ms
 //	82 18 2a 66 61 6e 73 77 65 72
 //
-// The tags of an entry (flag 4) stand between these and the body, and are never
-// compressed: an epoch of 16 bytes, their number in 2, and for each tag 16 bytes of its hash
-// and 8 of its stamp (internal/fence). The entry above with one tag:
+// The tags of an entry (flag 4) come after the header and the lifetime, and before the body.
+// They are never compressed: an epoch of 16 bytes, the number of tags in 2 bytes, and for each
+// tag its hash in 16 bytes and its stamp in 8 (internal/fence). The entry above with one tag:
 //
 //	f5 66 6e 63 01 04 01 00    flag 4, CBOR
 //	00 00 01 8d f4 bc 56 7b 00 00 00 00 00 16 e3 60 01 23 45 67 89 ab cd ef
@@ -90,10 +90,10 @@ import (
 //	00 06 37 d3 36 04 04 00      stamp 1750230144123904
 //	82 18 2a 66 61 6e 73 77 65 72
 //
-// A sealed body (flag 16) is encrypted after it was compressed: the id of the key in 4 bytes, a
-// salt of 16, the ciphertext, and a tag of 16 (internal/seal). Authenticated with it are the
-// version, the codec, the flags that say how the body is made, and the key in Redis, so that an
-// entry opens under its own key only. The times, the cost, the id and the tags are not. The
+// A sealed body (flag 16) is compressed first and then encrypted: the id of the key in 4 bytes,
+// a salt of 16, the ciphertext, and a tag of 16 (internal/seal). The tag also authenticates the
+// version, the codec, the flags about the body, and the key in Redis, so an entry opens only
+// under its own key. It does not authenticate the times, the cost, the id and the tags. The
 // entry above, under the key "k", with a secret of 32 bytes 07 and a salt of 16 bytes 05:
 //
 //	f5 66 6e 63 01 10 01 00    flag 16, CBOR
@@ -105,30 +105,33 @@ import (
 //	5e 52 88 21 77 49 dd e7    tag
 //	67 34 e5 b5 8d d1 d3 6f
 //
-// Flag 8 is set by lock_expire.lua in an entry that is stored already: it is stale at most,
-// whatever its age.
+// lock_expire.lua sets flag 8 in a stored entry: the entry is then never fresh, at any age.
 //
-// The first byte is no text in UTF-8 and begins neither JSON, CBOR's array nor
-// gzip, so a value that somebody else wrote under the key is told at once.
+// The first byte cannot begin a text in UTF-8 or JSON, an array in CBOR, or gzip, so a value
+// that another program wrote under the key is recognized at once.
 //
-// The scripts know three things of this. lock_expire.lua sets a flag in entries of this version. lock_store.lua compares the id, at
-// envelopeIDOffset, to tell a store that was sent twice. Acquire compares the
-// whole header, which tells one entry from another because the id is in it.
+// Three scripts depend on this format. lock_expire.lua sets a flag in entries of this version.
+// lock_store.lua compares the id, at envelopeIDOffset, to recognize a store that was sent
+// twice. lock_acquire.lua compares the whole header; entries differ in it because the id is
+// part of it.
 //
 // # How it evolves
 //
-// Old and new processes share a Redis during a deploy, so what a reader does not
-// know is a miss with a reason, and never a guess: another version, a flag that
-// is not defined, another codec, a reserved byte that is not 0. An addition that
-// old readers must not overlook takes a flag or the reserved byte; a body that
-// is encoded otherwise takes a codec and a codecName, which makes other keys, so
-// that two deploys do not rewrite each other's entries for ever; anything else
-// takes a version. Another compression takes a flag of its own, and is written
-// once no reader is left that does not know it: until then entries are a miss to
-// those, and are rewritten for ever. Flags are not part of keys, for an entry may
-// be compressed or not. Magic, the place of the version, envelopeIDOffset and the
-// length of the header stay in all versions, for scripts of one version meet
-// entries of the other. Every version keeps its golden file in testdata.
+// Old and new processes share a Redis during a deploy. If a reader meets something that it does
+// not know, the entry is a miss with a reason: another version, a flag that is not defined,
+// another codec, or a reserved byte that is not 0.
+//
+//   - An addition that old readers must not ignore needs a flag or the reserved byte.
+//   - Another encoding of the body needs a new codec and codecName. This makes other keys, so
+//     two releases do not overwrite each other's entries again and again.
+//   - Another compression needs its own flag. Write it only when all running processes can read
+//     it: for others these entries are misses, and both would overwrite each other's entries.
+//     Flags are not part of keys, because an entry may be compressed or not.
+//   - Any other change needs a new version.
+//
+// Magic, the place of the version, envelopeIDOffset and the length of the header stay the same
+// in all versions, because scripts of one version meet entries of the other. Every version
+// keeps its golden file in testdata.
 const (
 	envelopeMagic     = "\xf5fnc"
 	envelopeVersion   = 1
@@ -147,23 +150,23 @@ const (
 const (
 	flagCompressed byte = 1 << 0 // the body is one S2 block
 	flagNegative   byte = 1 << 1 // the body is the text of an error
-	flagTagged     byte = 1 << 2 // tags stand before the body
-	flagExpired    byte = 1 << 3 // stale at most
+	flagTagged     byte = 1 << 2 // tags come before the body
+	flagExpired    byte = 1 << 3 // the entry is never fresh
 	flagSealed     byte = 1 << 4 // the body is encrypted
-	flagLifetime   byte = 1 << 5 // a lifetime stands before the body
+	flagLifetime   byte = 1 << 5 // a lifetime comes before the body
 
 	knownFlags = flagCompressed | flagNegative | flagTagged | flagExpired | flagSealed | flagLifetime
-	bodyFlags  = flagCompressed | flagNegative | flagSealed // how the body is made
+	bodyFlags  = flagCompressed | flagNegative | flagSealed // the flags about the body
 )
 
-// Codecs in the header of an entry. The keys distinguish codecs of the user's own.
+// Codecs in the header of an entry. The keys distinguish different codecs of users.
 const (
 	codecCBOR  byte = 1
 	codecJSON  byte = 2
 	codecOther byte = 255
 )
 
-// isCodec says whether a header may have that codec.
+// isCodec reports whether a header may have that codec.
 func isCodec(id byte) bool { return id == codecCBOR || id == codecJSON || id == codecOther }
 
 // maxCost is the longest time that a time.Duration can hold, in microseconds.
@@ -176,13 +179,13 @@ type envelope struct {
 	storedAt int64 // milliseconds since the Unix epoch, on the server's clock
 	cost     time.Duration
 	id       uint64
-	life     *lifetimes   // with flagLifetime, else nil
-	tags     *fence.Block // with flagTagged, else nil
+	life     *lifetimes   // nil without flagLifetime
+	tags     *fence.Block // nil without flagTagged
 	body     []byte
 }
 
-// lifetimes are how long an entry is fresh, and how long it may be served: 0 <= freshness <=
-// timeout.
+// lifetimes say how long an entry is fresh and how long it may be served:
+// 0 <= freshness <= timeout.
 type lifetimes struct{ freshness, timeout time.Duration }
 
 // lifetimesLen is the length of lifetimes in an entry.
@@ -196,7 +199,7 @@ func (l *lifetimes) appendTo(dst []byte) []byte {
 	return binary.BigEndian.AppendUint64(dst, uint64(l.timeout.Milliseconds()))
 }
 
-// parseLifetimes reads what appendTo has written. rest is what comes after it.
+// parseLifetimes reads the lifetimes at the beginning of raw. rest has the bytes after them.
 func parseLifetimes(raw []byte) (l *lifetimes, rest []byte, reason *missReason) {
 	if len(raw) < lifetimesLen {
 		return nil, nil, miss(missTruncated, "byte %d: the lifetime is cut off", envelopeHeaderLen)
@@ -208,10 +211,10 @@ func parseLifetimes(raw []byte) (l *lifetimes, rest []byte, reason *missReason) 
 	return &lifetimes{time.Duration(freshness) * time.Millisecond, time.Duration(timeout) * time.Millisecond}, raw[lifetimesLen:], nil
 }
 
-// negative says that the entry stands for an error.
+// negative reports whether the entry is an error of Options.CacheErrors.
 func (e *envelope) negative() bool { return e.flags&flagNegative != 0 }
 
-// appendTo appends the header, what stands before the body, and the body.
+// appendTo appends the header, the lifetimes, the tags and the body.
 func (e *envelope) appendTo(dst []byte) []byte {
 	dst = append(dst, envelopeMagic...)
 	dst = append(dst, envelopeVersion, e.flags, e.codec, 0)
@@ -227,19 +230,19 @@ func (e *envelope) appendTo(dst []byte) []byte {
 	return append(dst, e.body...)
 }
 
-// bound returns what a sealed body is authenticated with.
+// bound returns the data that the tag of a sealed body authenticates besides the body.
 func (e *envelope) bound(key string) []byte {
 	return append([]byte{envelopeVersion, e.codec, e.flags & bodyFlags}, key...)
 }
 
-// idBytes is the id as it stands at envelopeIDOffset.
+// idBytes returns the id in its form at envelopeIDOffset.
 func (e *envelope) idBytes() (id [8]byte) {
 	binary.BigEndian.PutUint64(id[:], e.id)
 	return id
 }
 
-// parseEnvelope reads a header, and what stands before the body. The body shares memory with
-// raw and is not looked at. The error is a *missReason.
+// parseEnvelope reads the header, the lifetimes and the tags of an entry. It does not read the
+// body, which shares memory with raw. The error is a *missReason.
 func parseEnvelope(raw []byte) (envelope, error) {
 	if reason := checkHeader(raw); reason != nil {
 		return envelope{}, reason
@@ -272,8 +275,8 @@ func parseEnvelope(raw []byte) (envelope, error) {
 	return e, nil
 }
 
-// checkHeader looks at the version as soon as it can, for the bytes behind it
-// mean something only in a version that is known.
+// checkHeader checks the version before anything else, because the bytes after it have a
+// meaning only in a known version.
 func checkHeader(raw []byte) *missReason {
 	n := min(len(raw), len(envelopeMagic))
 	switch {
@@ -292,7 +295,7 @@ func checkHeader(raw []byte) *missReason {
 	case !isCodec(raw[codecOffset]):
 		return miss(missUnknownCodec, "byte %d: codec %d", codecOffset, raw[codecOffset])
 	case raw[reservedOffset] != 0:
-		return miss(missUnknownFlag, "byte %d: reserved, and not 0 but %#02x", reservedOffset, raw[reservedOffset])
+		return miss(missUnknownFlag, "byte %d: the reserved byte is %#02x and must be 0", reservedOffset, raw[reservedOffset])
 	case raw[storedAtOffset]&0x80 != 0:
 		return miss(missCorrupt, "byte %d: stored before 1970", storedAtOffset)
 	case binary.BigEndian.Uint64(raw[costOffset:]) > maxCost:
@@ -301,23 +304,23 @@ func checkHeader(raw []byte) *missReason {
 	return nil
 }
 
-// A missKind is why bytes that Redis has under a key are not an entry.
+// A missKind is the reason why bytes that Redis has under a key are not a usable entry.
 type missKind string
 
 const (
 	missEmpty        missKind = "empty"
 	missTruncated    missKind = "truncated"
-	missForeign      missKind = "foreign"       // written by somebody else
-	missNewer        missKind = "newer format"  // of a version to come
-	missUnknownFlag  missKind = "unknown flag"  // or the reserved byte
+	missForeign      missKind = "foreign"       // written by another program
+	missNewer        missKind = "newer format"  // of an unknown version
+	missUnknownFlag  missKind = "unknown flag"  // an undefined flag, or a reserved byte that is not 0
 	missUnknownCodec missKind = "unknown codec" // of the body
-	missCorrupt      missKind = "corrupt"       // no version writes that
-	missSealed       missKind = "sealed"        // and does not open, or not sealed where the cache seals
-	missUnknownError missKind = "unknown error" // negative, of an error that this process does not cache
+	missCorrupt      missKind = "corrupt"       // bytes that no version writes
+	missSealed       missKind = "sealed"        // sealed and does not open, or not sealed but the cache seals
+	missUnknownError missKind = "unknown error" // a negative entry whose error this process does not cache
 )
 
-// A missReason is why bytes could not be read. It tells the place, and never the
-// content: it goes to the log.
+// A missReason is an error that says why bytes could not be read. It names the place and never
+// the content, because it is logged.
 type missReason struct {
 	why    missKind
 	detail string

@@ -317,7 +317,7 @@ func TestWhatIsNoEnvelopeIsAMissWithAReason(t *testing.T) {
 		{"codec 0", with(6, 0), missUnknownCodec, "unknown codec entry: byte 6: codec 0"},
 		{"codec 3", with(6, 3), missUnknownCodec, "unknown codec entry: byte 6: codec 3"},
 		{"codec 254", with(6, 254), missUnknownCodec, "unknown codec entry: byte 6: codec 254"},
-		{"reserved", with(7, 0x80), missUnknownFlag, "unknown flag entry: byte 7: reserved, and not 0 but 0x80"},
+		{"reserved", with(7, 0x80), missUnknownFlag, "unknown flag entry: byte 7: the reserved byte is 0x80 and must be 0"},
 		{"stored before 1970", with(8, 0x80), missCorrupt, "corrupt entry: byte 8: stored before 1970"},
 		{"cost past a Duration", with(16, 0, 0x20, 0xc4, 0x9b, 0xa5, 0xe3, 0x53, 0xf8), missCorrupt, "corrupt entry: byte 16: a cost of centuries"},
 		{"cost past an int64", with(16, 0xff), missCorrupt, "corrupt entry: byte 16: a cost of centuries"},
