@@ -83,7 +83,8 @@ func TestAFenceIsBoundedByTheTagsAndRedisHoldsNothingElse(t *testing.T) {
 		}
 		client := server.Client()
 		assert.EqualValues(t, 3+tags, client.HLen(ctx, c.fence.key).Val())
-		assert.EqualValues(t, entries+2, client.DBSize(ctx).Val(), "entries, the fence, and the registry of the function")
+		assert.Eventually(t, func() bool { return client.DBSize(ctx).Val() == entries+2 }, time.Minute, 10*time.Millisecond,
+			"entries, the fence, and the registry of the function; on a slow machine the last of them are stored later")
 		assert.Less(t, client.MemoryUsage(ctx, c.fence.key).Val(), int64(tags*250+1000))
 	})
 }
