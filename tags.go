@@ -13,18 +13,18 @@ import (
 	"github.com/fncache/fncache/internal/shape"
 )
 
-// This file has the tags of entries: those of a call, by Options.Tags, and those that a run of
-// a function collects: from its own call, from AddTags, and from the cached functions that it
-// calls. docs/protocol.md has the orders of events that the rules here stop, W1 to W15.
+// This file has the tags of entries: the tags of a call, by Options.Tags, and the tags that a
+// run of a function collects from its own call, from AddTags, and from the cached functions
+// that it calls. docs/protocol.md has the orders of events that these rules prevent, W1 to W15.
 
 const (
 	// maxOwnTags is how many tags Options.Tags may have.
 	maxOwnTags = 64
-	// maxTags is how many an entry may have, beside the one of its function.
+	// maxTags is how many tags an entry may have, besides the tag of its function.
 	maxTags = fence.MaxMarks - 1
 )
 
-// tagsOf returns the tags of a call: that of the function first, each once.
+// tagsOf returns the tags of a call, each once. The tag of the function comes first.
 func (f *Func) tagsOf(b *binding, args shape.Arguments) []fence.Tag {
 	tags := make([]fence.Tag, 1, 1+f.tagPlan.Len())
 	tags[0] = b.tag
@@ -39,20 +39,19 @@ func (f *Func) tagsOf(b *binding, args shape.Arguments) []fence.Tag {
 	return tags
 }
 
-// A tally is the tags that one run of a function collects, each with the smallest stamp that
-// was handed up for it. A function that calls cached functions depends on what they depend
-// on.
+// A tally has the tags that one run of a function collects, each with the smallest stamp that
+// was handed up for it. A function that calls cached functions depends on the tags of their
+// answers.
 type tally struct {
 	fn    *Func
 	cache *Cache
 
 	mu    sync.Mutex // guards the fields below
 	epoch fence.Epoch
-	base  fence.Stamp // that was captured before the function ran; Unknown: none was
+	base  fence.Stamp // the stamp that was captured before the function ran; Unknown if none was
 	marks []fence.Mark
 	at    map[fence.Tag]int // places in marks; nil while they are few
-	// unstamped: what the run used has no stamp that counts for it, so that it has none
-	// itself.
+	// unstamped: the run used an answer without a valid stamp, so its own result has none.
 	unstamped bool
 	sealed    bool // the function has returned
 }
@@ -60,7 +59,7 @@ type tally struct {
 // fewMarks is how many marks are searched without a map.
 const fewMarks = 16
 
-// newTally begins to collect with the tags of the call.
+// newTally returns a tally with the tags of the call.
 func newTally(c *Cache, f *Func, tags []fence.Tag, r *fence.Reading) *tally {
 	t := &tally{fn: f, cache: c}
 	if r != nil {
@@ -73,13 +72,13 @@ func newTally(c *Cache, f *Func, tags []fence.Tag, r *fence.Reading) *tally {
 	return t
 }
 
-// set notes a tag with a stamp. mu is held, or nobody else has the tally.
+// set adds a tag with a stamp. mu is held, or no other goroutine has the tally.
 func (t *tally) set(tag fence.Tag, stamp fence.Stamp) {
 	at, known := t.find(tag)
 	switch {
 	case known:
 		t.marks[at].Stamp = min(t.marks[at].Stamp, stamp)
-	case len(t.marks) > maxTags+1: // one more than can be stored tells that it cannot
+	case len(t.marks) > maxTags+1: // one more than can be stored: enough to refuse the result
 	default:
 		t.marks = append(t.marks, fence.Mark{Tag: tag, Stamp: stamp})
 		if t.at != nil {
@@ -103,7 +102,7 @@ func (t *tally) find(tag fence.Tag) (at int, known bool) {
 	return at, known
 }
 
-// addTags takes tags in at the stamp of the run. It reports false if the function has
+// addTags adds tags with the stamp of the run. It returns false if the function has
 // returned.
 func (t *tally) addTags(tags []fence.Tag) bool {
 	t.mu.Lock()
@@ -117,25 +116,26 @@ func (t *tally) addTags(tags []fence.Tag) bool {
 	return true
 }
 
-// A provenance is what an answer says of the tags that it depends on.
+// A provenance has the tags that an answer depends on, with their stamps.
 type provenance struct {
 	epoch fence.Epoch
 	marks []fence.Mark
-	// at is the stamp that counts for all marks: the c of the reading by which the answer was
-	// found valid. Unknown: each has its own.
+	// at is the stamp of all marks: the c of the reading by which the answer was found valid.
+	// If it is Unknown, each mark has its own stamp.
 	at fence.Stamp
-	// none: nothing is known of when the answer was right.
+	// none: it is not known when the answer was right.
 	none bool
 }
 
-// inherit takes in what an answer depends on. It may only lower what is there.
+// inherit adds the tags that an answer depends on. It can only lower the stamps of tags that
+// are already there.
 func (t *tally) inherit(p provenance) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sealed {
 		return
 	}
-	// Values live in one epoch (X4).
+	// All parts of a value must be of one epoch (X4).
 	t.unstamped = t.unstamped || p.none || p.epoch != t.epoch
 	for _, m := range p.marks {
 		stamp := m.Stamp
@@ -146,7 +146,7 @@ func (t *tally) inherit(p provenance) {
 	}
 }
 
-// seal ends the collecting: the function has returned, or is not waited for (W7).
+// seal ends the collecting: the function has returned, or is no longer waited for (W7).
 func (t *tally) seal() {
 	if t == nil {
 		return
@@ -156,7 +156,7 @@ func (t *tally) seal() {
 	t.sealed = true
 }
 
-// provenance returns what a run depends on that is over.
+// provenance returns the tags that a run depends on, after the run has ended.
 func (t *tally) provenance() provenance {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -164,11 +164,12 @@ func (t *tally) provenance() provenance {
 }
 
 var (
-	errNoStamp   = errors.New("no stamp could be read of the fence of tags before the function ran")
-	errUnstamped = errors.New("it was made of an answer of another cached function of which nobody knows when it was right")
+	errNoStamp   = errors.New("no stamp of the fence of tags could be read before the function ran")
+	errUnstamped = errors.New("the function used the answer of another cached function, and it is not known when that answer was right")
 )
 
-// block returns what the entry of the run says of its tags, or why it cannot be stored.
+// block returns the tags for the entry of the run. The error says why the result cannot be
+// stored.
 func (t *tally) block() (*fence.Block, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -179,21 +180,21 @@ func (t *tally) block() (*fence.Block, error) {
 		return nil, errUnstamped
 	case len(t.marks) > maxTags+1:
 		t.cache.log.Once("many tags "+t.fn.Name(), slog.LevelError,
-			fmt.Sprintf("a result has more than %d tags, so it is not stored; give it fewer and broader ones", maxTags), "func", t.fn.Name())
+			fmt.Sprintf("a result has more than %d tags, so it is not stored; use fewer and broader tags", maxTags), "func", t.fn.Name())
 		return nil, fmt.Errorf("it has more than %d tags", maxTags)
 	}
 	return &fence.Block{Epoch: t.epoch, Marks: slices.Clone(t.marks)}, nil
 }
 
-// snapshot returns the epoch, the marks and their tags so far.
+// snapshot returns the epoch, and the marks that were collected so far.
 func (t *tally) snapshot() (epoch fence.Epoch, marks []fence.Mark) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.epoch, slices.Clone(t.marks)
 }
 
-// overtakenBy reports whether an invalidation of tags is later than the stamp that the run
-// has for one of them.
+// overtakenBy reports whether the run has one of the tags of an invalidation with an older
+// stamp.
 func (t *tally) overtakenBy(m fence.Message) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -214,14 +215,14 @@ func tagsOfMarks(marks []fence.Mark) []fence.Tag {
 	return tags
 }
 
-// AddTags is called inside a cached function that has [Options.Tags], with the context it was
-// given: its result has these tags too. It is for tags that only the result tells, such as
-// those of the books of a list. What was invalidated while the function ran invalidates the
-// result, also by a tag that is added at its end.
+// AddTags adds tags to the result of a cached function that has [Options.Tags]. The function
+// calls it with the context that it was given. Use it for tags that depend on the result, such
+// as the tags of the books in a list. If a tag is invalidated while the function runs, the
+// result is invalid, even if the tag is added later.
 //
-// With the context of a function without Options.Tags the result is not stored; set Tags,
-// empty if need be. After the function has returned the tags are lost. The log says either
-// once. With another context AddTags does nothing.
+// In a function without Options.Tags, AddTags keeps the result from being stored; set Tags, to
+// an empty list if there are no others. Tags that are added after the function has returned are
+// lost. Each of these two faults is logged once. With another context AddTags does nothing.
 func AddTags(ctx context.Context, tags ...string) {
 	f := perCallOf(orBackground(ctx)).frame
 	if f == nil || len(tags) == 0 {
@@ -229,10 +230,10 @@ func AddTags(ctx context.Context, tags ...string) {
 	}
 	if f.tally == nil {
 		if f.of.tagged() {
-			return // a direct call that nothing around it inherits from
+			return // a direct call: no run around it inherits its tags
 		}
 		f.noStore.Store(true)
-		f.log("AddTags is called in a function without Options.Tags: its result is not stored; set Tags, empty if it has no others")
+		f.log("AddTags is called in a function without Options.Tags: its result is not stored; set Tags, to an empty list if it has no others")
 		return
 	}
 	hashes := make([]fence.Tag, len(tags))
@@ -240,13 +241,13 @@ func AddTags(ctx context.Context, tags ...string) {
 		hashes[i] = fence.TagOf(f.tally.cache.hashing, text)
 	}
 	if f.ended.Load() || !f.tally.addTags(hashes) {
-		f.log("AddTags is called after the function has returned: the tags are lost; call it before")
+		f.log("AddTags is called after the function has returned: the tags are lost; call it before the function returns")
 	}
 }
 
-// heir returns the tally of the run that a call of fn is made in, to which it hands up what it
-// depends on; nil where nothing is inherited: outside of a run, or with a function without
-// tags, another Redis or another namespace in between.
+// heir returns the tally of the run that contains a call of fn. The call hands its tags up to
+// that tally. heir returns nil if no tags are inherited: outside of a run, or if the function
+// has no tags, or the run has no tags, or the two use another Redis or another namespace.
 func heir(c *Cache, fn *Func, f *frame) *tally {
 	if f == nil || !fn.tagged() {
 		return nil
@@ -254,7 +255,7 @@ func heir(c *Cache, fn *Func, f *frame) *tally {
 	if f.tally == nil {
 		if outer := f.taggedAround(); outer != nil && !f.of.tagged() {
 			c.log.Once("tags stop "+f.of.Name()+" "+fn.Name(), slog.LevelWarn,
-				"a cached function without Options.Tags calls one that has tags: what is around it does not inherit them; set its Tags, empty if it has none of its own",
+				"a cached function without Options.Tags calls one that has tags: the functions that called it do not inherit these tags; set its Tags, to an empty list if it has no tags of its own",
 				"func", f.of.Name(), "calls", fn.Name(), "around", outer.of.Name())
 		}
 		return nil
@@ -265,7 +266,7 @@ func heir(c *Cache, fn *Func, f *frame) *tally {
 	return f.tally
 }
 
-// taggedAround returns the next frame around f that collects tags.
+// taggedAround returns the nearest frame around f that collects tags, or nil.
 func (f *frame) taggedAround() *frame {
 	for f = f.outer; f != nil; f = f.outer {
 		if f.tally != nil && !f.ended.Load() {
@@ -275,15 +276,16 @@ func (f *frame) taggedAround() *frame {
 	return nil
 }
 
-// handUp hands the tags of the call up before it runs, at the stamp of the run around it: so
-// they are there however the call ends, and its answer may only lower their stamps (W5).
+// handUp hands the tags of the call up before the call runs, with the stamp of the run around
+// it. So the tags are there for every outcome of the call, and its answer can only lower their
+// stamps (W5).
 func (c *call) handUp(f *frame) {
 	if c.above = heir(c.cache, c.fn, f); c.above != nil {
 		c.above.addTags(c.ownTags())
 	}
 }
 
-// ownTags returns the tags of the call; nil of a function without tags.
+// ownTags returns the tags of the call; nil if the function has no tags.
 func (c *call) ownTags() []fence.Tag {
 	if c.tags == nil && c.fn.tagged() {
 		c.tags = c.fn.tagsOf(c.bound, c.args)
@@ -291,9 +293,9 @@ func (c *call) ownTags() []fence.Tag {
 	return c.tags
 }
 
-// inheritEntry hands up what an entry depends on that the call is given. A fresh one is as
-// right as the fence was when it was read. A stale one has its own stamps: with later ones an
-// expiry would be undone one level up (W8).
+// inheritEntry hands up the tags of the entry that answers the call. A fresh entry gets the
+// stamp of the reading of the fence. A stale entry keeps its own stamps: with later stamps the
+// function one level up would lose an expiry (W8).
 func (c *call) inheritEntry(e *entry, source Source) {
 	if c.above == nil || e.tags == nil {
 		return
@@ -305,7 +307,7 @@ func (c *call) inheritEntry(e *entry, source Source) {
 	c.above.inherit(p)
 }
 
-// inheritRun hands up what a computation depends on that answers the call.
+// inheritRun hands up the tags of the computation that answers the call.
 func (c *call) inheritRun(comp *computation) {
 	if c.above == nil {
 		return
