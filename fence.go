@@ -12,22 +12,22 @@ import (
 	"github.com/fncache/fncache/internal/remote"
 )
 
-// This file asks the fence (package fence), which remembers for each tag when it was last
-// invalidated: with each lookup of a function that has tags, before and after each
-// computation, and to invalidate.
+// This file reads and writes the fence (package fence), which remembers for each tag when it was
+// last invalidated. The fence is read with each lookup of a function that has tags, and before
+// and after each of its computations. An invalidation of tags writes it.
 
 var (
 	fenceReadScript       = remote.NewScript(fence.ReadLua)
 	fenceInvalidateScript = remote.NewScript(fence.InvalidateLua)
 )
 
-// What the fence is asked.
+// The operations on the fence.
 const (
 	opFence          = "fence"
 	opInvalidateTags = "invalidate tags"
 )
 
-// A fenceView is what a cache knows of its fence.
+// A fenceView is the state of the fence, as a cache knows it.
 type fenceView struct {
 	key  string
 	seen fence.Seen
@@ -35,11 +35,11 @@ type fenceView struct {
 	runs runSet
 
 	extras atomic.Int64           // how many keys are in extra
-	mu     sync.Mutex             // guards the field below, and writing to the one above
-	extra  map[string][]fence.Tag // by key: the tags last seen under it that its call does not tell
+	mu     sync.Mutex             // guards extra, and writes to extras
+	extra  map[string][]fence.Tag // by key: the tags of the last seen entry that its call does not have
 }
 
-// A runSet is computations of functions with tags, under a lease.
+// A runSet has the computations of functions with tags that run under a lease.
 type runSet struct {
 	mu  sync.Mutex // guards the field below
 	all map[*computation]struct{}
@@ -60,7 +60,7 @@ func (s *runSet) remove(c *computation) {
 	delete(s.all, c)
 }
 
-// overtake tells the computations that an invalidation has overtaken.
+// overtake informs the computations that an invalidation has overtaken.
 func (s *runSet) overtake(m fence.Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,10 +74,10 @@ func (s *runSet) overtake(m fence.Message) {
 	}
 }
 
-// maxExtra is how many keys are remembered with tags that only their entries tell.
+// maxExtra bounds the number of keys in fenceView.extra.
 const maxExtra = 4096
 
-// fields returns the names of the fields that a reading asks for.
+// fields returns the names of the fields that a reading of the fence needs.
 func fields(tags []fence.Tag) []string {
 	names := make([]string, 0, len(fence.Fields)+len(tags))
 	names = append(names, fence.Fields[:]...)
@@ -87,9 +87,9 @@ func fields(tags []fence.Tag) []string {
 	return names
 }
 
-// lookupTagged is lookup, with a reading of the fence for these tags. The two are sent
-// together, after the lookup has begun: either may be read first. fenceErr is why there is no
-// reading; what the entry is does not matter then.
+// lookupTagged does lookup together with a reading of the fence for these tags. The two commands
+// are sent together, after the lookup has begun, and Redis may execute them in either order. If
+// fenceErr is not nil, there is no reading, and the entry cannot be used.
 func (c *Cache) lookupTagged(ctx context.Context, key string, expect int, tags []fence.Tag) (raw []byte, r fence.Reading, err, fenceErr error) {
 	get := remote.Get(opLookup, key, remote.Limits{Expect: expect})
 	ask := remote.Fields(opFence, c.fence.key, fields(tags), remote.Limits{})
@@ -106,15 +106,16 @@ func (c *Cache) lookupTagged(ctx context.Context, key string, expect int, tags [
 	case fenceErr == nil:
 		r, fenceErr = fence.ParseReading(ask.Reply(), tags)
 	case wrongType(fenceErr):
-		fenceErr = nil // no fence: a zero reading
+		fenceErr = nil // there is no fence: the reading is zero
 	default:
 		fenceErr = redisErrorOf(fenceErr)
 	}
 	return raw, r, err, fenceErr
 }
 
-// known is what the scripts of the fence are told. The server's time is theirs if it is
-// known, because clocks of hosts may differ by more than a failover takes.
+// known returns the largest known stamp and time, for the scripts of the fence. The time is set
+// only if it comes from the server: the clocks of hosts may differ by more than a failover
+// takes.
 func (c *Cache) known() fence.Known {
 	k := fence.Known{Seen: c.fence.seen.Largest()}
 	if c.clock.Official() {
@@ -123,7 +124,8 @@ func (c *Cache) known() fence.Known {
 	return k
 }
 
-// readFence reads the fence on the primary, for fn. With open it makes one if there is none.
+// readFence reads the fence on the primary, for fn. If open is true and there is no fence, it
+// makes one.
 func (c *Cache) readFence(ctx context.Context, fn *Func, open bool, tags []fence.Tag) (r fence.Reading, err error) {
 	reply, err := c.storeFor(fn).eval(ctx, opFence, fenceReadScript, remote.Limits{}, []string{c.fence.key},
 		fence.ReadArgs(c.known(), open, tags)...)
@@ -139,19 +141,19 @@ func (c *Cache) readFence(ctx context.Context, fn *Func, open bool, tags []fence
 	return r, err
 }
 
-// A weighing is what an entry is worth by a reading of the fence.
+// A weighing is the result of judging an entry by a reading of the fence.
 type weighing struct {
 	verdict fence.Verdict
 	again   bool // the fence must be read again, for all tags of the entry
 }
 
-// weigh judges an entry. What it says of the fence is noted.
+// weigh judges an entry by a reading of the fence. It notes the stamps that it sees.
 func (c *Cache) weigh(e *entry, r *fence.Reading) (w weighing) {
 	if r.Epoch == (fence.Epoch{}) {
 		return weighing{verdict: fence.Invalid}
 	}
 	if c.fence.seen.Note(r.Now) > r.Now {
-		return weighing{again: true} // it went back, or a replica is behind (W10)
+		return weighing{again: true} // the fence went back, or a replica is late (W10)
 	}
 	switch w.verdict = r.Judge(e.tags.Epoch, e.tags.Marks); w.verdict {
 	case fence.Newer:
@@ -170,9 +172,8 @@ func (c *Cache) weigh(e *entry, r *fence.Reading) (w weighing) {
 	return w
 }
 
-// farAhead is how much larger than all that is known the stamp of an entry may be: about
-// 50 days on the clock of a server. One that is larger is damaged, and would spoil what was
-// seen.
+// farAhead is how much the stamp of an entry may exceed all known stamps: about 50 days on the
+// clock of a server. A larger stamp comes from a damaged entry, and must not be noted.
 const farAhead fence.Stamp = 1 << 42
 
 func (c *Cache) plausible(e *entry, r *fence.Reading) bool {
@@ -180,9 +181,9 @@ func (c *Cache) plausible(e *entry, r *fence.Reading) bool {
 	return !slices.ContainsFunc(e.tags.Marks, func(m fence.Mark) bool { return m.Stamp > most })
 }
 
-// weighAgain reads the fence on the primary and judges an entry by that.
+// weighAgain reads the fence on the primary, and judges an entry by that reading.
 func (c *Cache) weighAgain(ctx context.Context, fn *Func, e *entry) (fence.Verdict, error) {
-	for range maxRounds { // a fence that goes back on and on is none
+	for range maxRounds { // a fence that goes back each time cannot be used
 		r, err := c.readFence(ctx, fn, false, tagsOfMarks(e.tags.Marks))
 		if err != nil {
 			return fence.Invalid, err
@@ -194,8 +195,8 @@ func (c *Cache) weighAgain(ctx context.Context, fn *Func, e *entry) (fence.Verdi
 	return fence.Invalid, nil
 }
 
-// askedTags returns the tags that a lookup asks for: those of the call, and those that were
-// last seen in the entry.
+// askedTags returns the tags that a lookup asks the fence for: the tags of the call, and the
+// tags of the entry that was last seen.
 func (c *Cache) askedTags(f *flight) []fence.Tag {
 	if c.fence.extras.Load() == 0 {
 		return f.tags
@@ -209,7 +210,7 @@ func (c *Cache) askedTags(f *flight) []fence.Tag {
 	return append(slices.Clip(f.tags), extra...)
 }
 
-// noteExtra remembers the tags of an entry that its call does not tell.
+// noteExtra remembers the tags of an entry that its call does not have.
 func (c *Cache) noteExtra(f *flight, e *entry) {
 	var extra []fence.Tag
 	if len(e.tags.Marks) > len(f.tags) {
@@ -236,7 +237,7 @@ func (c *Cache) noteExtra(f *flight, e *entry) {
 		v.extra = make(map[string][]fence.Tag)
 	}
 	if _, known := v.extra[f.key]; !known && len(v.extra) >= maxExtra {
-		for key := range v.extra { // any
+		for key := range v.extra { // any key
 			delete(v.extra, key)
 			break
 		}
@@ -246,8 +247,8 @@ func (c *Cache) noteExtra(f *flight, e *entry) {
 
 // --- Computations ---
 
-// capture reads the stamp of a computation, before its function runs: what is invalidated
-// while it runs has a larger one. Where there is no fence it makes one. Without a stamp the
+// capture reads the stamp of a computation before its function runs. An invalidation while the
+// function runs has a larger stamp. If there is no fence, capture makes one. Without a stamp the
 // result is not stored (W9).
 func (c *computation) capture() {
 	tags := c.tags
@@ -255,7 +256,7 @@ func (c *computation) capture() {
 	if stale != nil {
 		tags = append(slices.Clip(tags), tagsOfMarks(stale.tags.Marks)...)
 	}
-	c.place = c.cache.hereTags(c.fn) // not later: see W2
+	c.place = c.cache.hereTags(c.fn) // must come before the reading: see W2
 	r, err := c.cache.readFence(c.ctx, c.fn, c.token != "", tags)
 	if err != nil || r.Epoch == (fence.Epoch{}) {
 		c.tally = newTally(c.cache, c.fn, c.tags, nil)
@@ -265,7 +266,7 @@ func (c *computation) capture() {
 	if c.token != "" {
 		c.foretold = make(chan struct{}, 1)
 		c.cache.fence.runs.add(c)
-		if c.fn.opts.OnCold == Wait { // callers elsewhere may wait for it
+		if c.fn.opts.OnCold == Wait { // callers in other processes may wait for the result
 			c.heard = c.cache.events.Join(fenceChannel)
 		}
 	}
@@ -274,16 +275,16 @@ func (c *computation) capture() {
 	}
 }
 
-// A rereading is the last reading of the fence for a computation, on its way.
+// A rereading is the last reading of the fence for a computation, which runs in the background.
 type rereading struct {
 	done    chan struct{} // closed when the fields below are set
-	verdict fence.Verdict // of what was computed
-	err     error         // there is none
+	verdict fence.Verdict // about the result of the computation
+	err     error         // why there is no verdict
 }
 
-// reread begins to read the fence once more, for those who joined the computation: they may
-// have come after an invalidation. Newcomers look up from here on. It returns nil where nobody
-// needs it.
+// reread begins to read the fence once more, because callers that joined the computation may
+// have called after an invalidation. From here on new callers do not join, but look up. reread
+// returns nil if no caller and no near cache needs the verdict.
 func (c *computation) reread() *rereading {
 	if c.tally == nil || c.token == "" || !c.cache.flights.joined(c) && c.fn.near == nil {
 		return nil
@@ -296,7 +297,8 @@ func (c *computation) reread() *rereading {
 	return r
 }
 
-// judgeRun judges what the computation has collected so far, by a reading on the primary.
+// judgeRun judges the tags that the computation has collected so far, by a reading on the
+// primary.
 func (c *computation) judgeRun(ctx context.Context) (fence.Verdict, error) {
 	epoch, marks := c.tally.snapshot()
 	r, err := c.cache.readFence(ctx, c.fn, false, tagsOfMarks(marks))
@@ -306,8 +308,8 @@ func (c *computation) judgeRun(ctx context.Context) (fence.Verdict, error) {
 	return r.Judge(epoch, marks), nil
 }
 
-// counts waits for the rereading, and reports what of the value holds for those who joined:
-// that they may have it, and that it is not overtaken in any way.
+// counts waits for the rereading. given reports whether callers that joined may get the value.
+// fresh reports whether no invalidation or expiry has overtaken the value.
 func (r *rereading) counts() (given, fresh bool) {
 	if r == nil {
 		return true, true
@@ -316,8 +318,9 @@ func (r *rereading) counts() (given, fresh bool) {
 	return r.err == nil && r.verdict <= fence.Expired, r.err == nil && r.verdict == fence.Valid
 }
 
-// joined reports whether the value of a computation is for others than who waited before it
-// began. Refresh counts (W13). settles was called before, so nobody joins later.
+// joined reports whether a caller may get the value of a computation that it did not wait for
+// when the computation began. Refresh counts too (W13). settles was called before, so no caller
+// joins later.
 func (fs *flights) joined(c *computation) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -326,23 +329,23 @@ func (fs *flights) joined(c *computation) bool {
 
 // --- Invalidating ---
 
-// InvalidateTags invalidates all entries that have one of the tags, in the whole fleet: they
-// are gone, and what began to be computed before is not served to calls that come after. It
-// costs one command for each 100 tags, however many entries there are.
+// InvalidateTags invalidates all entries that have one of the tags, in the whole fleet. The
+// entries are misses from then on, and later calls do not get the result of a computation that
+// began before. It sends one command for each 100 tags, for any number of entries.
 //
-// For an entry it promises what [Func.Invalidate] does. A busy tag under OnCold Fail refuses
-// all callers for a moment, so [Cache.ExpireTags] is the better one for everyday changes. Tags
-// that no entry has are fine.
+// It gives the same guarantees for an entry as [Func.Invalidate]. Under OnCold Fail, the
+// invalidation of a busy tag refuses all callers for a moment, so [Cache.ExpireTags] is better
+// for everyday changes. Tags that no entry has are allowed.
 //
-// Change the data, commit, then invalidate. The error is nil, the end of ctx, or wraps
-// [ErrRedisDown]; after an error entries may still be served: invalidate again.
+// Change the data, commit, then invalidate. The error is nil, the error of ctx, or wraps
+// [ErrRedisDown]. After an error the entries may still be served: invalidate again.
 func (c *Cache) InvalidateTags(ctx context.Context, tags ...string) error {
 	return c.overtake(ctx, fence.Hard, c.hashTags(tags))
 }
 
-// ExpireTags makes all entries that have one of the tags stale at most, in the whole fleet,
-// whatever their age: the next caller of each recomputes it, and the others are served the
-// stale one meanwhile. Otherwise it is like [Cache.InvalidateTags].
+// ExpireTags makes all fresh entries that have one of the tags stale, in the whole fleet: the
+// next caller of each entry recomputes it, and meanwhile the others get the stale value.
+// Otherwise it works like [Cache.InvalidateTags].
 func (c *Cache) ExpireTags(ctx context.Context, tags ...string) error {
 	return c.overtake(ctx, fence.Soft, c.hashTags(tags))
 }
@@ -357,7 +360,8 @@ func (c *Cache) hashTags(tags []string) []fence.Tag {
 	return hashes
 }
 
-// overtake invalidates or expires tags, so many with one command as the fence forgets at most.
+// overtake invalidates or expires tags. One command has at most as many tags as the fence
+// removes in one step.
 func (c *Cache) overtake(ctx context.Context, kind fence.Kind, tags []fence.Tag) error {
 	if c.life.Closed() {
 		return newRedisError(opInvalidateTags, c.fence.key, ErrClosed)
@@ -374,8 +378,9 @@ func (c *Cache) overtake(ctx context.Context, kind fence.Kind, tags []fence.Tag)
 	return nil
 }
 
-// overtakeSome sends one invalidation. What this process keeps and shares is given up before
-// it and after it: what begins in between may have read the fence before (W12).
+// overtakeSome sends one invalidation. It drops the lookups and near cache entries of this
+// process before it and again after it, because a lookup that begins in between may have read
+// the fence before the invalidation (W12).
 func (c *Cache) overtakeSome(ctx context.Context, kind fence.Kind, tags []fence.Tag) error {
 	c.clock.Await(ctx)
 	c.overtakenHere(fence.Message{Kind: kind, Tags: tags})
@@ -401,11 +406,12 @@ func (c *Cache) overtakeSome(ctx context.Context, kind fence.Kind, tags []fence.
 	return fmt.Errorf("%w; the fence of tags, key %s", err, c.fence.key)
 }
 
-// fenceChannel is the channel of events of the fence, as that of a function is its name.
+// fenceChannel is the name of the fence's channel of events. The channel of a function has the
+// name of the function.
 const fenceChannel = "{fence}"
 
-// overtakenHere has no later call in this process answered with anything older than an
-// invalidation: in every cache that has the fence.
+// overtakenHere makes sure that later calls in this process get no value that is older than an
+// invalidation. It does so for every cache that shares the fence.
 func (c *Cache) overtakenHere(m fence.Message) {
 	for _, other := range names.caches(c) {
 		other.flights.detachTagged()
@@ -422,7 +428,7 @@ func bytesOf(tags []fence.Tag) [][16]byte {
 	return all
 }
 
-// hearMessage takes in what another process has published about tags.
+// hearMessage handles a message about tags that another process has published.
 func (c *Cache) hearMessage(text string) (tags [][16]byte, ok bool) {
 	m, ok := fence.ParseMessage(text)
 	if ok {
@@ -431,7 +437,7 @@ func (c *Cache) hearMessage(text string) (tags [][16]byte, ok bool) {
 	return bytesOf(m.Tags), ok
 }
 
-// hearTags takes in an invalidation of tags.
+// hearTags handles an invalidation of tags.
 func (c *Cache) hearTags(m fence.Message) {
 	c.fence.seen.Note(m.Stamp)
 	if m.Kind == fence.Hard && m.Stamp != fence.Unknown {
@@ -439,8 +445,9 @@ func (c *Cache) hearTags(m fence.Message) {
 	}
 }
 
-// detachTagged is detach for all functions that have tags. Computations under a lease stay:
-// the fence is read again before their joiners are answered.
+// detachTagged detaches the lookups of all functions that have tags. Computations under a lease
+// are not detached, because the fence is read again before the callers that joined them are
+// answered.
 func (fs *flights) detachTagged() {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
