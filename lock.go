@@ -22,9 +22,9 @@ import (
 	"github.com/fncache/fncache/internal/remote"
 )
 
-// The lease protocol: a script per verb. Each is one atomic step, names its keys
-// and arguments in its head, and has the effect of once when it arrives twice,
-// because a command whose connection broke, or whose answer was late, is sent again.
+// The lease protocol has one script for each verb. Each script is one atomic step, and names its
+// keys and arguments in its head. A script that arrives twice has the same effect as once,
+// because a command is sent again if its connection broke or its answer was late.
 var (
 	//go:embed lock_acquire.lua
 	acquireLua string
@@ -59,22 +59,21 @@ var (
 	probeScript      = remote.NewScript(probeLua)
 )
 
-// A lockStore speaks the protocol to one Redis. It is the only part of fncache
-// that does.
+// A lockStore sends the commands of the protocol to one Redis. No other part of fncache does.
 type lockStore struct {
 	client  redis.UniversalClient
-	remote  *remote.Remote  // the way there
+	remote  *remote.Remote  // sends the commands
 	timeout time.Duration   // of one operation, from sending to the answer
-	channel string          // what channels of events begin with; see channelOf
+	channel string          // the prefix of all channels of events; see channelOf
 	spawn   func(func())    // starts a goroutine that Close waits for
 	closing <-chan struct{} // closed when the cache is being closed
 
-	unpublished func(channel string, why error) // told that nothing could be published; nil: nobody
+	unpublished func(channel string, why error) // called if an event could not be published; may be nil
 
-	forgotten func(op string) // told that a server has forgotten a script; nil: nobody
+	forgotten func(op string) // called if a server has forgotten a script; may be nil
 }
 
-// What is asked of Redis, beside the verbs of the protocol.
+// The names of operations.
 const (
 	opLookup     = "lookup"
 	opAcquire    = "acquire"
@@ -87,20 +86,19 @@ const (
 	opTime       = "time"
 )
 
-// newToken gives the owner value of one computation's lease: 26 letters of base32, or
-// more. lock_acquire.lua tells by that form which locks this protocol has written.
+// newToken returns a new token, the owner value of one computation's lease: at least 26 letters
+// of base32. By that form lock_acquire.lua recognizes the locks of this protocol.
 func newToken() string { return rand.Text() }
 
-// A sentToken is the token as an argument of acquire. go-redis marshals it each
-// time that it sends the command, and each sending has a token of its own: see
-// lock_acquire.lua.
+// A sentToken is the token as an argument of acquire. go-redis marshals it each time that it
+// sends the command, so that each sending has a different token: see lock_acquire.lua.
 type sentToken struct {
 	base     string
 	sendings atomic.Int64
-	first    time.Time // when the first sending began; valid where there is an answer
+	first    time.Time // when the first sending began; valid if there is an answer
 }
 
-// MarshalBinary gives the token of the next sending.
+// MarshalBinary returns the token of the next sending.
 func (t *sentToken) MarshalBinary() ([]byte, error) {
 	n := t.sendings.Add(1)
 	if n == 1 {
@@ -110,7 +108,7 @@ func (t *sentToken) MarshalBinary() ([]byte, error) {
 	return fmt.Appendf(nil, "%s.%d", t.base, n), nil
 }
 
-// ask sends a command. The error is that of ctx, or a *remote.Error.
+// ask sends a command. The error is the error of ctx, or a *remote.Error.
 func (s *lockStore) ask(ctx context.Context, op string, c *remote.Command) error {
 	err := s.remote.Do(ctx, c)
 	if c.Forgot() && s.forgotten != nil {
@@ -119,12 +117,12 @@ func (s *lockStore) ask(ctx context.Context, op string, c *remote.Command) error
 	return err
 }
 
-// do is ask with a *RedisError for a *remote.Error.
+// do sends a command. The error is the error of ctx, or a *RedisError.
 func (s *lockStore) do(ctx context.Context, op string, c *remote.Command) error {
 	return redisErrorOf(s.ask(ctx, op, c))
 }
 
-// channelOf returns the channel that tells of the key of an entry, which is that of its
+// channelOf returns the channel for events about the key of an entry: the channel of its
 // function.
 func (s *lockStore) channelOf(key string) string { return s.channel + functionOf(key) }
 
@@ -132,16 +130,16 @@ func (s *lockStore) channelOf(key string) string { return s.channel + functionOf
 func (s *lockStore) eval(ctx context.Context, op string, script *remote.Script, limit remote.Limits, keys []string, args ...any) (reply any, err error) {
 	c := remote.Eval(op, remote.Writes, script, keys, args, limit)
 	if err = s.do(ctx, op, c); err != nil {
-		return nil, err // the command may be under way yet, and its reply be written
+		return nil, err // the reply must not be read: the command may still be under way
 	}
 	return c.Reply(), nil
 }
 
-// errWrongType is the reason of a miss where another program wrote the key.
+// errWrongType is the reason of a miss if another program wrote the key.
 var errWrongType = errors.New("the key holds another Redis type than a string")
 
-// lookup reads an entry, of which expect is how large it may be. raw is nil if it is
-// absent. The error is errWrongType if it is no entry.
+// lookup reads an entry. expect is its expected size in bytes. raw is nil if there is no entry.
+// The error is errWrongType if the key holds another Redis type.
 func (s *lockStore) lookup(ctx context.Context, key string, expect int) (raw []byte, err error) {
 	get := remote.Get(opLookup, key, remote.Limits{Expect: expect})
 	switch err = s.remote.Do(ctx, get); {
@@ -159,39 +157,39 @@ func wrongType(err error) bool {
 	return ok && redis.HasErrorPrefix(failure.Err, "WRONGTYPE")
 }
 
-// An acquireMode says whether acquire compares the entry.
+// An acquireMode says whether acquire compares the entry with the one that the caller has seen.
 type acquireMode string
 
 const (
-	acquireCompare acquireMode = "compare" // give back an entry that the caller has not seen
-	acquireRefresh acquireMode = "refresh" // recompute whatever is there
+	acquireCompare acquireMode = "compare" // return an entry that the caller has not seen
+	acquireRefresh acquireMode = "refresh" // do not compare the entry
 )
 
 // An acquireStatus is the answer of acquire.
 type acquireStatus string
 
 const (
-	leaseAcquired acquireStatus = "acquired" // the lease is the caller's
-	leaseHeld     acquireStatus = "held"     // it is somebody else's
+	leaseAcquired acquireStatus = "acquired" // the caller has the lease
+	leaseHeld     acquireStatus = "held"     // another caller has it
 	entryChanged  acquireStatus = "changed"  // there is an entry that the caller has not seen
 )
 
-// An acquisition is what acquire learned.
+// An acquisition is the result of acquire.
 type acquisition struct {
 	status  acquireStatus
-	present bool          // whether the entry is still there (leaseAcquired, leaseHeld)
-	token   string        // the lease's (leaseAcquired)
-	until   time.Time     // when the lease ends unless it is renewed (leaseAcquired)
+	present bool          // the entry is still there (leaseAcquired, leaseHeld)
+	token   string        // the token of the lease (leaseAcquired)
+	until   time.Time     // when the lease ends if it is not renewed (leaseAcquired)
 	holder  string        // the value of the lock (leaseHeld)
-	left    time.Duration // the life of the lock (leaseHeld)
-	open    bool          // nobody holds it: the last value could not be stored (leaseHeld)
+	left    time.Duration // the remaining life of the lock (leaseHeld)
+	open    bool          // the lock has no holder, because the last value could not be stored (leaseHeld)
 	raw     []byte        // the entry (entryChanged)
 }
 
-// acquire asks for the lease on an entry. seen is what the caller read, or nil;
-// servable says that it is stale and can be served. When ctx ends, what is under way is
-// waited for; the error is that of ctx if nothing was. A lease that may have been granted
-// all the same is released in the background.
+// acquire asks for the lease on an entry. seen is the entry that the caller read, or nil;
+// servable reports whether that entry is stale and can be served. If ctx ends while the command
+// is under way, acquire waits for its answer; if it ends before, the error is that of ctx. If a
+// command that failed may have been granted the lease, the lease is released in the background.
 func (s *lockStore) acquire(ctx context.Context, key, token string, lease time.Duration, mode acquireMode, seen []byte, servable bool) (acquisition, error) {
 	flag := "0"
 	if servable {
@@ -210,7 +208,7 @@ func (s *lockStore) acquire(ctx context.Context, key, token string, lease time.D
 		}
 		return a, err
 	}
-	if mayHaveRun(err) { // and have been granted
+	if mayHaveRun(err) { // and may have been granted the lease
 		until := time.Now().Add(max(lease, leastGiveBack))
 		s.spawn(func() { s.giveBack(context.WithoutCancel(ctx), key, token, until) })
 	}
@@ -245,37 +243,36 @@ func parseAcquisition(answer any) (acquisition, error) {
 	return a, fmt.Errorf("unexpected reply of lock_acquire.lua: %v elements", len(reply))
 }
 
-// refused says whether the server itself answered with an error.
+// refused reports whether the server itself answered with an error.
 func refused(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply)
 }
 
-// millis is how long a lock lives at least: a whole number of milliseconds, and one or
-// more, for Redis refuses 0.
+// millis returns d in milliseconds, rounded up. It returns at least 1, because Redis refuses 0.
 func millis(d time.Duration) int64 {
 	whole := d.Milliseconds()
-	if d%time.Millisecond > 0 && whole < math.MaxInt64/int64(time.Millisecond) { // else it is no Duration any more
+	if d%time.Millisecond > 0 && whole < math.MaxInt64/int64(time.Millisecond) { // so that it still is a Duration
 		whole++
 	}
 	return max(1, whole)
 }
 
-// The verbs below answer whether the lease was held until the step was done.
+// The verbs below report whether the lease was held until the step was done.
 
-// urgent are the steps of a lease that is held: they go before lookups and acquires. If they
-// waited behind these, a process that is busy would be granted more leases than it can end
-// before they expire, and what it computes would not be stored.
+// urgent limits the steps of a lease that is held: they are sent before lookups and acquires. If
+// they had to wait for these, a busy process would be granted more leases than it can end before
+// they expire, and its results would not be stored.
 var urgent = remote.Limits{Urgent: true}
 
-// renew gives the lease its whole life again.
+// renew extends the lease to its whole life.
 func (s *lockStore) renew(ctx context.Context, key, token string, lease time.Duration) (held bool, err error) {
 	return s.run(ctx, "renew", renewScript, urgent, []string{key + lockSuffix}, token, millis(lease),
 		s.channelOf(key), events.Event{Verb: events.Release, Key: key, ID: token}.String())
 }
 
-// store writes the envelope with its timeout and releases the lease.
-// late bounds how often it is sent without an answer in time.
+// store writes the envelope with its timeout, and releases the lease.
+// late bounds how often the command is sent without an answer in time.
 func (s *lockStore) store(ctx context.Context, key, token string, e *envelope, raw []byte, timeout time.Duration, late int) (held bool, err error) {
 	id := e.idBytes()
 	return s.run(ctx, opStore, storeScript, remote.Limits{Urgent: true, Late: late}, []string{key, key + lockSuffix},
@@ -283,7 +280,7 @@ func (s *lockStore) store(ctx context.Context, key, token string, e *envelope, r
 		events.Event{Verb: events.Release, Key: key, ID: token}.String())
 }
 
-// What stands before the token in a lock without a holder.
+// The prefixes of the token in a lock without a holder.
 const (
 	markCool = "cool:" // a stale entry is served instead of computing
 	markOpen = "open:" // callers compute without a lease
@@ -305,20 +302,20 @@ func (s *lockStore) unhold(ctx context.Context, key, token string, d time.Durati
 		events.Event{Verb: events.Release, Key: key, ID: token}.String(), mark)
 }
 
-// release gives the lease back. why is what those who wait for it are told: events.Release, or
-// events.Failed.
+// release gives the lease back. why is the event for callers that wait for it: events.Release
+// or events.Failed.
 func (s *lockStore) release(ctx context.Context, key, token string, why events.Verb) (held bool, err error) {
 	return s.run(ctx, "release", releaseScript, urgent, []string{key + lockSuffix},
 		token, s.channelOf(key), events.Event{Verb: why, Key: key, ID: token}.String())
 }
 
-// giveBack releases a lease that nobody uses, or that may have been granted by a command
-// whose answer was lost: the key would be nobody's to compute for as long as the lease
-// lives. It tries until Redis has answered, or the lease is over.
+// giveBack releases a lease that is not used, or that may have been granted by a command whose
+// answer was lost: without it no caller could compute the key until the lease expires. It tries
+// until Redis has answered, or the lease has expired.
 //
-// The order of events that takes a second answer:
-//  1. acquire is sent, the server stops, and the connection is given up;
-//  2. the server goes on, and answers the release on another connection: not held;
+// The order of events that needs a second answer:
+//  1. acquire is sent, the server stops, and the connection is closed;
+//  2. the server continues, and answers the release on another connection: not held;
 //  3. it reads acquire, and grants the lease.
 func (s *lockStore) giveBack(ctx context.Context, key, token string, until time.Time) {
 	limit, answered := urgent, false
@@ -329,11 +326,11 @@ func (s *lockStore) giveBack(ctx context.Context, key, token string, until time.
 			return
 		}
 		answered = answered || err == nil
-		limit.Always = !s.pause(wait) // once more, whatever is known of the node
+		limit.Always = !s.pause(wait) // if the cache is being closed: once more, even if the node is away
 	}
 }
 
-// pause waits, and reports whether the cache has not begun to be closed.
+// pause waits, and returns false at once if the cache is being closed.
 func (s *lockStore) pause(wait time.Duration) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -345,11 +342,11 @@ func (s *lockStore) pause(wait time.Duration) bool {
 	}
 }
 
-// leastGiveBack is how long giveBack tries at least: a server that stopped may read what it
-// was sent when it goes on.
+// leastGiveBack is how long giveBack tries at least, because a server that stopped may read the
+// command when it continues.
 const leastGiveBack = time.Minute
 
-// An overtaking is a step by which an entry is not what it was.
+// An overtaking is a step that invalidates or expires entries.
 type overtaking struct {
 	op     string
 	verb   events.Verb
@@ -361,8 +358,8 @@ var (
 	expiring     = &overtaking{opExpire, events.Expire, expireScript}
 )
 
-// overtake deletes entries, or makes them stale at most, and deletes the leases on them, also
-// those of other holders. The entries are in one slot.
+// overtake deletes or expires entries, and deletes the leases on them, also those of other
+// holders. The entries are in one slot.
 func (s *lockStore) overtake(ctx context.Context, step *overtaking, entries []string) error {
 	keys, args := make([]string, 0, 2*len(entries)), make([]any, 0, 1+len(entries))
 	args = append(args, s.channelOf(entries[0]))
@@ -387,8 +384,8 @@ func (s *lockStore) run(ctx context.Context, op string, script *remote.Script, l
 	return status == "held", err
 }
 
-// stepReply reads what the script of a step answers: whether the lease was held, and why
-// nothing could be published.
+// stepReply reads the reply of a step's script. status says whether the lease was held, and
+// refused why the event could not be published.
 func stepReply(reply any) (status string, refused, err error) {
 	parts, _ := reply.([]any)
 	if len(parts) != 2 {
@@ -401,7 +398,7 @@ func stepReply(reply any) (status string, refused, err error) {
 	return status, refused, nil
 }
 
-// A publishRefused is what the server answered to PUBLISH in a script.
+// A publishRefused is the error that the server returned for PUBLISH in a script.
 type publishRefused string
 
 func (e publishRefused) Error() string { return string(e) }
@@ -409,19 +406,19 @@ func (e publishRefused) Error() string { return string(e) }
 // RedisError marks it as an answer of the server.
 func (publishRefused) RedisError() {}
 
-// leastPingLease is how long what a failed Ping has left in Redis stays there at least:
-// it is to outlive the few commands between.
+// leastPingLease is the least expiry of the keys of Ping: they must not expire between its
+// commands.
 const leastPingLease = time.Second
 
-// pingScripts run the protocol on a key that nobody else uses, so that every
-// command in it is called: that takes a primary, and the right to run scripts and these
-// commands, and to publish. What a failure leaves of it expires. Only Ping's own registry
-// does not: the next Ping deletes it.
+// pingScripts returns checks that run the protocol on a key that no function uses, so that every
+// command in it is called. They need a primary, and the right to run scripts and these commands,
+// and to publish. Keys that a failed check leaves in Redis expire, except Ping's own registry,
+// which the next Ping deletes.
 func (s *lockStore) pingScripts(probe string) (checks []ping.Check) {
 	token, lease := newToken(), millis(max(s.timeout, leastPingLease))
 	registry := []string{strings.Replace(probe, ":{", ":functions:{", 1)} // in the same slot
-	fences := []string{strings.Replace(probe, ":{", ":fence:{", 1)}       // also
-	probe += ":" + token                                                  // also
+	fences := []string{strings.Replace(probe, ":{", ":fence:{", 1)}       // in the same slot
+	probe += ":" + token                                                  // in the same slot
 	entry, lock := []string{probe, probe + lockSuffix}, []string{probe + lockSuffix}
 	stored := envelope{codec: codecCBOR, id: 1}
 	id, released := stored.idBytes(), events.Event{Verb: events.Release, Key: probe, ID: token}.String()
@@ -430,17 +427,17 @@ func (s *lockStore) pingScripts(probe string) (checks []ping.Check) {
 		keys   []string
 		args   []any
 	}{
-		{acquireScript, entry, []any{token, lease, string(acquireRefresh), "", "0"}},      // whole, as to a server that does not know it
-		{acquireScript, entry, []any{newToken(), lease, string(acquireCompare), "", "0"}}, // held: asks for the remaining life
+		{acquireScript, entry, []any{token, lease, string(acquireRefresh), "", "0"}},      // the whole script, as for a server that does not know it
+		{acquireScript, entry, []any{newToken(), lease, string(acquireCompare), "", "0"}}, // the lease is held: the script asks for its remaining life
 		{renewScript, lock, []any{token, lease, s.channelOf(probe), events.Event{Verb: events.Release, Key: probe, ID: token}.String()}},
 		{registerScript, registry, []any{"former", "-", 0, 0, 1, 0}},
-		{registerScript, registry, []any{"latter", "-", 0, 0, 1, 0}}, // the former is one too many
+		{registerScript, registry, []any{"latter", "-", 0, 0, 1, 0}}, // one more than the limit: the former is removed
 		{releasesScript, registry, nil},
 		{probeScript, registry, nil},
 		{storeScript, entry, []any{token, stored.appendTo(nil), lease, id[:], s.channelOf(probe), released, released}},
 		{expireScript, entry, []any{s.channelOf(probe)}},
 		{probeScript, entry[:1], nil},
-		// The first of two tags is one too many.
+		// Two tags are one more than the limit: the first is removed.
 		{fenceInvalidateScript, fences, append(fence.Known{}.Args(), string(fence.Hard), s.channelOf(probe), 0, 1, "former")},
 		{fenceInvalidateScript, fences, append(fence.Known{}.Args(), string(fence.Hard), s.channelOf(probe), 0, 1, "latter")},
 		{fenceReadScript, fences, fence.ReadArgs(fence.Known{}, true, nil)},
@@ -462,30 +459,30 @@ func (s *lockStore) pingScripts(probe string) (checks []ping.Check) {
 		_, refused, err := stepReply(release.Reply())
 		if refused != nil {
 			return &ping.Error{What: "publishing is not allowed to this user", Cause: refused, Remedy: fmt.Sprintf(
-				"; grant it +publish and the channels &%s*, or other processes are not told what it stores and invalidates", s.channel)}
+				"; grant it +publish and the channels &%s*, otherwise other processes do not learn what this process stores and invalidates", s.channel)}
 		}
 		return err
 	})
 }
 
-// register has the registry of a function note a release of it (releases.Noted), which is kept for that
-// long. Releases that are kept until a time before outdated are forgotten. missing says that
-// the registry did not have the release.
+// register notes a release of a function (releases.Noted) in the function's registry, which
+// keeps it for the duration keep. Releases whose time ends before outdated are removed. missing
+// reports whether the registry did not have the release.
 func (s *lockStore) register(ctx context.Context, registry, sig, noted string, now, outdated time.Time, keep time.Duration) (missing bool, err error) {
 	n, err := s.eval(ctx, opRegister, registerScript, urgent, []string{registry},
 		sig, noted, now.Unix(), now.Add(keep).Unix(), releases.Most, outdated.Unix())
 	return n == int64(1), err
 }
 
-// releases returns what a registry has.
+// releases returns the releases in a registry.
 func (s *lockStore) releases(ctx context.Context, registry string) ([]releases.Record, error) {
 	reply, err := s.eval(ctx, opReleases, releasesScript, remote.Limits{Always: true}, []string{registry})
 	all, _ := reply.([]any)
 	return releases.Records(all), err
 }
 
-// serverTime asks the server for its clock, by a plain command: TIME inside
-// scripts is refused by some hosted services.
+// serverTime asks the server for its clock. It uses a plain command, because some hosted
+// services refuse TIME inside scripts.
 func (s *lockStore) serverTime(ctx context.Context) (time.Time, error) {
 	c := remote.Plain(opTime, "", remote.Reads, remote.Limits{}, "time")
 	if err := s.do(ctx, opTime, c); err != nil {
@@ -507,7 +504,7 @@ func (s *lockStore) serverTime(ctx context.Context) (time.Time, error) {
 	return time.Unix(seconds, 1000*micros), nil
 }
 
-// storeFor gives the store as fn uses it: what servers forget is counted for fn.
+// storeFor returns a store for fn: scripts that a server has forgotten are counted for fn.
 func (c *Cache) storeFor(fn *Func) *lockStore {
 	own := *c.store
 	own.forgotten = func(op string) {
@@ -517,14 +514,14 @@ func (c *Cache) storeFor(fn *Func) *lockStore {
 	return &own
 }
 
-// noteForgotten tells that a server has forgotten a script.
+// noteForgotten logs that a server has forgotten a script.
 func (c *Cache) noteForgotten(op string) {
 	c.health.Forgot((&RedisError{Op: op, Kind: KindNoScript}).trouble())
 }
 
-// noteUnpublished tells that what this process does is not published, once.
+// noteUnpublished logs that this process cannot publish its events.
 func (c *Cache) noteUnpublished(channel string, err error) {
 	c.log.Once("publish refused", slog.LevelWarn,
-		"this user may not publish: what it stores and invalidates is not told to other processes, so their near caches may serve it until Near is over, and their callers who wait ask about once a second; grant it +publish and the channels",
+		"this user may not publish: other processes do not learn what it stores and invalidates, so their near caches may serve old values until Near is over, and their waiting callers ask about once a second; grant it +publish and the channels",
 		"channels", c.store.channel+"*", "channel", channel, "err", err)
 }
