@@ -132,6 +132,7 @@ type comp struct {
 	ended      bool
 	grant      *command // the acquire that granted its lease; nil if it has none
 	stores     []*command
+	rereads    []*command        // of the fence, for the same call, after its beginning
 	marks      map[string]uint64 // see index.marks
 }
 
@@ -220,8 +221,17 @@ func newIndex(p *plan, events []event) *index {
 		}
 	}
 	x.findTroubles(events)
+	runs := map[int64][]*comp{} // by call
+	for _, comp := range x.comps {
+		runs[comp.begin.Call] = append(runs[comp.begin.Call], comp)
+	}
 	for _, k := range x.fence {
 		x.bound(k)
+		for _, comp := range runs[k.sent.Call] {
+			if k.sent.Verb == verbReadFence && k.sent.Seq > comp.begin.Seq {
+				comp.rereads = append(comp.rereads, k)
+			}
+		}
 		if o := x.overtakingOf[k.sent.Call]; o != nil && k.sent.Verb == verbOvertake {
 			o.sent = append(o.sent, k)
 			o.stamp = max(o.stamp, k.end.Stamp)

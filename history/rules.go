@@ -148,18 +148,8 @@ func (x *index) checkRecent(c *cell, call *call, comp *comp) []violation {
 		evidence = append(evidence, k.sent, k.end)
 	}
 	if comp.begin.Proc == call.begin.Proc && mayHaveJoined(c, call) {
-		// Joined. A computation with a lease can be joined until its last step, which may be a
-		// release. One without a lease can be joined only by calls from before its beginning,
-		// or, if Redis is not asked at all, as long as it runs. checkJoined judges
-		// invalidations in between.
-		to := comp.lastStep(c)
-		if comp.grant == nil {
-			to = comp.begin.Seq
-			if call.begin.At < comp.end.At+int64(clockError) && x.mayNotAsk(&call.begin, &call.end) {
-				to = max(comp.end.Seq, call.begin.Seq+1) // its end is recorded a moment before it is published
-			}
-		}
-		if x.during(c, call, comp.begin.Seq, to) {
+		// checkJoined judges invalidations in between.
+		if x.during(c, call, comp.begin.Seq, x.joinable(c, call, comp)) {
 			recent, young = true, true
 		}
 	}
@@ -267,11 +257,29 @@ func (c *comp) storedBefore(seq uint64) (at int64) {
 	return at
 }
 
-// lastStep returns when the computation's lease was released, by the records.
+// joinable returns until when a call can have joined a computation of its process. One with a lease
+// can be joined until its last step, which may be a release. One without a lease can be joined
+// only by calls from before its beginning, or, if Redis is not asked at all, as long as it runs.
+func (x *index) joinable(c *cell, call *call, comp *comp) uint64 {
+	to := comp.lastStep(c)
+	if comp.grant == nil {
+		to = comp.begin.Seq
+	}
+	if call.begin.At < comp.end.At+int64(clockError) && x.mayNotAsk(&call.begin, &call.end) {
+		to = max(to, comp.end.Seq, call.begin.Seq+1) // its end is recorded a moment before it is published
+	}
+	return to
+}
+
+// lastStep returns when the computation's lease was released and the fence had been read again,
+// by the records.
 func (c *comp) lastStep(of *cell) uint64 {
 	to := c.end.Seq
 	if c.grant == nil {
 		return to
+	}
+	for _, k := range c.rereads {
+		to = max(to, k.end.Seq)
 	}
 	for _, k := range of.byToken[c.grant.sent.Token] {
 		if k.ends() {

@@ -203,7 +203,7 @@ func (x *index) lookedUp(c *cell, call *call, comp *comp) look {
 		take(k.sent.Seq, k.sent.At, k.sent.Fenced || k.sent.Verb == "acquire", false)
 	}
 	source := call.end.Source
-	if mayHaveJoined(c, call) && comp.begin.Proc == call.begin.Proc && x.during(c, call, comp.begin.Seq, comp.lastStep(c)) {
+	if mayHaveJoined(c, call) && comp.begin.Proc == call.begin.Proc && x.during(c, call, comp.begin.Seq, x.joinable(c, call, comp)) {
 		if call.begin.Seq < comp.begin.Seq || x.couldNotAsk(c, call, comp) {
 			return look{} // it waited before the function began, or nobody could be asked
 		}

@@ -27,7 +27,7 @@ func newImports(home *types.Package) *imports {
 }
 
 // locals are the variables in the generated code beside which imports are used.
-var locals = []string{"c", "cache", "next", "options", "funcs", "wrapped", "faults", "complete", "own", "method", "take", "f", "err"}
+var locals = []string{"c", "cache", "next", "options", "funcs", "wrapped", "faults", "complete", "own", "method", "f", "err"}
 
 // add imports a package, and returns its name in the file.
 func (i *imports) add(path, name string) string {

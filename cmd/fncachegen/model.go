@@ -36,6 +36,10 @@ type method struct {
 	Call           string // as they are passed on: "ctx, ids..."
 	Returns        bool
 	Why            string // it cannot be cached; "" if it can
+
+	// Of a handle that knows the types of the method: how many arguments it has, "1", and the types
+	// of its Func1, "1[int64, Book]". "" where the method is of another form.
+	Arguments, Typed string
 }
 
 // Cacheable reports whether the method can have options.
@@ -168,6 +172,14 @@ func (s *source) method(fn *types.Func, taken map[string]bool, imports *imports)
 	for name := range taken {
 		used[name] = true
 	}
+	if n := handleOf(sig); n > 0 {
+		m.Arguments = strconv.Itoa(n)
+		var list []string
+		for i := range n {
+			list = append(list, imports.text(sig.Params().At(i+1).Type()))
+		}
+		m.Typed = m.Arguments + "[" + strings.Join(append(list, results[0]), ", ") + "]"
+	}
 	m.Receiver = unused("c", used)
 	m.Params, m.Call = "("+strings.Join(declared, ", ")+")", strings.Join(call, ", ")
 	switch len(results) {
@@ -178,6 +190,17 @@ func (s *source) method(fn *types.Func, taken map[string]bool, imports *imports)
 		m.Results = " (" + strings.Join(results, ", ") + ")"
 	}
 	return m, nil
+}
+
+// handleOf returns how many arguments a handle with types has for a method; 0 if there is none: it is for a
+// context, one to three arguments, one result and an error.
+func handleOf(sig *types.Signature) int {
+	n := sig.Params().Len() - 1
+	if n < 1 || n > 3 || sig.Variadic() || !isContext(sig.Params().At(0).Type()) ||
+		sig.Results().Len() != 2 || !types.Identical(sig.Results().At(1).Type(), errorType) {
+		return 0
+	}
+	return n
 }
 
 // parameters returns a name for each parameter: its own, where it has one that can be used.

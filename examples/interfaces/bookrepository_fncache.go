@@ -25,7 +25,7 @@ type BookRepositoryOptions struct {
 
 // BookRepositoryFuncs has the handles of the methods that are cached. The others are nil.
 type BookRepositoryFuncs struct {
-	BookByID *fncache.Func
+	BookByID *fncache.Func1[int64, Book]
 	Search   *fncache.Func
 }
 
@@ -65,22 +65,23 @@ func CacheBookRepository(cache *fncache.Cache, next BookRepository, options Book
 		}
 		return own
 	}
-	take := func(f *fncache.Func, err error) *fncache.Func {
-		if err != nil {
-			faults = append(faults, err)
-			return nil
-		}
-		wrapped = append(wrapped, f)
-		return f
-	}
+	var err error
 
 	c.funcs.BookByID = next.BookByID
 	if own := options.BookByID; own != nil {
-		funcs.BookByID = take(fncache.Wrap(&c.funcs.BookByID, complete(*own, "BookByID")))
+		if funcs.BookByID, err = fncache.Wrap1(&c.funcs.BookByID, complete(*own, "BookByID")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.BookByID.Func)
+		}
 	}
 	c.funcs.Search = next.Search
 	if own := options.Search; own != nil {
-		funcs.Search = take(fncache.Wrap(&c.funcs.Search, complete(*own, "Search")))
+		if funcs.Search, err = fncache.Wrap(&c.funcs.Search, complete(*own, "Search")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Search)
+		}
 	}
 
 	if len(faults) > 0 {

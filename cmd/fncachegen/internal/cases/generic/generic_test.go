@@ -63,5 +63,5 @@ func TestAnEmbeddedInstanceIsNotGeneric(t *testing.T) {
 	title, err := books.Load(t.Context(), 7)
 	require.NoError(t, err)
 	assert.Equal(t, "Emma", title)
-	assert.EqualValues(t, 1, funcs.Load.Stats().Computations)
+	assert.EqualValues(t, 1, funcs.Load.Func.Stats().Computations)
 }

@@ -25,9 +25,9 @@ type StoreOptions struct {
 }
 
 // StoreFuncs has the handles of the methods that are cached. The others are nil.
-type StoreFuncs struct {
+type StoreFuncs[K cmp.Ordered, V any] struct {
 	All  *fncache.Func
-	Load *fncache.Func
+	Load *fncache.Func1[K, V]
 }
 
 // cachedStore is what CacheStore returns.
@@ -46,12 +46,12 @@ type cachedStore[K cmp.Ordered, V any] struct {
 //	github.com/fncache/fncache/cmd/fncachegen/internal/cases/generic.Store.METHOD
 //
 // The error joins the faults of all methods. Nothing is cached then.
-func CacheStore[K cmp.Ordered, V any](cache *fncache.Cache, next Store[K, V], options StoreOptions) (Store[K, V], *StoreFuncs, error) {
+func CacheStore[K cmp.Ordered, V any](cache *fncache.Cache, next Store[K, V], options StoreOptions) (Store[K, V], *StoreFuncs[K, V], error) {
 	if next == nil {
 		return nil, nil, errors.New("fncache: CacheStore: next is nil; pass an implementation of Store")
 	}
 	c := &cachedStore[K, V]{next: next}
-	funcs := new(StoreFuncs)
+	funcs := new(StoreFuncs[K, V])
 	var wrapped []*fncache.Func
 	var faults []error
 	complete := func(own fncache.Options, method string) fncache.Options {
@@ -69,22 +69,23 @@ func CacheStore[K cmp.Ordered, V any](cache *fncache.Cache, next Store[K, V], op
 		}
 		return own
 	}
-	take := func(f *fncache.Func, err error) *fncache.Func {
-		if err != nil {
-			faults = append(faults, err)
-			return nil
-		}
-		wrapped = append(wrapped, f)
-		return f
-	}
+	var err error
 
 	c.funcs.All = next.All
 	if own := options.All; own != nil {
-		funcs.All = take(fncache.Wrap(&c.funcs.All, complete(*own, "All")))
+		if funcs.All, err = fncache.Wrap(&c.funcs.All, complete(*own, "All")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.All)
+		}
 	}
 	c.funcs.Load = next.Load
 	if own := options.Load; own != nil {
-		funcs.Load = take(fncache.Wrap(&c.funcs.Load, complete(*own, "Load")))
+		if funcs.Load, err = fncache.Wrap1(&c.funcs.Load, complete(*own, "Load")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Load.Func)
+		}
 	}
 
 	if len(faults) > 0 {
@@ -131,7 +132,7 @@ type BooksOptions struct {
 // BooksFuncs has the handles of the methods that are cached. The others are nil.
 type BooksFuncs struct {
 	All    *fncache.Func
-	Load   *fncache.Func
+	Load   *fncache.Func1[int64, string]
 	Titles *fncache.Func
 }
 
@@ -172,26 +173,31 @@ func CacheBooks(cache *fncache.Cache, next Books, options BooksOptions) (Books, 
 		}
 		return own
 	}
-	take := func(f *fncache.Func, err error) *fncache.Func {
-		if err != nil {
-			faults = append(faults, err)
-			return nil
-		}
-		wrapped = append(wrapped, f)
-		return f
-	}
+	var err error
 
 	c.funcs.All = next.All
 	if own := options.All; own != nil {
-		funcs.All = take(fncache.Wrap(&c.funcs.All, complete(*own, "All")))
+		if funcs.All, err = fncache.Wrap(&c.funcs.All, complete(*own, "All")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.All)
+		}
 	}
 	c.funcs.Load = next.Load
 	if own := options.Load; own != nil {
-		funcs.Load = take(fncache.Wrap(&c.funcs.Load, complete(*own, "Load")))
+		if funcs.Load, err = fncache.Wrap1(&c.funcs.Load, complete(*own, "Load")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Load.Func)
+		}
 	}
 	c.funcs.Titles = next.Titles
 	if own := options.Titles; own != nil {
-		funcs.Titles = take(fncache.Wrap(&c.funcs.Titles, complete(*own, "Titles")))
+		if funcs.Titles, err = fncache.Wrap(&c.funcs.Titles, complete(*own, "Titles")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Titles)
+		}
 	}
 
 	if len(faults) > 0 {

@@ -64,20 +64,22 @@ type OddOptions struct {
 
 // OddFuncs has the handles of the methods that are cached. The others are nil.
 type OddFuncs struct {
-	Blank    *fncache.Func
+	Blank    *fncache.Func2[int, string, int]
 	Four     *fncache.Func
 	Handle   *fncache.Func
 	Multi    *fncache.Func
 	NoError  *fncache.Func
-	Pointer  *fncache.Func
+	Pointer  *fncache.Func1[int, *context2]
 	Prefix   *fncache.Func
 	Receiver *fncache.Func
-	Shadow   *fncache.Func
-	Times    *fncache.Func
-	Two      *fncache.Func
-	Unnamed  *fncache.Func
-	funcs    *fncache.Func
-	next     *fncache.Func
+	Shadow   *fncache.Func3[int, string, bool, int]
+	Times    *fncache.Func2[time.Time, map[string][]time.Duration, struct {
+		A time.Month "json:\"a\""
+	}]
+	Two     *fncache.Func2[int, int, int]
+	Unnamed *fncache.Func2[int, string, int]
+	funcs   *fncache.Func
+	next    *fncache.Func
 }
 
 // cachedOdd is what CacheOdd returns.
@@ -130,70 +132,119 @@ func CacheOdd(cache *fncache.Cache, next Odd, options OddOptions) (Odd, *OddFunc
 		}
 		return own
 	}
-	take := func(f *fncache.Func, err error) *fncache.Func {
-		if err != nil {
-			faults = append(faults, err)
-			return nil
-		}
-		wrapped = append(wrapped, f)
-		return f
-	}
+	var err error
 
 	c.funcs_.Blank = next.Blank
 	if own := options.Blank; own != nil {
-		funcs.Blank = take(fncache.Wrap(&c.funcs_.Blank, complete(*own, "Blank")))
+		if funcs.Blank, err = fncache.Wrap2(&c.funcs_.Blank, complete(*own, "Blank")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Blank.Func)
+		}
 	}
 	c.funcs_.Four = next.Four
 	if own := options.Four; own != nil {
-		funcs.Four = take(fncache.Wrap(&c.funcs_.Four, complete(*own, "Four")))
+		if funcs.Four, err = fncache.Wrap(&c.funcs_.Four, complete(*own, "Four")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Four)
+		}
 	}
 	c.funcs_.Handle = next.Handle
 	if own := options.Handle; own != nil {
-		funcs.Handle = take(fncache.Wrap(&c.funcs_.Handle, complete(*own, "Handle")))
+		if funcs.Handle, err = fncache.Wrap(&c.funcs_.Handle, complete(*own, "Handle")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Handle)
+		}
 	}
 	c.funcs_.Multi = next.Multi
 	if own := options.Multi; own != nil {
-		funcs.Multi = take(fncache.Wrap(&c.funcs_.Multi, complete(*own, "Multi")))
+		if funcs.Multi, err = fncache.Wrap(&c.funcs_.Multi, complete(*own, "Multi")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Multi)
+		}
 	}
 	c.funcs_.NoError = next.NoError
 	if own := options.NoError; own != nil {
-		funcs.NoError = take(fncache.Wrap(&c.funcs_.NoError, complete(*own, "NoError")))
+		if funcs.NoError, err = fncache.Wrap(&c.funcs_.NoError, complete(*own, "NoError")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.NoError)
+		}
 	}
 	c.funcs_.Pointer = next.Pointer
 	if own := options.Pointer; own != nil {
-		funcs.Pointer = take(fncache.Wrap(&c.funcs_.Pointer, complete(*own, "Pointer")))
+		if funcs.Pointer, err = fncache.Wrap1(&c.funcs_.Pointer, complete(*own, "Pointer")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Pointer.Func)
+		}
 	}
 	c.funcs_.Prefix = next.Prefix
 	if own := options.Prefix; own != nil {
-		funcs.Prefix = take(fncache.Wrap(&c.funcs_.Prefix, complete(*own, "Prefix")))
+		if funcs.Prefix, err = fncache.Wrap(&c.funcs_.Prefix, complete(*own, "Prefix")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Prefix)
+		}
 	}
 	c.funcs_.Receiver = next.Receiver
 	if own := options.Receiver; own != nil {
-		funcs.Receiver = take(fncache.Wrap(&c.funcs_.Receiver, complete(*own, "Receiver")))
+		if funcs.Receiver, err = fncache.Wrap(&c.funcs_.Receiver, complete(*own, "Receiver")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Receiver)
+		}
 	}
 	c.funcs_.Shadow = next.Shadow
 	if own := options.Shadow; own != nil {
-		funcs.Shadow = take(fncache.Wrap(&c.funcs_.Shadow, complete(*own, "Shadow")))
+		if funcs.Shadow, err = fncache.Wrap3(&c.funcs_.Shadow, complete(*own, "Shadow")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Shadow.Func)
+		}
 	}
 	c.funcs_.Times = next.Times
 	if own := options.Times; own != nil {
-		funcs.Times = take(fncache.Wrap(&c.funcs_.Times, complete(*own, "Times")))
+		if funcs.Times, err = fncache.Wrap2(&c.funcs_.Times, complete(*own, "Times")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Times.Func)
+		}
 	}
 	c.funcs_.Two = next.Two
 	if own := options.Two; own != nil {
-		funcs.Two = take(fncache.Wrap(&c.funcs_.Two, complete(*own, "Two")))
+		if funcs.Two, err = fncache.Wrap2(&c.funcs_.Two, complete(*own, "Two")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Two.Func)
+		}
 	}
 	c.funcs_.Unnamed = next.Unnamed
 	if own := options.Unnamed; own != nil {
-		funcs.Unnamed = take(fncache.Wrap(&c.funcs_.Unnamed, complete(*own, "Unnamed")))
+		if funcs.Unnamed, err = fncache.Wrap2(&c.funcs_.Unnamed, complete(*own, "Unnamed")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Unnamed.Func)
+		}
 	}
 	c.funcs_.funcs = next.funcs
 	if own := options.funcs; own != nil {
-		funcs.funcs = take(fncache.Wrap(&c.funcs_.funcs, complete(*own, "funcs")))
+		if funcs.funcs, err = fncache.Wrap(&c.funcs_.funcs, complete(*own, "funcs")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.funcs)
+		}
 	}
 	c.funcs_.next = next.next
 	if own := options.next; own != nil {
-		funcs.next = take(fncache.Wrap(&c.funcs_.next, complete(*own, "next")))
+		if funcs.next, err = fncache.Wrap(&c.funcs_.next, complete(*own, "next")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.next)
+		}
 	}
 
 	if len(faults) > 0 {
@@ -320,7 +371,7 @@ type AliasOptions struct {
 
 // AliasFuncs has the handles of the methods that are cached. The others are nil.
 type AliasFuncs struct {
-	Get *fncache.Func
+	Get *fncache.Func1[string, string]
 }
 
 // cachedAlias is what CacheAlias returns.
@@ -358,18 +409,15 @@ func CacheAlias(cache *fncache.Cache, next Alias, options AliasOptions) (Alias, 
 		}
 		return own
 	}
-	take := func(f *fncache.Func, err error) *fncache.Func {
-		if err != nil {
-			faults = append(faults, err)
-			return nil
-		}
-		wrapped = append(wrapped, f)
-		return f
-	}
+	var err error
 
 	c.funcs.Get = next.Get
 	if own := options.Get; own != nil {
-		funcs.Get = take(fncache.Wrap(&c.funcs.Get, complete(*own, "Get")))
+		if funcs.Get, err = fncache.Wrap1(&c.funcs.Get, complete(*own, "Get")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Get.Func)
+		}
 	}
 
 	if len(faults) > 0 {

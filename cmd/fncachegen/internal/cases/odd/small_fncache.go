@@ -22,7 +22,7 @@ type smallOptions struct {
 
 // smallFuncs has the handles of the methods that are cached. The others are nil.
 type smallFuncs struct {
-	one *fncache.Func
+	one *fncache.Func1[int, int]
 }
 
 // cachedSmall is what cacheSmall returns.
@@ -60,18 +60,15 @@ func cacheSmall(cache *fncache.Cache, next small, options smallOptions) (small, 
 		}
 		return own
 	}
-	take := func(f *fncache.Func, err error) *fncache.Func {
-		if err != nil {
-			faults = append(faults, err)
-			return nil
-		}
-		wrapped = append(wrapped, f)
-		return f
-	}
+	var err error
 
 	c.funcs.one = next.one
 	if own := options.one; own != nil {
-		funcs.one = take(fncache.Wrap(&c.funcs.one, complete(*own, "one")))
+		if funcs.one, err = fncache.Wrap1(&c.funcs.one, complete(*own, "one")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.one.Func)
+		}
 	}
 
 	if len(faults) > 0 {

@@ -37,9 +37,9 @@ type BookRepositoryOptions struct {
 
 // BookRepositoryFuncs has the handles of the methods that are cached. The others are nil.
 type BookRepositoryFuncs struct {
-	BookByID  *fncache.Func
+	BookByID  *fncache.Func1[int64, Book]
 	Count     *fncache.Func
-	Published *fncache.Func
+	Published *fncache.Func2[time.Time, time.Time, []string]
 	Search    *fncache.Func
 	find      *fncache.Func
 }
@@ -83,34 +83,47 @@ func CacheBookRepository(cache *fncache.Cache, next BookRepository, options Book
 		}
 		return own
 	}
-	take := func(f *fncache.Func, err error) *fncache.Func {
-		if err != nil {
-			faults = append(faults, err)
-			return nil
-		}
-		wrapped = append(wrapped, f)
-		return f
-	}
+	var err error
 
 	c.funcs.BookByID = next.BookByID
 	if own := options.BookByID; own != nil {
-		funcs.BookByID = take(fncache.Wrap(&c.funcs.BookByID, complete(*own, "BookByID")))
+		if funcs.BookByID, err = fncache.Wrap1(&c.funcs.BookByID, complete(*own, "BookByID")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.BookByID.Func)
+		}
 	}
 	c.funcs.Count = next.Count
 	if own := options.Count; own != nil {
-		funcs.Count = take(fncache.Wrap(&c.funcs.Count, complete(*own, "Count")))
+		if funcs.Count, err = fncache.Wrap(&c.funcs.Count, complete(*own, "Count")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Count)
+		}
 	}
 	c.funcs.Published = next.Published
 	if own := options.Published; own != nil {
-		funcs.Published = take(fncache.Wrap(&c.funcs.Published, complete(*own, "Published")))
+		if funcs.Published, err = fncache.Wrap2(&c.funcs.Published, complete(*own, "Published")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Published.Func)
+		}
 	}
 	c.funcs.Search = next.Search
 	if own := options.Search; own != nil {
-		funcs.Search = take(fncache.Wrap(&c.funcs.Search, complete(*own, "Search")))
+		if funcs.Search, err = fncache.Wrap(&c.funcs.Search, complete(*own, "Search")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.Search)
+		}
 	}
 	c.funcs.find = next.find
 	if own := options.find; own != nil {
-		funcs.find = take(fncache.Wrap(&c.funcs.find, complete(*own, "find")))
+		if funcs.find, err = fncache.Wrap(&c.funcs.find, complete(*own, "find")); err != nil {
+			faults = append(faults, err)
+		} else {
+			wrapped = append(wrapped, funcs.find)
+		}
 	}
 
 	if len(faults) > 0 {

@@ -71,7 +71,7 @@ func TestMethodsWithOptionsAreCachedAndOthersPassThrough(t *testing.T) {
 		assert.Equal(t, 204, repo.Serve(nil, nil))
 	}
 	assert.Equal(t, map[string]int{"BookByID": 1, "Search": 1, "find": 1, "Count": 3, "Add": 3, "Close": 3}, m.calls)
-	assert.Equal(t, "github.com/fncache/fncache/cmd/fncachegen/internal/cases/shop.BookRepository.BookByID", funcs.BookByID.Name())
+	assert.Equal(t, "github.com/fncache/fncache/cmd/fncachegen/internal/cases/shop.BookRepository.BookByID", funcs.BookByID.Func.Name())
 	assert.Nil(t, funcs.Count, "it has no options")
 
 	require.NoError(t, funcs.BookByID.Invalidate(t.Context(), 7))
@@ -88,7 +88,7 @@ func TestOptionsOfAMethodComeBeforeThoseOfAll(t *testing.T) {
 		Published: &fncache.Options{Timeout: time.Hour, Prefix: "b", Name: "Published", Cache: other.Cache},
 	})
 	require.NoError(t, err)
-	assert.Regexp(t, "^a:.*BookRepository.BookByID$", funcs.BookByID.Name())
+	assert.Regexp(t, "^a:.*BookRepository.BookByID$", funcs.BookByID.Func.Name())
 	assert.Equal(t, "b:Published", funcs.Published.Name())
 }
 
