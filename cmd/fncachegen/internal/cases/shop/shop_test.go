@@ -89,7 +89,7 @@ func TestOptionsOfAMethodComeBeforeThoseOfAll(t *testing.T) {
 	})
 	require.NoError(t, err)
 	assert.Regexp(t, "^a:.*BookRepository.BookByID$", funcs.BookByID.Func.Name())
-	assert.Equal(t, "b:Published", funcs.Published.Name())
+	assert.Equal(t, "b:Published", funcs.Published.Func.Name())
 }
 
 func TestItIsAllOrNothing(t *testing.T) {
@@ -117,4 +117,34 @@ func TestItIsAllOrNothing(t *testing.T) {
 
 	_, _, err = CacheBookRepository(cache.Cache, nil, options)
 	assert.EqualError(t, err, "fncache: CacheBookRepository: next is nil; pass an implementation of BookRepository")
+}
+
+// TestHandlesKnowTheTypesOfMethods is checked by the compiler, except that they work.
+func TestHandlesKnowTheTypesOfMethods(t *testing.T) {
+	m := newMemory()
+	options := BookRepositoryOptions{BookByID: &fncache.Options{Timeout: time.Hour}, Search: &fncache.Options{Timeout: time.Hour}}
+	repo, funcs, err := CacheBookRepository(fncachetest.New(t).Cache, m, options)
+	require.NoError(t, err)
+	var (
+		_ *fncache.Func1[int64, Book]                    = funcs.BookByID
+		_ *fncache.Func2[time.Time, time.Time, []string] = funcs.Published
+		_ *fncache.Func                                  = funcs.Search // it is variadic
+	)
+	assert.Nil(t, funcs.Published, "it has no options")
+	_, err = repo.BookByID(t.Context(), 7)
+	require.NoError(t, err)
+	book, _, ok, err := funcs.BookByID.Peek(t.Context(), 7)
+	require.NoError(t, err)
+	assert.True(t, ok)
+	assert.Equal(t, "Volume 1", book.Title)
+	book, err = funcs.BookByID.Refresh(t.Context(), 7)
+	require.NoError(t, err)
+	assert.Equal(t, "Volume 2", book.Title)
+	_, err = repo.Search(t.Context(), 5, "emma")
+	require.NoError(t, err)
+	require.NoError(t, funcs.Search.Invalidate(t.Context(), 5, []string{"emma"}))
+	funcs.BookByID.Func.Unwrap()
+	book, err = repo.BookByID(t.Context(), 7)
+	require.NoError(t, err)
+	assert.Equal(t, "Volume 3", book.Title)
 }
