@@ -12,11 +12,11 @@ import (
 	"github.com/fncache/fncache/internal/verify"
 )
 
-// This file has what a fresh hit sets off in the background, after its caller is answered: the
-// value is computed again and compared (Options.Verify), or the entry is refreshed before it is
-// stale (Options.Early).
+// This file has the tasks that a fresh hit starts in the background, after its caller is
+// answered: the value is computed again and compared (Options.Verify), or the entry is refreshed
+// before it becomes stale (Options.Early).
 
-// setOff begins what an answer from the near cache has set off.
+// setOff starts the tasks of an answer from the near cache.
 func (f *Func) setOff(ctx context.Context, e *near.Entry, due dues, in input) {
 	b, err := f.bind()
 	if err != nil {
@@ -36,34 +36,34 @@ func (c *call) setOff(e *near.Entry, due dues) {
 	}
 }
 
-// withdraw takes back what is due.
+// withdraw cancels tasks that have not started.
 func (d dues) withdraw(f *Func) {
 	if d&dueVerify != 0 {
 		f.verify.End()
 	}
 }
 
-// hit begins what an answer with a fresh entry from Redis sets off. due says that it is to be
-// refreshed.
+// hit starts the tasks of an answer with a fresh entry from Redis. due reports whether the entry
+// has to be refreshed.
 func (c *call) hit(e *entry, due bool) {
 	if due {
 		c.refreshEarly(func(*flight) *entry { return c.cache.own(c.fn, e) })
 	}
 	if c.fn.verify.Draw() {
-		body := e.body // results may be the caller's own by now
+		body := e.body // not the results: the caller may already use and change them
 		c.verify(e.id, e.err, func() (shape.Results, error) { return c.fn.decodeHere(c.cache.coder, body) })
 	}
 }
 
 // --- Refreshing early ---
 
-// refreshEarly computes a fresh entry anew, under the lease: it stays at hand, so newcomers are
-// served it, and a failure cools down as that of a stale entry. find returns the entry, or nil
-// where it is not to be refreshed.
+// refreshEarly computes a fresh entry again, under the lease. Meanwhile callers get the fresh
+// entry, and a failure has the same Cooldown as for a stale entry. find returns the entry, or nil
+// if it must not be refreshed.
 //
-// Many processes may come to this at the same time. The lease is asked for with the entry that was
-// found, so whoever comes after the others have stored is given what they stored, and computes
-// nothing.
+// Many processes may do this at the same time. Each asks for the lease with the entry that it
+// found. If another process has stored a new entry since then, acquire returns the new entry, and
+// nothing is computed.
 func (c *call) refreshEarly(find func(f *flight) *entry) {
 	if c.cache.life.Closed() {
 		return
@@ -81,8 +81,8 @@ func (c *call) refreshEarly(find func(f *flight) *entry) {
 	})
 }
 
-// own returns a fresh entry with results of its own: the flight that found it may have given them
-// to its caller. nil: they do not decode any more.
+// own returns a copy of a fresh entry that has its own results, because the caller of the flight
+// may have the results of e. It returns nil if the results cannot be decoded.
 func (c *Cache) own(fn *Func, e *entry) *entry {
 	own := *e
 	if own.near != nil || own.negative() {
@@ -95,8 +95,8 @@ func (c *Cache) own(fn *Func, e *entry) *entry {
 	return &own
 }
 
-// lookAgain reads an entry that this process had kept. It returns nil, and takes in what there is,
-// if that is another one.
+// lookAgain reads from Redis an entry that the near cache had. It returns nil if it is not fresh.
+// It also returns nil if there is a new entry, which it takes into the near cache.
 func (c *Cache) lookAgain(f *flight, id uint64) *entry {
 	asked := c.now(f.fn)
 	e, s := c.look(f.values(), f.fn, f.key)
@@ -112,8 +112,8 @@ func (c *Cache) lookAgain(f *flight, id uint64) *entry {
 	return e
 }
 
-// look reads an entry, and judges it by the fence on the primary if it has tags. It is cold where
-// Redis does not answer.
+// look reads an entry, and judges it by the fence on the primary if it has tags. The state is
+// cold if Redis does not answer.
 func (c *Cache) look(ctx context.Context, fn *Func, key string) (*entry, state) {
 	raw, err := c.store.lookup(ctx, key, fn.expected())
 	if err != nil {
@@ -130,8 +130,8 @@ func (c *Cache) look(ctx context.Context, fn *Func, key string) (*entry, state) 
 	return e, fn.allowed(s, v)
 }
 
-// leaseEarly asks once for the lease on a fresh entry, and begins to compute if it is granted. It
-// reports whether it has.
+// leaseEarly asks once for the lease on a fresh entry, and begins to compute if the lease is
+// granted. It reports whether the computation has begun.
 func (c *Cache) leaseEarly(f *flight, e *entry) bool {
 	asked := c.now(f.fn)
 	got, ended := c.acquire(f, acquireCompare, e.bytes(), true)
@@ -142,7 +142,7 @@ func (c *Cache) leaseEarly(f *flight, e *entry) bool {
 		_, _, _ = c.takeChanged(f, got.raw, asked)
 		return false
 	}
-	s := stale // it is at hand as a stale one is
+	s := stale // the entry can be served meanwhile, as a stale one can
 	if !got.present {
 		s = cold
 		c.correct(f.fn, f.input, f.key, 0)
@@ -153,29 +153,28 @@ func (c *Cache) leaseEarly(f *flight, e *entry) bool {
 
 // --- Verifying ---
 
-// A verification computes the value of an entry again. It runs the function as a computation
-// does, but without a lease: it stores nothing, collects no tags, and is not counted among the
-// computations.
+// A verification computes the value of an entry again. It runs the function like a computation,
+// but without a lease: it stores nothing, collects no tags, and does not count as a computation.
 //
-// The order of events that must not count as a difference:
-//  1. the data are changed;
-//  2. the function is run, and reads the new data;
+// This order of events must not count as a difference:
+//  1. the data change;
+//  2. the verification runs the function, which reads the new data;
 //  3. the entry is invalidated.
 //
-// So a difference counts only if the entry is there and fresh after settleTime.
+// So a difference counts only if the entry is still there and fresh after settleTime.
 type verification struct {
 	*call
 	args   input
 	id     uint64
-	answer error                         // what the entry stands for, if that is an error
-	value  func() (shape.Results, error) // what it holds
+	answer error                         // the error of a negative entry, or nil
+	value  func() (shape.Results, error) // returns the results of the entry
 }
 
-// settleTime is how long an invalidation may come after the change of the data that it is for.
-// It is a variable for tests of real servers.
+// settleTime is how long after a change of the data its invalidation may come. It is a variable
+// for tests on real servers.
 var settleTime = time.Second
 
-// verify begins a verification that was drawn.
+// verify starts a verification.
 func (c *call) verify(id uint64, answer error, value func() (shape.Results, error)) {
 	if c.cache.life.Closed() || !c.fn.places.Try() {
 		c.fn.verify.End()
@@ -191,7 +190,7 @@ func (c *call) verify(id uint64, answer error, value func() (shape.Results, erro
 	})
 }
 
-// run computes, compares, and counts.
+// run computes the value, compares it with the entry, and counts the result.
 func (v *verification) run() {
 	again := v.compute()
 	if again == nil {
@@ -199,24 +198,24 @@ func (v *verification) run() {
 	}
 	verdict, err := verify.Compare(v.encoderOf(v.value, v.answer), again)
 	switch {
-	case err != nil: // what cannot be encoded is not stored either
+	case err != nil: // a result that cannot be encoded would not be stored either
 	case verdict == verify.Equal:
 		v.fn.verify.Same()
 	case verdict == verify.Unstable:
 		v.fn.verify.GiveUp()
 		v.cache.log.Once("verify unstable "+v.fn.Name(), slog.LevelWarn,
-			"values of this function are not verified: the same value encodes in two ways; have the methods by which its types encode themselves write the same bytes each time",
+			"values of this function are not verified: the encoding of the same value differs from time to time; make the encoding methods of its types write the same bytes each time",
 			"func", v.fn.Name())
 	case v.cache.store.pause(settleTime) && v.stands():
 		v.fn.verify.Differed()
 		v.cache.log.Once("verify differs "+v.fn.Name(), slog.LevelWarn,
-			"a fresh entry differs from what the function returns now: its result depends on something that is no part of the key, or an invalidation is missing",
+			"a fresh entry differs from the present result of the function: the result depends on something that is not part of the key, or an invalidation is missing",
 			"func", v.fn.Name())
 	}
 }
 
-// compute runs the function, and returns what encodes the outcome; nil if there is none to
-// compare.
+// compute runs the function, and returns an encoder of the outcome; nil if there is no outcome
+// to compare.
 func (v *verification) compute() (encode func() ([]byte, error)) {
 	defer v.fn.places.Give()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.ctx), v.fn.opts.ComputeTimeout)
@@ -240,8 +239,8 @@ func (v *verification) compute() (encode func() ([]byte, error)) {
 	return v.encoderOf(func() (shape.Results, error) { return r, nil }, nil)
 }
 
-// encoderOf returns what encodes an outcome so that equal outcomes have equal encodings: an
-// error that is an answer, or results after a trip through the codec.
+// encoderOf returns an encoder that gives equal outcomes equal bytes. An outcome is an error of
+// Options.CacheErrors, or results that were encoded and decoded by the codec.
 func (v *verification) encoderOf(value func() (shape.Results, error), answer error) func() ([]byte, error) {
 	if answer != nil {
 		return func() ([]byte, error) { return append([]byte("error "), answer.Error()...), nil }
@@ -265,7 +264,7 @@ func (v *verification) encoderOf(value func() (shape.Results, error), answer err
 	}
 }
 
-// stands reports whether the entry is still there, fresh and not overtaken.
+// stands reports whether the entry is still there, is fresh, and was not invalidated.
 func (v *verification) stands() bool {
 	e, s := v.cache.look(context.WithoutCancel(v.ctx), v.fn, v.key)
 	return s == fresh && e.id == v.id

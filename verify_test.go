@@ -79,7 +79,7 @@ func TestADifferenceIsCountedAndLoggedWithoutValues(t *testing.T) {
 				assert.Equal(t, 1001, w.get(t.Context(), "secret").value, "it changes nothing else")
 				settled()
 				assert.Equal(t, [2]uint64{2, 2}, verifiedOf(w.Func))
-				lines := b.log.about("a fresh entry differs from what the function returns now")
+				lines := b.log.about("a fresh entry differs from the present result of the function")
 				require.Len(t, lines, 1)
 				assert.Contains(t, lines[0], "func=test.Source")
 				for _, value := range []string{"secret", "1001", "1002"} {
@@ -184,7 +184,7 @@ func TestAFunctionWhoseValuesEncodeInTwoWaysIsNotVerified(t *testing.T) {
 		}
 		assert.Equal(t, 2, runs, "and is not run for it again")
 		assert.Equal(t, [2]uint64{}, verifiedOf(f))
-		require.Len(t, b.log.about("the same value encodes in two ways"), 1)
+		require.Len(t, b.log.about("the encoding of the same value differs"), 1)
 	})
 }
 
