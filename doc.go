@@ -221,7 +221,7 @@
 //	flight.go       which calls of this process share a lookup or a computation
 //	entry.go        whether an entry may be served; what the near cache keeps of it
 //	tags.go         the tags of a call, and the tags that a run of a function collects
-//	inside.go       what a function says of its entry while it runs
+//	inside.go       functions that a running function calls about its own entry
 //	lock.go         the lease protocol: every command that is sent to Redis
 //	func.go         the state of a wrapped function: its checks, its name, its cache
 //	options.go      options, policies, and the options of struct tags
