@@ -14,28 +14,28 @@ import (
 	"github.com/fncache/fncache/internal/sweep"
 )
 
-// This file invalidates all entries of a function: by the fence, or by a look at every key
+// This file invalidates all entries of a function: by the fence, or by a scan of all keys
 // (package sweep).
 
 const opClear = "clear"
 
-// Clear invalidates all entries of the function in the whole fleet, with any arguments and of
-// every release: what began to be computed before is not served to calls that come after, as
-// for [Func.Invalidate]. It goes by the name of the function, so it reaches all functions that
-// share it.
+// Clear invalidates all entries of the function in the whole fleet, for all arguments and all
+// releases. As with [Func.Invalidate], later calls do not get the result of a computation that
+// began before. Clear finds the entries by the name of the function, so it also clears other
+// functions that share the name.
 //
-// With Options.Tags it is one command, however many entries there are, like
-// [Cache.InvalidateTags] with a tag that every entry of the function has: nothing is deleted,
-// and removed is 0. Entries of functions that call this one are invalidated too.
+// If the function has Options.Tags, Clear sends one command for any number of entries. It works
+// like [Cache.InvalidateTags] with a tag that every entry of the function has: nothing is
+// deleted, and removed is 0. Entries of functions that call this one are invalidated too.
 //
-// Without Options.Tags, and while releases are known that had none, Clear looks at every key of
-// every primary twice, in small steps, and deletes what is the function's: removed counts
-// these entries. That takes the right to +scan, and some seconds for a million keys. It is
-// for maintenance; where it is an everyday matter, give the function Tags. It does not reach
-// what is computed under a lease that a failover brings back. See docs/tags.md.
+// If the function has no Options.Tags, or a registered release has none, Clear scans all keys of
+// every primary twice, in small steps, and deletes the entries of the function; removed counts
+// them. This needs the right +scan, and takes some seconds for a million keys. It is meant for
+// maintenance; if you clear a function often, give it Tags. A scan misses the result of a
+// computation whose lease a failover has brought back. See docs/tags.md.
 //
-// The error is nil, the end of ctx, or wraps [ErrRedisDown]; after an error entries may still
-// be served: clear again.
+// The error is nil, the error of ctx, or wraps [ErrRedisDown]. After an error entries may still
+// be served: call Clear again.
 func (f *Func) Clear(ctx context.Context) (removed int, err error) {
 	b, err := f.bind()
 	switch ctx = orBackground(ctx); {
@@ -56,8 +56,8 @@ func (f *Func) Clear(ctx context.Context) (removed int, err error) {
 	return removed, err
 }
 
-// clear takes the way that each of the releases needs that are known. One that registers later
-// calls its function later still.
+// clear clears the entries of all registered releases, by the fence, by a sweep, or by both. A
+// release that registers later also calls its function later.
 func (b *binding) clear(ctx context.Context, fn *Func) (removed int, err error) {
 	c, name := b.cache, fn.Name()
 	registry := registryKey(c.cfg.Namespace, name)
@@ -67,7 +67,7 @@ func (b *binding) clear(ctx context.Context, fn *Func) (removed int, err error) 
 		if ctx.Err() == nil {
 			c.noteRedis(fn, opReleases, registry, err)
 		}
-		return 0, fmt.Errorf("%w; the releases that may have stored something cannot be read, key %s", err, registry)
+		return 0, fmt.Errorf("%w; the list of releases that may have stored entries cannot be read, key %s", err, registry)
 	}
 	tagged := func(r releases.Record) bool { return r.Tagged }
 	untagged := func(r releases.Record) bool { return !r.Tagged }
@@ -81,8 +81,9 @@ func (b *binding) clear(ctx context.Context, fn *Func) (removed int, err error) 
 	return removed, err
 }
 
-// sweep deletes all entries of a function. Other processes are told of all keys at once, before
-// it and after it: what they read in between may be kept near until then.
+// sweep deletes all entries of a function. It publishes one event about all of its keys before
+// the sweep and again after it, because other processes may put entries that they read in
+// between into their near caches.
 func (c *Cache) sweep(ctx context.Context, fn *Func) (removed int, err error) {
 	name := fn.Name()
 	if err = c.tellCleared(ctx, name); err != nil {
@@ -111,15 +112,15 @@ func (c *Cache) sweep(ctx context.Context, fn *Func) (removed int, err error) {
 	return removed, cmp.Or(err, c.tellCleared(context.WithoutCancel(ctx), name))
 }
 
-// How long an answer may take that a sweep waits for, in RedisTimeouts: each is about many
-// keys.
+// How long Redis may take to answer one command of a sweep, which is about many keys: sweepLimit
+// RedisTimeouts, but at least leastSweepLimit.
 const (
 	sweepLimit      = 4
 	leastSweepLimit = 2 * time.Second
 )
 
-// clearedHere has no later call in this process answered with anything of a function that is
-// older: in every cache that has its entries.
+// clearedHere makes sure that later calls of a function in this process get no older value. It
+// does so for every cache that has the function's entries.
 func (c *Cache) clearedHere(name string) {
 	for _, other := range names.caches(c) {
 		other.events.Note(cleared(name))
@@ -129,8 +130,8 @@ func (c *Cache) clearedHere(name string) {
 
 func cleared(name string) events.Event { return events.Event{Verb: events.Clear, Key: name, ID: "-"} }
 
-// tellCleared tells other processes that all entries of a function are gone. A user that may not
-// publish can clear all the same.
+// tellCleared publishes that all entries of a function are gone. A user without the right to
+// publish can still clear.
 func (c *Cache) tellCleared(ctx context.Context, name string) error {
 	channel := c.store.channel + name
 	err := c.store.do(ctx, opClear, remote.Plain(opClear, "", remote.Writes, remote.Limits{Always: true, Urgent: true},
