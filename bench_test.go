@@ -139,6 +139,57 @@ func BenchmarkHit_128CallersTenThousandKeysTyped(b *testing.B) {
 	benchmarkHit(b, 128, 10_000, wrapUntyped1[idsFunc])
 }
 
+// ---- what tags cost
+
+// benchmarkTags compares hits of two functions that differ in their tags, in turns:
+//
+//	tagged/untagged   how many times as long a hit with two tags takes
+func benchmarkTags(b *testing.B, callers, keys int, near time.Duration, client func(b *testing.B) redis.UniversalClient) {
+	c := newTestCache(b, Config{Redis: client(b)})
+	wrapped := func(name string, tags []string) idsFunc {
+		f := func(context.Context, int64) ([]int64, error) { return tenIDs, nil }
+		h, err := Wrap1(&f, Options{Cache: c, Name: name, Timeout: time.Hour, Near: near, Tags: tags})
+		require.NoError(b, err)
+		if near > 0 {
+			awaitHearing(b, c, 0)
+		}
+		for id := range int64(keys) {
+			_, err := h.Call(b.Context(), id)
+			require.NoError(b, err)
+		}
+		return f
+	}
+	untagged, tagged := wrapped("bench.Untagged", nil), wrapped("bench.Tagged", []string{"books", "author:{0}"})
+	turn := 16 * max(callers, 8)
+	if near > 0 {
+		turn *= 32
+	}
+	var ratio []float64
+	for b.Loop() {
+		first, second := run(b, untagged, callers, keys, turn), run(b, tagged, callers, keys, turn)
+		third, fourth := run(b, tagged, callers, keys, turn), run(b, untagged, callers, keys, turn)
+		ratio = append(ratio, float64(second)/float64(first), float64(third)/float64(fourth))
+	}
+	b.ReportMetric(0, "ns/op") // of all turns together: says nothing
+	b.ReportMetric(median(ratio), "tagged/untagged")
+}
+
+func benchServer(b *testing.B) redis.UniversalClient {
+	return redistest.Start(b).Client(func(o *redis.Options) { o.PoolSize = 64 })
+}
+
+func BenchmarkTags_OneCaller(b *testing.B) { benchmarkTags(b, 1, 1000, 0, benchServer) }
+
+func BenchmarkTags_128CallersTenThousandKeys(b *testing.B) {
+	benchmarkTags(b, 128, 10_000, 0, benchServer)
+}
+
+func BenchmarkTags_Near(b *testing.B) { benchmarkTags(b, 1, 1000, time.Hour, benchServer) }
+
+func BenchmarkTags_128CallersOfACluster(b *testing.B) {
+	benchmarkTags(b, 128, 10_000, 0, func(b *testing.B) redis.UniversalClient { return redistest.StartCluster(b).Client() })
+}
+
 // BenchmarkStub is what calling through reflection costs, with all that a hit
 // does left out.
 func BenchmarkStub(b *testing.B) {

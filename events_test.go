@@ -48,7 +48,7 @@ func hearing(c *Cache) (epoch uint64) { return c.events.Inspect().Hearing }
 
 // awaitHearing waits until a cache hears events, in a later epoch than that one,
 // and gives the epoch.
-func awaitHearing(t *testing.T, c *Cache, than uint64) (epoch uint64) {
+func awaitHearing(t testing.TB, c *Cache, than uint64) (epoch uint64) {
 	t.Helper()
 	hearAll(c)
 	require.Eventually(t, func() bool {

@@ -77,22 +77,12 @@ func (s *runSet) overtake(m fence.Message) {
 // maxExtra bounds the number of keys in fenceView.extra.
 const maxExtra = 4096
 
-// fields returns the names of the fields that a reading of the fence needs.
-func fields(tags []fence.Tag) []string {
-	names := make([]string, 0, len(fence.Fields)+len(tags))
-	names = append(names, fence.Fields[:]...)
-	for _, tag := range tags {
-		names = append(names, tag.String())
-	}
-	return names
-}
-
-// lookupTagged does lookup together with a reading of the fence for these tags. The two commands
+// lookupTagged does lookup together with a reading of the fence for these tags. The two
 // are sent together, after the lookup has begun, and Redis may execute them in either order. If
 // fenceErr is not nil, there is no reading, and the entry cannot be used.
 func (c *Cache) lookupTagged(ctx context.Context, key string, expect int, tags []fence.Tag) (raw []byte, r fence.Reading, err, fenceErr error) {
 	get := remote.Get(opLookup, key, remote.Limits{Expect: expect})
-	ask := remote.Fields(opFence, c.fence.key, fields(tags), remote.Limits{})
+	ask := remote.NewQuestion(opFence, c.fence.key, fence.Fields[:], fence.Raw(tags))
 	err, fenceErr = c.store.remote.Both(ctx, get, ask)
 	switch {
 	case err == nil:
@@ -104,7 +94,7 @@ func (c *Cache) lookupTagged(ctx context.Context, key string, expect int, tags [
 	}
 	switch {
 	case fenceErr == nil:
-		r, fenceErr = fence.ParseReading(ask.Reply(), tags)
+		r = fence.ReadingOf(ask.Value, tags)
 	case wrongType(fenceErr):
 		fenceErr = nil // there is no fence: the reading is zero
 	default:
@@ -416,16 +406,8 @@ func (c *Cache) overtakenHere(m fence.Message) {
 	for _, other := range names.caches(c) {
 		other.flights.detachTagged()
 		other.hearTags(m)
-		other.events.OvertakeTags(bytesOf(m.Tags))
+		other.events.OvertakeTags(fence.Raw(m.Tags))
 	}
-}
-
-func bytesOf(tags []fence.Tag) [][16]byte {
-	all := make([][16]byte, len(tags))
-	for i, tag := range tags {
-		all[i] = tag
-	}
-	return all
 }
 
 // hearMessage handles a message about tags that another process has published.
@@ -434,7 +416,7 @@ func (c *Cache) hearMessage(text string) (tags [][16]byte, ok bool) {
 	if ok {
 		c.hearTags(m)
 	}
-	return bytesOf(m.Tags), ok
+	return fence.Raw(m.Tags), ok
 }
 
 // hearTags handles an invalidation of tags.

@@ -448,7 +448,7 @@ func (s *lockStore) pingScripts(probe string) (checks []ping.Check) {
 		})
 	}
 	checks = append(checks, func(ask func(*remote.Command) error) error {
-		return ping.Script(ask(remote.Fields(opPing, fences[0], fence.Fields[:], remote.Limits{Always: true})))
+		return ping.Script(ask(remote.Plain(opPing, fences[0], remote.Reads, remote.Limits{Always: true}, "hmget", fences[0], "e", "c", "f")))
 	})
 	return append(checks, func(ask func(*remote.Command) error) error {
 		release := remote.Eval(opPing, remote.Writes, releaseScript, lock,

@@ -10,6 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/fence"
 )
 
 // Near entries of functions with tags.
@@ -122,7 +124,7 @@ func TestW3ANearHitHandsUpTheStampOfWhenItWasFoundValid(t *testing.T) {
 		require.NoError(t, there.InvalidateTags(t.Context(), "author:x"))
 		there.store.channel = quiet
 		assert.Equal(t, 1, p.outer.get(t.Context(), "a").value, "an old value, as near may be late")
-		here.events.OvertakeTags(bytesOf(here.hashTags([]string{"author:x"}))) // it comes
+		here.events.OvertakeTags(fence.Raw(here.hashTags([]string{"author:x"}))) // it comes
 		assert.Equal(t, 2, p.outer.get(t.Context(), "a").value, "what was built of it was born invalid")
 	})
 }
@@ -163,7 +165,7 @@ func TestW15WhatIsKeptNearHasTheStampOfTheReadingThatFoundItValid(t *testing.T) 
 		there.store.channel = quiet
 		require.Equal(t, SourceNear, p.inner.get(t.Context(), "x").source)
 		p.outer.get(t.Context(), "a")
-		here.events.OvertakeTags(bytesOf(here.hashTags([]string{"author:x"})))
+		here.events.OvertakeTags(fence.Raw(here.hashTags([]string{"author:x"})))
 		assert.Equal(t, SourceComputed, p.outer.get(t.Context(), "a").source)
 	})
 }
@@ -175,7 +177,7 @@ func TestWhileRedisIsAwayANearEntryWithTagsIsServedUnlessOvertaken(t *testing.T)
 		hears(t, w)
 		w.get(t.Context(), "a")
 		w.get(t.Context(), "b")
-		c.events.OvertakeTags(bytesOf(c.hashTags([]string{"author:b"})))
+		c.events.OvertakeTags(fence.Raw(c.hashTags([]string{"author:b"})))
 		b.tap.set(func(tap *tap) { tap.broken = errors.New("gone") })
 		c.events.Down()
 		assert.Equal(t, outcome{value: 1, source: SourceStale}, timeless(w.get(t.Context(), "a")))

@@ -27,22 +27,27 @@ func ParseReading(answer any, tags []Tag) (r Reading, err error) {
 	if len(values) < len(Fields)+len(tags) {
 		return Reading{}, fmt.Errorf("unexpected reading of the fence: %d values for %d tags", len(values), len(tags))
 	}
+	return ReadingOf(func(i int) any { return values[i] }, tags), nil
+}
+
+// ReadingOf is ParseReading for values that are found one by one.
+func ReadingOf(value func(i int) any, tags []Tag) (r Reading) {
 	texts := [len(Fields)]string{}
 	for i := range texts {
-		texts[i], _ = values[i].(string)
+		texts[i], _ = value(i).(string)
 	}
 	epoch, isEpoch := ParseEpoch(texts[0])
 	now, isNow := ParseStamp(texts[1])
 	floor, isFloor := ParseStamp(texts[2])
 	if !isEpoch || !isNow || !isFloor {
-		return Reading{}, nil
+		return Reading{}
 	}
 	stamps := make([]Stamp, 2*len(tags))
 	r = Reading{epoch, now, floor, tags, stamps[:len(tags)], stamps[len(tags):]}
 	for i := range tags {
-		r.hard[i], r.soft[i] = parseField(values[len(Fields)+i])
+		r.hard[i], r.soft[i] = parseField(value(len(Fields) + i))
 	}
-	return r, nil
+	return r
 }
 
 // parseField reads the field of a tag. What cannot be read overtakes every entry.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"math"
 	"strconv"
+	"unsafe"
 
 	"github.com/fncache/fncache/internal/keyhash"
 )
@@ -114,6 +115,11 @@ func (t Text) hash(k *keyhash.Keys, text string) Tag { return append(t, text...)
 
 // String returns the hex digits: the name of the tag's field.
 func (t Tag) String() string { return hex.EncodeToString(t[:]) }
+
+// Raw returns tags as the hashes that they are. It shares their memory.
+func Raw(tags []Tag) [][16]byte {
+	return unsafe.Slice((*[16]byte)(unsafe.Pointer(unsafe.SliceData(tags))), len(tags))
+}
 
 // ParseTag reads what String returns.
 func ParseTag(text string) (t Tag, ok bool) {

@@ -27,18 +27,26 @@ func hashes(conn int, cmd []string) string {
 	return b.String()
 }
 
+// heads are names of fields.
+var heads = []string{"e", "c"}
+
 // both asks for a key and for fields of a hash, and checks what is answered.
 func both(t *testing.T, r *Remote, key string, fields ...string) {
 	t.Helper()
-	first, second := Get("lookup", key, Limits{}), Fields("fence", "hash", fields, Limits{})
+	hashes := make([][16]byte, len(fields))
+	for i, field := range fields {
+		copy(hashes[i][:], field)
+	}
+	first, second := Get("lookup", key, Limits{}), NewQuestion("fence", "hash", heads, hashes)
 	firstErr, secondErr := r.Both(t.Context(), first, second)
 	require.NoError(t, firstErr)
 	require.NoError(t, secondErr)
 	require.Equal(t, "value of "+key, string(first.Raw()))
-	answer := second.Reply().([]any)
-	require.GreaterOrEqual(t, len(answer), len(fields))
-	for i, field := range fields {
-		require.Equal(t, "of "+field, answer[i])
+	for i, name := range heads {
+		require.Equal(t, "of "+name, second.Value(i))
+	}
+	for i, hash := range hashes {
+		require.Equal(t, fmt.Sprintf("of %x", hash), second.Value(len(heads)+i))
 	}
 }
 
@@ -46,7 +54,7 @@ func TestBothGoInOnePipeline(t *testing.T) {
 	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: hashes}
 		r := s.remote(t, nil)
-		both(t, r, "k", "e", "c")
+		both(t, r, "k", "a", "b")
 		require.Equal(t, 1, s.conns)
 		require.Len(t, s.asked(), 2)
 		unoccupied(t, r)
@@ -69,7 +77,7 @@ func TestFieldsOfOneHashAreAskedForOnceInAPipeline(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			both(t, r, fmt.Sprint("k", i), "e", "c", fmt.Sprint("tag", i), "e", fmt.Sprint("tag", i/2))
+			both(t, r, fmt.Sprint("k", i), fmt.Sprint("tag", i), "all", fmt.Sprint("tag", i/2), "1", "2", "3")
 		})
 		hmgets := 0
 		for _, cmd := range s.asked() {
@@ -93,7 +101,7 @@ func TestOneOfBothFailsAlone(t *testing.T) {
 		}}
 		r := s.remote(t, nil)
 		many(30, func(i int) {
-			first, second := Get("lookup", fmt.Sprint("k", i), Limits{}), Fields("fence", "hash", []string{"e"}, Limits{})
+			first, second := Get("lookup", fmt.Sprint("k", i), Limits{}), NewQuestion("fence", "hash", heads, nil)
 			firstErr, secondErr := r.Both(t.Context(), first, second)
 			require.NoError(t, firstErr)
 			require.ErrorContains(t, secondErr, "WRONGTYPE")
@@ -112,7 +120,7 @@ func TestACallerThatCancelsLeavesBoth(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 		defer cancel()
 		began := time.Now()
-		first, second := Get("lookup", "k", Limits{}), Fields("fence", "hash", []string{"e"}, Limits{})
+		first, second := Get("lookup", "k", Limits{}), NewQuestion("fence", "hash", heads, nil)
 		firstErr, secondErr := r.Both(ctx, first, second)
 		require.ErrorIs(t, firstErr, context.DeadlineExceeded)
 		require.ErrorIs(t, secondErr, context.DeadlineExceeded)
@@ -138,16 +146,20 @@ func TestBothOnEachKindOfClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := on(t, client, ample)
 			hash := "{both " + name + "}"
-			require.NoError(t, client.HSet(t.Context(), hash, "a", "1", "b", "2").Err())
+			var one, none [16]byte
+			one[0] = 1
+			require.NoError(t, client.HSet(t.Context(), hash, "a", "1", "b", "2", fmt.Sprintf("%x", one), "3").Err())
 			many(200, func(i int) {
 				key := fmt.Sprintf("both %s %d", name, i)
 				require.NoError(t, r.Do(t.Context(), Eval("store", Writes, echo, []string{key}, []any{i}, Limits{})))
-				first, second := Get("lookup", key, Limits{Expect: i % 3 * LargeSize}), Fields("fence", hash, []string{"b", fmt.Sprint("c", i), "a"}, Limits{})
+				first, second := Get("lookup", key, Limits{Expect: i % 3 * LargeSize}), NewQuestion("fence", hash, []string{"b", "c", "a"}, [][16]byte{none, one, {15: byte(i)}, none})
 				firstErr, secondErr := r.Both(t.Context(), first, second)
 				require.NoError(t, firstErr)
 				require.NoError(t, secondErr)
 				require.Equal(t, fmt.Sprint(i), string(first.Raw()))
-				require.Equal(t, []any{"2", nil, "1"}, second.Reply().([]any)[:3])
+				for n, want := range []any{"2", nil, "1", nil, "3", nil, nil} {
+					require.Equal(t, want, second.Value(n), n)
+				}
 			})
 		})
 	}

@@ -33,9 +33,10 @@ type Command struct {
 	op     string // in errors
 	key    string // routes the command, and stands in errors; "" if it has none
 	limit  Limits
-	script *Script // what is sent, together with other; nil of a GET and of plain words
-	other  *other  // nil of a GET, which has a key only
-	size   int     // bytes that are sent, more or less
+	script *Script   // what is sent, together with other; nil of a GET and of plain words
+	other  *other    // nil of a GET, which has a key only
+	ask    *Question // what a GET takes along, or all that is sent; nil of others
+	size   int       // bytes that are sent, more or less
 
 	// Of the flight that the command is in: written by the goroutine that makes the flight, then
 	// by the one that sends it.
@@ -76,12 +77,10 @@ type Command struct {
 // The other commands, which are no GET, have more than a key. What every hit sends is kept
 // small: Go allocates up to 512 bytes in a cheaper way than more.
 type other struct {
-	keys []string // of a script
-	args []any    // of a script; or all words
-	// fields: the words are HMGET, a key, and fields of the hash.
-	fields bool
-	cmd    *redis.Cmd // the inner command of wire
-	reply  any        // written as Command.err is
+	keys  []string   // of a script
+	args  []any      // of a script; or all words
+	cmd   *redis.Cmd // the inner command of wire
+	reply any        // written as Command.err is
 }
 
 // A state is where a command is; doc.go says how they follow each other.
@@ -213,8 +212,16 @@ func (c *Command) prepare(f *flight) redis.Cmder {
 		}
 		o.cmd = redis.NewCmd(f, append(args, o.args...)...)
 		c.wire.Cmder = o.cmd
+	case c.only():
+		c.mark.text = hmget
+		hashes := c.ask.place(make(map[[16]byte]int32, len(c.ask.hashes)), nil)
+		c.other.cmd = redis.NewCmd(f, c.ask.words(&c.mark, hashes)...)
+		c.wire.Cmder = c.other.cmd
 	case c.other != nil:
-		c.prepareWords(c.other.args)
+		o := c.other
+		c.mark.text = o.args[0].(string)
+		o.cmd = redis.NewCmd(f, append([]any{&c.mark}, o.args[1:]...)...)
+		c.wire.Cmder = o.cmd
 	default:
 		c.mark.text = c.key
 		c.words = [2]any{"get", &c.mark}
@@ -240,14 +247,6 @@ func (c *Command) fail(kind Kind, cause error) *Error {
 		err.Node = n.addr
 	}
 	return err
-}
-
-// prepareWords is prepare for a command that is sent as these words.
-func (c *Command) prepareWords(words []any) {
-	o := c.other
-	c.mark.text = words[0].(string)
-	o.cmd = redis.NewCmd(c.mark.flight, append([]any{&c.mark}, words[1:]...)...)
-	c.wire.Cmder = o.cmd
 }
 
 // A wire is a command as go-redis sees it. It is sent once: go-redis would send a

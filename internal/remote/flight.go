@@ -89,20 +89,23 @@ func (f *flight) fly() {
 		}
 	}()
 	via := f.node.sender(f)
-	if len(f.batch) == 1 && !f.node.piped {
-		f.examine(via.Process(f, f.batch[0].prepare(f)))
+	if first := f.batch[0]; len(f.batch) == 1 && !f.node.piped && (first.ask == nil || first.only()) {
+		f.examine(via.Process(f, first.prepare(f)))
 		return
 	}
 	s := f.seat
 	s.cmds = s.cmds[:0]
-	var shared ride
+	var asked *ride // nil: nobody asks anything about a hash
 	for _, c := range f.batch {
-		if !shared.take(f, c) {
+		if c.ask != nil && asked == nil {
+			asked = new(ride)
+		}
+		if c.ask == nil || !asked.take(f, c) {
 			s.cmds = append(s.cmds, c.prepare(f))
 		}
 	}
-	if shared.riders != nil {
-		shared.carrier.prepareWords(shared.words)
+	if asked != nil {
+		s.cmds = append(s.cmds, asked.command(f))
 	}
 	if client, ok := via.(*redis.Client); ok && f.node.capped {
 		conn := client.Conn() // of the client's pool; a pipeline of the client has another
@@ -112,7 +115,9 @@ func (f *flight) fly() {
 	pipe := s.pipeline(via)
 	_ = pipe.BatchProcess(f, s.cmds...) // which copies them
 	_, err := pipe.Exec(f)
-	shared.arrive()
+	if asked != nil {
+		asked.arrive()
+	}
 	f.examine(err)
 }
 
