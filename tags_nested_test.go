@@ -196,7 +196,7 @@ func TestW6AFunctionWithoutTagsInTheMiddleStopsInheritance(t *testing.T) {
 		require.NoError(t, c.InvalidateTags(t.Context(), "author:x"))
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "the middle computes").source)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "the middle is a hit").source)
-		lines := b.log.about("does not inherit")
+		lines := b.log.about("do not inherit")
 		require.Len(t, lines, 1)
 		assert.Contains(t, lines[0], "func=test.Outer calls=test.Inner")
 	})
