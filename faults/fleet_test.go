@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/internal/logtest"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -80,7 +81,7 @@ type fleet struct {
 	callers sync.WaitGroup
 	calls   atomic.Int64
 	pulse   pulse
-	log     *memory
+	log     *logtest.Handler
 
 	mu      sync.Mutex // guards the fields below
 	records []record
@@ -119,7 +120,7 @@ func newFleet(t *testing.T, p plan) *fleet {
 		watch:   newWatch(t),
 		stop:    make(chan struct{}),
 		changed: make(chan struct{}),
-		log:     &memory{},
+		log:     &logtest.Handler{},
 	}
 	for i := range processes {
 		f.members = append(f.members, f.newMember(i))
@@ -581,31 +582,6 @@ func noErrors(error) bool { return false }
 
 // redisDown allows ErrRedisDown.
 func redisDown(err error) bool { return errors.Is(err, fncache.ErrRedisDown) }
-
-// memory is a slog.Handler that keeps the messages.
-type memory struct {
-	mu    sync.Mutex // guards the field below
-	lines []string
-}
-
-func (m *memory) Enabled(context.Context, slog.Level) bool { return true }
-func (m *memory) WithAttrs([]slog.Attr) slog.Handler       { return m }
-func (m *memory) WithGroup(string) slog.Handler            { return m }
-
-func (m *memory) Handle(_ context.Context, r slog.Record) error {
-	line := r.Message
-	r.Attrs(func(a slog.Attr) bool { line += " " + a.String(); return true })
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.lines = append(m.lines, line)
-	return nil
-}
-
-func (m *memory) String() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return strings.Join(m.lines, "\n")
-}
 
 // between is a go-redis hook that calls a function before every command, while it is on.
 type between struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/internal/logtest"
 )
 
 // Processes whose every step is controlled by the test. In a fleet single steps cannot be
@@ -32,7 +33,7 @@ type process struct {
 	t      *testing.T
 	cache  *fncache.Cache
 	client redis.UniversalClient
-	log    *memory
+	log    *logtest.Handler
 	call   func(ctx context.Context, key string) (string, error)
 	run    *atomic.Int64
 
@@ -49,7 +50,7 @@ type result struct {
 
 func newProcess(t *testing.T, run *atomic.Int64, client redis.UniversalClient, lease time.Duration, change ...func(*fncache.Config)) *process {
 	t.Helper()
-	p := &process{t: t, client: client, run: run, log: &memory{}}
+	p := &process{t: t, client: client, run: run, log: &logtest.Handler{}}
 	cfg := fncache.Config{Redis: client, RedisTimeout: redisTimeout, Logger: slog.New(p.log)}
 	for _, f := range change {
 		f(&cfg)

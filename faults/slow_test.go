@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/internal/logtest"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -107,7 +108,7 @@ const (
 type narrowed struct {
 	admin                *redis.Client
 	way                  *network
-	log                  *memory
+	log                  *logtest.Handler
 	small                func(ctx context.Context, id int) (string, error)
 	large                func(ctx context.Context, id int) ([]byte, error)
 	handle               *fncache.Func // of large
@@ -117,7 +118,7 @@ type narrowed struct {
 // newNarrowed returns a cache that has stored all small values.
 func newNarrowed(t *testing.T) *narrowed {
 	server := redistest.Start(t)
-	n := &narrowed{admin: server.Client(), way: newNetwork(t, server.Addr()), log: &memory{}}
+	n := &narrowed{admin: server.Client(), way: newNetwork(t, server.Addr()), log: &logtest.Handler{}}
 	client := server.Client(func(o *redis.Options) { o.Addr = n.way.addr() })
 	cache, err := fncache.New(fncache.Config{Redis: client, RedisTimeout: redisTimeout, CompressOver: -1, Logger: slog.New(n.log)})
 	require.NoError(t, err)

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/internal/logtest"
 )
 
 // An order is a command to a worker.
@@ -92,7 +93,7 @@ type worker struct {
 	client *redis.Client
 	admin  *redis.Client // over another connection than the measured one
 	cache  *fncache.Cache
-	log    *memory
+	log    *logtest.Handler
 	small  *function
 	large  *function
 }
@@ -152,7 +153,7 @@ func (w *worker) open(o order) (err error) {
 	}
 	w.client = redis.NewClient(opts)
 	w.admin = redis.NewClient(&redis.Options{Addr: o.Direct, ReadTimeout: time.Minute})
-	w.log = &memory{lines: map[string]int{}}
+	w.log = &logtest.Handler{EnabledFunc: func(level slog.Level) bool { return level >= slog.LevelInfo }}
 	cfg := fncache.Config{Redis: w.client, Logger: slog.New(w.log), CompressOver: -1}
 	if o.JSON {
 		cfg.Codec = fncache.JSON{}
@@ -265,7 +266,7 @@ func (w *worker) report(t *tally, runs int64) report {
 		Calls: int(t.calls.Load()), Refused: int(t.refused.Load()), GaveUp: int(t.gaveUp.Load()), Failed: int(t.failed.Load()),
 		Computations: int(w.small.runs.Load() - runs),
 		Errors:       w.small.handle.Stats().RedisErrorKinds.String(),
-		Log:          w.log.all(),
+		Log:          linesOf(w.log),
 	}
 	if why := t.failure.Load(); why != nil {
 		r.Failure = *why
@@ -339,36 +340,11 @@ func (d *durations) lastOver(least time.Duration) (last time.Time) {
 	return last
 }
 
-// memory is a slog.Handler that counts lines by their text and kind.
-type memory struct {
-	mu    sync.Mutex // guards the field below
-	lines map[string]int
-}
-
-func (m *memory) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
-func (m *memory) WithAttrs([]slog.Attr) slog.Handler               { return m }
-func (m *memory) WithGroup(string) slog.Handler                    { return m }
-
-func (m *memory) Handle(_ context.Context, r slog.Record) error {
-	line := r.Message
-	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "kind" || a.Key == "op" {
-			line += " " + a.String()
-		}
-		return true
-	})
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.lines[line]++
-	return nil
-}
-
-func (m *memory) all() map[string]int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	all := make(map[string]int, len(m.lines))
-	for line, n := range m.lines {
-		all[line] = n
+// linesOf counts the lines of a log by their text and kind.
+func linesOf(h *logtest.Handler) map[string]int {
+	counts := map[string]int{}
+	for _, r := range h.Records() {
+		counts[logtest.Line(r, func(key string) bool { return key == "kind" || key == "op" })]++
 	}
-	return all
+	return counts
 }

@@ -4,6 +4,8 @@ package logtest
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 )
 
@@ -43,7 +45,30 @@ func (h *Handler) Handle(_ context.Context, r slog.Record) error {
 func (h *Handler) Records() []slog.Record {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.records
+	return slices.Clone(h.records)
+}
+
+// Lines returns the records so far as lines: message and attributes.
+func (h *Handler) Lines() (all []string) {
+	for _, r := range h.Records() {
+		all = append(all, Line(r, nil))
+	}
+	return all
+}
+
+// String returns the lines, one below the other.
+func (h *Handler) String() string { return strings.Join(h.Lines(), "\n") }
+
+// Line returns the message of a record and those of its attributes that are wanted; nil: all.
+func Line(r slog.Record, wanted func(key string) bool) string {
+	line := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		if wanted == nil || wanted(a.Key) {
+			line += " " + a.String()
+		}
+		return true
+	})
+	return line
 }
 
 // Messages returns the messages of the records so far.
