@@ -70,7 +70,7 @@ func wrapTouchy(c *Cache, opts Options) (touchyFunc, *Func) {
 	return fn, f
 }
 
-func TestAnUnmarshalerThatDoesNotReturnIsAMissAndKeepsNobodyElseWaiting(t *testing.T) {
+func TestAnUnmarshalerThatDoesNotReturnIsAMissAndDelaysNoOtherCall(t *testing.T) {
 	for name, decode := range map[string]func(){
 		"Goexit": runtime.Goexit,
 		"panic":  func() { panic("secret") },
@@ -124,7 +124,7 @@ func TestAnUnmarshalerThatDoesNotReturnIsAMissAndKeepsNobodyElseWaiting(t *testi
 	}
 }
 
-func TestAnUnmarshalerThatEndsItsGoroutineEndsNoneThatWaitsForTheLease(t *testing.T) {
+func TestAnUnmarshalerThatEndsItsGoroutineEndsNoCallThatWaitsForTheLease(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		defer setTouch(nil)
 		c := b.cache()
@@ -183,7 +183,7 @@ func TestAnUnmarshalerThatEndsItsGoroutineEndsNoCallerThatSharesAHit(t *testing.
 	}
 }
 
-func TestWhichTypesDecodeThemselves(t *testing.T) {
+func TestTypesWithTheirOwnDecodingAreKnown(t *testing.T) {
 	type plain struct {
 		A int
 		B []string

@@ -125,7 +125,7 @@ func TestWithoutRedisLaterCallersShareTheNextComputation(t *testing.T) {
 	})
 }
 
-func TestWhoDoesNotAskRedisJoinsWhatRuns(t *testing.T) {
+func TestACallThatCannotAskRedisJoinsTheComputationThatRuns(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Second}
 		w := wrap(t, b.cache(), s, Options{OnCold: Wait})
@@ -156,7 +156,7 @@ func (b *bubble) trip(w *wrapped) {
 	}
 }
 
-func TestWithoutRedisWaitTimeoutBoundsHowLongOthersAreWaitedFor(t *testing.T) {
+func TestWithoutRedisWaitTimeoutBoundsTheWaitForOthers(t *testing.T) {
 	for name, asks := range map[string]bool{"who joins what runs": false, "who waits for the next run": true} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
@@ -187,7 +187,7 @@ func TestWithoutRedisWaitTimeoutBoundsHowLongOthersAreWaitedFor(t *testing.T) {
 	}
 }
 
-func TestWithoutRedisOthersAreWaitedForAtMostComputeTimeoutByDefault(t *testing.T) {
+func TestWithoutRedisACallWaitsForOthersAtMostComputeTimeoutByDefault(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Hour}
 		w := wrap(t, b.cache(), s, Options{OnCold: Wait, ComputeTimeout: 3 * time.Second})
@@ -215,7 +215,7 @@ func TestWithoutRedisOthersAreWaitedForAtMostComputeTimeoutByDefault(t *testing.
 	})
 }
 
-func TestWithoutRedisNobodyIsRefusedWhoCannotBe(t *testing.T) {
+func TestWithoutRedisAFunctionWithoutAnErrorResultIsNeverRefused(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
 		s := &source{took: 3 * time.Second}
@@ -246,7 +246,7 @@ func TestWithoutRedisNobodyIsRefusedWhoCannotBe(t *testing.T) {
 	})
 }
 
-func TestWithoutRedisTheColdPolicyRefusesWhoWouldWait(t *testing.T) {
+func TestWithoutRedisTheColdPolicyRefusesCallsThatWouldWait(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Second}
 		w := wrap(t, b.cache(), s, Options{})
@@ -330,7 +330,7 @@ func TestRedisThatDiesWhileComputingCostsTheCallerNothing(t *testing.T) {
 	})
 }
 
-func TestValueThatRedisDidNotTakeIsDroppedWithItsLease(t *testing.T) {
+func TestAValueThatCouldNotBeStoredIsDroppedWithItsLease(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Second}
 		w, other := wrap(t, b.cache(), s, Options{}), wrap(t, b.cache(), s, Options{})
@@ -348,7 +348,7 @@ func TestValueThatRedisDidNotTakeIsDroppedWithItsLease(t *testing.T) {
 	})
 }
 
-func TestValueThatRedisDidNotTakeIsNotStoredAfterAnInvalidation(t *testing.T) {
+func TestAValueThatCouldNotBeStoredIsNotStoredAfterAnInvalidation(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Second}
 		w, other := wrap(t, b.cache(), s, Options{}), wrap(t, b.cache(), s, Options{})
@@ -460,7 +460,7 @@ func TestDefaultCacheIsFoundAtTheFirstCall(t *testing.T) {
 
 // --- Close ---
 
-func TestCloseCancelsWhatComputesAndReleasesItsLease(t *testing.T) {
+func TestCloseCancelsComputationsAndReleasesTheirLeases(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{do: func(ctx context.Context, _ int) (int, error) { <-ctx.Done(); return 0, context.Cause(ctx) }}
 		c := b.cache()
@@ -488,7 +488,7 @@ func TestCloseGivesBackTheLeaseOfAFunctionThatDoesNotEnd(t *testing.T) {
 	})
 }
 
-func TestEveryCloseWaitsForTheFirstAndReturnsWhatItReturned(t *testing.T) {
+func TestEveryCloseWaitsForTheFirstAndReturnsItsError(t *testing.T) {
 	for name, row := range map[string]struct {
 		took time.Duration // to heed the context
 		want string
@@ -560,7 +560,7 @@ func TestCallsAfterCloseBehaveAsWithRedisAway(t *testing.T) {
 	})
 }
 
-func TestACallAfterCloseDoesNotJoinWhatCloseHasCancelled(t *testing.T) {
+func TestACallAfterCloseDoesNotJoinACancelledComputation(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
 		s.do = func(ctx context.Context, run int) (int, error) {
@@ -582,7 +582,7 @@ func TestACallAfterCloseDoesNotJoinWhatCloseHasCancelled(t *testing.T) {
 	})
 }
 
-func TestCloseDoesNotWaitForWhatCallsAfterItCompute(t *testing.T) {
+func TestCloseDoesNotWaitForComputationsOfLaterCalls(t *testing.T) {
 	for name, opts := range map[string]Options{
 		"Fail":          {},
 		"Wait":          {OnCold: Wait},
@@ -755,7 +755,7 @@ func TestClockIsAskedAgainAfterAReconnect(t *testing.T) {
 	})
 }
 
-func TestLocalClockServesWhereTimeIsRefused(t *testing.T) {
+func TestTheLocalClockIsUsedIfTimeIsRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		b.tap.set(func(tap *tap) {
 			tap.refuse = map[string]error{"time": replyError("NOPERM this user has no permissions to run the 'time' command")}
@@ -805,7 +805,7 @@ func TestAnErrorThatSaysNothingOfTheClockLeavesItAlone(t *testing.T) {
 	}
 }
 
-func TestTimeThatIsRefusedInWhateverWordsIsNoticedOnce(t *testing.T) {
+func TestARefusalOfTimeInAnyWordsIsLoggedOnce(t *testing.T) {
 	for _, text := range []string{
 		"NOPERM this user has no permissions to run the 'time' command",
 		"ERR unknown command 'TIME', with args beginning with: ",
@@ -831,7 +831,7 @@ func TestTimeThatIsRefusedInWhateverWordsIsNoticedOnce(t *testing.T) {
 	}
 }
 
-func TestAProcessThatOnlyStoresStampsWithTheServersClock(t *testing.T) {
+func TestAProcessThatOnlyStoresUsesTheServersClock(t *testing.T) {
 	for name, store := range map[string]func(t *testing.T, w *wrapped){
 		"Func.Refresh": func(t *testing.T, w *wrapped) { require.NoError(t, w.Refresh(t.Context(), "a")) },
 		"WithRefresh":  func(t *testing.T, w *wrapped) { w.get(WithRefresh(t.Context()), "a") },
@@ -990,7 +990,7 @@ type secretive struct{ text string }
 func (secretive) MarshalBinary() ([]byte, error)     { return nil, errEncoding }
 func (*secretive) UnmarshalBinary(data []byte) error { return errEncoding }
 
-func TestWhatIsLoggedHoldsNoArgumentNoResultAndNoSecret(t *testing.T) {
+func TestTheLogHoldsNoArgumentNoResultAndNoSecret(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		const canary = "canary"
 		c := b.cache(func(c *Config) { c.HashSecret = []byte(canary + "secret") })
@@ -1033,7 +1033,7 @@ func TestWhatIsLoggedHoldsNoArgumentNoResultAndNoSecret(t *testing.T) {
 	})
 }
 
-func TestEachFaultOfAConfigurationSaysWhatItIsOf(t *testing.T) {
+func TestEachFaultOfAConfigurationNamesItsField(t *testing.T) {
 	_, err := New(Config{RedisTimeout: -1, NearSize: -1, Namespace: "a:b"})
 	lines := strings.Split(err.Error(), "\n")
 	assert.Len(t, lines, 4)

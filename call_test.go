@@ -353,7 +353,7 @@ func TestReturnErrorGivesTheErrorInsteadOfTheStaleEntry(t *testing.T) {
 	})
 }
 
-func TestCoolingLockIsTakenWhereNothingStaleIsLeft(t *testing.T) {
+func TestACoolingLockIsTakenIfNoStaleEntryIsLeft(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
 		opts := Options{Freshness: 10 * time.Second, Cooldown: 30 * time.Second}
@@ -402,7 +402,7 @@ func TestErrAbortHandlerComesThroughUnchanged(t *testing.T) {
 	})
 }
 
-func TestGoexitEndsTheComputingCallerAndIsAnErrorForOthers(t *testing.T) {
+func TestGoexitEndsTheComputingCallerAndIsAnErrorForWaitingCallers(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Second, do: func(context.Context, int) (int, error) { runtime.Goexit(); return 0, nil }}
 		w := wrap(t, b.cache(), s, Options{OnCold: Wait})
@@ -516,7 +516,7 @@ func TestComputeTimeoutWithAStaleEntryServesIt(t *testing.T) {
 
 // --- Functions without an error result ---
 
-func TestFunctionWithoutErrorComputesWhatItCannotRefuse(t *testing.T) {
+func TestAFunctionWithoutAnErrorResultComputesInsteadOfRefusing(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		var runs atomic.Int64
 		fn := func(string) int64 { time.Sleep(10 * time.Second); return runs.Add(1) }
@@ -629,7 +629,7 @@ func TestRefreshNeverReturnsAComputationThatBeganBeforeIt(t *testing.T) {
 	})
 }
 
-func TestWithoutRedisARefreshTakesNothingThatBeganBeforeIt(t *testing.T) {
+func TestWithoutRedisARefreshTakesNoComputationThatBeganBeforeIt(t *testing.T) {
 	for name, row := range map[string]struct {
 		closed bool // the cache
 		back   bool // Redis, before what computes has ended
@@ -672,7 +672,7 @@ func TestWithoutRedisARefreshTakesNothingThatBeganBeforeIt(t *testing.T) {
 	}
 }
 
-func TestWithoutRedisARefreshWaitsNoLongerThanWaitTimeoutForWhatBeganBeforeIt(t *testing.T) {
+func TestWithoutRedisARefreshWaitsAtMostWaitTimeoutForAnEarlierComputation(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Minute}
 		w := wrap(t, b.cache(), s, Options{OnCold: Wait, WaitTimeout: 2 * time.Second})
@@ -715,7 +715,7 @@ func TestRefreshTakesACoolingLock(t *testing.T) {
 	})
 }
 
-func TestPerCallWishesAreStrippedFromWhatTheFunctionIsGiven(t *testing.T) {
+func TestTheContextOfTheFunctionHasNoOptionsOfItsCall(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
 		inner := &source{}
@@ -774,7 +774,7 @@ func TestCachedFunctionThatComesBackToItsKeyRunsDirectly(t *testing.T) {
 	})
 }
 
-func TestWhatAFunctionLeftRunningIsCachedLikeEverybody(t *testing.T) {
+func TestCallsOfAGoroutineThatAFunctionLeftRunningAreCached(t *testing.T) {
 	for near, want := range map[time.Duration]Source{0: SourceFresh, time.Second: SourceNear} {
 		inBubble(t, func(t *testing.T, b *bubble) {
 			var held context.Context

@@ -83,7 +83,7 @@ func TestClearInvalidatesAllEntriesOfAFunctionAndNoOthers(t *testing.T) {
 }
 
 // W14.
-func TestW14WhatIsComputedWhileAFunctionIsClearedDoesNotComeBack(t *testing.T) {
+func TestW14AResultComputedWhileAFunctionIsClearedDoesNotComeBack(t *testing.T) {
 	onServersInBothForms(t, func(t *testing.T, server *backend) {
 		inBothKinds(t, func(t *testing.T, opts Options, _ bool) {
 			ctx := t.Context()
@@ -121,7 +121,7 @@ func TestW14WhatIsComputedWhileAFunctionIsClearedDoesNotComeBack(t *testing.T) {
 
 // 1. A holds the lease, and the first scan has gone past where the entry will be; 2. A stores;
 // 3. the scan comes to where the lock was.
-func TestAnEntryThatIsStoredBehindTheFirstScanIsFoundByTheSecond(t *testing.T) {
+func TestAnEntryThatIsStoredAfterTheFirstScanPassedIsFoundByTheSecond(t *testing.T) {
 	onServersInBothForms(t, func(t *testing.T, server *backend) {
 		p := newProcess(t, server.Client())
 		w := wrap(t, p.Cache, &source{}, plain())
@@ -161,7 +161,7 @@ func (h scanHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 	return next
 }
 
-func TestClearFindsWhatMovesToAnotherNodeOnce(t *testing.T) {
+func TestClearCountsAnEntryThatMovesToAnotherNodeOnce(t *testing.T) {
 	inOneForm(t, func(t *testing.T) {
 		cluster := redistest.StartCluster(t)
 		p := newProcess(t, cluster.Client())
@@ -295,7 +295,7 @@ func TestClearOvertakesNearEntriesOfAllProcesses(t *testing.T) {
 
 // What another process reads between the first message and the deletion is overtaken by the
 // second.
-func TestWhatIsReadWhileAFunctionIsClearedIsNotKeptNear(t *testing.T) {
+func TestAnEntryReadWhileAFunctionIsClearedIsNotKeptNear(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		opts := plain()
 		opts.Near = time.Hour
@@ -315,7 +315,7 @@ func TestWhatIsReadWhileAFunctionIsClearedIsNotKeptNear(t *testing.T) {
 	})
 }
 
-func TestAProcessThatWaitsForAHolderIsToldOfAClear(t *testing.T) {
+func TestAProcessThatWaitsForAHolderHearsOfAClear(t *testing.T) {
 	inBothKinds(t, func(t *testing.T, opts Options, _ bool) {
 		inBubble(t, func(t *testing.T, b *bubble) {
 			opts := opts
@@ -364,7 +364,7 @@ func TestClearEndsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestClearFailsWhereRedisIsAway(t *testing.T) {
+func TestClearFailsIfRedisIsAway(t *testing.T) {
 	inBothKinds(t, func(t *testing.T, opts Options, tagged bool) {
 		inBubble(t, func(t *testing.T, b *bubble) {
 			c := b.cache()
@@ -419,7 +419,7 @@ func TestClearDoesNotWaitForAServerThatHangs(t *testing.T) {
 	})
 }
 
-func TestClearTakesTheRightToScan(t *testing.T) {
+func TestClearNeedsTheRightToScan(t *testing.T) {
 	inOneForm(t, func(t *testing.T) {
 		server := redistest.Start(t)
 		require.NoError(t, server.Client().Do(t.Context(), "ACL", "SETUSER", "noscan", "on", ">secret", "~*", "&*", "+@all", "-scan").Err())

@@ -13,7 +13,7 @@ import (
 )
 
 // Close, with a client as it comes, while something is wrong with the server.
-func TestCloseLeavesNothingBehindWhateverTheServerDoes(t *testing.T) {
+func TestCloseLeavesNothingForAnyFaultOfTheServer(t *testing.T) {
 	inBothForms(t, testCloseLeavesNothingBehind)
 }
 

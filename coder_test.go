@@ -203,7 +203,7 @@ func TestACodecThatFailsIsAMissAndNeverACrash(t *testing.T) {
 }
 
 // As testing.T.FailNow does, in a method that a type encodes itself by.
-func TestACodecThatEndsItsGoroutineWhileAResultIsStoredKeepsNobodyWaiting(t *testing.T) {
+func TestACodecThatEndsItsGoroutineWhileAResultIsStoredBlocksNoCall(t *testing.T) {
 	good := gobCodec{}
 	for name, change := range map[string]func(*moodyCodec){
 		"encode": func(c *moodyCodec) { c.encode = func([]any) ([]byte, error) { runtime.Goexit(); return nil, nil } },
@@ -282,7 +282,7 @@ func TestACodecIsCheckedByNew(t *testing.T) {
 	})
 }
 
-func TestErrorsOfACodecAroundOursAreTold(t *testing.T) {
+func TestErrorsOfACodecAroundCBORAreReported(t *testing.T) {
 	c := newCoder(&Config{Codec: xorCodec{}})
 	for name, body := range map[string][]byte{
 		`decode by codec "xor": corrupt entry: the body is not an array`:                     xor([]byte("x")),
@@ -370,7 +370,7 @@ type onlyInCBOR struct {
 	Done chan int `cbor:"-"`
 }
 
-func TestWhatJSONWouldLoseIsAnErrorWhenWrappingOrNotStored(t *testing.T) {
+func TestAResultThatJSONWouldLoseIsRefusedOrNotStored(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		cache := b.cache(func(c *Config) { c.Codec = JSON{} })
 		fn := func(context.Context) (onlyInCBOR, error) { return onlyInCBOR{A: 7}, nil }

@@ -67,7 +67,7 @@ func compressedEnvelope(t testing.TB) (e envelope, raw []byte) {
 
 // What is compressed is not golden: it may be told by other copies, by another
 // release of the library or on another processor. That it is read is.
-func TestGoldenCompressedEnvelopeIsWrittenOnlyAnew(t *testing.T) {
+func TestGoldenCompressedEnvelopeIsOnlyRewrittenOnRequest(t *testing.T) {
 	_, raw := compressedEnvelope(t)
 	assert.Equal(t, readHex(t, "envelope_v1_compressed.hex")[:envelopeHeaderLen+2], raw[:envelopeHeaderLen+2], "header and length")
 	if !golden.Updating() {

@@ -64,7 +64,7 @@ func TestWrapReplacesAFieldOrVariableAndUnwrapPutsItBack(t *testing.T) {
 	})
 }
 
-func TestUnwrapLeavesWhatSomebodyElseHasPutThere(t *testing.T) {
+func TestUnwrapLeavesAFunctionThatOtherCodeHasAssigned(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		fn := lengthOf
 		f, err := Wrap(&fn, Options{Cache: b.cache(), Timeout: time.Minute})
@@ -249,7 +249,7 @@ func sharedOptions(c *Cache, name string, shared bool) Options {
 	return Options{Cache: c, Name: name, Shared: shared, Timeout: time.Minute, OnCold: Wait}
 }
 
-func TestASecondFunctionUnderANameIsRefusedUnlessBothSayShared(t *testing.T) {
+func TestASecondFunctionUnderANameIsRefusedUnlessBothSetShared(t *testing.T) {
 	one, two := &shop{1}, &shop{2}
 	for _, kind := range []struct {
 		what string
@@ -357,7 +357,7 @@ func TestEachCacheHasNamesOfItsOwn(t *testing.T) {
 	})
 }
 
-func TestWhatIsPrintedOfAHandleAndItsStatsHasNames(t *testing.T) {
+func TestAHandleAndItsStatsPrintNames(t *testing.T) {
 	length := lengthOf
 	f, err := Wrap(&length, Options{Timeout: time.Minute, Name: "shop.Length", Prefix: "P"})
 	require.NoError(t, err)
@@ -497,7 +497,7 @@ func TestWrapStructIsAllOrNothingAndNamesEveryFault(t *testing.T) {
 	})
 }
 
-func TestATagThatWouldDoNothingIsAFault(t *testing.T) {
+func TestATagWithoutEffectIsAFault(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		type Repo struct {
 			Get   func(int) (int, error) `fncache:"timeout=1h"`
@@ -629,7 +629,7 @@ func TestTwoServicesOfATypeNeedAPrefix(t *testing.T) {
 	})
 }
 
-func TestWrapStructOfWhatIsNone(t *testing.T) {
+func TestWrapStructRefusesWhatIsNotAStructPointer(t *testing.T) {
 	for _, target := range []any{nil, 1, service{}, (*service)(nil), new(int), lengthOf} {
 		_, err := WrapStruct(target, Options{Timeout: time.Hour})
 		require.ErrorContains(t, err, "is not a pointer to a struct; pass &svc")
@@ -653,7 +653,7 @@ func TestAFieldThatIsWrappedAlreadyIsRefused(t *testing.T) {
 
 // ---- the handle
 
-func TestKeysAreReadableAndTellThePrefix(t *testing.T) {
+func TestKeysAreReadableAndHaveThePrefix(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		fn := func(_ context.Context, id int64, _ string) (int, error) { return int(id), nil }
 		c := b.cache(func(c *Config) { c.Namespace = "shop" })

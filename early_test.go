@@ -116,7 +116,7 @@ func TestTheFreshEntryStaysAtHandWhileItIsRefreshed(t *testing.T) {
 	})
 }
 
-func TestWhatIsRefreshedLongerThanItIsFreshBecomesStaleMeanwhile(t *testing.T) {
+func TestAnEntryWhoseRefreshOutlastsItsFreshnessBecomesStale(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := seconds(10)
 		w := wrap(t, b.cache(), s, eager)

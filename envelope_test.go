@@ -286,7 +286,7 @@ func TestBodySharesMemoryWithTheEnvelope(t *testing.T) {
 	assert.Same(t, &raw[envelopeHeaderLen], &got.body[0], "a copy would cost as much as the entry is long")
 }
 
-func TestWhatIsNoEnvelopeIsAMissWithAReason(t *testing.T) {
+func TestBytesThatAreNoEnvelopeAreAMissWithAReason(t *testing.T) {
 	e := sampleEnvelope(t)
 	good := e.appendTo(nil)
 	with := func(at int, bytes ...byte) []byte {

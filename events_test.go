@@ -166,7 +166,7 @@ func TestAWaiterOnADefaultCacheThatIsReplacedDoesNotAskAtFullSpeed(t *testing.T)
 	})
 }
 
-func TestStoredBetweenTheAcquireAndTheWait(t *testing.T) {
+func TestAValueStoredBetweenTheAcquireAndTheWaitIsFound(t *testing.T) {
 	inBothForms(t, testStoredBetweenTheAcquireAndTheWait)
 }
 
@@ -359,7 +359,7 @@ func TestWaiterIsWokenWhenTheHolderFindsThatItsLockWasEvicted(t *testing.T) {
 	}
 }
 
-func TestWaiterIsWokenWhenTheHolderCannotCoolDownForItsLockWasEvicted(t *testing.T) {
+func TestWaiterIsWokenWhenTheHolderCannotCoolDownBecauseItsLockWasEvicted(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		opts := Options{OnCold: Wait, Freshness: time.Second}
 		c, s := b.cache(), &source{}
@@ -413,7 +413,7 @@ func TestWaiterPollsWhileEventsAreNotHeard(t *testing.T) {
 	})
 }
 
-func TestWaiterIsServedThoughEventsCeaseToBeHeard(t *testing.T) {
+func TestWaiterIsServedAlthoughEventsAreNoLongerReceived(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: 5 * time.Second}
 		opts := Options{OnCold: Wait}
@@ -607,7 +607,7 @@ func TestAClosedCacheDoesNotSubscribe(t *testing.T) {
 	})
 }
 
-func TestAProcessHearsOnlyTheFunctionsOfWhichItNeedsTo(t *testing.T) {
+func TestAProcessHearsOnlyTheFunctionsThatItNeeds(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, client func() redis.UniversalClient) {
 		s := &source{}
 		p, there := newProcess(t, client()), newProcess(t, client())
@@ -639,7 +639,7 @@ func TestAProcessHearsOnlyTheFunctionsOfWhichItNeedsTo(t *testing.T) {
 	})
 }
 
-func TestNothingIsKeptThatWasAskedForBeforeItsChannelWasHeard(t *testing.T) {
+func TestAnEntryAskedForBeforeItsChannelWasHeardIsNotKept(t *testing.T) {
 	// 1. Another function's events are heard; 2. an entry is asked for, whose channel was
 	// subscribed to and not yet heard; 3. it is invalidated, and that is not heard; 4. the
 	// channel is heard.
@@ -698,7 +698,7 @@ func TestChannelsThatNobodyNeedsAreLetGo(t *testing.T) {
 	})
 }
 
-func TestAProcessThatMayNotPublishIsFoundOut(t *testing.T) {
+func TestAProcessWithoutTheRightToPublishIsReported(t *testing.T) {
 	inBothForms(t, func(t *testing.T) {
 		server := redistest.Start(t)
 		admin := server.Client()
@@ -736,7 +736,7 @@ func TestAProcessThatMayNotPublishIsFoundOut(t *testing.T) {
 	})
 }
 
-func TestANearCopyThatNobodyIsToldOfEndsWithItsTime(t *testing.T) {
+func TestANearCopyWithoutEventsEndsWithItsTime(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c, s := b.cache(), &source{}
 		near := wrap(t, c, s, Options{Near: 10 * time.Second, Timeout: time.Hour})

@@ -28,7 +28,7 @@ func returning(v reflect.Value) any {
 	return target.Interface()
 }
 
-func TestWhateverIsAcceptedComesBackEqual(t *testing.T) {
+func TestEveryAcceptedResultComesBackEqual(t *testing.T) {
 	for name, codec := range map[string]Codec{"CBOR": CBOR{}, "JSON": JSON{}, "a codec around CBOR": xorCodec{}} {
 		for _, near := range []time.Duration{0, time.Hour} {
 			t.Run(fmt.Sprint(name, ", near for ", near), func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestExpireMakesAnEntryStaleAtMost(t *testing.T) {
+func TestExpireMakesAFreshEntryStale(t *testing.T) {
 	onServersInBothForms(t, func(t *testing.T, server *backend) {
 		ctx := t.Context()
 		for name, opts := range map[string]Options{"plain": {Timeout: time.Hour}, "tagged": shelf()} {
@@ -49,7 +49,7 @@ func TestExpireMakesAnEntryStaleAtMost(t *testing.T) {
 	})
 }
 
-func TestWhatIsComputedWhileAnEntryIsExpiredIsNotStored(t *testing.T) {
+func TestAResultComputedWhileAnEntryIsExpiredIsNotStored(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		here, there := b.cache(), b.cache()
 		s := &source{took: time.Second}
@@ -105,7 +105,7 @@ func TestExpireReachesOtherReleases(t *testing.T) {
 	})
 }
 
-func TestExpireLeavesWhatIsNoEntryAsItIs(t *testing.T) {
+func TestExpireLeavesAForeignValueUnchanged(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		w := wrap(t, b.cache(), &source{}, Options{})
 		key := must(w.Key("a"))

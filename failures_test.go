@@ -110,7 +110,7 @@ func TestAFunctionWithoutAnErrorThatIsRefusedForFailuresElsewhereComputes(t *tes
 	})
 }
 
-func TestAFailureIsSaidInTheMessageThatEndsItsLease(t *testing.T) {
+func TestTheMessageThatEndsALeaseReportsAFailure(t *testing.T) {
 	for name, test := range map[string]struct {
 		do   func(context.Context, int) (int, error)
 		want events.Verb
@@ -139,7 +139,7 @@ func TestAFailureIsSaidInTheMessageThatEndsItsLease(t *testing.T) {
 	}
 }
 
-func TestAPanicIsFollowedByTheCooldownWhereAStaleEntryIsAtHand(t *testing.T) {
+func TestAPanicIsFollowedByTheCooldownIfThereIsAStaleEntry(t *testing.T) {
 	for name, do := range map[string]func(context.Context, int) (int, error){
 		"panic":  func(context.Context, int) (int, error) { panic("boo") },
 		"Goexit": func(context.Context, int) (int, error) { runtime.Goexit(); return 0, nil },
@@ -187,7 +187,7 @@ func TestAPanicIsFollowedByTheCooldownWhereAStaleEntryIsAtHand(t *testing.T) {
 	}
 }
 
-func TestACallThatJoinsAWaitForWhatIsThereAlreadyHasNotWaited(t *testing.T) {
+func TestACallThatJoinsAWaitForAnExistingEntryHasNotWaited(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		// Events are not heard, so that others ask now and then.
 		b.tap.set(func(tap *tap) {

@@ -13,7 +13,7 @@ import (
 
 // What lives as long as a cache or the process, and grows per address, name or key.
 
-func TestAFunctionThatNobodyHasAnyMoreIsForgottenWithItsCache(t *testing.T) {
+func TestAnUnreferencedFunctionIsFreedWithItsCache(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		first := b.cache()
 		cfg := first.cfg

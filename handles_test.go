@@ -162,7 +162,7 @@ func TestTypedHandlesActOnTheEntryOfTheirArguments(t *testing.T) {
 	})
 }
 
-func TestPeekServesWhatIsThereAndNeverComputes(t *testing.T) {
+func TestPeekServesAnEntryAndNeverComputes(t *testing.T) {
 	inTypedForms(t, Options{}, func(t *testing.T, b *bubble, c *counted, h *typedHandle) {
 		ctx := t.Context()
 		key, err := h.key()
@@ -200,7 +200,7 @@ func TestPeekServesWhatIsThereAndNeverComputes(t *testing.T) {
 	})
 }
 
-func TestPeekSaysWhyNothingIsKnown(t *testing.T) {
+func TestPeekReturnsWhyItCouldNotFindOut(t *testing.T) {
 	inTypedForms(t, Options{}, func(t *testing.T, b *bubble, c *counted, h *typedHandle) {
 		Must(h.call(t.Context()))
 		ended, end := context.WithCancel(t.Context())
@@ -306,7 +306,7 @@ func TestPeekObeysVaryAndTags(t *testing.T) {
 	})
 }
 
-func TestTheTagsOfWhatAFunctionPeeksAtAreInherited(t *testing.T) {
+func TestTheTagsOfAnEntryThatAFunctionPeeksAtAreInherited(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		cache, c := b.cache(), &counted{}
 		_, inner, err := New1(c.one, Options{Cache: cache, Name: "inner", Timeout: time.Hour, Tags: []string{"books"}})

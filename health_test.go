@@ -21,7 +21,7 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-func TestRedisErrorsAreToldApart(t *testing.T) {
+func TestRedisErrorsAreClassified(t *testing.T) {
 	for _, row := range []struct {
 		err  error
 		want RedisErrorKind
@@ -90,7 +90,7 @@ func (timeoutError) Error() string   { return "i/o timeout" }
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return true }
 
-func TestRedisThatFailsTimeAndAgainIsNotAskedUntilAProbeSucceeds(t *testing.T) {
+func TestRedisThatFailsRepeatedlyIsNotAskedUntilAProbeSucceeds(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
 		c := b.cache()
@@ -273,7 +273,7 @@ func TestCloseEndsTheProbing(t *testing.T) {
 	})
 }
 
-func TestAFullPoolIsToldFromASlowServer(t *testing.T) {
+func TestAFullPoolIsNotTakenForASlowServer(t *testing.T) {
 	inBothForms(t, testAFullPoolIsToldFromASlowServer)
 }
 
@@ -311,7 +311,7 @@ func testAFullPoolIsToldFromASlowServer(t *testing.T) {
 	assert.Equal(t, uint64(1), w.Stats().Stored-1, "and is stored")
 }
 
-func TestAServerThatHangsIsToldFromAFullPool(t *testing.T) {
+func TestAServerThatHangsIsNotTakenForAFullPool(t *testing.T) {
 	inBothForms(t, testAServerThatHangsIsToldFromAFullPool)
 }
 

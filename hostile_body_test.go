@@ -56,7 +56,7 @@ func shift(text []byte, by int) []byte {
 	return text
 }
 
-func TestUnmarshalersThatWriteToWhatTheyAreGivenChangeNothingElse(t *testing.T) {
+func TestUnmarshalersThatWriteToTheirInputChangeNothingElse(t *testing.T) {
 	type all struct {
 		Vaults []vault
 		Text   map[textVault]textVault

@@ -187,7 +187,7 @@ func TestAnArgumentThatPanicsPanicsInItsCallerAndIsCounted(t *testing.T) {
 	})
 }
 
-func TestTheDefaultCacheTakenAwayWhileACallRuns(t *testing.T) {
+func TestACallKeepsTheDefaultCacheThatItBeganWith(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Second}
 		call := s.call
@@ -207,7 +207,7 @@ func TestTheDefaultCacheTakenAwayWhileACallRuns(t *testing.T) {
 	})
 }
 
-func TestUnwrappedWhileCallsRun(t *testing.T) {
+func TestUnwrapWhileCallsRunLeavesThemTheirAnswer(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c, s := b.cache(), &source{took: time.Second}
 		w := wrap(t, c, s, Options{OnCold: Wait})
@@ -229,7 +229,7 @@ func TestUnwrappedWhileCallsRun(t *testing.T) {
 	})
 }
 
-func TestAContextThatHasEndedBefore(t *testing.T) {
+func TestACallWithAnEndedContextReturnsItsError(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
 		w := wrap(t, b.cache(), s, Options{})
@@ -245,7 +245,7 @@ func TestAContextThatHasEndedBefore(t *testing.T) {
 	})
 }
 
-func TestAnArgumentOf64MBIsAnArgument(t *testing.T) {
+func TestAnArgumentOf64MBIsAccepted(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
 		w := wrap(t, b.cache(), s, Options{})

@@ -19,7 +19,7 @@ import (
 )
 
 // What real servers answer when something is wrong, and what is made of it. The
-// texts in TestRedisErrorsAreToldApart are ours; these are theirs.
+// texts in TestRedisErrorsAreClassified are ours; these are theirs.
 
 // A trouble is what can be wrong with a server.
 type trouble struct {
@@ -174,7 +174,7 @@ func troubles(t *testing.T) []trouble {
 	}
 }
 
-func TestWhatIsWrongWithARealServerIsToldApart(t *testing.T) {
+func TestTroublesOfARealServerAreClassified(t *testing.T) {
 	inBothForms(t, testWhatIsWrongWithARealServerIsToldApart)
 }
 
@@ -250,7 +250,7 @@ func checkKind(t *testing.T, cfg Config, kind RedisErrorKind, wanted func(key st
 		30*time.Second, 10*time.Millisecond, "caching resumes")
 }
 
-func TestAClusterWithASlotThatNobodyServesIsToldApart(t *testing.T) {
+func TestAClusterWithAnUnservedSlotIsClassified(t *testing.T) {
 	inOneForm(t, testAClusterWithASlotThatNobodyServesIsToldApart)
 }
 
@@ -311,7 +311,7 @@ func TestPingAsksEveryPrimaryOfACluster(t *testing.T) {
 	assert.Contains(t, ping(), cluster.Addrs()[2])
 }
 
-func TestPlainClientOfAClusterNodeIsToldToBeOne(t *testing.T) {
+func TestAPlainClientOfAClusterNodeIsReported(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	const want = "use redis.NewClusterClient"
 	for i, node := range cluster.Nodes() {
@@ -368,7 +368,7 @@ func forgottenSoFar(w *wrapped, p *process) (counted uint64, told []string) {
 	return w.Stats().RedisErrorKinds[KindNoScript], p.log.about("kind=noscript")
 }
 
-func TestScriptsThatAreFlushedAreCountedToldOnceAndSentWhole(t *testing.T) {
+func TestFlushedScriptsAreCountedLoggedOnceAndSentWhole(t *testing.T) {
 	onServersInBothForms(t, func(t *testing.T, server *backend) {
 		flush := func() {
 			for _, primary := range server.primaries {
@@ -420,7 +420,7 @@ func untimed(o outcome) outcome {
 	return o
 }
 
-func TestInAClusterEachNodeForgetsForItself(t *testing.T) {
+func TestInAClusterForgottenScriptsAreKnownForEachNode(t *testing.T) {
 	inOneForm(t, testInAClusterEachNodeForgetsForItself)
 }
 

@@ -60,7 +60,7 @@ func readEntry(t *testing.T, server *backend, w *wrapped) (*entry, state) {
 
 // Each row calls the function once, and then looks at what is stored: how long the entry is
 // fresh and served; 0 where nothing is stored.
-func TestHostileLifetimesAreCutOrNotStored(t *testing.T) {
+func TestHostileLifetimesAreLimitedOrNotStored(t *testing.T) {
 	hour, day := time.Hour, 24*time.Hour
 	for name, test := range map[string]struct {
 		set  func(ctx context.Context)
@@ -139,8 +139,8 @@ func TestALifetimeWithoutAnEntryDoesNothing(t *testing.T) {
 	})
 }
 
-// TestALifetimeIsThatOfTheInnermostFunction: a function that is called by another one sets its own.
-func TestALifetimeIsThatOfTheInnermostFunction(t *testing.T) {
+// TestALifetimeAppliesToTheInnermostFunction: a function that is called by another one sets its own.
+func TestALifetimeAppliesToTheInnermostFunction(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
 		inner := wrap(t, c, lasting(time.Minute, time.Minute), Options{Name: "test.Inner", Timeout: time.Hour})

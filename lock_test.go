@@ -383,7 +383,7 @@ func testEveryStepThatEndsALeasePublishesIt(t *testing.T, server *backend) {
 	}
 }
 
-func TestAStepThatFindsItsLeaseLostPublishesThatNobodyHasIt(t *testing.T) {
+func TestAStepThatFindsItsLeaseLostPublishesIt(t *testing.T) {
 	onServers(t, testAStepThatFindsItsLeaseLostPublishesThatNobodyHasIt)
 }
 
@@ -424,7 +424,7 @@ func TestAUserThatMayNotPublishCanStore(t *testing.T) {
 	require.NoError(t, v.overtake(v.ctx, invalidating, []string{v.key}))
 }
 
-func TestPingSaysWhatIsNotSo(t *testing.T) {
+func TestPingNamesTheCheckThatFailed(t *testing.T) {
 	server := redistest.Start(t)
 	admin := server.Client()
 	ping := func(client redis.UniversalClient) error {

@@ -202,7 +202,7 @@ func TestCloseIsBoundedThoughTheLogTakesNothing(t *testing.T) {
 	})
 }
 
-func TestWhatWasToldBeforeCloseIsWrittenWhenItReturns(t *testing.T) {
+func TestRecordsBeforeCloseAreWrittenWhenItReturns(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		h := &logtest.Handler{HandleFunc: func(slog.Record) { time.Sleep(time.Second) }}
 		c := b.cache(tells(h))
@@ -215,7 +215,7 @@ func TestWhatWasToldBeforeCloseIsWrittenWhenItReturns(t *testing.T) {
 	})
 }
 
-func TestWhatIsToldAfterCloseIsWrittenAndLeavesNoGoroutine(t *testing.T) {
+func TestRecordsAfterCloseAreWrittenAndLeaveNoGoroutine(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		h := &logtest.Handler{}
 		c := b.cache(tells(h))
@@ -273,7 +273,7 @@ func TestAHandlerMayCallCachedFunctions(t *testing.T) {
 	})
 }
 
-func TestAHandlerMayCallTheFunctionWhoseFirstCallItIsToldOf(t *testing.T) {
+func TestAHandlerMayCallTheFunctionThatItsRecordIsAbout(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		h := &logtest.Handler{}
 		c := b.cache(tells(h))

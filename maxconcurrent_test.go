@@ -91,7 +91,7 @@ func TestCallsWaitForAPlaceBeforeTheyAskForTheLease(t *testing.T) {
 	})
 }
 
-func TestAStaleEntryIsServedWhereNoPlaceIsFree(t *testing.T) {
+func TestAStaleEntryIsServedIfNoPlaceIsFree(t *testing.T) {
 	for _, onStale := range []StalePolicy{Refresh, Background} {
 		inBubble(t, func(t *testing.T, b *bubble) {
 			s := &source{}
@@ -245,7 +245,7 @@ func TestCachesShareThePlacesOfAName(t *testing.T) {
 	})
 }
 
-func TestAFunctionThatIsWrappedAgainSharesThePlacesWithWhatStillRuns(t *testing.T) {
+func TestAFunctionThatIsWrappedAgainSharesThePlacesOfItsRunningComputations(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c, s := b.cache(), &source{took: time.Second}
 		first := wrap(t, c, s, Options{MaxConcurrent: 1})
@@ -398,7 +398,7 @@ func TestACallFromInsideAComputationUnderALeaseTakesNoPlace(t *testing.T) {
 // 1. A computation gathers callers while the one before it runs, and all of them leave.
 // 2. Others join it.
 // 3. The one before it ends, and its place is given to another key.
-func TestAComputationThatAllHadLeftWaitsForItsPlaceAllTheSame(t *testing.T) {
+func TestAComputationThatAllCallersHadLeftWaitsForItsPlaceOnceJoined(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		var g gauge
 		s := &source{}

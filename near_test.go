@@ -61,7 +61,7 @@ func (w *wrapped) sources(ctx context.Context, arg string, n int) (all []Source)
 	return all
 }
 
-func TestNearHitAsksNobody(t *testing.T) {
+func TestNearHitSendsNoCommand(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, client func() redis.UniversalClient) {
 		s := &source{}
 		_, a := newNearProcess(t, client(), s)
@@ -453,7 +453,7 @@ func TestNearIsBypassedWhileTheSubscriptionIsLost(t *testing.T) {
 	})
 }
 
-func TestNearIsBypassedWhileItIsNotSureToHear(t *testing.T) {
+func TestNearIsBypassedWhileEventsMayBeMissed(t *testing.T) {
 	// The process was suspended: events may wait unread in its connection.
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c, there, s := b.cache(), b.cache(), &source{}
@@ -524,7 +524,7 @@ func TestNearServesStaleWithRedisAway(t *testing.T) {
 	}
 }
 
-func TestNearIsNotServedWhereTheLookupSaidThatItIsGone(t *testing.T) {
+func TestNearIsNotServedIfTheLookupFoundNoEntry(t *testing.T) {
 	// 1. A value is kept; 2. it is gone from Redis, and no event has told so: it
 	// was evicted, or the message is under way; 3. the lookup says so; 4. what
 	// fails is to ask for the lease.
@@ -565,7 +565,7 @@ func TestNearIsNotServedWhereTheLookupSaidThatItIsGone(t *testing.T) {
 	}
 }
 
-func TestNearIsNotServedToAWaiterWhoseLookupSaidThatItIsGone(t *testing.T) {
+func TestNearIsNotServedToAWaiterWhoseLookupFoundNoEntry(t *testing.T) {
 	// As above, but somebody else has the lease, until it runs out, and with it Redis.
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c, s := b.cache(), &source{}
@@ -609,7 +609,7 @@ func TestNearIsNotServedAfterALookupThatFoundAnother(t *testing.T) {
 	})
 }
 
-func TestNearOfAProcessCutOffIsServedStaleThoughItWasInvalidatedElsewhere(t *testing.T) {
+func TestNearOfAProcessCutOffIsServedStaleEvenIfInvalidatedElsewhere(t *testing.T) {
 	// 1. A value is kept; 2. its process is cut off from Redis; 3. another process
 	// invalidates; 4. the first can ask again: what it kept is gone.
 	for name, policy := range map[string]DownPolicy{"compute": DownCompute, "error": DownError} {
@@ -852,7 +852,7 @@ func TestNearSharesNoMemoryWithCallers(t *testing.T) {
 
 type book2 struct{ Pages []int }
 
-func TestNearHandsOutWhatHasNoReferencesAsItIs(t *testing.T) {
+func TestNearReturnsValuesWithoutReferencesUncopied(t *testing.T) {
 	type point struct {
 		X, Y [2]float64
 		At   time.Time
@@ -866,7 +866,7 @@ func TestNearHandsOutWhatHasNoReferencesAsItIs(t *testing.T) {
 	})
 }
 
-func TestNearDecodesWhatItCannotCopy(t *testing.T) {
+func TestNearDecodesValuesThatCannotBeCopied(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		for name, call := range nearForms(t, b, 1.5, func() *big.Int { return big.NewInt(42) }) {
 			for range 3 {
@@ -918,7 +918,7 @@ func nearFormsHashed[A any](t *testing.T, b *bubble, arg A) map[string]func() st
 	return nearForms(t, b, arg, func() string { return strings.Trim(fmt.Sprint(arg), "{}") })
 }
 
-func TestNearTellsArgumentsApartThatAreNotHashed(t *testing.T) {
+func TestNearDistinguishesArgumentsThatAreNotHashed(t *testing.T) {
 	// Four numbers and two strings: each alone changes the key, as does where they
 	// stand.
 	type arguments struct {
@@ -971,7 +971,7 @@ func TestNearTellsArgumentsApartThatAreNotHashed(t *testing.T) {
 	})
 }
 
-func TestNearKeepsNoMoreThanItMay(t *testing.T) {
+func TestNearKeepsAtMostNearSize(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		const size = 64 << 10
 		c := b.cache(func(cfg *Config) { cfg.NearSize = size })
@@ -1038,7 +1038,7 @@ func TestNearOptionsAreChecked(t *testing.T) {
 	assert.Equal(t, time.Second, opts.Near)
 }
 
-func TestNearOfADefaultCacheThatComesBackIsNotServedAfterAnInvalidationThatNobodyHeard(t *testing.T) {
+func TestNearOfADefaultCacheThatComesBackIsNotServedAfterAMissedInvalidation(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
 		opts := Options{Timeout: 2 * time.Hour, Near: time.Hour}

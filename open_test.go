@@ -40,7 +40,7 @@ func testOpenMakesAClientOfAURLAndClosesIt(t *testing.T) {
 	}
 }
 
-func TestOpenIsAnErrorWhereAPersonHasToMendSomething(t *testing.T) {
+func TestOpenReturnsAnErrorThatAPersonHasToFix(t *testing.T) {
 	server := redistest.Start(t)
 	require.NoError(t, server.Client().ConfigSet(t.Context(), "requirepass", "right").Err())
 	for url, want := range map[string]string{
@@ -62,7 +62,7 @@ func TestOpenIsAnErrorWhereAPersonHasToMendSomething(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-func TestOpenComesUpWithoutRedis(t *testing.T) {
+func TestOpenSucceedsWithoutRedis(t *testing.T) {
 	sink := &logSink{}
 	gone := redistest.Start(t)
 	gone.Kill()
@@ -73,7 +73,7 @@ func TestOpenComesUpWithoutRedis(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
-func TestTheClientOfAURLIsTheOneThatItAsksFor(t *testing.T) {
+func TestOpenMakesTheClientThatTheURLNames(t *testing.T) {
 	for url, check := range map[string]func(redis.UniversalClient){
 		"redis://user:secret@host:6380/3?read_timeout=7s": func(c redis.UniversalClient) {
 			o := c.(*redis.Client).Options()

@@ -138,7 +138,7 @@ func testEntryDeletedBetweenLookupAndAcquire(t *testing.T, server *backend) {
 	}
 }
 
-func TestALeaseThatAStoppedServerGrantsWhenItGoesOnIsGivenBack(t *testing.T) {
+func TestALeaseThatAStoppedServerGrantsWhenItContinuesIsGivenBack(t *testing.T) {
 	inBothForms(t, func(t *testing.T) {
 		server := redistest.Start(t)
 		s := &source{}
@@ -181,7 +181,7 @@ func TestALeaseIsGivenBackWhenRedisIsBackAfterTheFunctionFailed(t *testing.T) {
 	})
 }
 
-func TestInvalidatedByItsOwnProcessWhileComputing(t *testing.T) {
+func TestAnInvalidationByTheComputingProcessDropsTheResult(t *testing.T) {
 	onServersInBothForms(t, testInvalidatedByItsOwnProcessWhileComputing)
 }
 
@@ -207,7 +207,7 @@ func testInvalidatedByItsOwnProcessWhileComputing(t *testing.T, server *backend)
 	assert.EqualValues(t, 1, w.Stats().LostLeases)
 }
 
-func TestWhoAskedBeforeTheFunctionBeganIsAnsweredByItThoughTheKeyIsInvalidated(t *testing.T) {
+func TestACallBeforeTheFunctionBeganIsAnsweredByItAlthoughTheKeyIsInvalidated(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
 		opts := Options{OnCold: Wait, WaitTimeout: time.Hour}
@@ -236,7 +236,7 @@ func TestWhoAskedBeforeTheFunctionBeganIsAnsweredByItThoughTheKeyIsInvalidated(t
 	})
 }
 
-func TestWhoCouldNotAskIsNotGivenWhatRedisHasCalledLost(t *testing.T) {
+func TestACallThatCouldNotAskDoesNotJoinALostLease(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: 10 * time.Second}
 		opts := Options{OnCold: Wait, WaitTimeout: time.Hour, Lease: time.Minute}
@@ -259,7 +259,7 @@ func TestWhoCouldNotAskIsNotGivenWhatRedisHasCalledLost(t *testing.T) {
 	})
 }
 
-func TestRefreshesOfAKeyThatIsInvalidatedTimeAndAgainGiveUpTogether(t *testing.T) {
+func TestRefreshesOfAKeyThatIsInvalidatedRepeatedlyGiveUpTogether(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
 		w, other := wrap(t, b.cache(), s, Options{}), wrap(t, b.cache(), s, Options{})
@@ -291,7 +291,7 @@ func awaitCallers(t *testing.T, w *wrapped, arg string, n int) {
 	}, 10*time.Second, time.Millisecond)
 }
 
-func TestInvalidatedByAnotherProcessBeforeTheNextRenew(t *testing.T) {
+func TestAnInvalidationByAnotherProcessBeforeTheNextRenewDropsTheResult(t *testing.T) {
 	onServersInBothForms(t, testInvalidatedByAnotherProcessBeforeTheNextRenew)
 }
 
@@ -315,7 +315,7 @@ func testInvalidatedByAnotherProcessBeforeTheNextRenew(t *testing.T, server *bac
 	assert.Equal(t, 2, b.get(t.Context(), "k").value)
 }
 
-func TestInvalidatedByAnotherProcessAndNoticedByTheRenew(t *testing.T) {
+func TestARenewNoticesAnInvalidationByAnotherProcess(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := newHeld()
 		opts := Options{Lease: 3 * time.Second, OnCold: Wait}
@@ -411,7 +411,7 @@ func TestLateRenewDoesNotReviveACooldown(t *testing.T) {
 	})
 }
 
-func TestLeaseExpiredWhileComputingAndAnotherHolderWasDoneFirst(t *testing.T) {
+func TestAHolderWhoseLeaseExpiredDoesNotOverwriteALaterHolder(t *testing.T) {
 	onServersInBothForms(t, testLeaseExpiredWhileComputingAndAnotherHolderWasDoneFirst)
 }
 
@@ -460,7 +460,7 @@ func TestHolderThatIsSuspendedPastItsLeaseStoresNothing(t *testing.T) {
 	})
 }
 
-func TestLeaseIsRenewedHoweverLongTheFunctionRuns(t *testing.T) {
+func TestTheLeaseIsRenewedAsLongAsTheFunctionRuns(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Minute}
 		opts := Options{Lease: 3 * time.Second, Timeout: time.Hour}
@@ -546,9 +546,11 @@ func testEveryScriptResentAfterItTookEffect(t *testing.T, server *backend) {
 	assert.GreaterOrEqual(t, scripts, 2*5+1, "five verbs, each sent twice; and one acquire more")
 }
 
-func TestReaderOnAReplicaThatLags(t *testing.T) { inBothForms(t, testReaderOnAReplicaThatLags) }
+func TestALateReplicaCostsARoundTripAndNoComputation(t *testing.T) {
+	inBothForms(t, testALateReplica)
+}
 
-func testReaderOnAReplicaThatLags(t *testing.T) {
+func testALateReplica(t *testing.T) {
 	primary := redistest.Start(t)
 	lagging := redistest.Start(t) // a detached server: a replica that never catches up
 	replica := lagging.Client()

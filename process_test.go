@@ -444,7 +444,7 @@ func TestAFunctionThatFailsIsNotTriedByEveryProcessInTurn(t *testing.T) {
 	}, outcomes)
 }
 
-func TestAKilledHolderIsReplacedWithinItsLeaseAndNothingElseIsLost(t *testing.T) {
+func TestAKilledHolderIsReplacedWithinItsLease(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	lease := 4 * time.Second

@@ -179,7 +179,7 @@ func TestInvalidateReachesFlightsOnADefaultCacheThatWasReplaced(t *testing.T) {
 	})
 }
 
-func TestInvalidateEndsWhatANearCacheKeepsOnADefaultCacheThatWasReplaced(t *testing.T) {
+func TestInvalidateEndsNearEntriesOfADefaultCacheThatWasReplaced(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		one := b.cache()
 		two := beside(t, one)
@@ -211,7 +211,7 @@ func TestInvalidateEndsWhatANearCacheKeepsOnADefaultCacheThatWasReplaced(t *test
 	})
 }
 
-func TestInvalidateReachesWhatFunctionsOfOtherSignaturesHave(t *testing.T) {
+func TestInvalidateReachesFunctionsOfOtherSignatures(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		cbor := b.cache()
 		json := beside(t, cbor, withCodec(JSON{}))
@@ -238,7 +238,7 @@ func TestInvalidateReachesWhatFunctionsOfOtherSignaturesHave(t *testing.T) {
 	})
 }
 
-func TestInvalidateThroughACacheOfAnotherCodecEndsWhatIsStoredAndWhatIsUnderWay(t *testing.T) {
+func TestInvalidateThroughACacheOfAnotherCodecEndsEntriesAndComputations(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		cbor := b.cache()
 		json := beside(t, cbor, withCodec(JSON{}))

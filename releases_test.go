@@ -178,7 +178,7 @@ func TestAnInvalidationTakesTheEntriesAndLeasesOfOtherReleases(t *testing.T) {
 	})
 }
 
-func TestAReleaseThatRegistersWhileAnotherInvalidatesStoresWhatItComputesThen(t *testing.T) {
+func TestAReleaseThatRegistersDuringAnInvalidationStoresLaterResults(t *testing.T) {
 	// 1. The former release changes the source, invalidates, and has read the registry; 2. the
 	// later one acquires, registers, computes and stores; 3. the entries are deleted. What the
 	// later one has computed is new, so that it does not matter whether it is among them.
@@ -265,7 +265,7 @@ func TestManyComputationsThatBeginAtOnceShareOneRegistration(t *testing.T) {
 	})
 }
 
-func TestNothingIsStoredWhereTheReleaseCannotBeRegistered(t *testing.T) {
+func TestNothingIsStoredIfTheReleaseCannotBeRegistered(t *testing.T) {
 	refusal := replyError("NOPERM this user has no permissions to access one of the keys used as arguments")
 	inBubble(t, func(t *testing.T, b *bubble) {
 		w := wrap(t, b.cache(), &source{}, Options{})
@@ -299,7 +299,7 @@ func TestNothingIsStoredWhereTheReleaseCannotBeRegistered(t *testing.T) {
 	})
 }
 
-func TestAnInvalidationFailsWhereTheReleasesCannotBeRead(t *testing.T) {
+func TestAnInvalidationFailsIfTheReleasesCannotBeRead(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		w := wrap(t, b.cache(), &source{}, Options{})
 		w.get(t.Context(), "k")
@@ -315,7 +315,7 @@ func TestAnInvalidationFailsWhereTheReleasesCannotBeRead(t *testing.T) {
 	})
 }
 
-func TestALostRegistrationIsRestoredAndTold(t *testing.T) {
+func TestALostRegistrationIsRestoredAndLogged(t *testing.T) {
 	const registry = "fncache:functions:{test.Source}"
 	restored := func(t *testing.T, b *bubble, within time.Duration) {
 		t.Helper()
@@ -602,7 +602,7 @@ func testARollingDeployWithARollback(t *testing.T, client redis.UniversalClient,
 	serves(back, value, "release 1 has invalidated")
 }
 
-func TestAUserWithTheRightsThatAreDocumentedNeedsNoMore(t *testing.T) {
+func TestAUserWithTheDocumentedRightsCanUseACache(t *testing.T) {
 	inBothForms(t, func(t *testing.T) {
 		server := redistest.Start(t)
 		commands, _, _ := strings.Cut(neededRights, " on ")

@@ -16,9 +16,9 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// TestTheDocumentedRightsAreAllThatAUserNeeds gives a user what docs/redis.md says, and has it do
+// TestTheDocumentedRightsAreSufficient gives a user what docs/redis.md says, and has it do
 // all that the cache does. The package documentation has the same command.
-func TestTheDocumentedRightsAreAllThatAUserNeeds(t *testing.T) {
+func TestTheDocumentedRightsAreSufficient(t *testing.T) {
 	command := regexp.MustCompile(`(?m)^    ACL SETUSER app .*\n(?:        .*\n)+`)
 	found := command.FindString(page(t, "docs/redis.md"))
 	require.NotEmpty(t, found)

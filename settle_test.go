@@ -164,7 +164,7 @@ func TestStaleIfChoosesWhichErrorsAreAnsweredWithTheStaleEntry(t *testing.T) {
 	})
 }
 
-func TestUnderBackgroundStaleIfChoosesNoMoreThanTheCooldown(t *testing.T) {
+func TestUnderBackgroundStaleIfOnlyDecidesTheCooldown(t *testing.T) {
 	for name, row := range map[string]struct {
 		staleIf bool
 		runs    int // of four calls within the cooldown
@@ -192,7 +192,7 @@ func TestUnderBackgroundStaleIfChoosesNoMoreThanTheCooldown(t *testing.T) {
 	}
 }
 
-func TestStaleIfThatDoesNotAnswerIsANo(t *testing.T) {
+func TestAStaleIfThatDoesNotReturnCountsAsFalse(t *testing.T) {
 	for name, staleIf := range map[string]func(error) bool{
 		"panicked: ":          func(error) bool { panic("secret") },
 		"ended its goroutine": func(error) bool { runtime.Goexit(); return true },
@@ -219,7 +219,7 @@ func TestStaleIfThatDoesNotAnswerIsANo(t *testing.T) {
 	}
 }
 
-func TestStaleIfIsAskedAboutAFunctionThatRanTooLong(t *testing.T) {
+func TestStaleIfIsCalledForAComputeTimeout(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
 		w := wrap(t, b.cache(), s, Options{
@@ -402,7 +402,7 @@ func TestRecursionIsNotHeldUpByTheSlotsOfItsOwnComputations(t *testing.T) {
 	}
 }
 
-func TestRecursionIsNotHeldUpByWhoWaitsInTheQueueForASlot(t *testing.T) {
+func TestRecursionIsNotHeldUpByCallsThatWaitForASlot(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		step := make(chan struct{})
 		var fn func(ctx context.Context, n int) int
@@ -429,7 +429,7 @@ func TestRecursionIsNotHeldUpByWhoWaitsInTheQueueForASlot(t *testing.T) {
 	})
 }
 
-func TestWhatAComputationLeftRunningTakesSlotsLikeEverybody(t *testing.T) {
+func TestAGoroutineThatAComputationLeftRunningTakesSlots(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		left := make(chan context.Context, 1)
 		s := &source{}
@@ -524,7 +524,7 @@ func TestWithoutRedisCallersJoinTheComputationWhoseLeaseCouldNotBeRenewed(t *tes
 	}
 }
 
-func TestWithoutRedisWhoAskedInVainBeginsNothingBesideAComputationWhoseLeaseCouldNotBeRenewed(t *testing.T) {
+func TestWithoutRedisAFailedAcquireStartsNoSecondComputationBesideAnUnrenewedOne(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		var running, most atomic.Int64
 		s := &source{}
@@ -575,7 +575,7 @@ func TestRedisThatIsBackGrantsTheLeaseThatCouldNotBeRenewed(t *testing.T) {
 
 // --- Leases that nobody uses ---
 
-func TestALeaseWhoseLastStepRedisDidNotTakeIsGivenBackOnceRedisIsBack(t *testing.T) {
+func TestALeaseWhoseLastStepFailedIsGivenBackOnceRedisIsBack(t *testing.T) {
 	for name, test := range map[string]struct {
 		opts  Options
 		entry bool // there is a stale one
@@ -648,7 +648,7 @@ func TestALeaseThatIsOverIsNotGivenBack(t *testing.T) {
 
 // The server hangs, and does what it was sent when it goes on: nobody waits for that any more,
 // and what was sent first need not be done first.
-func TestALeaseThatIsGrantedWhenAServerGoesOnIsGivenBack(t *testing.T) {
+func TestALeaseThatIsGrantedWhenAServerContinuesIsGivenBack(t *testing.T) {
 	inBothForms(t, testALeaseThatIsGrantedWhenAServerGoesOnIsGivenBack)
 }
 

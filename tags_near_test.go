@@ -83,7 +83,7 @@ func TestANearEntryWithTagsIsNotServedWhileEventsAreNotHeard(t *testing.T) {
 }
 
 // W2.
-func TestW2WhatIsComputedIsKeptNearFromBeforeItsStampWasRead(t *testing.T) {
+func TestW2AComputedValueIsKeptNearAsOfBeforeItsStampWasRead(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		here, there := b.cache(), b.cache()
 		s := &source{}
@@ -147,7 +147,7 @@ func TestNearHitsHandUpTags(t *testing.T) {
 }
 
 // W15.
-func TestW15WhatIsKeptNearHasTheStampOfTheReadingThatFoundItValid(t *testing.T) {
+func TestW15ANearEntryHasTheStampOfTheReadingThatFoundItValid(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		here, there := b.cache(), b.cache()
 		inner := tagged("author:{0}")

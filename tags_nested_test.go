@@ -84,7 +84,7 @@ func TestATagThatTheInnerFunctionAddsIsInherited(t *testing.T) {
 }
 
 // W4.
-func TestW4WhatWasBuiltWithAnAnswerWithoutAStampIsNotStored(t *testing.T) {
+func TestW4AResultBuiltWithAnUnstampedAnswerIsNotStored(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		p := wrapPair(t, b.cache(), tagged("author:{0}"), tagged())
 		p.outer.get(t.Context(), "so that the scripts are known")
@@ -149,7 +149,7 @@ func TestW5TheTagsOfACallThatFailsAreInherited(t *testing.T) {
 	}
 }
 
-func TestW5ADirectCallHandsUpWhatItCalls(t *testing.T) {
+func TestW5ADirectCallHandsUpTheTagsOfItsCalls(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
 		p := wrapPair(t, c, tagged("author:{0}"), tagged())
@@ -233,7 +233,7 @@ func (slowCodec) Encode(results []any) ([]byte, error) {
 	return CBOR{}.Encode(results)
 }
 
-func TestW7WhatIsCalledWhileTheResultIsEncodedIsNotInherited(t *testing.T) {
+func TestW7ACallWhileTheResultIsEncodedIsNotInherited(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache(func(cfg *Config) { cfg.Codec = slowCodec{} })
 		p := wrapPair(t, c, tagged("author:{0}"), tagged())
@@ -254,7 +254,7 @@ func TestW7WhatIsCalledWhileTheResultIsEncodedIsNotInherited(t *testing.T) {
 }
 
 // W8.
-func TestW8WhatIsBuiltWithAStaleAnswerIsBornStale(t *testing.T) {
+func TestW8AResultBuiltWithAStaleAnswerIsStoredAsStale(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
 		inner := tagged("author:{0}")

@@ -66,7 +66,7 @@ func timeless(o outcome) outcome {
 	return o
 }
 
-func TestAnExpiredTagMakesEntriesStaleAtMost(t *testing.T) {
+func TestAnExpiredTagMakesFreshEntriesStale(t *testing.T) {
 	onServersInBothForms(t, func(t *testing.T, server *backend) {
 		ctx := t.Context()
 		c := newTestCache(t, Config{Redis: server.Client()})
@@ -97,7 +97,7 @@ func TestAnExpiredTagMakesEntriesStaleAtMost(t *testing.T) {
 
 // The tag invalidated while the function runs, which peers get wrong: the entry is born
 // invalid, in the foreground and in the background.
-func TestWhatIsInvalidatedWhileItIsComputedIsNeverServed(t *testing.T) {
+func TestAResultInvalidatedWhileItIsComputedIsNeverServed(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"foreground": func(*Options) {},
 		"background": func(o *Options) { o.Freshness, o.OnStale = time.Second, Background },
@@ -125,7 +125,7 @@ func TestWhatIsInvalidatedWhileItIsComputedIsNeverServed(t *testing.T) {
 }
 
 // W1.
-func TestW1WhatAcquireGivesBackIsJudgedByALaterReading(t *testing.T) {
+func TestW1AnEntryThatAcquireReturnsIsJudgedByALaterReading(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		here, there := b.cache(), b.cache()
 		s := &source{}
@@ -258,7 +258,7 @@ func TestW12LookupsUnderWayInTheProcessThatInvalidatesAreNotJoined(t *testing.T)
 }
 
 // W13, and the re-read before joiners.
-func TestThoseWhoJoinAreNotGivenWhatWasInvalidatedMeanwhile(t *testing.T) {
+func TestJoinersDoNotGetAValueThatWasInvalidatedMeanwhile(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		here, there := b.cache(), b.cache()
 		s := &source{took: time.Second}
@@ -272,7 +272,7 @@ func TestThoseWhoJoinAreNotGivenWhatWasInvalidatedMeanwhile(t *testing.T) {
 	})
 }
 
-func TestThoseWhoJoinAreGivenWhatExpiredMeanwhileAsStale(t *testing.T) {
+func TestJoinersGetAValueThatExpiredMeanwhileAsStale(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		here, there := b.cache(), b.cache()
 		s := &source{took: time.Second}
@@ -288,7 +288,7 @@ func TestThoseWhoJoinAreGivenWhatExpiredMeanwhileAsStale(t *testing.T) {
 	})
 }
 
-func TestAJoinerIsNotConfirmedWhereTheFenceCannotBeReadAgain(t *testing.T) {
+func TestAJoinerLooksUpItselfIfTheFenceCannotBeReadAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: time.Second}
 		w := wrap(t, b.cache(), s, shelf(waits))
@@ -302,7 +302,7 @@ func TestAJoinerIsNotConfirmedWhereTheFenceCannotBeReadAgain(t *testing.T) {
 	})
 }
 
-func TestW13RefreshComputesAgainWhatWasInvalidatedMeanwhile(t *testing.T) {
+func TestW13RefreshComputesAgainAfterAnInvalidation(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		here, there := b.cache(), b.cache()
 		s := &source{took: time.Second}
@@ -316,7 +316,7 @@ func TestW13RefreshComputesAgainWhatWasInvalidatedMeanwhile(t *testing.T) {
 	})
 }
 
-func TestAJoinerWhoseTurnComesWithNobodyElseCostsNoReading(t *testing.T) {
+func TestAJoinerThatIsAloneCausesNoReading(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		w := wrap(t, b.cache(), &source{}, shelf())
 		w.get(t.Context(), "a")
@@ -527,7 +527,7 @@ func TestTagsAreCheckedWhenWrapping(t *testing.T) {
 	}
 }
 
-func TestTagsStandInStructTags(t *testing.T) {
+func TestTagsCanBeSetInStructTags(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		var svc struct {
 			A func(context.Context, int64) (int, error) `fncache:"timeout=1h,tags=books|author:{0},name=A"`
@@ -582,7 +582,7 @@ func TestOneNameHasOneListOfTags(t *testing.T) {
 	})
 }
 
-func TestInvalidateTagsSaysWhatFailed(t *testing.T) {
+func TestInvalidateTagsReturnsTheCauseOfAFailure(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
 		b.tap.set(func(t *tap) { t.refuse["tags"] = replyError("NOPERM no") })
@@ -618,7 +618,7 @@ func TestManyTagsGoInSeveralCommands(t *testing.T) {
 	})
 }
 
-func TestPingWarnsWhereTheFenceMayBeEvicted(t *testing.T) {
+func TestPingWarnsIfTheFenceMayBeEvicted(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
 	log := &logSink{}
 	c := newTestCache(t, Config{Redis: server.Client(), Logger: slog.New(log)})

@@ -20,7 +20,7 @@ import (
 // function runs, and the deploy that adds a tag, are in tags_test.go.)
 
 // Peers compare times of hosts. Here the clock of this host does not matter.
-func TestAProcessWhoseClockIsFifteenMinutesOffInvalidatesLikeEverybody(t *testing.T) {
+func TestAProcessWhoseClockIsFifteenMinutesOffInvalidatesCorrectly(t *testing.T) {
 	for _, off := range []time.Duration{-15 * time.Minute, 15 * time.Minute} {
 		t.Run(off.String(), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
@@ -43,7 +43,7 @@ func TestAProcessWhoseClockIsFifteenMinutesOffInvalidatesLikeEverybody(t *testin
 }
 
 // A marker that expires before its entries would bring them back.
-func TestWhatRemembersAnInvalidationDoesNotExpire(t *testing.T) {
+func TestTheFenceDoesNotExpire(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
 		s := &source{}

@@ -42,7 +42,7 @@ func crowd(n int, call func(i int)) (took time.Duration) {
 	return time.Since(began)
 }
 
-func TestWhatCannotBeStoredIsCopiedForThoseWhoWaited(t *testing.T) {
+func TestAnUnstorableResultIsCopiedForWaitingCallers(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		var runs atomic.Int64
 		fn := func(context.Context) ([]float64, error) {
@@ -71,7 +71,7 @@ func TestWhatCannotBeStoredIsCopiedForThoseWhoWaited(t *testing.T) {
 	})
 }
 
-func TestWhatCanNeitherBeStoredNorCopiedIsComputedAtOnceByThoseWhoWaited(t *testing.T) {
+func TestAResultThatCannotBeStoredOrCopiedIsComputedByEachWaitingCaller(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		fn := func(_ context.Context, list []int) (sealed, error) { // the list is copied for each run
 			time.Sleep(time.Second)
@@ -96,7 +96,7 @@ func TestWhatCanNeitherBeStoredNorCopiedIsComputedAtOnceByThoseWhoWaited(t *test
 	})
 }
 
-func TestMaxConcurrentBoundsWhatIsComputedForOneCallEach(t *testing.T) {
+func TestMaxConcurrentBoundsComputationsForOneCallEach(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		var now, most atomic.Int64
 		fn := func(context.Context) (sealed, error) {
@@ -162,7 +162,7 @@ func TestAKeyWhoseValueCannotBeStoredIsNotLeasedForAWhile(t *testing.T) {
 	}
 }
 
-func TestThoseWhoWaitInOtherProcessesForWhatCannotBeStoredComputeAtOnce(t *testing.T) {
+func TestWaitersInOtherProcessesComputeAnUnstorableResultAtOnce(t *testing.T) {
 	for _, heard := range []bool{true, false} {
 		inOneBubble(t, func(t *testing.T, b *bubble) {
 			if !heard {
@@ -191,7 +191,7 @@ func TestThoseWhoWaitInOtherProcessesForWhatCannotBeStoredComputeAtOnce(t *testi
 	}
 }
 
-func TestThoseWhoWaitForWhatRedisRefusesToStoreDoNotQueue(t *testing.T) {
+func TestWaitersForAResultThatRedisRefusesToStoreDoNotQueue(t *testing.T) {
 	tooLong := replyError("ERR Protocol error: invalid bulk length")
 	for name, test := range map[string]struct {
 		verb string
@@ -237,7 +237,7 @@ func TestThoseWhoWaitForWhatRedisRefusesToStoreDoNotQueue(t *testing.T) {
 	}
 }
 
-func TestARefreshTakesTheLeaseThoughTheLastValueCouldNotBeStored(t *testing.T) {
+func TestARefreshTakesTheLeaseAfterAValueThatCouldNotBeStored(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		value := notEncodable(1)
 		fn := func(context.Context) ([]float64, error) { return value, nil }
@@ -252,7 +252,7 @@ func TestARefreshTakesTheLeaseThoughTheLastValueCouldNotBeStored(t *testing.T) {
 	})
 }
 
-func TestWhatIsReturnedWithAnErrorReachesEverybodyWhoWaitedAsACopy(t *testing.T) {
+func TestAResultReturnedWithAnErrorReachesEachWaitingCallerAsACopy(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		fn := func(context.Context) ([]int, error) {
 			time.Sleep(time.Second)
@@ -284,7 +284,7 @@ func (b *boxed) UnmarshalBinary(data []byte) error {
 	return nil
 }
 
-func TestWhatIsReturnedWithAnErrorIsCopiedByTheCodecWhereItHidesReferences(t *testing.T) {
+func TestAResultReturnedWithAnErrorIsCopiedByTheCodecIfItHidesReferences(t *testing.T) {
 	for name, test := range map[string]struct {
 		call func() (*int, *byte)
 		want bool
@@ -343,7 +343,7 @@ func (f *fickle) UnmarshalBinary(data []byte) error {
 	return nil
 }
 
-func TestAResultThatDecodesEverySecondTimeHasNoCallGoRound(t *testing.T) {
+func TestAResultThatDecodesEverySecondTimeCausesNoEndlessLoop(t *testing.T) {
 	for _, onCold := range []ColdPolicy{Fail, Wait, Compute} {
 		for _, patient := range []bool{false, true} {
 			if patient && onCold == Fail {
@@ -482,7 +482,7 @@ func TestEncodingIsWaitedForWithinComputeTimeout(t *testing.T) {
 	})
 }
 
-func TestAFunctionWithoutAnErrorWaitsForWhatReadsItsResult(t *testing.T) {
+func TestAFunctionWithoutAnErrorResultWaitsForTheEncodingOfItsResult(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		fn := func() int { return 7 }
 		f := must(Wrap(&fn, Options{Cache: b.cache(withCodec(slowly(time.Minute))), Name: "test.Patient", Timeout: time.Hour, OnCold: Wait, ComputeTimeout: 10 * time.Second}))
@@ -516,7 +516,7 @@ func TestCloseDoesNotWaitForEncodingWithoutEnd(t *testing.T) {
 
 // --- Functions without an error result that do not come to a good end ---
 
-func TestAFunctionWithoutAnErrorThatEndsBadlyIsNotRunByAllWhoWait(t *testing.T) {
+func TestAFunctionWithoutAnErrorResultThatFailsIsNotRunByEveryWaitingCaller(t *testing.T) {
 	for name, test := range map[string]struct {
 		took time.Duration
 		do   func() []int
@@ -563,7 +563,7 @@ func TestAFunctionWithoutAnErrorThatEndsBadlyIsNotRunByAllWhoWait(t *testing.T) 
 	}
 }
 
-func TestWhatIsTooLongForTheServerReachesThoseWhoWait(t *testing.T) {
+func TestAResultTooLongForTheServerReachesWaitingCallers(t *testing.T) {
 	client := redistest.Start(t).Client()
 	require.NoError(t, client.ConfigSet(t.Context(), "proto-max-bulk-len", "1048576").Err())
 	c := newTestCache(t, Config{Redis: client, RedisTimeout: shortEnough, CompressOver: -1, Logger: slog.New(&logSink{})})

@@ -49,7 +49,7 @@ func varied(t *testing.T, opts Options, test func(t *testing.T, f *Func, call gr
 	}
 }
 
-func TestWhatVaryAnswersIsPartOfTheKey(t *testing.T) {
+func TestTheStringOfVaryIsPartOfTheKey(t *testing.T) {
 	onServers(t, func(t *testing.T, b *backend) {
 		varied(t, Options{Cache: newTestCache(t, Config{Redis: b.Client(), RedisTimeout: shortEnough})}, func(t *testing.T, f *Func, call greeter, asked func() int64) {
 			for range 2 { // misses, and hits
@@ -128,7 +128,7 @@ func TestNearHitsVaryToo(t *testing.T) {
 	})
 }
 
-func TestWhatVaryAnswersIsNoArgument(t *testing.T) {
+func TestTheStringOfVaryIsNotTakenForAnArgument(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		one := func(_ context.Context, s ...string) (string, error) { return fmt.Sprint(s), nil }
 		other := one
@@ -150,7 +150,7 @@ func TestWhatVaryAnswersIsNoArgument(t *testing.T) {
 	})
 }
 
-func TestKeySaysThatItCannotKnowWhatVaryAnswers(t *testing.T) {
+func TestKeyReturnsAnErrorIfVaryIsSet(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		varied(t, Options{Cache: b.cache()}, func(t *testing.T, f *Func, _ greeter, _ func() int64) {
 			_, err := f.Key("you")
@@ -186,7 +186,7 @@ func TestAPanicInVaryReachesTheCallerAndIsCounted(t *testing.T) {
 	})
 }
 
-func TestVaryTakesAContext(t *testing.T) {
+func TestVaryNeedsAContext(t *testing.T) {
 	cache := newTestCache(t, Config{Redis: redis.NewClient(&redis.Options{Addr: "127.0.0.1:0"})})
 	fn := func(int) (int, error) { return 0, nil }
 	_, err := Wrap(&fn, Options{Cache: cache, Name: "f", Timeout: time.Hour, Vary: tenantOf})
@@ -224,7 +224,7 @@ func TestContextsOfNilVaryAsTheBackground(t *testing.T) {
 	})
 }
 
-func TestThatThereIsNoHashSecretIsSaidOnce(t *testing.T) {
+func TestAMissingHashSecretIsLoggedOnce(t *testing.T) {
 	type filter struct{ Limits map[string]int }
 	open := func(c *Config) { c.HashSecret = []byte{} }
 	const said = "HashSecret is not set"

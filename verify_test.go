@@ -170,7 +170,7 @@ func (s *salted) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
-func TestAFunctionWhoseValuesEncodeInTwoWaysIsNotVerified(t *testing.T) {
+func TestAFunctionWhoseEncodingDiffersIsNotVerified(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		runs := 0
 		fn := func(context.Context, string) (salted, error) { runs++; return salted{7}, nil }

@@ -20,7 +20,7 @@ type (
 	wide64[T any] = wide16[wide16[wide16[wide16[T]]]]
 )
 
-func TestAResultTypeIsLookedIntoOnceHoweverOftenItStandsInOthers(t *testing.T) {
+func TestAResultTypeIsCheckedOnceForAllItsPlacesInOtherTypes(t *testing.T) {
 	server := miniredis.RunT(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { _ = client.Close() })
