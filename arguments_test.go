@@ -115,10 +115,10 @@ func TestInvalidatingWhileAnArgumentIsCopiedDetachesTheLookup(t *testing.T) {
 	})
 }
 
-// TestAComputationWaitsForItsArguments: without Redis,
+// TestAComputationWaitsForItsArguments forces this order of events without Redis:
 //  1. a call computes;
-//  2. another one, which may not share it, is to compute next, and copies its argument;
-//  3. the first computation ends, and the next one is due;
+//  2. another call, which may not share that computation, computes next, and copies its argument;
+//  3. the first computation ends, and the next one could begin;
 //  4. the copy is ready.
 func TestAComputationWaitsForItsArguments(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
@@ -162,8 +162,7 @@ func TestAComputationWaitsForItsArguments(t *testing.T) {
 	})
 }
 
-// Numbers of math/big are passed by value, and share their digits with the caller all
-// the same.
+// Numbers of math/big are passed by value, but their digits are shared with the caller.
 func TestNumbersOfMathBigAreCopiedForAComputation(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		seen := make(chan string, 1)

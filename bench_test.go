@@ -23,13 +23,13 @@ import (
 	"github.com/fncache/fncache/internal/signature"
 )
 
-// The machine is never quiet, so what counts here is a ratio: of a hit to the
-// bare GET and CBOR decode below which it cannot go. Both are measured in turns,
+// The machine is never quiet, so these benchmarks report a ratio: the time of a hit divided by
+// the time of a bare GET and CBOR decode, which is the lower bound. Both are measured in turns,
 // some milliseconds each, and the figures are medians over the pairs:
 //
-//	hit/bare      how many times as long as the bare GET a hit takes
-//	overhead-µs   how much longer
-//	bare-µs       what the bare GET takes
+//	hit/bare      the time of a hit divided by the time of the bare GET
+//	overhead-µs   how much longer the hit takes
+//	bare-µs       the time of the bare GET
 //
 //	make bench BENCH=Hit BENCHTIME=3s
 
@@ -76,7 +76,7 @@ func (h *hitBench) bare(ctx context.Context, id int64) ([]int64, error) {
 }
 
 // run has callers call n times in all, each going through the keys on its own,
-// and gives the time a call of one caller takes.
+// and returns the time a call of one caller takes.
 func run(b *testing.B, f idsFunc, callers, keys, n int) time.Duration {
 	var wg sync.WaitGroup
 	began := time.Now()
@@ -190,8 +190,7 @@ func BenchmarkTags_128CallersOfACluster(b *testing.B) {
 	benchmarkTags(b, 128, 10_000, 0, func(b *testing.B) redis.UniversalClient { return redistest.StartCluster(b).Client() })
 }
 
-// BenchmarkStub is what calling through reflection costs, with all that a hit
-// does left out.
+// BenchmarkStub measures a call through reflection, without the work of a hit.
 func BenchmarkStub(b *testing.B) {
 	fn := func(context.Context, int64) ([]int64, error) { return tenIDs, nil }
 	f, err := Wrap(&fn, Options{Name: "bench.Stub", Timeout: time.Hour})
@@ -363,9 +362,9 @@ func BenchmarkNear_Struct(b *testing.B) {
 
 // ---- how soon a waiter has its value
 
-// BenchmarkWake is how long after a holder sends its value to be stored a caller that
-// waits for it in another process returns with it: the store, the message, and the
-// acquire that brings the value.
+// BenchmarkWake measures the time from the store command of a holder until a caller that waits
+// in another process returns with the value: the store, the message, and the acquire that
+// returns the value.
 func BenchmarkWake(b *testing.B) {
 	server := redistest.Start(b)
 	holder := server.Client()
@@ -415,11 +414,10 @@ func BenchmarkWake(b *testing.B) {
 
 // ---- what a call takes while Redis is not asked
 
-// Redis is away: a call computes at once, for Redis has not answered for a
-// while. Beside it, in turns, the bare function:
+// While Redis is away, a call computes at once. It is measured in turns with the bare function:
 //
 //	overhead-µs   how much longer the call takes
-//	bare-µs       what the bare function takes
+//	bare-µs       the time of the bare function
 
 func BenchmarkRedisAway_Wrap(b *testing.B)  { benchmarkRedisAway(b, Wrap[idsFunc]) }
 func BenchmarkRedisAway_Wrap1(b *testing.B) { benchmarkRedisAway(b, wrapUntyped1[idsFunc]) }

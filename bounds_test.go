@@ -19,8 +19,8 @@ func never(o *redis.Options) {
 	o.MaxRetries = 100
 }
 
-// On a stopped server nothing of these clients ever ends by itself: that calls
-// return at all shows that RedisTimeout, or the caller's context, has ended them.
+// On a stopped server these clients wait for ever. So if a call returns, RedisTimeout or the
+// caller's context has ended it.
 func TestNoSettingOfTheClientKeepsACallerWaiting(t *testing.T) {
 	inBothForms(t, testNoSettingOfTheClientKeepsACallerWaiting)
 }

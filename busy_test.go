@@ -22,7 +22,7 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// A process that is busy is not a Redis that is away: callers wait for connections, and the
+// A busy process does not mean that Redis is away: callers wait for connections, and the
 // function is not called without a lease.
 
 // calls makes n calls at once, each with a key of its own, and returns their ends.
@@ -226,7 +226,7 @@ func (c *farConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// The leases that are asked for at a node of a Cluster that hangs leave those of the others alone.
+// Requests for leases at a node of a Cluster that hangs do not block those at other nodes.
 func TestEachNodeHasABoundOfLeasesThatBegin(t *testing.T) {
 	inOneForm(t, func(t *testing.T) {
 		cluster := redistest.SharedCluster(t)
@@ -274,8 +274,8 @@ func (s *slowToDecode) Decode(body []byte, results []any) error {
 	return nil
 }
 
-// Each caller decodes on its own goroutine, when its command is done and its connection is
-// given back: callers of other keys do not wait, and one whose context ends leaves.
+// Each caller decodes on its own goroutine, after its connection was given back. So callers of
+// other keys do not wait, and a caller whose context ends returns.
 func TestDecodingDoesNotHoldUpCallersOfOtherKeys(t *testing.T) {
 	inBothForms(t, func(t *testing.T) {
 		const slow, others = 20, 200 // more slow ones than a client has connections for lookups

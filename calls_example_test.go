@@ -147,7 +147,7 @@ func ExampleFunc1() {
 	// Dune Messiah <nil> 1
 }
 
-// A page shows what is there, and has nobody wait for the rest.
+// A page shows the values that are cached, and does not wait for the others.
 func ExampleFunc1_Peek() {
 	cache, stop := newCache()
 	defer stop()
@@ -172,7 +172,7 @@ func ExampleFunc1_Peek() {
 	// Dune fresh true <nil>
 }
 
-// The function is a value, and stays as it is.
+// The function is passed as a value, and is not changed.
 func ExampleNew1() {
 	cache, stop := newCache()
 	defer stop()
@@ -277,7 +277,7 @@ func ExampleNew3() {
 	// <nil>
 }
 
-// In package variables and in main an error of wrapping is a bug of the program.
+// In package variables and in main, an error when wrapping is a bug in the program.
 func ExampleMust() {
 	defer func() { fmt.Println("panicked:", recover() != nil) }()
 

@@ -82,7 +82,7 @@ func TestClearInvalidatesAllEntriesOfAFunctionAndNoOthers(t *testing.T) {
 	})
 }
 
-// W14.
+// This order of events is W14 in docs/protocol.md.
 func TestW14AResultComputedWhileAFunctionIsClearedDoesNotComeBack(t *testing.T) {
 	onServersInBothForms(t, func(t *testing.T, server *backend) {
 		inBothKinds(t, func(t *testing.T, opts Options, _ bool) {
@@ -119,8 +119,10 @@ func TestW14AResultComputedWhileAFunctionIsClearedDoesNotComeBack(t *testing.T) 
 	})
 }
 
-// 1. A holds the lease, and the first scan has gone past where the entry will be; 2. A stores;
-// 3. the scan comes to where the lock was.
+// The order of events:
+//  1. A holds the lease, and the first scan has passed the place of the future entry;
+//  2. A stores;
+//  3. the scan reaches the place of the lock.
 func TestAnEntryThatIsStoredAfterTheFirstScanPassedIsFoundByTheSecond(t *testing.T) {
 	onServersInBothForms(t, func(t *testing.T, server *backend) {
 		p := newProcess(t, server.Client())
@@ -236,7 +238,7 @@ func TestClearFindsItsEntriesAmongManyKeys(t *testing.T) {
 	})
 }
 
-// In a deploy that gives a function its tags, one release has tags and the other has none.
+// In a deploy that adds Options.Tags, the new release has tags and the old one has none.
 func TestClearReachesAReleaseThatHasTagsAndOneThatHasNone(t *testing.T) {
 	onServersInBothForms(t, func(t *testing.T, server *backend) {
 		for _, from := range []string{"former", "latter"} {
@@ -293,8 +295,8 @@ func TestClearOvertakesNearEntriesOfAllProcesses(t *testing.T) {
 	})
 }
 
-// What another process reads between the first message and the deletion is overtaken by the
-// second.
+// The second message overtakes entries that another process reads between the first message and
+// the deletion.
 func TestAnEntryReadWhileAFunctionIsClearedIsNotKeptNear(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		opts := plain()

@@ -12,7 +12,7 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// Close, with a client as it comes, while something is wrong with the server.
+// Close is called with a default client while the server has a fault.
 func TestCloseLeavesNothingForAnyFaultOfTheServer(t *testing.T) {
 	inBothForms(t, testCloseLeavesNothingBehind)
 }

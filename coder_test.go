@@ -202,7 +202,7 @@ func TestACodecThatFailsIsAMissAndNeverACrash(t *testing.T) {
 	}
 }
 
-// As testing.T.FailNow does, in a method that a type encodes itself by.
+// An encoding method of a type calls runtime.Goexit, as testing.T.FailNow does.
 func TestACodecThatEndsItsGoroutineWhileAResultIsStoredBlocksNoCall(t *testing.T) {
 	good := gobCodec{}
 	for name, change := range map[string]func(*moodyCodec){
@@ -228,7 +228,7 @@ func TestACodecThatEndsItsGoroutineWhileAResultIsStoredBlocksNoCall(t *testing.T
 	}
 }
 
-// A codec may reuse its buffer and hand out pieces of the body.
+// A codec may reuse its buffer, and may return parts of the body.
 func TestACodecCannotMakeCallersShareMemory(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		var buf []byte

@@ -65,8 +65,8 @@ func compressedEnvelope(t testing.TB) (e envelope, raw []byte) {
 	return e, e.appendTo(nil)
 }
 
-// What is compressed is not golden: it may be told by other copies, by another
-// release of the library or on another processor. That it is read is.
+// The golden file fixes how a compressed body is read, and not how it is written: another
+// release of the library, or another processor, may choose other copies.
 func TestGoldenCompressedEnvelopeIsOnlyRewrittenOnRequest(t *testing.T) {
 	_, raw := compressedEnvelope(t)
 	assert.Equal(t, readHex(t, "envelope_v1_compressed.hex")[:envelopeHeaderLen+2], raw[:envelopeHeaderLen+2], "header and length")

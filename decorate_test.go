@@ -17,7 +17,7 @@ import (
 // lengthOf is a function to be cached.
 func lengthOf(_ context.Context, s string) (int, error) { return len(s), nil }
 
-// sameFunc says whether two funcs run the same code.
+// sameFunc reports whether two funcs run the same code.
 func sameFunc(a, b any) bool { return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer() }
 
 // assertFaults checks that each line of an error is one of the faults, and that

@@ -67,7 +67,7 @@ var allowed = map[string][]string{
 	"internal/specimen":   {"pgregory.net/rapid"},
 }
 
-// TestPackagesImportWhatTheTableAllows reads the source of all platforms.
+// TestPackagesImportWhatTheTableAllows reads the source files of all platforms.
 func TestPackagesImportWhatTheTableAllows(t *testing.T) {
 	found := importsOfModule(t)
 	for pkg, imports := range found {

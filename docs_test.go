@@ -22,8 +22,8 @@ import (
 	"github.com/fncache/fncache"
 )
 
-// The README and the pages below docs are part of the API: what they show compiles, what they
-// list is complete, and where they point to there is something.
+// The README and the pages below docs are part of the API. Their code compiles, their lists are
+// complete, and their links resolve.
 
 // pages returns the text of the README and of every page, by path.
 func pages(t *testing.T) map[string]string {
@@ -53,8 +53,8 @@ func TestReadmeIsOnePage(t *testing.T) {
 // and the declaration whose lines it shows.
 var goBlock = regexp.MustCompile("(?s)<!-- ([^>]*) -->\n```go\n(.*?)```")
 
-// TestGoBlocksAreCodeThatCompiles: a block is a whole program, or lines of a declaration in a
-// test file. So it compiles, and an Example with output runs as well.
+// TestGoBlocksAreCodeThatCompiles checks that each block is a whole program, or lines of a
+// declaration in a test file. So it compiles, and an Example with output also runs.
 func TestGoBlocksAreCodeThatCompiles(t *testing.T) {
 	var programs []string
 	for path, text := range pages(t) {
@@ -168,7 +168,7 @@ func build(t *testing.T, code string) string {
 	return program
 }
 
-// TestTheReadmesProgramShowsAHit runs what a newcomer pastes, on an embedded Redis.
+// TestTheReadmesProgramShowsAHit runs the README's program on an embedded Redis.
 func TestTheReadmesProgramShowsAHit(t *testing.T) {
 	addr, stop := startRedis()
 	defer stop()
@@ -182,7 +182,7 @@ func TestTheReadmesProgramShowsAHit(t *testing.T) {
 	assert.Equal(t, "[70 140] <nil> computed\n[70 140] <nil> fresh\n", string(output))
 }
 
-// TestReferencePagesAreComplete: a row for every field and every error.
+// TestReferencePagesAreComplete checks that every field and every error has a row.
 func TestReferencePagesAreComplete(t *testing.T) {
 	options, config, errorRows := page(t, "docs/options.md"), page(t, "docs/config.md"), page(t, "docs/errors.md")
 	for name := range fieldsOf[fncache.Options]() {
@@ -229,8 +229,8 @@ func fieldsOf[T any]() map[string]reflect.Type {
 	return fields
 }
 
-// TestTagsOfTheOptionsPageAreRead: each tag in the table of options is accepted as it is
-// written there, beside the timeout, and so are all together.
+// TestTagsOfTheOptionsPageAreRead checks that each tag in the table of options is accepted
+// together with a timeout, and that all tags are accepted together.
 func TestTagsOfTheOptionsPageAreRead(t *testing.T) {
 	rows := regexp.MustCompile("(?m)^\\| `\\w+` \\| `(\\w+(?:=[^`]+)?)` \\|").FindAllStringSubmatch(page(t, "docs/options.md"), -1)
 	require.NotEmpty(t, rows)
@@ -249,7 +249,8 @@ func TestTagsOfTheOptionsPageAreRead(t *testing.T) {
 	funcs["F"].Unwrap()
 }
 
-// TestEveryPageOpensWithItsGist: a heading, and then a paragraph of few lines.
+// TestEveryPageOpensWithItsGist checks that each page begins with a heading and a short
+// paragraph.
 func TestEveryPageOpensWithItsGist(t *testing.T) {
 	for path, text := range pages(t) {
 		head, rest, _ := strings.Cut(text, "\n\n")
@@ -260,7 +261,7 @@ func TestEveryPageOpensWithItsGist(t *testing.T) {
 	}
 }
 
-// TestTheIndexListsEveryPage: in docs/README.md.
+// TestTheIndexListsEveryPage checks that docs/README.md lists every page.
 func TestTheIndexListsEveryPage(t *testing.T) {
 	index := page(t, "docs/README.md")
 	for path := range pages(t) {
@@ -270,7 +271,8 @@ func TestTheIndexListsEveryPage(t *testing.T) {
 	}
 }
 
-// TestLinksResolve: each relative link leads to a file, and its anchor to a heading of it.
+// TestLinksResolve checks that each relative link leads to a file, and its anchor to a heading
+// of that file.
 func TestLinksResolve(t *testing.T) {
 	texts := pages(t)
 	for _, path := range []string{"CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"} {
@@ -339,7 +341,7 @@ func TestEveryExportedFunctionHasAnExample(t *testing.T) {
 	}
 }
 
-// TestCommandsOfThePagesExist: the targets of make, and the directories that go is sent to.
+// TestCommandsOfThePagesExist checks the targets of make, and the directories of go -C.
 func TestCommandsOfThePagesExist(t *testing.T) {
 	makefile := page(t, "Makefile")
 	for path, text := range pages(t) {

@@ -32,8 +32,8 @@ func untilRun(w *wrapped, s *source, n, calls int) bool {
 	return false
 }
 
-// TestABusyKeyIsNeverStaleAndComputedOnceAtATime is the aim: a key that is asked for 100 times
-// while it is computed.
+// TestABusyKeyIsNeverStaleAndComputedOnceAtATime tests the aim of Options.Early, with a key that
+// is requested 100 times while it is computed.
 func TestABusyKeyIsNeverStaleAndComputedOnceAtATime(t *testing.T) {
 	const cost, freshness, rounds = time.Second, 40 * time.Second, 5
 	for name, test := range map[string]struct {
@@ -157,8 +157,8 @@ func TestAFailureToRefreshEarlyCoolsDownAndTheEntryIsServed(t *testing.T) {
 	}
 }
 
-// TestAProcessThatKeepsAnOldEntryAsksRedisBeforeItComputes: its near entry is not the one in
-// Redis any more, and no event has told so.
+// In TestAProcessThatKeepsAnOldEntryAsksRedisBeforeItComputes Redis has a newer entry than the
+// near cache, and the process received no event about it.
 func TestAProcessThatKeepsAnOldEntryAsksRedisBeforeItComputes(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		opts := eager
@@ -185,8 +185,8 @@ func TestAProcessThatKeepsAnOldEntryAsksRedisBeforeItComputes(t *testing.T) {
 	})
 }
 
-// TestAnEntryThatChangedBeforeTheLeaseIsTakenIn: between the lookup of the flight that was due and
-// the question for the lease.
+// In TestAnEntryThatChangedBeforeTheLeaseIsTakenIn the entry changes between the lookup and the
+// request for the lease.
 func TestAnEntryThatChangedBeforeTheLeaseIsTakenIn(t *testing.T) {
 	for name, tags := range map[string][]string{"plain": nil, "tagged": {"books"}} {
 		t.Run(name, func(t *testing.T) {
@@ -249,7 +249,7 @@ func TestNothingIsRefreshedEarlyWithoutAPlace(t *testing.T) {
 	})
 }
 
-// What does not ask for a value of the cache refreshes nothing.
+// Only a call that is answered with a fresh entry refreshes it.
 func TestOnlyHitsOfCallsRefreshEarly(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		var runs atomic.Int32
@@ -275,8 +275,8 @@ func TestOnlyHitsOfCallsRefreshEarly(t *testing.T) {
 	})
 }
 
-// TestTheCallerWhoseHitRefreshesOwnsItsResult: it may change it, and the entry is served to others
-// when the function fails.
+// In TestTheCallerWhoseHitRefreshesOwnsItsResult the caller changes its result, and the function
+// fails; other callers still get the unchanged entry.
 func TestTheCallerWhoseHitRefreshesOwnsItsResult(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		var runs atomic.Int32
@@ -329,8 +329,8 @@ func TestAnErrorThatIsAnAnswerIsRefreshedEarly(t *testing.T) {
 	})
 }
 
-// TestABurstOfDueHitsComputesOnce: on real servers, in processes that find the entry due at the
-// same moment.
+// TestABurstOfDueHitsComputesOnce runs on real servers, with processes that find the entry due at
+// the same moment.
 func TestABurstOfDueHitsComputesOnce(t *testing.T) {
 	onServersInBothForms(t, func(t *testing.T, server *backend) {
 		for name, test := range map[string]struct {

@@ -42,12 +42,12 @@ func hearAll(c *Cache) {
 	}
 }
 
-// hearing gives the youngest epoch of a cache in which events are heard, 0 if there is none
+// hearing returns the youngest epoch of a cache in which events are heard, 0 if there is none
 // or one of its channels is not heard.
 func hearing(c *Cache) (epoch uint64) { return c.events.Inspect().Hearing }
 
 // awaitHearing waits until a cache hears events, in a later epoch than that one,
-// and gives the epoch.
+// and returns the epoch.
 func awaitHearing(t testing.TB, c *Cache, than uint64) (epoch uint64) {
 	t.Helper()
 	hearAll(c)

@@ -15,8 +15,8 @@ import (
 	"github.com/fncache/fncache/internal/specimen"
 )
 
-// Whatever Wrap accepts as a result comes back equal: types and values are drawn, and go
-// through a wrapped function.
+// Every result that Wrap accepts comes back equal. The test draws types and values, and passes
+// them through a wrapped function.
 
 // A returning is a struct with a func that returns a value of a type, for WrapStruct.
 func returning(v reflect.Value) any {

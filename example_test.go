@@ -185,8 +185,8 @@ func ExampleWithInfo() {
 	// 4 <nil> fresh
 }
 
-// A refusal is good news: somebody computes the value, and this server stays
-// free for other requests. Tell the client to come back.
+// A refusal means that another caller computes the value, and that this server stays free for
+// other requests. The handler asks the client to come back.
 func ExampleErrColdCache() {
 	topBookIDs := func(context.Context, int64) ([]int64, error) {
 		return nil, &fncache.ColdCacheError{Func: "shop.TopBookIDs"} // as the wrapped function does

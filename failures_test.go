@@ -15,8 +15,8 @@ import (
 	"github.com/fncache/fncache/internal/events"
 )
 
-// What a failure of the function means for those who wait for it in other processes, and
-// for those who come after it.
+// This file tests the effect of a failure of the function on callers that wait for it in other
+// processes, and on later callers.
 
 func TestAWaiterIsRefusedAfterTheSecondFailureElsewhere(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {

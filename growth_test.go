@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What lives as long as a cache or the process, and grows per address, name or key.
+// This file tests data that live as long as a cache or the process and grow for each address,
+// name or key.
 
 func TestAnUnreferencedFunctionIsFreedWithItsCache(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {

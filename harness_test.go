@@ -131,7 +131,7 @@ func (b *bubble) cache(change ...func(*Config)) *Cache {
 	return newTestCache(b.t, cfg)
 }
 
-// keys gives the keys of entries and leases, and whatever else there is but the registries
+// keys returns the keys of entries and leases, and whatever else there is but the registries
 // of releases.
 func (b *bubble) keys() []string {
 	return slices.DeleteFunc(b.redis.Keys(), func(key string) bool { return strings.Contains(key, ":functions:{") })
@@ -576,7 +576,7 @@ func (l *logSink) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// about gives the messages that contain part, of all that were told so far.
+// about returns the messages that contain part, of all that were told so far.
 func (l *logSink) about(part string) (found []string) {
 	l.mu.Lock()
 	from := l.from

@@ -18,8 +18,8 @@ import (
 	"github.com/fncache/fncache/internal/remote"
 )
 
-// Entries that are cached are served while scripts fail: by a server that holds up what
-// writes, as for a failover, and by a replica whose primary hangs.
+// Cached entries are served while scripts fail: on a server that pauses writes, as for a
+// failover, and on a replica whose primary hangs.
 func TestScriptsThatFailDoNotKeepEntriesFromBeingServed(t *testing.T) {
 	for name, start := range map[string]func(*testing.T) (client redis.UniversalClient, stop, resume func(key string)){
 		"writes are paused": func(t *testing.T) (redis.UniversalClient, func(string), func(string)) {
@@ -131,8 +131,8 @@ func sameNode(t *testing.T, client redis.UniversalClient, a, b string) bool {
 	return nodeA == nodeB
 }
 
-// A client that is led to another server by a name, as after a failover that a DNS
-// record follows, has connections to the old one yet. Asking uses them up.
+// After a failover behind a DNS name, a client still has connections to the old server. Probing
+// uses them up.
 func TestConnectionsToAReplicaAreUsedUpByProbing(t *testing.T) {
 	old, next := redistest.Start(t), redistest.Start(t)
 	var moved atomic.Bool

@@ -226,8 +226,8 @@ func TestErrorsOfAServerThatAnswersDoNotStopLookups(t *testing.T) {
 	}
 }
 
-// Each thing that a replica may not do costs a connection or more: go-redis closes
-// the one on which it hears so.
+// Each command that a replica refuses costs at least one connection: go-redis closes a
+// connection that returns this error.
 func TestAReplicaIsNotAskedForLeasesTimeAndAgain(t *testing.T) {
 	inBothForms(t, testAReplicaIsNotAskedForLeasesTimeAndAgain)
 }

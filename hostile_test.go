@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What nobody should do, somebody does: each of these ends in an error that says
-// so, or in what was most likely meant, and never in a panic or a wait of minutes.
+// This file tests misuse. Each case ends in an error that names the fault, or in the result that
+// was most likely meant, and never in a panic or a wait of minutes.
 
 func TestTheLongestDurationsDoNotOverflow(t *testing.T) {
 	const forever = time.Duration(math.MaxInt64)
@@ -311,8 +311,8 @@ func TestHookThatEndsACallerLeavesOthersTheirAnswer(t *testing.T) {
 	})
 }
 
-// A hook of the Redis client that ends the goroutine which sends ends none of the cache's: the
-// flight, the place and the lease of a computation are not lost.
+// A hook of the Redis client ends the goroutine that sends. The flight, the place and the lease
+// of a computation are not lost.
 func TestAHookThatEndsItsGoroutineLosesNoComputation(t *testing.T) {
 	for _, verb := range []string{"acquire", "register", "renew", "store"} {
 		for _, onCold := range []ColdPolicy{Fail, Wait} {

@@ -71,8 +71,8 @@ func FuzzKeys(f *testing.F) {
 	f.Fuzz(rapid.MakeFuzz(keysTellValuesApart(unconnected(f))))
 }
 
-// TestKeysOfRealTypes has the types that programs pass, through Wrap and Wrap1: what a
-// call looks up is what Key says, in both forms, and tells values apart.
+// TestKeysOfRealTypes uses the types that programs pass. With Wrap and Wrap1, a call looks up
+// the key that Key returns, and different values have different keys.
 func TestKeysOfRealTypes(t *testing.T) {
 	cache := unconnected(t)
 	bothForms[specimen.Token](t, cache)

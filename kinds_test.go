@@ -18,8 +18,8 @@ import (
 	"github.com/fncache/fncache/internal/remote"
 )
 
-// What real servers answer when something is wrong, and what is made of it. The
-// texts in TestRedisErrorsAreClassified are ours; these are theirs.
+// This file tests the errors of real servers, and how they are classified. The error texts in
+// TestRedisErrorsAreClassified are written by hand; here they come from servers.
 
 // A trouble is what can be wrong with a server.
 type trouble struct {
@@ -363,7 +363,7 @@ func argument(t *testing.T, w *wrapped, wanted func(key string) bool) string {
 
 // --- Scripts that a server has forgotten ---
 
-// forgottenSoFar gives what w counts of them, and what p has told.
+// forgottenSoFar returns what w counts of them, and what p has told.
 func forgottenSoFar(w *wrapped, p *process) (counted uint64, told []string) {
 	return w.Stats().RedisErrorKinds[KindNoScript], p.log.about("kind=noscript")
 }
@@ -468,8 +468,7 @@ func testInAClusterEachNodeForgetsForItself(t *testing.T) {
 	assert.Len(t, told, 1)
 }
 
-// The two lists of kinds are one: the public one says in this package what the other says in
-// internal/remote.
+// The public list of kinds in this package and the list in internal/remote are equal.
 func TestTheKindsOfPackageRemoteAreThoseOfRedisError(t *testing.T) {
 	same := map[remote.Kind]RedisErrorKind{
 		remote.KindOther: KindOther, remote.KindTimeout: KindTimeout, remote.KindUnreachable: KindUnreachable,

@@ -58,8 +58,8 @@ func readEntry(t *testing.T, server *backend, w *wrapped) (*entry, state) {
 	return w.opts.Cache.parse(w.Func, raw, nil)
 }
 
-// Each row calls the function once, and then looks at what is stored: how long the entry is
-// fresh and served; 0 where nothing is stored.
+// Each row calls the function once, and then reads from the stored entry how long it is fresh
+// and served; 0 if nothing is stored.
 func TestHostileLifetimesAreLimitedOrNotStored(t *testing.T) {
 	hour, day := time.Hour, 24*time.Hour
 	for name, test := range map[string]struct {
@@ -125,8 +125,8 @@ func TestALifetimeThatIsSetTooLateIsReported(t *testing.T) {
 	})
 }
 
-// Outside of a computation there is no entry: in a direct call, in an unleased computation, and
-// outside of functions.
+// There is no entry in a direct call, in a computation without a lease, and outside of
+// functions.
 func TestALifetimeWithoutAnEntryDoesNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		w := wrap(t, b.cache(), lasting(time.Minute, time.Minute), dayOpts)
@@ -139,7 +139,8 @@ func TestALifetimeWithoutAnEntryDoesNothing(t *testing.T) {
 	})
 }
 
-// TestALifetimeAppliesToTheInnermostFunction: a function that is called by another one sets its own.
+// In TestALifetimeAppliesToTheInnermostFunction a function that another one calls sets its own
+// lifetime.
 func TestALifetimeAppliesToTheInnermostFunction(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
@@ -226,8 +227,7 @@ func TestErrorsThatAreAnswersKeepErrorTimeout(t *testing.T) {
 	}
 }
 
-// TestAResultWithoutALifetimeReplacesNoStaleEntry: as with NoStore, those who waited have it, and
-// what is stored stays.
+// As with NoStore, callers that waited get the result, and the stored entry stays.
 func TestAResultThatLivesForNoTimeLeavesTheStoredOne(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}

@@ -286,7 +286,7 @@ func TestProtocolVerbs(t *testing.T) {
 	})
 }
 
-// Every step may arrive twice: the client sends it again when the reply is lost.
+// Every step may arrive twice, because the client sends it again if the reply is lost.
 func TestVerbsSentTwiceHaveTheEffectAndTheAnswerOfOnce(t *testing.T) {
 	onServers(t, func(t *testing.T, server *backend) {
 		for name, test := range map[string]func(t *testing.T, v *verbs){

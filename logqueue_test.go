@@ -22,8 +22,8 @@ func tells(h slog.Handler) func(*Config) { return func(c *Config) { c.Logger = s
 
 // --- A log that takes nothing delays nothing ---
 
-// What happens is begun and seen to its end while the handler takes nothing. All
-// times are those of the bubble, and exact.
+// Each event begins and ends while the handler takes no record. All times are times of the
+// bubble, and exact.
 var untold = map[string]struct {
 	change func(*Config)
 	happen func(t *testing.T, b *bubble, c *Cache)

@@ -314,7 +314,7 @@ func TestUnderComputeACallWaitsForItsTurnAndIsStored(t *testing.T) {
 	})
 }
 
-// Of runs under a lease and without one, with Redis and without it.
+// The bound covers runs with and without a lease, with and without Redis.
 func TestUnderComputeTheBoundHoldsForEveryRun(t *testing.T) {
 	for _, away := range []bool{false, true} {
 		inBubble(t, func(t *testing.T, b *bubble) {
@@ -395,9 +395,10 @@ func TestACallFromInsideAComputationUnderALeaseTakesNoPlace(t *testing.T) {
 	}
 }
 
-// 1. A computation gathers callers while the one before it runs, and all of them leave.
-// 2. Others join it.
-// 3. The one before it ends, and its place is given to another key.
+// The order of events:
+//  1. A computation collects callers while the one before it runs, and all of them leave.
+//  2. Other callers join it.
+//  3. The one before it ends, and its place is given to another key.
 func TestAComputationThatAllCallersHadLeftWaitsForItsPlaceOnceJoined(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		var g gauge

@@ -71,7 +71,7 @@ func TestScanFindsExactlyTheKeysOfADerivedName(t *testing.T) {
 	assert.Equal(t, want, found)
 }
 
-// scan gives the keys that match, sorted.
+// scan returns the keys that match, sorted.
 func scan(t *testing.T, client redis.UniversalClient, pattern string) (keys []string) {
 	t.Helper()
 	for it := client.Scan(t.Context(), 0, pattern, 1000).Iterator(); ; {
@@ -85,7 +85,7 @@ func scan(t *testing.T, client redis.UniversalClient, pattern string) (keys []st
 	return keys
 }
 
-// TestNamesInAMainPackage builds programs: under go test no package is main.
+// TestNamesInAMainPackage builds programs, because no package is main under go test.
 func TestNamesInAMainPackage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds a program")

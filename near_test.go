@@ -744,7 +744,7 @@ func nearFormsOf[A, R any](t *testing.T, b *bubble, arg A, do func() R, change .
 	return forms
 }
 
-// nearForms gives nearFormsOf as functions that make sure that each call is a near
+// nearForms returns nearFormsOf as functions that make sure that each call is a near
 // hit.
 func nearForms[A, R any](t *testing.T, b *bubble, arg A, do func() R) map[string]func() R {
 	t.Helper()

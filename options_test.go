@@ -285,8 +285,8 @@ func tagOf(o Options) string {
 	return strings.Join(items, ",")
 }
 
-// FuzzTag: whatever stands in a tag, reading it ends in options or in an error,
-// and options written as a tag are read as themselves.
+// FuzzTag checks that reading any tag ends in options or in an error, and that options written
+// as a tag are read back unchanged.
 func FuzzTag(f *testing.F) {
 	for _, tag := range []string{
 		"", "timeout=24h,freshness=1h,prefix=Author", "timeout=1h,oncold=wait,waittimeout=2s", "timeout=1h,", "=", ",,", "timeout=-9223372036854775808ns",

@@ -19,10 +19,9 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// The orders of events that break caches like this one. Each test's name tells
-// the order; what happens between two steps is done from a hook on the client
-// between the two commands, or while the function runs, so that nothing depends
-// on time. Where an order is one of times, it is told in a bubble.
+// This file tests orders of events that break caches like this one. Steps between two commands
+// are done from a hook on the client or while the function runs, so no test depends on time. An
+// order that consists of times is tested in a bubble.
 
 // process is a cache with its own client on a real server: like a process of its
 // own.

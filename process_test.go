@@ -22,9 +22,9 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// The tests below run real processes: the test binary starts itself as workers,
-// which do what they are told on their standard input and tell what happens on
-// their standard output, a line of JSON each.
+// The tests below run real processes. The test binary starts itself as workers, which read
+// orders from their standard input and write reports to their standard output, one line of JSON
+// each.
 
 // workerEnv holds a worker's settings; without it the binary runs the tests.
 const workerEnv = "FNCACHE_TEST_WORKER"
@@ -330,7 +330,7 @@ func (c *crew) start(settings string) {
 	})
 }
 
-// tell gives an order to all.
+// tell sends an order to all workers.
 func (c *crew) tell(o order) {
 	for _, m := range c.members {
 		m.tell(o)
@@ -344,7 +344,7 @@ func (m *member) signal(s os.Signal) { require.NoError(m.t, m.cmd.Process.Signal
 // patience is how long a test waits for what must happen before it fails.
 const patience = time.Minute
 
-// await gives the next n reports of a kind, and keeps the others for later.
+// await returns the next n reports of a kind, and keeps the others for later.
 func (c *crew) await(what string, n int) (found []report) {
 	c.t.Helper()
 	kept := c.kept
@@ -494,7 +494,7 @@ func TestAStoppedHolderDoesNotOverwriteItsSuccessorsValue(t *testing.T) {
 	assert.EqualValues(t, 1, end.Stats.LostLeases)
 }
 
-// onlyLock gives the one lock there is.
+// onlyLock returns the one lock there is.
 func onlyLock(t *testing.T, client *redis.Client) string {
 	t.Helper()
 	locks, err := client.Keys(t.Context(), "*"+lockSuffix).Result()

@@ -27,8 +27,8 @@ import (
 	"github.com/fncache/fncache/internal/specimen"
 )
 
-// The types below stand for what users pass. Those of the golden keys stay in this package,
-// whose path is part of the keys.
+// The types below represent arguments of users. The types of the golden keys must stay in this
+// package, because its path is part of the keys.
 type (
 	plainID    int64
 	plainRatio float32
@@ -286,8 +286,8 @@ func TestHashingIsSafeForConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
-// TestGoldenKeys has whole keys: with the fingerprints of types and the hashes
-// of arguments that running fleets rely on.
+// TestGoldenKeys compares whole keys, with the fingerprints of types and the hashes of arguments
+// on which running fleets rely.
 func TestGoldenKeys(t *testing.T) {
 	var got strings.Builder
 	for _, k := range []struct {

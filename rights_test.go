@@ -16,8 +16,8 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// TestTheDocumentedRightsAreSufficient gives a user what docs/redis.md says, and has it do
-// all that the cache does. The package documentation has the same command.
+// TestTheDocumentedRightsAreSufficient gives a user the rights in docs/redis.md, and uses every
+// command of the cache. The package documentation has the same rights.
 func TestTheDocumentedRightsAreSufficient(t *testing.T) {
 	command := regexp.MustCompile(`(?m)^    ACL SETUSER app .*\n(?:        .*\n)+`)
 	found := command.FindString(page(t, "docs/redis.md"))

@@ -68,8 +68,9 @@ func TestSealedEntriesAreServedAndHideTheirResults(t *testing.T) {
 
 type stringTextFunc = func(context.Context, string) (string, error)
 
-// TestKeysAreRotatedWithoutAColdStart: a new key first opens everywhere, then seals everywhere, and
-// then the old one goes, once what it sealed is past its Timeout.
+// TestKeysAreRotatedWithoutAColdStart rotates a key in three steps: all processes open with the
+// new key, then all seal with it, and then the old key is removed, after the Timeout of the
+// entries that it sealed.
 func TestKeysAreRotatedWithoutAColdStart(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		const old, next = 1, 2
@@ -102,7 +103,7 @@ func TestKeysAreRotatedWithoutAColdStart(t *testing.T) {
 	})
 }
 
-// TestAnEntryThatDoesNotOpenIsAMissWithAReason: also where a key goes too early.
+// TestAnEntryThatDoesNotOpenIsAMissWithAReason also removes a key too early.
 func TestAnEntryThatDoesNotOpenIsAMissWithAReason(t *testing.T) {
 	raw := func(b *bubble, w *wrapped, arg string) string { return must(b.redis.Get(must(w.Key(arg)))) }
 	for name, test := range map[string]struct {
@@ -187,7 +188,7 @@ func TestWhetherACacheSealsIsPartOfItsKeys(t *testing.T) {
 	})
 }
 
-// TestAnInvalidationReachesSealedAndPlainReleases: while a deploy begins to seal.
+// TestAnInvalidationReachesSealedAndPlainReleases plays a deploy that begins to seal.
 func TestAnInvalidationReachesSealedAndPlainReleases(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
@@ -243,7 +244,8 @@ func TestKeysOfSealAreCheckedAndNotPrinted(t *testing.T) {
 	})
 }
 
-// TestGoldenSealedEnvelope holds the form of a sealed entry, and what is authenticated with it.
+// TestGoldenSealedEnvelope fixes the form of a sealed entry, and the data that are authenticated
+// with it.
 func TestGoldenSealedEnvelope(t *testing.T) {
 	e := sampleEnvelope(t)
 	e.flags |= flagSealed

@@ -12,8 +12,8 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// The protocol suite: what onServers is given holds with every kind of client,
-// on every server that internal/redistest is told to run (`make servers`).
+// The protocol suite: a test that is passed to onServers runs with every kind of client, on
+// every server that internal/redistest is configured to run (`make servers`).
 
 // A backend is Redis as one kind of client sees it.
 type backend struct {
@@ -49,7 +49,7 @@ func (b *backend) Monitor(t *testing.T) (stop func() []string) {
 	}
 }
 
-// bySentinel says whether a line of MONITOR is what sentinels and replicas send.
+// bySentinel reports whether a line of MONITOR is what sentinels and replicas send.
 func bySentinel(line string) bool {
 	line = strings.ToLower(line)
 	for _, part := range []string{`] "ping"`, `] "info"`, `] "replconf"`, "__sentinel__"} {

@@ -646,8 +646,8 @@ func TestALeaseThatIsOverIsNotGivenBack(t *testing.T) {
 	})
 }
 
-// The server hangs, and does what it was sent when it goes on: nobody waits for that any more,
-// and what was sent first need not be done first.
+// The server hangs, and executes the commands when it continues: no caller waits for them any
+// more, and they may be executed in another order.
 func TestALeaseThatIsGrantedWhenAServerContinuesIsGivenBack(t *testing.T) {
 	inBothForms(t, testALeaseThatIsGrantedWhenAServerGoesOnIsGivenBack)
 }

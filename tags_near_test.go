@@ -14,7 +14,7 @@ import (
 	"github.com/fncache/fncache/internal/fence"
 )
 
-// Near entries of functions with tags.
+// This file tests near entries of functions with tags.
 
 func nearby(o *Options) { o.Near = time.Hour }
 

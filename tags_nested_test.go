@@ -13,7 +13,7 @@ import (
 	"github.com/fncache/fncache/internal/fence"
 )
 
-// What a cached function with tags calls, it depends on.
+// A cached function with tags depends on the tags of the cached functions that it calls.
 
 // A pair is a function with tags, and one that it calls.
 type pair struct {

@@ -19,7 +19,7 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// The tests whose names or comments begin with a letter and a number prove that rule of
+// A test whose name or comment has a letter and a number, such as W1, proves that rule of
 // docs/protocol.md.
 
 // shelf is how most of these tests cache a source: fresh for long, so that only tags end that.
@@ -95,8 +95,8 @@ func TestAnExpiredTagMakesFreshEntriesStale(t *testing.T) {
 	})
 }
 
-// The tag invalidated while the function runs, which peers get wrong: the entry is born
-// invalid, in the foreground and in the background.
+// A tag is invalidated while the function runs: the stored entry is invalid from the beginning,
+// in the foreground and in the background. Peers get this wrong.
 func TestAResultInvalidatedWhileItIsComputedIsNeverServed(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"foreground": func(*Options) {},
@@ -257,7 +257,7 @@ func TestW12LookupsUnderWayInTheProcessThatInvalidatesAreNotJoined(t *testing.T)
 	}
 }
 
-// W13, and the re-read before joiners.
+// W13: the fence is read again before joiners are answered.
 func TestJoinersDoNotGetAValueThatWasInvalidatedMeanwhile(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		here, there := b.cache(), b.cache()

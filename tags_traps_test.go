@@ -16,10 +16,10 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// What other caches get wrong about tags, a test each. (The tag that is invalidated while the
-// function runs, and the deploy that adds a tag, are in tags_test.go.)
+// Each test of this file covers an error that other caches make with tags. (The tag that is
+// invalidated while the function runs, and the deploy that adds a tag, are in tags_test.go.)
 
-// Peers compare times of hosts. Here the clock of this host does not matter.
+// Peers compare times of hosts. In fncache the clock of the host does not matter.
 func TestAProcessWhoseClockIsFifteenMinutesOffInvalidatesCorrectly(t *testing.T) {
 	for _, off := range []time.Duration{-15 * time.Minute, 15 * time.Minute} {
 		t.Run(off.String(), func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestTheFenceDoesNotExpire(t *testing.T) {
 	})
 }
 
-// An index of keys by tag grows with entries, and leaks those that expire.
+// An index of keys by tag grows with the entries, and keeps the keys of expired ones.
 func TestAFenceIsBoundedByTheTagsAndRedisHoldsNothingElse(t *testing.T) {
 	inOneForm(t, func(t *testing.T) {
 		server := redistest.Shared(t)
@@ -89,7 +89,7 @@ func TestAFenceIsBoundedByTheTagsAndRedisHoldsNothingElse(t *testing.T) {
 	})
 }
 
-// Slots: entries and the fence are on different nodes of a Cluster.
+// Entries and the fence are on different nodes of a Cluster.
 func TestTagsWorkAcrossTheSlotsOfACluster(t *testing.T) {
 	inOneForm(t, func(t *testing.T) {
 		server := clusterBackend(t)
@@ -111,8 +111,8 @@ func TestTagsWorkAcrossTheSlotsOfACluster(t *testing.T) {
 	})
 }
 
-// One command for 100,000 entries, and then no stampede: 4 caches, as processes, never run
-// the function more than MaxConcurrent times each.
+// One command expires 100,000 entries, and no stampede follows: each of 4 caches, as processes,
+// runs the function at most MaxConcurrent times at once.
 func TestManyEntriesOfOneTagExpireAtOnceAndAreRecomputedWithinTheBound(t *testing.T) {
 	inOneForm(t, func(t *testing.T) {
 		server := redistest.Shared(t)

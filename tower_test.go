@@ -21,9 +21,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A call is followed through the files of the root in one direction, that of the map in
-// doc.go: no file uses a function or a method that is declared in a file above it. Types and
-// variables may be used both ways.
+// A call goes through the files of the root in one direction, the order of the map in doc.go: no
+// file uses a function or a method that is declared in a file above it. Types and variables may
+// be used in both directions.
 const (
 	mapHeading = "# The way of one call"
 	// mostFiles bounds the files of the root, without tests: 18 of one call's way, one for

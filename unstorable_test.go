@@ -20,7 +20,7 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// What becomes of results that cannot be stored, and of entries that cannot always be read.
+// This file tests results that cannot be stored, and entries that cannot always be read.
 
 // sealed hides what it refers to, and does not encode.
 type sealed struct{ at *int }

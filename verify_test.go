@@ -90,8 +90,8 @@ func TestADifferenceIsCountedAndLoggedWithoutValues(t *testing.T) {
 	}
 }
 
-// What becomes of the entry while it is verified: a difference from an entry that is not served
-// any more is none.
+// The entry changes while it is verified: a difference from an entry that is no longer served
+// does not count.
 func TestADifferenceFromAnEntryThatIsReplacedOrOldDoesNotCount(t *testing.T) {
 	for name, meanwhile := range map[string]func(w *wrapped, c *Cache){
 		"invalidated":            func(w *wrapped, _ *Cache) { _ = w.Invalidate(context.Background(), "a") },
@@ -188,7 +188,7 @@ func TestAFunctionWhoseEncodingDiffersIsNotVerified(t *testing.T) {
 	})
 }
 
-// What gives nothing to compare with is no difference, and ends quietly.
+// A run without a result to compare is not a difference, and is not logged.
 func TestARunWithoutAResultIsNoVerification(t *testing.T) {
 	for name, run := range map[string]func(context.Context) (int, error){
 		"an error": func(context.Context) (int, error) { return 0, errors.New("broken") },
@@ -306,8 +306,8 @@ func TestOnlyFreshHitsAreVerified(t *testing.T) {
 	})
 }
 
-// TestAVerifiedFunctionMayCallItself: as in a computation, a call of the same key runs directly,
-// and is not served the very entry that is verified.
+// In TestAVerifiedFunctionMayCallItself a call of the same key runs directly, as in a
+// computation, and does not get the entry that is verified.
 func TestAVerifiedFunctionMayCallItself(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{}
