@@ -74,7 +74,7 @@ func TestW11CaptureRereadAndReopenAreAskedOfThePrimary(t *testing.T) {
 		// Reopen: the primary has gone back, as by a failover, and gets a new epoch.
 		raw, key := primary.Client(), fence.Key("fncache")
 		epoch := raw.HGet(ctx, key, "e").Val()
-		require.NoError(t, raw.HSet(ctx, key, "c", "7").Err())
+		require.NoError(t, raw.HSet(ctx, key, "c", raw.HGet(ctx, key, "f").Val()).Err())
 		s.let <- struct{}{}
 		assert.Equal(t, SourceComputed, w.get(ctx, "a").source)
 		assert.NotEqual(t, epoch, raw.HGet(ctx, key, "e").Val())

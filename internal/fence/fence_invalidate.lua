@@ -20,13 +20,18 @@ redis.call('HINCRBY', KEYS[1], 'c', 1)
 now = number(redis.call('HGET', KEYS[1], 'c')) or open(true)
 now = larger(now, number(ARGV[2]) or '0')
 
--- The stamps of a field. One that cannot be read is taken for the latest.
+-- The stamps of a field. One that cannot be read, or is above the present one, is taken for
+-- that.
+local function stamp(text)
+  local known = text == '0' and text or number(text)
+  return known and not less(now, known) and known or now
+end
 local function stamps(field)
   if not field then
     return '0', '0'
   end
   local hard, soft = string.match(field, '^(%d+) (%d+)$')
-  return hard == '0' and hard or number(hard) or now, soft == '0' and soft or number(soft) or now
+  return stamp(hard), stamp(soft)
 end
 
 local tags, mine = {}, {e = true, c = true, f = true}

@@ -34,7 +34,11 @@ local function open(make)
   if now and #now > 16 then
     now = nil -- damaged: no epoch could begin above it
   end
-  local known = now and number(head[3]) and epoch and #epoch == 32 and string.find(epoch, '^[0-9a-f]+$')
+  local floor = now and number(head[3])
+  if floor and less(now, floor) then
+    floor = nil -- damaged: nothing could be stored until the stamps have reached it
+  end
+  local known = floor and epoch and #epoch == 32 and string.find(epoch, '^[0-9a-f]+$')
   if known and not less(now, ARGV[3]) then
     return now
   end

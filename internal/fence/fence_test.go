@@ -302,6 +302,9 @@ func TestWhatCannotBeReadIsNoFence(t *testing.T) {
 		"c is about to be":     func(s *subject) { s.set("c", strings.Repeat("9", 16)); s.invalidate(0, fence.Hard, tag("b")) },
 		"c is gone":            func(s *subject) { s.client.HDel(ctx, s.key, "c") },
 		"f is gone":            func(s *subject) { s.client.HDel(ctx, s.key, "f") },
+		"f is large":           func(s *subject) { s.set("f", strings.Repeat("9", 17)) },
+		"f is above c":         func(s *subject) { s.set("f", (s.look().Now + 1).String()) },
+		"f is too long":        func(s *subject) { s.set("f", strings.Repeat("9", 18)) },
 		"e is gone":            func(s *subject) { s.client.HDel(ctx, s.key, "e") },
 		"e is another's":       func(s *subject) { s.set("e", strings.Repeat("G", 32)) },
 		"it is a string":       func(s *subject) { s.client.Set(ctx, s.key, "x", 0) },
@@ -326,6 +329,23 @@ func TestWhatCannotBeReadIsNoFence(t *testing.T) {
 			})
 		})
 	}
+}
+
+// No invalidation has the stamp that the field holds: it would overtake all that is ever stored.
+func TestAFieldAboveThePresentStampIsMendedByTheNextInvalidation(t *testing.T) {
+	onEach(t, func(t *testing.T, s *subject) {
+		a := tag("a")
+		s.open(none)
+		for _, text := range []string{"99999999999999999 0", "0 99999999999999999", "99999999999999999 99999999999999999"} {
+			for _, kind := range []fence.Kind{fence.Hard, fence.Soft} {
+				s.set(a.String(), text)
+				s.invalidate(0, kind, a)
+				r := s.look(a)
+				epoch, marks := captured(r, a)
+				assert.Equal(t, fence.Valid, r.Judge(epoch, marks), "%s, %s", text, kind)
+			}
+		}
+	})
 }
 
 func TestAFieldThatCannotBeReadOvertakesEverything(t *testing.T) {

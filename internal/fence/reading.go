@@ -39,7 +39,7 @@ func ReadingOf(value func(i int) any, tags []Tag) (r Reading) {
 	epoch, isEpoch := ParseEpoch(texts[0])
 	now, isNow := ParseStamp(texts[1])
 	floor, isFloor := ParseStamp(texts[2])
-	if !isEpoch || !isNow || !isFloor {
+	if !isEpoch || !isNow || !isFloor || floor > now {
 		return Reading{}
 	}
 	stamps := make([]Stamp, 2*len(tags))
