@@ -109,18 +109,33 @@ type panics struct{}
 func (panics) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
 func (panics) FailNow()                          { panic("FailNow") }
 
-func TestArgumentsThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
-	noon := time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
-	now := time.Now()
+// A pairOfHashes are the hashes of two lists of arguments.
+type pairOfHashes struct {
+	name string
+	a, b keyhash.Hash
+	same bool
+}
+
+// compareHashes checks that hashes are the same, or that both of their halves differ.
+func compareHashes(t *testing.T, pairs []pairOfHashes) {
+	t.Helper()
+	for _, test := range pairs {
+		t.Run(test.name, func(t *testing.T) {
+			if test.same {
+				assert.Equal(t, test.a, test.b)
+				return
+			}
+			assert.NotEqual(t, test.a, test.b)
+			assert.NotEqual(t, test.a[0], test.b[0], "the first half alone differs")
+			assert.NotEqual(t, test.a[1], test.b[1], "the second half alone differs")
+		})
+	}
+}
+
+func TestScalarsThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
 	pair := reflect.TypeFor[func(string, string) int]()
-	list := reflect.TypeFor[func(...int) int]()
-	mixed := reflect.TypeFor[func(context.Context, []string, int) int]()
 	p := func(fn reflect.Type, args ...any) keyhash.Hash { return hashOf(t, publicKeys, fn, args...) }
-	for _, test := range []struct {
-		name string
-		a, b keyhash.Hash
-		same bool
-	}{
+	compareHashes(t, []pairOfHashes{
 		{"equal ints", hashOne(1), hashOne(1), true},
 		{"ints", hashOne(1), hashOne(2), false},
 		{"signs", hashOne(1), hashOne(-1), false},
@@ -139,7 +154,13 @@ func TestArgumentsThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
 		{"order of arguments", p(pair, "a", "b"), p(pair, "b", "a"), false},
 		{"border between arguments", p(pair, "ab", "c"), p(pair, "a", "bc"), false},
 		{"moved from one to the other", p(pair, "ab", ""), p(pair, "", "ab"), false},
+	})
+}
 
+func TestTimesThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
+	noon := time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
+	now := time.Now()
+	compareHashes(t, []pairOfHashes{
 		{"equal instants", hashOne(noon), hashOne(noon.Add(0)), true},
 		{"a nanosecond", hashOne(noon), hashOne(noon.Add(1)), false},
 		{"a time at two offsets", hashOne(noon), hashOne(noon.In(time.FixedZone("CET", 3600))), false},
@@ -149,7 +170,11 @@ func TestArgumentsThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
 		{"an offset beyond what time.Time encodes", hashOne(noon.In(time.FixedZone("", 1<<30))), hashOne(noon.In(time.FixedZone("", 1<<30+1))), false},
 		{"a monotonic reading", hashOne(now), hashOne(now.Round(0)), true},
 		{"times in structs", hashOne(plainPage{At: noon}), hashOne(plainPage{At: noon.Add(1)}), false},
+	})
+}
 
+func TestListsAndMapsThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
+	compareHashes(t, []pairOfHashes{
 		{"nil and empty slice", hashOne([]int(nil)), hashOne([]int{}), true},
 		{"nil and empty map", hashOne(map[string]int(nil)), hashOne(map[string]int{}), true},
 		{"nil and empty, deep", hashOne(plainPage{}), hashOne(plainPage{Years: []int{}, Seen: map[string]bool{}}), true},
@@ -163,14 +188,23 @@ func TestArgumentsThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
 		{"order in a map", hashOne(map[string]int{"a": 1, "b": 2}), hashOne(map[string]int{"b": 2, "a": 1}), true},
 		{"swapped values in a map", hashOne(map[string]int{"a": 1, "b": 2}), hashOne(map[string]int{"a": 2, "b": 1}), false},
 		{"swapped key and value", hashOne(map[string]string{"a": "b"}), hashOne(map[string]string{"b": "a"}), false},
+	})
+}
 
+func TestStructsThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
+	compareHashes(t, []pairOfHashes{
 		{"equal structs", hashOne(embedsOK{EmbeddedOK{"a"}, 1}), hashOne(embedsOK{EmbeddedOK{"a"}, 1}), true},
 		{"embedded field", hashOne(embedsOK{EmbeddedOK{"a"}, 1}), hashOne(embedsOK{EmbeddedOK{"b"}, 1}), false},
 		{"swapped fields", hashOne(struct{ A, B int }{1, 2}), hashOne(struct{ A, B int }{2, 1}), false},
 		{"field left out", hashOne(withIgnored{ID: 1}), hashOne(withIgnored{ID: 1, Trace: make(chan int)}), true},
 		{"field not left out", hashOne(withIgnored{ID: 1}), hashOne(withIgnored{ID: 2}), false},
 		{"another library's tag leaves nothing out", hashOne(otherTags{1}), hashOne(otherTags{2}), false},
+	})
+}
 
+func TestValuesWithEncodingsThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
+	noon := time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
+	compareHashes(t, []pairOfHashes{
 		{"zeros of two signs", hashOne(math.Copysign(0, -1)), hashOne(0.0), false},
 		{"a blank field", hashOne(specimen.Blank{A: 1}), hashOne(specimen.Blank{A: 1}), true},
 		{"the text of a token", hashOne(specimen.Token("alice")), hashOne(specimen.Token("bob")), false},
@@ -194,30 +228,31 @@ func TestArgumentsThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
 		{"the pointer's MarshalBinary before the value's MarshalText", hashOne(specimen.NewMixed(1, 2)), hashOne(specimen.NewMixed(1, 3)), false},
 		{"big.Int", hashOne(*big.NewInt(1)), hashOne(*big.NewInt(2)), false},
 		{"big.Float of two precisions and one text", hashOne(*new(big.Float).SetPrec(24).SetFloat64(0.1)), hashOne(*big.NewFloat(0.1)), false},
+	})
+}
 
+func TestMarshalersThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
+	compareHashes(t, []pairOfHashes{
 		{"equal by MarshalBinary", hashOne(binaryKey{1}), hashOne(binaryKey{1}), true},
 		{"MarshalBinary", hashOne(binaryKey{1}), hashOne(binaryKey{2}), false},
 		{"MarshalText", hashOne(textKey{1}), hashOne(textKey{2}), false},
 		{"MarshalBinary before MarshalText", hashOne(bothKey{1}), hashOne(bothKey{2}), false},
 		{"addresses", hashOne(netip.MustParseAddr("::1")), hashOne(netip.MustParseAddr("::2")), false},
 		{"an address and itself in IPv6", hashOne(netip.MustParseAddr("1.2.3.4")), hashOne(netip.MustParseAddr("::ffff:1.2.3.4")), false},
+	})
+}
 
+func TestArgumentListsThatAreTheSameShareAKeyAndOthersDoNot(t *testing.T) {
+	list := reflect.TypeFor[func(...int) int]()
+	mixed := reflect.TypeFor[func(context.Context, []string, int) int]()
+	p := func(fn reflect.Type, args ...any) keyhash.Hash { return hashOf(t, publicKeys, fn, args...) }
+	compareHashes(t, []pairOfHashes{
 		{"variadic none and one", p(list), p(list, 0), false},
 		{"variadic one and two", p(list, 1), p(list, 1, 1), false},
 		{"variadic and its slice", p(list, 1, 2), p(list, []int{1, 2}), true},
 		{"a context is no argument", p(mixed, []string{"a"}, 1), p(reflect.TypeFor[func([]string, int) int](), []string{"a"}, 1), true},
 		{"an int under another name", hashOne(1), hashOne(plainID(1)), true}, // the fingerprint tells them apart
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			if test.same {
-				assert.Equal(t, test.a, test.b)
-				return
-			}
-			assert.NotEqual(t, test.a, test.b)
-			assert.NotEqual(t, test.a[0], test.b[0], "the first half alone tells them apart")
-			assert.NotEqual(t, test.a[1], test.b[1], "the second half alone tells them apart")
-		})
-	}
+	})
 }
 
 func TestASecretChangesBothHalvesAndNothingElseDoes(t *testing.T) {

@@ -150,75 +150,9 @@ func newIndex(p *plan, events []event) *index {
 		plan: p, cells: map[string]*cell{}, begun: map[int64]event{}, gone: map[int]event{}, calm: map[int][]event{},
 		comps: map[int64]*comp{}, overtakingOf: map[int64]*overtaking{}, stall: map[int][]event{}, troubles: map[int][]trouble{}, times: newTimes(events), tally: newTally(),
 	}
-	calls := map[int64]*call{}
-	invalidations, commands := map[int64]*invalidation{}, map[int64]*command{}
-	var wipe event
-	var fenceChange restore
+	b := indexing{index: x, calls: map[int64]*call{}, invalidations: map[int64]*invalidation{}, commands: map[int64]*command{}}
 	for _, e := range events {
-		c := x.cell(e.Cell)
-		switch e.Kind {
-		case callBegins:
-			x.begun[e.Op] = e
-			calls[e.Op] = &call{begin: e}
-			c.calls = append(c.calls, calls[e.Op])
-		case callEnds:
-			calls[e.Op].end, calls[e.Op].ended = e, true
-		case invalidateBegins:
-			invalidations[e.Op] = &invalidation{begin: e}
-			c.invalidated = append(c.invalidated, invalidations[e.Op])
-		case invalidateEnds:
-			invalidations[e.Op].end, invalidations[e.Op].done = e, e.Err == ""
-		case expireBegins, overtakeBegins:
-			o := &overtaking{invalidation: invalidation{begin: e}, soft: e.Soft, tags: e.Tags}
-			x.overtakings = append(x.overtakings, o)
-			x.overtakingOf[e.Op] = o
-		case expireEnds, overtakeEnds:
-			o := x.overtakingOf[e.Op]
-			o.end, o.done = e, e.Err == ""
-		case fenceBegins:
-			fenceChange = restore{interval: interval{from: e.Seq}, saved: e.Since, begin: e}
-		case fenceEnds:
-			fenceChange.to = e.Seq
-			x.restores = append(x.restores, fenceChange)
-		case refreshBegins:
-			x.begun[e.Op] = e
-		case sourceChanged:
-			c.changes = append(c.changes, e)
-		case computeBegins:
-			c.compByOp[e.Op] = &comp{begin: e}
-			c.comps = append(c.comps, c.compByOp[e.Op])
-			x.comps[e.Op] = c.compByOp[e.Op]
-		case computeEnds:
-			c.compByOp[e.Op].end, c.compByOp[e.Op].ended = e, true
-		case commandSent:
-			commands[e.Op] = &command{sent: e, until: never, untilAt: math.MaxInt64}
-			if c == nil {
-				x.fence = append(x.fence, commands[e.Op])
-				continue
-			}
-			if e.Verb == "probe" { // which touches neither entry nor lock
-				continue
-			}
-			c.commands = append(c.commands, commands[e.Op])
-			if e.Token != "" {
-				c.byToken[e.Token] = append(c.byToken[e.Token], commands[e.Op])
-			}
-		case commandEnds:
-			k := commands[e.Op]
-			k.end = e
-			k.replied = e.Err == ""
-			k.idle = e.Err == endedUnsent || e.Err == endedRefused
-		case processGone:
-			x.gone[e.Victim] = e
-		case settled:
-			x.calm[e.Victim] = append(x.calm[e.Victim], e)
-		case stalled:
-			x.stall[e.Proc] = append(x.stall[e.Proc], e)
-		case wipeBegins:
-			wipe = e
-		case wipeEnds:
-			x.wipes = append(x.wipes, interval{wipe.Seq, e.Seq})
-		}
+		b.take(e)
 	}
 	x.findTroubles(events)
 	runs := map[int64][]*comp{} // by call
@@ -241,6 +175,99 @@ func newIndex(p *plan, events []event) *index {
 		x.link(c)
 	}
 	return x
+}
+
+// An indexing is an index while its events are read.
+type indexing struct {
+	*index
+	calls         map[int64]*call
+	invalidations map[int64]*invalidation
+	commands      map[int64]*command
+	wipe          event
+	fenceChange   restore
+}
+
+// take adds an event.
+func (b *indexing) take(e event) {
+	c := b.cell(e.Cell)
+	switch e.Kind {
+	case callBegins:
+		b.begun[e.Op] = e
+		b.calls[e.Op] = &call{begin: e}
+		c.calls = append(c.calls, b.calls[e.Op])
+	case callEnds:
+		b.calls[e.Op].end, b.calls[e.Op].ended = e, true
+	case invalidateBegins:
+		b.invalidations[e.Op] = &invalidation{begin: e}
+		c.invalidated = append(c.invalidated, b.invalidations[e.Op])
+	case invalidateEnds:
+		b.invalidations[e.Op].end, b.invalidations[e.Op].done = e, e.Err == ""
+	case refreshBegins:
+		b.begun[e.Op] = e
+	case sourceChanged:
+		c.changes = append(c.changes, e)
+	case computeBegins:
+		c.compByOp[e.Op] = &comp{begin: e}
+		c.comps = append(c.comps, c.compByOp[e.Op])
+		b.comps[e.Op] = c.compByOp[e.Op]
+	case computeEnds:
+		c.compByOp[e.Op].end, c.compByOp[e.Op].ended = e, true
+	case commandSent, commandEnds:
+		b.takeCommand(c, e)
+	default:
+		b.takeFromOutside(e)
+	}
+}
+
+// takeCommand adds the beginning or the end of a command.
+func (b *indexing) takeCommand(c *cell, e event) {
+	if e.Kind == commandEnds {
+		k := b.commands[e.Op]
+		k.end = e
+		k.replied = e.Err == ""
+		k.idle = e.Err == endedUnsent || e.Err == endedRefused
+		return
+	}
+	b.commands[e.Op] = &command{sent: e, until: never, untilAt: math.MaxInt64}
+	if c == nil {
+		b.fence = append(b.fence, b.commands[e.Op])
+		return
+	}
+	if e.Verb == "probe" { // which touches neither entry nor lock
+		return
+	}
+	c.commands = append(c.commands, b.commands[e.Op])
+	if e.Token != "" {
+		c.byToken[e.Token] = append(c.byToken[e.Token], b.commands[e.Op])
+	}
+}
+
+// takeFromOutside adds what the conductor did, and what was overtaken.
+func (b *indexing) takeFromOutside(e event) {
+	switch e.Kind {
+	case expireBegins, overtakeBegins:
+		o := &overtaking{invalidation: invalidation{begin: e}, soft: e.Soft, tags: e.Tags}
+		b.overtakings = append(b.overtakings, o)
+		b.overtakingOf[e.Op] = o
+	case expireEnds, overtakeEnds:
+		o := b.overtakingOf[e.Op]
+		o.end, o.done = e, e.Err == ""
+	case fenceBegins:
+		b.fenceChange = restore{interval: interval{from: e.Seq}, saved: e.Since, begin: e}
+	case fenceEnds:
+		b.fenceChange.to = e.Seq
+		b.restores = append(b.restores, b.fenceChange)
+	case processGone:
+		b.gone[e.Victim] = e
+	case settled:
+		b.calm[e.Victim] = append(b.calm[e.Victim], e)
+	case stalled:
+		b.stall[e.Proc] = append(b.stall[e.Proc], e)
+	case wipeBegins:
+		b.wipe = e
+	case wipeEnds:
+		b.wipes = append(b.wipes, interval{b.wipe.Seq, e.Seq})
+	}
 }
 
 func (x *index) cell(name string) *cell {
