@@ -310,7 +310,7 @@ func (x *index) overtakenSince(c *cell, comp *comp, to uint64) bool {
 			continue
 		}
 		switch {
-		case k.sent.Verb == verbOvertake && !k.idle && x.concerns(k, comp):
+		case k.sent.Verb == verbOvertake && !k.idle && x.concerns(k, c):
 			return true
 		case k.sent.Verb == verbOvertake || !k.replied:
 		case epoch == "":
@@ -322,10 +322,13 @@ func (x *index) overtakenSince(c *cell, comp *comp, to uint64) bool {
 	return false
 }
 
-// concerns reports whether an invalidation is about a tag of a value.
-func (x *index) concerns(k *command, comp *comp) bool {
+// concerns reports whether an invalidation is about a tag of any value of a cell: the one that
+// was stored may have been replaced by one with another tag.
+func (x *index) concerns(k *command, c *cell) bool {
 	o := x.overtakingOf[k.sent.Call]
-	return o == nil || slices.ContainsFunc(o.tags, func(tag string) bool { _, has := x.marks(comp)[tag]; return has })
+	return o == nil || slices.ContainsFunc(c.comps, func(comp *comp) bool {
+		return slices.ContainsFunc(o.tags, func(tag string) bool { return slices.Contains(comp.end.Tags, tag) })
+	})
 }
 
 // unansweredFence reports whether a question to the fence had no answer, or a late one, in a time

@@ -184,6 +184,18 @@ func TestNoAnswerIsOlderThanAnInvalidationOfATag(t *testing.T) {
 			h.ask(2, 30, "u", 0)
 			h.reply(30, "acquired", 0)
 		}},
+		"a lease over a later entry, with a tag of its own that was invalidated": {"", func(h *tale) {
+			h.call(1, 65)
+			h.add(event{Kind: commandSent, Proc: 1, Op: 61, Verb: "acquire", Token: "w", Millis: lease.Milliseconds(), Mode: modeRefresh, Call: 65})
+			h.reply(61, "acquired", 0)
+			h.compute(1, 66, 65)
+			h.add(event{Kind: computeEnds, Op: 66, Tags: []string{theTag, otherTag}})
+			h.put(1, 62, "w", 66)
+			h.reply(62, "held", 0)
+			h.overtake(1, 50, otherTag, false)
+			h.ask(2, 30, "u", 0)
+			h.reply(30, "acquired", 0)
+		}},
 		"a lease over an entry of a fence that was lost": {"", func(h *tale) {
 			h.goesBack(0)
 			h.ask(2, 30, "u", 0)
