@@ -22,6 +22,10 @@ missed=0
 for name in "$@"; do
   patch=$here/testdata/seeded/$name.patch
   sed -n 's/^Broken rule: /BROKEN: /p' "$patch" >"$work/rules"
+  if [[ ! -s $work/rules ]]; then
+    echo "seeded.sh: $name.patch names no broken rule; begin it with lines 'Broken rule: ...'" >&2
+    exit 1
+  fi
   if ! git -C "$work/copy" apply "$patch"; then
     echo "seeded.sh: $name.patch does not apply: the code has changed, so change the patch" >&2
     exit 1
