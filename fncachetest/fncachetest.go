@@ -12,6 +12,10 @@
 // It needs no network, so it also works inside a testing/synctest bubble; there
 // time passes by time.Sleep, and Advance is not needed.
 //
+// Beside time a test can end leases ([Cache.EndLease]), have Redis go away ([Cache.StopRedis]), and
+// count what its calls cost ([Cache.Count]). The methods of [fncache.Cache] do the rest, such as
+// InvalidateTags.
+//
 // miniredis is not Redis: what depends on eviction, replication, a Cluster or
 // faults is to be tested on a real server.
 package fncachetest
@@ -28,16 +32,19 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/fncache/fncache"
-	"github.com/fncache/fncache/internal/memconn"
 	"github.com/fncache/fncache/internal/testhook"
 )
 
 // A Cache is a [fncache.Cache] with the Redis below it.
 type Cache struct {
 	*fncache.Cache
-	// Redis is the embedded server: to look at keys, to set errors, to close it as in an
-	// outage. The cache detects the end of an outage within 1.5 s; Health reports it.
+	// Redis is the embedded server: to look at keys, and to set errors that it answers. For an
+	// outage there is StopRedis: Close of the server does not end connections in memory for
+	// long.
 	Redis *miniredis.Miniredis
+
+	wall  *wall
+	count *counter
 }
 
 // New returns a cache on a Redis of its own. Both are closed at the end of the test. Each
@@ -46,13 +53,17 @@ func New(t testing.TB, change ...func(*fncache.Config)) *Cache {
 	t.Helper()
 	server := miniredis.NewMiniRedis()
 	server.ClockTTL(true)
+	wall, count := &wall{conns: make(map[*conn]struct{})}, new(counter)
 	client := redis.NewClient(&redis.Options{
 		// An address, so that go-redis resolves no name.
-		Addr:   "127.0.0.1:0",
-		Dialer: func(context.Context, string, string) (net.Conn, error) { return memconn.Buffered(server.Dial()) },
+		Addr:                  "127.0.0.1:0",
+		Dialer:                func(context.Context, string, string) (net.Conn, error) { return wall.dial(server) },
+		ContextTimeoutEnabled: true, // so that hooks see every command
 		// Commands that the client would send and miniredis does not know.
 		DisableIdentity: true,
+		DialerRetries:   1, // of StopRedis, which is logged
 	})
+	client.AddHook(count)
 	cfg := fncache.Config{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	for _, f := range change {
 		f(&cfg)
@@ -71,7 +82,7 @@ func New(t testing.TB, change ...func(*fncache.Config)) *Cache {
 		}
 		server.Close()
 	})
-	return &Cache{Cache: cache, Redis: server}
+	return &Cache{Cache: cache, Redis: server, wall: wall, count: count}
 }
 
 // Advance moves the time by which ages are measured and keys expire, as if d had passed:
@@ -81,3 +92,8 @@ func (c *Cache) Advance(d time.Duration) {
 	c.Redis.FastForward(d)
 	testhook.AdvanceClock(c.Cache, d)
 }
+
+// EndLease deletes the lease on the entry with a key, of [fncache.Func.Key], as if it had expired
+// while its holder stood still. It reports whether there was one. The holder's result is given to
+// its caller, and not stored. A wait after a failed computation (Options.Cooldown) ends too.
+func (c *Cache) EndLease(key string) bool { return c.Redis.Del(key + ":lock") }

@@ -117,3 +117,124 @@ func TestInABubbleManyCallsAtOnceTakeNoTime(t *testing.T) {
 		assert.EqualValues(t, 500, f.Stats().Stored)
 	})
 }
+
+// shopOf returns a function on a cache, its key for 1, and its handle.
+func shopOf(t *testing.T, cache *fncachetest.Cache, fn func(context.Context, int64) (int, error), opts fncache.Options) (call func(context.Context, int64) (int, error), key string, f *fncache.Func) {
+	t.Helper()
+	opts.Cache, opts.Name, opts.Timeout = cache.Cache, "top", time.Hour
+	f, err := fncache.Wrap(&fn, opts)
+	require.NoError(t, err)
+	key, err = f.Key(int64(1))
+	require.NoError(t, err)
+	return func(ctx context.Context, id int64) (int, error) { return fn(ctx, id) }, key, f
+}
+
+func TestAHolderWhoseLeaseWasEndedStoresNothing(t *testing.T) {
+	cache := fncachetest.New(t)
+	var key string
+	end := true
+	call, key, f := shopOf(t, cache, func(context.Context, int64) (int, error) {
+		if end {
+			assert.True(t, cache.EndLease(key))
+			assert.False(t, cache.EndLease(key), "it has ended")
+		}
+		return 5, nil
+	}, fncache.Options{})
+	got, err := call(t.Context(), 1)
+	require.NoError(t, err)
+	assert.Equal(t, 5, got)
+	assert.Zero(t, f.Stats().Stored)
+	assert.EqualValues(t, 1, f.Stats().LostLeases)
+	assert.False(t, cache.Redis.Exists(key))
+
+	end = false
+	_, err = call(t.Context(), 1)
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, f.Stats().Stored)
+}
+
+func TestATagThatIsInvalidatedWhileTheFunctionRunsInvalidatesItsResult(t *testing.T) {
+	cache := fncachetest.New(t)
+	runs := 0
+	call, _, _ := shopOf(t, cache, func(ctx context.Context, _ int64) (int, error) {
+		if runs++; runs == 1 {
+			assert.NoError(t, cache.InvalidateTags(ctx, "books"))
+		}
+		return runs, nil
+	}, fncache.Options{Tags: []string{"books"}, OnCold: fncache.Wait}) // its lease is released in the background
+	for _, want := range []int{1, 2, 2} {
+		got, err := call(t.Context(), 1)
+		require.NoError(t, err)
+		assert.Equal(t, want, got)
+	}
+	require.NoError(t, cache.ExpireTags(t.Context(), "books"))
+	var info fncache.Info
+	_, err := call(fncache.WithInfo(t.Context(), &info), 1)
+	require.NoError(t, err)
+	assert.Equal(t, fncache.SourceComputed, info.Source, "it was stale, and this caller recomputes")
+}
+
+// anOutage has Redis go away and come back, twice, also between calls that nobody makes.
+func anOutage(t *testing.T) {
+	cache := fncachetest.New(t)
+	runs := 0
+	call, _, f := shopOf(t, cache, topBooks(&runs), fncache.Options{})
+	once := func() fncachetest.Counts {
+		return cache.Count(func() {
+			_, err := call(t.Context(), 1)
+			assert.NoError(t, err)
+		})
+	}
+	assert.EqualValues(t, 1, once().Computations)
+	for range 2 {
+		cache.StopRedis()
+		assert.EqualValues(t, 1, once().Computations)
+		assert.True(t, cache.Health().Nodes[0].Away)
+		require.ErrorIs(t, f.Invalidate(t.Context(), int64(1)), fncache.ErrRedisDown)
+		cache.StartRedis()
+		assert.Zero(t, once().Computations, "it is still there")
+		require.NoError(t, cache.Ping(t.Context()))
+	}
+	cache.StopRedis()
+	cache.StartRedis() // nobody has noticed
+	assert.Equal(t, fncachetest.Counts{Calls: 1, Commands: 1}, once())
+}
+
+func TestRedisGoesAwayAndComesBack(t *testing.T) { anOutage(t) }
+
+func TestRedisGoesAwayAndComesBackInABubble(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
+		began := time.Now()
+		anOutage(t)
+		assert.Less(t, time.Since(began), 5*time.Second)
+	})
+}
+
+func TestACacheThatIsClosedDuringAnOutageEnds(t *testing.T) {
+	t.Run("inner", func(t *testing.T) {
+		cache := fncachetest.New(t)
+		runs := 0
+		call, _, _ := shopOf(t, cache, topBooks(&runs), fncache.Options{Near: time.Minute, Freshness: time.Hour})
+		cache.StopRedis()
+		_, err := call(t.Context(), 1)
+		require.NoError(t, err)
+	})
+}
+
+func TestOnlyWhatHappensMeanwhileIsCounted(t *testing.T) {
+	cache := fncachetest.New(t)
+	runs := 0
+	call, _, f := shopOf(t, cache, topBooks(&runs), fncache.Options{})
+	twice := func() {
+		for range 2 {
+			_, err := call(t.Context(), 1)
+			assert.NoError(t, err)
+		}
+	}
+	first := cache.Count(twice)
+	assert.EqualValues(t, 2, first.Calls)
+	assert.EqualValues(t, 1, first.Computations)
+	assert.Equal(t, fncachetest.Counts{Calls: 2, Commands: 2}, cache.Count(twice))
+	assert.Equal(t, fncachetest.Counts{}, cache.Count(func() {}))
+	assert.Zero(t, cache.Count(f.Unwrap).Calls)
+}
