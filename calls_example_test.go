@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strconv"
 	"strings"
@@ -542,4 +545,107 @@ func Example_early() {
 	// Output:
 	// asking the database about author 7
 	// [70 140] <nil>
+}
+
+func ExampleNotModified() {
+	cache, stop := newCache()
+	defer stop()
+	ctx := context.Background()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"7"`)
+		if r.Header.Get("If-None-Match") == `"7"` {
+			fmt.Println("304: nothing has changed")
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		fmt.Println("200: the whole list")
+		fmt.Fprint(w, "Dune, Emma, Ulysses")
+	}))
+	defer server.Close()
+
+	titles := func(ctx context.Context, shelf string) (string, error) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/"+shelf, nil)
+		if err != nil {
+			return "", err
+		}
+		if stored, ok := fncache.Stored(ctx); ok {
+			request.Header.Set("If-None-Match", stored.ETag)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return "", err
+		}
+		defer response.Body.Close()
+		switch response.StatusCode {
+		case http.StatusNotModified:
+			fncache.NotModified(ctx)
+			return "", nil // the callers are given the entry
+		case http.StatusOK:
+			fncache.SetETag(ctx, response.Header.Get("ETag"))
+			body, err := io.ReadAll(response.Body)
+			return string(body), err
+		default:
+			return "", errors.New(response.Status)
+		}
+	}
+	f := fncache.Must(fncache.Wrap(&titles, fncache.Options{Cache: cache, Name: "shop.Titles", Timeout: 24 * time.Hour, Freshness: time.Hour}))
+	defer f.Unwrap()
+
+	fmt.Println(titles(ctx, "novels"))
+	_ = f.Expire(ctx, "novels") // or an hour passes
+	fmt.Println(titles(ctx, "novels"))
+	fmt.Println(titles(ctx, "novels"))
+	// Output:
+	// 200: the whole list
+	// Dune, Emma, Ulysses <nil>
+	// 304: nothing has changed
+	// Dune, Emma, Ulysses <nil>
+	// Dune, Emma, Ulysses <nil>
+}
+
+func ExampleStored() {
+	cache, stop := newCache()
+	defer stop()
+	ctx := context.Background()
+
+	row := struct {
+		version int
+		title   string
+	}{3, "Dune"} // in the database
+	title := func(ctx context.Context, _ int64) (string, error) {
+		version := strconv.Itoa(row.version) // a query that is cheap
+		if stored, ok := fncache.Stored(ctx); ok && stored.ETag == version {
+			fncache.NotModified(ctx)
+			return "", nil
+		}
+		fncache.SetETag(ctx, version)
+		fmt.Println("the expensive query")
+		return row.title, nil
+	}
+	f := fncache.Must(fncache.Wrap(&title, fncache.Options{Cache: cache, Name: "shop.Title", Timeout: time.Hour}))
+	defer f.Unwrap()
+
+	fmt.Println(title(ctx, 7))
+	_ = f.Expire(ctx, 7)
+	fmt.Println(title(ctx, 7))
+	// Output:
+	// the expensive query
+	// Dune <nil>
+	// Dune <nil>
+}
+
+func ExampleSetETag() {
+	cache, stop := newCache()
+	defer stop()
+	ctx := context.Background()
+
+	page := func(ctx context.Context, _ string) (string, error) {
+		fncache.SetETag(ctx, "version 7") // Stored returns it to a later run
+		return "the page", nil
+	}
+	f := fncache.Must(fncache.Wrap(&page, fncache.Options{Cache: cache, Name: "shop.Page", Timeout: time.Hour}))
+	defer f.Unwrap()
+	fmt.Println(page(ctx, "home"))
+	// Output:
+	// the page <nil>
 }

@@ -293,14 +293,16 @@ func (c *coder) open(e *envelope) error {
 	if e.codec != c.id {
 		return miss(missUnknownCodec, "byte %d: codec %d, the cache has %d", codecOffset, e.codec, c.id)
 	}
-	if e.flags&flagCompressed == 0 {
-		return nil
+	if e.flags&flagCompressed != 0 {
+		body, err := codec.Decompress(e.body)
+		if err != nil {
+			return err
+		}
+		e.body, e.flags = body, e.flags&^flagCompressed
 	}
-	body, err := codec.Decompress(e.body)
-	if err != nil {
-		return err
+	if e.flags&flagETag != 0 {
+		return e.cutETag()
 	}
-	e.body, e.flags = body, e.flags&^flagCompressed
 	return nil
 }
 
@@ -318,6 +320,11 @@ func (c *coder) pack(raw []byte) (packed []byte, flags byte) {
 // enclose returns the bytes of the entry under key. raw has room for the header and then the
 // body. enclose compresses and seals the body, and sets the flags for that.
 func (c *coder) enclose(e *envelope, raw []byte, key string) []byte {
+	if e.etag != nil {
+		e.flags |= flagETag
+		body := raw[envelopeHeaderLen:]
+		raw = append(appendETag(make([]byte, envelopeHeaderLen, len(raw)+2+maxETag), *e.etag), body...)
+	}
 	if !e.negative() {
 		var flags byte
 		raw, flags = c.pack(raw)
@@ -328,20 +335,17 @@ func (c *coder) enclose(e *envelope, raw []byte, key string) []byte {
 		body := raw[envelopeHeaderLen:]
 		raw = c.seal.Seal(make([]byte, envelopeHeaderLen, len(raw)+seal.Overhead), seal.NewSalt(), body, e.bound(key))
 	}
-	more := 0 // bytes between the header and the body
 	if e.life != nil {
 		e.flags |= flagLifetime
-		more += lifetimesLen
 	}
 	if e.tags != nil {
 		e.flags |= flagTagged
-		more += e.tags.Len()
 	}
-	if more == 0 {
+	if e.headLen() == envelopeHeaderLen {
 		e.appendTo(raw[:0])
 		return raw
 	}
-	return append(e.appendTo(make([]byte, 0, len(raw)+more)), raw[envelopeHeaderLen:]...)
+	return append(e.appendTo(make([]byte, 0, e.headLen()+len(raw))), raw[envelopeHeaderLen:]...)
 }
 
 // encode appends results to dst.

@@ -92,6 +92,7 @@ type ending struct {
 	body     []byte        // the encoded results; nil if they could not be encoded
 	decoded  shape.Results // what body decodes to, or else a copy of the results, for callers to copy; nil if there is none
 	negative bool          // err is an answer, and cached
+	kept     bool          // the results are those of the entry at hand
 	stale    *entry        // what is served instead of err
 	storedAt int64
 	// confirmed says that who joined while the function ran may have it. With a lease
@@ -176,6 +177,7 @@ func (c *computation) run() (next *computation) {
 	ctx, stop := context.WithTimeoutCause(ctx, cause.Timeout, cause)
 	defer stop()
 	ctx, c.frame = enterFrame(ctx, c.fn, c.tally, c)
+	c.frame.hand = c.hand()
 
 	c.tender = tender{ctx: ctx, cancel: cancel, timeout: ctx.Done(), closing: c.closing}
 	if c.token != "" {
@@ -360,6 +362,8 @@ func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 	c.fn.counters.computeTime.Add(int64(e.cost))
 	var raw []byte
 	switch {
+	case cut == nil && e.panic == nil && !e.goexit && c.frame.keepsHand():
+		raw = c.keepHand(&e)
 	case cut == nil && e.failed():
 		if raw = c.takeNegative(&e); raw == nil {
 			c.copyBesideError(&e)
@@ -383,6 +387,17 @@ func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 		c.spawn(func() { c.logUnseen(&e) }) // it may wait for methods of the error
 	}
 	return next
+}
+
+// keepHand has the entry at hand stand for what the function returned.
+func (c *computation) keepHand(e *ending) (raw []byte) {
+	hand := c.frame.hand
+	e.results, e.err, e.kept = hand.kept, nil, true
+	e.body, e.decoded = hand.body, hand.kept
+	if c.tally != nil {
+		c.tally.adopt(hand.tags.Marks)
+	}
+	return hand.raw
 }
 
 func (c *computation) hasReturned() bool {

@@ -20,7 +20,8 @@ import (
 //	     5     1  flags      1: the body is compressed; 2: a negative entry; 4: tags
 //	                         come before the body; 8: expired, never fresh; 16: the
 //	                         body is sealed; 32: a lifetime comes before the body;
-//	                         others are not defined
+//	                         64: the body begins with an ETag; others are not
+//	                         defined
 //	     6     1  codec      how the body is encoded: 1 is CBOR, 2 JSON, 255 a
 //	                         codec of the user (codec.go)
 //	     7     1  reserved   0
@@ -74,6 +75,16 @@ import (
 //	00 00 01 8d f4 bc 56 7b 00 00 00 00 00 16 e3 60 01 23 45 67 89 ab cd ef
 //	00 00 00 00 00 36 ee 80    3600000 ms
 //	00 00 00 00 05 26 5c 00    86400000 ms
+//	82 18 2a 66 61 6e 73 77 65 72
+//
+// An ETag (flag 64), which the function has set, stands at the beginning of the body, before that
+// is compressed and sealed: its length in two bytes, and the text. The first entry above with
+// the ETag "v1", in quotation marks as HTTP has it:
+//
+//	f5 66 6e 63 01 40 01 00    flag 64, CBOR
+//	00 00 01 8d f4 bc 56 7b 00 00 00 00 00 16 e3 60 01 23 45 67 89 ab cd ef
+//	00 04                      four bytes
+//	22 76 31 22                "v1"
 //	82 18 2a 66 61 6e 73 77 65 72
 //
 // The tags of an entry (flag 4) come after the header and the lifetime, and before the body.
@@ -154,9 +165,10 @@ const (
 	flagExpired    byte = 1 << 3 // the entry is never fresh
 	flagSealed     byte = 1 << 4 // the body is encrypted
 	flagLifetime   byte = 1 << 5 // a lifetime comes before the body
+	flagETag       byte = 1 << 6 // the body begins with an ETag
 
-	knownFlags = flagCompressed | flagNegative | flagTagged | flagExpired | flagSealed | flagLifetime
-	bodyFlags  = flagCompressed | flagNegative | flagSealed // the flags about the body
+	knownFlags = flagCompressed | flagNegative | flagTagged | flagExpired | flagSealed | flagLifetime | flagETag
+	bodyFlags  = flagCompressed | flagNegative | flagSealed | flagETag // the flags about the body
 )
 
 // Codecs in the header of an entry. The keys distinguish different codecs of users.
@@ -182,6 +194,7 @@ type envelope struct {
 	life     *lifetimes   // nil without flagLifetime
 	tags     *fence.Block // nil without flagTagged
 	body     []byte
+	etag     *string // of a body that was opened; nil without one
 }
 
 // lifetimes say how long an entry is fresh and how long it may be served:
@@ -209,6 +222,40 @@ func parseLifetimes(raw []byte) (l *lifetimes, rest []byte, reason *missReason) 
 		return nil, nil, miss(missCorrupt, "byte %d: it is fresh for %d ms and served for %d ms", envelopeHeaderLen, freshness, timeout)
 	}
 	return &lifetimes{time.Duration(freshness) * time.Millisecond, time.Duration(timeout) * time.Millisecond}, raw[lifetimesLen:], nil
+}
+
+// maxETag is the greatest length of an ETag.
+const maxETag = 256
+
+// appendETag appends an ETag as a body begins with it.
+func appendETag(dst []byte, etag string) []byte {
+	return append(binary.BigEndian.AppendUint16(dst, uint16(len(etag))), etag...)
+}
+
+// cutETag takes the ETag from the beginning of a body that was opened.
+func (e *envelope) cutETag() error {
+	if len(e.body) < 2 {
+		return miss(missCorrupt, "the body ends before its ETag")
+	}
+	n := int(binary.BigEndian.Uint16(e.body))
+	if n == 0 || n > maxETag || len(e.body) < 2+n {
+		return miss(missCorrupt, "the body has an ETag of %d bytes", n)
+	}
+	etag := string(e.body[2 : 2+n])
+	e.etag, e.body, e.flags = &etag, e.body[2+n:], e.flags&^flagETag
+	return nil
+}
+
+// headLen returns the length of what stands before the body.
+func (e *envelope) headLen() int {
+	n := envelopeHeaderLen
+	if e.life != nil {
+		n += lifetimesLen
+	}
+	if e.tags != nil {
+		n += e.tags.Len()
+	}
+	return n
 }
 
 // negative reports whether the entry is an error of Options.CacheErrors.
@@ -292,6 +339,8 @@ func checkHeader(raw []byte) *missReason {
 		return miss(missTruncated, "%d bytes, the header has %d", len(raw), envelopeHeaderLen)
 	case raw[flagsOffset]&^knownFlags != 0:
 		return miss(missUnknownFlag, "byte %d: flags %#02x", flagsOffset, raw[flagsOffset])
+	case raw[flagsOffset]&flagNegative != 0 && raw[flagsOffset]&(flagETag|flagLifetime) != 0:
+		return miss(missCorrupt, "byte %d: an error with an ETag or a lifetime", flagsOffset)
 	case !isCodec(raw[codecOffset]):
 		return miss(missUnknownCodec, "byte %d: codec %d", codecOffset, raw[codecOffset])
 	case raw[reservedOffset] != 0:

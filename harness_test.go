@@ -373,6 +373,7 @@ var verbOfScript = map[string]string{
 	acquireScript.Hash(): "acquire", acquireLua: "acquire",
 	renewScript.Hash(): "renew", renewLua: "renew",
 	storeScript.Hash(): "store", storeLua: "store",
+	keepScript.Hash(): "keep", keepLua: "keep",
 	coolDownScript.Hash(): "cooldown", coolDownLua: "cooldown",
 	releaseScript.Hash(): "release", releaseLua: "release",
 	invalidateScript.Hash(): "invalidate", invalidateLua: "invalidate",

@@ -290,7 +290,8 @@ type frame struct {
 	of      *Func  // the function, of a direct call too
 	tally   *tally // collects the tags of the run; nil without Options.Tags. A direct call has the tally of the run around it
 	outer   *frame
-	stored  bool // the result may be stored: the run is neither a direct call nor a verification
+	stored  bool   // the result may be stored: the run is neither a direct call nor a verification
+	hand    *entry // the entry that the function may keep; nil if there is none
 	noStore atomic.Bool
 	ended   atomic.Bool // the function has returned; goroutines that it started may still have its context
 

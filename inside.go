@@ -3,11 +3,15 @@ package fncache
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
+
+	"github.com/fncache/fncache/internal/fence"
 )
 
-// This file has the functions that a cached function calls about its own entry while it runs.
-// AddTags is in tags.go, and NoStore in info.go.
+// This file has the functions that a cached function calls about its own entry while it runs:
+// how long it is valid, and that the stored one is still right. AddTags is in tags.go, and NoStore
+// in info.go.
 
 // SetLifetime sets how long the entry of a running cached function is fresh, and how long it may
 // be served, instead of Options.Freshness and Options.Timeout. The function calls it with the
@@ -29,9 +33,72 @@ func SetLifetime(ctx context.Context, freshness, timeout time.Duration) {
 	})
 }
 
-// said has the settings that a function has made for its result while it runs.
-type said struct {
-	life *lifetimes // nil: the lifetimes of the options
+// A StoredEntry describes the entry that is stored already while its function runs. See [Stored].
+type StoredEntry struct {
+	Age  time.Duration // since it was stored, or last found unchanged, on the Redis server's clock
+	ETag string        // the text of SetETag; "" if the entry has none
+}
+
+// Stored returns what is known of the entry at hand, to a cached function that calls it with the
+// context that it was given. The entry at hand is stale, or is refreshed early (Options.Early),
+// and callers are served it meanwhile. The function can ask its source whether the result has
+// changed since, by the ETag or the age, and call [NotModified] if it has not.
+//
+// ok is false if there is no such entry. Then the function has to compute the whole result. That
+// is so if the cache is cold, if the call is a refresh ([WithRefresh], [Func.Refresh]), if the
+// entry or a tag of it was invalidated, if the entry is an error of Options.CacheErrors, while
+// Redis is away, after the function has returned, and with any other context.
+func Stored(ctx context.Context) (stored StoredEntry, ok bool) {
+	f := perCallOf(orBackground(ctx)).frame
+	if f == nil || f.hand == nil || f.ended.Load() {
+		return StoredEntry{}, false
+	}
+	stored.Age = max(0, time.Duration(f.cache.clock.Now()-f.hand.storedAt)*time.Millisecond)
+	if f.hand.etag != nil {
+		stored.ETag = *f.hand.etag
+	}
+	return stored, true
+}
+
+// SetETag gives the entry of a running cached function an ETag, which [Stored] returns to a later
+// run. The function calls it with the context that it was given. An ETag is any text of up to 256
+// bytes that changes with the result, such as the ETag of an HTTP answer or the version of a row.
+// If SetETag is called several times, the last call counts, and "" means none. A longer text
+// counts as none, and the log says so once. An entry that is kept by [NotModified] keeps its ETag.
+// Config.Seal encrypts it together with the result. An error of Options.CacheErrors has none.
+// After the function has returned, SetETag has no effect, and the log says so once.
+func SetETag(ctx context.Context, etag string) {
+	say(ctx, "SetETag", func(f *frame) {
+		f.said.etag = nil
+		switch {
+		case len(etag) > maxETag:
+			f.log("SetETag is given more than 256 bytes: the entry has no ETag; use a shorter one, or a hash of it")
+		case etag != "":
+			own := strings.Clone(etag)
+			f.said.etag = &own
+		}
+	})
+}
+
+// NotModified keeps the entry at hand ([Stored]), because it is still right. The cached function
+// calls it with the context that it was given. Whatever the function returns then, even an error,
+// its callers get the result of the entry, and the entry is as fresh as one that was just
+// computed. It gets the lifetime that SetLifetime sets in this run, or else keeps its own, and it
+// keeps its cost. The result is sent to Redis again only if the entry is no longer there, or if it
+// gets a lifetime or a tag that it did not have.
+//
+// Without an entry at hand the result is not stored, and the log says so once: call NotModified
+// only if Stored has returned an entry. After the function has returned, NotModified has no
+// effect, and the log says so once.
+func NotModified(ctx context.Context) {
+	say(ctx, "NotModified", func(f *frame) {
+		if f.hand == nil {
+			f.noStore.Store(true)
+			f.log("NotModified is called where no entry is at hand: the result is not stored; call it only where Stored returns an entry")
+			return
+		}
+		f.said.unmodified = true
+	})
 }
 
 // say applies a setting that a function makes for its result. by names the function of this
@@ -48,6 +115,60 @@ func say(ctx context.Context, by string, what func(f *frame)) {
 		return
 	}
 	what(f)
+}
+
+// hand returns the entry that the function of a computation may keep, or nil if there is none.
+func (c *computation) hand() *entry {
+	if c.token == "" || c.stale == nil || c.staleGone || c.stale.negative() {
+		return nil
+	}
+	return c.stale
+}
+
+// said has the settings that a function has made for its result while it runs.
+type said struct {
+	life       *lifetimes // nil: the lifetimes of the options
+	etag       *string    // nil: none
+	unmodified bool       // the entry at hand is kept
+}
+
+// keepsHand reports whether the function has called NotModified.
+func (f *frame) keepsHand() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.said.unmodified
+}
+
+// facts sets the lifetimes and the ETag of an entry.
+func (f *frame) facts(e *envelope) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e.life, e.etag = f.said.life, f.said.etag
+}
+
+// kept returns the entry at hand as an entry that is stored now: the envelope, and all of its bytes
+// in raw. head is the part of raw before the body if it is as long as before, so that it can
+// replace what is stored; else nil.
+func (c *computation) kept(now int64, id uint64, tags *fence.Block) (env envelope, raw, head []byte) {
+	hand := c.frame.hand
+	env = hand.envelope
+	env.body, env.storedAt, env.id, env.tags = nil, now, id, tags
+	if life := c.frame.lifetimes(); life != nil {
+		env.life = life
+	}
+	env.flags = hand.raw[flagsOffset] & bodyFlags
+	if env.life != nil {
+		env.flags |= flagLifetime
+	}
+	if env.tags != nil {
+		env.flags |= flagTagged
+	}
+	old := hand.headLen()
+	raw = append(env.appendTo(make([]byte, 0, env.headLen()+len(hand.raw)-old)), hand.raw[old:]...)
+	if env.headLen() == old {
+		head = raw[:old]
+	}
+	return env, raw, head
 }
 
 // stores reports whether the outcome of the function has to be stored. negative reports whether

@@ -32,6 +32,8 @@ var (
 	renewLua string
 	//go:embed lock_store.lua
 	storeLua string
+	//go:embed lock_keep.lua
+	keepLua string
 	//go:embed lock_cooldown.lua
 	coolDownLua string
 	//go:embed lock_release.lua
@@ -50,6 +52,7 @@ var (
 	acquireScript    = remote.NewScript(acquireLua)
 	renewScript      = remote.NewScript(renewLua)
 	storeScript      = remote.NewScript(storeLua)
+	keepScript       = remote.NewScript(keepLua)
 	coolDownScript   = remote.NewScript(coolDownLua)
 	releaseScript    = remote.NewScript(releaseLua)
 	invalidateScript = remote.NewScript(invalidateLua)
@@ -280,6 +283,16 @@ func (s *lockStore) store(ctx context.Context, key, token string, e *envelope, r
 		events.Event{Verb: events.Release, Key: key, ID: token}.String())
 }
 
+// keep replaces the part before the body of the entry with the id old, and releases the lease. gone
+// reports that the lease is held, and that the key has another entry or none.
+func (s *lockStore) keep(ctx context.Context, key, token string, old [8]byte, e *envelope, head []byte, timeout time.Duration) (held, gone bool, err error) {
+	id := e.idBytes()
+	status, err := s.step(ctx, opStore, keepScript, urgent, []string{key, key + lockSuffix},
+		token, old[:], head, timeout.Milliseconds(), id[:], s.channelOf(key), events.Event{Verb: events.Store, Key: key, ID: events.StoreID(e.id)}.String(),
+		events.Event{Verb: events.Release, Key: key, ID: token}.String())
+	return status == "held", status == "gone", err
+}
+
 // The prefixes of the token in a lock without a holder.
 const (
 	markCool = "cool:" // a stale entry is served instead of computing
@@ -371,17 +384,24 @@ func (s *lockStore) overtake(ctx context.Context, step *overtaking, entries []st
 	return err
 }
 
+// run runs the script of a step, and reports whether the lease was held.
 func (s *lockStore) run(ctx context.Context, op string, script *remote.Script, limit remote.Limits, keys []string, args ...any) (held bool, err error) {
+	status, err := s.step(ctx, op, script, limit, keys, args...)
+	return status == "held", err
+}
+
+// step runs the script of a step, and returns its status.
+func (s *lockStore) step(ctx context.Context, op string, script *remote.Script, limit remote.Limits, keys []string, args ...any) (status string, err error) {
 	key := strings.TrimSuffix(keys[0], lockSuffix)
 	reply, err := s.eval(ctx, op, script, limit, keys, args...)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	status, refused, err := stepReply(reply)
 	if refused != nil && s.unpublished != nil {
 		s.unpublished(s.channelOf(key), refused)
 	}
-	return status == "held", err
+	return status, err
 }
 
 // stepReply reads the reply of a step's script. status says whether the lease was held, and

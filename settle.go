@@ -396,14 +396,20 @@ func (c *computation) put(ctx context.Context, e *ending, raw []byte, tags *fenc
 	c.cache.clock.Await(c.ctx)
 	asked := c.cache.here(c.fn)
 	env := envelope{codec: c.cache.coder.id, storedAt: c.cache.clock.Now(), cost: e.cost, id: rand.Uint64(), tags: tags}
-	if e.negative {
+	var head []byte
+	switch {
+	case e.kept:
+		env, raw, head = c.kept(env.storedAt, env.id, tags)
+	case e.negative:
 		env.flags = flagNegative
-	} else {
-		env.life = c.frame.lifetimes()
+	default:
+		c.frame.facts(&env)
 	}
-	raw = c.cache.coder.enclose(&env, raw, c.key)
+	if !e.kept {
+		raw = c.cache.coder.enclose(&env, raw, c.key)
+	}
 	e.storedAt = env.storedAt
-	held, err = c.store(ctx, &env, raw, 0)
+	held, err = c.keepOrStore(ctx, &env, head, raw)
 	switch {
 	case held:
 		c.fn.counters.stored.Add(1)
@@ -418,6 +424,18 @@ func (c *computation) put(ctx context.Context, e *ending, raw []byte, tags *fenc
 		held, err = c.leaveOpen(ctx)
 	}
 	return held, err
+}
+
+// keepOrStore sends what stands before the body of an entry that is kept, if that is enough, and
+// else the whole.
+func (c *computation) keepOrStore(ctx context.Context, env *envelope, head, raw []byte) (held bool, err error) {
+	if head != nil {
+		held, gone, err := c.cache.storeFor(c.fn).keep(ctx, c.key, c.token, c.frame.hand.idBytes(), env, head, c.fn.life(env).timeout)
+		if !gone {
+			return held, err
+		}
+	}
+	return c.store(ctx, env, raw, 0)
 }
 
 // store sends the entry, which was sent so often before without an answer in time.
@@ -452,7 +470,7 @@ func (c *computation) takeStale(e *ending) {
 // canServeStale reports whether there is a stale entry that may be served instead of what
 // went wrong.
 func (c *computation) canServeStale() bool {
-	return c.stale != nil && c.fn.opts.OnError == ServeStale && c.cache.servable(c.fn, c.stale)
+	return c.stale != nil && !c.staleGone && c.fn.opts.OnError == ServeStale && c.cache.servable(c.fn, c.stale)
 }
 
 // consult asks code of the user's own about an error, on a goroutine of its own. A panic,

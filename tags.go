@@ -146,6 +146,16 @@ func (t *tally) inherit(p provenance) {
 	}
 }
 
+// adopt adds the tags of an entry that is kept, with the stamp of the run. It may be called after
+// the run.
+func (t *tally) adopt(marks []fence.Mark) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, m := range marks {
+		t.set(m.Tag, t.base)
+	}
+}
+
 // seal ends the collecting: the function has returned, or is no longer waited for (W7).
 func (t *tally) seal() {
 	if t == nil {
