@@ -7,14 +7,14 @@ import (
 	"github.com/fncache/fncache/internal/shape"
 )
 
-// This file is what a call does with a decision (call.go) that is about a computation: it
-// waits for it and takes its end, or is refused. It also has the computations without a
+// This file has what a call does after a decision (call.go) about a computation: it waits for
+// the computation and takes its outcome, or is refused. It also has the computations without a
 // lease, while Redis is away or because the cold policy is Compute.
 
-// mayAnswer says whether the end of a computation, that was not confirmed, may
-// answer a caller after a decision that ended then: if it began later, for then it
-// is no older than what the caller asked for; or if the caller could not ask, and
-// nobody could tell since that the lease was lost. The computation has ended.
+// mayAnswer reports whether an ended computation that was not confirmed may answer a caller
+// whose decision ended at the place ended. It may if the computation began later, because its
+// result is then not older than the call. It also may if the caller could not ask Redis, and
+// the lease was not found lost since then.
 func (c *computation) mayAnswer(ended uint64) bool {
 	if ended == 0 {
 		return !c.ending.lost
@@ -22,8 +22,8 @@ func (c *computation) mayAnswer(ended uint64) bool {
 	return c.began > ended
 }
 
-// withBegun is for a computation under a lease that the call's own flight has begun: its
-// owner waits for the new value, all others are served stale or follow the cold policy.
+// withBegun handles a computation under a lease that the call's own flight has begun: its
+// owner waits for the new value. All others get the stale entry or follow the cold policy.
 func (c *call) withBegun(comp *computation, ended uint64, refresh bool) (a answer, again bool) {
 	switch {
 	case c.cache.flights.own(comp, c):
@@ -35,8 +35,8 @@ func (c *call) withBegun(comp *computation, ended uint64, refresh bool) (a answe
 	}
 }
 
-// withHolder is for a computation of this process that others began, with nothing at hand to
-// serve: the cold policy.
+// withHolder applies the cold policy if another call of this process has begun a computation
+// and there is no entry to serve.
 func (c *call) withHolder(comp *computation, ended uint64, refresh bool) (a answer, again bool) {
 	fs := &c.cache.flights
 	switch {
@@ -54,10 +54,10 @@ func (c *call) withHolder(comp *computation, ended uint64, refresh bool) (a answ
 	}
 }
 
-// withoutRedis computes in this process, once per key at a time and under the
-// cold policy: what already computes the key here is the holder, as far as
-// anybody can know. A call that refreshes takes nothing that began before it. cause is why
-// Redis is not asked.
+// withoutRedis computes in this process, one computation per key at a time, under the cold
+// policy. A computation of the key that already runs in this process counts as the holder. A
+// call that refreshes takes no computation that began before it. cause is why Redis is not
+// asked.
 func (c *call) withoutRedis(cause error, ended uint64, refresh bool) (a answer, again bool) {
 	fs := &c.cache.flights
 	if c.strict || c.cache.cfg.OnRedisDown == DownError && !c.patient {
@@ -87,7 +87,7 @@ func (c *call) withoutRedis(cause error, ended uint64, refresh bool) (a answer, 
 	return c.awaitOwn(comp)
 }
 
-// unleased computes in this process, once for all callers who may share it, and
+// unleased computes in this process, once for all callers that may share the result, and
 // stores nothing.
 func (c *call) unleased(ended uint64) (a answer, again bool) {
 	comp, own, start := c.cache.flights.shareUnleased(flightKey{c.fn, c.key}, ended, c.nested(), c.newUnleased)
@@ -110,7 +110,7 @@ func (c *call) unleased(ended uint64) (a answer, again bool) {
 	return c.awaitJoined(comp, ended, limit)
 }
 
-// alone computes for this call only, without a lease: where nothing can be shared.
+// alone computes for this call only, without a lease, because no computation can be shared.
 func (c *call) alone() (a answer, again bool) {
 	comp := c.newUnleased()
 	comp.single, comp.callers, comp.nested = true, 1, c.nested()
@@ -125,19 +125,19 @@ func (c *call) alone() (a answer, again bool) {
 	return c.awaitOwn(comp)
 }
 
-// give copies the arguments for a computation that c owns. That may take long, so
-// flights.mu is not held; the computation does not run before.
+// give copies the arguments for a computation that c owns. This may take long, so
+// flights.mu is not held. The computation waits for the copies.
 func (c *call) give(comp *computation) {
 	comp.input = c.ownInput()
 	close(comp.given)
 }
 
-// awaitTurn waits until a computation without a lease has begun: when the one before
-// it has ended, and there is a slot of Options.MaxConcurrent. over means that the call
-// has ended before; else limit is how long it may wait for the end, if it does not
-// own the computation.
+// awaitTurn waits until a computation without a lease has begun: the one before it has ended,
+// and a place of Options.MaxConcurrent is free. over reports that the call has ended before
+// that. Otherwise limit is how long the call may wait for the end, if it does not own the
+// computation.
 func (c *call) awaitTurn(comp *computation) (limit <-chan time.Time, a answer, over bool) {
-	if !c.patient && c.fn.opts.OnCold == Wait { // under Compute nobody is refused
+	if !c.patient && c.fn.opts.OnCold == Wait { // under Compute no call is refused
 		limit = c.wait()
 	}
 	select {
@@ -156,14 +156,14 @@ func (c *call) awaitTurn(comp *computation) (limit <-chan time.Time, a answer, o
 		return nil, a, true
 	}
 	if c.fn.opts.WaitTimeout == 0 && time.Since(c.began) < c.cache.cfg.RedisTimeout {
-		// It began as the call came, so that its own ComputeTimeout is the same
-		// bound, and its end says so.
+		// The computation began when the call came, so its own ComputeTimeout is the same
+		// bound, and its outcome reports that timeout.
 		limit = nil
 	}
 	return limit, answer{}, false
 }
 
-// awaitOwn waits for the computation that is this call's own.
+// awaitOwn waits for the computation that this call owns.
 func (c *call) awaitOwn(comp *computation) (a answer, again bool) {
 	var soft <-chan time.Time
 	if comp.stale != nil && c.fn.opts.SoftTimeout > 0 {
@@ -188,7 +188,8 @@ func (c *call) awaitOwn(comp *computation) (a answer, again bool) {
 	}
 }
 
-// awaitJoined waits for another call's computation, after a decision that ended then.
+// awaitJoined waits for another call's computation, after a decision that ended at the place
+// ended.
 func (c *call) awaitJoined(comp *computation, ended uint64, limit <-chan time.Time) (a answer, again bool) {
 	select {
 	case <-comp.done:
@@ -202,8 +203,8 @@ func (c *call) awaitJoined(comp *computation, ended uint64, limit <-chan time.Ti
 	}
 }
 
-// outlast waits for the end of a computation that may not answer this call, so that
-// the key is computed once at a time, and has the call decide again.
+// outlast waits for the end of a computation that may not answer this call, so that the key has
+// one computation at a time. Then the call decides again.
 func (c *call) outlast(comp *computation) (a answer, again bool) {
 	limit, passed := c.waitHere()
 	if passed {
@@ -219,12 +220,12 @@ func (c *call) outlast(comp *computation) (a answer, again bool) {
 	}
 }
 
-// take gives the owner of a computation its end.
+// take returns the outcome of a computation to its owner.
 func (c *call) take(comp *computation) (a answer, again bool) {
 	c.inheritRun(comp)
 	e := &comp.ending
 	if e.late && c.patient {
-		// It has no error result to be told by, and waits for the value that
+		// The call has no error result to report the timeout, so it waits for the value, which
 		// the cache has dropped.
 		<-comp.returned
 		if comp.encoding != nil {
@@ -232,7 +233,7 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 		}
 		e = &ending{returned: comp.ret}
 		if e.normal() {
-			if own := comp.copied(e.results); own != nil { // those who waited copy the others
+			if own := comp.copied(e.results); own != nil { // callers that waited copy e.results
 				e.results = own
 			}
 		}
@@ -247,8 +248,8 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 		return c.serve(e.stale, SourceStale, false)
 	}
 	if c.patient && e.err != nil && e.results == nil {
-		// The function was not called: the cache was closed while it waited for
-		// its turn. Without an error result that would read as zero values.
+		// The function was not called, because the cache was closed while the computation waited
+		// for its turn. Without an error result the caller would take that for zero values.
 		return c.giveUp(e.err)
 	}
 	if e.err != nil {
@@ -258,7 +259,7 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 		}
 		return a, false
 	}
-	results := e.results // as they are, if they do not survive the codec
+	results := e.results // unchanged, if the codec cannot restore them
 	if e.body != nil {
 		if own, err := c.fn.share(c.cache.coder, e.decoded, e.body); err == nil {
 			results = own
@@ -267,8 +268,7 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 	return answer{results: results, source: SourceComputed, cost: e.cost}, false
 }
 
-// takeStrictly is take, or share, for a call that is about storing, where the function
-// returned a result.
+// takeStrictly does what take or share do for a strict call, if the function returned a result.
 func (c *call) takeStrictly(e *ending) (a answer, again bool) {
 	a = answer{source: SourceComputed, cost: e.cost}
 	switch {
@@ -292,8 +292,8 @@ func (c *call) takeStrictly(e *ending) (a answer, again bool) {
 	return a, false
 }
 
-// share gives a joiner of a computation its end, or has it decide again where
-// the end is not for joiners. limit is how long it may wait.
+// share returns the outcome of a computation to a call that joined it. If the outcome may not
+// answer joiners, the call decides again. limit is how long it may wait.
 func (c *call) share(comp *computation, ended uint64, limit <-chan time.Time) (a answer, again bool) {
 	e := &comp.ending
 	switch {
@@ -326,16 +326,16 @@ func (c *call) share(comp *computation, ended uint64, limit <-chan time.Time) (a
 	case e.err != nil:
 		return answer{results: results, err: e.err, source: SourceFailed}, false
 	case !ok:
-		// To wait for the next computation would be as fruitless, and callers would
+		// The next computation would end in the same way, so callers that waited for it would
 		// compute one after the other.
 		return c.alone()
 	}
 	return answer{results: results, source: source, cost: e.cost}, false
 }
 
-// shareLate is share for a call without an error result where the function has outlived
-// ComputeTimeout: the call goes on waiting, as the owner does. If the callers computed
-// instead, all of them would do so at the same time, and beside a function that still runs.
+// shareLate does what share does for a call without an error result if the function has run
+// longer than ComputeTimeout: the call continues to wait, as the owner does. If the callers
+// computed instead, all of them would compute at the same time, while the function still runs.
 func (c *call) shareLate(comp *computation, limit <-chan time.Time) (a answer, again bool) {
 	select {
 	case <-comp.returned:
@@ -343,7 +343,7 @@ func (c *call) shareLate(comp *computation, limit <-chan time.Time) (a answer, a
 		return c.giveUp(c.cold(0))
 	}
 	if comp.encoding != nil {
-		<-comp.encoding.Ended // it reads the results
+		<-comp.encoding.Ended // until then the encoding reads the results
 	}
 	switch ret := &comp.ret; {
 	case ret.panic != nil:
@@ -357,8 +357,8 @@ func (c *call) shareLate(comp *computation, limit <-chan time.Time) (a answer, a
 	}
 }
 
-// copyOf gives the call results of its own from the end of a computation. ok is false where
-// they can be neither encoded nor copied.
+// copyOf returns a copy of the results of a computation for the call. ok is false if the results
+// can be neither encoded nor copied.
 func (c *call) copyOf(e *ending) (r shape.Results, ok bool) {
 	switch {
 	case e.decoded == nil:
@@ -370,8 +370,8 @@ func (c *call) copyOf(e *ending) (r shape.Results, ok bool) {
 	return r, err == nil
 }
 
-// sharePanic returns the panic of another call's computation as an error, or
-// panics too where there is no error to return.
+// sharePanic returns the panic of another call's computation as an error. It panics if the
+// function has no error result.
 func (c *call) sharePanic(value any) answer {
 	if c.patient {
 		return answer{panic: value, source: SourceFailed}
@@ -383,8 +383,8 @@ func (c *call) sharePanic(value any) answer {
 	return answer{err: err, source: SourceFailed}
 }
 
-// serve gives the call its copy of an entry, or the entry's own where the call is
-// alone with it.
+// serve answers the call with a copy of an entry's results, or with the results themselves if no
+// other call gets them.
 func (c *call) serve(e *entry, source Source, alone bool) (a answer, again bool) {
 	c.inheritEntry(e, source)
 	if e.negative() {
@@ -392,7 +392,7 @@ func (c *call) serve(e *entry, source Source, alone bool) (a answer, again bool)
 	}
 	results, err := e.results(c.fn, c.cache, alone)
 	if err != nil {
-		// The flight could decode it: a codec or a type of the user's own changes its mind.
+		// The flight could decode the entry, so the user's codec or type is not consistent.
 		c.cache.undecodable(c.fn, err)
 		if c.misread++; c.misread < maxRounds {
 			return answer{}, true
@@ -402,7 +402,7 @@ func (c *call) serve(e *entry, source Source, alone bool) (a answer, again bool)
 	return answer{results: results, source: source, age: c.age(e), cost: e.cost}, false
 }
 
-// age returns how old an entry is, for an Info; 0 if nobody asks.
+// age returns the age of an entry for an Info; 0 if the call has no Info.
 func (c *call) age(e *entry) time.Duration {
 	if !c.informed {
 		return 0
@@ -410,8 +410,8 @@ func (c *call) age(e *entry) time.Duration {
 	return c.cache.age(e)
 }
 
-// giveUp ends the call with an error. One without an error result computes
-// instead, shared like any computation without a lease.
+// giveUp ends the call with an error. A call without an error result computes
+// instead, and others may share that computation without a lease.
 func (c *call) giveUp(err error) (a answer, again bool) {
 	if c.patient {
 		if c.fruitless++; c.fruitless > 1 {
@@ -426,8 +426,8 @@ func (c *call) giveUp(err error) (a answer, again bool) {
 	return answer{err: err, source: source}, false
 }
 
-// nested says whether the call comes from a computation of its own function, which
-// has a slot of Options.MaxConcurrent and gives it up only when it has its answer.
+// nested reports whether the call comes from a computation of its own function. That computation
+// has a place of Options.MaxConcurrent, and keeps it until the call is answered.
 func (c *call) nested() bool {
 	return c.fn.places != nil && perCallOf(c.ctx).frame.runs(c.fn.places)
 }
@@ -443,7 +443,7 @@ func (c *call) cold(left time.Duration) *ColdCacheError {
 	return err
 }
 
-// heedFailures begins to count how often the function fails elsewhere.
+// heedFailures begins to count how often the function fails in other processes.
 func (c *call) heedFailures() {
 	if c.failures == nil {
 		c.failures = c.cache.events.CountFailures(c.key)
@@ -452,8 +452,8 @@ func (c *call) heedFailures() {
 	}
 }
 
-// failedElsewhere returns how often the function has failed elsewhere while the call waited,
-// as far as events are heard.
+// failedElsewhere returns how often the function has failed in other processes while the call
+// waited, as far as events were received.
 func (c *call) failedElsewhere() uint64 {
 	if c.failures == nil {
 		return 0
@@ -462,14 +462,14 @@ func (c *call) failedElsewhere() uint64 {
 	return c.failuresHeard - c.failuresBefore
 }
 
-// full is cold where Options.MaxConcurrent refuses the call.
+// full returns the error of a call that Options.MaxConcurrent refuses.
 func (c *call) full() *ColdCacheError {
 	err := c.cold(0)
 	err.MaxConcurrent = c.fn.opts.MaxConcurrent
 	return err
 }
 
-// wait starts the clock of waiting for others, once for a call.
+// wait starts the timer of waiting for others, once for a call.
 func (c *call) wait() <-chan time.Time {
 	if c.limit == nil {
 		c.began = time.Now()
@@ -478,9 +478,9 @@ func (c *call) wait() <-chan time.Time {
 	return c.limit.C
 }
 
-// waitHere is wait for a computation of this process. Without a WaitTimeout its
-// own ComputeTimeout is the bound, and the answer says so; the limit, of the same
-// length, only ends a call that decides again and again.
+// waitHere does what wait does for a computation of this process. Without a WaitTimeout the
+// computation's own ComputeTimeout is the bound, and the answer reports that timeout. The limit
+// has the same length, and only ends a call that decides again several times.
 func (c *call) waitHere() (limit <-chan time.Time, passed bool) {
 	limit = c.wait()
 	if c.fn.opts.WaitTimeout > 0 {
@@ -498,7 +498,7 @@ func (c *call) stopWaiting() {
 	}
 }
 
-// ownInput returns what the caller cannot change under a computation.
+// ownInput returns an input that the caller cannot change while a computation uses it.
 func (c *call) ownInput() input {
 	own := c.input
 	if c.fn.plans.Shares {
@@ -507,7 +507,8 @@ func (c *call) ownInput() input {
 	return own
 }
 
-// cancelled is closed when the caller gives up, if it can say so.
+// cancelled returns a channel that is closed when the caller's context ends; nil for a patient
+// call.
 func (c *call) cancelled() <-chan struct{} {
 	if c.patient {
 		return nil
