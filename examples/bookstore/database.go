@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite": SQLite without C
 )
@@ -160,7 +161,7 @@ func (l *lottery) purchase() (book, customer, day int64) {
 	return l.books[i].ID, l.rng.Int64N(500_000), l.rng.Int64N(10 * 365)
 }
 
-// A database answers the shop's questions, reading only.
+// A database answers the shop's questions, and takes its orders.
 type database struct {
 	db *sql.DB
 
@@ -169,8 +170,7 @@ type database struct {
 }
 
 func openDatabase(path string) (*database, error) {
-	// Immutable: there are no writers, so SQLite need not lock.
-	db, err := sql.Open("sqlite", dsn(path, "mode", "ro", "immutable", "1"))
+	db, err := sql.Open("sqlite", dsn(path, "mode", "rw", "_pragma", "busy_timeout(5000)"))
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
@@ -251,6 +251,34 @@ func (d *database) bookByID(ctx context.Context, id int64) (Book, error) {
 		return Book{}, fmt.Errorf("book %d: its authors: %w", id, err)
 	}
 	return b, nil
+}
+
+// buy notes that a customer buys a book, and returns the book's authors.
+func (d *database) buy(ctx context.Context, id, customer int64) (authors []string, err error) {
+	tx, err := d.db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, queryError(ctx, "buy", err)
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit
+	var list string
+	err = tx.QueryRowContext(ctx, `SELECT authors FROM books WHERE id = ?`, id).Scan(&list)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("book: %w", errNotFound)
+	}
+	if err == nil {
+		day := time.Now().Unix() / (24 * 60 * 60)
+		_, err = tx.ExecContext(ctx, `INSERT INTO purchases (book_id, customer, day) VALUES (?, ?, ?)`, id, customer, day)
+	}
+	if err == nil {
+		err = tx.Commit()
+	}
+	if err != nil {
+		return nil, queryError(ctx, "buy", err)
+	}
+	if err := json.Unmarshal([]byte(list), &authors); err != nil {
+		return nil, fmt.Errorf("book %d: its authors: %w", id, err)
+	}
+	return authors, nil
 }
 
 // queryError names the query. The driver reports one that was cancelled as

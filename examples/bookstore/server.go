@@ -64,7 +64,8 @@ func handler(store *Store) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "GET /authors/{name}/top   what sells best of an author, as /authors/Jane%20Austen/top\n"+
-			"GET /books/{id}           a book, as /books/42")
+			"GET /books/{id}           a book, as /books/42\n"+
+			"POST /books/{id}/buy      buys it: the lists of its authors are made anew")
 	})
 	mux.HandleFunc("GET /authors/{name}/top", func(w http.ResponseWriter, r *http.Request) {
 		name := r.PathValue("name")
@@ -82,6 +83,20 @@ func handler(store *Store) http.Handler {
 			return
 		}
 		answer(w, r, func(ctx context.Context) (Book, error) { return store.BookByID(ctx, id) })
+	})
+	mux.HandleFunc("POST /books/{id}/buy", func(w http.ResponseWriter, r *http.Request) {
+		id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+		if err != nil {
+			http.Error(w, "the id of a book is a whole number, as in /books/42/buy", http.StatusBadRequest)
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+		defer cancel()
+		if err := store.Buy(ctx, id, 0); err != nil {
+			writeError(w, r, err)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
 	})
 	return mux
 }

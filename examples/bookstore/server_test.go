@@ -32,7 +32,7 @@ func get(h http.Handler, path string) *httptest.ResponseRecorder {
 }
 
 func TestPagesSayWhereTheyCameFrom(t *testing.T) {
-	h, cache := cachedHandler(t, newStore(tinyDatabase(t)))
+	h, cache := cachedHandler(t, newStore(tinyDatabase(t), nil))
 
 	first := get(h, "/authors/Bob/top")
 	require.Equal(t, http.StatusOK, first.Code)
@@ -53,7 +53,7 @@ func TestPagesSayWhereTheyCameFrom(t *testing.T) {
 }
 
 func TestTheFirstPageSaysWhichThereAre(t *testing.T) {
-	h, _ := cachedHandler(t, newStore(tinyDatabase(t)))
+	h, _ := cachedHandler(t, newStore(tinyDatabase(t), nil))
 	first := get(h, "/")
 	require.Equal(t, http.StatusOK, first.Code)
 	require.Contains(t, first.Body.String(), "/authors/{name}/top")
@@ -61,7 +61,7 @@ func TestTheFirstPageSaysWhichThereAre(t *testing.T) {
 }
 
 func TestUnknownIs404AndNonsense400(t *testing.T) {
-	h, cache := cachedHandler(t, newStore(tinyDatabase(t)))
+	h, cache := cachedHandler(t, newStore(tinyDatabase(t), nil))
 	for path, want := range map[string]int{
 		"/authors/Nobody/top":                             http.StatusNotFound,
 		"/authors/%ff/top":                                http.StatusNotFound,
@@ -85,7 +85,7 @@ func TestUnknownIs404AndNonsense400(t *testing.T) {
 		require.NotContains(t, w.Body.String(), "script", "a page does not repeat what it was asked for")
 	}
 	for _, key := range cache.Redis.Keys() {
-		require.Contains(t, key, ":functions:{", "what is not there leaves no entry in Redis, and no lease")
+		require.Regexp(t, `:functions:{|:{fence}$`, key, "what is not there leaves no entry in Redis, and no lease")
 	}
 }
 
@@ -165,4 +165,31 @@ func TestServeLetsRequestsEnd(t *testing.T) {
 	require.NoError(t, <-ended)
 
 	require.ErrorContains(t, serve(t.Context(), "nonsense", s, io.Discard), "-serve nonsense")
+}
+
+func TestAPurchaseExpiresTheListsOfTheBooksAuthors(t *testing.T) {
+	cache := fncachetest.New(t)
+	store := newStore(tinyDatabase(t), cache.ExpireTags)
+	_, err := fncache.WrapStruct(store, fncache.Options{Cache: cache.Cache})
+	require.NoError(t, err)
+	h := handler(store)
+	source := func(author string) string { return get(h, "/authors/"+author+"/top").Header().Get("X-Cache") }
+	before := get(h, "/authors/Bob/top").Body.String()
+	require.Equal(t, "computed; age=0s", source("Ann"))
+	require.Equal(t, "computed; age=0s", source("Unread"))
+
+	buy := func(path string) int {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, nil))
+		return w.Code
+	}
+	require.Equal(t, http.StatusNoContent, buy("/books/13/buy")) // by Ann and Bob
+	bob := get(h, "/authors/Bob/top")
+	require.Equal(t, "computed; age=0s", bob.Header().Get("X-Cache"))
+	require.NotEqual(t, before, bob.Body.String(), "one more was bought")
+	require.Equal(t, "computed; age=0s", source("Ann"))
+	require.Equal(t, "fresh; age=0s", source("Unread"), "another author")
+
+	require.Equal(t, http.StatusNotFound, buy("/books/99/buy"))
+	require.Equal(t, http.StatusBadRequest, buy("/books/x/buy"))
 }

@@ -103,6 +103,9 @@ func playStampede(ctx context.Context, s *shop, b backend, author string, stdout
 		}
 		play.results = append(play.results, r)
 	}
+	if err := playExpiry(ctx, s, len(acts())+1, stdout); err != nil {
+		return fmt.Errorf("act %d, one tag: %w", len(acts())+1, err)
+	}
 	fmt.Fprintln(stdout)
 	printTable(stdout, play.results)
 	return nil
@@ -113,11 +116,14 @@ func (s *stampede) forget(ctx context.Context) error {
 	return s.shop.funcs["TopBooks"].Invalidate(ctx, s.author)
 }
 
-// leave deletes the keys of the play from Redis: the entry, and the registry of the function's
-// releases, which outlives entries.
+// leave deletes the keys of the play from Redis: the entry, and what outlives entries, the
+// registries of the functions' releases and the fence of tags.
 func (s *stampede) leave(ctx context.Context) error {
-	releases := namespace + ":functions:{" + s.shop.funcs["TopBooks"].Name() + "}"
-	return errors.Join(s.forget(ctx), s.shop.client.Del(ctx, releases).Err())
+	err := errors.Join(s.forget(ctx), s.shop.client.Del(ctx, namespace+":{fence}").Err())
+	for _, name := range []string{s.shop.funcs["TopBooks"].Name(), shelfName(0), shelfName(shelfPlaces)} {
+		err = errors.Join(err, s.shop.client.Del(ctx, namespace+":functions:{"+name+"}").Err())
+	}
+	return err
 }
 
 // outlive returns when the value is stale for agingStore.

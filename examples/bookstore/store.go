@@ -16,14 +16,37 @@ import (
 // TopBooks refuses callers (fncache.ErrColdCache) while another computes the first value: a
 // page that says "in a second" is better than a thousand queries. BookByID is quick, so its
 // callers wait for each other. TopBooks is shared: the stampede wraps it a second time, see
-// agingStore.
+// agingStore. What is tagged with an author is expired when a book of the author is bought. Buy
+// has no tag, so it is left as it is.
 type Store struct {
-	TopBooks func(ctx context.Context, author string) ([]Bestseller, error) `fncache:"timeout=24h,freshness=1h,prefix=Author,name=TopBooks,shared,lease=2s"`
+	TopBooks func(ctx context.Context, author string) ([]Bestseller, error) `fncache:"timeout=24h,freshness=1h,prefix=Author,name=TopBooks,shared,lease=2s,tags=author:{0}"`
 	BookByID func(ctx context.Context, id int64) (Book, error)              `fncache:"timeout=1h,freshness=5m,prefix=Book,name=BookByID,oncold=wait,waittimeout=2s"`
+	Buy      func(ctx context.Context, id, customer int64) error
 }
 
-func newStore(db *database) *Store {
-	return &Store{TopBooks: db.topBooks, BookByID: db.bookByID}
+// newStore returns the store on a database. expire is told which tags are out of date.
+func newStore(db *database, expire func(ctx context.Context, tags ...string) error) *Store {
+	return &Store{
+		TopBooks: db.topBooks,
+		BookByID: db.bookByID,
+		Buy: func(ctx context.Context, id, customer int64) error {
+			authors, err := db.buy(ctx, id, customer)
+			if err != nil {
+				return err
+			}
+			// After the commit: before it, others would store the old list by right. And also for a
+			// visitor who has left meanwhile.
+			return expire(context.WithoutCancel(ctx), authorTags(authors)...)
+		},
+	}
+}
+
+// authorTags returns the tags of what depends on these authors: see the tag of TopBooks.
+func authorTags(authors []string) (tags []string) {
+	for _, name := range authors {
+		tags = append(tags, "author:"+name)
+	}
+	return tags
 }
 
 // A backend is the location of the shop's data, the same in all processes.
@@ -58,7 +81,7 @@ func openShop(db *database, b backend) (*shop, error) {
 		return nil, fmt.Errorf("the URL of Redis: %w", err)
 	}
 	opts.ContextTimeoutEnabled = true // so that the counting hook sees every command
-	s := &shop{db: db, plain: newStore(db), cached: newStore(db), client: redis.NewClient(opts), commands: &commandCounter{}}
+	s := &shop{db: db, client: redis.NewClient(opts), commands: &commandCounter{}}
 	s.client.AddHook(s.commands)
 	s.cache, err = fncache.New(fncache.Config{
 		Redis:     s.client,
@@ -70,6 +93,8 @@ func openShop(db *database, b backend) (*shop, error) {
 		RedisTimeout: fncache.DefaultRedisTimeout * 2,
 	})
 	if err == nil {
+		s.plain = newStore(db, func(context.Context, ...string) error { return nil })
+		s.cached = newStore(db, s.cache.ExpireTags)
 		s.options = fncache.Options{Cache: s.cache, OnCold: b.OnCold}
 		s.funcs, err = fncache.WrapStruct(s.cached, s.options)
 	}

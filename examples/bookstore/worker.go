@@ -24,7 +24,7 @@ const retryAfter = time.Second
 // reader judges by its own freshness. So the stampede need not wait an hour for
 // an old value.
 type agingStore struct {
-	TopBooks func(ctx context.Context, author string) ([]Bestseller, error) `fncache:"timeout=24h,freshness=1s,prefix=Author,name=TopBooks,shared,lease=2s"`
+	TopBooks func(ctx context.Context, author string) ([]Bestseller, error) `fncache:"timeout=24h,freshness=1s,prefix=Author,name=TopBooks,shared,lease=2s,tags=author:{0}"`
 }
 
 // agingFreshness is the freshness of agingStore.
