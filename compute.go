@@ -17,13 +17,13 @@ import (
 	"github.com/fncache/fncache/internal/shape"
 )
 
-// A computation is one run of a cached function, with a lease or without. Two
-// goroutines belong to it: one calls the function, the other tends: it renews
-// the lease while the function runs and its result is encoded, and ends the computation
-// when that is done, runs out of time, or is cancelled.
+// A computation is one run of a cached function, with a lease or without. It has two
+// goroutines. One calls the function. The other, the tender, renews the lease while the
+// function runs and its result is encoded. It ends the computation when both are done, when
+// the time has run out, or when the computation is cancelled.
 //
-// Its end is in this order, so that who looks up after a caller was answered
-// finds the value: the lease's last step, then the ending, then done.
+// A computation ends in this order: the last step of the lease, then the ending, then done. So
+// a lookup that begins after a caller was answered finds the value.
 type computation struct {
 	flightKey
 	cache *Cache
@@ -31,49 +31,49 @@ type computation struct {
 	given   chan struct{}   // without a lease: closed when input is set
 	ctx     context.Context // the values of the caller's context, without its end
 	token   string          // of the lease; "" without one
-	stale   *entry          // what callers live on if the function fails
-	closing <-chan struct{} // the cache's; nil without a lease if it was closed before
+	stale   *entry          // served if the function fails; nil if there is none
+	closing <-chan struct{} // closed when Close begins; nil without a lease if the cache was closed before
 
 	tags     []fence.Tag     // of the call; nil without Options.Tags
-	heard    *events.Channel // of the fence; nil if nobody waits elsewhere
-	foretold chan struct{}   // has an element if the fence is to be read again: what is computed may be overtaken
+	heard    *events.Channel // of the fence; nil if no caller of another process may wait
+	foretold chan struct{}   // has an element if the fence must be read again, because a tag may have overtaken the run
 
-	frame    *frame        // what the function's context carries
+	frame    *frame        // of the function's context
 	returned chan struct{} // closed when the function has ended
 	ret      returned      // written before returned is closed
-	encoding *apart.Run    // reads the results, nil if nothing does; written before done is closed
+	encoding *apart.Run    // the run that reads the results, or nil; written before done is closed
 
-	// Only the tender's.
+	// Used by the tender only.
 	tender tender
 	lost   bool   // the lease is known to be lost
-	tally  *tally // the tags that the run collects; nil without Options.Tags. Others read it once done is closed
-	// staleGone says that the stale entry was overtaken before the function ran.
+	tally  *tally // the tags that the run collects; nil without Options.Tags. Others read it after done is closed
+	// staleGone reports that a tag had overtaken the stale entry before the function ran.
 	staleGone bool
-	// place is where in the order of events it was before the stamp was read.
+	// place is the place in the order of events before the stamp was read.
 	place events.Place
 	// unregistered is why the release is not registered, so that nothing is stored; nil if
-	// it is.
+	// it is registered.
 	unregistered error
 
 	started chan struct{} // without a lease: closed when it begins
 	// beginning has a place until the function begins; nil without a lease.
 	beginning *bulkhead.Bulkhead
-	slotted   bool          // it has a place of Options.MaxConcurrent from the start
-	single    bool          // without a lease: it is one call's own
+	slotted   bool          // has a place of Options.MaxConcurrent from the start
+	single    bool          // without a lease: for one call only
 	done      chan struct{} // closed at the end
 	ending    ending        // written before done is closed
 
 	// Guarded by flights.mu.
-	owner    *call     // the caller whose computation it is, nil if there is none
-	ownable  bool      // a caller may become the owner
-	callers  int       // who waits for the end
+	owner    *call     // the call that owns it; nil if there is none
+	ownable  bool      // a call may become the owner
+	callers  int       // how many callers wait for the end
 	detached bool      // without a lease: it began before this process invalidated the key
-	cached   bool      // newcomers look up, for there may be an entry
-	shared   bool      // callers have joined who may have called after it began, or it is about storing
-	settling bool      // newcomers look up, for the lease may be over
-	leaseEnd time.Time // until when the lease is good as far as is known
+	cached   bool      // new callers look up, because there may be an entry
+	shared   bool      // callers that may have called after it began have joined, or it is a refresh
+	settling bool      // new callers look up, because the lease may have ended
+	leaseEnd time.Time // when the lease ends, as far as is known
 	began    uint64    // flights.seq when it began; 0 before
-	nested   bool      // it begins without a place: who waits for it has one
+	nested   bool      // begins without a place, because the computation that waits for it has one
 	quit     func()    // without a lease: ends the wait for a place; nil if there is none
 }
 
@@ -81,38 +81,38 @@ type computation struct {
 type returned struct {
 	results shape.Results
 	err     error
-	panic   any           // the value to panic with again, nil if none
+	panic   any           // the value of the panic; nil if there was none
 	goexit  bool          // runtime.Goexit ended it
 	cost    time.Duration // how long it ran
 }
 
-// ending is what the callers of a computation learn.
+// ending is the outcome of a computation, for its callers.
 type ending struct {
 	returned
 	body     []byte        // the encoded results; nil if they could not be encoded
-	decoded  shape.Results // what body decodes to, or else a copy of the results, for callers to copy; nil if there is none
-	negative bool          // err is an answer, and cached
-	kept     bool          // the results are those of the entry at hand
-	stale    *entry        // what is served instead of err
+	decoded  shape.Results // the decoded body, or a copy of the results, from which callers copy; nil if there is none
+	negative bool          // err is an error of Options.CacheErrors, and is cached
+	kept     bool          // the results are those of the stored entry, which is kept
+	stale    *entry        // served instead of err; nil if there is none
 	storedAt int64
-	// confirmed says that who joined while the function ran may have it. With a lease
-	// that takes the word of its last step that it was held until then: else a key
-	// invalidated meanwhile would be answered with what was computed before. Who else
-	// may have it, mayAnswer says.
+	// confirmed reports whether callers that joined while the function ran may get the outcome.
+	// With a lease this needs the answer of the last step that the lease was held until then.
+	// Otherwise they could get a value that was computed before an invalidation. mayAnswer
+	// decides for the other callers.
 	confirmed bool
 	lost      bool // the lease is known to have been lost
 
-	unstored error // why what there is was not stored, though its lease was held
+	unstored error // why the outcome was not stored although the lease was held
 
-	late    bool  // the function had not returned, or its result was not encoded: err says why that was not waited for
-	stepErr error // of the lease's last step
+	late    bool  // the function had not returned, or its result was not encoded in time: err says why
+	stepErr error // the error of the lease's last step
 
-	unread  bool // the fence was not read again: nobody who joined is confirmed
-	expired bool // overtaken softly: never given to those who joined as fresh
+	unread  bool // the fence was not read again, so callers that joined are not confirmed
+	expired bool // a tag has expired the value, so callers that joined do not get it as fresh
 }
 
-// stored says that what there is was confirmed: it is stored, unless the function
-// asked that it be not.
+// stored reports whether the outcome was confirmed: then it is stored, unless the function
+// called NoStore.
 func (e *ending) stored() bool {
 	return e.normal() && e.body != nil && e.confirmed && e.unstored == nil
 }
@@ -133,7 +133,7 @@ func (c *Cache) newComputation(id flightKey, ctx context.Context) *computation {
 	return comp
 }
 
-// newUnleased makes a computation without a lease, for a call that is to call give.
+// newUnleased makes a computation without a lease. The call must call give.
 func (c *call) newUnleased() *computation {
 	comp := c.cache.newComputation(flightKey{c.fn, c.key}, context.WithoutCancel(c.ctx))
 	comp.given = make(chan struct{})
@@ -143,7 +143,8 @@ func (c *call) newUnleased() *computation {
 	return comp
 }
 
-// start runs the computation, and then each that may begin at the end of the one before.
+// start runs the computation, and then each computation that may begin when the one before it
+// has ended.
 func (c *computation) start() {
 	c.spawn(func() {
 		if next := c.run(); next != nil {
@@ -152,11 +153,11 @@ func (c *computation) start() {
 	})
 }
 
-// run computes to the end, when it is its turn. It returns the computation that may begin
-// then, nil if there is none.
+// run waits for the computation's turn and runs it to its end. It returns the computation that
+// may begin after that, or nil.
 func (c *computation) run() (next *computation) {
 	if c.given != nil {
-		<-c.given // by a call that is about to: see give
+		<-c.given // closed by the call that copies the input: see give
 	}
 	giveSlot, next, turn := c.awaitSlot()
 	if !turn {
@@ -194,7 +195,7 @@ func (c *computation) run() (next *computation) {
 	return c.end(cut, time.Since(began))
 }
 
-// leaveFence ends what capture began.
+// leaveFence undoes the registrations that capture made.
 func (c *computation) leaveFence() {
 	c.cache.fence.runs.remove(c)
 	c.cache.events.Leave(c.heard)
@@ -207,7 +208,7 @@ func (c *computation) enlist() error {
 	return c.cache.releases.Register(c.ctx, c.cache.releaseOf(c.fn))
 }
 
-// releaseOf returns the release that a function is on the cache.
+// releaseOf returns the release of a function on the cache.
 func (c *Cache) releaseOf(fn *Func) *releases.Release {
 	// A computation may outlive the binding that it began under.
 	bound := func() bool {
@@ -217,7 +218,7 @@ func (c *Cache) releaseOf(fn *Func) *releases.Release {
 	return c.releases.Of(fn, bound, func() *releases.Release {
 		registry, sig := registryKey(c.cfg.Namespace, fn.Name()), c.coder.fingerprint(fn)
 		noted := releases.Noted(fn.params, fn.tagged())
-		// A day more, for an entry is stored some time after its release was registered.
+		// A day longer, because an entry is stored some time after its release was registered.
 		keep := max(releases.Kept, clock.Later(24*time.Hour, max(fn.opts.Timeout, fn.opts.ErrorTimeout)))
 		return &releases.Release{
 			Name: fn.Name(), Registry: registry, Calls: func() uint64 { return fn.stats().Calls },
@@ -230,10 +231,10 @@ func (c *Cache) releaseOf(fn *Func) *releases.Release {
 	})
 }
 
-// awaitSlot waits for a place of Options.MaxConcurrent, unless it was taken before the
-// lease was asked for, or a computation of the same function waits for this one. turn is
-// false if all callers have left meanwhile, or the cache was closed: next is the computation
-// that may begin instead, nil if there is none.
+// awaitSlot waits for a place of Options.MaxConcurrent. It does not wait if the place was taken
+// before the lease was asked for, or if a computation of the same function waits for this one.
+// turn is false if all callers have left meanwhile, or if the cache was closed: then next is the
+// computation that may begin instead, or nil.
 func (c *computation) awaitSlot() (give func(), next *computation, turn bool) {
 	places := c.fn.places
 	give = func() {}
@@ -249,7 +250,7 @@ func (c *computation) awaitSlot() (give func(), next *computation, turn bool) {
 		case err == nil:
 			give = places.Give
 		case c.cancelled() && !c.cache.flights.passes(c):
-			// Its callers end as those of every computation that Close cuts short.
+			// Its callers get the same error as for a running computation that Close cancels.
 			next, _ = c.cache.flights.finish(c, ending{returned: returned{err: ErrClosed}, confirmed: true})
 			return give, next, false
 		}
@@ -261,9 +262,9 @@ func (c *computation) awaitSlot() (give func(), next *computation, turn bool) {
 	return give, next, turn
 }
 
-// awaitsPlace returns a context for the wait of a computation without a lease for its
-// place. It ends with the last caller, with Close, and where no place is needed. end frees
-// it.
+// awaitsPlace returns a context for the wait of a computation without a lease for its place. The
+// context ends when the last caller leaves, when Close begins, or when no place is needed. end
+// releases it.
 func (fs *flights) awaitsPlace(c *computation) (ctx context.Context, end context.CancelFunc) {
 	parent := context.Background()
 	if c.closing != nil {
@@ -285,8 +286,8 @@ func (fs *flights) passes(c *computation) bool {
 	return c.nested
 }
 
-// begin marks a computation without a lease as begun. It is false if all callers
-// have left it meanwhile: then next is what may begin instead, if anything.
+// begin marks a computation without a lease as begun. ok is false if all callers have left it
+// meanwhile: then next is the computation that may begin instead, or nil.
 func (fs *flights) begin(c *computation) (next *computation, ok bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -303,9 +304,9 @@ func (fs *flights) begin(c *computation) (next *computation, ok bool) {
 	return next, false
 }
 
-// call runs the function and notes how it ended. The place is given back when the function
-// has returned, for until then it is a burden, and before anybody learns the end: a caller that
-// is answered, and calls again, finds it free.
+// call runs the function and notes how it ended. The place is given back when the function has
+// returned, because until then it causes load, and before any caller is answered: a caller that
+// is answered and calls again finds the place free.
 func (c *computation) call(ctx context.Context, began time.Time, giveSlot func()) {
 	normal := false
 	defer func() {
@@ -326,8 +327,8 @@ func (c *computation) call(ctx context.Context, began time.Time, giveSlot func()
 	normal = true
 }
 
-// panicked gives what to panic with again where value was recovered, nil if
-// nothing was: then runtime.Goexit has run the deferred function.
+// panicked returns the value to panic with again after value was recovered. It returns nil for
+// nil: then runtime.Goexit has run the deferred function.
 func panicked(value any) any {
 	if value == nil || value == http.ErrAbortHandler { //nolint:errorlint // net/http compares like that too
 		return value
@@ -335,8 +336,8 @@ func panicked(value any) any {
 	return &PanicError{Value: value, Stack: debug.Stack()}
 }
 
-// cutShort tells a function that returned the error of its own context from one
-// that failed: the cause says more.
+// cutShort returns the cause of ctx if the function returned the error of its own context; nil
+// if the function failed otherwise.
 func (c *computation) cutShort(ctx context.Context) error {
 	if c.ret.err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -344,9 +345,8 @@ func (c *computation) cutShort(ctx context.Context) error {
 	return nil
 }
 
-// end takes the lease's last step and publishes the ending. cut is why the
-// function was not waited for, nil if it returned. It returns the computation that may begin
-// now, nil if there is none.
+// end takes the lease's last step and publishes the ending. cut is why the function was not
+// waited for; nil if it returned. end returns the computation that may begin now, or nil.
 func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 	var e ending
 	c.tally.seal()
@@ -384,7 +384,7 @@ func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 	}
 	next, alone := c.cache.flights.finish(c, e)
 	if alone || e.stale != nil {
-		c.spawn(func() { c.logUnseen(&e) }) // it may wait for methods of the error
+		c.spawn(func() { c.logUnseen(&e) }) // on a goroutine, because methods of the error may hang
 	}
 	return next
 }
@@ -409,8 +409,8 @@ func (c *computation) hasReturned() bool {
 	}
 }
 
-// logUnseen tells of a failure that no caller sees: none was left, or they are
-// given the stale entry, while nobody would know that it is never refreshed.
+// logUnseen logs a failure that no caller sees, because no caller is left or all get the stale
+// entry. Without the record it would not be known that the entry is not refreshed.
 func (c *computation) logUnseen(e *ending) {
 	var err string
 	switch {
@@ -434,18 +434,18 @@ func (c *computation) logUnseen(e *ending) {
 	c.cache.log.Once("unseen "+c.fn.Name(), slog.LevelError, msg, "func", c.fn.Name(), "err", err)
 }
 
-// settles has newcomers look up, for the last step of c is about to be sent. Else:
+// settles makes new callers look up, because the last step of c is about to be sent. Otherwise:
 //  1. the store has run, and its answer is on its way;
 //  2. another process invalidates the key;
-//  3. a call joins c, and is given what the store, it says, has stored.
+//  3. a call joins c, and gets the value although it was invalidated before the call.
 func (fs *flights) settles(c *computation) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	c.settling = true
 }
 
-// finish publishes how a computation ended, and gives the one that may begin
-// now, if any. alone says that nobody waits for it.
+// finish publishes how a computation ended, and returns the computation that may begin now, or
+// nil. alone reports whether no caller waits for c.
 func (fs *flights) finish(c *computation, e ending) (next *computation, alone bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -458,7 +458,7 @@ func (fs *flights) finish(c *computation, e ending) (next *computation, alone bo
 		}
 		fs.sweep(c.flightKey, s)
 	}
-	if c.shared && e.unread { // somebody has joined since
+	if c.shared && e.unread { // a caller has joined since then
 		e.confirmed = false
 	}
 	c.ending = e
@@ -466,8 +466,8 @@ func (fs *flights) finish(c *computation, e ending) (next *computation, alone bo
 	return next, c.callers == 0
 }
 
-// advance gives the computation that gathered callers while another ran, to be
-// run now. mu is held.
+// advance returns the computation that collected callers while another one ran. It may begin
+// now. mu is held.
 func (s *slot) advance() *computation {
 	s.running, s.next = s.next, nil
 	return s.running
