@@ -15,25 +15,25 @@ import (
 	"github.com/fncache/fncache/internal/shape"
 )
 
-// This file tends a computation while code of the user's own runs for it: it renews the
-// lease. Then it settles it: what becomes of its result or its error, the last step of the
-// lease, and a result that Redis did not take. compute.go calls these in order.
+// This file tends a computation: it renews the lease while code of the user runs. Then it settles
+// the computation: it handles the result or the error, takes the last step of the lease, and
+// stores a result later if Redis did not take it. compute.go calls these in order.
 
-// openFor is how long a key is computed without leases after its value could not be stored:
-// waiting for what is never stored helps nobody.
+// openFor is how long a key is computed without leases after its value could not be stored: it
+// would not help callers to wait for such a value.
 const openFor = time.Second
 
-// Storing again what Redis did not take.
+// Storing a result again that Redis did not take.
 const (
 	storeAgainMin = 100 * time.Millisecond
 	storeAgainMax = time.Second
-	// maxLateStores is how often a value is sent whose storing is not answered in time: a
-	// large one that is late on a slow link is not made faster by sending it again.
+	// maxLateStores is how often a value is sent if Redis does not answer in time: sending a
+	// large value again over a slow connection makes it later still.
 	maxLateStores = 2
 )
 
-// spawn runs f on a goroutine that Close waits for, unless the computation began
-// after it: nothing cancels that, and it has no lease to give back.
+// spawn runs f on a goroutine that Close waits for. Close does not wait if the computation began
+// after Close: such a computation is not cancelled, and has no lease to give back.
 func (c *computation) spawn(f func()) {
 	var group *lifetime.Group
 	if c.closing != nil {
@@ -42,26 +42,26 @@ func (c *computation) spawn(f func()) {
 	group.Go(f)
 }
 
-// A tender is what the goroutine that tends a computation listens to while code of the
-// user's own runs for it: the function, then what encodes its result or is asked about its
-// error. A channel is nil while it has nothing to tell, and again once it has told it.
+// A tender has the channels that the tending goroutine receives from while code of the user runs:
+// the function, then the encoding of its result, or a predicate about its error. A channel is nil
+// before it is needed, and again after it was received from.
 type tender struct {
 	ctx     context.Context // the function's
 	cancel  context.CancelCauseFunc
-	renew   <-chan time.Time // the lease is to be renewed
+	renew   <-chan time.Time // the lease must be renewed
 	timeout <-chan struct{}  // ComputeTimeout is over
 	closing <-chan struct{}  // Close has begun
-	grace   <-chan time.Time // Close will not wait much longer
+	grace   <-chan time.Time // Close will soon stop waiting
 
-	renewing     chan *renewal // the end of the renewal on its way; nil if there is none
+	renewing     chan *renewal // the outcome of the renewal under way; nil if there is none
 	stopRenewing func()
 }
 
-// errUnanswered is why await gives up at its limit.
+// errUnanswered is the error of await at its limit.
 var errUnanswered = errors.New("no answer in time")
 
-// await renews the lease until code of the user's own has ended (nil), or is not waited for
-// any longer (the reason).
+// await renews the lease until code of the user has ended. The error is why it no longer waits
+// for that; nil if the code has ended.
 func (c *computation) await(ended <-chan struct{}, limit <-chan time.Time) error {
 	t := &c.tender
 	for {
@@ -77,7 +77,7 @@ func (c *computation) await(ended <-chan struct{}, limit <-chan time.Time) error
 		case <-t.closing:
 			t.cancel(ErrClosed)
 			t.closing, t.timeout = nil, nil
-			t.grace = time.After(closeGrace - time.Second) // Close must see the release
+			t.grace = time.After(closeGrace - time.Second) // so that the lease is released before Close returns
 		case <-t.grace:
 			t.grace = nil
 			return ErrClosed
@@ -90,17 +90,17 @@ func (c *computation) await(ended <-chan struct{}, limit <-chan time.Time) error
 	}
 }
 
-// A renewal is one on its way. The process may be busy, so it has a goroutine of its own.
+// A renewal is a renewal under way. The process may be busy, so it runs on its own goroutine.
 type renewal struct {
 	cancel context.CancelFunc
-	until  time.Time // how long the lease is good, if it was held
+	until  time.Time // when the lease ends, if it was held
 	held   bool
 	err    error
-	// verdict is what the fence says of what was collected so far; Valid where it says nothing.
+	// verdict is the fence's verdict about the tags collected so far; Valid if it was not read.
 	verdict fence.Verdict
 }
 
-// startRenewing sends a renewal, unless the last one is on its way yet.
+// startRenewing sends a renewal, unless the last one is still under way.
 func (c *computation) startRenewing() {
 	if c.tender.renewing != nil {
 		return
@@ -121,7 +121,7 @@ func (c *computation) startRenewing() {
 	})
 }
 
-// takeRenewal takes in how a renewal ended.
+// takeRenewal handles the outcome of a renewal.
 func (c *computation) takeRenewal(r *renewal) {
 	c.tender.renewing = nil
 	r.cancel()
@@ -138,22 +138,22 @@ func (c *computation) takeRenewal(r *renewal) {
 	}
 }
 
-// leaseLeft is how long the lease of c is good if it is not renewed.
+// leaseLeft returns how long the lease of c lasts if it is not renewed.
 func (fs *flights) leaseLeft(c *computation) time.Duration {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	return time.Until(c.leaseEnd)
 }
 
-// renewed notes how long the lease of c is good now.
+// renewed notes when the lease of c now ends.
 func (fs *flights) renewed(c *computation, until time.Time) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	c.leaseEnd = until
 }
 
-// doom gives back the lease of a computation that a tag has overtaken: newcomers need not wait
-// for what none of them may have.
+// doom gives back the lease of a computation that a tag has overtaken, so that new callers do not
+// wait for a value that they may not get.
 func (c *computation) doom() {
 	if !c.lost {
 		c.fn.counters.overtakenHard.Add(1)
@@ -162,9 +162,10 @@ func (c *computation) doom() {
 	}
 }
 
-// joinRenewal waits for the renewal on its way, if there is one, so that the last step of the
-// lease comes after it. One that waits for its turn is withdrawn. One that hangs, in a hook of
-// the client, say, is not waited for: the scripts refuse what comes late.
+// joinRenewal waits for the renewal under way, if there is one, so that the last step of the
+// lease comes after it. A renewal that waits for its turn is withdrawn. joinRenewal does not wait
+// for a renewal that hangs, such as in a hook of the client, because the scripts refuse a late
+// renewal.
 func (c *computation) joinRenewal() {
 	if c.tender.renewing == nil {
 		return
@@ -180,7 +181,7 @@ func (c *computation) joinRenewal() {
 	}
 }
 
-// lose takes note that the lease is lost: newcomers start afresh.
+// lose notes that the lease is lost. New callers do not join the computation any more.
 func (c *computation) lose() {
 	c.lost, c.tender.renew = true, nil
 	c.cache.flights.detachHolder(c)
@@ -190,22 +191,23 @@ func (c *computation) lose() {
 		"func", c.fn.Name())
 }
 
-// failed says that there is an error, and not a panic or the end of a goroutine.
+// failed reports whether there is an error that is neither a panic nor a Goexit.
 func (e *ending) failed() bool { return e.err != nil && e.panic == nil && !e.goexit }
 
-// normal says that the function has returned no error, and has returned.
+// normal reports whether the function has returned without an error.
 func (e *ending) normal() bool { return e.err == nil && e.panic == nil && !e.goexit }
 
-// unsuccessful reports whether the function has failed, by an error that is no answer, a
-// panic, or the end of its goroutine. That the cache was closed is no failure of the function.
+// unsuccessful reports whether the function has failed: by an error that is not in
+// Options.CacheErrors, by a panic, or by Goexit. Closing the cache is not a failure of the
+// function.
 func (e *ending) unsuccessful() bool {
 	return !e.normal() && !e.negative && e.err != ErrClosed //nolint:errorlint // errors.Is would ask the user's own
 }
 
-// encode turns results into bytes, for everybody to decode their own copy from.
-// Results that do not survive the trip are returned as they are to the caller
-// that computed, copied for those who waited for them, and not stored. tooLong is why the
-// encoding is not waited for any longer: then nobody may have the results, which it reads.
+// encode turns results into bytes, from which each caller decodes its own copy. Results that the
+// codec cannot restore are returned unchanged to the caller that computed, copied for callers
+// that waited, and not stored. tooLong is why encode no longer waits for the encoding: then no
+// caller may get the results, because the encoding still reads them.
 func (c *computation) encode(e *ending) (raw []byte, tooLong error) {
 	t, tooLong := c.trip(e.results)
 	if tooLong != nil {
@@ -222,7 +224,7 @@ func (c *computation) encode(e *ending) (raw []byte, tooLong error) {
 	return t.raw, nil
 }
 
-// notEncoded is the error where a result was not encoded in time.
+// notEncoded returns the error for a result that was not encoded in time.
 func notEncoded(tooLong error) error {
 	var timeout *ComputeTimeoutError
 	if errors.As(tooLong, &timeout) {
@@ -233,7 +235,7 @@ func notEncoded(tooLong error) error {
 	return tooLong
 }
 
-// A trip is what became of results that went through the codec. raw has room for the header
+// A trip has results that were encoded and decoded by the codec. raw has room for the header
 // of an entry.
 type trip struct {
 	raw     []byte
@@ -241,8 +243,8 @@ type trip struct {
 	err     error
 }
 
-// trip takes results through the codec, on a goroutine of its own, for types may have methods
-// of their own for it. The error is why that is not waited for any longer.
+// trip encodes and decodes results on a separate goroutine, because it may call methods of their
+// types. The error is why trip no longer waits for that.
 func (c *computation) trip(r shape.Results) (*trip, error) {
 	t := new(trip)
 	c.encoding = apart.Start(c.spawn, func() {
@@ -260,8 +262,8 @@ func (c *computation) trip(r shape.Results) (*trip, error) {
 	return t, nil
 }
 
-// copied returns a copy of results that are about to be a caller's, nil where their types
-// hide what they refer to: to copy or to share that could break it.
+// copied returns a copy of results before a caller gets them. It returns nil if their types have
+// hidden references, because copying or sharing these could break them.
 func (c *computation) copied(r shape.Results) shape.Results {
 	if c.fn.plans.Copies == nil {
 		return nil
@@ -269,8 +271,8 @@ func (c *computation) copied(r shape.Results) shape.Results {
 	return c.fn.shape.Copy(r)
 }
 
-// copyBesideError keeps a copy of what the function returned together with an error, for
-// those who wait. Where it cannot be copied, they are given zero values with the error.
+// copyBesideError keeps a copy of the results that the function returned together with an error,
+// for callers that wait. If the results cannot be copied, they get zero values with the error.
 func (c *computation) copyBesideError(e *ending) {
 	if e.results == nil || e.results.Zero() {
 		return
@@ -280,20 +282,20 @@ func (c *computation) copyBesideError(e *ending) {
 	}
 	switch t, tooLong := c.trip(e.results); {
 	case tooLong != nil:
-		e.results = nil // they are read yet
+		e.results = nil // the encoding still reads them
 	case t.err == nil:
 		e.body, e.decoded = t.raw[envelopeHeaderLen:], t.decoded
 	}
 }
 
-// lastStep returns a context for the last step of the lease: it ends with the lease, for
-// after that it would be refused.
+// lastStep returns a context for the last step of the lease. It ends with the lease, because
+// after that the step would be refused.
 func (c *computation) lastStep() (ctx context.Context, end context.CancelFunc) {
 	left := max(c.cache.flights.leaseLeft(c), c.cache.cfg.RedisTimeout)
 	return context.WithTimeout(c.ctx, left)
 }
 
-// confirm takes in what the fence says of the value for those who have joined.
+// confirm applies the verdict of the fence about the value, for the callers that have joined.
 func (c *computation) confirm(e *ending, again *rereading) {
 	switch {
 	case c.tally == nil:
@@ -307,8 +309,8 @@ func (c *computation) confirm(e *ending, again *rereading) {
 	}
 }
 
-// settle takes the last step of the lease and reports whether it was held until then. again
-// is the last reading of the fence, on its way.
+// settle takes the last step of the lease, and reports whether the lease was held until then.
+// again is the last reading of the fence, which may still be under way.
 func (c *computation) settle(e *ending, raw []byte, again *rereading) (held bool) {
 	c.joinRenewal()
 	if c.lost {
@@ -346,7 +348,7 @@ func (c *computation) settle(e *ending, raw []byte, again *rereading) (held bool
 	return held
 }
 
-// orGiveBack has the lease given back where Redis did not take the last step.
+// orGiveBack gives the lease back if the last step failed.
 func (c *computation) orGiveBack(held bool, err error) (bool, error) {
 	if err != nil {
 		c.giveBack()
@@ -360,15 +362,15 @@ func (c *computation) giveBack() {
 	c.cache.life.Go(func() { c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token, until) })
 }
 
-// leaveOpen takes the last step of the lease where what there is cannot be stored. Callers
-// compute without leases for a while, rather than one after the other.
+// leaveOpen takes the last step of the lease if the value cannot be stored. Then callers compute
+// without leases for a while, and not one after the other.
 func (c *computation) leaveOpen(ctx context.Context) (held bool, err error) {
 	return c.orGiveBack(c.cache.storeFor(c.fn).leaveOpen(ctx, c.key, c.token, openFor))
 }
 
-// cools reports whether the function is left alone for Options.Cooldown: where callers are
-// served the stale entry meanwhile. After a panic the caller that computed is not, but those
-// who come after it are.
+// cools reports whether the function is not run again during Options.Cooldown, because callers
+// get the stale entry meanwhile. After a panic the caller that computed does not get the stale
+// entry, but later callers do.
 func (c *computation) cools(e *ending) bool {
 	if c.fn.opts.Cooldown <= 0 {
 		return false
@@ -376,9 +378,9 @@ func (c *computation) cools(e *ending) bool {
 	return e.stale != nil || (e.panic != nil || e.goexit) && c.canServeStale()
 }
 
-// keepStored has the near cache keep what was stored, unless the fence says that it is
-// overtaken, or does not answer. It comes before any caller
-// is answered: from then on nobody in this process is to be given an older value.
+// keepStored puts the stored value into the near cache, unless the fence reports it as overtaken
+// or does not answer. This comes before any caller is answered, because after that no caller of
+// this process may get an older value.
 func (c *computation) keepStored(e *ending, stored *envelope, asked events.Place, again *rereading) {
 	c.cache.events.Note(events.Event{Verb: events.Store, Key: c.key, ID: events.StoreID(stored.id)})
 	if _, valid := again.counts(); !valid {
@@ -389,9 +391,9 @@ func (c *computation) keepStored(e *ending, stored *envelope, asked events.Place
 	c.cache.keep(c.fn, c.input, c.key, moment{asked, c.place}, &kept, fence.Unknown, e.decoded)
 }
 
-// put stores the results. If Redis is away it is tried again in the background. If Redis
-// refuses them, as too long, say, they cannot be stored: the lease is left open, or given
-// back where Redis refuses that too.
+// put stores the results. If Redis is away, it tries again in the background. If Redis refuses
+// them, such as because they are too long, the lease is left open; if Redis refuses that too, the
+// lease is given back.
 func (c *computation) put(ctx context.Context, e *ending, raw []byte, tags *fence.Block, again *rereading) (held bool, err error) {
 	c.cache.clock.Await(c.ctx)
 	asked := c.cache.here(c.fn)
@@ -426,8 +428,8 @@ func (c *computation) put(ctx context.Context, e *ending, raw []byte, tags *fenc
 	return held, err
 }
 
-// keepOrStore sends what stands before the body of an entry that is kept, if that is enough, and
-// else the whole.
+// keepOrStore sends only the parts before the body of an entry that is kept, if that is enough.
+// Otherwise it sends the whole entry.
 func (c *computation) keepOrStore(ctx context.Context, env *envelope, head, raw []byte) (held bool, err error) {
 	if head != nil {
 		held, gone, err := c.cache.storeFor(c.fn).keep(ctx, c.key, c.token, c.frame.hand.idBytes(), env, head, c.fn.life(env).timeout)
@@ -438,13 +440,13 @@ func (c *computation) keepOrStore(ctx context.Context, env *envelope, head, raw 
 	return c.store(ctx, env, raw, 0)
 }
 
-// store sends the entry, which was sent so often before without an answer in time.
+// store sends the entry. late is how often it was sent before without an answer in time.
 func (c *computation) store(ctx context.Context, env *envelope, raw []byte, late int) (held bool, err error) {
 	return c.cache.storeFor(c.fn).store(ctx, c.key, c.token, env, raw, c.fn.life(env).timeout, maxLateStores-late)
 }
 
-// takeNegative makes an answer of an error of Options.CacheErrors: what callers
-// get is that error, as whoever reads the entry later will.
+// takeNegative turns an error of Options.CacheErrors into an answer: callers get the listed
+// error, as later readers of the entry do.
 func (c *computation) takeNegative(e *ending) (raw []byte) {
 	for _, listed := range c.fn.negatives {
 		if c.consult("CacheErrors", func() bool { return errors.Is(e.err, listed.err) }) {
@@ -455,8 +457,8 @@ func (c *computation) takeNegative(e *ending) (raw []byte) {
 	return nil
 }
 
-// takeStale has the stale entry served in place of an error, where there is one
-// and the policy says so.
+// takeStale serves the stale entry instead of an error, if there is a stale entry and the
+// policy allows it.
 func (c *computation) takeStale(e *ending) {
 	if !e.failed() || e.negative || !c.canServeStale() {
 		return
@@ -467,14 +469,13 @@ func (c *computation) takeStale(e *ending) {
 	}
 }
 
-// canServeStale reports whether there is a stale entry that may be served instead of what
-// went wrong.
+// canServeStale reports whether there is a stale entry that may be served instead of a failure.
 func (c *computation) canServeStale() bool {
 	return c.stale != nil && !c.staleGone && c.fn.opts.OnError == ServeStale && c.cache.servable(c.fn, c.stale)
 }
 
-// consult asks code of the user's own about an error, on a goroutine of its own. A panic,
-// the end of the goroutine, or no answer within Lease/3 count as false.
+// consult runs the user's predicate about an error on a separate goroutine. A panic, a Goexit,
+// or more than Lease/3 counts as false.
 func (c *computation) consult(what string, ask func() bool) (yes bool) {
 	var answer bool
 	run := apart.Start(c.spawn, func() { answer = ask() })
@@ -496,10 +497,10 @@ func (c *computation) consult(what string, ask func() bool) (yes bool) {
 	return false
 }
 
-// storeLater stores in the background what Redis did not take, as soon as it does, while the
-// lease can still be ours: the script says whether it is. After that the result is
-// dropped, and the lease counts as lost. The callers have long been answered. late is how
-// often it was sent already without an answer in time.
+// storeLater stores in the background a result that Redis did not take. It tries as long as this
+// process may still hold the lease; the script checks whether it does. After that the result is
+// dropped, and the lease counts as lost. The callers have already been answered. late is how
+// often the entry was sent without an answer in time.
 func (c *computation) storeLater(env *envelope, raw []byte, until time.Time, late int) {
 	if late >= maxLateStores {
 		c.giveBack()
@@ -528,5 +529,5 @@ func (c *computation) storeLater(env *envelope, raw []byte, until time.Time, lat
 			return
 		}
 	}
-	c.lose() // its life is over before the next try would be
+	c.lose() // the lease ends before the next try
 }
