@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/fncache/fncache/internal/events"
@@ -46,7 +45,7 @@ func (f *Func) Clear(ctx context.Context) (removed int, err error) {
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
 	}
-	removed, err = b.clear(ctx, f)
+	removed, err = b.cache.clear(ctx, clearing{fn: f, name: f.Name(), tag: b.tag})
 	if err != nil && ctx.Err() != nil {
 		return removed, ctx.Err()
 	}
@@ -56,36 +55,56 @@ func (f *Func) Clear(ctx context.Context) (removed int, err error) {
 	return removed, err
 }
 
+// A clearing says which function is cleared.
+type clearing struct {
+	fn   *Func // nil if this process does not have the function
+	name string
+	tag  fence.Tag // that all of its entries with tags have
+	told func(removed int)
+}
+
 // clear clears the entries of all registered releases, by the fence, by a sweep, or by both. A
-// release that registers later also calls its function later.
-func (b *binding) clear(ctx context.Context, fn *Func) (removed int, err error) {
-	c, name := b.cache, fn.Name()
-	registry := registryKey(c.cfg.Namespace, name)
-	c.clearedHere(name)
-	known, err := c.storeFor(fn).releases(ctx, registry)
+// release that registers later also calls its function later. If this process does not have
+// the function and nothing is registered, clear does both.
+func (c *Cache) clear(ctx context.Context, what clearing) (removed int, err error) {
+	registry := registryKey(c.cfg.Namespace, what.name)
+	c.clearedHere(what.name)
+	known, err := c.storeFor(what.fn).releases(ctx, registry)
 	if err != nil {
 		if ctx.Err() == nil {
-			c.noteRedis(fn, opReleases, registry, err)
+			c.noteRedis(what.fn, opReleases, registry, err)
 		}
 		return 0, fmt.Errorf("%w; the list of releases that may have stored entries cannot be read, key %s", err, registry)
 	}
-	tagged := func(r releases.Record) bool { return r.Tagged }
-	untagged := func(r releases.Record) bool { return !r.Tagged }
-	if fn.tagged() || slices.ContainsFunc(known, tagged) {
-		err = c.overtake(ctx, fence.Hard, []fence.Tag{b.tag})
+	tagged, untagged := what.kinds(known)
+	if tagged {
+		err = c.overtake(ctx, fence.Hard, []fence.Tag{what.tag})
 	}
-	if err == nil && (!fn.tagged() || slices.ContainsFunc(known, untagged)) {
-		removed, err = c.sweep(ctx, fn)
+	if err == nil && untagged {
+		removed, err = c.sweep(ctx, what)
 	}
-	c.clearedHere(name)
+	c.clearedHere(what.name)
 	return removed, err
+}
+
+// kinds reports whether the function may have entries with tags, and entries without.
+func (w *clearing) kinds(known []releases.Record) (tagged, untagged bool) {
+	if w.fn != nil {
+		tagged, untagged = w.fn.tagged(), !w.fn.tagged()
+	} else if len(known) == 0 {
+		return true, true
+	}
+	for _, r := range known {
+		tagged, untagged = tagged || r.Tagged, untagged || !r.Tagged
+	}
+	return tagged, untagged
 }
 
 // sweep deletes all entries of a function. It publishes one event about all of its keys before
 // the sweep and again after it, because other processes may put entries that they read in
 // between into their near caches.
-func (c *Cache) sweep(ctx context.Context, fn *Func) (removed int, err error) {
-	name := fn.Name()
+func (c *Cache) sweep(ctx context.Context, what clearing) (removed int, err error) {
+	name := what.name
 	if err = c.tellCleared(ctx, name); err != nil {
 		return 0, err
 	}
@@ -100,6 +119,7 @@ func (c *Cache) sweep(ctx context.Context, fn *Func) (removed int, err error) {
 		Probe:  entryPrefix(c.cfg.Namespace, name) + entrySuffix("clear"),
 		Limit:  max(sweepLimit*c.cfg.RedisTimeout, leastSweepLimit),
 		Spawn:  c.asking.Go,
+		Told:   what.told,
 	})
 	switch {
 	case err == nil:
@@ -107,7 +127,7 @@ func (c *Cache) sweep(ctx context.Context, fn *Func) (removed int, err error) {
 		err = newRedisError(opClear, "", ErrClosed)
 	case ctx.Err() == nil:
 		err = newRedisError(opClear, "", err)
-		c.noteRedis(fn, opClear, "", err)
+		c.noteRedis(what.fn, opClear, "", err)
 	}
 	return removed, cmp.Or(err, c.tellCleared(context.WithoutCancel(ctx), name))
 }

@@ -25,7 +25,7 @@ const module = "github.com/fncache/fncache"
 var allowed = map[string][]string{
 	".": {
 		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/early", "internal/events", "internal/fence", "internal/funcname",
-		"internal/health", "internal/keyhash", "internal/lifetime", "internal/near", "internal/oncelog", "internal/ping", "internal/releases", "internal/remote",
+		"internal/health", "internal/keyhash", "internal/lifetime", "internal/near", "internal/oncelog", "internal/operate", "internal/ping", "internal/releases", "internal/remote",
 		"internal/seal", "internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/sweep", "internal/tagplan", "internal/testhook", "internal/verify",
 		"github.com/redis/go-redis/v9",
 	},
@@ -46,6 +46,7 @@ var allowed = map[string][]string{
 	"internal/memconn":   {},
 	"internal/near":      {"internal/clock", "internal/early", "internal/events", "internal/shape", "github.com/maypok86/otter/v2"},
 	"internal/oncelog":   {},
+	"internal/operate":   {"internal/keyhash", "internal/releases", "internal/signature"},
 	"internal/ping":      {"internal/remote", "github.com/redis/go-redis/v9"},
 	"internal/releases":  {"internal/clock", "internal/oncelog"},
 	"internal/remote":    {"github.com/redis/go-redis/v9"},

@@ -208,6 +208,7 @@
 // above it.
 //
 //	typed.go        Wrap1 to Wrap3, New1 to New3, and their typed handles
+//	operate.go      what cmd/fncache does to entries, by names and keys
 //	decorate.go     Wrap and WrapStruct, and the handle
 //	cache.go        configuration; the Cache: New, Open, Ping, Close, and its parts
 //	call.go         the stub that callers call; one call's way through the table

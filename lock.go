@@ -524,8 +524,11 @@ func (s *lockStore) serverTime(ctx context.Context) (time.Time, error) {
 	return time.Unix(seconds, 1000*micros), nil
 }
 
-// storeFor returns a store for fn: scripts that a server has forgotten are counted for fn.
+// storeFor returns a store that counts scripts that a server has forgotten for fn, or for nobody if fn is nil.
 func (c *Cache) storeFor(fn *Func) *lockStore {
+	if fn == nil {
+		return c.store
+	}
 	own := *c.store
 	own.forgotten = func(op string) {
 		fn.counters.redisErrors[KindNoScript].Add(1)

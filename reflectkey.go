@@ -38,6 +38,9 @@ func functionOf(key string) string {
 	return name
 }
 
+// signatureOf returns the signature in the key of an entry.
+func signatureOf(key string) string { return key[strings.LastIndexByte(key, ':')+1:] }
+
 // entryOf returns the key of the entry that key names, or whose lock key names. ok reports
 // whether it is an entry of a release of the function of that name (with its prefix).
 func entryOf(namespace, name, key string) (entry string, ok bool) {

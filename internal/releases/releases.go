@@ -77,30 +77,49 @@ func Noted(params string, hasTags bool) string {
 // A Record is what a registry has of a release.
 type Record struct {
 	Signature string
-	Tagged    bool   // its entries have tags
-	params    string // "" if a later release wrote it in another form
+	Tagged    bool      // its entries have tags
+	Seen      time.Time // when it was registered last; zero if a later release wrote it in another form
+	Kept      time.Time // until when it is remembered; zero as Seen
+	Params    string    // "" if a later release wrote it in another form
 }
 
 // Records reads a registry as a script answers it: signatures, each with its field.
 func Records(answer []any) (all []Record) {
 	for i := 0; i+1 < len(answer); i += 2 {
 		r := Record{Signature: fmt.Sprint(answer[i])}
-		if words := strings.Fields(fmt.Sprint(answer[i+1])); len(words) >= 3 && isNumber(words[0]) && isNumber(words[1]) {
-			r.params, r.Tagged = words[2], slices.Contains(words[3:], tagged)
+		if words := strings.Fields(fmt.Sprint(answer[i+1])); len(words) >= 3 {
+			seen, isSeen := unixOf(words[0])
+			kept, isKept := unixOf(words[1])
+			if isSeen && isKept {
+				r.Seen, r.Kept, r.Params, r.Tagged = seen, kept, words[2], slices.Contains(words[3:], tagged)
+			}
 		}
 		all = append(all, r)
 	}
 	return all
 }
 
-func isNumber(text string) bool {
-	_, err := strconv.ParseUint(text, 10, 64)
-	return err == nil
+func unixOf(text string) (at time.Time, ok bool) {
+	seconds, err := strconv.ParseUint(text, 10, 63)
+	return time.Unix(int64(seconds), 0).UTC(), err == nil
+}
+
+// ParamsOf returns the parameter types of a release, for Takes. It returns "" if they are not
+// known; then all releases take them.
+func ParamsOf(all []Record, signature string) string {
+	for i := range all {
+		if all[i].Signature == signature {
+			return all[i].Params
+		}
+	}
+	return ""
 }
 
 // Takes reports whether the release may have these parameter types, and so the same hashes of
-// arguments.
-func (r *Record) Takes(params string) bool { return r.params == "" || r.params == params }
+// arguments. It is true where either is not known.
+func (r *Record) Takes(params string) bool {
+	return r.Params == "" || params == "" || r.Params == params
+}
 
 // A Config is what a Set works with. All fields are required.
 type Config struct {

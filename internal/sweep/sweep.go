@@ -60,7 +60,7 @@ const (
 	allSlots = 16384
 )
 
-// A Config says what is swept.
+// A Config says what is swept. All fields but Told are required.
 type Config struct {
 	Client redis.UniversalClient
 	// Prefix is what all keys begin with that are looked for.
@@ -76,6 +76,9 @@ type Config struct {
 	Limit time.Duration
 	// Spawn starts a goroutine, which may wait within the client.
 	Spawn func(func())
+	// Told is called after each step with how many entries it has deleted, for all primaries at
+	// the same time. It may be nil.
+	Told func(removed int)
 }
 
 // Sweep deletes the entries and leases that are there when it begins, and returns how many
@@ -295,12 +298,13 @@ func (c *Config) scan(ctx context.Context, p *primary) (removed int, err error) 
 		if err != nil {
 			return removed, p.explain("scan", err)
 		}
-		for some := range slices.Chunk(c.entriesOf(found.keys), batch) {
-			n, err := do(ctx, c, p, func(ctx context.Context) (int, error) { return c.remove(ctx, p, some) })
-			removed += n
-			if err != nil {
-				return removed, p.explain("delete", err)
-			}
+		n, err := c.removeAll(ctx, p, c.entriesOf(found.keys))
+		removed += n
+		if c.Told != nil {
+			c.Told(n)
+		}
+		if err != nil {
+			return removed, err
 		}
 		if cursor = found.cursor; cursor == 0 {
 			return removed, nil
@@ -320,6 +324,18 @@ func (c *Config) entriesOf(keys []string) (entries []string) {
 	}
 	slices.Sort(entries)
 	return slices.Compact(entries)
+}
+
+// removeAll deletes entries and their locks, some at a time.
+func (c *Config) removeAll(ctx context.Context, p *primary, entries []string) (removed int, err error) {
+	for some := range slices.Chunk(entries, batch) {
+		n, err := do(ctx, c, p, func(ctx context.Context) (int, error) { return c.remove(ctx, p, some) })
+		removed += n
+		if err != nil {
+			return removed, p.explain("delete", err)
+		}
+	}
+	return removed, nil
 }
 
 // remove deletes entries and their locks, in one pipeline.

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/fncache/fncache/internal/releases"
+)
+
+type pingCommand struct{}
+
+// Run checks Redis, as Cache.Ping does.
+func (pingCommand) Run(ctx context.Context, a *app) error {
+	began := time.Now()
+	if err := a.cache.Ping(ctx); err != nil {
+		return err
+	}
+	took := time.Since(began)
+	_ = a.cache.Close() // so that its warnings are there
+	warnings := a.warnings.take()
+	rows := [][]string{{"fit", fmt.Sprintf("Redis answers, and this user may do all that fncache does (%s)", short(took))}}
+	for _, text := range warnings {
+		rows = append(rows, []string{"warning", text})
+	}
+	return a.show(struct {
+		Fit      bool     `json:"fit"`
+		Seconds  float64  `json:"seconds"`
+		Warnings []string `json:"warnings"`
+	}{true, seconds(took), append([]string{}, warnings...)}, nil, rows)
+}
+
+type functionsCommand struct {
+	Entries bool `help:"Count the entries of each function too: every key of the namespace is sent here."`
+}
+
+// A release is a row of functions.
+type release struct {
+	Function  string    `json:"function"`
+	Signature string    `json:"signature"`
+	Tagged    bool      `json:"tagged"`
+	Seen      time.Time `json:"seen"`
+	Kept      time.Time `json:"kept"`
+	Entries   *int      `json:"entries,omitempty"`
+}
+
+// Run lists what is registered.
+func (f functionsCommand) Run(ctx context.Context, a *app) error {
+	found, err := a.registered(ctx)
+	if err != nil {
+		return err
+	}
+	if f.Entries {
+		if err := a.countEntries(ctx, found); err != nil {
+			return err
+		}
+	}
+	now, err := a.operator.Now(ctx)
+	if err != nil {
+		now = time.Now()
+	}
+	head := []string{"FUNCTION", "SIGNATURE", "TAGS", "SEEN"}
+	if f.Entries {
+		head = append(head, "ENTRIES")
+	}
+	var rows [][]string
+	for _, r := range found {
+		row := []string{r.Function, r.Signature, yes(r.Tagged), ago(now, r.Seen)}
+		if f.Entries {
+			row = append(row, strconv.Itoa(*r.Entries))
+		}
+		rows = append(rows, row)
+	}
+	return a.show(append([]release{}, found...), head, rows)
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// ago returns how long ago something was.
+func ago(now, at time.Time) string {
+	if at.IsZero() {
+		return "unknown"
+	}
+	return short(max(0, now.Sub(at)).Truncate(time.Second)) + " ago"
+}
+
+// registered reads the registries of all functions.
+func (a *app) registered(ctx context.Context) (found []release, err error) {
+	prefix := a.flags.Namespace + ":functions:{"
+	known := make(map[string]bool)
+	err = a.scan(ctx, globbed.Replace(prefix)+"*", func(ctx context.Context, keys []string) error {
+		keys = slices.DeleteFunc(keys, func(key string) bool { return known[key] || !strings.HasSuffix(key, "}") })
+		for _, key := range keys {
+			known[key] = true
+			limited, end := a.limited(ctx)
+			fields, err := a.client.HGetAll(limited, key).Result()
+			end()
+			switch {
+			case redis.HasErrorPrefix(err, "WRONGTYPE"): // no registry of ours
+				continue
+			case err != nil:
+				return err
+			}
+			found = append(found, releasesOf(strings.TrimSuffix(strings.TrimPrefix(key, prefix), "}"), fields)...)
+		}
+		return nil
+	})
+	slices.SortFunc(found, func(a, b release) int {
+		return cmp.Or(strings.Compare(a.Function, b.Function), b.Seen.Compare(a.Seen), strings.Compare(a.Signature, b.Signature))
+	})
+	return found, err
+}
+
+// releasesOf reads the registry of a function.
+func releasesOf(function string, fields map[string]string) (all []release) {
+	var answer []any
+	for signature, field := range fields {
+		answer = append(answer, signature, field)
+	}
+	for _, r := range releases.Records(answer) {
+		all = append(all, release{Function: function, Signature: r.Signature, Tagged: r.Tagged, Seen: r.Seen, Kept: r.Kept})
+	}
+	return all
+}
+
+// countEntries counts the entries of each release. A key that moves between nodes of a Cluster
+// meanwhile may count twice.
+func (a *app) countEntries(ctx context.Context, found []release) error {
+	type id struct{ function, signature string }
+	counts := make(map[id]int)
+	err := a.scan(ctx, globbed.Replace(a.flags.Namespace)+":{*", func(_ context.Context, keys []string) error {
+		for _, key := range keys {
+			if entry, function, err := a.operator.Split(key); err == nil && entry == key {
+				counts[id{function, key[strings.LastIndexByte(key, ':')+1:]}]++
+			}
+		}
+		return nil
+	})
+	for i := range found {
+		n := counts[id{found[i].Function, found[i].Signature}]
+		found[i].Entries = &n
+	}
+	return err
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A lease is a lock in Redis, as JSON and as a row.
+type lease struct {
+	Function string  `json:"function"`
+	Key      string  `json:"key"`   // of the entry
+	State    string  `json:"state"` // one of those below
+	Left     float64 `json:"left_seconds"`
+}
+
+// The states of a lease.
+const (
+	computing = "computing" // a process computes the entry
+	cooling   = "cooling"   // the function failed; a stale entry is served for a while
+	open      = "open"      // the last value could not be stored; callers compute without a lease
+)
+
+// stateOf reads the value of a lock.
+func stateOf(value string) string {
+	switch {
+	case strings.HasPrefix(value, "cool:"):
+		return cooling
+	case strings.HasPrefix(value, "open:"):
+		return open
+	default:
+		return computing
+	}
+}
+
+type leasesCommand struct {
+	Function string `help:"Only those of this function." placeholder:"NAME"`
+}
+
+// Run lists the leases. It looks at every key.
+func (l leasesCommand) Run(ctx context.Context, a *app) error {
+	var found []lease
+	known := make(map[string]bool)
+	prefix := a.flags.Namespace + ":{"
+	if l.Function != "" {
+		prefix += l.Function + ":"
+	}
+	err := a.scan(ctx, globbed.Replace(prefix)+"*:lock", func(ctx context.Context, keys []string) error {
+		for _, key := range keys {
+			entry, function, err := a.operator.Split(key)
+			if err != nil || entry == key || known[key] || l.Function != "" && function != l.Function {
+				continue
+			}
+			known[key] = true
+			held, err := a.leaseOn(ctx, entry)
+			if err != nil {
+				return err
+			}
+			if held != nil {
+				held.Function = function
+				found = append(found, *held)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(found, func(a, b lease) int {
+		return cmp.Or(strings.Compare(a.Function, b.Function), strings.Compare(a.Key, b.Key))
+	})
+	var rows [][]string
+	for _, l := range found {
+		rows = append(rows, []string{l.Function, l.State, l.left(), l.Key})
+	}
+	return a.show(append([]lease{}, found...), []string{"FUNCTION", "STATE", "LEFT", "KEY"}, rows)
+}
+
+func (l *lease) left() string { return short(time.Duration(l.Left * float64(time.Second))) }
+
+// leaseOn returns the lease on an entry, or nil.
+func (a *app) leaseOn(ctx context.Context, entry string) (*lease, error) {
+	limited, end := a.limited(ctx)
+	defer end()
+	pipe := a.client.Pipeline()
+	value, left := pipe.Get(limited, entry+":lock"), pipe.PTTL(limited, entry+":lock")
+	_, err := pipe.Exec(limited)
+	switch {
+	case errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, "WRONGTYPE"):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return &lease{Key: entry, State: stateOf(value.Val()), Left: seconds(max(0, left.Val()))}, nil
+}
