@@ -389,7 +389,7 @@ func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 	return next
 }
 
-// keepHand has the entry at hand stand for what the function returned.
+// keepHand replaces the results of the function by those of the entry at hand.
 func (c *computation) keepHand(e *ending) (raw []byte) {
 	hand := c.frame.hand
 	e.results, e.err, e.kept = hand.kept, nil, true

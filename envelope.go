@@ -77,9 +77,9 @@ import (
 //	00 00 00 00 05 26 5c 00    86400000 ms
 //	82 18 2a 66 61 6e 73 77 65 72
 //
-// An ETag (flag 64), which the function has set, stands at the beginning of the body, before that
-// is compressed and sealed: its length in two bytes, and the text. The first entry above with
-// the ETag "v1", in quotation marks as HTTP has it:
+// An ETag (flag 64), which the function has set, is the beginning of the body before the body is
+// compressed and sealed: the length of the ETag in two bytes, and its text. The first entry above
+// with the ETag "v1", in quotation marks as in HTTP:
 //
 //	f5 66 6e 63 01 40 01 00    flag 64, CBOR
 //	00 00 01 8d f4 bc 56 7b 00 00 00 00 00 16 e3 60 01 23 45 67 89 ab cd ef
@@ -227,7 +227,7 @@ func parseLifetimes(raw []byte) (l *lifetimes, rest []byte, reason *missReason) 
 // maxETag is the greatest length of an ETag.
 const maxETag = 256
 
-// appendETag appends an ETag as a body begins with it.
+// appendETag appends an ETag in its form at the beginning of a body.
 func appendETag(dst []byte, etag string) []byte {
 	return append(binary.BigEndian.AppendUint16(dst, uint16(len(etag))), etag...)
 }
@@ -246,7 +246,7 @@ func (e *envelope) cutETag() error {
 	return nil
 }
 
-// headLen returns the length of what stands before the body.
+// headLen returns the length of the parts before the body.
 func (e *envelope) headLen() int {
 	n := envelopeHeaderLen
 	if e.life != nil {

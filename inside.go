@@ -39,14 +39,15 @@ type StoredEntry struct {
 	ETag string        // the text of SetETag; "" if the entry has none
 }
 
-// Stored returns what is known of the entry at hand, to a cached function that calls it with the
-// context that it was given. The entry at hand is stale, or is refreshed early (Options.Early),
-// and callers are served it meanwhile. The function can ask its source whether the result has
-// changed since, by the ETag or the age, and call [NotModified] if it has not.
+// Stored describes the stored entry that a running cached function is about to replace, called the
+// entry at hand. The function calls Stored with the context that it was given. The entry at hand
+// is stale, or is refreshed early (Options.Early), and callers get it meanwhile. The function can
+// ask its source by the ETag or the age whether the result has changed since then, and call
+// [NotModified] if it has not.
 //
-// ok is false if there is no such entry. Then the function has to compute the whole result. That
-// is so if the cache is cold, if the call is a refresh ([WithRefresh], [Func.Refresh]), if the
-// entry or a tag of it was invalidated, if the entry is an error of Options.CacheErrors, while
+// ok is false if there is no such entry. Then the function has to compute the whole result. There
+// is none if the cache is cold, if the call is a refresh ([WithRefresh], [Func.Refresh]), if the
+// entry or one of its tags was invalidated, if the entry is an error of Options.CacheErrors, while
 // Redis is away, after the function has returned, and with any other context.
 func Stored(ctx context.Context) (stored StoredEntry, ok bool) {
 	f := perCallOf(orBackground(ctx)).frame
@@ -81,11 +82,11 @@ func SetETag(ctx context.Context, etag string) {
 }
 
 // NotModified keeps the entry at hand ([Stored]), because it is still right. The cached function
-// calls it with the context that it was given. Whatever the function returns then, even an error,
-// its callers get the result of the entry, and the entry is as fresh as one that was just
-// computed. It gets the lifetime that SetLifetime sets in this run, or else keeps its own, and it
-// keeps its cost. The result is sent to Redis again only if the entry is no longer there, or if it
-// gets a lifetime or a tag that it did not have.
+// calls it with the context that it was given. The callers then get the result of the entry, for
+// any result or error that the function returns, and the entry is as fresh as a new one. The entry
+// gets the lifetime that SetLifetime sets in this run; without SetLifetime it keeps its own. It
+// keeps its cost. The result is sent to Redis again only if the entry is no longer there, or if the
+// entry gets a lifetime or a tag that it did not have.
 //
 // Without an entry at hand the result is not stored, and the log says so once: call NotModified
 // only if Stored has returned an entry. After the function has returned, NotModified has no
