@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/codec"
+	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/redistest"
 	"github.com/fncache/fncache/internal/shape"
@@ -188,6 +191,66 @@ func BenchmarkTags_Near(b *testing.B) { benchmarkTags(b, 1, 1000, time.Hour, ben
 
 func BenchmarkTags_128CallersOfACluster(b *testing.B) {
 	benchmarkTags(b, 128, 10_000, 0, func(b *testing.B) redis.UniversalClient { return redistest.StartCluster(b).Client() })
+}
+
+// BenchmarkTags_ClusterCap measures what the lookups of functions with tags cost the node of a
+// Cluster that has the fence, in addition to its share of the entries:
+//
+//	fence-µs/hit   processor time of that node, beyond the mean of the other nodes
+//	hits/s         the number of such lookups that would take one whole processor
+func BenchmarkTags_ClusterCap(b *testing.B) {
+	for _, callers := range []int{1, 128} {
+		b.Run(fmt.Sprint(callers), func(b *testing.B) { benchmarkClusterCap(b, callers) })
+	}
+}
+
+func benchmarkClusterCap(b *testing.B, callers int) {
+	cluster := redistest.StartCluster(b)
+	c := newTestCache(b, Config{Redis: cluster.Client()})
+	f := func(context.Context, int64) ([]int64, error) { return tenIDs, nil }
+	_, err := Wrap1(&f, Options{Cache: c, Name: "bench.Tagged", Timeout: time.Hour, Tags: []string{"books", "author:{0}"}})
+	require.NoError(b, err)
+	const keys = 3000
+	for id := range int64(keys) {
+		_, err := f(b.Context(), id)
+		require.NoError(b, err)
+	}
+	// used returns the processor time of a node so far, in seconds.
+	used := func(node int) (seconds float64) {
+		info, err := cluster.Nodes()[node].Client().Info(b.Context(), "cpu").Result()
+		require.NoError(b, err)
+		for line := range strings.Lines(info) {
+			if name, value, _ := strings.Cut(strings.TrimSpace(line), ":"); name == "used_cpu_user" || name == "used_cpu_sys" {
+				part, err := strconv.ParseFloat(value, 64)
+				require.NoError(b, err)
+				seconds += part
+			}
+		}
+		return seconds
+	}
+	nodes := len(cluster.Nodes())
+	fenced := clusterSlot(fence.Key(DefaultNamespace)) * nodes / clusterSlots
+	before, hits := make([]float64, nodes), 0
+	for node := range before {
+		before[node] = used(node)
+	}
+	turn := 1000 * min(callers, 16)
+	for b.Loop() {
+		run(b, f, callers, keys, turn)
+		hits += turn
+	}
+	var own, others float64
+	for node := range before {
+		if spent := used(node) - before[node]; node == fenced {
+			own = spent
+		} else {
+			others += spent / float64(nodes-1)
+		}
+	}
+	perHit := (own - others) / float64(hits)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(1e6*perHit, "fence-µs/hit")
+	b.ReportMetric(1/perHit, "hits/s")
 }
 
 // BenchmarkStub measures a call through reflection, without the work of a hit.

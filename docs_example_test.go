@@ -36,6 +36,34 @@ func Example_invalidateAfterCommit() {
 	}
 }
 
+func Example_expireAfterCommit() {
+	var db *sql.DB
+	var cache *fncache.Cache
+
+	buy := func(ctx context.Context, id, customer int64) error {
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback() }() // does nothing after Commit
+		var author int64
+		if err := tx.QueryRowContext(ctx, "SELECT author FROM books WHERE id = $1", id).Scan(&author); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "INSERT INTO purchases (book, customer) VALUES ($1, $2)", id, customer); err != nil {
+			return err
+		}
+		if err := tx.Commit(); err != nil {
+			return err
+		}
+		return cache.ExpireTags(context.WithoutCancel(ctx), fmt.Sprintf("author:%d", author)) // after the commit
+	}
+
+	if err := buy(context.Background(), 5, 12); err != nil {
+		fmt.Println(err)
+	}
+}
+
 type tenantKey struct{}
 
 // WithTenant returns a context of a tenant.
