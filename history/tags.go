@@ -113,8 +113,8 @@ func (x *index) checkOvertaking(c *cell, call *call, comp *comp, o *overtaking, 
 	own := o.begin.Proc == call.begin.Proc && o.end.Seq < call.begin.Seq
 	r, judged := ruleTags, false
 	switch {
-	case own && o.soft && source == "waited" && l.place == 0 && comp.begin.Seq > o.begin.Seq:
-		// It was made of something stale, and nobody could be asked whether it is.
+	case own && o.soft && source == "waited" && l.place == 0:
+		// Nobody could be asked whether the value that it joined is stale.
 	case own:
 		judged = x.promised(o, call, call.begin.Seq, call.begin.At)
 	case source == "near":

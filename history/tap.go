@@ -203,9 +203,8 @@ func (t *tap) replace(args []any) (verb string) {
 
 // describe reads the arguments of a script.
 func (e *event) describe(args []any) {
-	switch e.Verb {
-	case "invalidate", "expire", "probe", verbReadFence, verbOvertake:
-		return
+	if !slices.Contains([]string{"acquire", "renew", "store", "cooldown", "release"}, e.Verb) {
+		return // it names no token
 	}
 	e.Token = tokenIn(args[0])
 	switch e.Verb {
