@@ -20,12 +20,18 @@ type variant struct {
 	stale fncache.StalePolicy
 	near  bool // Options.Near
 	typed bool // Wrap1
+	tags  []string
 }
+
+// twoTags are the same for all keys, because Fill copies the entry of one key to the others. The
+// benchmarks of the root (Tags) have a tag of its own for each key.
+var twoTags = []string{"books", "lists"}
 
 func remoteVariants[V any]() []Peer[V] {
 	return variants[V](
 		variant{name: Fncache},
 		variant{name: FncacheTyped, typed: true},
+		variant{name: FncacheTagged, typed: true, tags: twoTags},
 	)
 }
 
@@ -33,6 +39,7 @@ func nearVariants[V any]() []Peer[V] {
 	return variants[V](
 		variant{name: FncacheNear, near: true},
 		variant{name: FncacheNearTyped, near: true, typed: true},
+		variant{name: FncacheNearTagged, near: true, typed: true, tags: twoTags},
 	)
 }
 
@@ -97,6 +104,7 @@ func cacheOn[V any](v variant, s Site, source Source[V], client *redis.Client, c
 		OnCold:    v.cold,
 		OnStale:   v.stale,
 		Near:      near,
+		Tags:      v.tags,
 	})
 	if err != nil {
 		return nil, err

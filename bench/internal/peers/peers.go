@@ -56,6 +56,8 @@ const (
 	FncacheNear        = "fncache, near"
 	FncacheNearWaiting = "fncache, near, oncold=wait"
 	FncacheNearTyped   = "fncache, near, typed"
+	FncacheTagged      = "fncache, typed, two tags"
+	FncacheNearTagged  = "fncache, near, typed, two tags"
 
 	Bare       = "go-redis, bare"
 	Rueidis    = "rueidis, bare"
