@@ -217,7 +217,7 @@ func (c *Cache) releaseOf(fn *Func) *releases.Release {
 	}
 	return c.releases.Of(fn, bound, func() *releases.Release {
 		registry, sig := registryKey(c.cfg.Namespace, fn.Name()), c.coder.fingerprint(fn)
-		noted := releases.Noted(fn.params, fn.tagged())
+		noted := releases.Noted(fn.params, fn.tagged(), c.describe(fn))
 		// A day longer, because an entry is stored some time after its release was registered.
 		keep := max(releases.Kept, clock.Later(24*time.Hour, max(fn.opts.Timeout, fn.opts.ErrorTimeout)))
 		return &releases.Release{

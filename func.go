@@ -18,6 +18,7 @@ import (
 	"github.com/fncache/fncache/internal/funcname"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/near"
+	"github.com/fncache/fncache/internal/releases"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
 	"github.com/fncache/fncache/internal/stubs"
@@ -322,6 +323,11 @@ func (f *Func) noteOpenKeys(c *Cache) {
 
 // tagged reports whether the entries of f have tags.
 func (f *Func) tagged() bool { return f.tagPlan != nil }
+
+// describe returns what a registry has for people.
+func (c *Cache) describe(f *Func) releases.Description {
+	return releases.Description{Types: f.sig.String(), Codec: c.coder.mark, Options: f.opts.summary(), Build: releases.Build()}
+}
 
 // unbind removes a closed default cache from a function, so that the function does not keep it
 // alive.

@@ -1,10 +1,10 @@
 -- Register a release of a function, so that invalidations by other releases reach what it
 -- stores, and forget releases that were not registered for long.
 --
--- KEYS[1]  the registry of the function: a hash of `<seen> <kept> <parameters>` or
---          `<seen> <kept> <parameters> tagged` by signature
--- ARGV[1]  the signature      ARGV[2]  the fingerprint of the parameter types; ' tagged' after
---          it, if the entries of the release have tags
+-- KEYS[1]  the registry of the function: a hash of `<seen> <kept> <parameters>` by signature, where
+--          more words may follow
+-- ARGV[1]  the signature      ARGV[2]  the fingerprint of the parameter types, and the words after
+--          it: see internal/releases
 -- ARGV[3]  now                ARGV[4]  until when the release is kept
 --          both in Unix seconds on the server's clock
 -- ARGV[5]  how many releases are kept at most

@@ -527,3 +527,15 @@ func (f *Func) compileTags() (err error) {
 	f.tagPlan, err = tagplan.Compile(f.opts.Tags, f.sig.Params, f.sig.Place)
 	return err
 }
+
+// summary returns the options that say how entries live, in their textual form, for people.
+func (o *Options) summary() string {
+	text := fmt.Sprintf("timeout=%v freshness=%v oncold=%v lease=%v", o.Timeout, o.Freshness, o.OnCold, o.Lease)
+	if o.Near > 0 {
+		text += fmt.Sprintf(" near=%v", o.Near)
+	}
+	if o.MaxConcurrent > 0 {
+		text += fmt.Sprintf(" maxconcurrent=%d", o.MaxConcurrent)
+	}
+	return text
+}

@@ -56,7 +56,7 @@ func TestTheRegistryOfReleases(t *testing.T) {
 			},
 			"it says whose entries have tags": func(t *testing.T, v *verbs, registry string) {
 				for sig, hasTags := range map[string]bool{"a": true, "b": false} {
-					_, err := v.register(v.ctx, registry, sig, releases.Noted("p", hasTags), now, now, day)
+					_, err := v.register(v.ctx, registry, sig, releases.Noted("p", hasTags, releases.Description{}), now, now, day)
 					require.NoError(t, err)
 				}
 				v.raw.HSet(v.ctx, registry, "later", "in another form, tagged")

@@ -47,7 +47,8 @@ type release struct {
 	Tagged    bool      `json:"tagged"`
 	Seen      time.Time `json:"seen"`
 	Kept      time.Time `json:"kept"`
-	Entries   *int      `json:"entries,omitempty"`
+	releases.Description
+	Entries *int `json:"entries,omitempty"`
 }
 
 // Run lists what is registered.
@@ -65,13 +66,13 @@ func (f functionsCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		now = time.Now()
 	}
-	head := []string{"FUNCTION", "SIGNATURE", "TAGS", "SEEN"}
+	head := []string{"FUNCTION", "SIGNATURE", "TAGS", "SEEN", "BUILD", "TYPES"}
 	if f.Entries {
 		head = append(head, "ENTRIES")
 	}
 	var rows [][]string
 	for _, r := range found {
-		row := []string{r.Function, r.Signature, yes(r.Tagged), ago(now, r.Seen)}
+		row := []string{r.Function, r.Signature, yes(r.Tagged), ago(now, r.Seen), cmp.Or(r.Build, "unknown"), cmp.Or(r.Types, "unknown")}
 		if f.Entries {
 			row = append(row, strconv.Itoa(*r.Entries))
 		}
@@ -129,7 +130,7 @@ func releasesOf(function string, fields map[string]string) (all []release) {
 		answer = append(answer, signature, field)
 	}
 	for _, r := range releases.Records(answer) {
-		all = append(all, release{Function: function, Signature: r.Signature, Tagged: r.Tagged, Seen: r.Seen, Kept: r.Kept})
+		all = append(all, release{Function: function, Signature: r.Signature, Tagged: r.Tagged, Seen: r.Seen, Kept: r.Kept, Description: r.About})
 	}
 	return all
 }

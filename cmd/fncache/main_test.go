@@ -264,7 +264,11 @@ func TestFunctions(t *testing.T) {
 		assert.Equal(t, []bool{true, false}, []bool{got[0].Tagged, got[1].Tagged})
 		assert.Equal(t, []int{1, 2}, []int{*got[0].Entries, *got[1].Entries})
 		assert.WithinDuration(t, time.Now(), got[0].Seen, time.Minute)
-		assert.Regexp(t, `^FUNCTION +SIGNATURE +TAGS +SEEN\nshop\.Page +[0-9a-f]{12} +yes +\S+ ago\nshop\.Top `, at.run(t, "functions").out)
+		assert.Contains(t, got[1].Types, "int64, string")
+		assert.Equal(t, "cbor2", got[1].Codec)
+		assert.Contains(t, got[1].Options, "timeout=1h0m0s freshness=1m0s oncold=wait")
+		assert.NotEmpty(t, got[1].Build)
+		assert.Regexp(t, `^FUNCTION +SIGNATURE +TAGS +SEEN +BUILD +TYPES\nshop\.Page +[0-9a-f]{12} +yes +\S+ ago +\S.*string.*\nshop\.Top `, at.run(t, "functions").out)
 	})
 }
 

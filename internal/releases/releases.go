@@ -4,7 +4,9 @@
 // registry in Redis, a hash for each function:
 //
 //	<namespace>:functions:{<prefix>:<name>}
-//	    <signature> → <seen> <kept> <fingerprint of the parameter types> [tagged]
+//	    <signature> → <seen> <kept> <fingerprint of the parameter types> [tagged] [<name>=<text>]...
+//
+// The texts describe the release for people (Description), escaped as in a URL.
 //
 // A process registers a release under a lease, before the function runs. That is early
 // enough. Invalidate reads the registry (R), and then deletes (D) the entries and leases of
@@ -30,6 +32,8 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"net/url"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,13 +70,64 @@ const (
 // tagged is what follows the parameter types of a release whose entries have tags.
 const tagged = "tagged"
 
-// Noted returns what a registry is to note of a release.
-func Noted(params string, hasTags bool) string {
-	if hasTags {
-		return params + " " + tagged
-	}
-	return params
+// A Description says more of a release, to people. The process that registered last has written
+// it.
+type Description struct {
+	Types   string `json:"types,omitempty"`   // of the function, as Go writes them
+	Codec   string `json:"codec,omitempty"`   // with its version
+	Options string `json:"options,omitempty"` // in force
+	Build   string `json:"build,omitempty"`   // of the program
 }
+
+// mostText bounds each text of a Description, in bytes: an invalidation reads them all.
+const mostText = 300
+
+// texts returns the texts of a description by their names in a registry.
+func (d *Description) texts() map[string]*string {
+	return map[string]*string{"types": &d.Types, "codec": &d.Codec, "options": &d.Options, "build": &d.Build}
+}
+
+// Noted returns what a registry is to note of a release.
+func Noted(params string, hasTags bool, about Description) string {
+	noted := params
+	if hasTags {
+		noted += " " + tagged
+	}
+	texts := about.texts()
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		if text := *texts[name]; text != "" {
+			noted += " " + name + "=" + url.QueryEscape(strings.ToValidUTF8(text[:min(len(text), mostText)], ""))
+		}
+	}
+	return noted
+}
+
+// describe reads the texts of a field.
+func describe(words []string) (d Description) {
+	texts := d.texts()
+	for _, word := range words {
+		name, escaped, _ := strings.Cut(word, "=")
+		if text, err := url.QueryUnescape(escaped); err == nil && texts[name] != nil {
+			*texts[name] = text
+		}
+	}
+	return d
+}
+
+// Build returns the version and the revision of this program, as far as the build knows them.
+var Build = sync.OnceValue(func() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	build := info.Main.Path + "@" + info.Main.Version
+	for _, setting := range info.Settings {
+		if setting.Key == "vcs.revision" {
+			build += " " + setting.Value[:min(len(setting.Value), 12)]
+		}
+	}
+	return build
+})
 
 // A Record is what a registry has of a release.
 type Record struct {
@@ -80,7 +135,8 @@ type Record struct {
 	Tagged    bool      // its entries have tags
 	Seen      time.Time // when it was registered last; zero if a later release wrote it in another form
 	Kept      time.Time // until when it is remembered; zero as Seen
-	Params    string    // "" if a later release wrote it in another form
+	About     Description
+	Params    string // "" if a later release wrote it in another form
 }
 
 // Records reads a registry as a script answers it: signatures, each with its field.
@@ -92,6 +148,7 @@ func Records(answer []any) (all []Record) {
 			kept, isKept := unixOf(words[1])
 			if isSeen && isKept {
 				r.Seen, r.Kept, r.Params, r.Tagged = seen, kept, words[2], slices.Contains(words[3:], tagged)
+				r.About = describe(words[3:])
 			}
 		}
 		all = append(all, r)
