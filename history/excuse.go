@@ -173,6 +173,7 @@ type trouble struct {
 func (x *index) findTroubles(events []event) {
 	most := map[int]uint64{}        // counted, by process
 	sent := map[int64]event{}       // by command
+	failed := map[string]bool{}     // by token: a step of the lease had no answer
 	answered := map[int][2]uint64{} // the places of the last answered lookup and the last answered script
 	add := func(e event) { x.troubles[e.Proc] = append(x.troubles[e.Proc], trouble{event: e}) }
 	for _, e := range events {
@@ -191,8 +192,14 @@ func (x *index) findTroubles(events []event) {
 		case commandEnds:
 			s := sent[e.Op]
 			switch {
+			case s.Token != "" && e.Err == endedUnknown:
+				failed[s.Token] = true
+				if slices.Contains(uncounted, s.Verb) {
+					add(e)
+				}
 			case slices.Contains(uncounted, s.Verb) && x.mayHaveFailed(&s, &e):
 				add(e)
+			case s.Verb == "release" && failed[s.Token]: // it is sent again in the background, also to a node that is away
 			case s.Cell != "" && s.Verb != "probe" && e.Err == "":
 				last := answered[e.Proc]
 				if s.Verb == "get" {
