@@ -377,16 +377,9 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 	c.missed = c.missed || !isDown || down.missed // also for the next round
 	switch v := d.verdict.(type) {
 	case serveFresh:
-		source := SourceFresh
-		if d.waited && (*p == toWait || c.cache.age(v.entry) <= time.Since(c.began)) {
-			// A call that joined waiting calls has itself waited only if the entry was stored
-			// after it joined.
-			source = SourceWaited
-		}
-		if source == SourceFresh {
-			defer c.hit(v.entry, v.due && c.led)
-		}
-		return c.serve(v.entry, source, d.alone)
+		return c.serveHit(v.entry, d, *p, false)
+	case serveDue:
+		return c.serveHit(v.entry, d, *p, c.led)
 	case serveStale:
 		return c.serve(v.entry, SourceStale, d.alone)
 	case begunHere:
@@ -406,6 +399,18 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 		return c.withoutRedis(v.cause, d.ended, refresh)
 	}
 	panic(fmt.Sprintf("fncache: no verdict: %T", d.verdict))
+}
+
+// serveHit serves a fresh entry. due reports whether the call has it refreshed.
+func (c *call) serveHit(e *entry, d decision, p purpose, due bool) (a answer, again bool) {
+	if d.waited && (p == toWait || c.cache.age(e) <= time.Since(c.began)) {
+		// A call that joined waiting calls has itself waited only if the entry was stored
+		// after it joined.
+		return c.serve(e, SourceWaited, d.alone)
+	}
+	a, again = c.serve(e, SourceFresh, d.alone)
+	c.hit(e, due)
+	return a, again
 }
 
 // withoutLease applies the cold policy: there is no entry, and another process holds the lease

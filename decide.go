@@ -51,11 +51,11 @@ type decision struct {
 // A verdict is a row of the decision table, with the data of that row.
 type verdict interface{ row() }
 
-// serveFresh: the entry is fresh. Where it is due, one caller has it refreshed.
-type serveFresh struct {
-	entry *entry
-	due   bool
-}
+// serveFresh: the entry is fresh.
+type serveFresh struct{ entry *entry }
+
+// serveDue: the entry is fresh, and the first caller of the flight has it refreshed.
+type serveDue struct{ entry *entry }
 
 // serveStale: the entry is stale, and another caller computes.
 type serveStale struct{ entry *entry }
@@ -92,6 +92,7 @@ type absent struct{}
 
 func (absent) row()     {}
 func (serveFresh) row() {}
+func (serveDue) row()   {}
 func (serveStale) row() {}
 func (begunHere) row()  {}
 func (runsHere) row()   {}
@@ -200,7 +201,11 @@ func (c *Cache) takeIn(f *flight, e *entry, s state, asked moment, again bool) p
 	}
 	switch s = c.takeEntry(f, e, s, asked); {
 	case s == fresh:
-		c.flights.decide(f, serveFresh{e, f.purpose == toLookUp && c.isDue(f.fn, e)})
+		if f.purpose == toLookUp && c.isDue(f.fn, e) {
+			c.flights.decide(f, serveDue{e})
+		} else {
+			c.flights.decide(f, serveFresh{e})
+		}
 		return decided
 	case f.purpose == toPeek && s == stale:
 		c.flights.decide(f, serveStale{e})
@@ -275,7 +280,7 @@ func (c *Cache) resolve(f *flight, e *entry, s state) (v verdict, ok bool) {
 				return redisDown{cause: err}, true
 			}
 			if s == fresh {
-				return serveFresh{entry: e}, true
+				return serveFresh{e}, true
 			}
 			continue
 		}
