@@ -195,8 +195,8 @@
 //
 // # Limits
 //
-// The lease only prevents duplicate work. The comparison in the script that stores prevents an
-// old value from replacing a newer one. A failover can lose the last writes, including an
+// The lease only prevents duplicate work. The script that stores a value compares tokens
+// first, so an old value cannot replace a newer one. A failover can lose the last writes, including an
 // invalidation. A client that reads from replicas can get a fresh entry that the primary has
 // deleted. A function that waits for its own key through another process, or without passing
 // its context on, waits until [Options.WaitTimeout]. Two functions without error results that
@@ -204,27 +204,27 @@
 //
 // # The way of one call
 //
-// The files, in the order in which a call meets them. No file calls a function of a file
-// above it.
+// The files, callers before what they call: no file calls a function of a file above it. A call
+// enters by call.go. It meets decide.go before wait.go, and all below when they are needed.
 //
 //	typed.go        Wrap1 to Wrap3, New1 to New3, and their typed handles
 //	operate.go      what cmd/fncache does to entries, by names and keys
 //	decorate.go     Wrap and WrapStruct, and the handle
 //	cache.go        configuration; the Cache: New, Open, Ping, Close, and its parts
-//	call.go         the stub that callers call; one call's way through the table
+//	call.go         the bodies of the stubs that callers call; one call's way through the table
 //	hits.go         work that a fresh hit starts in the background
-//	wait.go         a call waits for a computation and takes its outcome, or is refused
+//	wait.go         a call waits for a computation and takes its outcome, or is refused; computations without a lease
 //	decide.go       the flight of a call: lookup, judgement, lease, waiting, decision
 //	compute.go      one run of the function, from its start to its end
 //	settle.go       renewing the lease of a run; encoding and storing its result, or storing it later
 //	clear.go        invalidating all entries of a function
 //	fence.go        asking Redis which tags were invalidated; invalidating tags
 //	flight.go       which calls of this process share a lookup or a computation
-//	entry.go        whether an entry may be served; what the near cache keeps of it
+//	entry.go        whether an entry may be served; what the near cache keeps of it; answers from there
 //	tags.go         the tags of a call, and the tags that a run of a function collects
 //	inside.go       functions that a running function calls about its own entry
-//	lock.go         the lease protocol: every command that is sent to Redis
-//	func.go         the state of a wrapped function: its checks, its name, its cache
+//	lock.go         the lease protocol and the commands that it sends to Redis, with lock_*.lua
+//	func.go         the state of a wrapped function: its checks, its name and key, its cache; the registry of names
 //	options.go      options, policies, and the options of struct tags
 //	codec.go        CBOR, JSON, and the codec of a cache
 //	envelope.go     the stored bytes

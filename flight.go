@@ -12,7 +12,7 @@ import (
 )
 
 // This file has the state of each key in this process: which flights and computations are
-// under way, and which callers may join them. It knows neither Redis nor the decision table;
+// under way, and which callers may join them. It sends nothing to Redis, and decides nothing;
 // call.go and decide.go use it.
 //
 // Each key has a slot. A slot can have, at the same time,

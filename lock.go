@@ -62,7 +62,7 @@ var (
 	probeScript      = remote.NewScript(probeLua)
 )
 
-// A lockStore sends the commands of the protocol to one Redis. No other part of fncache does.
+// A lockStore sends the commands of the protocol to one Redis. fence.go sends those about tags.
 type lockStore struct {
 	client  redis.UniversalClient
 	remote  *remote.Remote  // sends the commands

@@ -125,11 +125,9 @@ func TestHandlesKnowTheTypesOfMethods(t *testing.T) {
 	options := BookRepositoryOptions{BookByID: &fncache.Options{Timeout: time.Hour}, Search: &fncache.Options{Timeout: time.Hour}}
 	repo, funcs, err := CacheBookRepository(fncachetest.New(t).Cache, m, options)
 	require.NoError(t, err)
-	var (
-		_ *fncache.Func1[int64, Book]                    = funcs.BookByID
-		_ *fncache.Func2[time.Time, time.Time, []string] = funcs.Published
-		_ *fncache.Func                                  = funcs.Search // it is variadic
-	)
+	assert.IsType(t, (*fncache.Func1[int64, Book])(nil), funcs.BookByID)
+	assert.IsType(t, (*fncache.Func2[time.Time, time.Time, []string])(nil), funcs.Published)
+	assert.IsType(t, (*fncache.Func)(nil), funcs.Search, "it is variadic")
 	assert.Nil(t, funcs.Published, "it has no options")
 	_, err = repo.BookByID(t.Context(), 7)
 	require.NoError(t, err)
