@@ -162,6 +162,8 @@ type call struct {
 	failuresHeard  uint64
 
 	from *notOurs // where the next flight to wait starts; nil until there is one
+
+	part *part // the part of the call in a batch; nil for an ordinary call
 }
 
 // failuresBorne is how often the function may fail in another process before a call that
@@ -302,6 +304,9 @@ func (c *call) answer(refresh bool) answer {
 
 // decision joins or starts a flight, and waits for its decision.
 func (c *call) decision(p purpose) (decision, error) {
+	if c.part.isAhead() {
+		return c.decisionAhead()
+	}
 	if c.cache.life.Closed() {
 		return decision{verdict: redisDown{cause: newRedisError(opLookup, c.key, ErrClosed)}}, nil
 	}
@@ -313,8 +318,10 @@ func (c *call) decision(p purpose) (decision, error) {
 	if f == nil {
 		return d, nil
 	}
-	if c.led = start; start {
-		f.input, f.tags = c.ownInput(), c.ownTags() // can take long, so the lock of the flights is not held
+	if c.led = start; !start {
+		c.part.release()
+	} else {
+		f.input, f.tags, f.part = c.ownInput(), c.ownTags(), c.part // can take long, so the lock of the flights is not held
 		switch c.fly(f) {
 		case decided:
 			return f.decision, nil
@@ -322,6 +329,26 @@ func (c *call) decision(p purpose) (decision, error) {
 			return decision{}, c.ctx.Err()
 		}
 	}
+	return c.await(f)
+}
+
+// decisionAhead returns the decision of a call that its batch has made for it, or waits for the
+// flight on which its batch has put it.
+func (c *call) decisionAhead() (decision, error) {
+	p := c.part
+	p.ahead = false
+	if p.flight == nil {
+		return p.decision, p.err
+	}
+	if c.led = p.start; !p.start {
+		p.release()
+	}
+	return c.await(p.flight)
+}
+
+// await waits for the decision of a flight.
+func (c *call) await(f *flight) (decision, error) {
+	fs := &c.cache.flights
 	done := fs.doneOf(f)
 	var limit <-chan time.Time
 	if f.purpose == toRefresh || f.purpose == toWait && c.fn.opts.OnCold == Wait {
@@ -419,6 +446,7 @@ func (c *call) withoutLease(v *notOurs, ended uint64, p *purpose) (a answer, aga
 	switch {
 	case c.fn.opts.OnCold == Wait, c.fn.opts.OnCold == Compute && v.placeless:
 		*p = toWait
+		c.part.release()
 		c.heedFailures()
 		c.from = v
 		return answer{}, true

@@ -162,3 +162,40 @@ func (c *Cache) tellCleared(ctx context.Context, name string) error {
 	}
 	return err
 }
+
+// --- Single entries ---
+
+// An overtaking is a step that invalidates or expires entries.
+type overtaking struct {
+	op     string
+	verb   events.Verb
+	script *remote.Script
+}
+
+var (
+	invalidating = &overtaking{opInvalidate, events.Invalidate, invalidateScript}
+	expiring     = &overtaking{opExpire, events.Expire, expireScript}
+)
+
+// overtake deletes or expires entries, and deletes the leases on them, also those of other
+// holders. The entries of one group are in one slot, and are overtaken in one step. The error is
+// the first one.
+func (s *lockStore) overtake(ctx context.Context, step *overtaking, groups ...[]string) (failed error) {
+	cmds := make([]*remote.Command, len(groups))
+	for i, entries := range groups {
+		keys, args := make([]string, 0, 2*len(entries)), make([]any, 0, 1+len(entries))
+		args = append(args, s.channelOf(entries[0]))
+		for _, key := range entries {
+			keys = append(keys, key, key+lockSuffix)
+			args = append(args, events.Event{Verb: step.verb, Key: key, ID: "-"}.String())
+		}
+		cmds[i] = remote.Eval(step.op, remote.Writes, step.script, keys, args, remote.Limits{Always: true, Urgent: true})
+	}
+	for i, err := range s.askAll(ctx, step.op, cmds) {
+		if err == nil {
+			_, err = s.stepDone(groups[i][0], cmds[i].Reply())
+		}
+		failed = cmp.Or(failed, err)
+	}
+	return failed
+}

@@ -59,6 +59,8 @@ type computation struct {
 	// beginning has a place until the function begins; nil without a lease.
 	beginning *bulkhead.Bulkhead
 	slotted   bool          // has a place of Options.MaxConcurrent from the start
+	member    *runMember    // the part in the runs of a batch; nil for an ordinary call
+	replaces  bool          // there may be an entry that may be served
 	single    bool          // without a lease: for one call only
 	done      chan struct{} // closed at the end
 	ending    ending        // written before done is closed
@@ -136,7 +138,7 @@ func (c *Cache) newComputation(id flightKey, ctx context.Context) *computation {
 // newUnleased makes a computation without a lease. The call must call give.
 func (c *call) newUnleased() *computation {
 	comp := c.cache.newComputation(flightKey{c.fn, c.key}, context.WithoutCancel(c.ctx))
-	comp.given = make(chan struct{})
+	comp.given, comp.member = make(chan struct{}), c.part.newMember()
 	if c.above != nil {
 		comp.tags = c.ownTags()
 	}
@@ -146,6 +148,7 @@ func (c *call) newUnleased() *computation {
 // start runs the computation, and then each computation that may begin when the one before it
 // has ended.
 func (c *computation) start() {
+	c.member.hold()
 	c.spawn(func() {
 		if next := c.run(); next != nil {
 			next.start()
@@ -161,6 +164,7 @@ func (c *computation) run() (next *computation) {
 	}
 	giveSlot, next, turn := c.awaitSlot()
 	if !turn {
+		c.member.leave()
 		giveSlot()
 		return next
 	}
@@ -241,7 +245,7 @@ func (c *computation) awaitSlot() (give func(), next *computation, turn bool) {
 	switch {
 	case c.slotted:
 		give = places.Give
-	case c.token != "" || places == nil:
+	case c.token != "" || places == nil || c.member != nil:
 	default:
 		ctx, end := c.cache.flights.awaitsPlace(c)
 		err := places.Take(ctx)
@@ -314,7 +318,9 @@ func (c *computation) call(ctx context.Context, began time.Time, giveSlot func()
 			c.ret.panic = panicked(recover())
 			c.ret.goexit = c.ret.panic == nil
 		}
-		c.ret.cost = time.Since(began)
+		if c.member == nil {
+			c.ret.cost = time.Since(began)
+		}
 		c.frame.ended.Store(true)
 		c.tally.seal()
 		giveSlot()
@@ -323,7 +329,14 @@ func (c *computation) call(ctx context.Context, began time.Time, giveSlot func()
 	if c.token != "" {
 		c.beginning.Give()
 	}
-	c.ret.results, c.ret.err = c.fn.shape.Invoke(ctx, c.args)
+	if c.member != nil {
+		c.member.run(ctx, c) // which sets c.ret
+	} else {
+		if c.fn.many != nil {
+			c.fn.counters.batchRuns.Add(1)
+		}
+		c.ret.results, c.ret.err = c.fn.shape.Invoke(ctx, c.args)
+	}
 	normal = true
 }
 
@@ -380,6 +393,7 @@ func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 		c.cache.flights.settles(c)
 		again := c.reread()
 		e.confirmed = c.settle(&e, raw, again)
+		c.member.leaveLast(c.hasReturned())
 		c.confirm(&e, again)
 	}
 	next, alone := c.cache.flights.finish(c, e)
@@ -398,15 +412,6 @@ func (c *computation) keepHand(e *ending) (raw []byte) {
 		c.tally.adopt(hand.tags.Marks)
 	}
 	return hand.raw
-}
-
-func (c *computation) hasReturned() bool {
-	select {
-	case <-c.returned:
-		return true
-	default:
-		return false
-	}
 }
 
 // logUnseen logs a failure that no caller sees, because no caller is left or all get the stale

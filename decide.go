@@ -108,7 +108,7 @@ func (c *Cache) lookUp(ctx context.Context, f *flight) progress {
 	var reading fence.Reading
 	var err, fenceErr error
 	if f.fn.tagged() {
-		raw, reading, err, fenceErr = c.lookupTagged(ctx, f.key, f.fn.expected(), c.askedTags(f))
+		raw, reading, err, fenceErr = c.lookupTagged(ctx, f.key, f.fn.expected(), c.askedTags(f.key, f.tags))
 	} else {
 		raw, err = c.store.lookup(ctx, f.key, f.fn.expected())
 	}
@@ -257,44 +257,63 @@ func (c *Cache) takeChanged(f *flight, raw []byte, asked moment) (e *entry, s st
 // resolve goes through the table with an entry that is not fresh. ok is false
 // if the flight has ended.
 func (c *Cache) resolve(f *flight, e *entry, s state) (v verdict, ok bool) {
-	var asked events.Place
+	a := &asking{flight: f, e: e, s: s}
 	for range maxRounds {
-		if s == stale && c.flights.computing(f.flightKey) != nil {
-			return serveStale{e}, true
+		if a.s == stale && c.flights.computing(f.flightKey) != nil {
+			return serveStale{a.e}, true
 		}
-		asked = c.hereFor(f)
-		tagsAsked := c.hereTags(f.fn)
-		got, ended := c.acquire(f, acquireCompare, e.bytes(), s == stale)
-		switch {
-		case ended:
+		a.asked = moment{c.hereFor(f), c.hereTags(f.fn)}
+		got, ended := c.acquire(f, acquireCompare, a.e.bytes(), a.s == stale)
+		if ended {
 			return nil, false
-		case c.noteRedis(f.fn, opAcquire, f.key, got.err):
-			return verdictWithoutRedis(e, s, got.err), true
-		case got.noPlace && s == stale:
-			return serveStale{e}, true
-		case got.noPlace:
-			return &notOurs{seen: e, placeless: true}, true
-		case got.status == entryChanged:
-			var err error
-			if e, s, err = c.takeChanged(f, got.raw, moment{asked, tagsAsked}); err != nil {
-				return redisDown{cause: err}, true
-			}
-			if s == fresh {
-				return serveFresh{e}, true
-			}
-			continue
 		}
-		if !got.present {
-			s = cold
-			c.correct(f.fn, f.input, f.key, 0)
+		v, ok, again := c.answered(a, got)
+		if !again {
+			return v, ok
 		}
-		if got.status == leaseHeld {
-			return c.heldBy(f, e, s, got.acquisition, asked), true
-		}
-		c.begin(f, e, s, got)
-		return nil, false
 	}
-	return c.heldBy(f, e, s, acquisition{}, asked), true
+	return c.heldBy(f, a.e, a.s, acquisition{}, a.asked.key), true
+}
+
+// An asking is a flight that asks for the lease on an entry that is not fresh.
+type asking struct {
+	*flight
+	e     *entry
+	s     state
+	asked moment // when it was asked for
+}
+
+// answered goes through the table with the answer to an asking. It begins the computation if the
+// lease was granted; then ok is false. again reports that the asking has another entry now, which
+// is not fresh either.
+func (c *Cache) answered(a *asking, got request) (v verdict, ok, again bool) {
+	f := a.flight
+	switch {
+	case c.noteRedis(f.fn, opAcquire, f.key, got.err):
+		return verdictWithoutRedis(a.e, a.s, got.err), true, false
+	case got.noPlace && a.s == stale:
+		return serveStale{a.e}, true, false
+	case got.noPlace:
+		return &notOurs{seen: a.e, placeless: true}, true, false
+	case got.status == entryChanged:
+		var err error
+		if a.e, a.s, err = c.takeChanged(f, got.raw, a.asked); err != nil {
+			return redisDown{cause: err}, true, false
+		}
+		if a.s == fresh {
+			return serveFresh{a.e}, true, false
+		}
+		return nil, false, true
+	}
+	if !got.present {
+		a.s = cold
+		c.correct(f.fn, f.input, f.key, 0)
+	}
+	if got.status == leaseHeld {
+		return c.heldBy(f, a.e, a.s, got.acquisition, a.asked.key), true, false
+	}
+	c.begin(f, a.e, a.s, got)
+	return nil, false, false
 }
 
 // A request is the outcome of asking for a lease.
@@ -412,6 +431,9 @@ func (c *Cache) begin(f *flight, e *entry, s state, got request) {
 	}
 	// A refresh does not look up the entry, so one may be cached.
 	comp.cached = comp.stale != nil || f.purpose == toRefresh
+	comp.replaces = comp.cached
+	comp.member = f.part.newMember()
+	comp.member.hold() // before the call is answered, which ends its own hold
 	c.flights.lead(f, comp, comp.stale != nil && f.fn.opts.OnStale == Background)
 	comp.start()
 }
@@ -440,6 +462,7 @@ func (c *Cache) poll(f *flight) {
 		if !wait || f.purpose == toWait && f.fn.opts.OnCold == Compute && !held.placeless {
 			break // under Compute a call waits for its turn, and for no other process
 		}
+		f.part.release()
 		if !atOnce && !c.pause(f, w, backoff, held) {
 			v = redisDown{cause: newRedisError(opAcquire, f.key, ErrClosed), missed: true}
 			break

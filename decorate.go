@@ -95,8 +95,9 @@ func (fs Funcs) Get(name string) (*Func, error) {
 //
 // Durations are written as Go writes them. An empty tag takes the defaults as
 // they are; "-" leaves the field alone. A tag cannot set CacheErrors: set them in
-// defaults; they apply to every field with an error result. WrapStruct enters embedded
-// structs and embedded pointers to structs. If two of them have a field of the same name,
+// defaults; they apply to every field with an error result but batch functions. With batch in
+// its tag a field holds a batch function, as for [WrapBatch]; the methods of its handle take one
+// id. WrapStruct enters embedded structs and embedded pointers to structs. If two of them have a field of the same name,
 // the deeper field's handle is under its path ("Base.TopBookIDs"). A tag in a struct that
 // is not embedded is an error, unless the tagged field is wrapped already or the field that
 // holds the struct is tagged "-".
@@ -165,12 +166,21 @@ func (w *structWrapper) wrap(field structtag.Field) error {
 	if !signature.TakesContext(field.Value.Type()) {
 		defaults.Vary = nil // the function has no context to vary by
 	}
+	defaults.BatchSize, defaults.MissingTimeout = 0, 0 // meant for batch functions
 	opts, tagErr := tagOptions.Parse(field.Tag, defaults)
 	tagErr = eachFault(tagErr, func(fault error) error {
 		return fmt.Errorf("fncache: wrap %s: tag %q: %w", field.Place(), field.Tag, fault)
 	})
 	here := site{at: w.at, place: field.Place(), field: funcname.OfField(field.Struct, field.Name)}
-	f, err := prepare(field.Value, here, opts, tagErr, reflectedShape)
+	shapeOf := reflectedShape
+	if opts.batch {
+		if here.element = elementOf(field.Value.Type()); here.element == nil {
+			return fmt.Errorf("fncache: wrap %s: tag %q: batch is set, but the field is a %v; make it a func(context.Context, []K) (map[K]V, error), or leave batch out",
+				field.Place(), field.Tag, field.Value.Type())
+		}
+		opts, shapeOf = opts.forBatch(&w.defaults), reflectedBatch
+	}
+	f, err := prepare(field.Value, here, opts, tagErr, shapeOf)
 	if err != nil {
 		return err
 	}
@@ -317,11 +327,19 @@ func (f *Func) Expire(ctx context.Context, args ...any) error {
 	return f.overtake(ctx, expiring, given)
 }
 
-// overtake invalidates or expires the entry for these arguments, as step says.
-func (f *Func) overtake(ctx context.Context, step *overtaking, args shape.Arguments) error {
-	t, err := f.target(ctx, step.op, args)
-	if err != nil {
-		return err
+// overtake invalidates or expires the entries for these arguments, as step says.
+func (f *Func) overtake(ctx context.Context, step *overtaking, all ...shape.Arguments) error {
+	var t target
+	keys := make([]string, len(all))
+	for i, args := range all {
+		var err error
+		if t, err = f.target(ctx, step.op, args); err != nil {
+			return err
+		}
+		keys[i] = t.key
+	}
+	if len(keys) == 0 {
+		return nil
 	}
 	if t.cache.life.Closed() {
 		return fmt.Errorf("%w; function %s, key %s", newRedisError(step.op, t.key, ErrClosed), f.Name(), t.key)
@@ -329,29 +347,32 @@ func (f *Func) overtake(ctx context.Context, step *overtaking, args shape.Argume
 	if ctx = orBackground(ctx); ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err = t.cache.overtakeEntry(ctx, f, t.key, step); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("%w; function %s, key %s", err, f.Name(), t.key)
+	err := t.cache.overtakeEntries(ctx, f, keys, step)
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w; function %s, key %s", err, f.Name(), keys[0])
 	}
 	return err
 }
 
-// detach keeps later calls for an entry from joining the lookups and computations that are
+// detach keeps later calls for entries from joining the lookups and computations that are
 // under way. It does so in every function of this process, on any cache, that shares the
-// entry or has an entry of another signature for the same arguments.
-func (f *Func) detach(c *Cache, key string) {
-	for _, h := range names.holdings(f, c, key) {
-		h.cache.events.Note(events.Event{Verb: events.Invalidate, Key: h.key, ID: "-"})
-		h.cache.flights.detach(h.flightKey)
+// entries or has entries of another signature for the same arguments.
+func (f *Func) detach(c *Cache, keys ...string) {
+	for _, key := range keys {
+		for _, h := range names.holdings(f, c, key) {
+			h.cache.events.Note(events.Event{Verb: events.Invalidate, Key: h.key, ID: "-"})
+			h.cache.flights.detach(h.flightKey)
+		}
 	}
 }
 
-// overtakeEntry invalidates or expires the entry under key and the entries for the same
-// arguments of all releases that are registered for the same parameter types. It deletes
+// overtakeEntries invalidates or expires the entries under these keys and the entries for the
+// same arguments of all releases that are registered for the same parameter types. It deletes
 // their leases.
-func (c *Cache) overtakeEntry(ctx context.Context, fn *Func, key string, step *overtaking) error {
+func (c *Cache) overtakeEntries(ctx context.Context, fn *Func, keys []string, step *overtaking) error {
 	s := c.storeFor(fn)
 	registry := registryKey(c.cfg.Namespace, fn.Name())
-	fn.detach(c, key)
+	fn.detach(c, keys...)
 	records, err := s.releases(ctx, registry)
 	if ctx.Err() == nil && c.noteRedis(fn, opReleases, registry, err) {
 		return fmt.Errorf("%w; the list of releases that may have stored the entry cannot be read, key %s", err, registry)
@@ -359,12 +380,15 @@ func (c *Cache) overtakeEntry(ctx context.Context, fn *Func, key string, step *o
 	if err != nil {
 		return err
 	}
-	keys := keysOfReleases(key, fn.params, records)
-	fn.detach(c, key)
-	err = s.overtake(ctx, step, keys)
-	fn.detach(c, key)
+	groups := make([][]string, len(keys)) // an entry and its releases are in one slot
+	for i, key := range keys {
+		groups[i] = keysOfReleases(key, fn.params, records)
+	}
+	fn.detach(c, keys...)
+	err = s.overtake(ctx, step, groups...)
+	fn.detach(c, keys...)
 	if ctx.Err() == nil {
-		c.noteRedis(fn, step.op, key, err)
+		c.noteRedis(fn, step.op, keys[0], err)
 	}
 	return err
 }

@@ -24,7 +24,7 @@ const module = "github.com/fncache/fncache"
 // reason.
 var allowed = map[string][]string{
 	".": {
-		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/early", "internal/events", "internal/fence", "internal/funcname",
+		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/early", "internal/events", "internal/fence", "internal/funcname", "internal/gather",
 		"internal/health", "internal/keyhash", "internal/lifetime", "internal/near", "internal/oncelog", "internal/operate", "internal/ping", "internal/releases", "internal/remote",
 		"internal/seal", "internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/sweep", "internal/tagplan", "internal/testhook", "internal/verify",
 		"github.com/redis/go-redis/v9",
@@ -40,6 +40,7 @@ var allowed = map[string][]string{
 	"internal/events":    {"internal/clock", "internal/oncelog", "internal/remote", "github.com/redis/go-redis/v9"},
 	"internal/fence":     {"internal/keyhash"},
 	"internal/funcname":  {},
+	"internal/gather":    {},
 	"internal/health":    {"internal/oncelog"},
 	"internal/keyhash":   {"github.com/dchest/siphash"},
 	"internal/lifetime":  {},

@@ -18,7 +18,8 @@
 //
 // [WrapStruct] wraps the tagged fields of a struct. [Wrap1], [Wrap2] and [Wrap3] use no
 // reflection in the call, and return handles whose methods have the types of the function.
-// [New1], [New2] and [New3] take the function as a value. [Open] makes a [Cache] from the URL
+// [New1], [New2] and [New3] take the function as a value. [WrapBatch] wraps a function that
+// returns values for many ids, with an entry for each. [Open] makes a [Cache] from the URL
 // of a Redis, and [New] makes one from an existing client. [SetDefault] sets the cache of all
 // functions that are wrapped without one.
 //
@@ -207,17 +208,19 @@
 // The files, callers before what they call: no file calls a function of a file above it. A call
 // enters by call.go. It meets decide.go before wait.go, and all below when they are needed.
 //
-//	typed.go        Wrap1 to Wrap3, New1 to New3, and their typed handles
+//	typed.go        Wrap1 to Wrap3, New1 to New3, WrapBatch, and their typed handles
 //	operate.go      what cmd/fncache does to entries, by names and keys
 //	decorate.go     Wrap and WrapStruct, and the handle
 //	cache.go        configuration; the Cache: New, Open, Ping, Close, and its parts
+//	batch.go        a call of a batch function: many keys, and one run of the function
+//	chunks.go       the lookups and leases of the keys of such a call, and the runs of the function
 //	call.go         the bodies of the stubs that callers call; one call's way through the table
 //	hits.go         work that a fresh hit starts in the background
 //	wait.go         a call waits for a computation and takes its outcome, or is refused; computations without a lease
 //	decide.go       the flight of a call: lookup, judgement, lease, waiting, decision
 //	compute.go      one run of the function, from its start to its end
 //	settle.go       renewing the lease of a run; encoding and storing its result, or storing it later
-//	clear.go        invalidating all entries of a function
+//	clear.go        invalidating all entries of a function, and single ones
 //	fence.go        asking Redis which tags were invalidated; invalidating tags
 //	flight.go       which calls of this process share a lookup or a computation
 //	entry.go        whether an entry may be served; what the near cache keeps of it; answers from there

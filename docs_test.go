@@ -1,6 +1,7 @@
 package fncache_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -224,7 +225,9 @@ func TestReferencePagesAreComplete(t *testing.T) {
 func fieldsOf[T any]() map[string]reflect.Type {
 	fields := make(map[string]reflect.Type)
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[T]()) {
-		fields[field.Name] = field.Type
+		if field.IsExported() {
+			fields[field.Name] = field.Type
+		}
 	}
 	return fields
 }
@@ -234,19 +237,26 @@ func fieldsOf[T any]() map[string]reflect.Type {
 func TestTagsOfTheOptionsPageAreRead(t *testing.T) {
 	rows := regexp.MustCompile("(?m)^\\| `\\w+` \\| `(\\w+(?:=[^`]+)?)` \\|").FindAllStringSubmatch(page(t, "docs/options.md"), -1)
 	require.NotEmpty(t, rows)
-	var all []string
+	all, ofBatches := []string{}, []string{"timeout=1h", "batch"}
 	for _, row := range rows {
+		if strings.HasPrefix(row[1], "batchsize=") || strings.HasPrefix(row[1], "missingtimeout=") { // for batch functions only
+			ofBatches = append(ofBatches, row[1])
+			continue
+		}
 		all = append(all, row[1])
 	}
-	field := reflect.StructField{
-		Name: "F", Type: reflect.TypeFor[func(int) (int, error)](),
-		Tag: reflect.StructTag(`fncache:"` + strings.Join(all, ",") + `"`),
-	}
-	v := reflect.New(reflect.StructOf([]reflect.StructField{field}))
+	require.Len(t, ofBatches, 4)
+	type batch = func(context.Context, []int) (map[int]int, error)
+	v := reflect.New(reflect.StructOf([]reflect.StructField{
+		{Name: "F", Type: reflect.TypeFor[func(int) (int, error)](), Tag: reflect.StructTag(`fncache:"` + strings.Join(all, ",") + `"`)},
+		{Name: "B", Type: reflect.TypeFor[batch](), Tag: reflect.StructTag(`fncache:"` + strings.Join(ofBatches, ",") + `,name=B"`)},
+	}))
 	v.Elem().Field(0).Set(reflect.ValueOf(func(i int) (int, error) { return i, nil }))
+	v.Elem().Field(1).Set(reflect.ValueOf(func(context.Context, []int) (map[int]int, error) { return nil, nil }))
 	funcs, err := fncache.WrapStruct(v.Interface(), fncache.Options{CacheErrors: []error{errors.New("no such book")}})
 	require.NoError(t, err)
 	funcs["F"].Unwrap()
+	funcs["B"].Unwrap()
 }
 
 // TestEveryPageOpensWithItsGist checks that each page begins with a heading and a short

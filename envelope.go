@@ -382,3 +382,35 @@ func miss(why missKind, format string, args ...any) *missReason {
 func (m *missReason) kind() string { return string(m.why) }
 
 func (m *missReason) Error() string { return m.kind() + " entry: " + m.detail }
+
+// A negativeError is an error of Options.CacheErrors, with the text by which it is
+// stored.
+type negativeError struct {
+	err  error
+	text string
+}
+
+func negativesOf(errs []error) (all []negativeError) {
+	for _, err := range errs {
+		all = append(all, negativeError{err, err.Error()})
+	}
+	return all
+}
+
+// negativeOf returns the error of a negative entry: the error of Options.CacheErrors that
+// has the text in the entry.
+func (f *Func) negativeOf(body []byte) (error, bool) { //nolint:revive // the error is the value
+	for _, listed := range f.negatives {
+		if listed.text == string(body) {
+			return listed.err, true
+		}
+	}
+	return nil, false
+}
+
+// textOf returns the text of an error. ok is false if the Error method panics, as it usually
+// does on a nil pointer.
+func textOf(err error) (text string, ok bool) {
+	defer func() { _ = recover() }()
+	return err.Error(), true
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"syscall"
 	"time"
 
@@ -47,6 +48,10 @@ var (
 	ErrLeaseLost = errors.New("fncache: lease lost")
 )
 
+// errMissing is the answer for an id for which a batch function returned no value. Its text is
+// stored.
+var errMissing = errors.New("fncache: the function has no value for this id")
+
 // A ColdCacheError is an [ErrColdCache] with the function, the key and the reason.
 type ColdCacheError struct {
 	// Func is the name of the function, as in [Func.Name].
@@ -68,9 +73,17 @@ type ColdCacheError struct {
 	// waited for their value, if that is why the call was refused; 0 otherwise. This process
 	// does not know the errors: the other processes returned them to their own callers.
 	FailedElsewhere int
+	// IDs are the ids that a call of a batch function got no answer for (see [WrapBatch]), in the
+	// order of the call; nil for other functions. The other fields are about the first of them.
+	IDs []any
 }
 
 func (e *ColdCacheError) Error() string {
+	if n := len(e.IDs); n > 1 {
+		first := *e
+		first.IDs = nil
+		return fmt.Sprintf("%v; and %d more ids of this call have no answer", &first, n-1)
+	}
 	if e.FailedElsewhere > 0 {
 		return fmt.Sprintf("%v: %s: the function failed %d times in other processes for %s while this call waited for %v; see the errors of these processes, and try again later",
 			ErrColdCache, e.Func, e.FailedElsewhere, e.Key, e.Waited.Round(time.Millisecond))
@@ -388,4 +401,29 @@ func eachFault(err error, change func(error) error) error {
 		changed = append(changed, eachFault(fault, change))
 	}
 	return errors.Join(changed...)
+}
+
+// storeFor returns a store that counts scripts that a server has forgotten for fn, or for nobody if fn is nil.
+func (c *Cache) storeFor(fn *Func) *lockStore {
+	if fn == nil {
+		return c.store
+	}
+	own := *c.store
+	own.forgotten = func(op string) {
+		fn.counters.redisErrors[KindNoScript].Add(1)
+		c.noteForgotten(op)
+	}
+	return &own
+}
+
+// noteForgotten logs that a server has forgotten a script.
+func (c *Cache) noteForgotten(op string) {
+	c.health.Forgot((&RedisError{Op: op, Kind: KindNoScript}).trouble())
+}
+
+// noteUnpublished logs that this process cannot publish its events.
+func (c *Cache) noteUnpublished(channel string, err error) {
+	c.log.Once("publish refused", slog.LevelWarn,
+		"this user may not publish: other processes do not learn what it stores and invalidates, so their near caches may serve old values until Near is over, and their waiting callers ask about once a second; grant it +publish and the channels",
+		"channels", c.store.channel+"*", "channel", channel, "err", err)
 }

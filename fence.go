@@ -84,23 +84,21 @@ func (c *Cache) lookupTagged(ctx context.Context, key string, expect int, tags [
 	get := remote.Get(opLookup, key, remote.Limits{Expect: expect})
 	ask := remote.NewQuestion(opFence, c.fence.key, fence.Fields[:], fence.Raw(tags))
 	err, fenceErr = c.store.remote.Both(ctx, get, ask)
+	raw, err = lookedUp(get, err)
+	r, fenceErr = readingOf(ask, tags, fenceErr)
+	return raw, r, err, fenceErr
+}
+
+// readingOf returns the reading of a question that asked the fence for tags.
+func readingOf(ask *remote.Question, tags []fence.Tag, err error) (r fence.Reading, _ error) {
 	switch {
 	case err == nil:
-		raw = get.Raw()
+		return fence.ReadingOf(ask.Value, tags), nil
 	case wrongType(err):
-		err = errWrongType
+		return r, nil // there is no fence: the reading is zero
 	default:
-		err = redisErrorOf(err)
+		return r, redisErrorOf(err)
 	}
-	switch {
-	case fenceErr == nil:
-		r = fence.ReadingOf(ask.Value, tags)
-	case wrongType(fenceErr):
-		fenceErr = nil // there is no fence: the reading is zero
-	default:
-		fenceErr = redisErrorOf(fenceErr)
-	}
-	return raw, r, err, fenceErr
 }
 
 // known returns the largest known stamp and time, for the scripts of the fence. The time is set
@@ -114,10 +112,14 @@ func (c *Cache) known() fence.Known {
 	return k
 }
 
-// readFence reads the fence on the primary, for fn. If open is true and there is no fence, it
-// makes one.
-func (c *Cache) readFence(ctx context.Context, fn *Func, open bool, tags []fence.Tag) (r fence.Reading, err error) {
-	reply, err := c.storeFor(fn).eval(ctx, opFence, fenceReadScript, remote.Limits{}, []string{c.fence.key},
+// readFence reads the fence on the primary, for fn, together with the other commands of a group
+// unless group is nil. If open is true and there is no fence, it makes one.
+func (c *Cache) readFence(ctx context.Context, fn *Func, group *remote.Group, open bool, tags []fence.Tag) (r fence.Reading, err error) {
+	store := c.storeFor(fn)
+	if group != nil { // then fn is not nil, and the store is this call's own
+		store.group = group
+	}
+	reply, err := store.eval(ctx, opFence, fenceReadScript, remote.Limits{}, []string{c.fence.key},
 		fence.ReadArgs(c.known(), open, tags)...)
 	if err == nil {
 		r, err = fence.ParseReading(reply, tags)
@@ -174,7 +176,7 @@ func (c *Cache) plausible(e *entry, r *fence.Reading) bool {
 // weighAgain reads the fence on the primary, and judges an entry by that reading.
 func (c *Cache) weighAgain(ctx context.Context, fn *Func, e *entry) (fence.Verdict, error) {
 	for range maxRounds { // a fence that goes back each time cannot be used
-		r, err := c.readFence(ctx, fn, false, tagsOfMarks(e.tags.Marks))
+		r, err := c.readFence(ctx, fn, nil, false, tagsOfMarks(e.tags.Marks))
 		if err != nil {
 			return fence.Invalid, err
 		}
@@ -187,17 +189,17 @@ func (c *Cache) weighAgain(ctx context.Context, fn *Func, e *entry) (fence.Verdi
 
 // askedTags returns the tags that a lookup asks the fence for: the tags of the call, and the
 // tags of the entry that was last seen.
-func (c *Cache) askedTags(f *flight) []fence.Tag {
+func (c *Cache) askedTags(key string, tags []fence.Tag) []fence.Tag {
 	if c.fence.extras.Load() == 0 {
-		return f.tags
+		return tags
 	}
 	c.fence.mu.Lock()
-	extra := c.fence.extra[f.key]
+	extra := c.fence.extra[key]
 	c.fence.mu.Unlock()
 	if extra == nil {
-		return f.tags
+		return tags
 	}
-	return append(slices.Clip(f.tags), extra...)
+	return append(slices.Clip(tags), extra...)
 }
 
 // noteExtra remembers the tags of an entry that its call does not have.
@@ -247,7 +249,7 @@ func (c *computation) capture() {
 		tags = append(slices.Clip(tags), tagsOfMarks(stale.tags.Marks)...)
 	}
 	c.place = c.cache.hereTags(c.fn) // must come before the reading: see W2
-	r, err := c.cache.readFence(c.ctx, c.fn, c.token != "", tags)
+	r, err := c.cache.readFence(c.ctx, c.fn, c.member.takeFences(), c.token != "", tags)
 	if err != nil || r.Epoch == (fence.Epoch{}) {
 		c.tally = newTally(c.cache, c.fn, c.tags, nil)
 		return
@@ -291,7 +293,7 @@ func (c *computation) reread() *rereading {
 // primary.
 func (c *computation) judgeRun(ctx context.Context) (fence.Verdict, error) {
 	epoch, marks := c.tally.snapshot()
-	r, err := c.cache.readFence(ctx, c.fn, false, tagsOfMarks(marks))
+	r, err := c.cache.readFence(ctx, c.fn, nil, false, tagsOfMarks(marks))
 	if err != nil {
 		return fence.Invalid, err
 	}
@@ -433,6 +435,7 @@ func (c *Cache) hearTags(m fence.Message) {
 func (fs *flights) detachTagged() {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
+	fs.detachments++
 	for id, s := range fs.m {
 		if !id.fn.tagged() {
 			continue
@@ -440,4 +443,13 @@ func (fs *flights) detachTagged() {
 		s.detachLookups()
 		fs.sweep(id, s)
 	}
+}
+
+// detached returns how often something was detached because of an invalidation. If the number
+// has not changed since a lookup was sent, a flight that is boarded now may have its entry: no
+// call that joins the flight began after an invalidation that this process sent meanwhile.
+func (fs *flights) detached() uint64 {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.detachments
 }

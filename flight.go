@@ -38,6 +38,8 @@ type flights struct {
 	// spare has empty slots, because each hit needs one for a moment.
 	spare []*slot
 	seq   uint64 // counts the ends of flights and the beginnings of computations
+	// detachments counts how often something was detached because of an invalidation.
+	detachments uint64
 }
 
 // A flightKey is an entry as one function sees it. Two functions may share an
@@ -80,6 +82,7 @@ type flight struct {
 	ctx     context.Context // of the first caller, for its values: see values
 	input                   // set by the call that starts the flight, before it runs
 	tags    []fence.Tag     // the tags of that call; set at the same time
+	part    *part           // the part of that call in a batch, or nil; set at the same time
 
 	// The fields of a flight that polls.
 	from     *notOurs
@@ -258,7 +261,7 @@ func (fs *flights) attend(f *flight) (ctx context.Context, end context.CancelFun
 // needsPlace reports whether the computation of a flight needs a place of
 // Options.MaxConcurrent.
 func (fs *flights) needsPlace(f *flight) bool {
-	if f.fn.opts.MaxConcurrent == 0 {
+	if f.fn.opts.MaxConcurrent == 0 || f.part != nil { // the run of a batch takes the place
 		return false
 	}
 	fs.mu.Lock()
@@ -368,6 +371,7 @@ func (fs *flights) present() uint64 {
 func (fs *flights) detach(id flightKey) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
+	fs.detachments++
 	s := fs.m[id]
 	if s == nil {
 		return
@@ -381,6 +385,7 @@ func (fs *flights) detach(id flightKey) {
 func (fs *flights) detachFunc(name string) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
+	fs.detachments++
 	for id, s := range fs.m {
 		if id.fn.Name() != name {
 			continue

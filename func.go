@@ -48,6 +48,7 @@ type Func struct {
 	variable    reflect.Value        // has the stub
 	original    reflect.Value
 
+	many       manyFunc        // calls a batch function; nil for other functions. Set by the shaper
 	tagPlan    *tagplan.Plan   // of Options.Tags; nil without
 	negatives  []negativeError // of Options.CacheErrors
 	answerSize atomic.Int64    // size of recent large entries; see expected
@@ -62,6 +63,8 @@ type site struct {
 	at    string // file and line of the call of Wrap or WrapStruct
 	place string // the struct field; "" outside of WrapStruct
 	field string // the name of that field for keys; "" if there is none
+	// element is the type of a function for one id, if the function is a batch function; else nil.
+	element reflect.Type
 }
 
 // A binding has the facts about a function on its cache that calls need.
@@ -104,6 +107,9 @@ func prepare(variable reflect.Value, s site, opts Options, optsErr error, shapeO
 	f.verify = verify.New(f.opts.Verify)
 	f.shape, f.stub = shapeOf(f)
 	f.negatives = negativesOf(f.opts.CacheErrors)
+	if f.site.element != nil {
+		f.opts.ErrorTimeout, f.negatives = f.opts.MissingTimeout, negativesOf([]error{errMissing})
+	}
 	return f, nil
 }
 
@@ -123,7 +129,11 @@ func (f *Func) take() (err error) {
 }
 
 func (f *Func) checkTypes() (err error) {
-	f.sig, err = signature.New(f.variable.Type(), f.opts.Lossy, f.typesFormat())
+	t := f.variable.Type()
+	if f.site.element != nil {
+		t = f.site.element
+	}
+	f.sig, err = signature.New(t, f.opts.Lossy, f.typesFormat())
 	if c := f.opts.Cache; c != nil && c.made() && err == nil {
 		err = c.coder.faults(f.sig)
 	}
@@ -151,7 +161,7 @@ func (f *Func) checkOptions() (err error) {
 	if f.sig.Varies && !f.sig.HasContext {
 		err = errors.Join(err, errors.New("Vary is set, but the function has no context to vary by; leave Vary out, or add a context.Context as the first parameter"))
 	}
-	err = errors.Join(err, f.compileTags())
+	err = errors.Join(err, f.opts.checkBatch(f.site.element != nil), f.compileTags())
 	if c := f.opts.Cache; c != nil && err == nil {
 		err = f.opts.checkCache(c)
 	}

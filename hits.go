@@ -72,7 +72,7 @@ func (c *call) refreshEarly(find func(f *flight) *entry) {
 	if f == nil {
 		return
 	}
-	f.input, f.tags = c.ownInput(), c.ownTags()
+	f.input, f.tags, f.part = c.ownInput(), c.ownTags(), c.part
 	c.cache.life.Go(func() {
 		e := find(f)
 		if e == nil || !c.cache.leaseEarly(f, e) {

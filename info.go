@@ -11,10 +11,13 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/bulkhead"
+	"github.com/fncache/fncache/internal/gather"
+	"github.com/fncache/fncache/internal/remote"
 )
 
-// This file has the options of one call in its context, the Info about one call, and the
-// Stats about all calls.
+// This file has the options of one call in its context, the Info about one call, the Stats about
+// all calls, the runs of functions that a context passes through, and the parts of calls and
+// computations in a batch.
 
 // WithInfo returns a context that asks for the Info of one cached call. The first cached call
 // with this context fills in info when it returns, on the caller's goroutine. Other calls with
@@ -153,18 +156,29 @@ type Info struct {
 	Age time.Duration
 	// Cost is how long the function took to compute the answer, now or earlier.
 	Cost time.Duration
-	// Key is the Redis key of the entry.
+	// Key is the Redis key of the entry; "" for a call of a batch function.
 	Key string
+	// Elements counts the ids of a call of a batch function by the source of their answers, each
+	// id once. It is zero for other functions.
+	Elements SourceCounts
 }
 
-// Stats are counters since the function was wrapped. When no call is under way,
+// SourceCounts has a count for each [Source]: index it by [SourceFresh] and the other sources.
+type SourceCounts [SourceNear + 1]int
+
+// Stats are counters since the function was wrapped. For a batch function ([WrapBatch]) each
+// different id of a call counts as a call; Batches counts the calls themselves. When no call is
+// under way,
 //
 //	Calls = Fresh + Stale + Computed + Waited + Refused + Bypassed + Failed + Near
 //
 // because every call is counted in exactly one of them. A call under way is counted only in
 // Calls.
 type Stats struct {
-	Calls    uint64 // calls of the wrapped function
+	Batches   uint64 // calls of a batch function
+	BatchRuns uint64 // runs of a batch function on behalf of the cache; each serves one id or more of Computations
+
+	Calls    uint64 // calls of the wrapped function; of a batch function, the ids of calls
 	Fresh    uint64 // answered with a fresh entry
 	Stale    uint64 // answered with a stale entry
 	Computed uint64 // answered by running the function
@@ -245,6 +259,7 @@ type counters struct {
 	calls    atomic.Uint64
 	bySource [SourceNear + 1]atomic.Uint64
 
+	batches, batchRuns                            atomic.Uint64
 	computations, stored, lostLeases, undecodable atomic.Uint64
 	overtakenHard, overtakenSoft                  atomic.Uint64
 	redisErrors                                   [redisErrorKinds]atomic.Uint64
@@ -279,6 +294,7 @@ func (c *counters) snapshot() Stats {
 			s.RedisErrors += s.RedisErrorKinds[kind]
 		}
 	}
+	s.BatchRuns, s.Batches = c.batchRuns.Load(), c.batches.Load()
 	s.Calls = c.calls.Load()
 	return s
 }
@@ -290,8 +306,10 @@ type frame struct {
 	of      *Func  // the function, of a direct call too
 	tally   *tally // collects the tags of the run; nil without Options.Tags. A direct call has the tally of the run around it
 	outer   *frame
-	stored  bool   // the result may be stored: the run is neither a direct call nor a verification
-	hand    *entry // the entry that the function may keep; nil if there is none
+	run     *frame          // for an element of a batch: the frame of its run, or nil. Written before the function runs
+	keys    map[string]bool // for the run of a batch: the keys of its elements
+	stored  bool            // the result may be stored: the run is neither a direct call nor a verification
+	hand    *entry          // the entry that the function may keep; nil if there is none
 	noStore atomic.Bool
 	ended   atomic.Bool // the function has returned; goroutines that it started may still have its context
 
@@ -313,7 +331,7 @@ func (f *frame) runs(places *bulkhead.Bulkhead) bool {
 // that computation would wait for itself. Another Redis may have an entry of the same key.
 func (f *frame) computes(c *Cache, key string) bool {
 	for ; f != nil; f = f.outer {
-		if f.key == key && f.cache != nil && f.cache.sharesRedis(c) && !f.ended.Load() {
+		if (f.key == key || f.keys[key]) && f.cache != nil && f.cache.sharesRedis(c) && !f.ended.Load() {
 			return true
 		}
 	}
@@ -334,5 +352,116 @@ func (f *Func) stats() Stats {
 	s.Calls += hits
 	s.Near += hits
 	s.SavedTime += saved
+	return s
+}
+
+// A part is the part of one element's call in a call of a batch function: see batch.go. A nil
+// part is that of an ordinary call. Only the call's own goroutine uses it, except release.
+type part struct {
+	order  int                          // the place of the element in the call
+	gather *gather.Gather[*computation] // runs the function for the elements of the batch
+	gone   atomic.Bool                  // see release
+
+	// The batch has decided for the call, or put it on a flight, if ahead is set.
+	ahead    bool
+	flight   *flight // nil: decision and err
+	start    bool    // the call began the flight
+	decision decision
+	err      error
+
+	fences *remote.Group // for the member of the computation under the lease
+}
+
+// release says that the call waits for others, or has ended: the run of the batch waits for it no
+// longer. Otherwise two batches could wait for each other.
+func (p *part) release() {
+	if p != nil && p.gone.CompareAndSwap(false, true) {
+		p.gather.Release()
+	}
+}
+
+func (p *part) isAhead() bool { return p != nil && p.ahead }
+
+// newMember returns the member for a computation of the call's entry.
+func (p *part) newMember() *runMember {
+	if p == nil {
+		return nil
+	}
+	return &runMember{order: p.order, gather: p.gather, ran: make(chan struct{}), fences: p.fences}
+}
+
+// A runMember is the part of a computation in the runs of a batch. A nil runMember is that of an
+// ordinary computation.
+type runMember struct {
+	order  int // the place of the element in the call of the batch
+	gather *gather.Gather[*computation]
+	held   bool            // the next run waits for the computation
+	ctx    context.Context // of the computation; written before it joins the gather
+	ran    chan struct{}   // closed when the run has ended, and has set the computation's ret
+	last   *remote.Group   // sends the last steps of the leases together; written before ran is closed
+	fences *remote.Group   // sends the first readings of the fence together
+}
+
+// hold has the next run wait for the computation.
+func (m *runMember) hold() {
+	if m != nil && !m.held {
+		m.held = true
+		m.gather.Hold()
+	}
+}
+
+// leave says that the computation does not run.
+func (m *runMember) leave() {
+	if m != nil {
+		m.gather.Release()
+	}
+}
+
+// run takes part in the next run, and returns when it has ended.
+func (m *runMember) run(ctx context.Context, c *computation) {
+	m.ctx = ctx
+	m.gather.Join(c)
+	<-m.ran
+}
+
+// takeFences returns the group of the first reading of the fence, or nil.
+func (m *runMember) takeFences() *remote.Group {
+	if m == nil {
+		return nil
+	}
+	return m.fences
+}
+
+// takeLast returns the group of the next step of the lease, once; or nil. returned reports whether
+// the function has returned for the computation.
+func (m *runMember) takeLast(returned bool) (g *remote.Group) {
+	if m != nil && returned {
+		g, m.last = m.last, nil
+	}
+	return g
+}
+
+// leaveLast says that the last step of the lease, if there was one, was sent.
+func (m *runMember) leaveLast(returned bool) {
+	if g := m.takeLast(returned); g != nil {
+		g.Leave()
+	}
+}
+
+// hasReturned reports whether the function has returned.
+func (c *computation) hasReturned() bool {
+	select {
+	case <-c.returned:
+		return true
+	default:
+		return false
+	}
+}
+
+// steps returns the store for the next step of the lease. The last step of the computations of a
+// batch is sent together.
+func (c *computation) steps() *lockStore {
+	s := c.cache.storeFor(c.fn)
+	s.group = c.member.takeLast(c.hasReturned())
 	return s
 }

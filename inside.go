@@ -51,6 +51,9 @@ type StoredEntry struct {
 // Redis is away, after the function has returned, and with any other context.
 func Stored(ctx context.Context) (stored StoredEntry, ok bool) {
 	f := perCallOf(orBackground(ctx)).frame
+	if f != nil && f.stored && f.of.many != nil {
+		f.log("Stored, SetETag and NotModified do nothing in a batch function, because each of its ids has an entry of its own")
+	}
 	if f == nil || f.hand == nil || f.ended.Load() {
 		return StoredEntry{}, false
 	}
@@ -115,12 +118,16 @@ func say(ctx context.Context, by string, what func(f *frame)) {
 		f.log(by + " is called after the function has returned: it has no effect; call it before the function returns")
 		return
 	}
+	if f.of.many != nil && by != "SetLifetime" {
+		f.log("Stored, SetETag and NotModified do nothing in a batch function, because each of its ids has an entry of its own")
+		return
+	}
 	what(f)
 }
 
 // hand returns the entry that the function of a computation may keep, or nil if there is none.
 func (c *computation) hand() *entry {
-	if c.token == "" || c.stale == nil || c.staleGone || c.stale.negative() {
+	if c.fn.many != nil || c.token == "" || c.stale == nil || c.staleGone || c.stale.negative() {
 		return nil
 	}
 	return c.stale
@@ -142,6 +149,7 @@ func (f *frame) keepsHand() bool {
 
 // facts sets the lifetimes and the ETag of an entry.
 func (f *frame) facts(e *envelope) {
+	f = f.speaker()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	e.life, e.etag = f.said.life, f.said.etag
@@ -175,15 +183,25 @@ func (c *computation) kept(now int64, id uint64, tags *fence.Block) (env envelop
 // stores reports whether the outcome of the function has to be stored. negative reports whether
 // the outcome is an error of Options.CacheErrors.
 func (f *frame) stores(negative bool) bool {
-	if f.noStore.Load() {
+	if f = f.speaker(); f.noStore.Load() {
 		return false
 	}
 	life := f.lifetimes()
 	return negative || life == nil || life.timeout > 0
 }
 
+// speaker returns the frame in which the function made its settings: that of the run, for an
+// element of a batch.
+func (f *frame) speaker() *frame {
+	if f.run != nil {
+		return f.run
+	}
+	return f
+}
+
 // lifetimes returns the lifetimes of the last call of SetLifetime, or nil.
 func (f *frame) lifetimes() *lifetimes {
+	f = f.speaker()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.said.life

@@ -6,7 +6,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"strconv"
 	"strings"
@@ -74,6 +73,8 @@ type lockStore struct {
 	unpublished func(channel string, why error) // called if an event could not be published; may be nil
 
 	forgotten func(op string) // called if a server has forgotten a script; may be nil
+
+	group *remote.Group // sends the next command with those of others; nil: alone
 }
 
 // The names of operations.
@@ -112,12 +113,30 @@ func (t *sentToken) MarshalBinary() ([]byte, error) {
 }
 
 // ask sends a command. The error is the error of ctx, or a *remote.Error.
-func (s *lockStore) ask(ctx context.Context, op string, c *remote.Command) error {
-	err := s.remote.Do(ctx, c)
+func (s *lockStore) ask(ctx context.Context, op string, c *remote.Command) (err error) {
+	if s.group != nil {
+		err = s.group.Do(ctx, c)
+	} else {
+		err = s.remote.Do(ctx, c)
+	}
+	s.noteForgot(op, c)
+	return err
+}
+
+func (s *lockStore) noteForgot(op string, c *remote.Command) {
 	if c.Forgot() && s.forgotten != nil {
 		s.forgotten(op)
 	}
-	return err
+}
+
+// askAll sends commands together. The errors are those of do.
+func (s *lockStore) askAll(ctx context.Context, op string, cmds []*remote.Command) []error {
+	errs := s.remote.All(ctx, cmds)
+	for i, c := range cmds {
+		s.noteForgot(op, c)
+		errs[i] = redisErrorOf(errs[i])
+	}
+	return errs
 }
 
 // do sends a command. The error is the error of ctx, or a *RedisError.
@@ -145,7 +164,12 @@ var errWrongType = errors.New("the key holds another Redis type than a string")
 // The error is errWrongType if the key holds another Redis type.
 func (s *lockStore) lookup(ctx context.Context, key string, expect int) (raw []byte, err error) {
 	get := remote.Get(opLookup, key, remote.Limits{Expect: expect})
-	switch err = s.remote.Do(ctx, get); {
+	return lookedUp(get, s.remote.Do(ctx, get))
+}
+
+// lookedUp returns the outcome of a command that reads an entry.
+func lookedUp(get *remote.Command, err error) (raw []byte, _ error) {
+	switch {
 	case err == nil:
 		return get.Raw(), nil
 	case wrongType(err):
@@ -189,11 +213,24 @@ type acquisition struct {
 	raw     []byte        // the entry (entryChanged)
 }
 
+// An acquiring is one acquire that is sent.
+type acquiring struct {
+	*remote.Command
+	key   string
+	sent  *sentToken
+	lease time.Duration
+}
+
 // acquire asks for the lease on an entry. seen is the entry that the caller read, or nil;
 // servable reports whether that entry is stale and can be served. If ctx ends while the command
 // is under way, acquire waits for its answer; if it ends before, the error is that of ctx. If a
 // command that failed may have been granted the lease, the lease is released in the background.
 func (s *lockStore) acquire(ctx context.Context, key, token string, lease time.Duration, mode acquireMode, seen []byte, servable bool) (acquisition, error) {
+	a := newAcquiring(key, token, lease, mode, seen, servable)
+	return s.acquired(ctx, a, s.do(ctx, opAcquire, a.Command))
+}
+
+func newAcquiring(key, token string, lease time.Duration, mode acquireMode, seen []byte, servable bool) acquiring {
 	flag := "0"
 	if servable {
 		flag = "1"
@@ -202,18 +239,23 @@ func (s *lockStore) acquire(ctx context.Context, key, token string, lease time.D
 		seen = seen[:envelopeHeaderLen]
 	}
 	sent := &sentToken{base: token}
-	reply, err := s.eval(ctx, opAcquire, acquireScript, remote.Limits{Stay: true}, []string{key, key + lockSuffix},
-		sent, millis(lease), string(mode), seen, flag)
+	c := remote.Eval(opAcquire, remote.Writes, acquireScript, []string{key, key + lockSuffix},
+		[]any{sent, millis(lease), string(mode), seen, flag}, remote.Limits{Stay: true})
+	return acquiring{c, key, sent, lease}
+}
+
+// acquired takes the outcome of an acquire.
+func (s *lockStore) acquired(ctx context.Context, a acquiring, err error) (acquisition, error) {
 	if err == nil {
-		a, err := parseAcquisition(reply)
-		if a.status == leaseAcquired {
-			a.until = sent.first.Add(lease)
+		got, err := parseAcquisition(a.Reply())
+		if got.status == leaseAcquired {
+			got.until = a.sent.first.Add(a.lease)
 		}
-		return a, err
+		return got, err
 	}
 	if mayHaveRun(err) { // and may have been granted the lease
-		until := time.Now().Add(max(lease, leastGiveBack))
-		s.spawn(func() { s.giveBack(context.WithoutCancel(ctx), key, token, until) })
+		until := time.Now().Add(max(a.lease, leastGiveBack))
+		s.spawn(func() { s.giveBack(context.WithoutCancel(ctx), a.key, a.sent.base, until) })
 	}
 	return acquisition{}, err
 }
@@ -359,31 +401,6 @@ func (s *lockStore) pause(wait time.Duration) bool {
 // command when it continues.
 const leastGiveBack = time.Minute
 
-// An overtaking is a step that invalidates or expires entries.
-type overtaking struct {
-	op     string
-	verb   events.Verb
-	script *remote.Script
-}
-
-var (
-	invalidating = &overtaking{opInvalidate, events.Invalidate, invalidateScript}
-	expiring     = &overtaking{opExpire, events.Expire, expireScript}
-)
-
-// overtake deletes or expires entries, and deletes the leases on them, also those of other
-// holders. The entries are in one slot.
-func (s *lockStore) overtake(ctx context.Context, step *overtaking, entries []string) error {
-	keys, args := make([]string, 0, 2*len(entries)), make([]any, 0, 1+len(entries))
-	args = append(args, s.channelOf(entries[0]))
-	for _, key := range entries {
-		keys = append(keys, key, key+lockSuffix)
-		args = append(args, events.Event{Verb: step.verb, Key: key, ID: "-"}.String())
-	}
-	_, err := s.run(ctx, step.op, step.script, remote.Limits{Always: true, Urgent: true}, keys, args...)
-	return err
-}
-
 // run runs the script of a step, and reports whether the lease was held.
 func (s *lockStore) run(ctx context.Context, op string, script *remote.Script, limit remote.Limits, keys []string, args ...any) (held bool, err error) {
 	status, err := s.step(ctx, op, script, limit, keys, args...)
@@ -397,6 +414,11 @@ func (s *lockStore) step(ctx context.Context, op string, script *remote.Script, 
 	if err != nil {
 		return "", err
 	}
+	return s.stepDone(key, reply)
+}
+
+// stepDone reads the reply of a step on the entry of a key, and returns its status.
+func (s *lockStore) stepDone(key string, reply any) (status string, err error) {
 	status, refused, err := stepReply(reply)
 	if refused != nil && s.unpublished != nil {
 		s.unpublished(s.channelOf(key), refused)
@@ -522,29 +544,4 @@ func (s *lockStore) serverTime(ctx context.Context) (time.Time, error) {
 		return time.Time{}, newRedisError(opTime, "", err)
 	}
 	return time.Unix(seconds, 1000*micros), nil
-}
-
-// storeFor returns a store that counts scripts that a server has forgotten for fn, or for nobody if fn is nil.
-func (c *Cache) storeFor(fn *Func) *lockStore {
-	if fn == nil {
-		return c.store
-	}
-	own := *c.store
-	own.forgotten = func(op string) {
-		fn.counters.redisErrors[KindNoScript].Add(1)
-		c.noteForgotten(op)
-	}
-	return &own
-}
-
-// noteForgotten logs that a server has forgotten a script.
-func (c *Cache) noteForgotten(op string) {
-	c.health.Forgot((&RedisError{Op: op, Kind: KindNoScript}).trouble())
-}
-
-// noteUnpublished logs that this process cannot publish its events.
-func (c *Cache) noteUnpublished(channel string, err error) {
-	c.log.Once("publish refused", slog.LevelWarn,
-		"this user may not publish: other processes do not learn what it stores and invalidates, so their near caches may serve old values until Near is over, and their waiting callers ask about once a second; grant it +publish and the channels",
-		"channels", c.store.channel+"*", "channel", channel, "err", err)
 }

@@ -119,7 +119,7 @@ func (o operator) Read(ctx context.Context, key string) (*operate.Entry, error) 
 
 // judge returns what the fence says of an entry with tags.
 func (o operator) judge(ctx context.Context, b *fence.Block) (verdict string, err error) {
-	r, err := o.c.readFence(ctx, nil, false, tagsOfMarks(b.Marks))
+	r, err := o.c.readFence(ctx, nil, nil, false, tagsOfMarks(b.Marks))
 	if err != nil {
 		return "", err
 	}

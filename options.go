@@ -135,6 +135,16 @@ type Options struct {
 	// time. Required with CacheErrors; at least 1ms, rounded down to whole milliseconds.
 	ErrorTimeout time.Duration
 
+	// BatchSize bounds how many ids the function gets in one run; for a batch function only (see
+	// [WrapBatch]). The runs of one call come one after the other, and the leases of a later run
+	// are asked for when the run before has ended. Default: 0, all ids of a call.
+	BatchSize int
+
+	// MissingTimeout is how long an id for which the function returned no value is cached as
+	// missing; for a batch function only. It is fresh for all that time. At least 1ms, rounded
+	// down to whole milliseconds. Default: 0, missing ids are asked for again by each call.
+	MissingTimeout time.Duration
+
 	// Jitter is the fraction of Freshness by which entries may become stale earlier. Each entry
 	// gets a random part of it, so that entries stored at the same time do not all become stale
 	// at the same time: with 0.2 an entry is fresh for 80 to 100 percent of Freshness. From 0
@@ -199,6 +209,8 @@ type Options struct {
 	// results that call each other can deadlock: each can hold all its places and wait for a
 	// place of the other. Give them an error result, or no bound. Default: no bound.
 	MaxConcurrent int
+
+	batch bool // the tag batch
 }
 
 // Defaults of Options.
@@ -288,6 +300,7 @@ func (o *Options) durationFaults() error {
 		{"WaitTimeout", o.WaitTimeout, false, false},
 		{"SoftTimeout", o.SoftTimeout, false, false},
 		{"ErrorTimeout", o.ErrorTimeout, true, false},
+		{"MissingTimeout", o.MissingTimeout, true, false},
 		{"Cooldown", o.Cooldown, true, true},
 		{"Lease", o.Lease, true, false},
 		{"ComputeTimeout", o.ComputeTimeout, false, false},
@@ -361,13 +374,6 @@ func (o *Options) errorFaults(hasErr bool) error {
 	return errors.Join(faults...)
 }
 
-// textOf returns the text of an error. ok is false if the Error method panics, as it usually
-// does on a nil pointer.
-func textOf(err error) (text string, ok bool) {
-	defer func() { _ = recover() }()
-	return err.Error(), true
-}
-
 // boundFaults checks the options that are numbers.
 func (o *Options) boundFaults() error {
 	var faults []error
@@ -379,6 +385,9 @@ func (o *Options) boundFaults() error {
 	}
 	if !(o.Verify >= 0 && o.Verify <= 1) {
 		faults = append(faults, fmt.Errorf("Verify is %v; it is a share of the hits, from 0 to 1", o.Verify))
+	}
+	if o.BatchSize < 0 {
+		faults = append(faults, fmt.Errorf("BatchSize is %d; it must not be negative", o.BatchSize))
 	}
 	if o.MaxConcurrent < 0 {
 		faults = append(faults, fmt.Errorf("MaxConcurrent is %d; it must not be negative", o.MaxConcurrent))
@@ -411,6 +420,9 @@ var tagOptions = structtag.Options[Options]{
 	structtag.Duration("cooldown", func(o *Options) *time.Duration { return &o.Cooldown }),
 	structtag.Duration("lease", func(o *Options) *time.Duration { return &o.Lease }),
 	structtag.Duration("computetimeout", func(o *Options) *time.Duration { return &o.ComputeTimeout }),
+	structtag.Flag("batch", func(o *Options) *bool { return &o.batch }),
+	structtag.Number("batchsize", func(o *Options) *int { return &o.BatchSize }),
+	structtag.Duration("missingtimeout", func(o *Options) *time.Duration { return &o.MissingTimeout }),
 	structtag.Flag("shared", func(o *Options) *bool { return &o.Shared }),
 	structtag.Flag("lossy", func(o *Options) *bool { return &o.Lossy }),
 }
@@ -490,31 +502,6 @@ func oneOf(names []string) string {
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
-// A negativeError is an error of Options.CacheErrors, with the text by which it is
-// stored.
-type negativeError struct {
-	err  error
-	text string
-}
-
-func negativesOf(errs []error) (all []negativeError) {
-	for _, err := range errs {
-		all = append(all, negativeError{err, err.Error()})
-	}
-	return all
-}
-
-// negativeOf returns the error of a negative entry: the error of Options.CacheErrors that
-// has the text in the entry.
-func (f *Func) negativeOf(body []byte) (error, bool) { //nolint:revive // the error is the value
-	for _, listed := range f.negatives {
-		if listed.text == string(body) {
-			return listed.err, true
-		}
-	}
-	return nil, false
-}
-
 // compileTags checks Options.Tags against the parameters.
 func (f *Func) compileTags() (err error) {
 	f.sig.Tags = f.opts.Tags
@@ -538,4 +525,17 @@ func (o *Options) summary() string {
 		text += fmt.Sprintf(" maxconcurrent=%d", o.MaxConcurrent)
 	}
 	return text
+}
+
+// checkBatch checks the options of a function that is, or is not, a batch function.
+func (o *Options) checkBatch(is bool) error {
+	switch {
+	case is && len(o.CacheErrors) > 0:
+		return errors.New("CacheErrors is set, but an error of a batch function is that of all its ids, and is not cached; leave missing ids out of the result, and set MissingTimeout")
+	case !is && o.BatchSize != 0:
+		return errors.New("BatchSize is set, but the function is not a batch function; leave BatchSize out, or use WrapBatch, or the tag batch")
+	case !is && o.MissingTimeout != 0:
+		return errors.New("MissingTimeout is set, but the function is not a batch function; leave MissingTimeout out, or use WrapBatch, or the tag batch")
+	}
+	return nil
 }

@@ -320,7 +320,7 @@ func (c *computation) settle(e *ending, raw []byte, again *rereading) (held bool
 	ctx, end := c.lastStep()
 	defer end()
 	var err error
-	store := raw != nil && c.frame.stores(e.negative)
+	store := raw != nil && c.frame.stores(e.negative) && (c.replaces || !c.unkept(e))
 	var tags *fence.Block
 	if store && c.tally != nil {
 		tags, e.unstored = c.tally.block()
@@ -334,11 +334,11 @@ func (c *computation) settle(e *ending, raw []byte, again *rereading) (held bool
 	case e.normal() && raw == nil, e.unstored != nil:
 		held, err = c.leaveOpen(ctx)
 	case c.cools(e):
-		held, err = c.orGiveBack(c.cache.storeFor(c.fn).coolDown(ctx, c.key, c.token, c.fn.opts.Cooldown))
+		held, err = c.orGiveBack(c.steps().coolDown(ctx, c.key, c.token, c.fn.opts.Cooldown))
 	case e.unsuccessful():
-		held, err = c.orGiveBack(c.cache.storeFor(c.fn).release(ctx, c.key, c.token, events.Failed))
+		held, err = c.orGiveBack(c.steps().release(ctx, c.key, c.token, events.Failed))
 	default:
-		held, err = c.orGiveBack(c.cache.storeFor(c.fn).release(ctx, c.key, c.token, events.Release))
+		held, err = c.orGiveBack(c.steps().release(ctx, c.key, c.token, events.Release))
 	}
 	e.stepErr = err
 	if !c.cache.noteRedis(c.fn, opStore, c.key, err) && !held {
@@ -365,7 +365,7 @@ func (c *computation) giveBack() {
 // leaveOpen takes the last step of the lease if the value cannot be stored. Then callers compute
 // without leases for a while, and not one after the other.
 func (c *computation) leaveOpen(ctx context.Context) (held bool, err error) {
-	return c.orGiveBack(c.cache.storeFor(c.fn).leaveOpen(ctx, c.key, c.token, openFor))
+	return c.orGiveBack(c.steps().leaveOpen(ctx, c.key, c.token, openFor))
 }
 
 // cools reports whether the function is not run again during Options.Cooldown, because callers
@@ -377,6 +377,10 @@ func (c *computation) cools(e *ending) bool {
 	}
 	return e.stale != nil || (e.panic != nil || e.goexit) && c.canServeStale()
 }
+
+// unkept reports whether the outcome is an answer that is not cached: an id of a batch without a
+// value, and without Options.MissingTimeout.
+func (c *computation) unkept(e *ending) bool { return e.negative && c.fn.opts.ErrorTimeout == 0 }
 
 // keepStored puts the stored value into the near cache, unless the fence reports it as overtaken
 // or does not answer. This comes before any caller is answered, because after that no caller of
@@ -442,12 +446,19 @@ func (c *computation) keepOrStore(ctx context.Context, env *envelope, head, raw 
 
 // store sends the entry. late is how often it was sent before without an answer in time.
 func (c *computation) store(ctx context.Context, env *envelope, raw []byte, late int) (held bool, err error) {
-	return c.cache.storeFor(c.fn).store(ctx, c.key, c.token, env, raw, c.fn.life(env).timeout, maxLateStores-late)
+	return c.steps().store(ctx, c.key, c.token, env, raw, max(c.fn.life(env).timeout, time.Millisecond), maxLateStores-late)
 }
 
 // takeNegative turns an error of Options.CacheErrors into an answer: callers get the listed
 // error, as later readers of the entry do.
 func (c *computation) takeNegative(e *ending) (raw []byte) {
+	if c.fn.many != nil {
+		if e.err != errMissing { //nolint:errorlint // made by the run of the batch
+			return nil
+		}
+		e.results, e.negative = nil, true
+		return append(make([]byte, envelopeHeaderLen), errMissing.Error()...)
+	}
 	for _, listed := range c.fn.negatives {
 		if c.consult("CacheErrors", func() bool { return errors.Is(e.err, listed.err) }) {
 			e.err, e.results, e.negative = listed.err, nil, true

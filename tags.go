@@ -45,6 +45,9 @@ func (f *Func) tagsOf(b *binding, args shape.Arguments) []fence.Tag {
 type tally struct {
 	fn    *Func
 	cache *Cache
+	// each has the tallies of the elements, for the run of a batch: they get all that the run
+	// collects, and this one has nothing of its own.
+	each []*tally
 
 	mu    sync.Mutex // guards the fields below
 	epoch fence.Epoch
@@ -105,6 +108,13 @@ func (t *tally) find(tag fence.Tag) (at int, known bool) {
 // addTags adds tags with the stamp of the run. It returns false if the function has
 // returned.
 func (t *tally) addTags(tags []fence.Tag) bool {
+	if t.each != nil {
+		some := false
+		for _, element := range t.each {
+			some = element.addTags(tags) || some
+		}
+		return some
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sealed {
@@ -130,6 +140,12 @@ type provenance struct {
 // inherit adds the tags that an answer depends on. It can only lower the stamps of tags that
 // are already there.
 func (t *tally) inherit(p provenance) {
+	for _, element := range t.each {
+		element.inherit(p)
+	}
+	if t.each != nil {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sealed {

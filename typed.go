@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/fncache/fncache/internal/shape"
 )
 
-// This file wraps functions of a context and one to three arguments, whose types the
-// compiler knows. It has their stubs and their handles.
+// This file wraps functions of a context and one to three arguments, and batch functions, whose
+// types the compiler knows. It has their stubs and their handles.
 
 // A Func1 is the handle to a function of a context and one argument, made by [Wrap1] or
 // [New1]. Its methods are those of [Func] with the types of the function, so arguments need no
@@ -279,6 +280,147 @@ func (h *Func3[A, B, C, R]) Refresh(ctx context.Context, a A, b B, c C) (R, erro
 // Peek is [Func1.Peek].
 func (h *Func3[A, B, C, R]) Peek(ctx context.Context, a A, b B, c C) (result R, info Info, ok bool, err error) {
 	return peekTyped[R](ctx, h.Func, &shape.Three[A, B, C]{A: a, B: b, C: c})
+}
+
+// A BatchFunc is the handle to a batch function, made by [WrapBatch]. Its methods are safe for
+// concurrent use. They work on the entries of ids, of any call that had them.
+type BatchFunc[K comparable, V any] struct {
+	// Func is the handle without types. Its methods take one id, and a call of its Refresh runs
+	// the function with one id. It has the name, the counters, and Unwrap.
+	Func *Func
+	call func(context.Context, []K) (map[K]V, error)
+}
+
+// WrapBatch replaces the function in *fn, which returns values for many ids at once, by its
+// cached version. Each id has an entry of its own: after a call with the ids 1, 2 and 3, a call
+// with 3 and 2 is answered from the cache, and an invalidation of 3 reaches every call with 3 in
+// it. Options hold for each id: tags may name it, as in "product:{0}".
+//
+//	var products func(ctx context.Context, ids []int64) (map[int64]Product, error) = store.ProductsByIDs
+//
+//	f, err := fncache.WrapBatch(&products, fncache.Options{Timeout: time.Hour, OnCold: fncache.Wait})
+//
+// A call looks up all of its ids in one round trip. The function runs once, with the ids that no
+// other caller computes, or once for each [Options.BatchSize] of them; each id is given once. Ids
+// that another caller computes are answered with the stale value, or follow [Options.OnCold]:
+// under Wait the call waits for them, beside its own run and never before it; under Compute it
+// computes them too; under Fail it returns what there is, and a [*ColdCacheError] whose IDs has
+// the others. So a result with an error is partial: it has the values of the ids that have one.
+//
+// The function leaves out ids that have no value, and so does the cached version. Options.
+// MissingTimeout says how long that is cached. Ids that nobody asked for are ignored. If the
+// function returns an error, that is the error of all ids of the run, nothing is stored, and its
+// map is ignored; ids with a stale value are served that value (Options.OnError). A panic is as
+// for [Wrap]. CacheErrors cannot be set.
+//
+// Inside the function [AddTags], [SetLifetime] and [NoStore] hold for all ids of the run. The cost
+// of an entry is the time of the run, divided by its ids. A run takes one place of
+// Options.MaxConcurrent. The map that a call returns is never nil.
+func WrapBatch[K comparable, V any](fn *func(context.Context, []K) (map[K]V, error), opts Options) (*BatchFunc[K, V], error) {
+	h := new(BatchFunc[K, V])
+	here := site{at: callersLine(), element: reflect.TypeFor[func(context.Context, K) (V, error)]()}
+	f, err := wrapVariable(reflect.ValueOf(fn), here, opts, func(f *Func) (shape.Shape, func() reflect.Value) {
+		original := *fn
+		s := shape.NewTyped(f.plans, func(ctx context.Context, args *shape.One[K]) (value V, err error) {
+			found, err := original(ctx, []K{args.A})
+			if err != nil {
+				return value, err
+			}
+			value, ok := found[args.A]
+			if !ok {
+				return value, errMissing
+			}
+			return value, nil
+		})
+		f.many = manyTyped[K, V](original, s)
+		h.call = func(ctx context.Context, ids []K) (map[K]V, error) {
+			if f.unwrapped.Load() {
+				return original(ctx, ids)
+			}
+			return callBatch(s, ids, newBatch(ctx, f).call)
+		}
+		return s, func() reflect.Value { return reflect.ValueOf(h.call) }
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.Func = f
+	return h, nil
+}
+
+// manyTyped returns the manyFunc of a batch function.
+func manyTyped[K comparable, V any](original func(context.Context, []K) (map[K]V, error), s *shape.Typed[shape.One[K], V]) manyFunc {
+	return func(ctx context.Context, args []shape.Arguments) ([]shape.Results, error) {
+		ids := make([]K, len(args))
+		for i := range args {
+			ids[i] = args[i].(*shape.One[K]).A
+		}
+		found, err := original(ctx, slices.Clone(ids)) // the function may change its slice
+		if err != nil {
+			return nil, err
+		}
+		results := make([]shape.Results, len(ids))
+		for i, id := range ids {
+			if value, ok := found[id]; ok {
+				results[i] = s.Results(value)
+			}
+		}
+		return results, nil
+	}
+}
+
+// callBatch calls a method of a batch for ids.
+func callBatch[K comparable, V any](s *shape.Typed[shape.One[K], V], ids []K, call func(int, func(int) shape.Arguments) ([]shape.Results, error)) (map[K]V, error) {
+	args := make([]shape.One[K], len(ids))
+	results, err := call(len(ids), func(i int) shape.Arguments {
+		args[i].A = ids[i]
+		return &args[i]
+	})
+	found := make(map[K]V, len(ids))
+	for i, r := range results {
+		if r != nil {
+			found[args[i].A] = s.Value(r)
+		}
+	}
+	return found, err
+}
+
+// Call calls the cached version of the function, as a call of the wrapped variable does. After
+// Unwrap it calls the function itself.
+func (h *BatchFunc[K, V]) Call(ctx context.Context, ids ...K) (map[K]V, error) {
+	return h.call(ctx, ids)
+}
+
+// Key returns the Redis key of the entry of an id, as [Func.Key] does.
+func (h *BatchFunc[K, V]) Key(id K) (string, error) { return h.Func.keyOf(&shape.One[K]{A: id}) }
+
+// Stats returns the counters of the function since it was wrapped; see [Stats].
+func (h *BatchFunc[K, V]) Stats() Stats { return h.Func.stats() }
+
+// Invalidate deletes the entries of ids in the whole fleet, as [Func.Invalidate] does, in two
+// round trips. After an error some of them may still be there.
+func (h *BatchFunc[K, V]) Invalidate(ctx context.Context, ids ...K) error {
+	return h.Func.overtake(ctx, invalidating, argumentsOf(ids)...)
+}
+
+// Expire makes fresh entries of ids stale in the whole fleet, as [Func.Expire] does.
+func (h *BatchFunc[K, V]) Expire(ctx context.Context, ids ...K) error {
+	return h.Func.overtake(ctx, expiring, argumentsOf(ids)...)
+}
+
+// Refresh recomputes and stores the entries of ids now, as [Func.Refresh] does, and returns their
+// values. If it returns an error, the values are those of the ids for which it has succeeded.
+func (h *BatchFunc[K, V]) Refresh(ctx context.Context, ids ...K) (map[K]V, error) {
+	s := h.Func.shape.(*shape.Typed[shape.One[K], V])
+	return callBatch(s, ids, newBatch(ctx, h.Func).refreshAll)
+}
+
+func argumentsOf[K any](ids []K) []shape.Arguments {
+	args := make([]shape.Arguments, len(ids))
+	for i, id := range ids {
+		args[i] = &shape.One[K]{A: id}
+	}
+	return args
 }
 
 // wrapTyped wraps *fn. form returns the parts that depend on the number of parameters: how to

@@ -75,7 +75,7 @@ func (c *call) withoutRedis(cause error, ended uint64, refresh bool) (a answer, 
 	if c.fn.opts.OnCold != Fail || c.patient {
 		return c.unleased(ended)
 	}
-	comp, full := fs.startUnleased(flightKey{c.fn, c.key}, c.nested(), c.fn.places, c.newUnleased)
+	comp, full := fs.startUnleased(flightKey{c.fn, c.key}, c.nested() || c.part != nil, c.fn.places, c.newUnleased)
 	switch {
 	case full:
 		return c.giveUp(c.full())
@@ -137,6 +137,7 @@ func (c *call) give(comp *computation) {
 // that. Otherwise limit is how long the call may wait for the end, if it does not own the
 // computation.
 func (c *call) awaitTurn(comp *computation) (limit <-chan time.Time, a answer, over bool) {
+	c.part.release()
 	if !c.patient && c.fn.opts.OnCold == Wait { // under Compute no call is refused
 		limit = c.wait()
 	}
@@ -165,6 +166,7 @@ func (c *call) awaitTurn(comp *computation) (limit <-chan time.Time, a answer, o
 
 // awaitOwn waits for the computation that this call owns.
 func (c *call) awaitOwn(comp *computation) (a answer, again bool) {
+	c.part.release()
 	var soft <-chan time.Time
 	if comp.stale != nil && c.fn.opts.SoftTimeout > 0 {
 		timer := time.NewTimer(c.fn.opts.SoftTimeout)
@@ -191,6 +193,7 @@ func (c *call) awaitOwn(comp *computation) (a answer, again bool) {
 // awaitJoined waits for another call's computation, after a decision that ended at the place
 // ended.
 func (c *call) awaitJoined(comp *computation, ended uint64, limit <-chan time.Time) (a answer, again bool) {
+	c.part.release()
 	select {
 	case <-comp.done:
 		return c.share(comp, ended, limit)
@@ -210,6 +213,7 @@ func (c *call) outlast(comp *computation) (a answer, again bool) {
 	if passed {
 		return c.giveUp(c.cold(c.cache.flights.leaseLeft(comp)))
 	}
+	c.part.release()
 	select {
 	case <-comp.done:
 		return answer{}, true

@@ -184,3 +184,15 @@ func (s *Reflected) OutCopy(kept any) []reflect.Value {
 	}
 	return out
 }
+
+// Results returns results with these values.
+func (s *Reflected) Results(values ...reflect.Value) Results {
+	r := s.blank()
+	for i, v := range values {
+		r.values[i].Set(v)
+	}
+	return r
+}
+
+// Value returns the first of the results.
+func (s *Reflected) Value(r Results) reflect.Value { return r.(*reflectedResults).values[0] }

@@ -130,3 +130,10 @@ func (s *Typed[T, R]) Invoke(ctx context.Context, args Arguments) (Results, erro
 	r.value, err = s.call(ctx, args.(*T))
 	return r, err
 }
+
+// Results returns results with this value.
+func (s *Typed[T, R]) Results(value R) Results {
+	r := newTypedResult[R]()
+	r.value = value
+	return r
+}

@@ -1,0 +1,500 @@
+package fncache
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fncache/fncache/internal/fence"
+	"github.com/fncache/fncache/internal/remote"
+	"github.com/fncache/fncache/internal/shape"
+)
+
+// This file does for the elements of a batch (batch.go) what they do together: it looks them up. It
+// opens those that are stale or cold: it puts them on their flights, asks for their leases, and runs
+// the function for their computations.
+
+// --- Looking up ---
+
+// A finding is what a lookup has found for an element.
+type finding struct {
+	e    *entry
+	s    state
+	down error // Redis did not answer
+	left bool  // the caller has left before there was an answer
+}
+
+// lookUp looks elements up, and returns those that are not answered.
+func (b *batch) lookUp(elements []*element) (open []*element) {
+	if b.cache.life.Closed() {
+		for _, el := range elements {
+			el.foresee(b, decision{verdict: redisDown{cause: newRedisError(opLookup, el.key, ErrClosed)}}, nil)
+		}
+		return elements
+	}
+	found := b.find(elements)
+	for i, el := range elements {
+		f := finding{left: true}
+		if found != nil {
+			f = found[i]
+		}
+		if !el.take(b, f) {
+			open = append(open, el)
+		}
+	}
+	return open
+}
+
+// find reads the entries of elements in one pipeline, and judges them. It returns nil if the
+// caller has left.
+func (b *batch) find(elements []*element) []finding {
+	c := b.cache
+	clock := c.clock.Read(b.ctx)
+	asked := c.now(b.fn)
+	cmds := make([]*remote.Command, len(elements))
+	for i, el := range elements {
+		cmds[i] = remote.Get(opLookup, el.key, remote.Limits{Expect: b.fn.expected()})
+	}
+	var tags []fence.Tag
+	if b.fn.tagged() {
+		for _, el := range elements {
+			for _, tag := range c.askedTags(el.key, el.ownTags()) {
+				if !slices.Contains(tags, tag) {
+					tags = append(tags, tag)
+				}
+			}
+		}
+	}
+	errs, reading, fenceErr := c.readAll(b.ctx, cmds, b.fn.tagged(), tags)
+	if clock != nil {
+		select {
+		case <-clock:
+		case <-b.ctx.Done():
+			return nil
+		}
+	}
+	if !b.fn.tagged() && !b.fn.decodesApart(c.coder) {
+		return b.judge(elements, cmds, errs, nil, nil, asked)
+	}
+	// The fence may have to be read again, and the user's decoding methods may not return: the
+	// caller must be able to leave.
+	judged := make(chan []finding, 1)
+	c.life.Go(func() { judged <- b.judge(elements, cmds, errs, &reading, fenceErr, asked) })
+	select {
+	case found := <-judged:
+		return found
+	case <-b.ctx.Done():
+		return nil
+	}
+}
+
+// readAll sends commands together, and with them a reading of the fence for these tags if the
+// function is tagged.
+func (c *Cache) readAll(ctx context.Context, cmds []*remote.Command, tagged bool, tags []fence.Tag) (errs []error, r fence.Reading, fenceErr error) {
+	if !tagged {
+		return c.store.remote.All(ctx, cmds), r, nil
+	}
+	ask := remote.NewQuestion(opFence, c.fence.key, fence.Fields[:], fence.Raw(tags))
+	errs, fenceErr = c.store.remote.AllAsking(ctx, cmds, ask)
+	r, fenceErr = readingOf(ask, tags, fenceErr)
+	return errs, r, fenceErr
+}
+
+// judge judges what was read for elements. It writes nothing to them.
+func (b *batch) judge(elements []*element, cmds []*remote.Command, errs []error, reading *fence.Reading, fenceErr error, asked moment) []finding {
+	c, fn := b.cache, b.fn
+	if fenceErr != nil && !hasLeft(b.ctx, fenceErr) {
+		c.noteRedis(fn, opFence, c.fence.key, fenceErr)
+	}
+	found := make([]finding, len(elements))
+	for i, el := range elements {
+		raw, err := lookedUp(cmds[i], errs[i])
+		failed := err
+		if failed == errWrongType { //nolint:errorlint // it is returned as it is
+			failed = nil
+		}
+		switch {
+		case failed != nil && hasLeft(b.ctx, failed):
+			c.noteBusy(fn, failed)
+			found[i].left = true
+			continue
+		case c.noteRedis(fn, opLookup, el.key, failed):
+			found[i].down = failed
+			continue
+		case fenceErr != nil:
+			found[i].down, found[i].left = fenceErr, hasLeft(b.ctx, fenceErr)
+			continue
+		case err == nil:
+			fn.expect(len(raw))
+		}
+		found[i] = b.judgeEntry(el, raw, err, reading, asked)
+	}
+	return found
+}
+
+func (b *batch) judgeEntry(el *element, raw []byte, err error, reading *fence.Reading, asked moment) finding {
+	c, fn := b.cache, b.fn
+	e, s := c.parse(fn, raw, err)
+	if s != cold && fn.tagged() {
+		w := c.weigh(e, reading)
+		if w.again {
+			if w.verdict, err = c.weighAgain(context.WithoutCancel(b.ctx), fn, e); err != nil {
+				return finding{down: err}
+			}
+		}
+		s = fn.allowed(s, w.verdict)
+	}
+	f := &flight{flightKey: flightKey{fn, el.key}, ctx: b.ctx, input: el.input, tags: el.tags}
+	s = c.takeEntry(f, e, s, asked)
+	return finding{e: e, s: s}
+}
+
+// take answers an element from what was found, if that is possible, or notes it for its flight.
+func (el *element) take(b *batch, f finding) (answered bool) {
+	switch {
+	case f.left:
+		el.a = answer{err: el.ctx.Err(), source: SourceFailed}
+		return true
+	case f.down != nil:
+		var failure *RedisError
+		d := decision{verdict: redisDown{cause: f.down}}
+		if errors.As(f.down, &failure) && failure.notAsked {
+			d.verdict = redisDown{cause: f.down, unasked: true}
+		} else {
+			d.ended = el.cache.flights.present()
+		}
+		el.foresee(b, d, nil)
+		return false
+	case f.s != fresh:
+		el.e, el.s, el.missed = f.e, f.s, true
+		return false
+	}
+	due := el.cache.isDue(el.fn, f.e)
+	a, again := el.serve(f.e, SourceFresh, true)
+	if again {
+		return false
+	}
+	el.a = a
+	if due { // the early refreshes of a call share runs
+		el.part = &part{order: el.order, gather: b.gather}
+		el.part.gone.Store(true)
+	}
+	el.hit(f.e, due)
+	return true
+}
+
+// --- Opening ---
+
+// join makes the part of an element in the batch, and has the next run wait for the element.
+func (el *element) join(b *batch) {
+	if el.part == nil {
+		el.part = &part{order: el.order, gather: b.gather}
+		b.gather.Hold()
+	}
+}
+
+// foresee decides for an element.
+func (el *element) foresee(b *batch, d decision, err error) {
+	el.join(b)
+	el.part.ahead, el.part.decision, el.part.err = true, d, err
+}
+
+// open opens the elements of a chunk. It waits until they are answered, or until the runs for them
+// have ended and the others wait for somebody else. before is flights.detached from before the
+// lookups. all counts the elements that are not answered yet.
+func (b *batch) open(chunk []*element, before uint64, all *sync.WaitGroup) {
+	for _, el := range chunk {
+		el.join(b)
+	}
+	if !b.refresh && b.takePlace(chunk) {
+		b.board(chunk, before)
+	}
+	var missing atomic.Int64
+	missing.Store(int64(len(chunk)))
+	answered := make(chan struct{})
+	for _, el := range chunk {
+		all.Go(func() {
+			defer func() {
+				el.part.release()
+				if missing.Add(-1) == 0 {
+					close(answered)
+				}
+			}()
+			el.a = el.answer(b.refresh)
+		})
+	}
+	select {
+	case <-answered:
+	case <-b.gather.Quiet():
+	}
+}
+
+// takePlace takes a place of Options.MaxConcurrent for the run of a chunk, before leases are asked
+// for. If there is none, it decides for the elements: a stale entry is served, and the others are
+// refused.
+func (b *batch) takePlace(chunk []*element) bool {
+	places := b.fn.places
+	if places == nil || b.nested {
+		return true
+	}
+	if b.fn.opts.OnCold == Fail {
+		b.placed.Store(places.Try())
+	} else {
+		limit := time.Duration(math.MaxInt64) // under Compute nobody is refused
+		if b.fn.opts.OnCold == Wait {
+			limit = b.fn.waitLimit()
+		}
+		ctx, end := context.WithTimeout(b.ctx, limit)
+		b.placed.Store(places.Take(ctx) == nil)
+		end()
+	}
+	if b.placed.Load() {
+		b.cache.life.Go(func() {
+			<-b.gather.Quiet()
+			if b.placed.Swap(false) { // there was no run
+				places.Give()
+			}
+		})
+		return true
+	}
+	for _, el := range chunk {
+		switch {
+		case el.part.ahead:
+		case b.ctx.Err() != nil:
+			el.foresee(b, decision{}, b.ctx.Err())
+		case el.s == stale:
+			el.foresee(b, decision{verdict: serveStale{el.e}}, nil)
+		default:
+			el.foresee(b, decision{}, el.full())
+		}
+	}
+	return false
+}
+
+// board puts the elements on the flights of their keys, and asks for the leases of those that
+// began their flight.
+func (b *batch) board(chunk []*element, before uint64) {
+	fs := &b.cache.flights
+	var asks []*asking
+	for _, el := range chunk {
+		if el.part.ahead {
+			continue
+		}
+		f, start, d := fs.board(&el.call, toLookUp, b.nested)
+		el.part.ahead, el.part.flight, el.part.start, el.part.decision = true, f, start, d
+		if !start {
+			continue
+		}
+		f.input, f.tags, f.part = el.ownInput(), el.ownTags(), el.part
+		a := &asking{flight: f, e: el.e, s: el.s}
+		if fs.detached() != before {
+			a.e, a.s = nil, cold
+		}
+		asks = append(asks, a)
+	}
+	if len(asks) > 0 {
+		b.cache.life.Go(func() { b.cache.resolveAll(b.ctx, asks) })
+	}
+}
+
+// resolveAll asks once for the leases of several flights, in one pipeline, and goes through the
+// table with the answers. ctx is that of the caller. What is left to do for one of the flights is
+// done on a goroutine of its own.
+func (c *Cache) resolveAll(ctx context.Context, asks []*asking) {
+	var wanted []*asking
+	for _, a := range asks {
+		if a.s == stale && c.flights.computing(a.flightKey) != nil {
+			c.flights.decide(a.flight, serveStale{a.e})
+			continue
+		}
+		wanted = append(wanted, a)
+	}
+	if len(wanted) == 0 {
+		return
+	}
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	defer context.AfterFunc(c.alive, end)()
+	got := c.acquireAll(ctx, wanted)
+	granted := 0
+	for _, g := range got {
+		if g.err == nil && g.status == leaseAcquired {
+			granted++
+		}
+	}
+	fences := c.fencesOf(wanted[0].fn, granted)
+	for i, a := range wanted {
+		if g := got[i]; g.err == nil && (g.status == leaseAcquired || g.status == leaseHeld) {
+			if g.status == leaseAcquired {
+				a.part.fences = fences
+			}
+			if v, ok, _ := c.answered(a, g); ok {
+				c.flights.decide(a.flight, v)
+			}
+			continue
+		}
+		left := got[i].err != nil && hasLeft(ctx, got[i].err)
+		c.life.Go(func() { c.resolveRest(a, got[i], left) })
+	}
+}
+
+// fencesOf returns the group of the readings of the fence before a run; nil without tags.
+func (c *Cache) fencesOf(fn *Func, size int) *remote.Group {
+	if !fn.tagged() || size < 2 {
+		return nil
+	}
+	return c.store.remote.NewGroup(size)
+}
+
+// resolveRest goes on for a flight whose lease was neither granted nor held. left reports that the
+// caller has left before the lease was asked for.
+func (c *Cache) resolveRest(a *asking, got request, left bool) {
+	var v verdict
+	ok, again := false, left
+	if left {
+		c.noteBusy(a.fn, got.err)
+	} else {
+		v, ok, again = c.answered(a, got)
+	}
+	if again && !c.flights.abandon(a.flight) {
+		v, ok = c.resolve(a.flight, a.e, a.s)
+	}
+	if ok {
+		c.flights.decide(a.flight, v)
+	}
+}
+
+// acquireAll asks for leases in one pipeline.
+func (c *Cache) acquireAll(ctx context.Context, asks []*asking) []request {
+	got := make([]request, len(asks))
+	fn := asks[0].fn
+	store := c.storeFor(fn)
+	cmds, acquirings := make([]*remote.Command, len(asks)), make([]acquiring, len(asks))
+	for i, a := range asks {
+		a.asked = moment{c.hereFor(a.flight), c.hereTags(fn)}
+		acquirings[i] = newAcquiring(a.key, newToken(), fn.lease(c), acquireCompare, a.e.bytes(), a.s == stale)
+		cmds[i] = acquirings[i].Command
+	}
+	beginning := c.beginningAt(asks[0].key)
+	if err := beginning.Take(ctx); err != nil {
+		for i := range got {
+			got[i].err = err
+		}
+		return got
+	}
+	defer beginning.Give()
+	for i, err := range store.askAll(ctx, opAcquire, cmds) {
+		got[i].acquisition, got[i].err = store.acquired(asks[i].ctx, acquirings[i], err)
+	}
+	return got
+}
+
+// --- Running ---
+
+// run runs the function for the computations that have joined. It is the run of the gather.
+func (b *batch) run(all []*computation, next func()) {
+	var members []*computation
+	for _, m := range all {
+		if m.member.ctx.Err() != nil { // it has waited for too long, or Close has begun
+			m.ret.err = context.Cause(m.member.ctx)
+			close(m.member.ran)
+			continue
+		}
+		members = append(members, m)
+	}
+	if len(members) == 0 {
+		return
+	}
+	slices.SortFunc(members, func(x, y *computation) int { return cmp.Compare(x.member.order, y.member.order) })
+	ctx := members[0].member.ctx // ends when the function has to end
+	if places := b.fn.places; places != nil && !b.nested {
+		if !b.placed.Swap(false) {
+			if places.Take(ctx) != nil {
+				b.share(members, time.Now(), nil, returned{err: context.Cause(ctx)})
+				return
+			}
+		}
+		defer places.Give()
+	}
+	// A function that ignores the end of its context holds up no other run.
+	defer context.AfterFunc(ctx, next)()
+	b.fn.counters.batchRuns.Add(1)
+	runCtx, frame := b.enter(ctx, members)
+	args := make([]shape.Arguments, len(members))
+	for i, m := range members {
+		args[i] = m.args
+	}
+	began, normal := time.Now(), false
+	var ret returned
+	var results []shape.Results
+	defer func() {
+		if !normal {
+			ret.panic = panicked(recover())
+			ret.goexit = ret.panic == nil
+		}
+		frame.ended.Store(true)
+		if ret.panic != nil || ret.goexit {
+			b.broken.Store(true)
+		}
+		if ret.err != nil && ctx.Err() != nil {
+			ret.err = context.Cause(ctx)
+		}
+		b.share(members, began, results, ret)
+	}()
+	results, ret.err = b.fn.many(runCtx, args)
+	normal = true
+}
+
+// enter returns the context of a run, whose frame stands for all of its computations.
+func (b *batch) enter(ctx context.Context, members []*computation) (context.Context, *frame) {
+	var each []*tally
+	keys := make(map[string]bool, len(members))
+	for _, m := range members {
+		keys[m.key] = true
+		if m.tally != nil {
+			each = append(each, m.tally)
+		}
+	}
+	var all *tally
+	if each != nil {
+		all = &tally{fn: b.fn, cache: b.cache, each: each}
+	}
+	ctx, frame := enterFrame(ctx, b.fn, all, nil)
+	frame.cache, frame.flightKey, frame.keys, frame.stored = b.cache, members[0].flightKey, keys, true
+	for _, m := range members {
+		m.frame.run = frame
+	}
+	return ctx, frame
+}
+
+// share gives each computation of a run its part of the outcome.
+func (b *batch) share(members []*computation, began time.Time, results []shape.Results, ret returned) {
+	ret.cost = time.Since(began) / time.Duration(len(members))
+	leases := 0
+	for _, m := range members {
+		if m.token != "" {
+			leases++
+		}
+	}
+	var last *remote.Group
+	if leases > 1 {
+		last = b.cache.store.remote.NewGroup(leases)
+	}
+	for i, m := range members {
+		m.ret = ret
+		if ret.err == nil && ret.panic == nil && !ret.goexit {
+			if m.ret.results = results[i]; results[i] == nil {
+				m.ret.err = errMissing
+			}
+		}
+		if m.token != "" {
+			m.member.last = last
+		}
+		close(m.member.ran)
+	}
+}
