@@ -14,7 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// shelf is a batch function whose runs the test sees. The value of an id is ten times the id, plus
+// All tests here but the last run in bubbles, where a sleep takes no real time: it is how long a
+// function runs, or how much older an entry becomes.
+
+// A batchSource is a batch function whose runs the test sees. The value of an id is ten times the id, plus
 // the number of the run in hundreds of thousands, so that it shows which run it is from.
 type batchSource struct {
 	mu   sync.Mutex // guards the fields below

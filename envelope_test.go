@@ -145,6 +145,30 @@ func TestGoldenTaggedEnvelope(t *testing.T) {
 	}
 }
 
+// A dumpPart is one line of a golden file of an entry: how many bytes, and what they are.
+type dumpPart struct {
+	n    int
+	what string
+}
+
+// checkDump compares an entry with its golden file, and with the dump in the comment of
+// envelope.go, which has the same lines.
+func checkDump(t *testing.T, file string, raw []byte, parts []dumpPart) {
+	t.Helper()
+	source, err := os.ReadFile("envelope.go")
+	require.NoError(t, err)
+	var dump strings.Builder
+	at := 0
+	for _, part := range parts {
+		text := fmt.Sprintf("% x", raw[at:at+part.n])
+		assert.Contains(t, string(source), "//\t"+text)
+		fmt.Fprintf(&dump, "%-32s # %s\n", text, part.what)
+		at += part.n
+	}
+	require.Len(t, raw, at)
+	golden.Check(t, file, dump.String())
+}
+
 // sampleLasting is the entry with a lifetime in the comment of envelope.go.
 func sampleLasting(t testing.TB) envelope {
 	e := sampleEnvelope(t)
@@ -155,21 +179,7 @@ func sampleLasting(t testing.TB) envelope {
 func TestGoldenLastingEnvelope(t *testing.T) {
 	e := sampleLasting(t)
 	raw := e.appendTo(nil)
-	source, err := os.ReadFile("envelope.go")
-	require.NoError(t, err)
-	var dump strings.Builder
-	at := 0
-	for _, part := range []struct {
-		n    int
-		what string
-	}{{8, "magic, version 1, lifetime, CBOR"}, {24, "stored at, cost, id"}, {8, "fresh for an hour"}, {8, "served for a day"}, {10, "body"}} {
-		text := fmt.Sprintf("% x", raw[at:at+part.n])
-		assert.Contains(t, string(source), "//\t"+text)
-		fmt.Fprintf(&dump, "%-32s # %s\n", text, part.what)
-		at += part.n
-	}
-	require.Len(t, raw, at)
-	golden.Check(t, "envelope_lifetime_v1.hex", dump.String())
+	checkDump(t, "envelope_lifetime_v1.hex", raw, []dumpPart{{8, "magic, version 1, lifetime, CBOR"}, {24, "stored at, cost, id"}, {8, "fresh for an hour"}, {8, "served for a day"}, {10, "body"}})
 	read, err := parseEnvelope(readHex(t, "envelope_lifetime_v1.hex"))
 	require.NoError(t, err)
 	assert.Equal(t, e, read)

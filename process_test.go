@@ -490,7 +490,7 @@ func TestAStoppedHolderDoesNotOverwriteItsSuccessorsValue(t *testing.T) {
 	holder.tell(order{Do: "finish"})
 	end := c.await("ended", 1)[0]
 	assert.Empty(t, end.Wrong, "its own caller has an answer")
-	assert.Equal(t, stored, client.Get(t.Context(), entry).Val(), "whoever lost the lease stores nothing")
+	assert.Equal(t, stored, client.Get(t.Context(), entry).Val(), "a process that lost its lease stores nothing")
 	assert.EqualValues(t, 1, end.Stats.LostLeases)
 }
 

@@ -610,7 +610,7 @@ func TestALeaseWhoseLastStepFailedIsGivenBackOnceRedisIsBack(t *testing.T) {
 					assert.NotContains(t, key, lockSuffix)
 				}
 				s.do = nil
-				assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source, "whoever comes next has the lease")
+				assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source, "the next caller gets the lease")
 				assert.EqualValues(t, 1+b2u(test.entry), w.Stats().Stored)
 				before := b.tap.count("release")
 				time.Sleep(2 * time.Minute)
@@ -665,7 +665,7 @@ func testALeaseThatIsGrantedWhenAServerGoesOnIsGivenBack(t *testing.T) {
 		require.Eventually(t, func() bool { return c.Health().Nodes[0].Away }, 20*time.Second, time.Millisecond)
 		server.Resume()
 		require.Eventually(t, func() bool { return w.get(t.Context(), key).source == SourceFresh },
-			20*time.Second, 20*time.Millisecond, "whoever comes next has the lease")
+			20*time.Second, 20*time.Millisecond, "the next caller gets the lease")
 	}
 	assert.Empty(t, raw.Keys(t.Context(), "*"+lockSuffix).Val())
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/events"
-	"github.com/fncache/fncache/internal/golden"
 )
 
 // An upstream is a server that is asked by a cached function: whole, or whether its answer has
@@ -684,21 +682,7 @@ func TestGoldenEnvelopeWithETag(t *testing.T) {
 	plain := e
 	e.flags, e.body = flagETag, append(appendETag(nil, `"v1"`), e.body...)
 	raw := e.appendTo(nil)
-	source, err := os.ReadFile("envelope.go")
-	require.NoError(t, err)
-	var dump strings.Builder
-	at := 0
-	for _, part := range []struct {
-		n    int
-		what string
-	}{{8, "magic, version 1, ETag, CBOR"}, {24, "stored at, cost, id"}, {2, "four bytes"}, {4, `"v1"`}, {10, "results"}} {
-		text := fmt.Sprintf("% x", raw[at:at+part.n])
-		assert.Contains(t, string(source), "//\t"+text)
-		fmt.Fprintf(&dump, "%-32s # %s\n", text, part.what)
-		at += part.n
-	}
-	require.Len(t, raw, at)
-	golden.Check(t, "envelope_etag_v1.hex", dump.String())
+	checkDump(t, "envelope_etag_v1.hex", raw, []dumpPart{{8, "magic, version 1, ETag, CBOR"}, {24, "stored at, cost, id"}, {2, "four bytes"}, {4, `"v1"`}, {10, "results"}})
 	read, err := parseEnvelope(readHex(t, "envelope_etag_v1.hex"))
 	require.NoError(t, err)
 	require.NoError(t, cborCoder.open(&read))

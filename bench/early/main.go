@@ -63,8 +63,8 @@ func (o outcome) perFreshness() float64 {
 	return float64(o.computations) / (float64(o.passed) / float64(freshness))
 }
 
-// simulate has an entry asked for at random moments, for a time. Under OnStale Background whoever is
-// first to find it stale, or whose dice fall, has it computed, and is served what there is.
+// simulate has an entry asked for at random moments, for a time. Under OnStale Background the first
+// caller that finds it stale, or whose dice fall, starts a computation. It is served the entry that is there.
 func simulate(load, beta float64, passed time.Duration) outcome {
 	o := outcome{load: load, beta: beta, passed: passed}
 	dice := early.Dice{Freshness: freshness, Cost: cost, Beta: beta}

@@ -1,9 +1,9 @@
 // Package gather runs a function once for many who need it at about the same time.
 //
 // Members join, and a run takes those that have joined, up to a number. A run begins when
-// nobody holds it up and no other run of the same Gather is under way. So whoever is about to
-// know whether a member joins holds the run up, and those that join while one is under way are
-// taken together by the next.
+// nobody holds it up and no other run of the same Gather is under way. A caller that will soon
+// know whether a member joins holds the run up. Members that join while a run is under way are
+// taken together by the next one.
 package gather
 
 import "sync"

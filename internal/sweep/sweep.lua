@@ -1,6 +1,6 @@
 -- Delete entries and the leases on them in one step. A computation that began before has lost
--- its lease, and cannot bring the old value back. Nothing is published: whoever sweeps tells
--- of the whole function.
+-- its lease, and cannot bring the old value back. Nothing is published: the process
+-- that sweeps publishes one event for the whole function.
 --
 -- KEYS     an entry, its lock, another entry, its lock, ...
 --
