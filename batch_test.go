@@ -518,7 +518,7 @@ func TestBatchTagsAndLifetimes(t *testing.T) {
 		get(8, 9)
 		get(8, 9)
 		assert.Equal(t, []int{3, 1, 3, 3, 2, 2}, s.sizes())
-		assert.Empty(t, b.log.about("after the function"))
+		assert.Empty(t, b.log.About("after the function"))
 		s.set(func(s *batchSource) {
 			s.do = func(ctx context.Context, _ []int) error {
 				_, ok := Stored(ctx)
@@ -531,7 +531,7 @@ func TestBatchTagsAndLifetimes(t *testing.T) {
 		get(10, 11)
 		get(10, 11)
 		assert.Equal(t, []int{3, 1, 3, 3, 2, 2, 2}, s.sizes())
-		assert.Len(t, b.log.about("do nothing in a batch function"), 1)
+		assert.Len(t, b.log.About("do nothing in a batch function"), 1)
 		requireIdentity(t, w.Func)
 	})
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/logtest"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -48,7 +49,7 @@ func TestABurstOfColdKeysComputesEachKeyOnce(t *testing.T) {
 	inBothForms(t, func(t *testing.T) {
 		for name, change := range fewConnections {
 			t.Run(name, func(t *testing.T) {
-				sink := &logSink{}
+				sink := &logtest.Handler{}
 				c := newTestCache(t, Config{Redis: redistest.Start(t).Client(change), Logger: slog.New(sink)})
 				s := &source{took: 20 * time.Millisecond}
 				w := wrap(t, c, s, Options{})
@@ -58,7 +59,7 @@ func TestABurstOfColdKeysComputesEachKeyOnce(t *testing.T) {
 					assert.Equal(t, uint64(keys), w.Stats().Stored)
 				}
 				assert.Zero(t, w.Stats().RedisErrors, "%v", w.Stats().RedisErrorKinds)
-				assert.Empty(t, sink.about("Redis"), "nothing was wrong")
+				assert.Empty(t, sink.About("Redis"), "nothing was wrong")
 			})
 		}
 	})
@@ -69,7 +70,7 @@ func TestAPoolThatOtherCommandsHoldKeepsCallersWaitingAndNotComputing(t *testing
 	inBothForms(t, func(t *testing.T) {
 		server := redistest.Start(t)
 		client := server.Client(func(o *redis.Options) { o.PoolSize, o.PipelinePoolSize, o.ReadTimeout = pool, -1, time.Minute })
-		sink := &logSink{}
+		sink := &logtest.Handler{}
 		c := newTestCache(t, Config{Redis: client, RedisTimeout: 20 * time.Millisecond, Logger: slog.New(sink)})
 		s := &source{}
 		w := wrap(t, c, s, Options{Lease: time.Minute})
@@ -82,7 +83,7 @@ func TestAPoolThatOtherCommandsHoldKeepsCallersWaitingAndNotComputing(t *testing
 		require.Eventually(t, func() bool { return int(clientsBlocked(t, server)) == pool }, 10*time.Second, time.Millisecond)
 		cached, cold := w.begin(t.Context(), "cached"), make(chan []outcome)
 		go func() { cold <- w.calls(t.Context(), keys) }()
-		require.Eventually(t, func() bool { return len(sink.about("kind=pool")) > 0 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return len(sink.About("kind=pool")) > 0 }, 10*time.Second, time.Millisecond)
 		assert.Equal(t, 1, s.count(), "nothing is computed without a lease")
 
 		for range pool {
@@ -230,7 +231,7 @@ func (c *farConn) Write(p []byte) (int, error) {
 func TestEachNodeHasABoundOfLeasesThatBegin(t *testing.T) {
 	inOneForm(t, func(t *testing.T) {
 		cluster := redistest.SharedCluster(t)
-		c := newTestCache(t, Config{Redis: cluster.Client(), RedisTimeout: longEnough, Logger: slog.New(&logSink{})})
+		c := newTestCache(t, Config{Redis: cluster.Client(), RedisTimeout: longEnough, Logger: slog.New(&logtest.Handler{})})
 		w := wrap(t, c, &source{}, Options{OnCold: Wait, Name: "test.Nodes", Lease: slowLease})
 		nodeOf := func(arg string) string { return c.store.remote.NodeOf(must(w.Key(arg))) }
 		require.NoError(t, w.get(t.Context(), "learns the nodes").err)

@@ -67,12 +67,12 @@ func TestWithoutRedisOneComputationPerKeyAndNothingStored(t *testing.T) {
 		mend := b.cut()
 		ends := b.burstOnOneLookup(w, 100, "a")
 		assert.Equal(t, map[Source]int{SourceComputed: 1, SourceWaited: 99}, bySource(ends))
-		assert.Len(t, b.log.about("Redis does not answer"), 1, "told once")
+		assert.Len(t, b.log.About("Redis does not answer"), 1, "told once")
 		mend()
 		time.Sleep(2 * probeInterval)
 		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source, "nothing was stored")
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source, "caching has resumed by itself")
-		assert.Len(t, b.log.about("Redis answers again"), 1)
+		assert.Len(t, b.log.About("Redis answers again"), 1)
 	})
 }
 
@@ -92,7 +92,7 @@ func TestTheLastWordInTheLogIsWhetherRedisAnswers(t *testing.T) {
 			require.Equal(t, until+2*probeInterval, time.Since(began))
 		}
 		told := func() (words []string) {
-			for _, line := range b.log.about("Redis ") {
+			for _, line := range b.log.About("Redis ") {
 				words = append(words, strings.Join(strings.Fields(line)[2:5], " "))
 			}
 			return words
@@ -765,7 +765,7 @@ func TestTheLocalClockIsUsedIfTimeIsRefused(t *testing.T) {
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
 		time.Sleep(10 * time.Second)
 		assert.Equal(t, SourceStale, w.get(t.Context(), "a").source)
-		assert.Len(t, b.log.about("refuses the TIME command"), 1)
+		assert.Len(t, b.log.About("refuses the TIME command"), 1)
 	})
 }
 
@@ -800,7 +800,7 @@ func TestAnErrorThatSaysNothingOfTheClockLeavesItAlone(t *testing.T) {
 			require.Equal(t, asked+1, b.tap.count("time"))
 			assert.InDelta(t, server.Add(30*time.Second).UnixMilli(), c.clock.Now(), 5, "%s", text)
 			synctest.Wait()
-			assert.Empty(t, b.log.about("refuses the TIME command"))
+			assert.Empty(t, b.log.About("refuses the TIME command"))
 		})
 	}
 }
@@ -824,7 +824,7 @@ func TestARefusalOfTimeInAnyWordsIsLoggedOnce(t *testing.T) {
 				synctest.Wait()
 			}
 			assert.LessOrEqual(t, b.tap.count("time"), 2, "%s", text)
-			assert.Len(t, b.log.about("refuses the TIME command"), 1, "%s", text)
+			assert.Len(t, b.log.About("refuses the TIME command"), 1, "%s", text)
 			time.Sleep(10 * time.Second)
 			assert.Equal(t, SourceStale, w.get(t.Context(), "a").source, "by the local clock")
 		})
@@ -1027,9 +1027,9 @@ func TestTheLogHoldsNoArgumentNoResultAndNoSecret(t *testing.T) {
 			happen()
 			require.NoError(t, err)
 			synctest.Wait()
-			assert.NotEmpty(t, b.log.about(message))
+			assert.NotEmpty(t, b.log.About(message))
 		}
-		assert.Empty(t, b.log.about(canary))
+		assert.Empty(t, b.log.About(canary))
 	})
 }
 
@@ -1061,9 +1061,9 @@ func TestAFunctionsErrorsAndPanicsAreLoggedByTheirTypes(t *testing.T) {
 			_, err = fn(ctx, canary)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			time.Sleep(2 * time.Second)
-			assert.Len(t, b.log.about("computation failed with no caller left to see it"), 1)
-			assert.Len(t, b.log.about(want), 1)
-			assert.Empty(t, b.log.about(canary))
+			assert.Len(t, b.log.About("computation failed with no caller left to see it"), 1)
+			assert.Len(t, b.log.About(want), 1)
+			assert.Empty(t, b.log.About(canary))
 		})
 	}
 }

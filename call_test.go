@@ -132,7 +132,7 @@ func TestAFailedBackgroundRefreshIsLoggedOnce(t *testing.T) {
 			synctest.Wait()
 		}
 		assert.Equal(t, 6, s.count())
-		told := b.log.about("")
+		told := b.log.About("")
 		require.Len(t, told, 1)
 		assert.Contains(t, told[0], "err=*errors.errorString")
 		assert.Contains(t, told[0], "func=test.Source")
@@ -320,8 +320,8 @@ func TestErrorWithAStaleEntryServesItForTheCooldown(t *testing.T) {
 		assert.Equal(t, SourceStale, there.get(t.Context(), "a").source)
 		assert.Equal(t, 3, s.count(), "tried again after the cooldown")
 		synctest.Wait() // what is logged is logged after the callers have been answered
-		require.Len(t, b.log.about("the stale entry is served"), 2, "once for each process")
-		assert.Contains(t, b.log.about("the stale entry is served")[0], "err=*errors.errorString")
+		require.Len(t, b.log.About("the stale entry is served"), 2, "once for each process")
+		assert.Contains(t, b.log.About("the stale entry is served")[0], "err=*errors.errorString")
 	})
 }
 
@@ -431,8 +431,8 @@ func TestPanicWithNoCallerLeftIsLogged(t *testing.T) {
 		s.set(func(s *source) { s.do = func(context.Context, int) (int, error) { panic("boo") } })
 		assert.Equal(t, SourceStale, w.get(t.Context(), "a").source)
 		synctest.Wait()
-		require.Len(t, b.log.about("no caller left"), 1)
-		assert.Contains(t, b.log.about("no caller left")[0], "err=panic with a string")
+		require.Len(t, b.log.About("no caller left"), 1)
+		assert.Contains(t, b.log.About("no caller left")[0], "err=panic with a string")
 	})
 }
 

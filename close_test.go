@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/logtest"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -77,7 +78,7 @@ func testCloseLeavesNothingBehind(t *testing.T) {
 func (w closeTrouble) test(t *testing.T, near time.Duration) {
 	server := redistest.Start(t)
 	client := server.Client()
-	c, err := New(Config{Redis: client, Logger: slog.New(&logSink{})})
+	c, err := New(Config{Redis: client, Logger: slog.New(&logtest.Handler{})})
 	require.NoError(t, err)
 	computes := make(chan struct{})
 	s := &source{do: func(ctx context.Context, run int) (int, error) {

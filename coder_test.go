@@ -111,7 +111,7 @@ func TestEachCodecHasEntriesOfItsOwn(t *testing.T) {
 			assert.Equal(t, want, must(b.redis.Get(key))[codecOffset])
 		}
 		assert.Len(t, keys, len(codecs))
-		assert.Empty(t, b.log.about(""))
+		assert.Empty(t, b.log.About(""))
 	})
 }
 
@@ -157,7 +157,7 @@ func TestAnEntryOfAnotherCodecUnderTheKeyIsAMiss(t *testing.T) {
 		o := w.get(t.Context(), "a")
 		assert.Equal(t, SourceComputed, o.source)
 		assert.EqualValues(t, 1, w.Stats().Undecodable)
-		assert.Len(t, b.log.about("unknown codec entry: byte 6: codec 255, the cache has 2"), 1)
+		assert.Len(t, b.log.About("unknown codec entry: byte 6: codec 255, the cache has 2"), 1)
 	})
 }
 
@@ -190,9 +190,9 @@ func TestACodecThatFailsIsAMissAndNeverACrash(t *testing.T) {
 				require.NoError(t, o.err)
 				assert.Contains(t, []int{1, 5}, o.value)
 				assert.EqualValues(t, 1, requireIdentity(t, w.Func).Stored)
-				assert.Len(t, b.log.about("result cannot be stored: it does not survive encoding"), 1, "once")
-				assert.Len(t, b.log.about(c.log), max(1, int(w.Stats().Undecodable)+1))
-				assert.Empty(t, b.log.about(quoted))
+				assert.Len(t, b.log.About("result cannot be stored: it does not survive encoding"), 1, "once")
+				assert.Len(t, b.log.About(c.log), max(1, int(w.Stats().Undecodable)+1))
+				assert.Empty(t, b.log.About(quoted))
 				codec.encode, codec.decode = good.Encode, good.Decode
 				next := w.get(t.Context(), "d")
 				require.Equal(t, SourceComputed, next.source)
@@ -221,8 +221,8 @@ func TestACodecThatEndsItsGoroutineWhileAResultIsStoredBlocksNoCall(t *testing.T
 				assert.Equal(t, outcome{value: 1, source: SourceWaited, took: time.Second}, <-second, "and a copy of it")
 				time.Sleep(openFor + time.Millisecond)
 				assert.Empty(t, b.keys(), "the lease is given back")
-				assert.Len(t, b.log.about("does not survive encoding"), 1)
-				assert.Len(t, b.log.about("a method of the codec or of a result ended its goroutine"), 1)
+				assert.Len(t, b.log.About("does not survive encoding"), 1)
+				assert.Len(t, b.log.About("a method of the codec or of a result ended its goroutine"), 1)
 			})
 		})
 	}
@@ -390,7 +390,7 @@ func TestAResultThatJSONWouldLoseIsRefusedOrNotStored(t *testing.T) {
 		}
 		assert.Equal(t, uint64(2), f.Stats().Computations)
 		assert.Zero(t, f.Stats().Stored)
-		assert.Len(t, b.log.about("result cannot be stored"), 1)
-		assert.Len(t, b.log.about("does not survive being stored; return a slice of what it would carry"), 1)
+		assert.Len(t, b.log.About("result cannot be stored"), 1)
+		assert.Len(t, b.log.About("does not survive being stored; return a slice of what it would carry"), 1)
 	})
 }

@@ -162,6 +162,6 @@ func TestCompressedEntryThatIsDamagedIsReplaced(t *testing.T) {
 			assert.Equal(t, i+2, runs)
 		}
 		assert.Equal(t, uint64(3), f.Stats().Undecodable)
-		assert.Len(t, b.log.about("corrupt entry: the compressed body"), 1, "once a minute")
+		assert.Len(t, b.log.About("corrupt entry: the compressed body"), 1, "once a minute")
 	})
 }

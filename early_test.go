@@ -151,7 +151,7 @@ func TestAFailureToRefreshEarlyCoolsDownAndTheEntryIsServed(t *testing.T) {
 				assert.Equal(t, outcome{value: 1, source: SourceFresh}, timeless(w.get(t.Context(), "a")))
 				time.Sleep(16 * time.Second) // virtual
 				assert.True(t, untilRun(other, s, 2, 20), "and tried again")
-				require.NotEmpty(t, b.log.about("computation failed"))
+				require.NotEmpty(t, b.log.About("computation failed"))
 			})
 		})
 	}

@@ -407,7 +407,7 @@ func TestWaiterPollsWhileEventsAreNotHeard(t *testing.T) {
 		assert.Greater(t, polls, 5)
 		assert.Less(t, polls, 20, "with backoff")
 		assert.Equal(t, 1, (<-holder).value)
-		forbidden := b.log.about("may not publish and subscribe")
+		forbidden := b.log.About("may not publish and subscribe")
 		require.Len(t, forbidden, 1)
 		assert.Contains(t, forbidden[0], "grant it +subscribe")
 	})
@@ -451,7 +451,7 @@ func TestSubscriptionCutComesBackInAnotherEpoch(t *testing.T) {
 		s.let <- struct{}{}
 		assert.Equal(t, 1, (<-holder).value)
 		assert.Equal(t, 1, (<-waiter).value)
-		assert.NotEmpty(t, there.log.about("subscription to events lost"))
+		assert.NotEmpty(t, there.log.About("subscription to events lost"))
 	})
 }
 
@@ -555,7 +555,7 @@ func testUserWithoutTheChannel(t *testing.T) {
 			holder := a.begin(t.Context(), "k")
 			<-s.began
 			waiter := b.begin(t.Context(), "k")
-			require.Eventually(t, func() bool { return len(there.log.about("may not publish and subscribe")) == 1 }, 30*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return len(there.log.About("may not publish and subscribe")) == 1 }, 30*time.Second, time.Millisecond)
 			awaitDeaf(t, there.Cache)
 			s.let <- struct{}{}
 			assert.Equal(t, 1, (<-holder).value)
@@ -694,7 +694,7 @@ func TestChannelsThatNobodyNeedsAreLetGo(t *testing.T) {
 		assert.Equal(t, 2, waiter.get(t.Context(), "l").value, "and come again")
 		<-holding
 		assert.Equal(t, 1, subscribed())
-		assert.Empty(t, b.log.about("subscription"))
+		assert.Empty(t, b.log.About("subscription"))
 	})
 }
 
@@ -721,11 +721,11 @@ func TestAProcessWithoutTheRightToPublishIsReported(t *testing.T) {
 		assert.Less(t, o.took, slowLease/2)
 		require.NoError(t, silent.Invalidate(t.Context(), "k"))
 
-		told := mute.log.about("may not publish")
+		told := mute.log.About("may not publish")
 		require.Len(t, told, 1, "once")
 		assert.Contains(t, told[0], "+publish")
 		assert.Contains(t, told[0], "channels=fncache:events:*")
-		assert.Empty(t, heard.log.about("publish"))
+		assert.Empty(t, heard.log.About("publish"))
 		assert.Zero(t, silent.Stats().RedisErrors, "what it stores is stored")
 
 		err := mute.Ping(t.Context())
@@ -762,5 +762,5 @@ func TestManyChannelsAreHeardThroughFewConnections(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return hearing(p.Cache) != 0 }, patience, time.Millisecond)
 	assert.Len(t, p.events.Inspect().Channels, 500)
-	assert.Empty(t, p.log.about("subscription"))
+	assert.Empty(t, p.log.About("subscription"))
 }

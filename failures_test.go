@@ -226,10 +226,10 @@ func TestAnErrorWhoseMethodsPanicEndsNoProcess(t *testing.T) {
 		s.set(func(s *source) { s.do = func(context.Context, int) (int, error) { return 0, vicious{} } })
 		assert.Equal(t, SourceStale, w.get(t.Context(), "a").source)
 		synctest.Wait()
-		assert.Len(t, b.log.about("whose methods do not return"), 1)
+		assert.Len(t, b.log.About("whose methods do not return"), 1)
 		time.Sleep(time.Hour)
 		assert.Equal(t, vicious{}, w.get(t.Context(), "a").err)
-		assert.Empty(t, b.log.about("secret"))
+		assert.Empty(t, b.log.About("secret"))
 		requireIdentity(t, w.Func)
 	})
 }

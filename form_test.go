@@ -97,7 +97,7 @@ func TestFormsStoreWhatCBORRefuses(t *testing.T) {
 			keys[must(f.Key())] = true
 		}
 		assert.Len(t, keys, 4)
-		assert.Empty(t, b.log.about(""))
+		assert.Empty(t, b.log.About(""))
 	})
 }
 

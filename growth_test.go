@@ -18,7 +18,7 @@ func TestAnUnreferencedFunctionIsFreedWithItsCache(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		first := b.cache()
 		cfg := first.cfg
-		cfg.Logger = slog.New(slog.DiscardHandler) // a logSink would hold it
+		cfg.Logger = slog.New(slog.DiscardHandler) // a logtest.Handler would hold it
 		open := func() (weak.Pointer[Func], weak.Pointer[Cache]) {
 			c := newOpenCache(t, cfg)
 			fn := stringFunc(func(context.Context, string) (int, error) { return 1, nil })

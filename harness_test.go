@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -21,8 +20,8 @@ import (
 
 	"github.com/fncache/fncache/internal/bubbletest"
 	"github.com/fncache/fncache/internal/fence"
+	"github.com/fncache/fncache/internal/logtest"
 	"github.com/fncache/fncache/internal/memconn"
-	"github.com/fncache/fncache/internal/oncelog"
 )
 
 // A bubble is what most tests stand on: one embedded Redis, in a bubble where time
@@ -30,7 +29,7 @@ import (
 type bubble struct {
 	t     *testing.T
 	redis *miniredis.Miniredis
-	log   *logSink
+	log   *logtest.Handler
 	tap   *tap
 }
 
@@ -45,7 +44,7 @@ func inBubble(t *testing.T, test func(t *testing.T, b *bubble)) {
 func inOneBubble(t *testing.T, test func(t *testing.T, b *bubble)) {
 	t.Helper()
 	bubbletest.Run(t, func(t *testing.T) {
-		b := &bubble{t: t, redis: miniredis.NewMiniRedis(), log: &logSink{}, tap: newTap()}
+		b := &bubble{t: t, redis: miniredis.NewMiniRedis(), log: &logtest.Handler{}, tap: newTap()}
 		b.redis.ClockTTL(true)
 		t.Cleanup(b.redis.Close)
 		test(t, b)
@@ -174,8 +173,8 @@ func newTestCache(t testing.TB, cfg Config) *Cache {
 	return c
 }
 
-// newOpenCache makes a cache that the test closes. A logSink that it tells keeps up
-// with it.
+// newOpenCache makes a cache that the test closes. A logtest.Handler that it logs to
+// keeps up with it.
 func newOpenCache(t testing.TB, cfg Config) *Cache {
 	t.Helper()
 	if cfg.HashSecret == nil {
@@ -184,8 +183,8 @@ func newOpenCache(t testing.TB, cfg Config) *Cache {
 	c, err := New(cfg)
 	require.NoError(t, err)
 	if cfg.Logger != nil {
-		if sink, ok := cfg.Logger.Handler().(*logSink); ok {
-			sink.keepUpWith(c.log)
+		if sink, ok := cfg.Logger.Handler().(*logtest.Handler); ok {
+			sink.KeepUpWith(c.log)
 		}
 	}
 	return c
@@ -546,53 +545,4 @@ func (t *tap) replied(cmd redis.Cmder, err error) bool {
 		after(cmd)
 	}
 	return after != nil
-}
-
-// logSink is a slog.Handler that keeps messages.
-type logSink struct {
-	mu    sync.Mutex // guards the fields below
-	lines []string
-	from  []*oncelog.Logger // who may have messages for it in their queues
-}
-
-func (l *logSink) keepUpWith(from *oncelog.Logger) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.from = append(l.from, from)
-}
-
-func (l *logSink) Enabled(context.Context, slog.Level) bool { return true }
-func (l *logSink) WithAttrs([]slog.Attr) slog.Handler       { return l }
-func (l *logSink) WithGroup(string) slog.Handler            { return l }
-
-func (l *logSink) Handle(_ context.Context, r slog.Record) error {
-	line := r.Level.String() + " " + r.Message
-	r.Attrs(func(a slog.Attr) bool {
-		line += " " + a.String()
-		return true
-	})
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lines = append(l.lines, line)
-	return nil
-}
-
-// about returns the messages that contain part, of all that were told so far.
-func (l *logSink) about(part string) (found []string) {
-	l.mu.Lock()
-	from := l.from
-	l.mu.Unlock()
-	for _, logger := range from {
-		for !logger.Quiet() { // that takes no time, and in a bubble none must pass
-			runtime.Gosched()
-		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, line := range l.lines {
-		if strings.Contains(line, part) {
-			found = append(found, line)
-		}
-	}
-	return found
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/logtest"
 	"github.com/fncache/fncache/internal/redistest"
 	"github.com/fncache/fncache/internal/remote"
 )
@@ -41,7 +42,7 @@ func TestScriptsThatFailDoNotKeepEntriesFromBeingServed(t *testing.T) {
 }
 
 func testScriptsThatFailDoNotKeepEntriesFromBeingServed(t *testing.T, client redis.UniversalClient, stop, resume func(key string)) {
-	c := newTestCache(t, Config{Redis: client, Logger: slog.New(&logSink{})})
+	c := newTestCache(t, Config{Redis: client, Logger: slog.New(&logtest.Handler{})})
 	w := wrap(t, c, &source{}, Options{Freshness: time.Hour, Timeout: 2 * time.Hour})
 	key, err := w.Key("kept")
 	require.NoError(t, err)
@@ -147,7 +148,7 @@ func TestConnectionsToAReplicaAreUsedUpByProbing(t *testing.T) {
 			return new(net.Dialer).DialContext(ctx, network, to)
 		}
 	})
-	c := newTestCache(t, Config{Redis: client, Logger: slog.New(&logSink{})})
+	c := newTestCache(t, Config{Redis: client, Logger: slog.New(&logtest.Handler{})})
 	require.Eventually(t, func() bool { return client.PoolStats().IdleConns == pool }, 30*time.Second, time.Millisecond)
 	ask := func() error {
 		always := remote.Limits{Always: true} // as a probe, but at once

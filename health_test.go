@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/logtest"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -115,8 +116,8 @@ func TestRedisThatFailsRepeatedlyIsNotAskedUntilAProbeSucceeds(t *testing.T) {
 		resume()
 		time.Sleep(2 * probeInterval)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source, "caching has resumed by itself")
-		assert.Len(t, b.log.about("kind=timeout"), 1, "told once")
-		assert.Len(t, b.log.about("Redis answers again"), 1)
+		assert.Len(t, b.log.About("kind=timeout"), 1, "told once")
+		assert.Len(t, b.log.About("Redis answers again"), 1)
 		stats := requireIdentity(t, w.Func)
 		assert.Equal(t, uint64(1), stats.RedisErrorKinds[KindTimeout], "what is not asked does not fail")
 		assert.Equal(t, stats.RedisErrors, stats.RedisErrorKinds[KindTimeout])
@@ -220,8 +221,8 @@ func TestErrorsOfAServerThatAnswersDoNotStopLookups(t *testing.T) {
 			assert.NotZero(t, w.Stats().RedisErrorKinds[kind])
 			assert.Equal(t, w.Stats().RedisErrors, w.Stats().RedisErrorKinds[kind])
 			time.Sleep(10 * probeInterval) // the bubble's time: it is probed meanwhile
-			assert.Len(t, b.log.about("kind="+kind.String()), 1, "told once, with what to do")
-			assert.Empty(t, b.log.about("answers again"), "it has not been away, or still is")
+			assert.Len(t, b.log.About("kind="+kind.String()), 1, "told once, with what to do")
+			assert.Empty(t, b.log.About("answers again"), "it has not been away, or still is")
 		})
 	}
 }
@@ -235,7 +236,7 @@ func TestAReplicaIsNotAskedForLeasesTimeAndAgain(t *testing.T) {
 func testAReplicaIsNotAskedForLeasesTimeAndAgain(t *testing.T) {
 	server := redistest.Start(t)
 	admin, client := server.Client(), server.Client()
-	c := newTestCache(t, Config{Redis: client, Logger: slog.New(&logSink{})})
+	c := newTestCache(t, Config{Redis: client, Logger: slog.New(&logtest.Handler{})})
 	w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
 	require.Equal(t, SourceComputed, w.get(t.Context(), "kept").source)
 	require.NoError(t, admin.Do(t.Context(), "REPLICAOF", "127.0.0.1", "1").Err())
@@ -280,7 +281,7 @@ func TestAFullPoolIsNotTakenForASlowServer(t *testing.T) {
 func testAFullPoolIsToldFromASlowServer(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client(func(o *redis.Options) { o.PoolSize, o.ReadTimeout = 1, time.Minute })
-	sink := &logSink{}
+	sink := &logtest.Handler{}
 	c := newTestCache(t, Config{Redis: client, RedisTimeout: 50 * time.Millisecond, Logger: slog.New(sink)})
 	w := wrap(t, c, &source{}, Options{})
 	w.get(t.Context(), "a") // learns the clock
@@ -298,7 +299,7 @@ func testAFullPoolIsToldFromASlowServer(t *testing.T) {
 	}
 	assert.NotZero(t, w.Stats().RedisErrorKinds[KindPool], "%+v", w.Stats())
 	assert.Equal(t, w.Stats().RedisErrors, w.Stats().RedisErrorKinds[KindPool])
-	assert.Len(t, sink.about("kind=pool"), 1)
+	assert.Len(t, sink.About("kind=pool"), 1)
 	assert.False(t, c.Health().Nodes[0].Away)
 	var failure *RedisError
 	require.ErrorAs(t, c.Ping(t.Context()), &failure)
@@ -319,7 +320,7 @@ func testAServerThatHangsIsToldFromAFullPool(t *testing.T) {
 	server := redistest.Start(t)
 	// The pool is full as well, of connections on which no answer comes.
 	client := server.Client(func(o *redis.Options) { o.PoolSize, o.ReadTimeout = 4, time.Minute })
-	c := newTestCache(t, Config{Redis: client, Logger: slog.New(&logSink{})})
+	c := newTestCache(t, Config{Redis: client, Logger: slog.New(&logtest.Handler{})})
 	w := wrap(t, c, &source{}, Options{OnCold: Wait})
 	crowd := func() { // each with a key of its own
 		var calls sync.WaitGroup

@@ -35,7 +35,7 @@ func TestTheLongestDurationsDoNotOverflow(t *testing.T) {
 				ends := bySource(w.burst(t.Context(), 5, "k"))
 				assert.NotZero(t, ends[SourceComputed])
 				assert.Zero(t, ends[SourceFailed])
-				assert.Empty(t, b.log.about(""))
+				assert.Empty(t, b.log.About(""))
 				requireIdentity(t, w.Func)
 			})
 		})

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/logtest"
 	"github.com/fncache/fncache/internal/redistest"
 	"github.com/fncache/fncache/internal/remote"
 )
@@ -216,7 +217,7 @@ func (tr trouble) tell(t *testing.T, redisTimeout time.Duration) {
 // The key that is asked for is as wanted.
 func checkKind(t *testing.T, cfg Config, kind RedisErrorKind, wanted func(key string) bool, begin, heal func()) {
 	t.Helper()
-	sink := &logSink{}
+	sink := &logtest.Handler{}
 	cfg.Logger = slog.New(sink)
 	c := newTestCache(t, cfg)
 	w := wrap(t, c, &source{}, Options{Lease: 4 * cfg.RedisTimeout})
@@ -233,8 +234,8 @@ func checkKind(t *testing.T, cfg Config, kind RedisErrorKind, wanted func(key st
 	}
 	stats := requireIdentity(t, w.Func)
 	assert.Positive(t, stats.RedisErrorKinds[kind], "%+v", stats)
-	assert.Equal(t, stats.RedisErrors, stats.RedisErrorKinds[kind], "nothing else is wrong: %+v\n%v", stats, sink.about("kind="))
-	lines := sink.about("kind=" + kind.String())
+	assert.Equal(t, stats.RedisErrors, stats.RedisErrorKinds[kind], "nothing else is wrong: %+v\n%v", stats, sink.About("kind="))
+	lines := sink.About("kind=" + kind.String())
 	if assert.Len(t, lines, 1, "told once") {
 		assert.Contains(t, lines[0], kindFacts[kind].remedy, "with what to do")
 	}
@@ -276,7 +277,7 @@ func testAClusterWithASlotThatNobodyServesIsToldApart(t *testing.T) {
 
 func TestPingAsksEveryPrimaryOfACluster(t *testing.T) {
 	cluster := redistest.StartCluster(t)
-	c := newTestCache(t, Config{Redis: cluster.Client(), Logger: slog.New(&logSink{})})
+	c := newTestCache(t, Config{Redis: cluster.Client(), Logger: slog.New(&logtest.Handler{})})
 	ping := func() string { return fmt.Sprint(c.Ping(t.Context())) }
 	healthy := func() bool { return c.Ping(t.Context()) == nil }
 	require.Eventually(t, healthy, 30*time.Second, 10*time.Millisecond)
@@ -315,7 +316,7 @@ func TestAPlainClientOfAClusterNodeIsReported(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	const want = "use redis.NewClusterClient"
 	for i, node := range cluster.Nodes() {
-		sink := &logSink{}
+		sink := &logtest.Handler{}
 		c := newTestCache(t, Config{Redis: node.Client(), Logger: slog.New(sink), RedisTimeout: longEnough})
 		err := c.Ping(t.Context())
 		var failure *RedisError
@@ -335,7 +336,7 @@ func TestAPlainClientOfAClusterNodeIsReported(t *testing.T) {
 		got, err := fn(t.Context(), theirs)
 		require.NoError(t, err)
 		assert.Equal(t, 1, got)
-		assert.NotEmpty(t, sink.about(want))
+		assert.NotEmpty(t, sink.About(want))
 	}
 }
 
@@ -343,7 +344,7 @@ func TestPingIsContentWithAClusterNodeThatHasAllSlots(t *testing.T) {
 	server := redistest.Start(t, "--cluster-enabled", "yes")
 	client := server.Client()
 	require.NoError(t, client.Do(t.Context(), "CLUSTER", "ADDSLOTSRANGE", 0, clusterSlots-1).Err())
-	c := newTestCache(t, Config{Redis: client, Logger: slog.New(&logSink{}), RedisTimeout: longEnough})
+	c := newTestCache(t, Config{Redis: client, Logger: slog.New(&logtest.Handler{}), RedisTimeout: longEnough})
 	require.Eventually(t, func() bool { return c.Ping(t.Context()) == nil }, 30*time.Second, 10*time.Millisecond)
 }
 
@@ -365,7 +366,7 @@ func argument(t *testing.T, w *wrapped, wanted func(key string) bool) string {
 
 // forgottenSoFar returns what w counts of them, and what p has told.
 func forgottenSoFar(w *wrapped, p *process) (counted uint64, told []string) {
-	return w.Stats().RedisErrorKinds[KindNoScript], p.log.about("kind=noscript")
+	return w.Stats().RedisErrorKinds[KindNoScript], p.log.About("kind=noscript")
 }
 
 func TestFlushedScriptsAreCountedLoggedOnceAndSentWhole(t *testing.T) {

@@ -138,7 +138,7 @@ func TestFunctionsOfTheDefaultCacheDoNotHoldOneThatIsClosed(t *testing.T) {
 		defer f.Unwrap()
 		open := func() weak.Pointer[Cache] {
 			cfg := first.cfg
-			cfg.Logger = slog.New(slog.DiscardHandler) // a logSink would hold it
+			cfg.Logger = slog.New(slog.DiscardHandler) // a logtest.Handler would hold it
 			c := newOpenCache(t, cfg)
 			SetDefault(c)
 			_, err = fn(t.Context(), 1)

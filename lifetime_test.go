@@ -106,7 +106,7 @@ func TestHostileLifetimesAreLimitedOrNotStored(t *testing.T) {
 				assert.Equal(t, test.want, w.life(&e))
 				assert.Equal(t, test.want.timeout, b.redis.TTL(key))
 				assert.Equal(t, name == "none" || name == "with a context of its own" || name == "with no context", e.life == nil)
-				assert.Empty(t, b.log.about("SetLifetime"))
+				assert.Empty(t, b.log.About("SetLifetime"))
 			})
 		})
 	}
@@ -119,7 +119,7 @@ func TestALifetimeThatIsSetTooLateIsReported(t *testing.T) {
 		w := wrap(t, b.cache(), s, dayOpts)
 		w.get(t.Context(), "a")
 		SetLifetime(<-late, time.Minute, time.Minute)
-		require.Len(t, b.log.about("SetLifetime is called after the function has returned: it has no effect"), 1)
+		require.Len(t, b.log.About("SetLifetime is called after the function has returned: it has no effect"), 1)
 		time.Sleep(30 * time.Minute) // virtual
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
 	})
@@ -135,7 +135,7 @@ func TestALifetimeWithoutAnEntryDoesNothing(t *testing.T) {
 		b.tap.set(func(tap *tap) { tap.broken = errGone })
 		assert.Equal(t, 2, w.get(t.Context(), "a").value, "Redis is away")
 		assert.Empty(t, b.keys())
-		assert.Empty(t, b.log.about("SetLifetime"))
+		assert.Empty(t, b.log.About("SetLifetime"))
 	})
 }
 

@@ -479,7 +479,7 @@ func testNearOfAUserWithoutTheChannel(t *testing.T) {
 	p := newProcess(t, server.Client(func(o *redis.Options) { o.Username, o.Password = "deaf", "secret" }))
 	w := wrap(t, p.Cache, s, nearOpts)
 	assert.Equal(t, SourceComputed, w.get(t.Context(), "k").source)
-	require.Eventually(t, func() bool { return len(p.log.about("may not publish and subscribe")) == 1 }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(p.log.About("may not publish and subscribe")) == 1 }, 30*time.Second, time.Millisecond)
 	assert.Equal(t, []Source{SourceFresh, SourceFresh}, w.sources(t.Context(), "k", 2))
 	assert.Zero(t, p.near.Usage())
 }

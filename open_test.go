@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/logtest"
 	"github.com/fncache/fncache/internal/redistest"
 	"github.com/fncache/fncache/internal/remote"
 )
@@ -63,13 +64,13 @@ func TestOpenReturnsAnErrorThatAPersonHasToFix(t *testing.T) {
 }
 
 func TestOpenSucceedsWithoutRedis(t *testing.T) {
-	sink := &logSink{}
+	sink := &logtest.Handler{}
 	gone := redistest.Start(t)
 	gone.Kill()
 	c, err := Open(t.Context(), fmt.Sprintf("redis://%s", gone.Addr()), Config{Logger: slog.New(sink)})
 	require.NoError(t, err)
-	sink.keepUpWith(c.log)
-	assert.NotEmpty(t, sink.about("kind=unreachable"))
+	sink.KeepUpWith(c.log)
+	assert.NotEmpty(t, sink.About("kind=unreachable"))
 	require.NoError(t, c.Close())
 }
 

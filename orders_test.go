@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/logtest"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -28,11 +29,11 @@ import (
 type process struct {
 	*Cache
 	tap *tap
-	log *logSink
+	log *logtest.Handler
 }
 
 func newProcess(t *testing.T, client redis.UniversalClient, change ...func(*Config)) *process {
-	p := &process{tap: newTap(), log: &logSink{}}
+	p := &process{tap: newTap(), log: &logtest.Handler{}}
 	redistest.AddHook(client, p.tap)
 	cfg := Config{Redis: client, RedisTimeout: 5 * time.Second, Logger: slog.New(p.log)}
 	for _, f := range change {
@@ -333,7 +334,7 @@ func TestARenewNoticesAnInvalidationByAnotherProcess(t *testing.T) {
 		assert.Equal(t, 1, (<-first).value)
 		assert.Equal(t, 2, (<-after).value)
 		assert.Equal(t, 2, (<-before).value)
-		assert.Len(t, b.log.about("lease lost"), 1)
+		assert.Len(t, b.log.About("lease lost"), 1)
 	})
 }
 

@@ -87,7 +87,7 @@ func TestAConflictOfAFunctionWithoutAnErrorResultIsLoggedAndItComputes(t *testin
 			assert.Equal(t, "bob", bob(1))
 		}
 		assert.EqualValues(t, 3, g.Stats().Bypassed)
-		assert.Len(t, b.log.about("a function is not cached: another function has its name"), 1)
+		assert.Len(t, b.log.About("a function is not cached: another function has its name"), 1)
 	})
 }
 

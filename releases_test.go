@@ -279,7 +279,7 @@ func TestNothingIsStoredIfTheReleaseCannotBeRegistered(t *testing.T) {
 		require.ErrorIs(t, w.Refresh(t.Context(), "k"), ErrRedisDown, "for it is about storing")
 		assert.EqualValues(t, 3, w.Stats().RedisErrorKinds[KindNoPerm])
 		assert.Zero(t, w.Stats().Stored)
-		told := b.log.about("cannot be registered")
+		told := b.log.About("cannot be registered")
 		require.Len(t, told, 1)
 		assert.Contains(t, told[0], "fncache:functions:{test.Source}")
 
@@ -323,7 +323,7 @@ func TestALostRegistrationIsRestoredAndLogged(t *testing.T) {
 		time.Sleep(within)
 		synctest.Wait()
 		assert.True(t, b.redis.Exists(registry))
-		assert.Len(t, b.log.about("had lost the registration"), 1)
+		assert.Len(t, b.log.About("had lost the registration"), 1)
 	}
 	t.Run("of a function that computes", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, b *bubble) {
@@ -334,7 +334,7 @@ func TestALostRegistrationIsRestoredAndLogged(t *testing.T) {
 			w.get(t.Context(), "l")
 			synctest.Wait() // the log is written after the computation has gone on
 			assert.True(t, b.redis.Exists(registry))
-			assert.Len(t, b.log.about("had lost the registration"), 1)
+			assert.Len(t, b.log.About("had lost the registration"), 1)
 		})
 	})
 	t.Run("of a function whose entries are only served", func(t *testing.T) {
@@ -626,8 +626,8 @@ func TestAUserWithTheDocumentedRightsCanUseACache(t *testing.T) {
 		require.NoError(t, b.Invalidate(t.Context(), "k"))
 		require.Eventually(t, func() bool { return a.get(t.Context(), "k").source != SourceNear }, patience, time.Millisecond)
 		require.NoError(t, a.Refresh(t.Context(), "k"))
-		assert.Empty(t, here.log.about("WARN"))
-		assert.Empty(t, there.log.about("WARN"))
+		assert.Empty(t, here.log.About("WARN"))
+		assert.Empty(t, there.log.About("WARN"))
 		assert.Zero(t, requireIdentity(t, a.Func).RedisErrors)
 	})
 }

@@ -99,7 +99,7 @@ func TestKeysAreRotatedWithoutAColdStart(t *testing.T) {
 		assert.Equal(t, outcome{value: 4, source: SourceComputed}, get(fleet[1], "a"))
 		fleet[0] = step(next)
 		assert.Equal(t, outcome{value: 4, source: SourceFresh}, get(fleet[0], "a"))
-		assert.Empty(t, b.log.about("cannot be read"))
+		assert.Empty(t, b.log.About("cannot be read"))
 	})
 }
 
@@ -150,8 +150,8 @@ func TestAnEntryThatDoesNotOpenIsAMissWithAReason(t *testing.T) {
 				runs := s.count()
 				assert.Equal(t, outcome{value: runs + 1, source: SourceComputed}, timeless(reader.get(t.Context(), "a")))
 				assert.EqualValues(t, 1, reader.Stats().Undecodable)
-				require.Len(t, b.log.about("entry cannot be read"), 1)
-				assert.Contains(t, b.log.about("entry cannot be read")[0], test.why)
+				require.Len(t, b.log.About("entry cannot be read"), 1)
+				assert.Contains(t, b.log.About("entry cannot be read")[0], test.why)
 				assert.Equal(t, SourceFresh, reader.get(t.Context(), "a").source, "it is replaced")
 			})
 		})
@@ -166,7 +166,7 @@ func TestASealedEntryIsAMissToACacheWithoutSeal(t *testing.T) {
 		sealed.get(t.Context(), "a")
 		require.NoError(t, b.redis.Set(must(plain.Key("a")), must(b.redis.Get(must(sealed.Key("a"))))))
 		assert.Equal(t, SourceComputed, plain.get(t.Context(), "a").source)
-		require.Len(t, b.log.about("the body is sealed, and the cache has no Config.Seal"), 1)
+		require.Len(t, b.log.About("the body is sealed, and the cache has no Config.Seal"), 1)
 	})
 }
 
@@ -240,7 +240,7 @@ func TestKeysOfSealAreCheckedAndNotPrinted(t *testing.T) {
 		clear(own)
 		assert.Equal(t, SourceFresh, wrap(t, b.cache(sealing('s')), &source{}, Options{}).get(t.Context(), "a").source, "keys are copied")
 		assert.NotContains(t, fmt.Sprintf("%v %+v %#v", c, c, c), "sss")
-		assert.Empty(t, b.log.about("sss"))
+		assert.Empty(t, b.log.About("sss"))
 	})
 }
 

@@ -109,7 +109,7 @@ func TestANegativeEntryOfAnErrorThatThisReleaseDoesNotKnowIsAMiss(t *testing.T) 
 		assert.Equal(t, errBanned, old.get(t.Context(), "a").err)
 		assert.Equal(t, outcome{value: 1, source: SourceComputed}, w.get(t.Context(), "a"))
 		assert.Equal(t, uint64(1), w.Stats().Undecodable)
-		assert.Len(t, b.log.about("unknown error entry"), 1)
+		assert.Len(t, b.log.About("unknown error entry"), 1)
 	})
 }
 
@@ -184,7 +184,7 @@ func TestUnderBackgroundStaleIfOnlyDecidesTheCooldown(t *testing.T) {
 					synctest.Wait()
 				}
 				assert.Equal(t, 1+row.runs, s.count())
-				assert.NotEmpty(t, b.log.about("computation failed"))
+				assert.NotEmpty(t, b.log.About("computation failed"))
 				time.Sleep(time.Minute)
 				require.ErrorIs(t, w.get(t.Context(), "a").err, errNoBook, "past Timeout there is nothing stale")
 			})
@@ -210,9 +210,9 @@ func TestAStaleIfThatDoesNotReturnCountsAsFalse(t *testing.T) {
 					require.ErrorIs(t, o.err, errGone, "the next caller computes again")
 					assert.Less(t, o.took, DefaultLease)
 				}
-				assert.Len(t, b.log.about("StaleIf gave no answer"), 1)
-				assert.Len(t, b.log.about(name), 1)
-				assert.Empty(t, b.log.about("secret"))
+				assert.Len(t, b.log.About("StaleIf gave no answer"), 1)
+				assert.Len(t, b.log.About(name), 1)
+				assert.Empty(t, b.log.About("secret"))
 				time.Sleep(2 * time.Minute)
 			})
 		})

@@ -196,7 +196,7 @@ func TestW6AFunctionWithoutTagsInTheMiddleStopsInheritance(t *testing.T) {
 		require.NoError(t, c.InvalidateTags(t.Context(), "author:x"))
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "the middle computes").source)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "the middle is a hit").source)
-		lines := b.log.about("do not inherit")
+		lines := b.log.About("do not inherit")
 		require.Len(t, lines, 1)
 		assert.Contains(t, lines[0], "func=test.Outer calls=test.Inner")
 	})
@@ -249,7 +249,7 @@ func TestW7ACallWhileTheResultIsEncodedIsNotInherited(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		require.NoError(t, c.InvalidateTags(t.Context(), "author:x", "late"))
 		assert.Equal(t, SourceFresh, p.outer.get(t.Context(), "a").source)
-		assert.Len(t, b.log.about("after the function has returned"), 1)
+		assert.Len(t, b.log.About("after the function has returned"), 1)
 	})
 }
 

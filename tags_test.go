@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/fence"
+	"github.com/fncache/fncache/internal/logtest"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -444,7 +445,7 @@ func TestTagsThatTheFunctionAddsInvalidateToo(t *testing.T) {
 		assert.Equal(t, 2, other.get(t.Context(), "a").value)
 		require.NoError(t, here.InvalidateTags(t.Context(), "book:5"))
 		assert.Equal(t, 3, w.get(t.Context(), "a").value)
-		assert.Empty(t, b.log.about(""))
+		assert.Empty(t, b.log.About(""))
 	})
 }
 
@@ -474,13 +475,13 @@ func TestAddTagsInTheWrongPlaceIsLogged(t *testing.T) {
 		untagged := wrap(t, b.cache(), s, Options{})
 		untagged.get(t.Context(), "a")
 		assert.Equal(t, 2, untagged.get(t.Context(), "a").value, "it was not stored")
-		assert.Len(t, b.log.about("without Options.Tags"), 1)
-		assert.Empty(t, b.log.about("after the function"))
+		assert.Len(t, b.log.About("without Options.Tags"), 1)
+		assert.Empty(t, b.log.About("after the function"))
 
 		tagged := wrap(t, b.cache(), s, shelf(func(o *Options) { o.Name = "tagged" }))
 		tagged.get(t.Context(), "a")
 		AddTags(kept, "late")
-		assert.Len(t, b.log.about("after the function has returned"), 1)
+		assert.Len(t, b.log.About("after the function has returned"), 1)
 		AddTags(t.Context(), "book:5")
 		AddTags(nil, "book:5") //nolint:staticcheck // as callers do
 	})
@@ -503,7 +504,7 @@ func TestAResultWithTooManyTagsIsReturnedAndNotStored(t *testing.T) {
 		n++
 		assert.Equal(t, outcome{value: 2, source: SourceComputed}, w.get(t.Context(), "a"))
 		assert.False(t, b.redis.Exists(must(w.Key("a"))) && w.get(t.Context(), "a").source == SourceFresh)
-		assert.Len(t, b.log.about("more than 1000 tags"), 1)
+		assert.Len(t, b.log.About("more than 1000 tags"), 1)
 	})
 }
 
@@ -620,11 +621,11 @@ func TestManyTagsGoInSeveralCommands(t *testing.T) {
 
 func TestPingWarnsIfTheFenceMayBeEvicted(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
-	log := &logSink{}
+	log := &logtest.Handler{}
 	c := newTestCache(t, Config{Redis: server.Client(), Logger: slog.New(log)})
 	require.NoError(t, c.Ping(t.Context()))
 	require.NoError(t, c.Ping(t.Context()))
-	require.Len(t, log.about("maxmemory-policy=allkeys-lru"), 1)
+	require.Len(t, log.About("maxmemory-policy=allkeys-lru"), 1)
 	keys, err := server.Client().Keys(t.Context(), "*").Result()
 	require.NoError(t, err)
 	assert.Empty(t, keys)

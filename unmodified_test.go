@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/events"
+	"github.com/fncache/fncache/internal/logtest"
 )
 
 // An upstream is a server that is asked by a cached function: whole, or whether its answer has
@@ -103,7 +104,7 @@ func TestAnEntryThatIsNotModifiedIsKeptAndNotSentAgain(t *testing.T) {
 			"JSON":   {Options{}, Config{Codec: JSON{}}},
 		} {
 			t.Run(name, func(t *testing.T) {
-				test.cfg.Redis, test.cfg.Logger = server.Client(), slog.New(&logSink{})
+				test.cfg.Redis, test.cfg.Logger = server.Client(), slog.New(&logtest.Handler{})
 				c := newTestCache(t, test.cfg)
 				u := &upstream{version: 1}
 				test.opts.Name = "test." + name
@@ -395,7 +396,7 @@ func TestNotModifiedWithoutAnEntryStoresNothing(t *testing.T) {
 		w := wrap(t, b.cache(), s, Options{})
 		assert.Equal(t, outcome{value: 1, source: SourceComputed}, timeless(w.get(t.Context(), "a")))
 		assert.Empty(t, b.keys())
-		require.Len(t, b.log.about("NotModified is called where no entry is at hand: the result is not stored"), 1)
+		require.Len(t, b.log.About("NotModified is called where no entry is at hand: the result is not stored"), 1)
 		NotModified(t.Context()) // outside of a function
 	})
 }
@@ -580,8 +581,8 @@ func TestETagsThatCannotBeStored(t *testing.T) {
 				time.Sleep(2 * time.Minute) // virtual
 				assert.Equal(t, outcome{value: 2, source: SourceComputed}, timeless(w.get(t.Context(), "a")))
 				assert.Equal(t, []StoredEntry{{Age: 2 * time.Minute, ETag: test.want}}, got)
-				assert.Equal(t, test.log != "", len(b.log.about("SetETag")) > 0)
-				assert.Len(t, b.log.about(test.log), len(b.log.about("")))
+				assert.Equal(t, test.log != "", len(b.log.About("SetETag")) > 0)
+				assert.Len(t, b.log.About(test.log), len(b.log.About("")))
 			})
 		})
 	}
@@ -601,8 +602,8 @@ func TestWhatIsSaidAfterTheFunctionHasReturnedIsReported(t *testing.T) {
 		assert.False(t, ok)
 		SetETag(ctx, "v1")
 		NotModified(ctx)
-		assert.Len(t, b.log.about("SetETag is called after the function has returned"), 1)
-		assert.Len(t, b.log.about("NotModified is called after the function has returned"), 1)
+		assert.Len(t, b.log.About("SetETag is called after the function has returned"), 1)
+		assert.Len(t, b.log.About("NotModified is called after the function has returned"), 1)
 	})
 }
 

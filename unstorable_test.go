@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fncache/fncache/internal/logtest"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -66,7 +67,7 @@ func TestAnUnstorableResultIsCopiedForWaitingCallers(t *testing.T) {
 		assert.EqualValues(t, 1, runs.Load())
 		assert.EqualValues(t, 1, sources[SourceComputed].Load())
 		assert.EqualValues(t, n-1, sources[SourceWaited].Load())
-		assert.Len(t, b.log.about("result cannot be stored"), 1)
+		assert.Len(t, b.log.About("result cannot be stored"), 1)
 		requireIdentity(t, f)
 	})
 }
@@ -566,7 +567,7 @@ func TestAFunctionWithoutAnErrorResultThatFailsIsNotRunByEveryWaitingCaller(t *t
 func TestAResultTooLongForTheServerReachesWaitingCallers(t *testing.T) {
 	client := redistest.Start(t).Client()
 	require.NoError(t, client.ConfigSet(t.Context(), "proto-max-bulk-len", "1048576").Err())
-	c := newTestCache(t, Config{Redis: client, RedisTimeout: shortEnough, CompressOver: -1, Logger: slog.New(&logSink{})})
+	c := newTestCache(t, Config{Redis: client, RedisTimeout: shortEnough, CompressOver: -1, Logger: slog.New(&logtest.Handler{})})
 	let, want := make(chan struct{}), bytes.Repeat([]byte("long"), 1<<19)
 	var runs atomic.Int64
 	fn := func(context.Context) ([]byte, error) {

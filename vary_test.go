@@ -239,7 +239,7 @@ func TestAMissingHashSecretIsLoggedOnce(t *testing.T) {
 		call := greet
 		_, err = Wrap(&call, Options{Cache: secret, Name: "secret", Timeout: time.Hour})
 		require.NoError(t, err)
-		require.Empty(t, b.log.about(said))
+		require.Empty(t, b.log.About(said))
 
 		for i, wrapOne := range []func(c *Cache, name string) error{
 			func(c *Cache, name string) error {
@@ -274,8 +274,8 @@ func TestAMissingHashSecretIsLoggedOnce(t *testing.T) {
 			for j := range 2 {
 				require.NoError(t, wrapOne(c, fmt.Sprintf("f%d.%d", i, j)))
 			}
-			b.log.keepUpWith(c.log)
-			lines := b.log.about(said)
+			b.log.KeepUpWith(c.log)
+			lines := b.log.About(said)
 			require.Len(t, lines, i+1, "once for a cache")
 			assert.Contains(t, lines[i], "the same secret in every process")
 			assert.Contains(t, lines[i], fmt.Sprintf("f%d.0", i))
@@ -288,11 +288,11 @@ func TestAMissingHashSecretIsLoggedOnce(t *testing.T) {
 		defer f.Unwrap()
 		SetDefault(b.cache(open))
 		defer SetDefault(nil)
-		require.Empty(t, b.log.about(said))
+		require.Empty(t, b.log.About(said))
 		for range 2 {
 			_, err = call(t.Context(), "you")
 			require.NoError(t, err)
 		}
-		require.Len(t, b.log.about(said), 1)
+		require.Len(t, b.log.About(said), 1)
 	})
 }

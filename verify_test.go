@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/logtest"
 )
 
 // verifyAll verifies each hit.
@@ -54,8 +56,8 @@ func TestAFreshHitIsVerifiedInTheBackground(t *testing.T) {
 				stats := requireIdentity(t, w.Func)
 				assert.EqualValues(t, 1, stats.Computations, "a verification is none")
 				assert.Equal(t, time.Second, stats.ComputeTime)
-				assert.Empty(t, b.log.about("verif"))
-				assert.Empty(t, b.log.about("differs"))
+				assert.Empty(t, b.log.About("verif"))
+				assert.Empty(t, b.log.About("differs"))
 			})
 		})
 	}
@@ -79,7 +81,7 @@ func TestADifferenceIsCountedAndLoggedWithoutValues(t *testing.T) {
 				assert.Equal(t, 1001, w.get(t.Context(), "secret").value, "it changes nothing else")
 				settled()
 				assert.Equal(t, [2]uint64{2, 2}, verifiedOf(w.Func))
-				lines := b.log.about("a fresh entry differs from the present result of the function")
+				lines := b.log.About("a fresh entry differs from the present result of the function")
 				require.Len(t, lines, 1)
 				assert.Contains(t, lines[0], "func=test.Source")
 				for _, value := range []string{"secret", "1001", "1002"} {
@@ -122,7 +124,7 @@ func TestADifferenceFromAnEntryThatIsReplacedOrOldDoesNotCount(t *testing.T) {
 				meanwhile(w, c)
 				settled()
 				assert.Equal(t, [2]uint64{}, verifiedOf(w.Func))
-				assert.Empty(t, b.log.about("differs"))
+				assert.Empty(t, b.log.About("differs"))
 			})
 		})
 	}
@@ -147,7 +149,7 @@ func TestMapsAreComparedWithSortedKeys(t *testing.T) {
 					settled()
 				}
 				assert.Equal(t, [2]uint64{9, 0}, verifiedOf(f))
-				assert.Empty(t, b.log.about("verified"))
+				assert.Empty(t, b.log.About("verified"))
 			})
 		})
 	}
@@ -184,7 +186,7 @@ func TestAFunctionWhoseEncodingDiffersIsNotVerified(t *testing.T) {
 		}
 		assert.Equal(t, 2, runs, "and is not run for it again")
 		assert.Equal(t, [2]uint64{}, verifiedOf(f))
-		require.Len(t, b.log.about("the encoding of the same value differs"), 1)
+		require.Len(t, b.log.About("the encoding of the same value differs"), 1)
 	})
 }
 
@@ -217,7 +219,7 @@ func TestARunWithoutAResultIsNoVerification(t *testing.T) {
 				}
 				assert.Equal(t, 4, s.count(), "it goes on with the next hit")
 				assert.Equal(t, [2]uint64{}, verifiedOf(w.Func))
-				assert.Empty(t, b.log.about("secret"))
+				assert.Empty(t, b.log.About("secret"))
 			})
 		})
 	}
@@ -349,7 +351,7 @@ func TestFreshHitsAreVerifiedOnServers(t *testing.T) {
 	defer func(d time.Duration) { settleTime = d }(settleTime)
 	settleTime = 10 * time.Millisecond
 	onServersInBothForms(t, func(t *testing.T, server *backend) {
-		c := newTestCache(t, Config{Redis: server.Client(), Logger: slog.New(&logSink{})})
+		c := newTestCache(t, Config{Redis: server.Client(), Logger: slog.New(&logtest.Handler{})})
 		for name, opts := range map[string]Options{"plain": {Timeout: time.Hour, Verify: 1}, "tagged": {Timeout: time.Hour, Verify: 1, Tags: []string{"books"}}} {
 			t.Run(name, func(t *testing.T) {
 				opts.Name = "test." + name

@@ -4,6 +4,7 @@ package logtest
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -15,8 +16,22 @@ type Handler struct {
 	EnabledFunc func(slog.Level) bool // nil: yes
 	HandleFunc  func(slog.Record)     // nil: nothing
 
-	mu      sync.Mutex // guards the field below
+	mu      sync.Mutex // guards the fields below
 	records []slog.Record
+	queues  []Queue
+}
+
+// A Queue holds records on their way to a Handler.
+type Queue interface {
+	Quiet() bool // reports whether none is on its way
+}
+
+// KeepUpWith has About wait until q is quiet. That takes no time, as in a synctest bubble
+// none must pass.
+func (h *Handler) KeepUpWith(q Queue) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.queues = append(h.queues, q)
 }
 
 // WithAttrs returns h. Nothing in this repository uses attributes of a logger.
@@ -48,12 +63,30 @@ func (h *Handler) Records() []slog.Record {
 	return slices.Clone(h.records)
 }
 
-// Lines returns the records so far as lines: message and attributes.
+// Lines returns the records so far as lines: level, message and attributes.
 func (h *Handler) Lines() (all []string) {
 	for _, r := range h.Records() {
-		all = append(all, Line(r, nil))
+		all = append(all, r.Level.String()+" "+Line(r, nil))
 	}
 	return all
+}
+
+// About returns the lines that contain part, of all records that were logged before the call.
+func (h *Handler) About(part string) (found []string) {
+	h.mu.Lock()
+	queues := slices.Clone(h.queues)
+	h.mu.Unlock()
+	for _, q := range queues {
+		for !q.Quiet() {
+			runtime.Gosched()
+		}
+	}
+	for _, line := range h.Lines() {
+		if strings.Contains(line, part) {
+			found = append(found, line)
+		}
+	}
+	return found
 }
 
 // String returns the lines, one below the other.
