@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// probeInterval is how often a node that is away is asked, give or take half of it, so
-// that the processes of a fleet do not ask in step.
+// probeInterval is the mean time between two questions to a node that is away. The time
+// varies by half of it, so that the processes of a fleet do not ask at the same moments.
 const probeInterval = time.Second
 
-// probeSuffix makes of a key one in the same slot, and for the same users, that nothing
-// is ever stored under.
+// probeSuffix is appended to a key. The result is in the same slot, the same users may read it,
+// and nothing is ever stored under it.
 const probeSuffix = ":probe"
 
-// goAway notes that a node is away for these uses. What is queued for them is done, at
-// once. dead says that what is on its way will bring no answer: it is done too, and where
-// the node is away for writes only, the writes are. mu is held.
+// goAway notes that a node is away for these uses. The commands that are queued for them are
+// done at once. dead means that the commands under way will get no answer: they are done too,
+// or only the writes among them if the node is away for writes only. mu is held.
 func (n *node) goAway(why *Error, reads, writes, dead bool) {
 	if n.r.closed.Load() {
 		return
 	}
 	if n == n.r.whole && n.r.answersElsewhere() {
-		// What the cluster client sends by itself goes to any node. While one answers, another
-		// that does not says nothing about the rest.
+		// The cluster client sends to any node. While one node answers, the silence of another
+		// says nothing about the rest.
 		if dead {
 			n.giveUpOld()
 		}
@@ -59,7 +59,7 @@ func (n *node) flush() {
 				l.remove(c)
 				c.finish(err)
 				c.wake(nil)
-			} else if n.states[c.use].away { // and the command is sent all the same
+			} else if n.states[c.use].away { // the command has Limits.Always
 				l.remove(c)
 				n.serve(n.newFlight(nil, newSeat(), c.alone()))
 			}
@@ -68,9 +68,9 @@ func (n *node) flush() {
 	}
 }
 
-// abandon has the commands of flights that have seats done, or only the writes among them.
-// The flights are orphans, and where reads are left, without a seat: others do not wait for
-// what these wait for. mu is held.
+// abandon fails the commands of all flights that have seats, or only the writes among them.
+// A flight without commands is an orphan. A flight with reads left loses its seat, so that
+// other commands do not wait for these reads. mu is held.
 func (n *node) abandon(why *Error, onlyWrites bool) {
 	for _, f := range slices.Clone(n.flights) {
 		if f.lane == nil || f.orphan || onlyWrites && !f.writes() {
@@ -113,7 +113,7 @@ func (n *node) giveUpOld() {
 	}
 }
 
-// orphan takes note that nobody waits for a flight. mu is held.
+// orphan notes that no caller waits for a flight. mu is held.
 func (n *node) orphan(f *flight) {
 	f.orphan = true
 	if f.Err() == nil {
@@ -121,7 +121,7 @@ func (n *node) orphan(f *flight) {
 	}
 }
 
-// back notes that a node answers again, which ends silence for all uses. mu is held.
+// back notes that a node answers again. The answer ends silence for all uses. mu is held.
 func (n *node) back(answered Use) {
 	for use := range uses {
 		s := &n.states[use]
@@ -155,13 +155,13 @@ func (n *node) probe(use Use) {
 	}
 }
 
-// judgeProbe takes in how a probe ended, and whether the node has left its Cluster. It
-// reports whether that was the last.
+// judgeProbe handles the result of a probe. left says whether the node has left its Cluster.
+// judgeProbe reports whether that was the last probe.
 func (n *node) judgeProbe(use Use, err error, left bool) (last bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.states[use].away {
-		return true // somebody who asked all the same was answered
+		return true // a command with Limits.Always was answered
 	}
 	failure, failed := err.(*Error) //nolint:errorlint // made here
 	if !failed {
@@ -178,7 +178,7 @@ func (n *node) judgeProbe(use Use, err error, left bool) (last bool) {
 		n.back(use)
 		return true
 	}
-	if failure.Kind == KindBusyHere { // then it could not be asked
+	if failure.Kind == KindBusyHere { // the node was not asked
 		return false
 	}
 	if failure.Kind != n.states[use].why.Kind {
@@ -202,8 +202,8 @@ func (n *node) question(use Use) *Command {
 	}
 }
 
-// apart sends a command beside the lanes, whether the node is away or not, and waits
-// for the answer, until the time is over.
+// apart sends a command beside the lanes, even if the node is away, and waits for the answer
+// for at most the given time.
 func (n *node) apart(ctx context.Context, c *Command, most time.Duration) error {
 	f := n.launch(ctx, c)
 	limit := time.NewTimer(most)
@@ -234,7 +234,7 @@ func (n *node) apart(ctx context.Context, c *Command, most time.Duration) error 
 	return c.result()
 }
 
-// launch has a goroutine send a command beside the lanes.
+// launch starts a goroutine that sends a command beside the lanes.
 func (n *node) launch(ctx context.Context, c *Command) *flight {
 	c.ctx, c.ready = ctx, make(chan *flight, 1)
 	c.node.Store(n)

@@ -8,30 +8,30 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// This file has what lets two questions cost little more than one: a GET takes a question
-// about fields of a hash along, and all questions about one hash in a pipeline are one HMGET.
+// This file sends a GET and a question about fields of a hash together, at little more than
+// the cost of the GET. All questions about one hash in a pipeline are one HMGET.
 
 // A Question asks for fields of a hash. It is used once.
 type Question struct {
 	op, key string
 	names   []string   // of fields
-	hashes  [][16]byte // whose hex digits are the names of more fields
+	hashes  [][16]byte // their hex digits are the names of more fields
 
-	// Written by the goroutine that sends, and read by the caller once the command is done.
+	// The goroutine that sends writes these. The caller reads them once the command is done.
 	reply []any
-	at    []int32 // where the value of each hash is in the reply
+	at    []int32 // the index in reply of the value of each hash
 	room  [4]int32
 }
 
-// NewQuestion returns a question about the fields that have these names, and those that have
-// the hex digits of these hashes for their names. op names it in errors. The slices are not
-// written to.
+// NewQuestion returns a question about the fields with these names, and the fields whose names
+// are the hex digits of these hashes. op names it in errors. The slices are not written to.
 func NewQuestion(op, key string, names []string, hashes [][16]byte) *Question {
 	return &Question{op: op, key: key, names: names, hashes: hashes}
 }
 
-// Value returns the value of a field: those of the names first. It is a string, or nil where
-// there is none. It is valid after [Remote.Both] returned no error for the question.
+// Value returns the value of a field, counted through the names and then the hashes. It is a
+// string, or nil if there is no such field. It is valid after [Remote.Both] returned no error
+// for the question.
 func (q *Question) Value(i int) any {
 	if i >= len(q.names) {
 		i = int(q.at[i-len(q.names)])
@@ -42,7 +42,7 @@ func (q *Question) Value(i int) any {
 	return q.reply[i]
 }
 
-// size is about how many bytes are sent.
+// size returns about how many bytes are sent.
 func (q *Question) size() int { return 32 + len(q.key) + 48*(len(q.names)+len(q.hashes)) }
 
 // command makes a command that asks the question alone.
@@ -50,12 +50,12 @@ func (q *Question) command() *Command {
 	return &Command{op: q.op, key: q.key, use: Reads, other: new(other), ask: q, size: q.size()}
 }
 
-// only reports whether the command is nothing but a question.
+// only reports whether the command is a question without a GET.
 func (c *Command) only() bool { return c.ask != nil && c.other != nil }
 
-// Both sends a GET and a question together, and waits for both answers. Where they go to one
-// node the question goes in the pipeline of the GET. It returns what [Remote.Do] would return
-// for each; where the GET has failed the question may have no answer of its own.
+// Both sends a GET and a question together, and waits for both answers. If one node has both,
+// the question goes in the pipeline of the GET. Both returns the errors that [Remote.Do] would
+// return. If the GET has failed, its error may be the question's too.
 func (r *Remote) Both(ctx context.Context, get *Command, q *Question) (err, qErr error) {
 	n, other := r.nodeOf(get), r.nodeOf(&Command{key: q.key, use: Reads})
 	if n != other || n.small.alone {
@@ -66,7 +66,7 @@ func (r *Remote) Both(ctx context.Context, get *Command, q *Question) (err, qErr
 	if err = r.Do(ctx, get); err != nil {
 		return err, err
 	}
-	if q.reply == nil { // it failed, or its slot is elsewhere: find out
+	if q.reply == nil { // it failed, or another node has its slot: ask again, alone
 		return nil, r.ask(ctx, q.command())
 	}
 	return nil, nil
@@ -81,7 +81,7 @@ func (r *Remote) ask(ctx context.Context, c *Command) error {
 	return err
 }
 
-// apart is Both where the two go to different nodes.
+// apart is Both for two different nodes.
 func (r *Remote) apart(ctx context.Context, n, other *node, get, question *Command) (err, qErr error) {
 	if err := ctx.Err(); err != nil {
 		return err, err
@@ -106,9 +106,8 @@ func (r *Remote) apart(ctx context.Context, n, other *node, get, question *Comma
 	return err, qErr
 }
 
-// place notes where the values of the hashes will be: the question is the first, or comes
-// after others whose hashes have places. It returns the hashes that have a place now, in their
-// order.
+// place notes where the values of the question's hashes will be in the reply. places and placed
+// have the hashes of the questions before it. place returns all hashes in their order.
 func (q *Question) place(places map[[16]byte]int32, placed [][16]byte) [][16]byte {
 	q.reply, q.at = nil, q.room[:0]
 	for _, hash := range q.hashes {
@@ -123,7 +122,8 @@ func (q *Question) place(places map[[16]byte]int32, placed [][16]byte) [][16]byt
 	return placed
 }
 
-// words returns HMGET for names and hashes. A word is a pointer where that saves memory.
+// words returns the words of HMGET for names and hashes. Some words are pointers, which saves
+// memory.
 func (q *Question) words(mark *mark, hashes [][16]byte) []any {
 	words := make([]any, 0, 2+len(q.names)+len(hashes))
 	words = append(words, mark, q.key)
@@ -145,7 +145,7 @@ func (q *Question) words(mark *mark, hashes [][16]byte) []any {
 // hmget is the command of a question.
 const hmget = "hmget"
 
-// A ride is what the commands of a flight ask about one hash.
+// A ride has the questions of a flight about one hash.
 type ride struct {
 	first  *Question
 	places map[[16]byte]int32
@@ -156,15 +156,15 @@ type ride struct {
 	cmd    *redis.Cmd
 }
 
-// take takes in the question that a command has. It reports whether nothing else is to be sent for
-// the command.
+// take adds the question of a command. It reports whether nothing else has to be sent for the
+// command.
 func (r *ride) take(f *flight, c *Command) bool {
 	q := c.ask
 	switch {
 	case r.first == nil:
 		r.first, r.places = q, make(map[[16]byte]int32, 2*len(f.batch))
 	case q.key != r.first.key || !slices.Equal(q.names, r.first.names):
-		return false // it is asked by itself
+		return false // it is sent alone
 	}
 	r.hashes = q.place(r.places, r.hashes)
 	r.riders = append(r.riders, c)
@@ -175,7 +175,7 @@ func (r *ride) take(f *flight, c *Command) bool {
 	return true
 }
 
-// command returns what asks for all.
+// command returns the one command for all questions.
 func (r *ride) command(f *flight) redis.Cmder {
 	r.mark = mark{hmget, f}
 	r.cmd = redis.NewCmd(f, r.first.words(&r.mark, r.hashes)...)
@@ -183,8 +183,8 @@ func (r *ride) command(f *flight) redis.Cmder {
 	return &r.wire
 }
 
-// arrive gives all who have asked the answer. A GET whose question has none goes on without:
-// see Both.
+// arrive gives the answer to all commands that asked. A GET whose question has no answer ends
+// without one: see Both.
 func (r *ride) arrive() {
 	values, _ := r.cmd.Val().([]any)
 	for _, c := range r.riders {

@@ -17,8 +17,8 @@ const (
 	uses
 )
 
-// LargeSize is the size of a command or of its answer, in bytes, from which on it
-// travels in the large lane.
+// LargeSize is the size of a command or of its answer, in bytes, above which the command
+// uses the large lane.
 const LargeSize = 64 << 10
 
 // TinySize is the size of an answer, in bytes, that need not be expected: a whole pipeline of
@@ -31,51 +31,51 @@ const TinySize = 1 << 10
 // [Remote.Do], and not after.
 type Command struct {
 	op     string // in errors
-	key    string // routes the command, and stands in errors; "" if it has none
+	key    string // routes the command, and is in its errors; "" if it has none
 	limit  Limits
-	script *Script   // what is sent, together with other; nil of a GET and of plain words
-	other  *other    // nil of a GET, which has a key only
-	ask    *Question // what a GET takes along, or all that is sent; nil of others
-	size   int       // bytes that are sent, more or less
+	script *Script   // sent together with other; nil for a GET and for plain words
+	other  *other    // nil for a GET, which has only a key
+	ask    *Question // sent with a GET, or alone; nil for other commands
+	size   int       // about how many bytes are sent
 
-	// Of the flight that the command is in: written by the goroutine that makes the flight, then
-	// by the one that sends it.
+	// Of the flight that the command is in. The goroutine that makes the flight writes them,
+	// then the goroutine that sends it.
 	wire   wire
 	mark   mark
 	words  [2]any          // of a GET
 	get    redis.StringCmd // the inner command of wire, if it is a GET
-	flight flight          // of which the command is the first; room for it
-	batch  [1]*Command     // the command; room for the batch of a flight of one
+	flight flight          // room for the flight of which the command is the first
+	batch  [1]*Command     // room for the batch of a flight that has only this command
 
-	node atomic.Pointer[node] // in whose lane it is; changed under the mu of the one before
+	node atomic.Pointer[node] // the command is in a lane of this node; changed under the mu of the node before
 
 	// Guarded by node.mu.
 	ctx        context.Context // of the caller
-	leads      *flight         // its caller is to send this one, and has not been seen to begin
+	leads      *flight         // its caller has to send this flight, and has not begun
 	state      state
 	use        Use      // of the first group; here because there is room
-	gone       bool     // its caller does not wait any longer
-	leaving    bool     // its context has ended: it waits for what is under way, and no longer (Limits.Stay)
+	gone       bool     // its caller no longer waits
+	leaving    bool     // its context has ended, and it waits only for the flight under way (Limits.Stay)
 	known      bool     // the server had run its script when it was sent
-	forgot     bool     // and has forgotten it
-	stays      bool     // its caller never sends: it must be able to leave in time
+	forgot     bool     // the server had run its script and has forgotten it
+	stays      bool     // its caller never sends, because it must be able to leave in time
 	whole      bool     // the script is sent with its text
 	suspect    bool     // it was late: its answer may be large
-	unknown    bool     // one of the sendings was not answered: it may have taken effect
+	unknown    bool     // one of its sendings was not answered: it may have taken effect
 	sendings   int16    // how often it was sent
 	lates      int16    // how often its answer was late
-	excused    int16    // how often that was not counted, because this process was late
+	excused    int16    // how often a late answer did not count, because this process was late
 	prev, next *Command // in the queue
 
-	// ready wakes the caller: with the flight that it is to send, or with nil when the
-	// command is done. It is nil until the caller waits.
+	// ready wakes the caller, with the flight that it has to send, or with nil when the
+	// command is done. ready is nil until the caller waits.
 	ready chan *flight
 
 	err error // written under node.mu before the command is done, and not after
 }
 
-// The other commands, which are no GET, have more than a key. What every hit sends is kept
-// small: Go allocates up to 512 bytes in a cheaper way than more.
+// An other has the parts of a command that is not a GET. They are apart because Go allocates a
+// Command of at most 512 bytes in a cheaper way, and every hit allocates one.
 type other struct {
 	keys  []string   // of a script
 	args  []any      // of a script; or all words
@@ -83,7 +83,7 @@ type other struct {
 	reply any        // written as Command.err is
 }
 
-// A state is where a command is; doc.go says how they follow each other.
+// A state says where a command is. The order of states is in doc.go.
 type state uint8
 
 const (
@@ -93,25 +93,26 @@ const (
 	isDone                 // has its result
 )
 
-// Limits are what a caller asks of the sending of a command.
+// Limits say how a command is sent.
 type Limits struct {
 	// Once: the command is not sent again after it may have taken effect.
 	Once bool
-	// Late is how often it is sent at most if its answer is late, and not again to a node
-	// that is silent; 0 is maxSendings. It is sent as often more as this process was late.
+	// Late is how often it is sent at most if its answers are late; 0 is maxSendings. A late
+	// answer does not count if this process was late. With Late it is not sent again to a
+	// node that is silent.
 	Late int
-	// Always: it is sent although the node is away, because it may be back.
+	// Always: it is sent even if the node is away, because the node may be back.
 	Always bool
-	// Urgent: it is sent before those that are queued and not urgent. What ends something
-	// is, so that less is begun than this process can bring to its end.
+	// Urgent: it is sent before all queued commands that are not urgent. Set it for a command
+	// that ends something, so that this process does not begin more than it can end.
 	Urgent bool
-	// Stay: when the context ends, a command that is under way is waited for, so that
-	// its end is known. One that is queued is withdrawn.
+	// Stay: if the context ends while the command is under way, the caller waits for the
+	// result. A queued command is withdrawn.
 	Stay bool
-	// Whole: a script is sent with its text, as to a server that does not know it.
+	// Whole: a script is sent with its text.
 	Whole bool
-	// Expect is how large the answer may be, in bytes; 0 is at most TinySize. An answer that
-	// turns out larger than expected is waited for, but holds up others.
+	// Expect is the expected size of the answer in bytes; 0 means at most TinySize. A larger
+	// answer is received too, but delays other commands.
 	Expect int
 }
 
@@ -133,7 +134,7 @@ func Eval(op string, use Use, script *Script, keys []string, args []any, limit L
 	return c
 }
 
-// Plain makes any other command, of its words. The key is one of them, or "".
+// Plain makes any other command from its words. The key is one of them, or "".
 func Plain(op, key string, use Use, limit Limits, words ...any) *Command {
 	return &Command{op: op, key: key, use: use, limit: limit, other: &other{args: words}, size: 128}
 }
@@ -149,10 +150,10 @@ func sizeOf(arg any) int {
 	}
 }
 
-// Raw returns the answer of a GET: nil if there is no such key. It belongs to the
-// caller. It is valid after [Remote.Do] returned nil.
+// Raw returns the answer of a GET, or nil if there is no such key. The caller may change the
+// slice. It is valid after [Remote.Do] returned nil.
 func (c *Command) Raw() []byte {
-	if c.wire.err != nil { // the answer is that there is none
+	if c.wire.err != nil { // there is no such key
 		return nil
 	}
 	if raw, _ := c.get.Bytes(); raw != nil {
@@ -161,23 +162,22 @@ func (c *Command) Raw() []byte {
 	return []byte{} // there is such a key
 }
 
-// Reply returns the answer of another command, as go-redis reads one: a string, an
-// int64, a slice of these, or nil. It is valid after [Remote.Do] returned nil.
+// Reply returns the answer of a command that is not a GET, in the types of go-redis: a string,
+// an int64, a slice of these, or nil. It is valid after [Remote.Do] returned nil.
 func (c *Command) Reply() any { return c.other.reply }
 
-// Forgot reports whether the server had run the script, and knew it no more: it was
-// restarted, or another took its place. The script was sent whole then. It is valid
-// after [Remote.Do].
+// Forgot reports whether the server had run the script before and did not know it any more,
+// because it was restarted or replaced. The script was then sent with its text. Forgot is
+// valid after [Remote.Do].
 func (c *Command) Forgot() bool { return c.forgot }
 
-// alone returns the batch of a flight that has no other command.
+// alone returns the batch of a flight that has only this command.
 func (c *Command) alone() []*Command {
 	c.batch[0] = c
 	return c.batch[:]
 }
 
-// weight returns how many bytes the command and its answer have, as far as is known. mu is
-// held.
+// weight returns how many bytes the command and its answer are expected to have. mu is held.
 func (c *Command) weight() int {
 	if c.suspect {
 		return max(c.size+c.limit.Expect, LargeSize)
@@ -185,14 +185,14 @@ func (c *Command) weight() int {
 	return c.size + c.limit.Expect
 }
 
-// large reports whether the command travels in the large lane. mu is held.
+// large reports whether the command uses the large lane. mu is held.
 func (c *Command) large() bool {
 	return c.suspect || c.size > LargeSize || c.limit.Expect > LargeSize
 }
 
-// prepare makes what is sent, for a flight. It is made anew for each sending, in the same
-// place: nobody writes to it any more when a flight has landed, and the commands of an
-// orphan are not sent again.
+// prepare makes the command of go-redis for a flight. Each sending makes it anew, in the same
+// memory. That is safe: nothing writes to it after a flight has landed, and the commands of an
+// orphan are never sent again.
 func (c *Command) prepare(f *flight) redis.Cmder {
 	c.mark.flight = f
 	c.wire = wire{flight: f, use: c.use, caller: c.ctx}
@@ -231,8 +231,8 @@ func (c *Command) prepare(f *flight) redis.Cmder {
 	return &c.wire
 }
 
-// finish gives the command its result: the error, or what the flight has brought. mu
-// is held.
+// finish sets the result of the command: the error, or the answer that the flight has brought.
+// mu is held.
 func (c *Command) finish(err error) {
 	c.state, c.err = isDone, err
 	if c.other != nil && err == nil && c.wire.err == nil {
@@ -249,9 +249,9 @@ func (c *Command) fail(kind Kind, cause error) *Error {
 	return err
 }
 
-// A wire is a command as go-redis sees it. It is sent once: go-redis would send a
-// command again after a timeout, when the server may be working at it yet. The answer
-// that was read is kept when go-redis stamps the error of a whole pipeline on it.
+// A wire is a command as go-redis sees it. go-redis sends it once: without NoRetry it would
+// send the command again after a timeout, while the server may still be working on it. An
+// answer that was read is kept even if go-redis sets the error of the whole pipeline later.
 type wire struct {
 	redis.Cmder
 	flight   *flight
@@ -264,7 +264,7 @@ type wire struct {
 // NoRetry keeps go-redis from sending the command again.
 func (w *wire) NoRetry() bool { return true }
 
-// SetErr takes how the command ended, as far as go-redis knows.
+// SetErr notes the result of the command. go-redis calls it.
 func (w *wire) SetErr(err error) {
 	if w.answered {
 		return
@@ -277,18 +277,18 @@ func (w *wire) SetErr(err error) {
 	}
 }
 
-// Err returns how it ended.
+// Err returns the error of the command.
 func (w *wire) Err() error { return w.err }
 
-// Caller returns the context of the caller whose command it is, for hooks: of a pipeline
-// they are given that of the first command's caller.
+// Caller returns the context of the command's caller, for hooks. For a pipeline go-redis gives
+// hooks only the context of the first command's caller.
 func (w *wire) Caller() context.Context { return w.caller }
 
 // Inner returns the command of go-redis, for hooks that look at replies.
 func (w *wire) Inner() redis.Cmder { return w.Cmder }
 
-// A mark is a word of a command that notes when it is written to a connection.
-// go-redis does not say otherwise whether a command waited for one, or for its answer.
+// A mark is a word of a command. It notes when it is written to a connection, because go-redis
+// does not say whether a command waited for a connection or for its answer.
 type mark struct {
 	text   string
 	flight *flight
@@ -302,16 +302,16 @@ func (m *mark) MarshalBinary() ([]byte, error) {
 	return unsafe.Slice(unsafe.StringData(m.text), len(m.text)), nil
 }
 
-// String returns the word: go-redis routes by it, and hooks print it.
+// String returns the word. go-redis routes by it, and hooks print it.
 func (m *mark) String() string { return m.text }
 
 // A Script is a Lua script that servers know by its hash.
 type Script struct{ text, hash string }
 
-// Hash returns what servers know it by.
+// Hash returns the hash that servers know the script by.
 func (s *Script) Hash() string { return s.hash }
 
-// NewScript makes a script of its text.
+// NewScript makes a script from its text.
 func NewScript(text string) *Script {
 	return &Script{text, redis.NewScript(text).Hash()}
 }

@@ -11,36 +11,37 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A flight is one command or one pipeline on its way. It is the context that go-redis
-// is given for it: with the values of the first caller's context, and an end of its
-// own, because a caller that cancels must not end what others wait for.
+// A flight is one command or one pipeline under way. It is also the context that go-redis
+// gets: it has the values of the first caller's context, and an end of its own, because a
+// caller that cancels must not end a flight that others wait for.
 type flight struct {
 	context.Context                   // of the first command's caller, for its values
-	node            *node             // where to
-	lane            *lane             // whose seat it has; nil if it is of none
+	node            *node             // that it is sent to
+	lane            *lane             // that its seat belongs to; nil beside the lanes
 	seat            *seat             // its own until it has landed
-	end             chan struct{}     // of the seat: closed to end waits for a connection; reads go on
+	end             chan struct{}     // of the seat: closed to end waits for a connection, but not reads
 	limit           time.Duration     // from sending to the answer
 	batch           []*Command        //
-	sent            atomic.Bool       // written to a connection, or begun to be
-	answered        [uses]atomic.Bool // some of these commands were, since the last tick
+	sent            atomic.Bool       // writing to a connection has begun
+	answered        [uses]atomic.Bool // a command of this use was answered since the last tick
 
 	// Guarded by node.mu.
-	era    int32  // of the lane, when it took the seat; noSeat if that was taken from it
+	era    int32  // of the lane, when the flight took the seat; noSeat after it lost the seat
 	since  uint64 // watch.ticks when it began
 	lates  uint64 // watch.lates when it began
 	heard  uint64 // watch.heard when it began
-	flown  int32  // ticks on time in which it was sent
-	waits  int32  // ticks on time since then, in which it was not sent
-	orphan bool   // its commands are done, and its seat is taken from it
-	led    bool   // a caller sends it, whose command is the first
+	flown  int32  // ticks on time since it was sent
+	waits  int32  // ticks on time before it was sent
+	orphan bool   // its commands are done, and it has lost its seat
+	led    bool   // the caller of its first command sends it
 }
 
-// noSeat is the era of a flight whose seat was taken from it.
+// noSeat is the era of a flight that has lost its seat.
 const noSeat = -1
 
-// Deadline returns the end of the next read or write, for clients that heed it
-// (ContextTimeoutEnabled). It moves on: waiting for a connection is not counted.
+// Deadline returns the end of the next read or write, for clients that respect it
+// (ContextTimeoutEnabled). It is counted from each call, so waiting for a connection does not
+// count.
 func (f *flight) Deadline() (time.Time, bool) {
 	if !f.node.heeds {
 		return time.Time{}, false
@@ -48,10 +49,10 @@ func (f *flight) Deadline() (time.Time, bool) {
 	return time.Now().Add(f.limit), true
 }
 
-// Done is closed when the flight is to wait for a connection no longer.
+// Done returns a channel that is closed when the flight must stop waiting for a connection.
 func (f *flight) Done() <-chan struct{} { return f.end }
 
-// Err reports whether that is so.
+// Err returns context.Canceled once Done is closed.
 func (f *flight) Err() error {
 	select {
 	case <-f.end:
@@ -61,8 +62,8 @@ func (f *flight) Err() error {
 	}
 }
 
-// travel sends a flight and lands it: see node.land. Code of the user's own, hooks and
-// dialers, may panic in it or end the goroutine, and the seat must not be lost.
+// travel sends a flight and lands it: see node.land. The user's code in it, hooks and
+// dialers, may panic or end the goroutine. The seat must not be lost then.
 func (f *flight) travel(serving bool) (next *flight, done bool) {
 	landed := false
 	defer func() {
@@ -72,7 +73,7 @@ func (f *flight) travel(serving bool) (next *flight, done bool) {
 			f.node.land(f, false)
 		}
 	}()
-	if err := f.Err(); err != nil { // its caller was late to begin
+	if err := f.Err(); err != nil { // its caller began late
 		f.fail(err)
 	} else {
 		f.fly()
@@ -81,7 +82,7 @@ func (f *flight) travel(serving bool) (next *flight, done bool) {
 	return f.node.land(f, serving)
 }
 
-// fly returns when go-redis lets go of the flight.
+// fly gives the flight to go-redis, and returns when go-redis has returned.
 func (f *flight) fly() {
 	defer func() {
 		if value := recover(); value != nil {
@@ -95,7 +96,7 @@ func (f *flight) fly() {
 	}
 	s := f.seat
 	s.cmds = s.cmds[:0]
-	var asked *ride // nil: nobody asks anything about a hash
+	var asked *ride // nil: no command has a question
 	for _, c := range f.batch {
 		if c.ask != nil && asked == nil {
 			asked = new(ride)
@@ -108,12 +109,12 @@ func (f *flight) fly() {
 		s.cmds = append(s.cmds, asked.command(f))
 	}
 	if client, ok := via.(*redis.Client); ok && f.node.capped {
-		conn := client.Conn() // of the client's pool; a pipeline of the client has another
-		defer conn.Close()    //nolint:errcheck // gives it back
+		conn := client.Conn() // of the client's pool; pipelines of the client have a pool of their own
+		defer conn.Close()    //nolint:errcheck // it returns the connection to the pool
 		via = conn
 	}
 	pipe := s.pipeline(via)
-	_ = pipe.BatchProcess(f, s.cmds...) // which copies them
+	_ = pipe.BatchProcess(f, s.cmds...) // it copies the slice
 	_, err := pipe.Exec(f)
 	if asked != nil {
 		asked.arrive()
@@ -121,9 +122,9 @@ func (f *flight) fly() {
 	f.examine(err)
 }
 
-// examine looks at how the commands ended while no lock is held: the errors of hooks and
-// dialers have methods of the user's own, which may panic. err is that of the whole flight,
-// and as a rule each command has its own.
+// examine classifies the errors of the commands while no lock is held: errors of hooks and
+// dialers have methods of the user's, which may panic. err is the error of the whole flight.
+// It becomes the error of a command that has none of its own.
 func (f *flight) examine(err error) {
 	for _, c := range f.batch {
 		w := &c.wire
@@ -136,7 +137,7 @@ func (f *flight) examine(err error) {
 	}
 }
 
-// writes reports whether a write is in the flight.
+// writes reports whether the flight has a write.
 func (f *flight) writes() bool {
 	return slices.ContainsFunc(f.batch, func(c *Command) bool { return c.use == Writes })
 }
@@ -148,14 +149,14 @@ func (f *flight) fail(err error) {
 	}
 }
 
-// A hookError is what code of the user's own has done to a flight.
+// A hookError says what a hook or dialer of the user has done to a flight.
 type hookError struct{ did string }
 
 func (e *hookError) Error() string {
-	return "a hook or dialer of the Redis client " + e.did + "; mend it"
+	return "a hook or dialer of the Redis client " + e.did + "; correct the hook or dialer"
 }
 
-// A sender is what go-redis offers to send by.
+// A sender sends commands. Clients and connections of go-redis are senders.
 type sender interface {
 	Process(ctx context.Context, cmd redis.Cmder) error
 	Pipeline() redis.Pipeliner

@@ -11,18 +11,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A Kind is what kept Redis from doing a command.
+// A Kind says why Redis did not execute a command.
 type Kind uint8
 
 const (
-	// KindOther: the server answered with an error that none of the kinds below names.
+	// KindOther: the server answered with an error of no other kind.
 	KindOther Kind = iota
 	// KindTimeout: no answer in time.
 	KindTimeout
-	// KindUnreachable: no connection, or one that broke.
+	// KindUnreachable: connecting failed, or the connection broke.
 	KindUnreachable
-	// KindBusyHere: this process is busy: no connection of the client's pool was free, or
-	// none could be made because the process or the machine has too many files open.
+	// KindBusyHere: this process is busy. No connection of the client's pool was free, or
+	// the process or the machine has too many files open to make one.
 	KindBusyHere
 	// KindAuth: wrong user or password, or none given.
 	KindAuth
@@ -40,30 +40,30 @@ const (
 	KindMasterDown
 	// KindRefusesWrites: the server cannot save to disk, or has too few replicas.
 	KindRefusesWrites
-	// KindBusy: the server runs somebody's long script.
+	// KindBusy: the server is running a long script.
 	KindBusy
-	// KindMaxClients: the server takes no more connections.
+	// KindMaxClients: the server accepts no more connections.
 	KindMaxClients
-	// KindNoScript: the server has forgotten a script that it had run.
+	// KindNoScript: the server has forgotten a script that it had run before.
 	KindNoScript
 	// KindClosed: the Remote, or its client, was closed.
 	KindClosed
 
-	// Kinds is how many kinds there are.
+	// Kinds is the number of kinds.
 	Kinds
 )
 
-// An Error is a command that Redis did not do.
+// An Error is the error of a command that Redis did not execute, or may not have executed.
 type Error struct {
 	Op   string
 	Kind Kind
-	Key  string // that the command was about; "" if none
+	Key  string // of the command; "" if it has none
 	Node string // the address of the node; "" if none was found
 	Err  error  // the cause
 
-	NotAsked   bool // the command was refused, because the node was away before
-	MayHaveRun bool // it was sent, and can have taken effect all the same
-	Late       int  // how often it was sent whose answer did not come in time
+	NotAsked   bool // the command was not sent, because the node was away
+	MayHaveRun bool // the command was sent, and may have taken effect
+	Late       int  // how often it was sent and not answered in time
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s: %v", e.Op, e.Err) }
@@ -80,11 +80,11 @@ var (
 	errPoolFull     = errors.New("all connections of the client's pool are in use")
 	errClosed       = errors.New("closed")
 
-	errStaying = errors.New("waits for what is under way") // leave's own
+	errStaying = errors.New("waits for the flight under way") // only leave returns it
 )
 
-// KindOf classifies an error: the server's by what they begin with, the client's and
-// the network's by their type.
+// KindOf classifies an error: errors of the server by their first words, errors of the client
+// and of the network by their types.
 func KindOf(err error) Kind {
 	var known *Error
 	var reply redis.Error
@@ -106,7 +106,7 @@ func KindOf(err error) Kind {
 		return KindTimeout
 	case strings.Contains(err.Error(), "cluster has no nodes"):
 		return KindClusterDown
-	default: // of the network, of TLS, of a Dialer of the user's own
+	default: // of the network, of TLS, of the user's Dialer
 		return KindUnreachable
 	}
 }
@@ -115,8 +115,8 @@ func isPoolFull(err error) bool {
 	return errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, errPoolFull)
 }
 
-// isOutOfFiles reports whether a connection was not made because this process, or this
-// machine, may open no more files. That says nothing about the node.
+// isOutOfFiles reports whether a connection could not be made because this process, or this
+// machine, has too many files open. That says nothing about the node.
 func isOutOfFiles(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
@@ -127,8 +127,8 @@ func isReply(err error) bool {
 	return errors.As(err, &reply)
 }
 
-// replyKinds are the beginnings of the server's errors. In a script an older server
-// wraps the error of the command: there it stands behind a hyphen.
+// replyKinds has the first words of the server's errors. An older server wraps the error of a
+// command in a script. The word then comes after ": -".
 var replyKinds = []struct {
 	code string
 	kind Kind
@@ -166,8 +166,8 @@ func replyKindOf(text string) Kind {
 	return KindOther
 }
 
-// saysAway reports which uses of a node an answer of that kind ends. A slot that no
-// node serves ends nothing: the node has others.
+// saysAway reports whether an answer of that kind means that the node is away for reads, and
+// for writes. An answer about one slot does not mean that: the node has other slots.
 func saysAway(err error, kind Kind) (reads, writes bool) {
 	switch kind {
 	case KindAuth, KindLoading, KindMasterDown, KindBusy, KindMaxClients:

@@ -7,53 +7,53 @@ import (
 )
 
 const (
-	// How many flights of a lane are on their way at once. Beside a bare GET, on two
+	// How many flights of a lane are under way at once. Compared with a bare GET, on two
 	// processors with the server on the same machine, 3, 4 and 6 callers took
 	//
 	//	1 seat    1.14  1.12  0.82 of its time    1.26  1.23  0.82 of its processor time
 	//	2 seats   1.30  1.19  1.05                1.29  1.25  1.04
 	//	4 seats   1.04  1.04  1.06                1.05  1.04  1.13
 	//
-	// Each row is a run of its own on a machine with other work; within a row the bare
-	// GET was measured in turns. More seats cost where callers are many: 8 callers took
-	// 0.69, 0.87 and 0.90 of the time.
+	// Each row is a run of its own on a machine with other work. Within a row, the two
+	// were measured in turns. With many callers more seats cost more: 8 callers took
+	// 0.69, 0.87 and 0.90 of the time with 1, 2 and 4 seats.
 	smallSeats = 4
 	largeSeats = 2
 	// maxBatch bounds the commands of a pipeline, and maxBatchSize the bytes of it and
-	// of its answers: past these the first answer waits for too many others. Over a link of
-	// 1 MB/s that size takes 64 ms.
+	// of its answers, because all commands of a pipeline wait for the last answer. A link of
+	// 1 MB/s carries maxBatchSize in 64 ms.
 	maxBatch     = 128
 	maxBatchSize = 64 << 10
 
-	// Where no connection of the pool is free, a lane tries again after a pause, which
-	// doubles from the first to the second.
+	// If no connection of the pool is free, a lane tries again after a pause. The pause
+	// doubles from pauseMin to pauseMax.
 	pauseMin = time.Millisecond
 	pauseMax = 50 * time.Millisecond
 )
 
-// A lane is the commands of one size that go to one node. It is guarded by node.mu.
+// A lane sends the small or the large commands of one node. It is guarded by node.mu.
 type lane struct {
 	large       bool
-	seats       int           // how many it has
-	alone       bool          // each command goes by itself, not in a pipeline
-	free        []*seat       // those that no flight has
+	seats       int           // the number of its seats
+	alone       bool          // each command is sent alone, not in a pipeline
+	free        []*seat       // the seats that no flight has
 	first, last *Command      // the queue, oldest first
-	urgent      *Command      // the last in the queue that is urgent; nil if none is
-	queued      int           // how many are in it
-	pause       time.Duration // before the next try for a connection; 0: the last had one
-	full        uint64        // node.watch.ticks at the first of the tries that had none
-	era         int32         // how often the seats were taken from it
+	urgent      *Command      // the last urgent command in the queue; nil if there is none
+	queued      int           // the length of the queue
+	pause       time.Duration // before the next try to get a connection; 0: the last try got one
+	full        uint64        // node.watch.ticks at the first try that got none
+	era         int32         // how often the lane has replaced its seats
 }
 
-// A seat stands for a connection in use. It keeps what one flight after the other needs,
-// so that a pipeline costs little to make. A flight whose seat is taken from it keeps this
-// one, and the lane makes another.
+// A seat stands for a connection in use. It keeps the memory that one flight after the other
+// needs, so that pipelines are cheap to make. If a flight loses its place in the lane, it keeps
+// this struct, and the lane makes another.
 type seat struct {
 	end   chan struct{}   // of its next flight: closed to end waits for a connection
-	batch []*Command      // room for that of a flight
-	cmds  []redis.Cmder   // room for the same as go-redis sees them
-	pipe  redis.Pipeliner // the last pipeline, which is empty,
-	via   sender          // and what it sends by
+	batch []*Command      // room for the batch of a flight
+	cmds  []redis.Cmder   // room for the commands of go-redis
+	pipe  redis.Pipeliner // the last pipeline, now empty
+	via   sender          // that pipe belongs to
 }
 
 func newSeat() *seat { return &seat{end: make(chan struct{})} }
@@ -66,7 +66,7 @@ func (s *seat) pipeline(via sender) redis.Pipeliner {
 	return s.pipe
 }
 
-// clear lets go of a flight.
+// clear forgets a flight.
 func (s *seat) clear() {
 	clear(s.batch)
 	clear(s.cmds)
@@ -78,7 +78,7 @@ func (s *seat) clear() {
 	}
 }
 
-// reset gives the lane seats of which none is taken. Flights that had one are orphans.
+// reset gives the lane new, free seats. Flights that had a seat of the lane are orphans.
 func (l *lane) reset() {
 	l.free = l.free[:0]
 	l.era++
@@ -87,7 +87,7 @@ func (l *lane) reset() {
 	}
 }
 
-// seat takes a seat; nil if none is free.
+// seat takes a free seat, or returns nil if none is free.
 func (l *lane) seat() *seat {
 	last := len(l.free) - 1
 	if last < 0 {
@@ -98,8 +98,8 @@ func (l *lane) seat() *seat {
 	return s
 }
 
-// push queues a command as the last of its kind, and unshift as the first: those that are
-// urgent go before all others.
+// push queues a command after the others of its kind, and unshift before them. Urgent commands
+// are before all others.
 func (l *lane) push(c *Command) {
 	if c.limit.Urgent {
 		l.insert(l.urgent, c)
@@ -116,7 +116,7 @@ func (l *lane) unshift(c *Command) {
 	l.insert(l.urgent, c)
 }
 
-// insert queues a command after another one; nil: as the first.
+// insert queues a command after another one, or as the first if after is nil.
 func (l *lane) insert(after, c *Command) {
 	l.queued++
 	c.state, c.prev, c.next = isQueued, after, l.first
@@ -154,7 +154,7 @@ func (l *lane) remove(c *Command) {
 	c.prev, c.next = nil, nil
 }
 
-// board takes the next batch off the queue, for a flight in a seat; nil if nobody waits.
+// board takes the next batch off the queue for a flight, or returns nil if the queue is empty.
 func (l *lane) board(s *seat) (batch []*Command) {
 	if l.first == nil {
 		return nil

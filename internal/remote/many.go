@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// This file sends many commands together: those of one caller (All), or one of each of several
-// goroutines (Group). The commands for one node go in one pipeline, unless there are more than
-// a pipeline may have.
+// This file sends many commands together: all of one caller (All), or one from each of several
+// goroutines (Group). The commands for one node go in as few pipelines as their sizes allow.
 
 // All sends commands together and waits for all answers. It returns for each command what
 // [Remote.Do] would return.
@@ -38,7 +37,7 @@ func (r *Remote) AllAsking(ctx context.Context, cmds []*Command, q *Question) (e
 	return errs[:len(cmds)], qErr
 }
 
-// finishIn waits for a command that beginAll has begun, or sends it if that is not so.
+// finishIn waits for a command that beginAll has begun, or sends it if beginAll has not.
 func (c *Command) finishIn(ctx context.Context, r *Remote) error {
 	if c.ready == nil {
 		return r.Do(ctx, c)
@@ -46,8 +45,8 @@ func (c *Command) finishIn(ctx context.Context, r *Remote) error {
 	return c.await(ctx)
 }
 
-// beginAll queues the commands that have no error yet, and has them sent. A command for a node
-// that is away, which is sent all the same (Limits.Always), is not begun.
+// beginAll queues and sends the commands that have no error yet. It does not begin a command
+// with Limits.Always for a node that is away.
 func (r *Remote) beginAll(ctxs []context.Context, cmds []*Command, errs []error) {
 	var nodes []*node
 	of := make([]*node, len(cmds))
@@ -68,7 +67,7 @@ func (r *Remote) beginAll(ctxs []context.Context, cmds []*Command, errs []error)
 	}
 }
 
-// boardAll queues the commands of a node, and sends as many pipelines as seats are free.
+// boardAll queues the commands of a node, and sends one pipeline for each free seat.
 func (n *node) boardAll(of []*node, cmds []*Command, errs []error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -91,19 +90,18 @@ func (n *node) boardAll(of []*node, cmds []*Command, errs []error) {
 	}
 }
 
-// patience is how long the commands of a Group wait for those that are missing.
+// patience is how long the commands of a Group wait for the missing ones.
 const patience = 5 * time.Millisecond
 
-// A Group has the commands of several goroutines, one of each, that are sent together: when all
-// have come, or when the first has waited for a few milliseconds. A nil Group sends each command
-// at once. It is safe for concurrent use.
+// A Group sends one command from each of several goroutines together: when all have called Do
+// or Leave, or when the first has waited for a few milliseconds. It is safe for concurrent use.
 type Group struct {
 	r *Remote
 
 	mu      sync.Mutex // guards the fields below
 	missing int        // goroutines that have neither sent their command nor left
 	held    []*heldCommand
-	over    bool // the patience is over: what comes now is sent at once
+	over    bool // the patience is over: later commands are sent at once
 	timer   *time.Timer
 }
 
@@ -117,7 +115,7 @@ type heldCommand struct {
 // NewGroup returns a group for the commands of that many goroutines.
 func (r *Remote) NewGroup(size int) *Group { return &Group{r: r, missing: size} }
 
-// Do does what [Remote.Do] does, with the other commands of the group.
+// Do is [Remote.Do], but sends the command together with the others of the group.
 func (g *Group) Do(ctx context.Context, c *Command) error {
 	h := &heldCommand{ctx: ctx, c: c, begun: make(chan struct{})}
 	g.mu.Lock()
@@ -134,7 +132,7 @@ func (g *Group) Do(ctx context.Context, c *Command) error {
 	return c.finishIn(ctx, g.r)
 }
 
-// Leave says that one of the goroutines sends no command.
+// Leave tells the group that one of the goroutines sends no command.
 func (g *Group) Leave() {
 	g.mu.Lock()
 	g.missing--
@@ -147,7 +145,8 @@ func (g *Group) endPatience() {
 	g.flush()
 }
 
-// flush has the held commands sent if it is time. mu is held, and flush releases it.
+// flush sends the held commands if none is missing or the patience is over. mu is held, and
+// flush releases it.
 func (g *Group) flush() {
 	if len(g.held) == 0 || g.missing > 0 && !g.over {
 		g.mu.Unlock()

@@ -13,37 +13,36 @@ import (
 )
 
 const (
-	// maxSendings is how often a command is sent that was late.
+	// maxSendings is how often a command is sent if its answers are late.
 	maxSendings = 3
-	// maxBreaks is how often it is sent whose connection breaks: each of the seats may
-	// have had one that is dead, as after a restart.
+	// maxBreaks is how often a command is sent if its connection breaks: after a restart
+	// the connection of each seat may be dead.
 	maxBreaks = smallSeats + 2
-	// maxExcused is how often a read is excused, because this process was late, before its
-	// answer is taken for one that may be large. It is excused after that too.
+	// maxExcused is how often a late answer to a read does not count, because this process
+	// was late, before the read uses the large lane. Late answers are excused there too.
 	maxExcused = 10
 )
 
-// A node is one server, or what a Cluster client does for commands whose node is not
-// known.
+// A node is one server, or a whole Cluster client, for commands whose node is not known.
 type node struct {
 	r       *Remote
 	addr    string
 	client  redis.UniversalClient
-	quick   sender // reads from a socket no longer than Remote.timeout, if bounded
+	quick   sender // if bounded, it reads from a socket for at most Remote.timeout
 	bounded bool
-	heeds   bool          // the client heeds the deadline of a context
-	own     time.Duration // and gives up after that long itself
-	piped   bool          // a single command goes as a pipeline, past the client's cache
+	heeds   bool          // the client respects the deadline of a context
+	own     time.Duration // the timeout of the client itself
+	piped   bool          // a single command is sent as a pipeline, to bypass the client's cache
 	capped  bool          // the client bounds its connections: pipelines use those of single commands
-	pool    int           // how many connections the client's pool may have; 0 if unknown
-	pipes   int           // the same of the pool that pipelines try first; 0 if there is none
+	pool    int           // the largest number of connections in the client's pool; 0 if unknown
+	pipes   int           // the same for the pool that pipelines try first; 0 if there is none
 
 	mu           sync.Mutex // guards the fields below
 	small, large lane
 	flights      []*flight
 	calm         bool  // the last flight that landed took less than two ticks
 	spares       bool  // callers send no flights: see spareCallers
-	busyHere     error // why there was no connection for as long as the timeout, through no fault of the node; nil if there was
+	busyHere     error // why this process had no connection for as long as the timeout; nil if it had one
 	states       [uses]condition
 	ran          map[*Script]bool // the scripts that the server has run
 	key          string           // of the last command that had one, for questions to ask about
@@ -72,13 +71,13 @@ func newNode(r *Remote, client redis.UniversalClient) *node {
 		n.pool, n.pipes = o.PoolSize, pipePool(o)
 		if o.MaxActiveConns > 0 {
 			n.pool = min(n.pool, o.MaxActiveConns)
-			// Past the client's cache there is no other way. See flight.fly.
+			// A pipeline is the only way to bypass the client's cache. See flight.fly.
 			n.capped = n.pipes > 0 && !n.piped
 		}
 		if n.capped {
 			n.pipes = 0
 		}
-		// The lanes do not compete for a connection, and leave one for questions.
+		// The lanes do not compete for a connection, and one is left for questions.
 		n.small.seats = min(max(n.pool*2/3, 1), smallSeats)
 		n.large.seats = min(max(n.pool/3, 1), largeSeats)
 		n.own = ownTimeout(o)
@@ -88,7 +87,7 @@ func newNode(r *Remote, client redis.UniversalClient) *node {
 	case *redis.ClusterClient:
 		o := client.Options()
 		n.addr, n.heeds = "cluster", o.ContextTimeoutEnabled
-		if o.MaxActiveConns > 0 { // in which its pipelines are not counted
+		if o.MaxActiveConns > 0 { // go-redis does not count pipelines in it
 			n.small.alone, n.small.seats, n.large.seats = true, 1, 0
 		}
 	}
@@ -97,19 +96,19 @@ func newNode(r *Remote, client redis.UniversalClient) *node {
 	return n
 }
 
-// ownTimeout returns how long a client reads and writes at most.
+// ownTimeout returns the longest time that a client reads or writes.
 func ownTimeout(o *redis.Options) time.Duration {
 	own := time.Duration(math.MaxInt64)
 	for _, timeout := range []time.Duration{o.ReadTimeout, o.WriteTimeout} {
-		if timeout > 0 { // else it has none
+		if timeout > 0 { // else there is no timeout
 			own = min(own, timeout)
 		}
 	}
 	return own
 }
 
-// pipePool returns how many connections go-redis makes for pipelines, beside the pool of
-// the client and not counted in MaxActiveConns.
+// pipePool returns how many connections go-redis makes for pipelines. They are not in the
+// client's pool, and MaxActiveConns does not count them.
 func pipePool(o *redis.Options) int {
 	if o.PipelinePoolSize == 0 {
 		return redis.DefaultPipelinePoolSize
@@ -117,8 +116,8 @@ func pipePool(o *redis.Options) int {
 	return max(o.PipelinePoolSize, 0)
 }
 
-// sender returns what a flight is sent by: a clone of the client if the client would give
-// up too early, or too late.
+// sender returns the sender for a flight: a clone of the client if the client's own timeout is
+// too short or too long.
 func (n *node) sender(f *flight) sender {
 	client, ok := n.client.(*redis.Client)
 	if !ok || f.limit == n.r.timeout || n.heeds && f.limit <= n.own {
@@ -127,9 +126,8 @@ func (n *node) sender(f *flight) sender {
 	return client.WithTimeout(f.limit)
 }
 
-// begin boards a command or queues it. It returns the flight that the caller is to
-// send, if any; otherwise the caller waits for c.ready. One that stays is not sent by its
-// caller.
+// begin boards a command or queues it. It returns the flight that the caller has to send, if
+// any. Otherwise the caller waits for c.ready. If stays is true, the caller never sends.
 func (n *node) begin(ctx context.Context, c *Command, stays bool) (*flight, error) {
 	c.ctx = ctx
 	c.node.Store(n)
@@ -163,7 +161,7 @@ func (n *node) board(c *Command) (*flight, error) {
 	return nil, nil
 }
 
-// attend has the watchdog watch, for a command is about to be sent. mu is held.
+// attend starts the watchdog, because a command is about to be sent. mu is held.
 func (n *node) attend(c *Command) {
 	if c.key != "" {
 		n.key = c.key
@@ -174,9 +172,10 @@ func (n *node) attend(c *Command) {
 	}
 }
 
-// mayLead reports whether a caller can be held up for as long as a flight may take, and can
-// lose its goroutine to a hook. That of a lookup can, because others go on for those who wait
-// for it. Any other command ends or begins something, such as a lease, that would be lost.
+// mayLead reports whether the caller may send a flight. A sending caller is delayed for as long
+// as the flight takes, and a hook may end its goroutine. The caller of a lookup may send: other
+// goroutines continue for the callers that wait for the lookup. Other commands begin or end
+// something, such as a lease, that would be lost with the goroutine.
 func (n *node) mayLead(ctx context.Context, c *Command) bool {
 	if !n.bounded || c.other != nil {
 		return false
@@ -185,13 +184,13 @@ func (n *node) mayLead(ctx context.Context, c *Command) bool {
 	return !ok || time.Until(end) > n.r.timeout
 }
 
-// leads reports whether the caller of a flight's first command is to send it. mu is held.
+// leads reports whether the caller of a flight's first command has to send it. mu is held.
 func (n *node) leads(f *flight) bool {
 	return n.calm && !n.spares && f.limit == n.r.timeout && !f.batch[0].stays
 }
 
-// spareCallers has flights sent on goroutines of their own from now on: a hook has ended the
-// one that sent, and a caller may have others to answer.
+// spareCallers makes all later flights use goroutines of their own. It is called after a hook
+// has ended the goroutine of a sender, because a caller's goroutine may have other work.
 func (n *node) spareCallers() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -205,7 +204,7 @@ func (n *node) laneOf(c *Command) *lane {
 	return &n.small
 }
 
-// refusal returns why a command is not sent; nil if it is. mu is held.
+// refusal returns why a command may not be sent, or nil if it may. mu is held.
 func (n *node) refusal(c *Command) *Error {
 	s := &n.states[c.use]
 	switch {
@@ -223,7 +222,7 @@ func (n *node) refusal(c *Command) *Error {
 func (n *node) newFlight(l *lane, s *seat, batch []*Command) *flight {
 	first := batch[0]
 	f := &first.flight
-	if f.node != nil { // somebody may hold the one before
+	if f.node != nil { // the flight before may still be in use
 		f = new(flight)
 	}
 	f.Context, f.node, f.lane, f.seat, f.end, f.limit = first.ctx, n, l, s, s.end, n.r.timeout
@@ -242,7 +241,7 @@ func (n *node) newFlight(l *lane, s *seat, batch []*Command) *flight {
 	return f
 }
 
-// serve has a goroutine send a flight, and what is queued when it has landed.
+// serve starts a goroutine that sends a flight, and then what was queued meanwhile.
 func (n *node) serve(f *flight) {
 	n.r.spawn(func() {
 		for f != nil {
@@ -258,9 +257,9 @@ func (n *node) lead(f *flight) bool {
 	return done
 }
 
-// land takes in what became of a flight, and gives its seat to those who are queued.
-// It returns the next flight where the goroutine is to send it, and whether the first
-// command is done.
+// land handles the result of a flight, and gives its seat to the commands that are queued.
+// It returns the next flight if this goroutine has to send it, and whether the first command
+// is done.
 func (n *node) land(f *flight, serving bool) (next *flight, done bool) {
 	n.mu.Lock()
 	n.flights = slices.DeleteFunc(n.flights, func(other *flight) bool { return other == f })
@@ -273,7 +272,7 @@ func (n *node) land(f *flight, serving bool) (next *flight, done bool) {
 		first.leads = nil
 	}
 	s := settling{f: f}
-	for i := len(f.batch) - 1; i >= 0; i-- { // those that go again keep their order
+	for i := len(f.batch) - 1; i >= 0; i-- { // commands that are queued again keep their order
 		n.settle(&s, f.batch[i])
 	}
 	done = first.state == isDone
@@ -284,21 +283,21 @@ func (n *node) land(f *flight, serving bool) (next *flight, done bool) {
 		n.heard(f, Reads)
 	}
 	switch {
-	case f.lane != nil && f.era != f.lane.era: // its seat was taken: what goes again needs another
+	case f.lane != nil && f.era != f.lane.era: // it has lost its seat: commands that are queued again need another
 		n.kick(f.lane)
 	case f.lane != nil:
 		next = n.pass(f, s.full)
 	case s.again != nil:
 		next = n.newFlight(nil, f.seat, s.again.alone())
 	}
-	if next != nil && next.led { // now: once the lock is free the command may be done, and ready another's
+	if next != nil && next.led { // with the lock held: after that the command may be done, and ready in use by another
 		next.batch[0].wake(next)
 		next = nil
 	}
 	n.mu.Unlock()
 
 	for c := s.done; c != nil; {
-		next := c.next // once awake, the caller may do as it likes
+		next := c.next // c belongs to its caller once that is awake
 		c.wake(nil)
 		c = next
 	}
@@ -312,8 +311,8 @@ func (n *node) land(f *flight, serving bool) (next *flight, done bool) {
 	return next, done
 }
 
-// pass gives the seat of a flight to those who are queued. full is why there was no
-// connection, through no fault of the node; nil if there was one. mu is held.
+// pass gives the seat of a flight to the commands that are queued. full says why this process
+// had no connection; nil if it had one. mu is held.
 func (n *node) pass(f *flight, full error) *flight {
 	first := f.batch[0]
 	l, seat := f.lane, f.seat
@@ -348,7 +347,7 @@ func (n *node) boardNext(l *lane, seat *seat) *flight {
 	return f
 }
 
-// resume is pass after a pause, unless the seats were taken from the lane since.
+// resume is pass after a pause, unless the lane has new seats since.
 func (n *node) resume(l *lane, seat *seat, era int32) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -358,7 +357,7 @@ func (n *node) resume(l *lane, seat *seat, era int32) {
 	}
 }
 
-// adopt queues a command that another node has sent on.
+// adopt queues a command that another node has moved here.
 func (n *node) adopt(c *Command) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -385,7 +384,7 @@ func (n *node) adopt(c *Command) {
 	l.push(c)
 }
 
-// leave takes a command from its caller, whose context has ended. It returns nil if the
+// leave ends the waiting of a command's caller, whose context has ended. It returns nil if the
 // command is done.
 func (c *Command) leave() error {
 	n := c.lock()
@@ -411,12 +410,12 @@ func (c *Command) leave() error {
 	return c.left(cause)
 }
 
-// left returns the error of a command whose context has ended before it was done. cause is
-// why it was not done when it was sent, if it was. mu is held.
+// left returns the error of a command whose context has ended before it was done. cause says
+// why the last sending was not answered. mu is held.
 func (c *Command) left(cause error) error {
 	err := c.ctx.Err()
 	switch {
-	case c.unknown && c.use == Writes: // the caller may have to undo it
+	case c.unknown && c.use == Writes: // it may have taken effect
 		return c.fail(KindOf(cause), fmt.Errorf("%w: %w", cause, err))
 	case c.node.Load().busyHere != nil:
 		return c.fail(KindBusyHere, fmt.Errorf("%w: %w", c.node.Load().busyHere, err))
@@ -425,7 +424,7 @@ func (c *Command) left(cause error) error {
 	}
 }
 
-// wake tells the caller that the command is done, or which flight it is to send. Only
+// wake tells the caller that the command is done, or which flight it has to send. At most
 // one of these is unread at a time, unless the caller has left.
 func (c *Command) wake(f *flight) {
 	if c.ready == nil {

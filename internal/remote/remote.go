@@ -10,49 +10,50 @@ import (
 )
 
 const (
-	// slowest is the rate, in bytes a second, that a flight is given time for if it has more
-	// than swift bytes. So many take 32 ms over a link of 1 MB/s, and less than 200 ms where
-	// every seat has as many under way.
+	// A flight of more than swift bytes gets extra time, for a link of slowest bytes a second.
+	// A link of 1 MB/s carries swift bytes in 32 ms, and in less than 200 ms if every seat has
+	// as many under way.
 	slowest = 128 << 10
 	swift   = 32 << 10
-	// longest is how long an answer of unknown size is waited for, once it was late in
-	// the small lane.
+	// longest is how long a flight waits for an answer of unknown size, after the answer was
+	// late in the small lane.
 	longest = 10 * time.Second
 )
 
-// A Config says how a Redis is asked.
+// A Config configures a Remote.
 type Config struct {
 	Client  redis.UniversalClient // not a Ring
 	Timeout time.Duration         // from sending a small command to its answer
 
-	// WriteProbe changes nothing, but only a primary runs it. It is given a key under
-	// which nothing is stored.
+	// WriteProbe is a script that changes nothing, but that only a primary runs. Its key is one
+	// under which nothing is stored.
 	WriteProbe *Script
 
-	// Closing ends the probes of nodes that are away; nil: Close does.
+	// Closing ends the probes of nodes that are away when it is closed. If it is nil, only Close
+	// ends them.
 	Closing <-chan struct{}
-	// Spawn starts a goroutine; nil: go. Those that wait inside go-redis are among them.
+	// Spawn starts a goroutine; nil: the go statement. Such a goroutine may wait inside go-redis.
 	Spawn func(func())
-	// Notice is told what a person may want to know. It must not block, nor call the
-	// Remote: locks are held. nil: nobody is told.
+	// Notice is called with each Event. It must not block and must not call the Remote, because
+	// locks are held. It may be nil.
 	Notice func(Event)
 
-	// Dialed is told that the client has made connections, maybe to another server, some
-	// time later. As Notice it must not block; nil: nobody is told.
+	// Dialed is called some time after the client has made connections, which may lead to
+	// another server. It must not block. It may be nil.
 	Dialed func()
 
 	// Now is the watchdog's clock, for tests; nil: time.Now.
 	Now func() time.Time
 }
 
-// An Event is something that a person may want to know.
+// An Event is something worth a log line.
 type Event struct {
 	Node   string // its address
 	Op     string // of the command that showed it; "" if none did
 	Kind   Kind   //
 	Away   bool   // the node is away from now on
-	Left   bool   // the node was away, and has left its Cluster: nothing is asked of it any more
-	Writes bool   // Away, and being back: for writes; otherwise for reads
+	Left   bool   // the node was away, and has left its Cluster: it gets no more commands
+	Writes bool   // Away, or back, for writes; otherwise for reads
 	Err    error  // nil: the node is back, or has left
 }
 
@@ -68,15 +69,15 @@ type Remote struct {
 	now        func() time.Time
 
 	only  *node                     // the server; nil on a Cluster
-	whole *node                     // what the cluster client does by itself; nil elsewhere
+	whole *node                     // the cluster client, which finds nodes by itself; nil without a Cluster
 	nodes sync.Map                  // the nodes of a Cluster, *node by *redis.Client
-	swept atomic.Pointer[time.Time] // when nodes that have left were last looked for
+	swept atomic.Pointer[time.Time] // when sweep last looked for nodes that have left
 
 	readies sync.Pool // of channels for callers that wait
 
 	closed  atomic.Bool
 	closing <-chan struct{}
-	end     func() // closes closing, where that is the Remote's own
+	end     func() // closes closing, if the Remote has made it
 }
 
 // New makes a Remote. It does not connect.
@@ -115,13 +116,13 @@ func New(cfg Config) *Remote {
 	return r
 }
 
-// Do sends a command and waits for the answer. It returns nil if there is one, then
+// Do sends a command and waits for the answer. It returns nil if there is an answer. Then
 // [Command.Raw] or [Command.Reply] is valid.
 //
-// It waits for a connection and for others for as long as ctx allows, and for the
-// answer no longer than the timeout, or what a large command takes on a slow link.
-// When ctx ends first it returns an error that wraps ctx.Err(); the command may be
-// sent, or have been. Otherwise the error is an *Error.
+// Do waits for a connection and for other commands for as long as ctx allows, and for the
+// answer for at most the timeout; a large command gets more time. If ctx ends first, Do
+// returns an error that wraps ctx.Err(), and the command may still be sent, or may have
+// been. Any other error is an *Error.
 func (r *Remote) Do(ctx context.Context, c *Command) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -140,8 +141,7 @@ func (r *Remote) Do(ctx context.Context, c *Command) error {
 	return c.await(ctx)
 }
 
-// await waits for the result of a command. While it waits the caller may have to send
-// a flight.
+// await waits for the result of a command. Meanwhile the caller may have to send a flight.
 func (c *Command) await(ctx context.Context) error {
 	for {
 		select {
@@ -155,7 +155,7 @@ func (c *Command) await(ctx context.Context) error {
 				return c.result()
 			}
 		case <-ctx.Done():
-			if err := c.leave(); err != errStaying { //nolint:errorlint // leave's own
+			if err := c.leave(); err != errStaying { //nolint:errorlint // leave returns it unwrapped
 				return err
 			}
 			return c.stay()
@@ -163,8 +163,8 @@ func (c *Command) await(ctx context.Context) error {
 	}
 }
 
-// stay waits for the end of a command that is under way. What its caller was woken for
-// before it left is no matter any more: somebody else sends that flight.
+// stay waits for the end of a command that is under way. It ignores a flight that its caller
+// was woken to send: another goroutine sends it.
 func (c *Command) stay() error {
 	for !c.isDone() {
 		<-c.ready
@@ -179,12 +179,12 @@ func (c *Command) isDone() bool {
 	return c.state == isDone
 }
 
-// lock locks the node in whose lane the command is.
+// lock locks the node that has the command in a lane.
 func (c *Command) lock() *node {
 	for {
 		n := c.node.Load()
 		n.mu.Lock()
-		if n == c.node.Load() { // else it was handed on
+		if n == c.node.Load() { // else it was moved meanwhile
 			return n
 		}
 		n.mu.Unlock()
@@ -194,10 +194,10 @@ func (c *Command) lock() *node {
 // result returns the error of a command that is done.
 func (c *Command) result() error { return c.err }
 
-// longest is how long an answer of unknown size is waited for.
+// longest returns how long a flight waits for an answer of unknown size.
 func (r *Remote) longest() time.Duration { return max(longest, 2*r.timeout) }
 
-// patience is how long a flight may take from its sending.
+// patience returns how long a flight may take after it was sent.
 func (r *Remote) patience(l *lane, batch []*Command) time.Duration {
 	size := 0
 	for _, c := range batch {
@@ -228,7 +228,7 @@ func (r *Remote) nodeOf(c *Command) *node {
 	} else {
 		client, err = cluster.MasterForKey(ended, c.key)
 	}
-	if err != nil { // it does not know the slots, or no node has this one
+	if err != nil { // the client does not know the slots, or no node has this one
 		return r.whole
 	}
 	if found, ok := r.nodes.Load(client); ok {
@@ -238,7 +238,7 @@ func (r *Remote) nodeOf(c *Command) *node {
 	return found.(*node)
 }
 
-// NodeOf returns the address of the node that writes of a key go to; "cluster" if it is not
+// NodeOf returns the address of the node that writes of a key go to, or "cluster" if it is not
 // known.
 func (r *Remote) NodeOf(key string) string {
 	if r.only != nil {
@@ -247,12 +247,12 @@ func (r *Remote) NodeOf(key string) string {
 	return r.nodeOf(&Command{key: key, use: Writes}).addr
 }
 
-// idleLong is how long a node of a Cluster is remembered that nothing is asked of: it may
+// idleLong is how long a node of a Cluster is remembered after its last command. The node may
 // have left.
 const idleLong = time.Minute
 
-// sweep forgets nodes that nothing was asked of for long, if it did not so lately. No
-// lock is held.
+// sweep forgets nodes that got no command for idleLong. It does so at most once per idleLong.
+// No lock is held.
 func (r *Remote) sweep() {
 	if r.whole == nil {
 		return
@@ -274,22 +274,21 @@ func (r *Remote) sweep() {
 	})
 }
 
-// ended is a context for questions that must not wait.
+// ended is a context that has ended, for calls of go-redis that must not wait.
 var ended = func() context.Context {
 	ctx, end := context.WithCancel(context.Background())
 	end()
 	return ctx
 }()
 
-// relearn has a cluster client ask again who has which slot. go-redis bounds how often.
+// relearn makes a cluster client ask again which node has which slot. go-redis bounds how often.
 func (r *Remote) relearn() {
 	if cluster, ok := r.client.(*redis.ClusterClient); ok {
 		cluster.ReloadState(context.Background())
 	}
 }
 
-// hasLeft reports whether a node is none of its Cluster any more, as far as the cluster
-// client knows.
+// hasLeft reports whether a node has left its Cluster, as far as the cluster client knows.
 func (n *node) hasLeft() bool {
 	cluster, ok := n.r.client.(*redis.ClusterClient)
 	if !ok || n == n.r.whole {
@@ -319,8 +318,8 @@ func (r *Remote) forget(n *node) {
 	}
 }
 
-// answersElsewhere reports whether a node of the Cluster is known, and not away. whole.mu may
-// be held, and no other.
+// answersElsewhere reports whether a node of the Cluster is known and not away. The caller may
+// hold whole.mu, but no other lock.
 func (r *Remote) answersElsewhere() (so bool) {
 	r.nodes.Range(func(_, n any) bool {
 		so = !n.(*node).isAway(Reads)
@@ -342,7 +341,7 @@ func (n *node) askAgain(ctx context.Context, c *Command) error {
 		c.node.Store(n)
 		return c.fail(KindClosed, errClosed)
 	}
-	err := n.apart(ctx, c, 2*n.r.timeout) // to connect, and to ask
+	err := n.apart(ctx, c, 2*n.r.timeout) // one for connecting, and one for the answer
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err == nil {
@@ -351,15 +350,15 @@ func (n *node) askAgain(ctx context.Context, c *Command) error {
 	return err
 }
 
-// A NodeHealth is what is known of one node.
+// A NodeHealth is the known state of one node.
 type NodeHealth struct {
 	Addr  string
 	Away  bool      // for reads, or for writes
-	Since time.Time // Away: since when
-	Why   error     // Away: the last error
+	Since time.Time // since when it is away
+	Why   error     // the last error of a node that is away
 }
 
-// Health returns what is known of the nodes that were asked.
+// Health returns the known states of the nodes that commands were sent to.
 func (r *Remote) Health() (nodes []NodeHealth) {
 	if r.only != nil {
 		return []NodeHealth{r.only.health()}
@@ -386,8 +385,8 @@ func (n *node) health() NodeHealth {
 	return h
 }
 
-// Close has commands refused from now on, and those that wait are done. What was sent
-// goes on until go-redis lets go of it. It leaves the client open.
+// Close refuses all later commands, and ends those that wait. Flights that were sent continue
+// until go-redis returns. Close leaves the client open.
 func (r *Remote) Close() {
 	if !r.closed.CompareAndSwap(false, true) {
 		return

@@ -9,19 +9,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A settling is what becomes of the commands of a flight that has landed.
+// A settling has the results of a flight that has landed.
 type settling struct {
 	f     *flight
-	heard bool       // the server has answered something,
-	wrote bool       // and that was a write
-	full  error      // why there was no connection, through no fault of the node; nil if there was
-	done  *Command   // the first of those that have their results, linked by next
-	moved []*Command // go to the lane of the cluster client
-	again *Command   // goes again, where the flight had no seat
+	heard bool       // the server has answered a command
+	wrote bool       // the server has answered a write
+	full  error      // why this process had no connection; nil if it had one
+	done  *Command   // the first of the commands that are done, linked by next
+	moved []*Command // to the lane of the cluster client
+	again *Command   // is sent again, if the flight was beside the lanes
 }
 
-// settle finds out what becomes of one command: see "What failures do" in doc.go. mu is
-// held.
+// settle handles the result of one command: see "What failures do" in doc.go. mu is held.
 func (n *node) settle(s *settling, c *Command) {
 	if c.state != isBoarded {
 		return // done: the node went away
@@ -60,15 +59,15 @@ func (n *node) settle(s *settling, c *Command) {
 	case c.sendings < maxBreaks:
 		n.again(s, c)
 	case sent && s.f.lane != nil && s.f.lane.large:
-		// The server takes connections, and closes each that this command comes over: it is
-		// too long for it, say, and said so before the command was written.
+		// The server accepts connections, and closes each one that carries this command. The
+		// command may be too long for the server.
 		s.finish(c, c.fail(KindOther, err))
 	default:
 		n.fell(s, c, err, kind)
 	}
 }
 
-// settleAnswer is settle for what the server has answered.
+// settleAnswer is settle for a command that the server has answered.
 func (n *node) settleAnswer(s *settling, c *Command, err error) {
 	if err == nil || errors.Is(err, redis.Nil) {
 		if c.script != nil {
@@ -80,7 +79,7 @@ func (n *node) settleAnswer(s *settling, c *Command, err error) {
 	kind := KindOf(err)
 	switch {
 	case kind == KindNoScript && c.script != nil && !c.whole:
-		if c.known && n.ran[c.script] && n != n.r.whole { // which speaks for many servers
+		if c.known && n.ran[c.script] && n != n.r.whole { // whole stands for many servers
 			delete(n.ran, c.script)
 			c.forgot = true
 			n.r.notice(Event{Node: n.addr, Op: c.op, Kind: KindNoScript, Err: err})
@@ -94,7 +93,7 @@ func (n *node) settleAnswer(s *settling, c *Command, err error) {
 		s.move(c, n.r.whole)
 		return
 	case kind == KindReadOnly && c.use == Writes && c.sendings <= maxSendings:
-		n.again(s, c) // go-redis has closed that connection; others may reach a primary
+		n.again(s, c) // go-redis has closed that connection; another may lead to a primary
 		return
 	}
 	failure := c.fail(kind, err)
@@ -104,8 +103,8 @@ func (n *node) settleAnswer(s *settling, c *Command, err error) {
 	}
 }
 
-// settleClosed is settle where the client was closed. That of a node that has left its
-// Cluster is.
+// settleClosed is settle after the client was closed. go-redis closes the client of a node that
+// has left its Cluster.
 func (n *node) settleClosed(s *settling, c *Command, err error) {
 	if n.r.whole != nil && n != n.r.whole {
 		n.r.forget(n)
@@ -115,8 +114,8 @@ func (n *node) settleClosed(s *settling, c *Command, err error) {
 	s.finish(c, c.fail(KindClosed, err))
 }
 
-// settleLate is settle where the socket's deadline has passed. It proves nothing yet:
-// the watchdog counts on. Where this process was late, the answer may have been there.
+// settleLate is settle after the socket's deadline has passed. That alone does not mean that
+// the node is away: the watchdog decides. If this process was late, the answer may have arrived.
 func (n *node) settleLate(s *settling, c *Command, err error) {
 	n.watch.cut[c.use] = true
 	n.calm = false
@@ -134,7 +133,7 @@ func (n *node) settleLate(s *settling, c *Command, err error) {
 		s.finish(c, c.fail(KindTimeout, &lateError{err}))
 		return
 	case small && c.sendings < maxSendings:
-		// Of a server that has been silent all the time there is nothing to suspect.
+		// If the server was silent all the time, the size of the answer is not the cause.
 		c.suspect = c.use == Reads && n.watch.silent[Reads] < ticksPerTimeout-2
 	default:
 		s.finish(c, c.fail(KindTimeout, &lateError{err}))
@@ -143,14 +142,14 @@ func (n *node) settleLate(s *settling, c *Command, err error) {
 	n.again(s, c)
 }
 
-// answeredSince reports whether the node has answered another flight since one began: that
-// this one found no connection that works is old news then.
+// answeredSince reports whether the node has answered another flight since f began. If so, a
+// failure of f to connect does not mean that the node is away.
 func (n *node) answeredSince(f *flight) bool { return f.heard != n.watch.heard }
 
-// excuses reports whether a late answer does not count, because this process was late: its
-// caller waits on, however often that is. Of a large command whose answer takes long the
-// process was late for most of that time: else a value that is too large for its link would go
-// over it time and again. mu is held.
+// excuses reports whether a late answer does not count, because this process was late. There is
+// no limit to how often. For a large read the process must have been late for most of the
+// time; otherwise a value that is too large for its link would be sent again and again. mu is
+// held.
 func (n *node) excuses(f *flight, c *Command) bool {
 	switch {
 	case f.lane == nil || c.limit.Once:
@@ -162,8 +161,8 @@ func (n *node) excuses(f *flight, c *Command) bool {
 	}
 }
 
-// fell finishes a command for which there is no connection that works, and takes the
-// node for away, unless it answers others.
+// fell finishes a command that could not be sent because connecting failed. The node is away
+// then, unless it answers other flights.
 func (n *node) fell(s *settling, c *Command, err error, kind Kind) {
 	failure := c.fail(kind, err)
 	s.finish(c, failure)
@@ -172,7 +171,7 @@ func (n *node) fell(s *settling, c *Command, err error, kind Kind) {
 	}
 }
 
-// again has a command sent once more, before those who came later.
+// again queues a command that has to be sent once more, before later commands.
 func (n *node) again(s *settling, c *Command) {
 	refused := n.refusal(c)
 	switch {
@@ -180,7 +179,7 @@ func (n *node) again(s *settling, c *Command) {
 		s.finish(c, c.left(c.wire.err))
 	case refused != nil && s.f.lane != nil: // the node went away meanwhile
 		s.finish(c, refused)
-	case s.f.lane == nil && s.full != nil: // it was to be sent apart
+	case s.f.lane == nil && s.full != nil: // sent beside the lanes, it has no queue to wait in
 		s.finish(c, c.fail(KindBusyHere, c.wire.err))
 	case s.f.lane == nil:
 		s.again = c
@@ -195,7 +194,7 @@ func (n *node) again(s *settling, c *Command) {
 	}
 }
 
-// kick has what is queued in a lane sent if a seat is free. mu is held.
+// kick sends what is queued in a lane if a seat is free. mu is held.
 func (n *node) kick(l *lane) {
 	if seat := l.seat(); seat != nil {
 		if f := n.boardNext(l, seat); f != nil {
@@ -207,7 +206,7 @@ func (n *node) kick(l *lane) {
 
 func (s *settling) finish(c *Command, err error) {
 	c.finish(err)
-	if !s.f.led || c != s.f.batch[0] { // whose caller is here
+	if !s.f.led || c != s.f.batch[0] { // else its caller is the one that calls this
 		c.next, s.done = s.done, c
 	}
 }
@@ -227,13 +226,13 @@ func isTimeout(err error) bool {
 	return errors.As(err, &netErr) && netErr.Timeout() || errors.Is(err, context.DeadlineExceeded)
 }
 
-// A lateError is what a socket says whose deadline has passed.
+// A lateError is the error of a socket whose deadline has passed.
 type lateError struct{ cause error }
 
 func (e *lateError) Error() string   { return errLate.Error() + ": " + e.cause.Error() }
 func (e *lateError) Unwrap() []error { return []error{errLate, e.cause} }
 
-// A refused is the cause where a node is away and is not asked.
+// A refused is the cause of the error of a command that was not sent, because its node is away.
 type refused struct{ why error }
 
 func (e *refused) Error() string {

@@ -8,9 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Dial makes the client that a URL asks for, without connecting. Deadlines end what it waits
-// for on a socket (ContextTimeoutEnabled). No error quotes the URL, in which there may be a
-// password.
+// Dial makes the client for a URL, without connecting. The client respects the deadlines of
+// contexts (ContextTimeoutEnabled). No error quotes the URL, because it may have a password.
 func Dial(rawURL string) (redis.UniversalClient, error) {
 	const forms = "use redis://, rediss:// or unix://, as in redis://user:password@host:6379/0"
 	u, err := url.Parse(rawURL)

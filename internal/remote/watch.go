@@ -12,43 +12,43 @@ import (
 const (
 	// ticksPerTimeout is how many ticks of the watchdog make the timeout.
 	ticksPerTimeout = 10
-	// ticksToConnect is how many ticks a connection may take while the node answers
-	// nothing else: TCP, TLS, HELLO and what go-redis asks then wait for an answer each, and
-	// none of these is seen. It is less than two timeouts, within which a node that is
-	// away is found out.
+	// ticksToConnect is how many ticks connecting may take while the node answers
+	// nothing else. TCP, TLS, HELLO and the first commands of go-redis each wait for an answer,
+	// and this package sees none of them. It is less than two timeouts, because a node that is
+	// away has to be known as away within two timeouts.
 	ticksToConnect = 18
-	// ticksToProbe is the same for a question to a node that is away, which no caller waits
-	// for: a node that is far but answers in time must come back.
+	// ticksToProbe is the same for a question to a node that is away. No caller waits for it.
+	// A node that is far away but answers in time must come back.
 	ticksToProbe = 50
 )
 
-// minTick is the shortest tick, whatever the timeout. In a process that computes on all
-// its processors, Go looks for answers on sockets every 10 ms, though timers come on time:
-// silence is judged over twice as long.
+// minTick is the shortest tick. In a process that computes on all its processors, Go looks for
+// answers on sockets only every 10 ms, but timers come on time. So the silence that is judged
+// must last twice as long.
 const minTick = 2 * time.Millisecond
 
-// A watch is what the watchdog of a node has seen. It is guarded by node.mu. The
-// watchdog runs while commands are on their way, and a tick longer.
+// A watch has the observations of a node's watchdog. It is guarded by node.mu. The watchdog
+// runs while commands are under way, and for one tick after that.
 type watch struct {
 	timer  *time.Timer
 	armed  bool
 	active bool      // commands have begun since the last tick
 	fresh  bool      // nothing has landed since the watchdog was started
-	due    time.Time // when the next tick is to come
+	due    time.Time // of the next tick
 	ticks  uint64
-	lates  uint64 // how many of them came late
-	heard  uint64 // how many flights were answered
+	lates  uint64 // ticks that came late
+	heard  uint64 // flights that were answered
 
-	asked  [uses]bool // at the last tick, something small was unanswered
-	cut    [uses]bool // something small was given up since the last answer
-	silent [uses]int  // ticks on time, one after the other, with something small unanswered
-	quiet  int        // the same with anything unanswered
-	mute   int        // ticks on time since anything was answered
-	asking [uses]bool // a question of the watchdog's own is on its way
+	asked  [uses]bool // at the last tick, a small command was unanswered
+	cut    [uses]bool // a small command was given up since the last answer
+	silent [uses]int  // ticks on time, in a row, with a small command unanswered
+	quiet  int        // ticks on time, in a row, with any command unanswered
+	mute   int        // ticks on time since the last answer
+	asking [uses]bool // a question of the watchdog is under way
 }
 
-// reset forgets what was not answered before an answer: one to a write shows that the node
-// answers reads too, but where writes are paused reads are answered.
+// reset forgets the silence before an answer. An answer to a write shows that the node answers
+// reads too. An answer to a read says nothing about writes, because they may be paused.
 func (w *watch) reset(answered Use) {
 	for use := range answered + 1 {
 		w.asked[use], w.cut[use], w.silent[use] = false, false, 0
@@ -70,13 +70,13 @@ func (n *node) arm() {
 
 // tick is the watchdog.
 func (n *node) tick() {
-	// Whoever was woken before this, by an answer, goes first.
+	// Goroutines that an answer has woken go first.
 	runtime.Gosched()
 	n.look()
 	n.r.sweep()
 }
 
-// look is what a tick does to its node.
+// look is one tick.
 func (n *node) look() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -87,7 +87,7 @@ func (n *node) look() {
 	}
 	w.ticks++
 	n.lookForDials()
-	for _, f := range n.flights { // a long pipeline brings answers before it lands
+	for _, f := range n.flights { // a long pipeline has answers before it lands
 		for use := range uses {
 			if f.answered[use].Swap(false) && !f.orphan {
 				w.mute = 0
@@ -109,15 +109,15 @@ func (n *node) look() {
 	n.arm()
 }
 
-// isLate reports whether the tick that is to come, or has just come, is late: this
-// process did not get the processor. Timers may be late by a millisecond in any process.
-// mu is held.
+// isLate reports whether the tick that is due is late, which means that this process did not
+// get the processor. A millisecond does not count: timers may be that late in any process. mu
+// is held.
 func (n *node) isLate() bool { return n.r.now().Sub(n.watch.due) > max(n.r.tick/2, minTick) }
 
-// wasLate reports whether this process was late since a flight began. mu is held.
+// wasLate reports whether this process was late at any time since a flight began. mu is held.
 func (n *node) wasLate(f *flight) bool { return n.watch.lates != f.lates || n.isLate() }
 
-// lookForDials has it noticed that the client has made connections. mu is held.
+// lookForDials calls Config.Dialed if the client has made connections. mu is held.
 func (n *node) lookForDials() {
 	stats := n.poolStats()
 	if stats == nil || n.r.dialed == nil {
@@ -133,13 +133,13 @@ func (n *node) lookForDials() {
 	}
 }
 
-// judge looks at what is on its way, at a tick that came on time. mu is held.
+// judge examines the flights at a tick that came on time. mu is held.
 func (n *node) judge() {
 	w := &n.watch
 	w.mute++
 	asked, unanswered := w.cut, w.cut[Reads] || w.cut[Writes]
-	waits := false    // a flight waits for a connection for half the timeout
-	var stuck *flight // waits for one for as long as the timeout: the first of these
+	waits := false    // a flight has waited for a connection for half the timeout
+	var stuck *flight // the first flight that has waited for one for the timeout
 	for _, f := range n.flights {
 		if f.orphan {
 			continue
@@ -179,16 +179,16 @@ func (n *node) judge() {
 	n.askIf(Writes, w.silent[Writes] >= ticksPerTimeout/2)
 }
 
-// count counts a tick, or begins anew.
+// count counts a tick if so is true, and otherwise resets the count.
 func count(ticks *int, so bool) {
 	if *ticks++; !so {
 		*ticks = 0
 	}
 }
 
-// overdue takes its seat from a flight that go-redis does not let go of: it reads from a
-// socket for as long as the client says, if the client cannot be cloned. Reads go on being
-// waited for, because their answers may be large. mu is held.
+// overdue takes the seat from a flight that go-redis still reads for. This happens if the client
+// cannot be cloned and has a long timeout. The flight's reads are still waited for, because
+// their answers may be large. mu is held.
 func (n *node) overdue(f *flight) {
 	patient := n != n.r.whole && time.Duration(f.flown)*n.r.tick <= n.r.longest()
 	for _, c := range f.batch {
@@ -210,7 +210,7 @@ func (n *node) overdue(f *flight) {
 	}
 }
 
-// unseat takes its seat from a flight, which goes on. mu is held.
+// unseat takes the seat from a flight, which continues without one. mu is held.
 func (n *node) unseat(f *flight) {
 	if f.era == f.lane.era {
 		f.era = noSeat
@@ -219,20 +219,20 @@ func (n *node) unseat(f *flight) {
 	}
 }
 
-// conclude draws the conclusions of a tick. mu is held.
+// conclude decides after a tick whether the node is away or this process is busy. mu is held.
 func (n *node) conclude(stuck *flight) {
 	w := &n.watch
 	switch {
 	case w.silent[Reads] >= ticksPerTimeout, w.silent[Writes] >= ticksPerTimeout && w.mute >= ticksPerTimeout:
 		n.goAway(n.trouble(Reads, KindTimeout, errSilent), true, true, true)
 		w.reset(Writes)
-	case w.silent[Writes] >= ticksPerTimeout: // as where the server pauses them
+	case w.silent[Writes] >= ticksPerTimeout: // for example, the server pauses them
 		n.goAway(n.trouble(Writes, KindTimeout, errSilent), false, true, true)
 		w.reset(Writes)
 	case stuck != nil && n.poolIsFull(stuck):
 		n.tellBusy(stuck.batch[0], errPoolFull)
 	case stuck == nil || stuck.waits < ticksToConnect:
-	case w.mute < ticksPerTimeout && n != n.r.whole: // others are answered: another connection may do
+	case w.mute < ticksPerTimeout && n != n.r.whole: // other flights are answered: try another connection
 		stuck.waits = 0
 		if stuck.Err() == nil {
 			close(stuck.end)
@@ -243,7 +243,7 @@ func (n *node) conclude(stuck *flight) {
 	}
 }
 
-// tellBusy notes that there was no connection for as long as the timeout, and why. mu is held.
+// tellBusy notes why this process had no connection for as long as the timeout. mu is held.
 func (n *node) tellBusy(c *Command, why error) {
 	if !isOutOfFiles(why) {
 		why = errPoolFull
@@ -254,8 +254,8 @@ func (n *node) tellBusy(c *Command, why error) {
 	}
 }
 
-// trouble makes the error of a node, on behalf of what is on its way: of a write, or of
-// anything. mu is held.
+// trouble makes the error of a node. It names a command that is under way: a write, or any
+// command if use is Reads. mu is held.
 func (n *node) trouble(use Use, kind Kind, cause error) *Error {
 	for _, f := range n.flights {
 		for _, c := range f.batch {
@@ -267,7 +267,7 @@ func (n *node) trouble(use Use, kind Kind, cause error) *Error {
 	return &Error{Op: "lookup", Kind: kind, Node: n.addr, Err: cause}
 }
 
-// askIf sends a question of the watchdog's own, if there is need. mu is held.
+// askIf sends a question of the watchdog if there is need. mu is held.
 func (n *node) askIf(use Use, need bool) {
 	if !need || n.watch.asking[use] || n.states[use].away {
 		return
@@ -275,19 +275,18 @@ func (n *node) askIf(use Use, need bool) {
 	n.watch.asking[use] = true
 	question := n.question(use)
 	n.r.spawn(func() {
-		_ = n.apart(context.Background(), question, 2*n.r.timeout) // land has taken it in
+		_ = n.apart(context.Background(), question, 2*n.r.timeout) // land handles the result
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.watch.asking[use] = false
 	})
 }
 
-// heard takes in that the server has answered a flight, to a write or only to reads. mu is
-// held.
+// heard notes that the server has answered a flight: a write, or only reads. mu is held.
 func (n *node) heard(f *flight, answered Use) {
 	n.watch.mute = 0
 	n.watch.heard++
-	if n.watch.fresh { // after a pause a command may have needed a new connection: it is known before its answer
+	if n.watch.fresh { // after a pause the command may have needed a new connection
 		n.watch.fresh = false
 		n.lookForDials()
 	}
@@ -298,8 +297,8 @@ func (n *node) heard(f *flight, answered Use) {
 	}
 }
 
-// poolStats returns the figures of the client's pool, nil if there are none. A Cluster client
-// would ask for its nodes first, for as long as that takes.
+// poolStats returns the figures of the client's pool, or nil if there are none. It does not ask
+// a Cluster client, which would first ask for its nodes and wait.
 func (n *node) poolStats() *redis.PoolStats {
 	if n == n.r.whole {
 		return nil
@@ -308,8 +307,8 @@ func (n *node) poolStats() *redis.PoolStats {
 }
 
 // poolIsFull reports whether all connections that a flight may use are in use, by the
-// figures of the client's pools. A pipeline takes one of the pool of single commands if
-// its own has none.
+// figures of the client's pools. A pipeline takes a connection from the pool of single
+// commands if its own pool has none.
 func (n *node) poolIsFull(f *flight) bool {
 	stats := n.poolStats()
 	if stats == nil || !isFull(stats, n.pool) {
