@@ -360,6 +360,41 @@ func benchmarkOwn(b *testing.B, wrapIDs func(*idsFunc, Options) (*Func, error)) 
 func BenchmarkOwn_Wrap(b *testing.B)  { benchmarkOwn(b, Wrap[idsFunc]) }
 func BenchmarkOwn_Wrap1(b *testing.B) { benchmarkOwn(b, wrapUntyped1[idsFunc]) }
 
+// benchmarkBatch is a call for 100 ids that are all cached.
+func benchmarkBatch(b *testing.B, near time.Duration) {
+	c := newTestCache(b, Config{Redis: benchServer(b)})
+	get := func(_ context.Context, ids []int64) (map[int64][]int64, error) {
+		found := make(map[int64][]int64, len(ids))
+		for _, id := range ids {
+			found[id] = tenIDs
+		}
+		return found, nil
+	}
+	f, err := WrapBatch(&get, Options{Cache: c, Name: "bench.Batch", Timeout: time.Hour, Near: near})
+	require.NoError(b, err)
+	if near > 0 {
+		Must(f.Func.bind())
+		awaitHearing(b, c, 0)
+	}
+	ids := make([]int64, 100)
+	for i := range ids {
+		ids[i] = int64(i)
+	}
+	for range 2 {
+		_, err := get(b.Context(), ids)
+		require.NoError(b, err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if found, err := get(b.Context(), ids); err != nil || len(found) != len(ids) {
+			b.Fatal(found, err)
+		}
+	}
+}
+
+func BenchmarkBatch_InRedis(b *testing.B) { benchmarkBatch(b, 0) }
+func BenchmarkBatch_Near(b *testing.B)    { benchmarkBatch(b, time.Hour) }
+
 // nearBench is a function whose results are in this process's memory, in its
 // three forms.
 func nearBench[R any](b *testing.B, value R) (reflected, typed func(context.Context, int64) (R, error)) {

@@ -126,8 +126,12 @@ const poolSize = 64
 
 // Client returns a go-redis client, with the settings that all users of go-redis
 // have here.
-func Client(addr string) *redis.Client {
-	return redis.NewClient(&redis.Options{Addr: addr, PoolSize: poolSize})
+func Client(addr string, change ...func(*redis.Options)) *redis.Client {
+	opts := &redis.Options{Addr: addr, PoolSize: poolSize}
+	for _, f := range change {
+		f(opts)
+	}
+	return redis.NewClient(opts)
 }
 
 // keyer returns a function from ids to keys, for peers whose users make keys.

@@ -20,9 +20,7 @@ const (
 // distributed storage.
 func openSturdyc[V any](withRedis bool) func(Site, Source[V]) (*Cached[V], error) {
 	return func(s Site, source Source[V]) (*Cached[V], error) {
-		options := []sturdyc.Option{
-			sturdyc.WithEarlyRefreshes(s.Freshness, min(s.Freshness+s.Freshness/100, s.Timeout), s.Timeout, sturdycRetry),
-		}
+		var options []sturdyc.Option
 		key := keyer("sturdyc", s)
 		cached := &Cached[V]{Close: func() {}}
 		drop := func(context.Context, string) error { return nil }
@@ -34,8 +32,7 @@ func openSturdyc[V any](withRedis bool) func(Site, Source[V]) (*Cached[V], error
 			cached.Key = inRedis(key)
 			cached.Close = func() { _ = client.Close() }
 		}
-		// A shard that is full drops a tenth, and keys fall into shards unevenly.
-		c := sturdyc.New[V](2*max(1000, s.Keys), sturdycShards, s.Timeout, sturdycEviction, options...)
+		c := NewSturdyc[V](s, options...)
 		cached.Get = func(ctx context.Context, id int64) (V, error) {
 			return c.GetOrFetch(ctx, key(id), func(ctx context.Context) (V, error) { return source(ctx, id) })
 		}
@@ -48,6 +45,14 @@ func openSturdyc[V any](withRedis bool) func(Site, Source[V]) (*Cached[V], error
 		}
 		return cached, nil
 	}
+}
+
+// NewSturdyc is a client of sturdyc with room for all keys.
+func NewSturdyc[V any](s Site, options ...sturdyc.Option) *sturdyc.Client[V] {
+	options = append(options,
+		sturdyc.WithEarlyRefreshes(s.Freshness, min(s.Freshness+s.Freshness/100, s.Timeout), s.Timeout, sturdycRetry))
+	// A shard that is full drops a tenth, and keys fall into shards unevenly.
+	return sturdyc.New[V](2*max(1000, s.Keys), sturdycShards, s.Timeout, sturdycEviction, options...)
 }
 
 // sturdycStorage is Redis as sturdyc wants it.
