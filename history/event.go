@@ -70,6 +70,7 @@ type event struct {
 	// Of commands and replies.
 	Verb     string `json:"verb,omitempty"`
 	Token    string `json:"token,omitempty"`
+	Try      int    `json:"try,omitempty"`      // of the token: which sending of acquire it is of; in a reply of acquire: of the token in the lock
 	Millis   int64  `json:"millis,omitempty"`   // the life that it gives the lock, or the entry; of stalled
 	Seen     string `json:"seen,omitempty"`     // of acquire: the id of the entry that the caller saw
 	Servable bool   `json:"servable,omitempty"` // of acquire

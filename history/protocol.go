@@ -22,7 +22,8 @@ import (
 
 // A state is the stored data of one cell.
 type state struct {
-	holder   string // of the lock; "" for none
+	holder   string // of the lock, a token; "" for none
+	try      int    // which sending of the token
 	mark     string // markCool or markOpen: a lock without a holder; "" for a lease
 	lockFrom int64  // the lock can have expired from here on,
 	lockTo   int64  // and has from here on
@@ -172,7 +173,7 @@ func (s state) now(began, ended int64) []state {
 }
 
 func (s state) withoutLock() state {
-	s.holder, s.mark, s.lockFrom, s.lockTo = "", "", 0, 0
+	s.holder, s.try, s.mark, s.lockFrom, s.lockTo = "", 0, "", 0, 0
 	return s
 }
 
@@ -182,11 +183,21 @@ func (s state) withoutEntry() state {
 }
 
 // lock sets the holder of the lock, for its life from then on.
-func (s state) lock(holder, mark string, in step) state {
-	s.holder, s.mark = holder, mark
+func (s state) lock(holder owner, mark string, in step) state {
+	s.holder, s.try, s.mark = holder.token, holder.try, mark
 	s.lockFrom, s.lockTo = in.life()
 	return s
 }
+
+// An owner is a token in a lock, with the number of its sending: see lock_acquire.lua.
+type owner struct {
+	token string
+	try   int
+}
+
+func (s state) owner() owner { return owner{s.holder, s.try} }
+
+func (in step) owner() owner { return owner{in.Token, in.Try} }
 
 // life returns the earliest and the latest expiry of what a step writes.
 func (in step) life() (from, to int64) {
@@ -201,17 +212,18 @@ func (in step) life() (from, to int64) {
 // An answer is the reply to a step.
 type answer struct {
 	status, holder, entry string
+	try                   int // of the token in the lock
 	present               bool
 }
 
 func (a answer) matches(reply event) bool {
 	_, holder := unmark(reply.Holder)
-	return a == answer{reply.Status, holder, reply.Entry, reply.Present}
+	return a == answer{reply.Status, holder, reply.Entry, reply.Try, reply.Present}
 }
 
 // execute is the scripts.
 func (s state) execute(in step) (state, answer) {
-	mine := s.holder == in.Token && s.mark == ""
+	mine := s.owner() == in.owner() && s.mark == ""
 	lost, held := answer{status: "lost"}, answer{status: "held"}
 	switch in.Verb {
 	case "wipe":
@@ -228,7 +240,7 @@ func (s state) execute(in step) (state, answer) {
 		if !mine {
 			return s, lost
 		}
-		return s.lock(s.holder, "", in), held
+		return s.lock(in.owner(), "", in), held
 	case "store":
 		if strings.TrimSuffix(s.entry, markExpired) == in.Entry {
 			return s, held
@@ -245,13 +257,13 @@ func (s state) execute(in step) (state, answer) {
 		if mark == "" { // of records from before there was another mode
 			mark = markCool
 		}
-		if s.holder == in.Token && s.mark == mark {
+		if s.owner() == in.owner() && s.mark == mark {
 			return s, held
 		}
 		if !mine {
 			return s, lost
 		}
-		return s.lock(s.holder, mark, in), held
+		return s.lock(in.owner(), mark, in), held
 	case "release":
 		if !mine {
 			return s, lost
@@ -274,7 +286,10 @@ func (s state) expired() state {
 func (s state) acquire(in step) (state, answer) {
 	present := s.entry != ""
 	if s.holder == in.Token && s.mark == "" {
-		return s, answer{status: "acquired", present: present}
+		if in.Try > s.try {
+			s = s.lock(in.owner(), "", in)
+		}
+		return s, answer{status: "acquired", try: s.try, present: present}
 	}
 	refresh := in.Mode == "refresh"
 	if !refresh && present && s.entry != in.Seen {
@@ -282,9 +297,9 @@ func (s state) acquire(in step) (state, answer) {
 	}
 	servable := present && in.Servable
 	if s.holder == "" || s.mark == markCool && (refresh || !servable) || s.mark == markOpen && refresh {
-		return s.lock(in.Token, "", in), answer{status: "acquired", present: present}
+		return s.lock(in.owner(), "", in), answer{status: "acquired", try: in.Try, present: present}
 	}
-	return s, answer{status: "held", holder: s.holder, present: present}
+	return s, answer{status: "held", holder: s.holder, try: s.try, present: present}
 }
 
 // orders counts the operations for which an order was searched.

@@ -944,6 +944,14 @@ func TestRepliesThatNoServerCanHaveGivenHaveNoOrder(t *testing.T) {
 			h.add(event{Kind: wipeEnds})
 			h.get(2, 32, 0)
 		}},
+		"an acquire that was sent twice, and whose first sending came after an invalidation, is held by the first": {true, func(h *tale) {
+			sentTwice(h)
+			h.add(event{Kind: commandEnds, Op: 33, Status: "lost"})
+		}},
+		"and a store by the second stores nothing": {false, func(h *tale) {
+			sentTwice(h)
+			h.add(event{Kind: commandEnds, Op: 33, Status: "held"})
+		}},
 		"a plain DEL": {false, func(h *tale) {
 			h.invalidate(1, 40)
 			h.ask(1, 30, "u", 0)
@@ -962,6 +970,22 @@ func TestRepliesThatNoServerCanHaveGivenHaveNoOrder(t *testing.T) {
 			assert.Equal(t, test.ok, broken == nil, "%v", broken)
 		})
 	}
+}
+
+// sentTwice is an acquire that is sent twice. The second sending is granted, the lease is
+// invalidated, another caller learns that the first sending holds it, and the holder of the
+// second asks to store.
+func sentTwice(h *tale) {
+	acquire := event{Kind: commandSent, Proc: 1, Op: 30, Verb: "acquire", Token: "u", Try: 1, Millis: lease.Milliseconds(), Mode: "refresh"}
+	h.add(acquire)
+	h.fail(30)
+	acquire.Op, acquire.Try = 31, 2
+	h.add(acquire)
+	h.add(event{Kind: commandEnds, Op: 31, Status: "acquired", Try: 2, Present: true})
+	h.invalidate(2, 40)
+	h.ask(2, 32, "v", 0)
+	h.add(event{Kind: commandEnds, Op: 32, Status: "held", Holder: "u", Try: 1})
+	h.add(event{Kind: commandSent, Proc: 1, Op: 33, Verb: "store", Token: "u", Try: 2, Millis: timeout.Milliseconds(), Entry: "n"})
 }
 
 func TestAHistoryIsCutWhereTheStateIsKnown(t *testing.T) {

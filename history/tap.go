@@ -206,7 +206,7 @@ func (e *event) describe(args []any) {
 	if !slices.Contains([]string{"acquire", "renew", "store", "cooldown", "release"}, e.Verb) {
 		return // it names no token
 	}
-	e.Token = tokenIn(args[0])
+	e.Token, e.Try = tokenIn(args[0])
 	switch e.Verb {
 	case "acquire":
 		e.Millis, _ = strconv.ParseInt(text(args[1]), 10, 64)
@@ -263,10 +263,12 @@ func (e *event) readReply(reply any) {
 		return
 	}
 	switch e.Status = text(parts[0]); {
-	case e.Status == "acquired":
+	case e.Status == "acquired" && len(parts) == 3:
 		e.Present = text(parts[1]) == "1"
+		_, e.Try = splitToken(text(parts[2]))
 	case e.Status == "held" && len(parts) == 4:
-		e.Holder, e.Present = baseToken(text(parts[1])), text(parts[3]) == "1"
+		e.Holder, e.Try = splitToken(text(parts[1]))
+		e.Present = text(parts[3]) == "1"
 	case e.Status == "changed":
 		e.Entry, e.Value = entryID(text(parts[1])), valueIn(text(parts[1]))
 	}
@@ -298,19 +300,25 @@ func text(arg any) string {
 	}
 }
 
-// tokenIn returns the token in an argument. The token of acquire changes with each sending by
-// go-redis; it must not be marshaled here, because that counts as a sending.
-func tokenIn(arg any) string {
+// tokenIn returns the token in an argument, and which sending of acquire it is of. Acquire sends
+// another token each time. Such a token must not be marshaled here, because that counts as a
+// sending.
+func tokenIn(arg any) (base string, try int) {
 	if _, sent := arg.(encoding.BinaryMarshaler); sent {
-		return reflect.Indirect(reflect.ValueOf(arg)).FieldByName("base").String()
+		token := reflect.Indirect(reflect.ValueOf(arg))
+		return token.FieldByName("base").String(), 1 + int(token.FieldByName("sendings").FieldByName("v").Int())
 	}
-	return baseToken(text(arg))
+	return splitToken(text(arg))
 }
 
-// baseToken is a token without the number of its sending.
-func baseToken(token string) string {
-	base, _, _ := strings.Cut(token, ".")
-	return base
+// splitToken splits a token from the number of its sending.
+func splitToken(token string) (base string, try int) {
+	base, number, resent := strings.Cut(token, ".")
+	if !resent {
+		return base, 1
+	}
+	try, _ = strconv.Atoi(number)
+	return base, try
 }
 
 // entryID returns the id in an envelope's header, which is at the same place in all versions of
