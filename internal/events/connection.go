@@ -15,61 +15,61 @@ import (
 	"github.com/fncache/fncache/internal/remote"
 )
 
-// go-redis connects a subscription anew by itself, and what was published meanwhile is lost
-// without a word. Therefore one connection here is one PubSub, which is kept from
-// connecting again, and the channel that go-redis offers to read from, which drops messages
-// when it is full, is not used.
+// go-redis reconnects a subscription by itself, and then silently loses what was published
+// meanwhile. Therefore each connection here is one PubSub, which is kept from reconnecting.
+// The Go channel of a PubSub is not used either, because it drops messages when it is full.
 
 var (
-	errDeaf      = errors.New("nothing was heard for too long")
+	errDeaf      = errors.New("the server sent nothing for too long")
 	errReplaced  = errors.New("the client has replaced the connection")
-	errHelloLost = errors.New("what was published for a test did not come back")
+	errHelloLost = errors.New("a message published as a test was not received")
 	errCut       = errors.New("this machine was suspended, or its clock was set")
 	errUnneeded  = errors.New("no channel is needed any more")
 	errClosing   = errors.New("the subscription is being closed")
 )
 
-// A connection is one that listens. Two goroutines belong to it: one reads, the
-// other keeps it: has it subscribe to what is needed, asks whether it lives, and closes
-// it. A third greets.
+// A connection receives events. It has three goroutines. One reads. One keeps the connection:
+// it subscribes to the needed channels, checks that the server answers, and closes the
+// connection. One sends greetings.
 type connection struct {
 	events *Events
 	cuts   uint64 // Events.cut when it began
 	pubsub *redis.PubSub
 	dial   context.Context    // of connecting
-	noMore context.CancelFunc // ends it
+	noMore context.CancelFunc // ends dial
 	began  time.Time
 
-	connected chan struct{} // closed when the first channels were asked for
-	over      chan struct{} // closed when nothing is read any more
+	connected chan struct{} // closed after the first SUBSCRIBE was sent
+	over      chan struct{} // closed when reading has ended
 
-	// asked are the channels that are subscribed to, each with how many pulses it was not
-	// heard for. It is the keeper's.
+	// asked has the subscribed channels, each with the number of pulses for which it was not
+	// heard. Only the goroutine that keeps the connection uses it.
 	asked map[*Channel]int
 
 	mu       sync.Mutex // guards the fields below
-	awaiting []*Channel // that the server has not confirmed yet, in the order of asking
+	awaiting []*Channel // the server has not confirmed these yet; in the order of asking
 	unsent   []greeting
-	greeting bool // they are being sent
+	greeting bool // a goroutine is sending greetings
 
 	words atomic.Uint64         // how many messages of any kind have come
-	hears atomic.Bool           // it has heard itself
+	hears atomic.Bool           // it has received a greeting of its own
 	ended atomic.Pointer[error] // why it was closed, if it was
 }
 
-// A greeting is what a connection sends to hear itself on a channel.
+// A greeting is a message that a connection publishes on a channel to check that it receives
+// the channel's messages.
 type greeting struct {
 	channel *Channel
 	hello   string
 	at      time.Time // when the subscription was confirmed
 }
 
-// hear listens on one connection until that is lost, no channel is needed, or Closing is
-// closed. heard reports whether a channel was heard on it.
+// hear listens on one connection until the connection is lost, no channel is needed, or Closing
+// is closed. heard reports whether a channel was heard on it.
 //
-// A channel is heard when the connection has heard itself on it: that takes the right to
-// publish too, without which the scripts of this user tell nobody anything, and a way from
-// the server that is published on to the one that is listened to.
+// A channel is heard once the connection has received its own greeting on it. That proves that
+// the user has the right to publish, which scripts need too, and that messages get from the
+// server that scripts publish on to the server that the connection listens to.
 func (e *Events) hear() (heard bool, err error) {
 	dial, noMore := context.WithCancel(context.Background())
 	defer noMore()
@@ -83,8 +83,8 @@ func (e *Events) hear() (heard bool, err error) {
 
 	err = c.pubsub.Subscribe(dial, first...)
 	if err == nil {
-		// It has connected. From here on go-redis would do so again: it fails,
-		// for this context has ended. Reading does not look at that.
+		// It has connected. The end of this context makes go-redis fail to reconnect. It does
+		// not end reading.
 		noMore()
 		close(c.connected)
 		err = c.read()
@@ -95,10 +95,10 @@ func (e *Events) hear() (heard bool, err error) {
 	return c.hears.Load(), e.cfg.Explain("subscribe", err)
 }
 
-// read takes messages in until there is an error.
+// read handles messages until there is an error.
 func (c *connection) read() error {
-	// Each subscription has a greeting of its own. Were there one for a channel, then that
-	// of a subscription which has ended could be heard, and taken for that of the next.
+	// Each subscription has a greeting of its own. If all subscriptions to a channel shared one,
+	// the greeting of an ended subscription could be taken for that of the next.
 	greetings := make(map[string]greeting)
 	for {
 		message, err := c.pubsub.Receive(c.dial)
@@ -137,10 +137,9 @@ func (c *connection) read() error {
 	}
 }
 
-// greet has a greeting sent, together with those that come while others are on their way.
-// That has a goroutine of its own, for reading goes on meanwhile: a server that delivers a
-// message before it answers who published it would wait for the reader, and the reader for
-// it.
+// greet queues a greeting. A goroutine of its own sends the queued greetings, so that reading
+// continues. A server may deliver a message before it answers PUBLISH; if the reader published,
+// each could wait for the other.
 func (c *connection) greet(g greeting) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,7 +167,7 @@ func (c *connection) sendGreetings() {
 	}
 }
 
-// publish sends greetings, in one round trip.
+// publish sends greetings in one round trip.
 func (c *connection) publish(all []greeting) error {
 	ctx, end := context.WithTimeout(context.Background(), pulses*LeastPulse)
 	defer end()
@@ -188,7 +187,7 @@ func (c *connection) publish(all []greeting) error {
 	return errors.Join(errs...)
 }
 
-// take notes that some channels are about to be subscribed to, and returns their names.
+// take notes that channels are about to be subscribed to, and returns their names.
 func (c *connection) take(channels []*Channel) (names []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -200,8 +199,8 @@ func (c *connection) take(channels []*Channel) (names []string) {
 	return names
 }
 
-// confirmed returns the channel whose subscription the server has confirmed: it does so in
-// the order of asking. It is nil if none was asked for.
+// confirmed returns the channel that the server has now confirmed, or nil if none was asked
+// for. The server confirms channels in the order of asking.
 func (c *connection) confirmed() (ch *Channel) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -211,8 +210,8 @@ func (c *connection) confirmed() (ch *Channel) {
 	return ch
 }
 
-// follow subscribes to the channels that are needed now, and to no others. An error is one
-// of reading too.
+// follow subscribes to the channels that are needed now, and unsubscribes from all others. It
+// ignores errors, because the reader gets them too.
 func (c *connection) follow() {
 	needed := c.events.needed()
 	if len(needed) == 0 {
@@ -226,7 +225,7 @@ func (c *connection) follow() {
 			gone = append(gone, c.events.cfg.Prefix+ch.name)
 		}
 	}
-	if len(gone) > 0 { // first, for one of the same name may come
+	if len(gone) > 0 { // first, because a new channel may have the same name
 		_ = c.pubsub.Unsubscribe(c.dial, gone...)
 	}
 	come := slices.DeleteFunc(needed, func(ch *Channel) bool {
@@ -238,12 +237,11 @@ func (c *connection) follow() {
 	}
 }
 
-// keep follows what is needed, and closes the connection: when reading has ended, when
-// Closing is closed, when what it hears does not count any more, and when nothing has been
-// heard for too long.
+// keep subscribes to what is needed, and closes the connection when reading has ended, when
+// Closing is closed, when hearing was interrupted, or when nothing was heard for too long.
 func (c *connection) keep() {
 	defer func() { _ = c.pubsub.Close() }()
-	defer c.noMore() // before, for Close waits for connecting
+	defer c.noMore() // before Close, which waits for connecting
 	ticker := time.NewTicker(c.events.pulse())
 	defer ticker.Stop()
 	connected, changed := c.connected, (<-chan struct{})(nil)
@@ -259,7 +257,7 @@ func (c *connection) keep() {
 		case <-c.events.cfg.Closing:
 			c.end(errClosing)
 			return
-		case <-connected: // what has changed meanwhile is waiting in the channel
+		case <-connected: // a change meanwhile is in the channel
 			connected, changed = nil, c.events.changed
 			continue
 		case <-changed:
@@ -268,12 +266,11 @@ func (c *connection) keep() {
 		case <-ticker.C:
 		}
 		if changed != nil {
-			c.follow() // nobody signals that a channel has lingered for long enough
+			c.follow() // there is no signal when a channel's Linger is over
 		}
 		words, hears := c.words.Load(), c.hears.Load()
 		if hears {
-			// However much is heard: it may have been said long ago. An error is
-			// one of reading too.
+			// Also while messages come, because they may be old. The reader gets the error too.
 			_ = c.pubsub.Ping(c.dial, strconv.FormatInt(int64(time.Since(c.began)), 10))
 		}
 		silent++
@@ -284,8 +281,8 @@ func (c *connection) keep() {
 	}
 }
 
-// judge ends a connection that was silent for that many pulses, or on which a channel was
-// not heard. greeting says that nothing was heard but answers.
+// judge ends a connection that was silent for that many pulses, or on which a channel is not
+// heard. greeting says that the server has answered, but that no greeting has come.
 func (c *connection) judge(silent int, greeting bool) {
 	switch {
 	case silent >= pulses-1 && greeting:

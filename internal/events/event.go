@@ -5,46 +5,46 @@ import (
 	"strings"
 )
 
-// A Verb is what happened to a key. Its text is part of what is published.
+// A Verb says what happened to a key. Its text is part of the published message.
 type Verb string
 
 // The verbs.
 const (
 	Store      Verb = "store"      // a value was stored, and the lease is free
-	CoolDown   Verb = "cooldown"   // the function failed, and is left alone for a while
+	CoolDown   Verb = "cooldown"   // the function failed, and does not run during the cooldown
 	Release    Verb = "release"    // the lease is free, without a value
 	Failed     Verb = "failed"     // the lease is free, because the function failed
 	Open       Verb = "open"       // the value cannot be stored: compute without a lease
-	Invalidate Verb = "invalidate" // the entry and the lease on it are gone
-	Expire     Verb = "expire"     // the entry is stale at most, and the lease on it is gone
-	Clear      Verb = "clear"      // all entries of a function are gone, and the leases on them; the key is its name
+	Invalidate Verb = "invalidate" // the entry and its lease are deleted
+	Expire     Verb = "expire"     // the entry is no longer fresh, and its lease is deleted
+	Clear      Verb = "clear"      // all entries of a function and their leases are gone; the key is the function's name
 
-	hello Verb = "hello" // a subscriber asks whether it hears itself
+	hello Verb = "hello" // a greeting of a subscriber
 )
 
 // An Event is what a script publishes: `<verb> <key> <id>`.
 type Event struct {
 	Verb Verb
-	Key  string // of the entry; the name of the function, with its prefix, of a Clear
-	// ID is that of the envelope of a Store (see StoreID), and the token of the lease of
-	// what ends one without a value.
+	Key  string // of the entry; for Clear, the name of the function with its prefix
+	// ID is the id of the stored envelope (see StoreID) for Store, and the token of the lease
+	// for verbs that end a lease without a value.
 	ID string
 }
 
 // failure reports whether the function failed.
 func (e Event) failure() bool { return e.Verb == Failed || e.Verb == CoolDown }
 
-// keepsEntry reports whether the event leaves the entry as it was. An event that only a
-// later release knows is taken for an invalidation.
+// keepsEntry reports whether the event leaves the entry unchanged. A verb that this release does
+// not know counts as an invalidation.
 func (e Event) keepsEntry() bool {
 	return e.Verb == Release || e.Verb == Open || e.failure()
 }
 
-// String returns the message that tells of the event.
+// String returns the event as a message.
 func (e Event) String() string { return string(e.Verb) + " " + e.Key + " " + e.ID }
 
-// Parse reads a message. The key may hold anything but ends before the last space. ok is
-// false for a message of another form, which is none of ours.
+// Parse reads a message. The key may contain anything, and ends at the last space. ok is false
+// for a message of another form, which does not come from this package.
 func Parse(message string) (e Event, ok bool) {
 	what, rest, ok := strings.Cut(message, " ")
 	last := strings.LastIndexByte(rest, ' ')
@@ -57,7 +57,7 @@ func Parse(message string) (e Event, ok bool) {
 // StoreID returns the id of a stored envelope as an event carries it.
 func StoreID(id uint64) string { return strconv.FormatUint(id, 16) }
 
-// stored returns the id of the envelope that was stored, if that is what happened.
+// stored returns the id of the stored envelope. ok is false if the event is not a Store.
 func (e Event) stored() (id uint64, ok bool) {
 	if e.Verb != Store {
 		return 0, false

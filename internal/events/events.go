@@ -1,21 +1,20 @@
-// Package events is what a process knows of what happens to keys elsewhere: it subscribes to
-// what the scripts publish, and remembers the last that was heard about each key.
+// Package events tells a process what other processes do to keys. It subscribes to the messages
+// that scripts publish, and remembers the last event about each key.
 //
-// Everything that happens gets a place in one order. A reader that is about to ask Redis
-// about a key notes the place, and can tell afterwards whether the answer may have been
-// overtaken: by an event about the key, or by a loss of continuity, that is, a time in which
-// events may have gone by unheard. So no reader has to hold a lock while it asks, and the
-// orders that matter come out right:
+// Each event gets a place in one order. A reader that is about to ask Redis about a key notes
+// the current place. Later it can find out whether the answer may have been overtaken: by an
+// event about the key, or because events may have been missed meanwhile. So no reader has to
+// hold a lock while it asks, and each order of events gives a correct result:
 //
 //  1. a lookup notes its place and is sent, and Redis answers it;
 //  2. another process invalidates the key, and the event is heard here;
-//  3. the answer is taken in: it has been overtaken, and is not kept.
+//  3. the answer arrives: it has been overtaken, and is not kept.
 //
-// and, with 2 and 3 the other way round, what was kept is overtaken from then on.
+// If 3 comes before 2, the answer is kept, and is overtaken from step 2 on.
 //
 // There is a channel for each function. A process has one subscription, to the channels
-// that are needed: by a function with a near cache, or by callers that wait for another
-// process. It begins when the first is needed (subscription.go).
+// that are needed by functions with a near cache and by callers that wait for another
+// process. It begins when the first channel is needed (subscription.go).
 package events
 
 import (
@@ -31,40 +30,40 @@ import (
 	"github.com/fncache/fncache/internal/remote"
 )
 
-// Config is what Events need to know.
+// Config configures Events.
 type Config struct {
-	// Client makes the connection that listens.
+	// Client makes the connection that receives events.
 	Client redis.UniversalClient
-	// Remote sends the greetings by which the connection finds out whether it hears.
+	// Remote sends the greetings that show whether the connection receives messages.
 	Remote *remote.Remote
-	// Prefix is what the names of channels begin with, before the name of the function.
+	// Prefix comes before the name of the function in the names of channels.
 	Prefix string
 	// Timeout is how long Redis may take to answer.
 	Timeout time.Duration
-	// Clock tells how time passes, and whether the machine was suspended.
+	// Clock measures time, and detects that the machine was suspended.
 	Clock *clock.Clock
 	// Suspended is called when the machine was suspended, or its clock was set.
 	Suspended func()
-	// Closing is closed when the subscription is to end.
+	// The subscription ends when Closing is closed.
 	Closing <-chan struct{}
-	// Spawn starts a goroutine; SpawnAsking one that may wait within the client.
+	// Spawn starts a goroutine. SpawnAsking starts one that may wait inside the client.
 	Spawn, SpawnAsking func(func())
-	// Tags is told of each message that begins with "tags ", and returns the tags that it is
-	// about, by their keyed hashes. ok is false if it cannot be read.
+	// Tags is called with each message that begins with "tags ". It returns the keyed hashes of
+	// the message's tags. ok is false if it cannot read the message.
 	Tags func(message string) (tags [][16]byte, ok bool)
-	// Log is told when events are not heard.
+	// Log reports when and why events are not heard.
 	Log *oncelog.Logger
-	// Explain words an error for the log: what failed in an operation.
+	// Explain adds the operation to an error, for the log.
 	Explain func(op string, err error) error
 }
 
-// A Channel is what is heard about the keys of one function. It is subscribed to while
-// somebody needs it. Once it is let go it hears nothing: who needs it later joins another
-// channel of the same name.
+// A Channel has the events about the keys of one function. It is subscribed to while it has
+// users, and for Linger after that. Then it hears nothing more, and the next user gets
+// another Channel of the same name.
 type Channel struct {
-	name  string        // the function's, with its prefix
-	epoch atomic.Uint64 // of the present continuous stretch of hearing; 0 while nothing is heard
-	last  atomic.Uint64 // the epoch that is, or was the last; 0 once the channel is let go
+	name  string        // of the function, with its prefix
+	epoch atomic.Uint64 // the number of the current period of hearing without a gap; 0 while nothing is heard
+	last  atomic.Uint64 // the current epoch, or the last one; 0 after Linger
 	// cleared is the place of the last event that overtook all keys of the function.
 	cleared atomic.Uint64
 
@@ -73,17 +72,17 @@ type Channel struct {
 	idle  time.Time // since when there are no users
 }
 
-// Events are what one process knows. All methods are safe for concurrent use.
+// Events has the events that one process knows. All methods are safe for concurrent use.
 type Events struct {
 	cfg   Config
 	seed  maphash.Seed
 	seq   atomic.Uint64            // the last place in the order
 	marks atomic.Pointer[marks]    // nil until the first Join, and after End
-	tags  atomic.Pointer[tagMarks] // likewise
+	tags  atomic.Pointer[tagMarks] // nil as marks is
 
 	subscribed sync.Once    // the subscription has begun
-	heardUntil atomic.Int64 // until when events are known to be heard, on Clock.Elapsed
-	trusted    atomic.Int64 // up to heardUntil; until when it is known that the machine was not suspended
+	heardUntil atomic.Int64 // until then all events are known to be heard, on Clock.Elapsed
+	trusted    atomic.Int64 // until then Hears need not look at the clocks; at most heardUntil
 
 	changed chan struct{} // has an element if other channels are needed, or hearing was interrupted
 
@@ -96,8 +95,8 @@ type Events struct {
 	ended    bool
 }
 
-// Linger is how long a channel that nobody needs stays subscribed to: callers of a key that
-// is waited for often come again.
+// Linger is how long a channel without users stays subscribed. Callers often wait for the same
+// function again.
 const Linger = time.Minute
 
 // New returns Events that subscribe to nothing yet.
@@ -112,7 +111,7 @@ func New(cfg Config) *Events {
 	}
 }
 
-// Join returns the channel of a function, and has it subscribed to until Leave. The first
+// Join returns the channel of a function, which is subscribed to until Leave. The first
 // Join begins the subscription.
 func (e *Events) Join(name string) *Channel {
 	e.subscribed.Do(func() {
@@ -131,7 +130,7 @@ func (e *Events) Join(name string) *Channel {
 	return ch
 }
 
-// Known returns the channel of a function, or nil if nobody has needed it lately.
+// Known returns the channel of a function, or nil if there is none.
 func (e *Events) Known(name string) *Channel {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -150,14 +149,14 @@ func (e *Events) Leave(ch *Channel) {
 	}
 }
 
-// needed lets the channels go that nobody has needed for Linger, and returns the others.
+// needed drops the channels that had no users for Linger, and returns the others.
 func (e *Events) needed() (all []*Channel) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for name, ch := range e.channels {
 		if ch.users == 0 && time.Since(ch.idle) >= Linger {
 			ch.epoch.Store(0)
-			ch.last.Store(0) // what is told from now on is heard by another channel, if any
+			ch.last.Store(0) // later events go to another Channel, if any
 			delete(e.channels, name)
 			continue
 		}
@@ -174,7 +173,7 @@ func (e *Events) signal() {
 	}
 }
 
-// listen makes e ready to take events in.
+// listen makes e ready for events.
 func (e *Events) listen() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -184,7 +183,7 @@ func (e *Events) listen() {
 	}
 }
 
-// End gives up what was heard: nothing may be kept any more that it could be about.
+// End forgets all events. After it no reader may keep an answer.
 func (e *Events) End() {
 	e.Down()
 	e.mu.Lock()
@@ -201,8 +200,8 @@ func (e *Events) cut() uint64 {
 	return e.cuts
 }
 
-// up says that from now on every event of a channel is heard, unless hearing was interrupted
-// since cut said that, or the channel was let go. It begins an epoch.
+// up begins an epoch: from now on every event of a channel is heard. It does nothing if hearing
+// was interrupted after cut had returned since, or if the channel was dropped.
 func (e *Events) up(ch *Channel, since uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -215,8 +214,8 @@ func (e *Events) up(ch *Channel, since uint64) {
 	e.wakeAll(ch)
 }
 
-// interrupt says that what the present connection hears does not count any more: it may have
-// lost what happened meanwhile. Another takes its place.
+// interrupt ends the current connection, because it may have missed events. Another connection
+// replaces it.
 func (e *Events) interrupt() {
 	e.Down()
 	e.mu.Lock()
@@ -228,8 +227,7 @@ func (e *Events) interrupt() {
 	e.signal()
 }
 
-// Down says that events of any channel may go by unheard, until the next connection hears
-// them.
+// Down notes that events of all channels may be missed until the next connection hears them.
 func (e *Events) Down() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -240,8 +238,8 @@ func (e *Events) Down() {
 	}
 }
 
-// Note takes an event in. What this process does itself is noted twice, when it is done and
-// when it is heard: an invalidation overtakes twice, a store once.
+// Note records an event. The events that this process causes are noted twice: when they happen,
+// and when they are heard. An invalidation then overtakes twice, a store once.
 func (e *Events) Note(ev Event) {
 	marks := e.marks.Load()
 	if marks == nil {

@@ -4,15 +4,15 @@ import "time"
 
 // This file is for tests.
 
-// A State is what tests look at.
+// A State has what tests examine.
 type State struct {
-	Hearing  uint64   // the youngest epoch of a channel; 0 if there is none, or one is not heard
+	Hearing  uint64   // the youngest epoch of a channel; 0 if there is no channel, or if one is not heard
 	Channels []string // that are subscribed to
 	Noted    uint64   // events
 	Watched  int      // keys
 	Counting int      // callers of CountFailures
 	Failed   uint64   // failures that they have counted
-	Ready    bool     // events are taken in
+	Ready    bool     // events are recorded
 }
 
 // Inspect returns the present state.
@@ -35,8 +35,8 @@ func (e *Events) Inspect() State {
 	return s
 }
 
-// Ended returns the place of the last event that ended an entry of a subject, 0 if there was
-// none, and reports whether that was an invalidation.
+// Ended returns the place of the last event that ended an entry of a subject, or 0 if there was
+// none. invalidated reports whether that event was an invalidation.
 func (e *Events) Ended(s Subject) (place uint64, invalidated bool) {
 	marks := e.marks.Load()
 	if marks == nil {
@@ -53,8 +53,7 @@ func (m *mark) place() uint64 {
 	return m.ended
 }
 
-// Hear has a channel count as heard for three pulses, as when the connection has heard
-// itself on it.
+// Hear makes a channel count as heard for three pulses, as after a greeting.
 func (e *Events) Hear(ch *Channel) {
 	if ch.epoch.Load() == 0 {
 		e.up(ch, e.cut())
@@ -62,15 +61,15 @@ func (e *Events) Hear(ch *Channel) {
 	e.trust(time.Now())
 }
 
-// Lose has what is noted during f be lost.
+// Lose discards the events that are noted during f.
 func (e *Events) Lose(f func()) {
 	kept := e.marks.Swap(new(marks))
 	defer e.marks.Store(kept)
 	f()
 }
 
-// Doubt makes Hears false until the server has answered what is asked from now on, as after
-// the process was stopped.
+// Doubt makes Hears return false until the server answers a later question, as after the
+// process was stopped.
 func (e *Events) Doubt() {
 	e.heardUntil.Store(int64(e.cfg.Clock.Elapsed()))
 	e.trusted.Store(0)

@@ -10,23 +10,21 @@ import (
 )
 
 const (
-	// LeastPulse is how often the server is asked for a word. After two pulses
-	// without any the connection is given up.
+	// LeastPulse is the least time between two PINGs. The connection is closed after two
+	// pulses without a message.
 	LeastPulse = 500 * time.Millisecond
-	// pulses is how many pulses may begin before a connection that has gone deaf
-	// is given up.
+	// pulses is how many pulses may begin before a silent connection is closed.
 	pulses = 3
 
-	// minPause and MaxPause are how long until the next attempt, doubling.
+	// The pause before the next attempt doubles from minPause to MaxPause.
 	minPause = 50 * time.Millisecond
 	MaxPause = 2 * time.Second
-	// forbiddenPause is that for a user who may not subscribe: a person has to
-	// do something.
+	// forbiddenPause is the pause if the user may not subscribe, because a person has to
+	// change that.
 	forbiddenPause = time.Minute
 )
 
-// stay is the life of the subscription: it ends when Closing is closed. There is a
-// connection while a channel is needed.
+// stay keeps a connection while a channel is needed, until Closing is closed.
 func (e *Events) stay() {
 	pause := minPause
 	for !e.closing() {
@@ -68,12 +66,11 @@ func (e *Events) closing() bool {
 	}
 }
 
-// tell logs why events are not heard, once, and reports whether that is for a person to
-// change.
+// tell logs once why events are not heard. It reports whether the user lacks a right.
 func (e *Events) tell(err error) (forbidden bool) {
 	if redis.HasErrorPrefix(err, "NOPERM") {
 		e.cfg.Log.Once("subscription forbidden", slog.LevelWarn,
-			"this user may not publish and subscribe: what is invalidated elsewhere is not heard of, so near caches stay empty, and callers that wait for another process poll; grant it +subscribe +unsubscribe +ping +publish and the channels",
+			"the Redis user may not publish and subscribe: this process hears of no invalidation, so near caches stay empty, and callers that wait for another process poll; grant the user +subscribe +unsubscribe +ping +publish and the channels",
 			"channels", e.cfg.Prefix+"*", "err", err)
 		return true
 	}
@@ -83,24 +80,21 @@ func (e *Events) tell(err error) (forbidden bool) {
 	return false
 }
 
-// pulse is how often the connection is looked after. A server that may take longer than
-// usual to answer may do so here too.
+// pulse returns the time between two checks of the connection.
 func (e *Events) pulse() time.Duration { return max(LeastPulse, e.cfg.Timeout) }
 
-// trust notes that the server has answered what the connection asked at that time, so
-// everything that happened until then has been heard. That is good until the connection
-// would be given up, and no longer, even if this process was stopped meanwhile: the answer
-// may have waited in the connection, and what was invalidated since may wait after it.
+// trust notes that the server has answered a question of that time, so all events before it
+// have been heard. The connection counts as good until it would be closed for silence, counted
+// from the question and not from the answer. If this process was stopped meanwhile, the answer
+// may have waited in the connection, and later invalidations may wait after it.
 func (e *Events) trust(asked time.Time) {
 	e.heardUntil.Store(int64(e.cfg.Clock.Elapsed() - time.Since(asked) + pulses*e.pulse()))
 }
 
-// TrustStep is for how long a look at the clocks will do: a near hit costs less than that
-// look does.
+// TrustStep is the time between two looks at the clocks. A look costs more than a near hit.
 const TrustStep = time.Millisecond
 
-// Hears reports whether everything that has happened is known to have been heard. now is
-// Clock.Elapsed.
+// Hears reports whether all events are known to be heard. now is Clock.Elapsed.
 func (e *Events) Hears(now time.Duration) bool {
 	if int64(now) < e.trusted.Load() {
 		return true
@@ -113,9 +107,9 @@ func (e *Events) Hears(now time.Duration) bool {
 	return true
 }
 
-// Suspended reports whether the machine was suspended since it was asked before. The
-// connection may have lost what happened meanwhile, and how long ago anything was is not
-// known: nothing that was kept is served, and another connection takes its place.
+// Suspended reports whether the machine was suspended since the last call. If so, the
+// connection may have missed events, and ages are unknown: nothing that was kept is served,
+// and another connection replaces this one.
 func (e *Events) Suspended() bool {
 	return e.cfg.Clock.Suspended(func() {
 		e.heardUntil.Store(0)

@@ -9,14 +9,14 @@ import (
 // Tags have marks of their own, and not those of keys: an entry with many tags would be
 // overtaken by every store.
 
-// tagMessage is what messages about tags begin with: see Config.Tags.
+// tagMessage is the beginning of messages about tags: see Config.Tags.
 const tagMessage = "tags "
 
-// tagSubjects is how many marks of tags there are. Tags that share one overtake each other's
+// tagSubjects is the number of marks of tags. Tags that share one overtake each other's
 // entries.
 const tagSubjects = 1 << 14
 
-// A TagSubject is what a mark of a tag is about.
+// A TagSubject stands for a tag. Each has a mark.
 type TagSubject uint16
 
 // SubjectOfTag returns the subject of a tag, given by its keyed hash.
@@ -26,11 +26,11 @@ func SubjectOfTag(tag [16]byte) TagSubject {
 
 // tagMarks has for each subject the place of its last invalidation.
 type tagMarks struct {
-	all  atomic.Uint64 // of the last message that could not be read: it may be about any tag
+	all  atomic.Uint64 // the place of the last message that could not be read, which may be about any tag
 	each [tagSubjects]atomic.Uint64
 }
 
-// OvertakeTags notes that tags were invalidated, or expired.
+// OvertakeTags notes that tags were invalidated or expired.
 func (e *Events) OvertakeTags(tags [][16]byte) {
 	e.noteTags(func(m *tagMarks, seq uint64) {
 		for _, tag := range tags {
@@ -42,7 +42,7 @@ func (e *Events) OvertakeTags(tags [][16]byte) {
 func (e *Events) noteTags(note func(m *tagMarks, seq uint64)) {
 	m := e.tags.Load()
 	if m == nil {
-		return // nothing has been kept yet
+		return // nothing was kept yet
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -51,7 +51,7 @@ func (e *Events) noteTags(note func(m *tagMarks, seq uint64)) {
 	e.seq.Store(seq)
 }
 
-// hearTags takes in a message about tags.
+// hearTags handles a message about tags.
 func (e *Events) hearTags(message string) {
 	if e.cfg.Tags == nil {
 		return
@@ -65,12 +65,11 @@ func (e *Events) hearTags(message string) {
 
 func isTagMessage(message string) bool { return strings.HasPrefix(message, tagMessage) }
 
-// TagsOvertaken reports whether one of the tags was invalidated or expired since p, as far as
-// is known.
+// TagsOvertaken reports whether one of the tags may have been invalidated or expired since p.
 func (e *Events) TagsOvertaken(tags []TagSubject, p Place) bool {
 	m := e.tags.Load()
 	if m == nil || m.all.Load() > p.seq {
-		return true // nobody knows
+		return true // events are not recorded, or one was not understood
 	}
 	for _, tag := range tags {
 		if m.each[tag].Load() > p.seq {

@@ -2,7 +2,7 @@ package events
 
 import "sync/atomic"
 
-// A Watcher waits for something to happen to a key.
+// A Watcher waits for events about a key.
 type Watcher struct {
 	events  *Events
 	channel *Channel
@@ -10,7 +10,7 @@ type Watcher struct {
 	woken   chan struct{} // has an element if something may have happened
 }
 
-// Watch begins to watch a key, of which the channel tells. The watcher ends with End.
+// Watch begins to watch a key of the channel's function. End ends the watcher.
 func (e *Events) Watch(ch *Channel, key string) *Watcher {
 	w := &Watcher{events: e, channel: ch, key: key, woken: make(chan struct{}, 1)}
 	e.mu.Lock()
@@ -40,7 +40,7 @@ func (w *Watcher) End() {
 	e.watchers[w.key] = all
 }
 
-// Woken returns a channel that has an element when what Since returns may have changed.
+// Woken returns a channel that has an element when the result of Since may have changed.
 func (w *Watcher) Woken() <-chan struct{} { return w.woken }
 
 // wake never blocks. Events.mu is held.
@@ -51,7 +51,7 @@ func (w *Watcher) wake() {
 	}
 }
 
-// wakeAll wakes all watchers on a channel: what they can rely on has changed. mu is held.
+// wakeAll wakes all watchers on a channel. mu is held.
 func (e *Events) wakeAll(ch *Channel) {
 	for _, all := range e.watchers {
 		for _, w := range all {
@@ -62,14 +62,14 @@ func (e *Events) wakeAll(ch *Channel) {
 	}
 }
 
-// News are what a watcher can rely on that asked at some place and was told to wait.
+// News says what a watcher knows about the time since it asked Redis.
 type News uint8
 
 // The news.
 const (
-	Unheard  News = iota // events are not heard: ask now and then
-	Coming               // nothing has happened; it will be heard when it does
-	Possible             // something has happened, or may have: ask
+	Unheard  News = iota // events are not heard: poll
+	Coming               // there was no event, and the next one will be heard
+	Possible             // there was an event, or may have been: ask
 )
 
 // Since returns the news since p, and makes Woken empty.
@@ -87,7 +87,7 @@ func (w *Watcher) Since(p Place) News {
 	}
 	marks := e.marks.Load()
 	if marks == nil {
-		return Unheard // ended meanwhile
+		return Unheard // End was called meanwhile
 	}
 	if m := marks.of(e.Subject(w.key)).Load(); m != nil && m.any > p.seq {
 		return Possible
@@ -95,17 +95,17 @@ func (w *Watcher) Since(p Place) News {
 	return Coming
 }
 
-// Failures count how often the function failed for a key, in whichever process, while at
-// least one call waits for another's computation of it.
+// Failures counts how often the function failed for a key, in any process, while at least one
+// call waits for another process to compute it.
 type Failures struct {
 	n atomic.Uint64
 
 	// Guarded by Events.mu.
 	users int
-	last  string // the token of the computation that failed last
+	last  string // the token of the last computation that failed
 }
 
-// Count returns how often it failed since the first CountFailures.
+// Count returns how often the function failed since the first CountFailures.
 func (f *Failures) Count() uint64 { return f.n.Load() }
 
 // CountFailures returns the count for a key. IgnoreFailures must follow.
