@@ -265,7 +265,7 @@ func (s state) execute(in step) (state, answer) {
 		}
 		return s.lock(in.owner(), mark, in), held
 	case "release":
-		if !mine {
+		if s.holder != in.Token || s.mark != "" { // of any sending of the acquire
 			return s, lost
 		}
 		return s.withoutLock(), held

@@ -952,6 +952,12 @@ func TestRepliesThatNoServerCanHaveGivenHaveNoOrder(t *testing.T) {
 			sentTwice(h)
 			h.add(event{Kind: commandEnds, Op: 33, Status: "held"})
 		}},
+		"and a release of either releases": {true, func(h *tale) {
+			sentTwice(h)
+			h.add(event{Kind: commandEnds, Op: 33, Status: "lost"})
+			h.add(event{Kind: commandSent, Proc: 1, Op: 34, Verb: "release", Token: "u", Try: 2})
+			h.add(event{Kind: commandEnds, Op: 34, Status: "held"})
+		}},
 		"a plain DEL": {false, func(h *tale) {
 			h.invalidate(1, 40)
 			h.ask(1, 30, "u", 0)
