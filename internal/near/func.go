@@ -11,8 +11,7 @@ import (
 	"github.com/fncache/fncache/internal/shape"
 )
 
-// A Func is all that a function has of the near cache. All methods are safe for concurrent
-// use.
+// A Func has the near cache's state of one function. All methods are safe for concurrent use.
 type Func struct {
 	wide bool // the arguments take more than two numbers
 	seed [4]uint64
@@ -27,10 +26,11 @@ func NewFunc(plans *shape.Plans) *Func {
 	}
 }
 
-// textSeed keeps callers who choose arguments from choosing which collide.
+// textSeed is secret, so that callers cannot choose arguments that collide.
 var textSeed = maphash.MakeSeed()
 
-// hash returns where an entry is kept. Two keys that share it keep each other out.
+// hash returns the key of an entry in the store. Of two arguments with the same hash only one
+// can be kept.
 func (f *Func) hash(key *shape.Plain) uint64 {
 	h := mix(key.N[0]^f.seed[0], key.N[1]^f.seed[1])
 	if f.wide {
@@ -49,18 +49,18 @@ func mix(a, b uint64) uint64 {
 	return hi ^ lo
 }
 
-// Near hits are so fast that counting them in one place would be the slowest
-// part, where many cores do it at once.
+// Near hits are counted in several places: with many cores, one shared counter would take longer
+// than the rest of a hit.
 const stripes = 8
 
 type stripe struct {
 	hits  atomic.Uint64
 	saved atomic.Int64
-	_     [112]byte // a pair of cache lines each, which processors fetch together
+	_     [112]byte // a stripe fills two cache lines, because processors fetch them in pairs
 }
 
-// Count counts a hit that saved a cost. It does so on a stripe that goroutines have more or
-// less for themselves: it is chosen by where their stacks are.
+// Count counts a hit that saved a cost. The address of the goroutine's stack chooses the stripe,
+// so goroutines rarely share one.
 func (f *Func) Count(cost time.Duration) {
 	var here byte
 	stripe := &f.hits[(uintptr(unsafe.Pointer(&here))>>12)%stripes]
@@ -68,7 +68,7 @@ func (f *Func) Count(cost time.Duration) {
 	stripe.saved.Add(int64(cost))
 }
 
-// Counted returns how many hits were counted, and the time they saved. f may be nil.
+// Counted returns the number of hits, and the time that they saved. f may be nil.
 func (f *Func) Counted() (hits uint64, saved time.Duration) {
 	if f == nil {
 		return 0, 0

@@ -1,18 +1,16 @@
-// Package near is what one process keeps in its own memory of what it has looked up and
-// stored.
+// Package near keeps in the memory of one process what it has looked up and stored.
 //
-// Nothing has to be thrown out of it in time, because each hit judges what it finds. An
-// entry is served as fresh while
+// Entries need not be removed when they become invalid, because each hit checks the entry that
+// it finds. An entry is served as fresh while
 //
 //   - its time is not over: see Entry.Life;
 //   - events have been heard without a gap since before it was asked for
 //     (package events), and are still known to be heard;
-//   - none of them was about its key, except that of its own store, nor about one of
-//     its tags.
+//   - no event was about its key, except that of its own store, nor about one of its tags.
 //
-// So a message costs the same however much is kept, and one that comes while the
-// key is looked up overtakes the answer. What may not be served is replaced by
-// what is looked up then, or gives way to what is used more.
+// So the cost of an event does not depend on the number of entries, and an event that comes
+// while the key is looked up overtakes the answer. The next lookup replaces an entry that may
+// not be served, or entries that are used more displace it.
 package near
 
 import (
@@ -31,13 +29,13 @@ import (
 	"github.com/fncache/fncache/internal/shape"
 )
 
-// Config is what a Store needs to know.
+// Config configures a Store.
 type Config struct {
-	// Size is how many bytes are kept at most, about.
+	// Size is about how many bytes are kept at most.
 	Size uint64
-	// Events tell what overtakes an entry.
+	// Events has the events that overtake entries.
 	Events *events.Events
-	// Clock tells when the time of an entry is over.
+	// Clock measures the ages of entries.
 	Clock *clock.Clock
 	// Spawn starts a goroutine.
 	Spawn func(func())
@@ -47,25 +45,25 @@ type Config struct {
 // use.
 type Store struct {
 	cfg   Config
-	made  sync.Once // kept
+	made  sync.Once // makes kept
 	ended atomic.Bool
-	kept  atomic.Pointer[entries] // nil until something is kept, and after End
+	kept  atomic.Pointer[entries] // nil before the first Keep, and after End
 }
 
 type entries = otter.Cache[uint64, *Entry]
 
-// New returns a store. It takes no memory until something is kept.
+// New returns a store. It uses no memory before the first Keep.
 func New(cfg Config) *Store { return &Store{cfg: cfg} }
 
-// An Entry is one result that is kept. The caller of Keep sets the exported fields. After
-// that nobody writes to it, nor to what it refers to.
+// An Entry is one result that is kept. The caller of Keep sets the exported fields. After Keep,
+// the entry and what it refers to must not be changed.
 type Entry struct {
 	Func     *Func
 	Key      shape.Plain  // of the arguments
 	RedisKey string       // of the entry in Redis
 	Asked    events.Place // when Redis was asked for it, or to store it
 	Life     time.Duration
-	Timeout  time.Duration // the age up to which it may be served as stale; for the caller
+	Timeout  time.Duration // the age up to which it may be served as stale; only callers use it
 	Early    *Early        // nil: it is not refreshed early
 	StoredAt int64         // on the server's clock, in Unix milliseconds
 	ID       uint64        // of its envelope
@@ -76,26 +74,26 @@ type Entry struct {
 
 	subject events.Subject
 	until   time.Duration // on Clock.Elapsed, moved by Clock.Moved
-	// next is when something is to be done at a hit, on the same clock: the dice are to be
-	// rolled, or the time is over. So a hit compares one number, with dice and without.
+	// next is when a hit has to do something, on the same clock: roll the dice, or stop serving
+	// the entry. So a hit compares one number, with dice and without.
 	next   atomic.Int64
 	weight uint32
 }
 
-// Early is how an entry is refreshed before it is stale.
+// Early says how an entry is refreshed before it is stale.
 type Early struct {
-	early.Dice               // what hits roll
-	Pause      time.Duration // how long they are not rolled after they have fallen
+	early.Dice               // hits roll them
+	Pause      time.Duration // how long the dice are not rolled after a hit was due
 }
 
-// Tags are those of an entry: the invalidation of one of them overtakes it.
+// Tags are the tags of an entry. The invalidation of one of them overtakes the entry.
 type Tags struct {
 	Subjects []events.TagSubject
-	Asked    events.Place // on the channel that tells of tags
-	From     any          // the caller's own
+	Asked    events.Place // on the channel of tags
+	From     any          // of the caller
 }
 
-// size returns about how many bytes they take.
+// size returns about how many bytes the tags use.
 func (t *Tags) size() uintptr {
 	if t == nil {
 		return 0
@@ -103,11 +101,11 @@ func (t *Tags) size() uintptr {
 	return 192 + 26*uintptr(len(t.Subjects))
 }
 
-// overhead is about what an entry takes beside its value and keys.
+// overhead is about how many bytes an entry uses beside its value and keys.
 const overhead = 400
 
-// Keep takes an entry in. An entry that was asked for while events were not heard must not
-// be kept (events.Place.InHearing).
+// Keep adds an entry. An entry that was asked for while events were not heard must not be
+// kept (events.Place.InHearing).
 func (s *Store) Keep(e *Entry) {
 	e.subject = s.cfg.Events.Subject(e.RedisKey)
 	size := e.Size + e.Tags.size() + uintptr(len(e.RedisKey)) + overhead
@@ -118,7 +116,7 @@ func (s *Store) Keep(e *Entry) {
 		e.putOff(clock.Later(s.now(), e.Early.From()-s.age(e)))
 	}
 	for i, text := range e.Key.S {
-		e.Key.S[i] = strings.Clone(text) // which may be part of something large
+		e.Key.S[i] = strings.Clone(text) // it may be part of a large string
 		size += uintptr(len(text))
 	}
 	e.weight = uint32(min(size, math.MaxUint32))
@@ -127,7 +125,7 @@ func (s *Store) Keep(e *Entry) {
 	}
 }
 
-// putOff has the dice of an entry not be rolled before a moment.
+// putOff postpones the next roll of an entry's dice.
 func (e *Entry) putOff(until time.Duration) { e.next.Store(int64(min(until, e.until))) }
 
 func (s *Store) age(e *Entry) time.Duration {
@@ -136,7 +134,7 @@ func (s *Store) age(e *Entry) time.Duration {
 
 func (s *Store) now() time.Duration { return s.cfg.Clock.Elapsed() + s.cfg.Clock.Moved() }
 
-// entries returns what keeps the entries, made when it is first needed; nil after End.
+// entries returns the map of entries, and makes it if needed. It returns nil after End.
 func (s *Store) entries() *entries {
 	s.made.Do(func() {
 		s.kept.Store(otter.Must(&otter.Options[uint64, *Entry]{
@@ -146,19 +144,18 @@ func (s *Store) entries() *entries {
 		}))
 	})
 	if s.ended.Load() {
-		s.kept.Store(nil) // End may have gone by before
+		s.kept.Store(nil) // End may have run before the line above
 	}
 	return s.kept.Load()
 }
 
-// End gives up all entries. Nothing is kept after it.
+// End removes all entries. Nothing is kept after it.
 func (s *Store) End() {
 	s.ended.Store(true)
 	s.kept.Store(nil)
 }
 
-// Find returns what is kept under a key, whether it may be served or not; nil if there is
-// nothing.
+// Find returns the entry under a key, even if it may not be served, or nil if there is none.
 func (s *Store) Find(f *Func, key *shape.Plain) *Entry {
 	kept := s.kept.Load()
 	if kept == nil {
@@ -171,8 +168,8 @@ func (s *Store) Find(f *Func, key *shape.Plain) *Entry {
 	return e
 }
 
-// Fresh returns what may be served as fresh under a key, or nil. due reports that its dice say
-// that it is to be refreshed.
+// Fresh returns the entry under a key if it may be served as fresh, or nil. due reports whether
+// its dice say that the caller should refresh it.
 func (s *Store) Fresh(f *Func, key *shape.Plain) (e *Entry, due bool) {
 	if e = s.Find(f, key); e == nil {
 		return nil, false
@@ -198,10 +195,9 @@ func (s *Store) roll(e *Entry, now time.Duration) bool {
 	return true
 }
 
-// Held returns what may be served as stale under a key while Redis is away, if it is not too
-// old; nil if there is nothing. Nothing is served that is known to have been replaced or
-// invalidated, nor what is from before events were last heard again, for then that cannot be
-// known.
+// Held returns the entry under a key if it may be served as stale while Redis is away, or nil.
+// The caller checks its age. Held returns no entry that is known to be replaced or invalidated,
+// and none from before a gap in hearing, because events of the gap are unknown.
 func (s *Store) Held(f *Func, key *shape.Plain) *Entry {
 	e := s.Find(f, key)
 	if e == nil || s.cfg.Events.Suspended() || !e.Asked.Remembered() || e.Tags != nil && !e.Tags.Asked.Remembered() || s.overtaken(e) {
@@ -215,10 +211,10 @@ func (s *Store) overtaken(e *Entry) bool {
 		e.Tags != nil && s.cfg.Events.TagsOvertaken(e.Tags.Subjects, e.Tags.Asked)
 }
 
-// Drop removes what is kept under a key, unless it is the entry with that id. Redis has said
-// that it has another entry than what is kept, or none that could be served, even if no
-// event has told so yet, or none ever will, as of what was evicted. Otherwise it would come
-// back when Redis goes away.
+// Drop removes the entry under a key, unless it has that id. It is called when Redis has
+// answered with another entry, or with none that could be served. There may be no event about
+// that, for example after an eviction. Without Drop the entry would be served again when Redis
+// goes away.
 func (s *Store) Drop(f *Func, key *shape.Plain, unless uint64) {
 	e := s.Find(f, key)
 	if e == nil || e.ID == unless {
@@ -229,14 +225,13 @@ func (s *Store) Drop(f *Func, key *shape.Plain, unless uint64) {
 	}
 }
 
-// Usage is how much a Store keeps.
+// Usage says how much a Store keeps.
 type Usage struct {
 	Entries int
-	Weight  uint64 // about the bytes that they take
+	Weight  uint64 // about how many bytes they use
 }
 
-// Usage returns how much is kept, when what does not fit has been thrown out. It is for
-// tests.
+// Usage evicts what does not fit, and returns how much is kept. It is for tests.
 func (s *Store) Usage() Usage {
 	kept := s.kept.Load()
 	if kept == nil {
