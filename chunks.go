@@ -60,11 +60,13 @@ func (b *batch) find(elements []*element) []finding {
 	for i, el := range elements {
 		cmds[i] = remote.Get(opLookup, el.key, remote.Limits{Expect: b.fn.expected()})
 	}
-	var tags []fence.Tag
+	var tags []fence.Tag // each once
 	if b.fn.tagged() {
+		known := make(map[fence.Tag]bool)
 		for _, el := range elements {
 			for _, tag := range c.askedTags(el.key, el.ownTags()) {
-				if !slices.Contains(tags, tag) {
+				if !known[tag] {
+					known[tag] = true
 					tags = append(tags, tag)
 				}
 			}

@@ -344,8 +344,10 @@ func (c *Cache) ExpireTags(ctx context.Context, tags ...string) error {
 
 func (c *Cache) hashTags(tags []string) []fence.Tag {
 	hashes := make([]fence.Tag, 0, len(tags))
+	known := make(map[fence.Tag]bool, len(tags))
 	for _, text := range tags {
-		if tag := fence.TagOf(c.hashing, text); !slices.Contains(hashes, tag) {
+		if tag := fence.TagOf(c.hashing, text); !known[tag] {
+			known[tag] = true
 			hashes = append(hashes, tag)
 		}
 	}
