@@ -169,7 +169,14 @@ func (c *Command) Reply() any { return c.other.reply }
 // Forgot reports whether the server had run the script before and did not know it any more,
 // because it was restarted or replaced. The script was then sent with its text. Forgot is
 // valid after [Remote.Do].
-func (c *Command) Forgot() bool { return c.forgot }
+func (c *Command) Forgot() bool {
+	if c.node.Load() == nil { // the command was not sent
+		return false
+	}
+	n := c.lock() // the command of a caller that has left may still be under way
+	defer n.mu.Unlock()
+	return c.forgot
+}
 
 // alone returns the batch of a flight that has only this command.
 func (c *Command) alone() []*Command {

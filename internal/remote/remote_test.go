@@ -583,6 +583,41 @@ func TestScriptThatIsNotKnownIsSentWholeInsideAPipeline(t *testing.T) {
 	})
 }
 
+// The race detector judges this one.
+func TestCallerThatLeavesMayAskWhetherTheScriptWasForgotten(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
+		script := NewScript("return 1")
+		var forgotten atomic.Bool
+		s := &scripted{answer: func(_ int, cmd []string) string {
+			time.Sleep(10 * time.Millisecond)
+			if forgotten.Load() && cmd[0] == "evalsha" {
+				return "-NOSCRIPT No matching script.\r\n"
+			}
+			return ":1\r\n"
+		}}
+		r := s.remote(t, nil)
+		run := func(ctx context.Context) (*Command, error) {
+			c := Eval("store", Writes, script, []string{"k"}, nil, Limits{})
+			return c, r.Do(ctx, c)
+		}
+		_, err := run(t.Context())
+		require.NoError(t, err)
+		forgotten.Store(true)
+		ctx, end := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		defer end()
+		c, err := run(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.False(t, c.Forgot(), "there is no answer yet")
+		time.Sleep(time.Second) // in the bubble
+		require.True(t, c.Forgot())
+		unoccupied(t, r)
+
+		c = Eval("store", Writes, script, []string{"k"}, nil, Limits{})
+		require.ErrorIs(t, r.Do(ctx, c), context.DeadlineExceeded)
+		require.False(t, c.Forgot(), "it was not sent")
+	})
+}
+
 func TestConnectionThatBreaks(t *testing.T) {
 	bubbletest.Run(t, func(t *testing.T) {
 		s := &scripted{answer: func(conn int, cmd []string) string {
