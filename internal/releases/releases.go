@@ -1,29 +1,32 @@
-// Package releases has an invalidation reach the entries of every release of a function. Two
-// releases whose types or codecs differ store under different signatures, side by side,
-// so the one that invalidates must know the signatures of the others. They are in a
-// registry in Redis, a hash for each function:
+// Package releases makes an invalidation reach the entries of every release of a function. Two
+// releases whose types or codecs differ store side by side, under different signatures. Therefore
+// the process that invalidates must know the signatures of all releases. They are in a registry in
+// Redis, which is one hash for each function:
 //
 //	<namespace>:functions:{<prefix>:<name>}
 //	    <signature> → <seen> <kept> <fingerprint of the parameter types> [tagged] [<name>=<text>]...
 //
 // The texts describe the release for people (Description), escaped as in a URL.
 //
-// A process registers a release under a lease, before the function runs. That is early
-// enough. Invalidate reads the registry (R), and then deletes (D) the entries and leases of
-// all releases that it has read. Of a computation whose result is stored, by a release
-// that was registered (G) before it began (B):
+// A process registers a release while it holds the lease, before the function runs. That is early
+// enough. Invalidate reads the registry (R), and then deletes (D) the entries and leases of all
+// releases that it has read. Take a computation whose result is stored. Its release was registered
+// (G) before the computation began (B):
 //
-//   - If G came before R, then R has read the release, and D takes the lease from every
-//     computation that began before D, and deletes what was stored before D.
-//   - If R came before G, then R came before B. The source was changed before Invalidate
-//     was called, so the computation has read what was changed.
+//   - If G came before R, then R has read the release. D takes the lease from every computation
+//     that began before D, and deletes what was stored before D.
+//   - If R came before G, then R came before B. The source was changed before Invalidate was
+//     called, so the computation has read the change.
 //
-// Both rest on the registry keeping what it was told. It has no expiry, so that no
-// volatile-* policy evicts it. Where it is lost all the same (FLUSHALL, an allkeys-* policy,
-// a failover), a process restores its own part: before the next computation that begins a
-// minute or more after it last registered; for functions that are called and compute less
-// often about every five minutes; and a second after the client has opened a connection. Until
-// then invalidations by other releases do not reach what it stores.
+// Both require that the registry keeps each registration. It has no expiry, so that no volatile-*
+// policy evicts it. It can still be lost, by FLUSHALL, an allkeys-* policy, or a failover. Then
+// each process registers its releases again:
+//
+//   - before the next computation that begins a minute or more after it last registered;
+//   - about every five minutes, for functions that are called but compute less often;
+//   - about a second after the client has opened a connection, at most once a minute.
+//
+// Until then invalidations by other releases do not reach what the process stores.
 package releases
 
 import (
@@ -44,34 +47,35 @@ import (
 	"github.com/fncache/fncache/internal/oncelog"
 )
 
-// What is remembered, and how long a registration is good.
+// The limits of a registry, and how long a registration is valid.
 const (
-	// Kept is how long a release is remembered that nobody registers, if none of its
-	// entries lives longer.
+	// Kept is how long a release is remembered after it was last registered, if none of its entries
+	// lives longer.
 	Kept = 35 * 24 * time.Hour
-	// Most is how many releases of one function are remembered at most, and so how
-	// many entries one script deletes. Of more, those seen longest ago are forgotten: a
-	// process that computes registers every minute, so they have no process for long.
+	// Most is how many releases of one function are remembered at most. So it also bounds how many
+	// entries one script deletes. If there are more, the releases registered longest ago are
+	// forgotten. A process that computes registers every minute, so a forgotten release hardly has
+	// a process.
 	Most = 256
 
 	// Again is the age from which a registration is renewed before a computation.
 	Again = time.Minute
-	// Good is the age up to which one will do if it cannot be renewed.
+	// Good is the age up to which a registration still counts if it cannot be renewed.
 	Good = 10 * time.Minute
-	// Idle is how often registrations are renewed without a computation. Where no
-	// function of the cache is called the interval doubles, up to Idlest.
+	// Idle is how often registrations are renewed without a computation. If no function of the
+	// cache is called, the interval doubles each time, up to Idlest.
 	Idle   = 5 * time.Minute
 	Idlest = 7 * 24 * time.Hour
-	// Dialed is how soon that is done where the client has opened a connection,
-	// maybe to another server. A client that opens many has it done once in Again.
+	// Dialed is how long after the client has opened a connection registrations are renewed,
+	// because the connection may be to another server. If the client opens many connections, they
+	// are renewed once in Again.
 	Dialed = time.Second
 )
 
-// tagged is what follows the parameter types of a release whose entries have tags.
+// tagged follows the parameter types of a release whose entries have tags.
 const tagged = "tagged"
 
-// A Description says more of a release, to people. The process that registered last has written
-// it.
+// A Description describes a release for people. The process that registered last has written it.
 type Description struct {
 	Types   string `json:"types,omitempty"`   // of the function, as Go writes them
 	Codec   string `json:"codec,omitempty"`   // with its version
@@ -79,15 +83,15 @@ type Description struct {
 	Build   string `json:"build,omitempty"`   // of the program
 }
 
-// mostText bounds each text of a Description, in bytes: an invalidation reads them all.
+// mostText bounds each text of a Description, in bytes, because an invalidation reads them all.
 const mostText = 300
 
-// texts returns the texts of a description by their names in a registry.
+// texts returns the texts of a description. Their keys are their names in a registry.
 func (d *Description) texts() map[string]*string {
 	return map[string]*string{"types": &d.Types, "codec": &d.Codec, "options": &d.Options, "build": &d.Build}
 }
 
-// Noted returns what a registry is to note of a release.
+// Noted returns what a registry stores about a release, after the two times.
 func Noted(params string, hasTags bool, about Description) string {
 	noted := params
 	if hasTags {
@@ -102,7 +106,7 @@ func Noted(params string, hasTags bool, about Description) string {
 	return noted
 }
 
-// describe reads the texts of a field.
+// describe reads the texts in the field of a release.
 func describe(words []string) (d Description) {
 	texts := d.texts()
 	for _, word := range words {
@@ -114,7 +118,7 @@ func describe(words []string) (d Description) {
 	return d
 }
 
-// Build returns the version and the revision of this program, as far as the build knows them.
+// Build returns the version and the revision of this program, if the build has recorded them.
 var Build = sync.OnceValue(func() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -129,7 +133,7 @@ var Build = sync.OnceValue(func() string {
 	return build
 })
 
-// A Record is what a registry has of a release.
+// A Record is what a registry stores about a release.
 type Record struct {
 	Signature string
 	Tagged    bool      // its entries have tags
@@ -139,7 +143,7 @@ type Record struct {
 	Params    string // "" if a later release wrote it in another form
 }
 
-// Records reads a registry as a script answers it: signatures, each with its field.
+// Records parses a registry as a script returns it: signatures, each followed by its field.
 func Records(answer []any) (all []Record) {
 	for i := 0; i+1 < len(answer); i += 2 {
 		r := Record{Signature: fmt.Sprint(answer[i])}
@@ -162,7 +166,7 @@ func unixOf(text string) (at time.Time, ok bool) {
 }
 
 // ParamsOf returns the parameter types of a release, for Takes. It returns "" if they are not
-// known; then all releases take them.
+// known; then Takes is true for all releases.
 func ParamsOf(all []Record, signature string) string {
 	for i := range all {
 		if all[i].Signature == signature {
@@ -173,21 +177,21 @@ func ParamsOf(all []Record, signature string) string {
 }
 
 // Takes reports whether the release may have these parameter types, and so the same hashes of
-// arguments. It is true where either is not known.
+// arguments. It is true if the types of either side are not known.
 func (r *Record) Takes(params string) bool {
 	return r.Params == "" || params == "" || r.Params == params
 }
 
-// A Config is what a Set works with. All fields are required.
+// A Config configures a Set. All fields are required.
 type Config struct {
 	Clock   *clock.Clock
 	Log     *oncelog.Logger
 	Spawn   func(func())    // starts a goroutine
-	Closing <-chan struct{} // closed when registrations are renewed no more
+	Closing <-chan struct{} // registrations are no longer renewed when it is closed
 }
 
-// A Set has the releases of one cache that have computed, and keeps them registered. It is
-// safe for concurrent use.
+// A Set has those releases of one cache that have computed, and keeps them registered. It is safe
+// for concurrent use.
 type Set struct {
 	cfg     Config
 	tending sync.Once
@@ -200,32 +204,32 @@ type Set struct {
 // New returns an empty Set.
 func New(cfg Config) *Set { return &Set{cfg: cfg, dialed: make(chan struct{}, 1)} }
 
-// A Release is a function as this process has it, with the cache that it uses. The exported
-// fields are not written once it is in a Set.
+// A Release is a function of this process, in one cache. The exported fields do not change after it
+// was added to a Set.
 type Release struct {
 	Name     string // of the function
 	Registry string // the key of its registry
 	// Calls returns how often the function was called.
 	Calls func() uint64
-	// Send has the registry know the release. Releases that are kept until a time before
-	// outdated are forgotten. missing says that the registry did not have this one.
+	// Send registers the release in Redis. It removes releases that are kept until a time before
+	// outdated. missing says that the registry did not have this release.
 	Send func(ctx context.Context, now, outdated time.Time) (missing bool, err error)
 
-	calls uint64 // at the last renewal; keepRegistered's
+	calls uint64 // at the last renewal; only keepRegistered uses it
 
 	mu         sync.Mutex    // guards the fields below
-	registered bool          // it was, at that time
+	registered bool          // whether it was registered, at the time below
 	at         time.Duration // on the clock's Elapsed
-	attempt    *attempt      // under way, nil if none
+	attempt    *attempt      // the attempt under way, or nil
 }
 
-// An attempt is one to register. err is written before done is closed.
+// An attempt is one attempt to register. err is written before done is closed.
 type attempt struct {
 	done chan struct{}
 	err  error
 }
 
-// NoteDial takes in that the client has opened a connection. It does not block.
+// NoteDial notes that the client has opened a connection. It does not block.
 func (s *Set) NoteDial() {
 	select {
 	case s.dialed <- struct{}{}:
@@ -233,7 +237,8 @@ func (s *Set) NoteDial() {
 	}
 }
 
-// Of returns the release of fn. Where it is not known it is made, and kept if lasting says so.
+// Of returns the release of fn. If there is none, Of makes one by create, and keeps it if lasting
+// returns true.
 func (s *Set) Of(fn any, lasting func() bool, create func() *Release) *Release {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -250,21 +255,21 @@ func (s *Set) Of(fn any, lasting func() bool, create func() *Release) *Release {
 	return made
 }
 
-// End is for a cache that is closed.
+// End removes all releases. It is called when the cache is closed.
 func (s *Set) End() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.m = nil
 }
 
-// Forget is for a function that the cache has no longer.
+// Forget removes the release of a function that the cache no longer has.
 func (s *Set) Forget(fn any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.m, fn)
 }
 
-// Len returns how many releases are kept registered.
+// Len returns the number of releases that are kept registered.
 func (s *Set) Len() int { return len(s.all()) }
 
 func (s *Set) all() []*Release {
@@ -273,7 +278,7 @@ func (s *Set) all() []*Release {
 	return slices.Collect(maps.Values(s.m))
 }
 
-// Expire has every release registered again before its next computation.
+// Expire makes every release register again before its next computation.
 func (s *Set) Expire() {
 	for _, own := range s.all() {
 		own.mu.Lock()
@@ -282,8 +287,8 @@ func (s *Set) Expire() {
 	}
 }
 
-// Register has the registry know a release, so that a result of it may be stored. It may take
-// as long as Send does. After an error nothing may be stored.
+// Register registers a release, so that its results may be stored. It may take as long as Send.
+// After an error no result may be stored.
 func (s *Set) Register(ctx context.Context, r *Release) error {
 	s.tending.Do(func() { s.cfg.Spawn(s.keepRegistered) })
 	err := s.registerUnless(ctx, r, Again)
@@ -291,21 +296,21 @@ func (s *Set) Register(ctx context.Context, r *Release) error {
 		return nil
 	}
 	s.cfg.Log.Once("register "+r.Name, slog.LevelWarn,
-		"a release of a function cannot be registered: until it can, its results are not stored, for invalidations by other releases would not reach them",
+		"a release of a function cannot be registered: until it can, its results are not stored, because invalidations by other releases would not reach them",
 		"func", r.Name, "key", r.Registry, "err", err)
 	return err
 }
 
-// within reports whether the release was registered so lately.
+// within reports whether the release was registered less than age ago.
 func (r *Release) within(age, now time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.registered && now-r.at < age
 }
 
-// registerUnless registers a release, unless that was done so lately, and once for all who
-// want it at the same time. Both are decided under one lock: a computation that saw an old
-// registration would else register again what another has registered since.
+// registerUnless registers a release, unless it was registered less than age ago. Callers at the
+// same time share one attempt. Both are decided under one lock. Otherwise a computation that saw an
+// old registration would register again right after another has done so.
 func (s *Set) registerUnless(ctx context.Context, r *Release, age time.Duration) error {
 	r.mu.Lock()
 	under := r.attempt
@@ -320,14 +325,14 @@ func (s *Set) registerUnless(ctx context.Context, r *Release, age time.Duration)
 		s.cfg.Spawn(func() { s.try(ctx, r, under) })
 	}
 	r.mu.Unlock()
-	<-under.done // it has RedisTimeout
+	<-under.done // Send takes at most RedisTimeout
 	return under.err
 }
 
 func (s *Set) try(ctx context.Context, r *Release, own *attempt) {
 	asked, now := s.cfg.Clock.Elapsed(), time.UnixMilli(s.cfg.Clock.Now())
 	outdated := now
-	if !s.cfg.Clock.Learned() { // a local clock that is fast would have others forgotten that are in use
+	if !s.cfg.Clock.Learned() { // with a local clock that is fast, Send would remove releases that are in use
 		outdated = time.Unix(0, 0)
 	}
 	missing, err := r.Send(ctx, now, outdated)
@@ -341,16 +346,16 @@ func (s *Set) try(ctx context.Context, r *Release, own *attempt) {
 	close(own.done)
 	if lost {
 		s.cfg.Log.Once("registry "+r.Name, slog.LevelWarn,
-			"Redis had lost the registration of a function: invalidations by other releases did not reach it meanwhile; look for FLUSHALL, a maxmemory-policy that evicts keys without an expiry, or a failover",
+			"Redis had lost the registration of a function: invalidations by other releases did not reach it meanwhile; check for FLUSHALL, a maxmemory-policy that evicts keys without an expiry, or a failover",
 			"func", r.Name, "key", r.Registry)
 	}
 }
 
-// keepRegistered renews the registrations of functions that seldom compute. It ends at
-// Close.
+// keepRegistered renews the registrations of functions that rarely compute. It ends when Closing is
+// closed.
 func (s *Set) keepRegistered() {
 	select {
-	case <-s.dialed: // by what came before the first registration
+	case <-s.dialed: // a connection from before the first registration
 	default:
 	}
 	interval := Idle
@@ -366,7 +371,7 @@ func (s *Set) keepRegistered() {
 			if calls := r.Calls(); calls != r.calls {
 				r.calls, called = calls, true
 			}
-			_ = s.registerUnless(context.Background(), r, 0) // it is counted, and the log tells of Redis
+			_ = s.registerUnless(context.Background(), r, 0) // a failure is counted, and the log reports that Redis fails
 		}
 		interval = min(2*interval, Idlest)
 		if called {
@@ -375,8 +380,8 @@ func (s *Set) keepRegistered() {
 	}
 }
 
-// awaitRenewal waits for about that long, or until shortly after the client has opened a
-// connection. It is false if the cache was closed.
+// awaitRenewal waits for about the interval, or until shortly after the client has opened a
+// connection. It returns false if the cache was closed.
 func (s *Set) awaitRenewal(interval time.Duration) bool {
 	began := s.cfg.Clock.Elapsed()
 	timer := time.NewTimer(interval/2 + rand.N(interval))
