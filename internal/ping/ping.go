@@ -1,5 +1,5 @@
-// Package ping finds out whether a Redis can be used: whether it is reachable, a primary, new
-// enough and whole, and lets this user run what its caller needs to run.
+// Package ping finds out whether a Redis server can be used: it is reachable, a primary, new
+// enough, has the keys of all slots, and lets this user run all that the caller needs.
 package ping
 
 import (
@@ -17,26 +17,26 @@ import (
 	"github.com/fncache/fncache/internal/remote"
 )
 
-// Op is the operation of commands that the checks send.
+// Op names the operation of the commands that the checks send.
 const Op = "ping"
 
 // minimalMajor is the oldest major version of Redis that can be used.
 const minimalMajor = 6
 
-// A Config says what is asked, and how. All fields are required.
+// A Config configures Ping. All fields are required.
 type Config struct {
 	Client redis.UniversalClient
-	// Ask sends a command, and returns an error of package remote, or that of the context.
+	// Ask sends a command. It returns an error of package remote, or the error of the context.
 	Ask func(ctx context.Context, c *remote.Command) error
-	// Probe gives keys that nobody else uses, of which each may be on another node of a
+	// Probe returns keys that nothing else uses. Different n may give keys on different nodes of a
 	// Cluster.
 	Probe func(n int) string
-	// Scripts gives the checks of what runs on the server that has a probe.
+	// Scripts returns the checks of scripts. They run on the server that has the probe.
 	Scripts func(probe string) []Check
-	// Failed makes an error of what was found out about the server that has a probe, "" if
-	// none could be asked.
+	// Failed makes the error that Ping returns. probe is a key of the server that failed, or "" if
+	// no server could be asked.
 	Failed func(kind remote.Kind, why error, probe string) error
-	// Evicts is told of a maxmemory-policy by which a server evicts keys that have no expiry.
+	// Evicts is called with a server's maxmemory-policy if it evicts keys that have no expiry.
 	Evicts func(policy string)
 	// Limit is how long a check may take.
 	Limit time.Duration
@@ -44,12 +44,11 @@ type Config struct {
 	Spawn func(func())
 }
 
-// A Check is one thing that is tried, by commands that it is given a way to send.
+// A Check tries one thing. It sends commands by ask.
 type Check func(ask func(*remote.Command) error) error
 
-// Ping checks what is needed of every server that holds entries: of a Cluster, of each
-// primary. The error says which check failed, of which node, and what to do. It is that of
-// ctx if this has ended.
+// Ping checks every server that holds entries; on a Cluster, each primary. The error says which
+// check failed, on which node, and what to do. If ctx has ended, the error is that of ctx.
 func Ping(ctx context.Context, c Config) error {
 	cluster, ok := c.Client.(*redis.ClusterClient)
 	if !ok {
@@ -79,8 +78,8 @@ func Ping(ctx context.Context, c Config) error {
 	return errors.Join(errs...)
 }
 
-// server checks, one after the other, what is needed of the server that has the probe; more
-// are checks before the scripts.
+// server runs the checks on the server that has the probe, one after the other. The checks in more
+// run before the scripts.
 func (c *Config) server(ctx context.Context, probe string, more ...Check) error {
 	checks := slices.Concat([]Check{reachable(probe), version(probe), c.eviction(probe)}, more, c.Scripts(probe))
 	for _, check := range checks {
@@ -92,7 +91,7 @@ func (c *Config) server(ctx context.Context, probe string, more ...Check) error 
 		case err == nil:
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.As(err, &failure): // what is around it says more
+		case errors.As(err, &failure): // the error around it says more
 			return c.Failed(failure.Kind, withCause(err, failure), probe)
 		default:
 			return c.Failed(remote.KindOf(err), err, probe)
@@ -101,8 +100,8 @@ func (c *Config) server(ctx context.Context, probe string, more ...Check) error 
 	return nil
 }
 
-// withCause returns an error that wraps one of package remote as one that wraps its cause,
-// whose text is all that is of interest here.
+// withCause returns err with the cause of failure in place of failure, because only the text of the
+// cause is of interest here.
 func withCause(err error, failure *remote.Error) error {
 	if about, ok := err.(*Error); ok { //nolint:errorlint // a check returns it as it is
 		return fmt.Errorf("%s: %w%s", about.What, failure.Err, about.Remedy)
@@ -110,7 +109,7 @@ func withCause(err error, failure *remote.Error) error {
 	return failure.Err
 }
 
-// An Error says what an error is a sign of.
+// An Error says what the failure of a check means.
 type Error struct {
 	What   string
 	Cause  error
@@ -137,7 +136,7 @@ func version(probe string) Check {
 	return func(ask func(*remote.Command) error) error {
 		info := remote.Plain(Op, probe, remote.Writes, limits, "info", "server")
 		if ask(info) != nil {
-			return nil // INFO may be forbidden; what is needed, the next checks run
+			return nil // INFO may be forbidden; the next checks try what is needed
 		}
 		for line := range strings.Lines(fmt.Sprint(info.Reply())) {
 			number, ok := strings.CutPrefix(strings.TrimSpace(line), "redis_version:")
@@ -169,18 +168,18 @@ func (c *Config) eviction(probe string) Check {
 	}
 }
 
-// wholeProbes is how many keys tell whether a server has all: of a Cluster of two
-// primaries or more a node has half of them at most, as a rule.
+// wholeProbes is how many keys are tried to find out whether a server has all keys. If a Cluster
+// has two or more primaries, a node usually has at most half of the keys.
 const wholeProbes = 32
 
-// whole checks that a server has the keys of all slots. A node of a Cluster that a
-// client is pointed at which does not know of Clusters has those of some, and sends
-// the client elsewhere for the others. What INFO says of the mode of the server would
-// not tell: there are proxies, and nodes, that have all slots.
+// whole checks that a server has the keys of all slots. That fails if the server is a node of a
+// Cluster and the client is not a Cluster client: the node redirects the client for keys of other
+// nodes. The mode that INFO reports would not show this, because some proxies and nodes have all
+// slots.
 func whole(probe func(n int) string) Check {
 	return func(ask func(*remote.Command) error) error {
 		for n := range wholeProbes {
-			// Of other errors the next checks tell.
+			// The next checks report other errors.
 			if err := ask(remote.Get(Op, probe(n), limits)); remote.Elsewhere(err) {
 				return &Error{What: "a node of a Redis Cluster, which has only a part of the keys", Cause: err}
 			}
@@ -189,7 +188,7 @@ func whole(probe func(n int) string) Check {
 	}
 }
 
-// Script says what a script that failed is a sign of.
+// Script returns an error that says why a script failed, or nil if err is nil.
 func Script(err error) error {
 	if err == nil {
 		return nil
@@ -206,18 +205,18 @@ func Script(err error) error {
 	}
 }
 
-// A primary is one of a cluster, and a key that it has.
+// A primary is a primary of a Cluster, and a key that it has.
 type primary struct {
 	client *redis.Client
 	probe  string
 }
 
-// probesMost is how many keys are tried for one on each primary: enough for one that
-// has a single slot.
+// probesMost is how many keys are tried to find one on each primary. It is enough for a primary
+// that has a single slot.
 const probesMost = 16 << 14
 
-// primaries gives those of a cluster, as it is now. go-redis may ask for its nodes for
-// longer than ctx allows.
+// primaries returns the present primaries of a Cluster. It returns when ctx ends, even though
+// go-redis may still be asking the nodes.
 func (c *Config) primaries(ctx context.Context, cluster *redis.ClusterClient) ([]primary, error) {
 	type answer struct {
 		found []primary
