@@ -3,23 +3,23 @@
 //
 // # What a pass does
 //
-// A pass notes which primary has which slots, scans all primaries twice, deletes what it
-// finds, and looks at the slots again. An entry and the lease on it are deleted in one step,
-// whichever of the two was found. SCAN finds each key that is there from its beginning to its
-// end. Of a computation that holds its lease when the pass begins:
+// A pass notes which primary has which slots, scans all primaries twice, deletes what it finds, and
+// looks at the slots again. An entry and its lease are deleted in one step, even if a scan finds
+// only one of the two. SCAN returns each key that exists from the beginning of the scan to its end.
+// Take a computation that holds its lease when the pass begins:
 //
-//  1. The first scan finds the lock, unless the lock was deleted meanwhile: by a store, in one
-//     step with the writing of the entry.
-//  2. Then the entry is there before the second scan begins. That scan finds it.
+//  1. The first scan finds the lock, unless a store deleted it meanwhile. A store writes the entry
+//     and deletes the lock in one step.
+//  2. In that case the entry exists before the second scan begins, and that scan finds it.
 //
-// The same holds where the key moves to another primary once, between the two scans of a
-// moment. So nothing that was stored or begun before the pass is left, unless the key moves and
-// is stored in the same pass. Slots that another primary has at the end of the pass begin
-// it again, and so do a redirect, a broken connection and every other error: a cursor of SCAN
-// says nothing to another server.
+// The same holds if the key moves once from one primary to another while both are scanned. So
+// everything is deleted that was stored or begun before the pass, unless the key both moves and is
+// stored in the same pass. The pass begins again if slots have another primary at its end. It also
+// begins again after a redirect, a broken connection, or any other error that may be temporary,
+// because a cursor of SCAN is only valid on the server that returned it.
 //
-// Each primary has one connection for the whole pass, taken from the client's pool. It is
-// never replaced in silence, so all answers of a pass are of the same servers.
+// Each primary has one connection for the whole pass, taken from the client's pool. The client
+// never replaces it silently, so all answers of a pass come from the same servers.
 package sweep
 
 import (
@@ -45,14 +45,15 @@ var sweepLua string
 var script = redis.NewScript(sweepLua)
 
 const (
-	// scans is how often a pass looks at every key.
+	// scans is how many times a pass scans every key.
 	scans = 2
-	// again is how often the pass is begun again, after pauses that double.
+	// again is how many times the pass is begun again at most, after pauses that double.
 	again      = 3
 	firstPause = 100 * time.Millisecond
 
-	// A server is asked about so many keys at once, and to delete so many entries at once. Then
-	// it is left alone for as long as it took, and mostRest at most.
+	// scanCount is how many keys one SCAN looks at, and batch is how many entries one pipeline
+	// deletes. After each page the server is left alone for as long as the page took, at most
+	// mostRest.
 	scanCount = 1000
 	batch     = 100
 	mostRest  = 10 * time.Millisecond
@@ -63,12 +64,12 @@ const (
 // A Config says what is swept. All fields but Told are required.
 type Config struct {
 	Client redis.UniversalClient
-	// Prefix is what all keys begin with that are looked for.
+	// All keys that are looked for begin with Prefix.
 	Prefix string
-	// Entry returns the key of the entry that a key is, or is the lock of. ok is false if it is
-	// neither, or of another function.
+	// Entry returns the entry's key for the key of an entry or of its lock. ok is false for other
+	// keys, also those of another function.
 	Entry func(key string) (entry string, ok bool)
-	// Lock is what the key of the lock of an entry ends in, after the key of the entry.
+	// Lock is the suffix of the key of a lock. The key of the entry comes before it.
 	Lock string
 	// Probe is a key that no entry has. It shows whether a server is a primary.
 	Probe string
@@ -76,14 +77,13 @@ type Config struct {
 	Limit time.Duration
 	// Spawn starts a goroutine, which may wait within the client.
 	Spawn func(func())
-	// Told is called after each step with how many entries it has deleted, for all primaries at
-	// the same time. It may be nil.
+	// Told is called after each page with how many entries were deleted. The calls for different
+	// primaries are concurrent. It may be nil.
 	Told func(removed int)
 }
 
-// Sweep deletes the entries and leases that are there when it begins, and returns how many
-// entries it has deleted, also where it fails. The error is the end of ctx, or what kept the
-// last pass from its end.
+// Sweep deletes the entries and leases that exist when it begins. It returns how many entries it
+// has deleted, also after an error. The error is that of ctx, or the error of the last pass.
 func Sweep(ctx context.Context, c Config) (removed int, err error) {
 	pause := firstPause
 	for pass := 0; ; pass++ {
@@ -104,7 +104,7 @@ func Sweep(ctx context.Context, c Config) (removed int, err error) {
 	}
 }
 
-// hopeless reports whether another pass would fail as well.
+// hopeless reports whether another pass would fail too.
 func hopeless(err error) bool {
 	kind := remote.KindOf(err)
 	return kind == remote.KindNoPerm || kind == remote.KindAuth || kind == remote.KindClosed
@@ -121,15 +121,16 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// A primary is one of the servers of a pass.
+// A primary is a server of a pass.
 type primary struct {
-	addr string // "" if it is not known
+	addr string // "" if not known
 	redis.Cmdable
 	close func() error
-	asked sync.WaitGroup // what is under way
+	asked sync.WaitGroup // the requests under way
 }
 
-// release gives the connection back. go-redis has none closed that is in use.
+// release returns the connection to the pool after the requests under way, because go-redis does
+// not close a connection that is in use.
 func (p *primary) release() {
 	p.asked.Wait()
 	_ = p.close()
@@ -168,7 +169,7 @@ var (
 	errLate  = fmt.Errorf("no answer in time: %w", os.ErrDeadlineExceeded)
 )
 
-// primaries returns those that there are now, each with a connection of its own.
+// primaries returns the present primaries, each with a connection of its own.
 func (c *Config) primaries(ctx context.Context) ([]*primary, error) {
 	cluster, clustered := c.Client.(*redis.ClusterClient)
 	if !clustered {
@@ -186,26 +187,26 @@ func (c *Config) primaries(ctx context.Context) ([]*primary, error) {
 	})
 }
 
-// connect returns a primary on a client. A client of a kind of its own has no connections to
-// give, and is used as it is.
+// connect returns a primary for a client. A client of another kind than *redis.Client has no
+// connections to give, and is used itself.
 func connect(client redis.Cmdable) *primary {
 	p := &primary{Cmdable: client, close: func() error { return nil }}
 	if single, ok := client.(*redis.Client); ok {
-		conn := single.Conn() // it is made by its first command
+		conn := single.Conn() // the first command connects
 		p.Cmdable, p.close, p.addr = conn, conn.Close, single.Options().Addr
 	}
 	return p
 }
 
-// layout returns a text that says which primary has which slots, and finds out whether
-// each is one and knows the script.
+// layout loads the script on each primary, and returns a text that says which primary has which
+// slots. Without a Cluster the text is empty, and a replica is an error.
 func (c *Config) layout(ctx context.Context, all []*primary) (string, error) {
 	cluster, clustered := c.Client.(*redis.ClusterClient)
 	var layout string
 	for i, p := range all {
 		keys := []string{}
 		if !clustered {
-			keys = []string{c.Probe, c.Probe + c.Lock} // to delete is what a replica refuses
+			keys = []string{c.Probe, c.Probe + c.Lock} // a replica refuses to delete
 		}
 		_, err := do(ctx, c, p, func(ctx context.Context) (any, error) { return script.Eval(ctx, p, keys).Result() })
 		if err != nil {
@@ -215,7 +216,7 @@ func (c *Config) layout(ctx context.Context, all []*primary) (string, error) {
 			return "", nil
 		}
 		slots, err := do(ctx, c, p, func(ctx context.Context) ([]redis.ClusterSlot, error) {
-			if known := cluster.Options().ClusterSlots; known != nil { // the servers may not know
+			if known := cluster.Options().ClusterSlots; known != nil { // then the servers may not know their slots
 				return known(ctx)
 			}
 			return p.ClusterSlots(ctx).Result()
@@ -227,7 +228,7 @@ func (c *Config) layout(ctx context.Context, all []*primary) (string, error) {
 		switch {
 		case err != nil:
 			return "", p.explain("cluster slots", err)
-		case i > 0 && own != layout: // one has not heard yet
+		case i > 0 && own != layout: // not all servers know of a change yet
 			return "", errMoved
 		}
 		layout = own
@@ -235,8 +236,8 @@ func (c *Config) layout(ctx context.Context, all []*primary) (string, error) {
 	return layout, nil
 }
 
-// layoutOf writes down who has which slots. The error says that a slot has no primary, or that
-// the primaries are not as many as the client knows.
+// layoutOf describes which primary has which slots. It returns an error if a slot has no primary,
+// or if the number of primaries differs from what the client knows.
 func layoutOf(slots []redis.ClusterSlot, primaries int) (string, error) {
 	slices.SortFunc(slots, func(a, b redis.ClusterSlot) int { return cmp.Compare(a.Start, b.Start) })
 	var text strings.Builder
@@ -270,14 +271,14 @@ func (c *Config) scanAll(ctx context.Context, all []*primary) (removed int, err 
 			counts[i], errs[i] = c.scan(ctx, p)
 		})
 	}
-	done.Wait() // each answer has its limit
+	done.Wait() // each request has a limit
 	for _, n := range counts {
 		removed += n
 	}
 	return removed, cmp.Or(errs...)
 }
 
-// globbed writes a text as a pattern of SCAN that matches it.
+// globbed escapes a text for the pattern of SCAN.
 var globbed = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`, `^`, `\^`)
 
 // A page is one answer of SCAN.
@@ -286,7 +287,7 @@ type page struct {
 	cursor uint64
 }
 
-// scan deletes what it finds on a primary.
+// scan deletes the entries and locks that it finds on a primary.
 func (c *Config) scan(ctx context.Context, p *primary) (removed int, err error) {
 	pattern := globbed.Replace(c.Prefix) + "*"
 	for cursor := uint64(0); ; {
@@ -315,7 +316,7 @@ func (c *Config) scan(ctx context.Context, p *primary) (removed int, err error) 
 	}
 }
 
-// entriesOf returns the entries that keys are, or are locks of, each once.
+// entriesOf returns the entries of keys, which are entries and locks. Each entry is returned once.
 func (c *Config) entriesOf(keys []string) (entries []string) {
 	for _, key := range keys {
 		if entry, ok := c.Entry(key); ok {
@@ -326,7 +327,7 @@ func (c *Config) entriesOf(keys []string) (entries []string) {
 	return slices.Compact(entries)
 }
 
-// removeAll deletes entries and their locks, some at a time.
+// removeAll deletes entries and their locks in several pipelines.
 func (c *Config) removeAll(ctx context.Context, p *primary, entries []string) (removed int, err error) {
 	for some := range slices.Chunk(entries, batch) {
 		n, err := do(ctx, c, p, func(ctx context.Context) (int, error) { return c.remove(ctx, p, some) })
@@ -338,7 +339,7 @@ func (c *Config) removeAll(ctx context.Context, p *primary, entries []string) (r
 	return removed, nil
 }
 
-// remove deletes entries and their locks, in one pipeline.
+// remove deletes entries and their locks in one pipeline.
 func (c *Config) remove(ctx context.Context, p *primary, entries []string) (removed int, err error) {
 	pipe := p.Pipeline()
 	answers := make([]*redis.Cmd, len(entries))
@@ -347,13 +348,13 @@ func (c *Config) remove(ctx context.Context, p *primary, entries []string) (remo
 	}
 	_, err = pipe.Exec(ctx)
 	for _, answer := range answers {
-		n, _ := answer.Int() // err has what went wrong
+		n, _ := answer.Int() // err says what went wrong
 		removed += n
 	}
 	return removed, err
 }
 
-// explain says where something failed.
+// explain adds the operation and the server to an error.
 func (p *primary) explain(what string, err error) error {
 	if p.addr != "" {
 		what += " on " + p.addr
@@ -361,8 +362,8 @@ func (p *primary) explain(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// do asks a server something, on a goroutine of its own: an end of ctx does not interrupt
-// go-redis. The answer of one that is not waited for any longer is dropped.
+// do runs a request on a goroutine of its own, because the end of ctx does not interrupt go-redis.
+// The answer to a request that has lasted too long is dropped.
 func do[T any](ctx context.Context, c *Config, p *primary, ask func(context.Context) (T, error)) (T, error) {
 	type answer struct {
 		value T
