@@ -1,5 +1,5 @@
-// Package structtag reads the tags `fncache:"..."` of struct fields: it finds the func
-// fields that carry one, and reads the options in it.
+// Package structtag reads the tags `fncache:"..."` of struct fields. It finds the func fields that
+// have one, and parses the options in it.
 package structtag
 
 import (
@@ -11,20 +11,19 @@ import (
 	"unsafe"
 )
 
-// Key is the key of the tags. Ignore is the tag by which a field is ignored on purpose.
+// Key is the key of the tags. A field with the tag Ignore is ignored.
 const (
 	Key    = "fncache"
 	Ignore = "-"
 )
 
-// A Field is a tagged func field of a struct, or the reason why something tagged in it
-// cannot be wrapped.
+// A Field is a tagged func field of a struct, or says why a field cannot be wrapped.
 type Field struct {
 	Struct reflect.Type  // the type in which it is declared
 	Name   string        // of the field
-	Path   string        // through which embedded structs it was reached: "", or as "Base."
+	Path   string        // the embedded structs that it was reached through: "", or as "Base."
 	Tag    string        // the options
-	Value  reflect.Value // settable; not valid where Err is set
+	Value  reflect.Value // settable; not valid if Err is set
 	Err    error         // begins with the place: the struct type and the field
 }
 
@@ -33,11 +32,11 @@ func (f Field) Place() string { return place(f.Struct, f.Name) }
 
 func place(t reflect.Type, name string) string { return fmt.Sprintf("%v.%s", t, name) }
 
-// Fields returns the tagged func fields of a struct, which must be addressable, and of the
-// structs embedded in it, in the order of their declaration; those of embedded structs come
-// after the struct's own, which shadow them. No tagged field is left out silently: one that
-// cannot be wrapped comes with an error. wrapped reports whether a func is wrapped already:
-// such funcs in structs that are not embedded are no error.
+// Fields returns the tagged func fields of a struct, which must be addressable, and of the structs
+// embedded in it. Fields are in the order of their declaration. Those of embedded structs come
+// after the struct's own fields, which shadow them. A tagged field that cannot be wrapped is
+// returned with an error. wrapped reports whether a func is wrapped already: such funcs in structs
+// that are not embedded are no error.
 func Fields(v reflect.Value, wrapped func(reflect.Value) bool) []Field {
 	w := walker{wrapped: wrapped, entered: make(map[structAt]bool)}
 	w.walk(v, "")
@@ -64,7 +63,7 @@ func Unreadable(tag reflect.StructTag) bool {
 // A walker is one run of Fields.
 type walker struct {
 	wrapped func(reflect.Value) bool
-	entered map[structAt]bool // embedded pointers may lead back, or to one struct in two ways
+	entered map[structAt]bool // embedded pointers may form a cycle, or lead to one struct twice
 	found   []Field
 }
 
@@ -138,8 +137,8 @@ func (w *walker) enter(v reflect.Value, i int, path string) {
 	}
 }
 
-// refuseUnreached refuses tagged fields in a struct that is not embedded: they would silently
-// stay unwrapped.
+// refuseUnreached refuses tagged fields in a struct that is not embedded. Otherwise they would
+// silently stay unwrapped.
 func (w *walker) refuseUnreached(v reflect.Value, i int) {
 	field := v.Type().Field(i)
 	for _, path := range w.unreached(v.Field(i), field.Name) {
@@ -147,8 +146,7 @@ func (w *walker) refuseUnreached(v reflect.Value, i int) {
 	}
 }
 
-// unreached returns the paths of the tagged funcs of a struct, without those that are
-// wrapped already.
+// unreached returns the paths of the tagged funcs of a struct that are not wrapped yet.
 func (w *walker) unreached(v reflect.Value, path string) (paths []string) {
 	for i := range v.NumField() {
 		field, inner := v.Type().Field(i), v.Field(i)
@@ -175,8 +173,8 @@ func (w *walker) refuseNil(v reflect.Value, i int) {
 	}
 }
 
-// taggedNames returns the names of a struct's tagged fields, and of those of the structs
-// embedded in it. above are the structs that the search is inside of.
+// taggedNames returns the names of the tagged fields of a struct and of the structs embedded in it.
+// above are the structs that the search is inside of.
 func taggedNames(t reflect.Type, above []reflect.Type) (names []string) {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Options are the options that a tag may set of a T. Parse reads a tag such as
+// Options are the options of a T that a tag may set. Parse reads a tag such as
 //
 //	timeout=24h,freshness=1h,prefix=Author,oncold=wait,shared
 //
@@ -90,8 +90,8 @@ func Text[T any](key string, field func(*T) encoding.TextUnmarshaler) Option[T] 
 	return Option[T]{key: key, set: func(o *T, s string) error { return field(o).UnmarshalText([]byte(s)) }}
 }
 
-// List returns an option that is a list of strings, between vertical bars. Without a string
-// after the equals sign it is empty, and not nil.
+// List returns an option that is a list of strings, separated by vertical bars. If nothing follows
+// the equals sign, the list is empty but not nil.
 func List[T any](key string, field func(*T) *[]string) Option[T] {
 	return Option[T]{key: key, list: true, set: func(o *T, s string) error {
 		*field(o) = []string{}
@@ -116,8 +116,8 @@ func Flag[T any](key string, field func(*T) *bool) Option[T] {
 	}}
 }
 
-// Parse returns defaults with the options of a tag. The error joins all faults of the tag;
-// the defaults then come back unchanged.
+// Parse returns defaults with the options of a tag. The error joins all faults of the tag; then
+// Parse returns the defaults unchanged.
 func (all Options[T]) Parse(tag string, defaults T) (T, error) {
 	if strings.TrimSpace(tag) == "" {
 		return defaults, nil
@@ -166,7 +166,7 @@ func (all Options[T]) set(o *T, key, value string, valued bool) error {
 	return fmt.Errorf("unknown option %q; %s", key, all.suggestion(key))
 }
 
-// suggestion returns the option that was probably meant by an unknown one.
+// suggestion says which option was probably meant by an unknown one, or which options exist.
 func (all Options[T]) suggestion(key string) string {
 	known := make([]string, len(all))
 	for i, option := range all {
@@ -180,7 +180,7 @@ func (all Options[T]) suggestion(key string) string {
 	return "known are " + strings.Join(known, ", ")
 }
 
-// distance returns how many letters must be inserted, removed or changed to make b of a
+// distance returns how many bytes must be inserted, removed or changed to turn a into b
 // (Levenshtein).
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
