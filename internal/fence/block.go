@@ -9,7 +9,7 @@ import (
 // MaxMarks is how many tags a Block may have: 1,000, and the one of the function itself.
 const MaxMarks = 1001
 
-// A Block is what an entry says about its tags. It is stored as
+// A Block has the tags of an entry. It is stored as
 //
 //	offset  size
 //	     0    16  epoch
@@ -41,11 +41,11 @@ func (b *Block) AppendTo(dst []byte) []byte {
 	return dst
 }
 
-// ErrTruncated is the error of ParseBlock where bytes are missing.
+// ErrTruncated is the error of ParseBlock if bytes are missing.
 var ErrTruncated = errors.New("the tags are cut off")
 
-// ParseBlock reads a block, and returns the bytes after it. The block shares no memory with
-// raw. The error is ErrTruncated, or says what no version writes.
+// ParseBlock reads a block, and returns the bytes after it. The block shares no memory with raw.
+// The error is ErrTruncated, or says what in raw is never written.
 func ParseBlock(raw []byte) (b Block, rest []byte, err error) {
 	if len(raw) < blockHeadLen {
 		return Block{}, nil, ErrTruncated

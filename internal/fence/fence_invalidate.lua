@@ -1,16 +1,16 @@
 
--- Invalidate tags: what was computed before is invalid from now on, or stale at most.
+-- Invalidate tags: entries computed before are invalid from now on, or stale at most.
 --
 -- ARGV[4]  'h': invalid; 's': stale at most
 -- ARGV[5]  channel
--- ARGV[6]  how many fields the fence may have
--- ARGV[7]  how many are removed at most where it has more
+-- ARGV[6]  how many fields of tags the fence may have
+-- ARGV[7]  how many fields are removed at most if it has more
 -- ARGV[8], ...  tags
 --
 -- Answers  {stamp, why nothing could be published or ''}.
 --
--- Sent again it gives the tags a larger stamp: that costs computations, and never gives a
--- wrong value.
+-- If the script is sent again, the tags get a larger stamp. That costs computations, but never
+-- gives a wrong value.
 
 local now, fault = open(true)
 if fault then
@@ -20,8 +20,8 @@ redis.call('HINCRBY', KEYS[1], 'c', 1)
 now = number(redis.call('HGET', KEYS[1], 'c')) or open(true)
 now = larger(now, number(ARGV[2]) or '0')
 
--- The stamps of a field. One that cannot be read, or is above the present one, is taken for
--- that.
+-- The stamps of a field. A stamp that cannot be read, or is larger than the present one, is
+-- replaced by the present one.
 local function stamp(text)
   local known = text == '0' and text or number(text)
   return known and not less(now, known) and known or now
@@ -52,8 +52,8 @@ for i, tag in ipairs(tags) do
 end
 redis.call('HSET', KEYS[1], unpack(write))
 
--- Of too many fields the oldest of a sample go. What is older than they are becomes invalid
--- first.
+-- If there are too many fields, the oldest of a sample are removed. The floor rises first, so that
+-- entries with lower stamps are invalid.
 local excess = redis.call('HLEN', KEYS[1]) - 3 - tonumber(ARGV[6])
 if excess > 0 then
   local most = math.min(excess, tonumber(ARGV[7]))
@@ -62,7 +62,7 @@ if excess > 0 then
     if not string.find(sample.err, 'nknown', 1, true) then
       return sample
     end
-    -- A server before 6.2 does not have it. Begin again, with a new epoch.
+    -- A server before 6.2 has no HRANDFIELD. Begin again, with a new epoch.
     redis.call('DEL', KEYS[1])
     redis.call('HSET', KEYS[1], 'c', now)
     open(true)
@@ -85,7 +85,7 @@ if excess > 0 then
   end
 end
 
--- A user that may not publish must still be able to do this: what keeps it from
--- publishing is in the answer.
+-- A user that may not publish must still be able to invalidate. The answer says why nothing was
+-- published.
 local told = redis.pcall('PUBLISH', ARGV[5], 'tags ' .. now .. ' ' .. ARGV[4] .. ' ' .. table.concat(tags, ' '))
 return {now, type(told) == 'table' and told.err or ''}

@@ -1,7 +1,7 @@
--- The head of each script of the fence: what it holds is in the package documentation.
+-- The head of each script of the fence. The package documentation describes the fence.
 --
 -- KEYS[1]  the fence
--- ARGV[1]  the epoch to make if need be
+-- ARGV[1]  the epoch to make if needed
 -- ARGV[2]  the server's time as a stamp, as the caller knows it, or 0
 -- ARGV[3]  the largest stamp that the caller has seen, or 0
 
@@ -16,19 +16,20 @@ local function larger(a, b)
   return less(a, b) and b or a
 end
 
--- Makes an epoch where there is none, if make says so, and where the fence went back: its
--- stamp is below what the caller has seen. The new one begins above all that was seen, so
--- that an older epoch that comes back is noticed too. Sent again, or by another caller who
--- has seen as much, it finds nothing to do.
+-- Makes an epoch if there is none and make is true, or if the fence went back, that is, if its
+-- stamp is below what the caller has seen. The new epoch begins above all that was seen, so that it
+-- is noticed if an older epoch comes back. If the script is sent again, or by another caller that
+-- has seen as much, there is nothing to do.
 --
--- Returns the present stamp, or nil if there is no fence; then what keeps it from being read.
+-- Returns the present stamp, or nil if there is no fence. If the fence cannot be read, returns nil
+-- and the error.
 local function open(make)
   local head = redis.pcall('HMGET', KEYS[1], 'e', 'c', 'f')
   if head.err then
     if not string.find(head.err, 'WRONGTYPE', 1, true) then
       return nil, head
     end
-    head = {false, false, false} -- a key of another type is no fence of this protocol
+    head = {false, false, false} -- a key of another type is not a fence of this protocol
   end
   local epoch, now = head[1], number(head[2])
   if now and #now > 16 then
@@ -36,7 +37,7 @@ local function open(make)
   end
   local floor = now and number(head[3])
   if floor and less(now, floor) then
-    floor = nil -- damaged: nothing could be stored until the stamps have reached it
+    floor = nil -- damaged: nothing could be stored before the stamps reach it
   end
   local known = floor and epoch and #epoch == 32 and string.find(epoch, '^[0-9a-f]+$')
   if known and not less(now, ARGV[3]) then
@@ -46,8 +47,8 @@ local function open(make)
     return nil
   end
   if not now then
-    -- Fields may hold any stamps. Were they to stay, they would overtake all that is stored
-    -- from now on.
+    -- Fields may have any stamps. If they stayed, they could overtake all that is stored from now
+    -- on.
     redis.call('DEL', KEYS[1])
   end
   redis.call('HSET', KEYS[1], 'c', larger(larger(now or '0', number(ARGV[3]) or '0'), number(ARGV[2]) or '0'))

@@ -101,7 +101,7 @@ func (s *subject) set(pairs ...any) {
 	require.NoError(s.t, s.client.HSet(context.Background(), s.key, pairs...).Err())
 }
 
-// captured is what an entry with these tags says that is computed from now on.
+// captured returns what an entry with these tags has if it is computed from now on.
 func captured(r fence.Reading, tags ...fence.Tag) (fence.Epoch, []fence.Mark) {
 	marks := make([]fence.Mark, len(tags))
 	for i, t := range tags {
@@ -285,7 +285,7 @@ func TestAFenceThatIsNotBehindStaysAsItIs(t *testing.T) {
 	onEach(t, func(t *testing.T, s *subject) {
 		opened := s.open(none)
 		stamp := s.invalidate(0, fence.Hard, tag("a"))
-		r := s.read(fence.Known{Seen: stamp}) // as where a replica was behind
+		r := s.read(fence.Known{Seen: stamp}) // as if a replica had lagged
 		assert.Equal(t, opened.Epoch, r.Epoch)
 		assert.Equal(t, stamp, r.Now)
 	})
@@ -315,7 +315,7 @@ func TestWhatCannotBeReadIsNoFence(t *testing.T) {
 				before := s.open(none, a)
 				s.invalidate(1<<50, fence.Hard, a)
 				spoil(s)
-				if strings.HasPrefix(name, "c is no") { // who only reads makes none
+				if strings.HasPrefix(name, "c is no") { // a mere reader makes no fence
 					assert.Zero(t, s.read(none, a).Epoch)
 				}
 				r := s.open(fence.Known{Time: 5}, a)
@@ -331,7 +331,8 @@ func TestWhatCannotBeReadIsNoFence(t *testing.T) {
 	}
 }
 
-// No invalidation has the stamp that the field holds: it would overtake all that is ever stored.
+// An invalidation must not take over the stamp in the field, which would overtake all entries
+// forever.
 func TestAFieldAboveThePresentStampIsMendedByTheNextInvalidation(t *testing.T) {
 	onEach(t, func(t *testing.T, s *subject) {
 		a := tag("a")
@@ -410,7 +411,7 @@ func TestManyTagsAreTrimmedAtMostSoManyAtOnce(t *testing.T) {
 func TestAnInvalidationIsPublished(t *testing.T) {
 	onEach(t, func(t *testing.T, s *subject) {
 		ctx := context.Background()
-		const channel = "of this test" // a Cluster may be late to tell what another has published
+		const channel = "of this test" // the test's own, because a Cluster may deliver the messages of others late
 		sub := s.client.Subscribe(ctx, channel)
 		defer sub.Close() //nolint:errcheck // the server goes away with the test
 		_, err := sub.Receive(ctx)
@@ -432,8 +433,8 @@ func TestMessagesOfAnotherFormAreNone(t *testing.T) {
 	}
 }
 
-// A tag that the reading lacks needs no second reading where nothing was invalidated since
-// the entry's stamp.
+// A tag that the reading lacks needs no second reading if nothing was invalidated since the entry's
+// stamp.
 func TestJudgeSaysWhatToReadAgain(t *testing.T) {
 	a, b := tag("a"), tag("b")
 	epoch := fence.NewEpoch()

@@ -6,12 +6,12 @@ import (
 	"sync/atomic"
 )
 
-// A Reading is what a fence held at one moment.
+// A Reading is the content of a fence at one moment.
 type Reading struct {
-	Epoch Epoch // zero: there was no fence, or one that cannot be read
+	Epoch Epoch // zero: there was no fence, or it could not be read
 	Now   Stamp // c
 	Floor Stamp // f
-	tags  []Tag // that were asked for
+	tags  []Tag // the requested tags
 	hard  []Stamp
 	soft  []Stamp
 }
@@ -20,8 +20,8 @@ type Reading struct {
 // follow.
 var Fields = [...]string{"e", "c", "f"}
 
-// ParseReading reads the answer of an HMGET, or of the script that reads: the values of
-// Fields, and then of the tags.
+// ParseReading parses the answer of HMGET, or of the script that reads: the values of Fields, and
+// then those of the tags.
 func ParseReading(answer any, tags []Tag) (r Reading, err error) {
 	values, _ := answer.([]any)
 	if len(values) < len(Fields)+len(tags) {
@@ -30,7 +30,7 @@ func ParseReading(answer any, tags []Tag) (r Reading, err error) {
 	return ReadingOf(func(i int) any { return values[i] }, tags), nil
 }
 
-// ReadingOf is ParseReading for values that are found one by one.
+// ReadingOf is like ParseReading for values that are found one by one.
 func ReadingOf(value func(i int) any, tags []Tag) (r Reading) {
 	texts := [len(Fields)]string{}
 	for i := range texts {
@@ -50,7 +50,7 @@ func ReadingOf(value func(i int) any, tags []Tag) (r Reading) {
 	return r
 }
 
-// parseField reads the field of a tag. What cannot be read overtakes every entry.
+// parseField parses the field of a tag. A field that cannot be parsed overtakes every entry.
 func parseField(value any) (hard, soft Stamp) {
 	if value == nil {
 		return 0, 0
@@ -72,14 +72,14 @@ func parseStampOrNone(text string) (Stamp, bool) {
 	return ParseStamp(text)
 }
 
-// A Verdict is what an entry is worth by a reading. Later ones are worse.
+// A Verdict says how an entry may be used according to a reading. Larger verdicts are worse.
 type Verdict uint8
 
 const (
 	Valid   Verdict = iota
 	Expired         // stale at most
-	Newer           // a stamp of the entry is larger than the present one: it counts as seen; read again, by the script
-	Unread          // the reading lacks a tag of the entry: read again, with all of them
+	Newer           // a stamp of the entry is larger than the present one: note it as seen, and read again by the script
+	Unread          // the reading lacks a tag of the entry: read again, with all its tags
 	Invalid
 )
 
@@ -113,8 +113,8 @@ func (r *Reading) judge(i int, m *Mark) Verdict {
 	}
 }
 
-// find returns the place of a tag in the reading, -1 if it was not asked for. The tags of
-// entries are mostly asked for in their order.
+// find returns the index of a tag in the reading, or -1 if it was not requested. guess is mostly
+// right, because tags are mostly requested in the order of the entry.
 func (r *Reading) find(guess int, t Tag) int {
 	if guess < len(r.tags) && r.tags[guess] == t {
 		return guess
@@ -127,16 +127,17 @@ func (r *Reading) find(guess int, t Tag) int {
 	return -1
 }
 
-// A Seen is the largest stamp that was seen, of whichever epoch, so that a fence that went
-// back is noticed: each epoch begins above what its maker has seen. The zero value has seen
-// nothing. It is safe for concurrent use.
+// A Seen has the largest stamp that was seen, of any epoch. It shows when a fence went back,
+// because each epoch begins above what its maker has seen. The zero value has seen nothing. A Seen
+// is safe for concurrent use.
 type Seen struct{ largest atomic.Uint64 }
 
-// maxSeen bounds the stamps that are remembered. The server's time is that large in the year
-// 2279. A larger one is damaged, and each epoch would have to begin above it.
+// maxSeen is the largest stamp that is remembered. The server's time reaches it in the year
+// 2279. A larger stamp is damaged, and each new epoch would have to begin above it.
 const maxSeen Stamp = 1e16 - 1
 
-// Note notes a stamp that was seen, and returns the largest that was.
+// Note notes a stamp, and returns the largest that was noted. It returns a stamp above maxSeen
+// without noting it.
 func (s *Seen) Note(now Stamp) (largest Stamp) {
 	if now > maxSeen {
 		return now

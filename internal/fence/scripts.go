@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// The scripts. Each is headed by its keys and arguments.
+// The scripts. Each file begins with its keys and arguments.
 var (
 	//go:embed fence_open.lua
 	openLua string
@@ -20,20 +20,20 @@ var (
 )
 
 const (
-	// MaxFields is how many tags a fence remembers. Of more, the oldest of a sample are
+	// MaxFields is how many tags a fence remembers. If there are more, the oldest of a sample are
 	// forgotten, and the floor rises.
 	MaxFields = 1_000_000
-	// MaxRemoved is how many are forgotten at once, and how many tags one command
-	// invalidates: so a fence does not grow past MaxFields for long.
+	// MaxRemoved is how many tags are forgotten at once. One command invalidates no more tags than
+	// this, so a fence does not stay above MaxFields for long.
 	MaxRemoved = 100
 )
 
 // Key returns the key of the fence of a namespace.
 func Key(namespace string) string { return namespace + ":{fence}" }
 
-// A Known is what every script is told.
+// A Known is what the caller knows of the server. Every script gets it.
 type Known struct {
-	Time Stamp // the server's time (see FloorAt); Unknown where it is not known
+	Time Stamp // the server's time (see FloorAt), or Unknown
 	Seen Stamp // the largest stamp that the caller has seen
 }
 
@@ -47,8 +47,8 @@ func appendTags(args []any, tags []Tag) []any {
 	return args
 }
 
-// ReadArgs returns the arguments of the script that reads. With open it makes an epoch if
-// there is none.
+// ReadArgs returns the arguments of the script that reads. If open is true, the script makes an
+// epoch if there is none.
 func ReadArgs(k Known, open bool, tags []Tag) []any {
 	flag := "0"
 	if open {
@@ -57,7 +57,7 @@ func ReadArgs(k Known, open bool, tags []Tag) []any {
 	return appendTags(append(k.Args(), flag), tags)
 }
 
-// A Kind is how an invalidation overtakes entries.
+// A Kind says how an invalidation overtakes entries.
 type Kind string
 
 const (
@@ -70,8 +70,8 @@ func InvalidateArgs(k Known, kind Kind, channel string, tags []Tag) []any {
 	return appendTags(append(k.Args(), string(kind), channel, MaxFields, MaxRemoved), tags)
 }
 
-// ParseInvalidated reads what the script that invalidates answers. refused is why nothing
-// could be published, "" if it was.
+// ParseInvalidated parses the answer of the script that invalidates. refused says why nothing could
+// be published; it is "" if the message was published.
 func ParseInvalidated(reply any) (stamp Stamp, refused string, err error) {
 	parts, _ := reply.([]any)
 	if len(parts) != 2 {
@@ -86,14 +86,14 @@ func ParseInvalidated(reply any) (stamp Stamp, refused string, err error) {
 	return stamp, refused, nil
 }
 
-// A Message is what is published of an invalidation.
+// A Message is the published message about an invalidation.
 type Message struct {
 	Stamp Stamp
 	Kind  Kind
 	Tags  []Tag
 }
 
-// ParseMessage reads `tags <stamp> <h or s> <tag>...`.
+// ParseMessage parses `tags <stamp> <h or s> <tag>...`.
 func ParseMessage(text string) (m Message, ok bool) {
 	words := strings.Split(text, " ")
 	if len(words) < 4 || words[0] != "tags" {
