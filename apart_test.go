@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -132,17 +134,16 @@ func TestAnUnmarshalerThatEndsItsGoroutineEndsNoCallThatWaitsForTheLease(t *test
 		fn, f := wrapTouchy(c, Options{OnCold: Wait})
 		key := must(f.Key("k"))
 		// Another process has the lease, and stores what cannot be decoded here.
-		require.NoError(t, b.redis.Set(key+lockSuffix, newToken()))
-		b.redis.SetTTL(key+lockSuffix, time.Hour)
+		require.NoError(t, b.redis.Set(key+LockSuffix, "somebody"))
+		b.redis.SetTTL(key+LockSuffix, time.Hour)
 		setTouch(runtime.Goexit)
 		end := make(chan error)
 		go func() { _, err := fn(t.Context(), "k"); end <- err }()
 		synctest.Wait()
-		stored := envelope{codec: codecCBOR, storedAt: c.clock.Now(), id: 7}
-		body := must(encodeBy(c.coder, nil, []any{&touchy{9}}))
-		require.NoError(t, b.redis.Set(key, string(append(stored.appendTo(nil), body...))))
-		b.redis.Del(key + lockSuffix)
-		b.redis.Publish(c.store.channelOf(key), events.Event{Verb: events.Store, Key: key, ID: events.StoreID(7)}.String())
+		body := must(CBOR{}.Encode([]any{&touchy{9}}))
+		require.NoError(t, b.redis.Set(key, entryOf(c.Clock().Now(), 7, body)))
+		b.redis.Del(key + LockSuffix)
+		b.redis.Publish(eventsOf(f), events.Event{Verb: events.Store, Key: key, ID: events.StoreID(7)}.String())
 		require.NoError(t, <-end)
 		assert.NotZero(t, requireIdentity(t, f).Undecodable)
 	})

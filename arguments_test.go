@@ -1,13 +1,14 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
 	"math/big"
-	"reflect"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -33,8 +34,8 @@ func (s *slowCopy) Own(args shape.Arguments) shape.Arguments {
 }
 
 func newSlowCopy(f *Func) *slowCopy {
-	s := &slowCopy{Shape: f.shape, begun: make(chan struct{}), goOn: make(chan struct{})}
-	f.shape = s
+	s := &slowCopy{Shape: *f.Shape(), begun: make(chan struct{}), goOn: make(chan struct{})}
+	*f.Shape() = s
 	return s
 }
 
@@ -53,10 +54,10 @@ type sumResult struct {
 	err error
 }
 
-func begin(t *testing.T, fn sumFunc, arg ...byte) <-chan sumResult {
+func begin(ctx context.Context, fn sumFunc, arg ...byte) <-chan sumResult {
 	end := make(chan sumResult, 1)
 	go func() {
-		n, err := fn(t.Context(), arg)
+		n, err := fn(ctx, arg)
 		end <- sumResult{n, err}
 	}()
 	return end
@@ -72,7 +73,7 @@ func TestCopyingAnArgumentStopsNoOtherCall(t *testing.T) {
 		require.NoError(t, err)
 		copying := newSlowCopy(f)
 
-		first := begin(t, slow, 1, 2)
+		first := begin(t.Context(), slow, 1, 2)
 		<-copying.begun
 		for range 2 { // a miss, and a hit
 			n, err := other(t.Context(), []byte{3})
@@ -84,7 +85,7 @@ func TestCopyingAnArgumentStopsNoOtherCall(t *testing.T) {
 		}
 		require.NoError(t, f.Invalidate(t.Context(), []byte{4}))
 		copies := copying.copies.Load()
-		second := begin(t, slow, 1, 2)
+		second := begin(t.Context(), slow, 1, 2)
 		synctest.Wait()
 		time.Sleep(time.Hour) // of the bubble: the lookup has not begun, so its time does not run out
 		require.Empty(t, first)
@@ -104,7 +105,7 @@ func TestInvalidatingWhileAnArgumentIsCopiedDetachesTheLookup(t *testing.T) {
 		f, err := Wrap(&slow, Options{Cache: b.cache(), Name: "slow", Timeout: time.Minute})
 		require.NoError(t, err)
 		copying := newSlowCopy(f)
-		first := begin(t, slow, 1, 2)
+		first := begin(t.Context(), slow, 1, 2)
 		<-copying.begun
 		require.NoError(t, f.Invalidate(t.Context(), []byte{1, 2}))
 		n, err := slow(t.Context(), []byte{1, 2})
@@ -135,19 +136,11 @@ func TestAComputationWaitsForItsArguments(t *testing.T) {
 		f, err := Wrap(&slow, Options{Cache: cache, Name: "slow", Timeout: time.Minute, OnCold: Compute})
 		require.NoError(t, err)
 		b.redis.SetError("LOADING Redis is loading the dataset in memory")
-		first := begin(t, slow, 1, 2)
+		first := begin(t.Context(), slow, 1, 2)
 		<-running
 
 		copying := newSlowCopy(f)
-		args := []byte{1, 2}
-		key, err := f.Key(args)
-		require.NoError(t, err)
-		c := &call{fn: f, cache: cache, ctx: t.Context(), input: input{args: f.shape.Arguments([]reflect.Value{reflect.ValueOf(args)})}, key: key}
-		second := make(chan answer, 1)
-		go func() {
-			a, _ := c.unleased(cache.flights.present())
-			second <- a
-		}()
+		second := begin(WithRefresh(t.Context()), slow, 1, 2)
 		<-copying.begun
 		close(end)
 		require.Equal(t, sumResult{n: 3}, <-first)
@@ -155,9 +148,7 @@ func TestAComputationWaitsForItsArguments(t *testing.T) {
 		require.EqualValues(t, 1, calls.Load(), "its arguments are not there yet")
 		require.Empty(t, second)
 		close(copying.goOn)
-		a := <-second
-		require.NoError(t, a.err)
-		assert.Equal(t, 3, *a.results.Pointers()[0].(*int))
+		assert.Equal(t, sumResult{n: 3}, <-second)
 		assert.EqualValues(t, 2, calls.Load())
 	})
 }

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -233,7 +235,7 @@ func TestBatchChunks(t *testing.T) {
 
 // locks returns the keys of the leases that are held.
 func (b *bubble) locks() []string {
-	return slices.DeleteFunc(b.keys(), func(key string) bool { return !hasSuffix(key, lockSuffix) })
+	return slices.DeleteFunc(b.keys(), func(key string) bool { return !hasSuffix(key, LockSuffix) })
 }
 
 func hasSuffix(s, suffix string) bool {
@@ -417,14 +419,14 @@ func TestBatchWhileRedisIsAway(t *testing.T) {
 			assert.Equal(t, []int{20}, s.sizes(), "one run, %v", policy)
 			b.tap.set(func(t *tap) { t.broken = nil })
 			// Between the lookups and the leases.
-			awaitBack(w.Func.opts.Cache)
+			awaitBack(w.Func.Opts().Cache)
 			b.tap.on("acquire", func() { b.tap.set(func(t *tap) { t.broken = errors.New("connection refused") }) })
 			found, err = w.get(t.Context(), upTo(20))
 			require.NoError(t, err)
 			assert.Len(t, found, 20)
 			assert.Equal(t, []int{20, 20}, s.sizes(), "one run, %v", policy)
 			b.tap.set(func(t *tap) { t.broken = nil })
-			awaitBack(w.Func.opts.Cache)
+			awaitBack(w.Func.Opts().Cache)
 			requireIdentity(t, w.Func)
 			time.Sleep(time.Minute)
 			w.Func.Unwrap()
@@ -683,7 +685,7 @@ func TestBatchMaxConcurrent(t *testing.T) {
 					assert.Equal(t, 2*time.Second, time.Since(began).Round(time.Second/2))
 				}
 				time.Sleep(3 * time.Second)
-				assert.True(t, w.Func.places.Idle(), "the places are given back")
+				assert.True(t, w.Func.Places().Idle(), "the places are given back")
 				requireIdentity(t, w.Func)
 			})
 		})
@@ -699,7 +701,7 @@ type batchStruct struct {
 func TestBatchInAStruct(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		s := &batchSource{none: map[int]bool{9: true}}
-		v := &batchStruct{Shelf: s.get, One: func(context.Context, int) (string, error) { return "", errMissing }}
+		v := &batchStruct{Shelf: s.get, One: func(context.Context, int) (string, error) { return "", nil }}
 		noBook := errors.New("no such book")
 		c := b.cache()
 		funcs, err := WrapStruct(v, Options{Cache: c, CacheErrors: []error{noBook}, ErrorTimeout: time.Minute})
@@ -774,7 +776,7 @@ func TestBatchOnServers(t *testing.T) {
 			assert.Equal(t, SourceCounts{SourceFresh: 300}, info.Elements)
 		}
 		// Servers that have forgotten the scripts are sent them whole, inside pipelines.
-		for _, primary := range server.primaries {
+		for _, primary := range server.Primaries {
 			require.NoError(t, primary.Client().ScriptFlush(t.Context()).Err())
 		}
 		require.NoError(t, other.Invalidate(t.Context(), ids...))

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -14,16 +14,14 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/fncache/fncache"
+
 	"github.com/fxamacker/cbor/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/fence"
-	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/redistest"
-	"github.com/fncache/fncache/internal/shape"
-	"github.com/fncache/fncache/internal/signature"
 )
 
 // The machine is never quiet, so these benchmarks report a ratio: the time of a hit divided by
@@ -269,21 +267,10 @@ func BenchmarkStub(b *testing.B) {
 // ---- keys
 
 func benchmarkKey(b *testing.B, fn reflect.Type, args ...any) {
-	sig, err := signature.New(fn, false, codec.CBOR)
-	require.NoError(b, err)
-	values, err := sig.Arguments(args)
-	require.NoError(b, err)
-	f := &Func{sig: sig, plans: shape.Compile(sig)}
-	f.shape, _ = reflectedShape(f)
-	given := f.shape.Arguments(values)
-	bound := &binding{
-		cache:  &Cache{hashing: keyhash.NewKeys(nil)},
-		prefix: entryPrefix(DefaultNamespace, "example.com/shop/bookstore.Service.TopBookIDs"),
-		suffix: entrySuffix(sig.Fingerprint(codecName, codec.CBOR)),
-	}
+	key := KeyMaker(fn, args...)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := f.key(bound, input{args: given}); err != nil {
+		if _, err := key(); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -373,7 +360,7 @@ func benchmarkBatch(b *testing.B, near time.Duration) {
 	f, err := WrapBatch(&get, Options{Cache: c, Name: "bench.Batch", Timeout: time.Hour, Near: near})
 	require.NoError(b, err)
 	if near > 0 {
-		Must(f.Func.bind())
+		f.Func.Bound()
 		awaitHearing(b, c, 0)
 	}
 	ids := make([]int64, 100)
@@ -408,7 +395,7 @@ func nearBench[R any](b *testing.B, value R) (reflected, typed func(context.Cont
 	f2, err := wrapUntyped1(&typed, opts)
 	require.NoError(b, err)
 	for f, call := range map[*Func]func(context.Context, int64) (R, error){f1: reflected, f2: typed} {
-		Must(f.bind())
+		f.Bound()
 		require.Eventually(b, func() bool { return hearing(cache) != 0 }, 30*time.Second, time.Millisecond)
 		for range 2 {
 			_, err := call(b.Context(), 1)
@@ -498,7 +485,7 @@ func BenchmarkWake(b *testing.B) {
 			}
 			had = time.Now()
 		})
-		for there.events.Inspect().Watched == 0 {
+		for there.Events().Inspect().Watched == 0 {
 			runtime.Gosched()
 		}
 		let <- struct{}{}

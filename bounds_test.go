@@ -1,9 +1,11 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"

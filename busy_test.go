@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -141,10 +143,8 @@ func TestCallersThatGiveUpLeaveNothing(t *testing.T) {
 				time.Sleep(time.Second)
 				left := ownGoroutines()
 				assert.LessOrEqual(t, len(left), before+mostProbing, "%s", left)
-				c.flights.mu.Lock()
-				defer c.flights.mu.Unlock()
-				assert.LessOrEqual(t, len(c.flights.m), 2, "what occupies the places")
-				assert.Zero(t, w.places.Waiting())
+				assert.LessOrEqual(t, c.Flights(), 2, "what occupies the places")
+				assert.Zero(t, w.Places().Waiting())
 			})
 		})
 	}
@@ -169,9 +169,7 @@ func TestAWaitForAnotherProcessEndsWithItsLastCaller(t *testing.T) {
 			}
 			end()
 			synctest.Wait()
-			c.flights.mu.Lock()
-			assert.Empty(t, c.flights.m)
-			c.flights.mu.Unlock()
+			assert.Zero(t, c.Flights())
 		}
 		assert.Equal(t, 1, s.count())
 	})
@@ -187,7 +185,7 @@ func ownGoroutines() []string {
 
 // occupy has computations take all places of MaxConcurrent.
 func occupy(t *testing.T, w *wrapped) {
-	for i := range w.opts.MaxConcurrent {
+	for i := range w.Opts().MaxConcurrent {
 		go w.get(t.Context(), fmt.Sprint("occupies ", i))
 	}
 	synctest.Wait()
@@ -207,7 +205,7 @@ func TestABurstThatTakesLongerThanALeaseLosesNone(t *testing.T) {
 		w := wrap(t, c, s, Options{Lease: time.Second})
 		began := time.Now()
 		assert.Equal(t, map[Source]int{SourceComputed: keys}, bySource(w.calls(t.Context(), keys)))
-		assert.Greater(t, time.Since(began), w.opts.Lease)
+		assert.Greater(t, time.Since(began), w.Opts().Lease)
 		assert.Equal(t, keys, s.count())
 		stats := w.Stats()
 		assert.Equal(t, uint64(keys), stats.Stored)
@@ -233,7 +231,7 @@ func TestEachNodeHasABoundOfLeasesThatBegin(t *testing.T) {
 		cluster := redistest.SharedCluster(t)
 		c := newTestCache(t, Config{Redis: cluster.Client(), RedisTimeout: longEnough, Logger: slog.New(&logtest.Handler{})})
 		w := wrap(t, c, &source{}, Options{OnCold: Wait, Name: "test.Nodes", Lease: slowLease})
-		nodeOf := func(arg string) string { return c.store.remote.NodeOf(must(w.Key(arg))) }
+		nodeOf := func(arg string) string { return c.Remote().NodeOf(must(w.Key(arg))) }
 		require.NoError(t, w.get(t.Context(), "learns the nodes").err)
 		first, other := "0", ""
 		for i := 1; other == ""; i++ {
@@ -241,14 +239,14 @@ func TestEachNodeHasABoundOfLeasesThatBegin(t *testing.T) {
 				other = fmt.Sprint(i)
 			}
 		}
-		hung := c.beginningAt(must(w.Key(first)))
-		for range mostBeginning {
+		hung := c.Beginning(must(w.Key(first)))
+		for range MostBeginning {
 			require.True(t, hung.Try())
 		}
 		waits := w.begin(t.Context(), first)
 		require.Eventually(t, func() bool { return hung.Waiting() == 1 }, patience, time.Millisecond)
 		require.NoError(t, w.get(t.Context(), other).err)
-		for range mostBeginning {
+		for range MostBeginning {
 			hung.Give()
 		}
 		require.NoError(t, (<-waits).err)

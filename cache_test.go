@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -324,7 +326,7 @@ func TestRedisThatDiesWhileComputingCostsTheCallerNothing(t *testing.T) {
 		assert.Equal(t, map[Source]int{SourceComputed: 1, SourceWaited: 19}, bySource(ends))
 		assert.Equal(t, 1, s.count(), "nobody has to compute again for want of a word from Redis")
 		mend()
-		time.Sleep(storeAgainMax + probeInterval + probeInterval/2)
+		time.Sleep(StoreAgainMax + probeInterval + probeInterval/2)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source, "it was stored behind, for the lease was still ours")
 		assert.Equal(t, uint64(1), w.Stats().Stored)
 	})
@@ -373,7 +375,7 @@ func TestCloseWhileAValueWaitsToBeStoredGivesItUp(t *testing.T) {
 	}{
 		"Redis is back":     {away: (*bubble).cut, back: true},
 		"Redis is away yet": {away: (*bubble).cut},
-		"Redis hangs":       {away: (*bubble).stall, limit: closeGrace + 5*time.Second}, // which is the ReadTimeout
+		"Redis hangs":       {away: (*bubble).stall, limit: CloseGrace + 5*time.Second}, // which is the ReadTimeout
 	} {
 		t.Run(name, func(t *testing.T) { // in a bubble: a goroutine that is left fails it
 			inBubble(t, func(t *testing.T, b *bubble) {
@@ -481,7 +483,7 @@ func TestCloseGivesBackTheLeaseOfAFunctionThatDoesNotEnd(t *testing.T) {
 		w := wrap(t, c, s, Options{})
 		end := w.begin(t.Context(), "a")
 		synctest.Wait()
-		assert.Equal(t, closeGrace, timeOf(func() { assert.ErrorContains(t, c.Close(), "still runs") }))
+		assert.Equal(t, CloseGrace, timeOf(func() { assert.ErrorContains(t, c.Close(), "still runs") }))
 		require.ErrorIs(t, (<-end).err, ErrClosed)
 		assert.Empty(t, b.keys())
 		time.Sleep(time.Minute)
@@ -511,7 +513,7 @@ func TestEveryCloseWaitsForTheFirstAndReturnsItsError(t *testing.T) {
 				go func() { first <- c.Close() }()
 				synctest.Wait()
 				var err error
-				assert.Equal(t, min(row.took, closeGrace), timeOf(func() { err = c.Close() }))
+				assert.Equal(t, min(row.took, CloseGrace), timeOf(func() { err = c.Close() }))
 				assert.Empty(t, b.keys(), "the lease was given back before its caller may close the client")
 				assert.Equal(t, err, <-first)
 				assert.Equal(t, err, c.Close(), "as it was the first time")
@@ -611,7 +613,7 @@ func TestCloseDoesNotWaitForComputationsOfLaterCalls(t *testing.T) {
 				var calls sync.WaitGroup
 				for _, key := range []string{"a", "a", "b", "c"} { // some gather for the next computation
 					calls.Go(func() {
-						for time.Since(began) < 2*closeGrace {
+						for time.Since(began) < 2*CloseGrace {
 							o := w.get(t.Context(), key)
 							if opts.OnCold == Wait {
 								assert.NoError(t, o.err)
@@ -626,7 +628,7 @@ func TestCloseDoesNotWaitForComputationsOfLaterCalls(t *testing.T) {
 				assert.Equal(t, 2*time.Second, time.Since(began), "until what it cancelled had ended")
 				assert.Equal(t, 1, (<-first).value)
 				calls.Wait()
-				assert.Zero(t, c.life.Running())
+				assert.Zero(t, c.Life().Running())
 			})
 		})
 	}
@@ -657,7 +659,7 @@ func TestCloseLeavesTheClientOpen(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
 		require.NoError(t, c.Close())
-		require.NoError(t, c.cfg.Redis.Ping(t.Context()).Err())
+		require.NoError(t, c.Config().Redis.Ping(t.Context()).Err())
 	})
 }
 
@@ -699,9 +701,8 @@ func TestAgesAreMeasuredOnTheServersClock(t *testing.T) {
 		w.get(t.Context(), "a")
 		raw, err := b.redis.Get(must(w.Key("a")))
 		require.NoError(t, err)
-		e, err := parseEnvelope([]byte(raw))
-		require.NoError(t, err)
-		assert.Equal(t, time.Now().AddDate(-1, 0, 0).UnixMilli(), e.storedAt)
+		stored := storedAt(raw)
+		assert.Equal(t, time.Now().AddDate(-1, 0, 0).UnixMilli(), stored)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
 		assert.Equal(t, 1, b.tap.count("time"), "a hit costs no extra command")
 	})
@@ -714,9 +715,9 @@ func TestClockIsAskedAgainNowAndThen(t *testing.T) {
 		c := b.cache()
 		w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
 		w.get(t.Context(), "a")
-		time.Sleep(c.cfg.RedisTimeout) // until it is noticed
-		c.clock.Dialed.Store(false)    // the connections of the first call
-		time.Sleep(clock.Interval - c.cfg.RedisTimeout)
+		time.Sleep(c.Config().RedisTimeout) // until it is noticed
+		c.Clock().Dialed.Store(false)       // the connections of the first call
+		time.Sleep(clock.Interval - c.Config().RedisTimeout)
 		w.get(t.Context(), "a")
 		synctest.Wait()
 		require.Equal(t, 1, b.tap.count("time"))
@@ -733,14 +734,14 @@ func TestClockIsAskedAgainAfterAReconnect(t *testing.T) {
 		w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
 		w.get(t.Context(), "a")
 		time.Sleep(2 * clock.Pause)
-		c.clock.Dialed.Store(false) // the connections of the first calls
+		c.Clock().Dialed.Store(false) // the connections of the first calls
 		w.get(t.Context(), "a")
 		synctest.Wait()
 		require.Equal(t, 1, b.tap.count("time"))
-		defer func(conn *redis.Conn) { _ = conn.Close() }(c.cfg.Redis.(*redis.Client).Conn())
+		defer func(conn *redis.Conn) { _ = conn.Close() }(c.Config().Redis.(*redis.Client).Conn())
 		var held []*redis.Conn
 		for range 5 { // more than the pool has idle, so that one is dialled
-			conn := c.cfg.Redis.(*redis.Client).Conn()
+			conn := c.Config().Redis.(*redis.Client).Conn()
 			require.NoError(t, conn.Ping(t.Context()).Err())
 			held = append(held, conn)
 		}
@@ -748,7 +749,7 @@ func TestClockIsAskedAgainAfterAReconnect(t *testing.T) {
 			require.NoError(t, conn.Close())
 		}
 		w.get(t.Context(), "a")
-		time.Sleep(c.cfg.RedisTimeout) // until it is noticed
+		time.Sleep(c.Config().RedisTimeout) // until it is noticed
 		w.get(t.Context(), "a")
 		synctest.Wait()
 		assert.Equal(t, 2, b.tap.count("time"))
@@ -793,12 +794,12 @@ func TestAnErrorThatSaysNothingOfTheClockLeavesItAlone(t *testing.T) {
 			synctest.Wait()
 			time.Sleep(30 * time.Second)
 			b.redis.SetTime(server.Add(30 * time.Second))
-			c.clock.Dialed.Store(true) // as after a reconnect: it is asked again
+			c.Clock().Dialed.Store(true) // as after a reconnect: it is asked again
 			b.tap.set(func(tap *tap) { tap.refuse["time"] = replyError(text) })
 			asked := b.tap.count("time")
-			<-c.clock.Ask(t.Context())
+			<-c.Clock().Ask(t.Context())
 			require.Equal(t, asked+1, b.tap.count("time"))
-			assert.InDelta(t, server.Add(30*time.Second).UnixMilli(), c.clock.Now(), 5, "%s", text)
+			assert.InDelta(t, server.Add(30*time.Second).UnixMilli(), c.Clock().Now(), 5, "%s", text)
 			synctest.Wait()
 			assert.Empty(t, b.log.About("refuses the TIME command"))
 		})
@@ -843,9 +844,8 @@ func TestAProcessThatOnlyStoresUsesTheServersClock(t *testing.T) {
 					b.redis.SetTime(server)
 					w := wrap(t, b.cache(), &source{}, Options{Freshness: 10 * time.Second, Timeout: time.Hour})
 					store(t, w)
-					e, err := parseEnvelope([]byte(must(b.redis.Get(must(w.Key("a"))))))
-					require.NoError(t, err)
-					assert.Equal(t, server.UnixMilli(), e.storedAt)
+					stored := storedAt(must(b.redis.Get(must(w.Key("a")))))
+					assert.Equal(t, server.UnixMilli(), stored)
 					other := wrap(t, b.cache(), &source{}, Options{Freshness: 10 * time.Second, Timeout: time.Hour})
 					assert.Equal(t, SourceFresh, other.get(t.Context(), "a").source)
 				})
@@ -857,7 +857,7 @@ func TestAProcessThatOnlyStoresUsesTheServersClock(t *testing.T) {
 // suspend has the machine of a cache suspended for a time, in which the server goes on.
 func (b *bubble) suspend(c *Cache, slept time.Duration) {
 	b.redis.SetTime(time.Now().Add(slept))
-	c.clock.Suspend(slept)
+	c.Clock().Suspend(slept)
 }
 
 func TestASuspendedProcessAsksForTheClockBeforeItJudges(t *testing.T) {
@@ -867,12 +867,11 @@ func TestASuspendedProcessAsksForTheClockBeforeItJudges(t *testing.T) {
 		w.get(t.Context(), "a")
 		b.suspend(c, 2*time.Hour)
 		// The wall clock was set meanwhile, and does not tell how long it was.
-		c.clock.Suspend(-90 * time.Minute)
+		c.Clock().Suspend(-90 * time.Minute)
 		assert.Equal(t, SourceStale, w.get(t.Context(), "a").source)
 		synctest.Wait()
-		e, err := parseEnvelope([]byte(must(b.redis.Get(must(w.Key("a"))))))
-		require.NoError(t, err)
-		assert.Equal(t, time.Now().Add(2*time.Hour).UnixMilli(), e.storedAt)
+		stored := storedAt(must(b.redis.Get(must(w.Key("a")))))
+		assert.Equal(t, time.Now().Add(2*time.Hour).UnixMilli(), stored)
 	})
 }
 
@@ -882,13 +881,12 @@ func TestAProcessThatIsSuspendedWhileItComputesStampsWithTheServersClock(t *test
 		w := wrap(t, c, s, Options{Freshness: time.Hour, Timeout: 24 * time.Hour, Lease: 12 * time.Hour})
 		s.do = func(context.Context, int) (int, error) {
 			b.suspend(c, 2*time.Hour)
-			c.clock.Suspend(time.Hour) // the wall clock was set, too
+			c.Clock().Suspend(time.Hour) // the wall clock was set, too
 			return 7, nil
 		}
 		w.get(t.Context(), "a")
-		e, err := parseEnvelope([]byte(must(b.redis.Get(must(w.Key("a"))))))
-		require.NoError(t, err)
-		assert.Equal(t, time.Now().Add(2*time.Hour).UnixMilli(), e.storedAt)
+		stored := storedAt(must(b.redis.Get(must(w.Key("a")))))
+		assert.Equal(t, time.Now().Add(2*time.Hour).UnixMilli(), stored)
 	})
 }
 
@@ -904,7 +902,7 @@ func TestASuspendedProcessTrustsNoNearCopy(t *testing.T) {
 		require.Equal(t, SourceNear, w.get(t.Context(), "a").source)
 		epoch := hearing(c)
 
-		c.clock.Suspend(2 * time.Second)
+		c.Clock().Suspend(2 * time.Second)
 		time.Sleep(events.TrustStep)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source, "at once, before anything could be heard")
 		assert.NotEqual(t, SourceNear, w.get(t.Context(), "a").source, "nor later, until it hears again")
@@ -915,7 +913,7 @@ func TestASuspendedProcessTrustsNoNearCopy(t *testing.T) {
 
 		// Nobody calls while it is suspended, and Redis is away when it goes on.
 		mend := b.cut()
-		c.clock.Suspend(2 * time.Second)
+		c.Clock().Suspend(2 * time.Second)
 		time.Sleep(events.TrustStep)
 		o := w.get(t.Context(), "a")
 		assert.Equal(t, SourceComputed, o.source, "a copy of unknown age is not served as stale")
@@ -931,7 +929,7 @@ func TestAClockThatIsSlewedIsNoSuspend(t *testing.T) {
 		awaitBubbleHearing(t, c)
 		w.get(t.Context(), "a")
 		for range 100 {
-			c.clock.Suspend(clock.Jump / 2)
+			c.Clock().Suspend(clock.Jump / 2)
 			time.Sleep(events.TrustStep)
 			require.Equal(t, SourceNear, w.get(t.Context(), "a").source)
 		}
@@ -962,9 +960,9 @@ func TestEntryFromTheFutureIsAMiss(t *testing.T) {
 		c := b.cache()
 		w := wrap(t, c, s, Options{Timeout: time.Hour})
 		w.get(t.Context(), "a")
-		c.clock.Shift(-maxFuture)
+		c.Clock().Shift(-MaxFuture)
 		assert.Equal(t, outcome{value: 1, source: SourceFresh}, w.get(t.Context(), "a"), "a little ahead is age 0")
-		c.clock.Shift(-time.Second)
+		c.Clock().Shift(-time.Second)
 		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
 		assert.EqualValues(t, 1, w.Stats().Undecodable)
 	})
@@ -1000,12 +998,12 @@ func TestTheLogHoldsNoArgumentNoResultAndNoSecret(t *testing.T) {
 		lossy := func(_ context.Context, arg string) (secretive, error) { return secretive{canary + arg}, nil }
 		_, err = Wrap(&lossy, Options{Cache: c, Name: "lossy", Timeout: time.Minute})
 		require.NoError(t, err)
+		var losing *Func
 		loses := func(ctx context.Context, arg string) (string, error) {
-			key := perCallOf(ctx).frame.key
-			require.NoError(t, c.store.overtake(ctx, invalidating, []string{key}))
+			b.redis.Del(must(losing.Key(arg)) + LockSuffix)
 			return canary + arg, nil
 		}
-		_, err = Wrap(&loses, Options{Cache: c, Name: "loses", Timeout: time.Minute})
+		losing, err = Wrap(&loses, Options{Cache: c, Name: "loses", Timeout: time.Minute})
 		require.NoError(t, err)
 
 		logs := map[string]func(){

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/stretchr/testify/assert"
@@ -200,7 +202,7 @@ func TestColdWaitWaitsForTheHoldersValue(t *testing.T) {
 		assert.Equal(t, map[Source]int{SourceWaited: 100}, bySource(ends))
 		for _, o := range ends {
 			assert.Equal(t, 1, o.value)
-			assert.LessOrEqual(t, o.took, time.Second+3*pollMax/2, "polled")
+			assert.LessOrEqual(t, o.took, time.Second+3*PollMax/2, "polled")
 		}
 		assert.Equal(t, 1, (<-holder).value)
 		assert.Equal(t, 1, s.count())
@@ -349,7 +351,7 @@ func TestReturnErrorGivesTheErrorInsteadOfTheStaleEntry(t *testing.T) {
 		ends := w.burst(t.Context(), 10, "a")
 		assert.Equal(t, map[Source]int{SourceFailed: 1, SourceStale: 9}, bySource(ends))
 		key, _ := w.Key("a")
-		assert.False(t, b.redis.Exists(key+lockSuffix), "no cooldown: the lease is released")
+		assert.False(t, b.redis.Exists(key+LockSuffix), "no cooldown: the lease is released")
 	})
 }
 
@@ -363,7 +365,7 @@ func TestACoolingLockIsTakenIfNoStaleEntryIsLeft(t *testing.T) {
 		time.Sleep(11 * time.Second)
 		w.get(t.Context(), "a")
 		key, _ := w.Key("a")
-		require.True(t, b.redis.Exists(key+lockSuffix))
+		require.True(t, b.redis.Exists(key+LockSuffix))
 		b.redis.Del(key)
 		assert.Equal(t, errSource, w.get(t.Context(), "a").err)
 		assert.Equal(t, 3, s.count())
@@ -815,7 +817,7 @@ func TestAFunctionCallsOneOfTheSameNameInAnotherRedisThroughItsCache(t *testing.
 func TestAFunctionThatComesBackToItsKeyThroughAnotherCacheOnItsRedisRunsDirectly(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()
-		other, err := New(Config{Redis: c.cfg.Redis, Logger: c.cfg.Logger, HashSecret: c.cfg.HashSecret})
+		other, err := New(Config{Redis: c.Config().Redis, Logger: c.Config().Logger, HashSecret: c.Config().HashSecret})
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, other.Close()) })
 		inner := wrap(t, other, &source{}, Options{OnCold: Wait})

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -129,18 +131,18 @@ func TestAnEntryThatIsStoredAfterTheFirstScanPassedIsFoundByTheSecond(t *testing
 		w := wrap(t, p.Cache, &source{}, plain())
 		w.get(t.Context(), "k")
 		key := must(w.Key("k"))
-		entry, err := server.raw.GetDel(t.Context(), key).Result()
+		entry, err := server.Raw.GetDel(t.Context(), key).Result()
 		require.NoError(t, err)
 		var scans atomic.Int32
-		redistest.AddHook(p.cfg.Redis, scanHook(func() {
-			if int(scans.Add(1)) == len(server.primaries) || len(server.primaries) == 0 {
-				assert.NoError(t, server.raw.Set(context.Background(), key, entry, time.Hour).Err())
+		redistest.AddHook(p.Config().Redis, scanHook(func() {
+			if int(scans.Add(1)) == len(server.Primaries) || len(server.Primaries) == 0 {
+				assert.NoError(t, server.Raw.Set(context.Background(), key, entry, time.Hour).Err())
 			}
 		}))
 		removed, err := w.Clear(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, 1, removed)
-		assert.Zero(t, server.raw.Exists(t.Context(), key).Val())
+		assert.Zero(t, server.Raw.Exists(t.Context(), key).Val())
 	})
 }
 
@@ -179,7 +181,7 @@ func TestClearCountsAnEntryThatMovesToAnotherNodeOnce(t *testing.T) {
 
 		var scans atomic.Int32
 		var always atomic.Bool
-		redistest.AddHook(p.cfg.Redis, scanHook(func() {
+		redistest.AddHook(p.Config().Redis, scanHook(func() {
 			if n := scans.Add(1); n != 1 && (!always.Load() || n%int32(2*nodes) != 0) {
 				return
 			}
@@ -272,12 +274,12 @@ func TestClearOvertakesNearEntriesOfAllProcesses(t *testing.T) {
 			opts := opts
 			opts.Near = time.Hour
 			here, sibling, there := b.cache(), b.cache(), b.cache()
-			sibling.space = here.space // another cache on the same client
+			sibling.ShareNames(here) // another cache on the same client
 			s := &source{}
 			all := []*wrapped{wrap(t, here, s, opts), wrap(t, sibling, s, opts), wrap(t, there, s, opts)}
 			apart := wrap(t, there, &source{}, Options{Name: "apart", Timeout: time.Hour, Near: time.Hour})
 			for _, w := range append(all, apart) {
-				awaitBubbleHearing(t, must(w.bind()).cache)
+				awaitBubbleHearing(t, w.Bound())
 				w.get(ctx, "a")
 				require.Equal(t, SourceNear, w.get(ctx, "a").source)
 			}

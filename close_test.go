@@ -1,10 +1,12 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
 	"log/slog"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -30,12 +32,12 @@ var closeTroubles = map[string]closeTrouble{
 	"stopped": {
 		begin: func(_ *testing.T, s *redistest.Server) { s.Pause() },
 		heal:  (*redistest.Server).Resume,
-		limit: closeGrace + 5*time.Second, // ReadTimeout
+		limit: CloseGrace + 5*time.Second, // ReadTimeout
 	},
 	"killed": {
 		begin: func(_ *testing.T, s *redistest.Server) { s.Kill() },
 		heal:  (*redistest.Server).Restart,
-		limit: closeGrace,
+		limit: CloseGrace,
 	},
 	"connections cut": {
 		begin: func(t *testing.T, s *redistest.Server) {
@@ -44,7 +46,7 @@ var closeTroubles = map[string]closeTrouble{
 			}
 		},
 		heal:    func(*redistest.Server) {},
-		limit:   closeGrace,
+		limit:   CloseGrace,
 		answers: true,
 	},
 	"out of memory": {
@@ -52,7 +54,7 @@ var closeTroubles = map[string]closeTrouble{
 			require.NoError(t, s.Client().ConfigSet(t.Context(), "maxmemory", "1").Err())
 		},
 		heal:    func(*redistest.Server) {},
-		limit:   closeGrace,
+		limit:   CloseGrace,
 		answers: true,
 	},
 	"became a replica": {
@@ -60,7 +62,7 @@ var closeTroubles = map[string]closeTrouble{
 			require.NoError(t, s.Client().Do(t.Context(), "REPLICAOF", "127.0.0.1", "1").Err())
 		},
 		heal:  func(*redistest.Server) {},
-		limit: closeGrace,
+		limit: CloseGrace,
 	},
 }
 
@@ -97,10 +99,10 @@ func (w closeTrouble) test(t *testing.T, near time.Duration) {
 	defer w.heal(server)
 
 	assert.LessOrEqual(t, timeOf(func() { assert.NoError(t, c.Close()) }), w.limit)
-	assert.Zero(t, c.life.Running(), "goroutines")
+	assert.Zero(t, c.Life().Running(), "goroutines")
 	require.ErrorIs(t, (<-end).err, ErrClosed)
 	if w.answers {
-		n, err := server.Client().Exists(t.Context(), must(fn.Key("a"))+lockSuffix).Result()
+		n, err := server.Client().Exists(t.Context(), must(fn.Key("a"))+LockSuffix).Result()
 		require.NoError(t, err)
 		assert.Zero(t, n, "the lease was given back")
 	}

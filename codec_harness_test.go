@@ -92,3 +92,8 @@ func values(results []reflect.Value) (list []any) {
 	}
 	return list
 }
+
+// DecodeBy decodes the body of an entry by a codec, as a cache does.
+func DecodeBy(c Codec, body []byte, into []any) error {
+	return decodeBy(newCoder(&Config{Codec: c}), body, into)
+}

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"bytes"
@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 	"unsafe"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -87,7 +89,7 @@ func TestEachCodecHasEntriesOfItsOwn(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		keys := map[string]bool{}
 		page := plainPage{Author: "Jane Austen", Years: []int{1813, 1815}, At: time.Date(2024, 2, 29, 12, 0, 0, 1, time.UTC)}
-		codecs := []Codec{nil, JSON{}, gobCodec{"gob"}, gobCodec{"gob 2"}, gobCodec{codecName}, gobCodec{jsonName}, xorCodec{}}
+		codecs := []Codec{nil, JSON{}, gobCodec{"gob"}, gobCodec{"gob 2"}, gobCodec{"cbor2"}, gobCodec{"json2"}, xorCodec{}}
 		for i, codec := range codecs {
 			fn := func(context.Context, int) (plainPage, int, error) { return page, i, nil }
 			opts := Options{Cache: b.cache(withCodec(codec)), Name: "test.Books", Timeout: time.Minute}
@@ -104,11 +106,11 @@ func TestEachCodecHasEntriesOfItsOwn(t *testing.T) {
 			assert.Zero(t, stats.Undecodable)
 			key := must(f.Key(1))
 			keys[key] = true
-			want := map[Codec]byte{nil: codecCBOR, JSON{}: codecJSON}[codec]
+			want := map[Codec]byte{nil: 1, JSON{}: 2}[codec]
 			if want == 0 {
-				want = codecOther
+				want = 255
 			}
-			assert.Equal(t, want, must(b.redis.Get(key))[codecOffset])
+			assert.Equal(t, want, must(b.redis.Get(key))[codecAt])
 		}
 		assert.Len(t, keys, len(codecs))
 		assert.Empty(t, b.log.About(""))
@@ -119,7 +121,7 @@ func TestTheDefaultCodecGivenIsTheDefault(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		given, none := wrap(t, b.cache(withCodec(CBOR{})), &source{}, Options{}), wrap(t, b.cache(), &source{}, Options{})
 		assert.Equal(t, must(none.Key("a")), must(given.Key("a")))
-		assert.Regexp(t, "}:"+given.fingerprint+"$", must(given.Key("a")))
+		assert.Regexp(t, "}:"+given.Fingerprint()+"$", must(given.Key("a")))
 		given.get(t.Context(), "a")
 		assert.Equal(t, SourceFresh, none.get(t.Context(), "a").source)
 	})
@@ -139,7 +141,7 @@ func TestTheCodecIsThatOfTheCacheFoundAtTheCall(t *testing.T) {
 				require.Equal(t, []int{1, 2}, got)
 			}
 			raw := must(b.redis.Get(must(f.Key())))
-			assert.Equal(t, codec != nil, raw[envelopeHeaderLen:] == "[[1,2]]")
+			assert.Equal(t, codec != nil, raw[bodyAt:] == "[[1,2]]")
 		}
 		assert.EqualValues(t, 2, f.Stats().Computations)
 		assert.EqualValues(t, 2, f.Stats().Fresh)
@@ -152,7 +154,7 @@ func TestAnEntryOfAnotherCodecUnderTheKeyIsAMiss(t *testing.T) {
 		w.get(t.Context(), "a")
 		key := must(w.Key("a"))
 		raw := []byte(must(b.redis.Get(key)))
-		raw[codecOffset] = codecOther
+		raw[codecAt] = 255
 		require.NoError(t, b.redis.Set(key, string(raw)))
 		o := w.get(t.Context(), "a")
 		assert.Equal(t, SourceComputed, o.source)
@@ -219,7 +221,7 @@ func TestACodecThatEndsItsGoroutineWhileAResultIsStoredBlocksNoCall(t *testing.T
 				second := w.begin(t.Context(), "a")
 				assert.Equal(t, outcome{value: 1, source: SourceComputed, took: time.Second}, <-first, "as the function returned it")
 				assert.Equal(t, outcome{value: 1, source: SourceWaited, took: time.Second}, <-second, "and a copy of it")
-				time.Sleep(openFor + time.Millisecond)
+				time.Sleep(OpenFor + time.Millisecond)
 				assert.Empty(t, b.keys(), "the lease is given back")
 				assert.Len(t, b.log.About("does not survive encoding"), 1)
 				assert.Len(t, b.log.About("a method of the codec or of a result ended its goroutine"), 1)
@@ -273,22 +275,21 @@ func TestACodecCannotMakeCallersShareMemory(t *testing.T) {
 
 func TestACodecIsCheckedByNew(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		client := b.cache().cfg.Redis
+		client := b.cache().Config().Redis
 		_, err := New(Config{Redis: client, Codec: gobCodec{}})
-		require.EqualError(t, err, "fncache: new cache: Codec: the Name of fncache.gobCodec is empty; give it a name, because the name separates the entries of codecs")
+		require.EqualError(t, err, "fncache: new cache: Codec: the Name of fncache_test.gobCodec is empty; give it a name, because the name separates the entries of codecs")
 		_, err = New(Config{Redis: client, Codec: (*xorCodec)(nil), RedisTimeout: -1})
-		require.ErrorContains(t, err, "Codec: the Name method of *fncache.xorCodec panics; set a codec that is ready for use")
+		require.ErrorContains(t, err, "Codec: the Name method of *fncache_test.xorCodec panics; set a codec that is ready for use")
 		require.ErrorContains(t, err, "RedisTimeout is -1ns")
 	})
 }
 
 func TestErrorsOfACodecAroundCBORAreReported(t *testing.T) {
-	c := newCoder(&Config{Codec: xorCodec{}})
 	for name, body := range map[string][]byte{
 		`decode by codec "xor": corrupt entry: the body is not an array`:                     xor([]byte("x")),
 		`decode by codec "xor": decode result 1 (int): cannot put CBOR text string into int`: xor([]byte("\x81\x61a")),
 	} {
-		err := decodeBy(c, body, []any{new(int)})
+		err := DecodeBy(xorCodec{}, body, []any{new(int)})
 		require.EqualError(t, err, name)
 		var inner *codec.ResultError
 		var reason *codec.BodyError
@@ -336,10 +337,9 @@ func TestEntriesOfTwoCodecsLieSideBySideInOneRedis(t *testing.T) {
 	var bodies []string
 	for _, key := range keys {
 		raw := client.Get(t.Context(), key).Val()
-		e, err := parseEnvelope([]byte(raw))
-		require.NoError(t, err)
-		bodies = append(bodies, string(e.body))
-		assert.Equal(t, e.codec == codecJSON, json.Valid(e.body))
+		body := raw[bodyAt:]
+		bodies = append(bodies, body)
+		assert.Equal(t, raw[codecAt] == 2, json.Valid([]byte(body)))
 	}
 	assert.Contains(t, bodies, `["value of a"]`)
 	assert.True(t, strings.HasPrefix(bodies[0], "\x81") || strings.HasPrefix(bodies[1], "\x81"))
@@ -358,8 +358,8 @@ func TestJSONEntriesCanBeReadInRedis(t *testing.T) {
 		}
 		raw, err := b.redis.Get(must(f.Key(7)))
 		require.NoError(t, err)
-		assert.Equal(t, `[{"X":1,"Y":2},"<näh>"]`, raw[envelopeHeaderLen:])
-		assert.Equal(t, codecJSON, raw[codecOffset])
+		assert.Equal(t, `[{"X":1,"Y":2},"<näh>"]`, raw[bodyAt:])
+		assert.Equal(t, byte(2), raw[codecAt])
 		assert.Equal(t, uint64(1), f.Stats().Fresh)
 	})
 }
@@ -376,7 +376,7 @@ func TestAResultThatJSONWouldLoseIsRefusedOrNotStored(t *testing.T) {
 		fn := func(context.Context) (onlyInCBOR, error) { return onlyInCBOR{A: 7}, nil }
 		opts := Options{Name: "test.Lossy", Timeout: time.Minute, Cache: cache}
 		_, err := Wrap(&fn, opts)
-		require.ErrorContains(t, err, "result 1: fncache.onlyInCBOR.Done (chan int) does not survive being stored")
+		require.ErrorContains(t, err, "result 1: fncache_test.onlyInCBOR.Done (chan int) does not survive being stored")
 
 		opts.Cache = nil // found at the first call
 		f := must(Wrap(&fn, opts))

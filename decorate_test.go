@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -42,7 +44,7 @@ func TestWrapReplacesAFieldOrVariableAndUnwrapPutsItBack(t *testing.T) {
 		svc.Length = lengthOf
 		f, err := Wrap(&svc.Length, Options{Cache: b.cache(), Timeout: time.Minute})
 		require.NoError(t, err)
-		assert.Equal(t, "github.com/fncache/fncache.lengthOf", f.Name())
+		assert.Equal(t, "github.com/fncache/fncache_test.lengthOf", f.Name())
 		assert.False(t, sameFunc(lengthOf, svc.Length))
 		for range 3 {
 			n, err := svc.Length(t.Context(), "four")
@@ -189,7 +191,7 @@ func TestWrapNamesEveryFaultAndReplacesNothing(t *testing.T) {
 		require.ErrorContains(t, err, fault)
 	}
 	for _, line := range strings.Split(err.Error(), "\n") {
-		assert.Regexp(t, `^fncache: wrap fncache\.badFunction \(decorate_test\.go:\d+\) at decorate_test\.go:\d+: `, line)
+		assert.Regexp(t, `^fncache: wrap fncache_test\.badFunction \(decorate_test\.go:\d+\) at decorate_test\.go:\d+: `, line)
 	}
 	assert.True(t, sameFunc(badFunction, bad))
 }
@@ -214,7 +216,7 @@ func TestAVariableIsWrappedOnce(t *testing.T) {
 		wrappedCode := reflect.ValueOf(fn).Pointer()
 
 		_, err = Wrap(&fn, opts)
-		require.ErrorContains(t, err, "it is wrapped already, or a copy of the wrapped github.com/fncache/fncache.lengthOf")
+		require.ErrorContains(t, err, "it is wrapped already, or a copy of the wrapped github.com/fncache/fncache_test.lengthOf")
 		copied := fn
 		_, err = Wrap(&copied, opts)
 		require.ErrorContains(t, err, "wrapped already, or a copy")
@@ -365,8 +367,8 @@ func TestAHandleAndItsStatsPrintNames(t *testing.T) {
 	assert.Equal(t, "P:shop.Length "+reflect.TypeOf(lengthOf).String(), fmt.Sprintf("%+v", f))
 
 	assert.Contains(t, fmt.Sprintf("%+v", f.Stats()), " RedisErrorKinds:none ")
-	f.counters.redisErrors[KindTimeout].Add(3)
-	f.counters.redisErrors[KindPool].Add(1)
+	f.CountRedisErrors(KindTimeout, 3)
+	f.CountRedisErrors(KindPool, 1)
 	assert.Contains(t, fmt.Sprintf("%+v", f.Stats()), " RedisErrorKinds:timeout=3 pool=1 ")
 	text, err := json.Marshal(f.Stats())
 	require.NoError(t, err)
@@ -413,13 +415,13 @@ func TestWrapStructWrapsTaggedFieldsAndEntersEmbeddedStructs(t *testing.T) {
 		byID := funcs["ByID"]
 		assert.Equal(t, "Author:"+ownPackage+".service.ByID", byID.Name(), "a closure is called after its field")
 		assert.Equal(t, ownPackage+".Base.Top", funcs["Top"].Name(), "the type that declares the field")
-		assert.Equal(t, time.Hour, byID.opts.Timeout)
-		assert.Equal(t, 5*time.Minute, byID.opts.Freshness)
-		assert.Equal(t, Wait, byID.opts.OnCold)
-		assert.Equal(t, 2*time.Second, byID.opts.WaitTimeout)
-		assert.Equal(t, 3*time.Second, byID.opts.Cooldown, "of the defaults passed in")
-		assert.Equal(t, time.Minute, funcs["Top"].opts.Timeout)
-		assert.Equal(t, 5*time.Minute, funcs["Count"].opts.Timeout)
+		assert.Equal(t, time.Hour, byID.Opts().Timeout)
+		assert.Equal(t, 5*time.Minute, byID.Opts().Freshness)
+		assert.Equal(t, Wait, byID.Opts().OnCold)
+		assert.Equal(t, 2*time.Second, byID.Opts().WaitTimeout)
+		assert.Equal(t, 3*time.Second, byID.Opts().Cooldown, "of the defaults passed in")
+		assert.Equal(t, time.Minute, funcs["Top"].Opts().Timeout)
+		assert.Equal(t, 5*time.Minute, funcs["Count"].Opts().Timeout)
 
 		for range 2 {
 			top, err := svc.Top(t.Context(), 7)
@@ -444,8 +446,8 @@ func TestHandlesOfShadowedFieldsAreUnderTheirPath(t *testing.T) {
 		svc := outer{Base: *inner, Count: func(context.Context) (int, error) { return 1, nil }}
 		funcs, err := WrapStruct(&svc, Options{Cache: b.cache(), Timeout: time.Hour})
 		require.NoError(t, err)
-		assert.Equal(t, time.Minute, funcs["Count"].opts.Timeout)
-		assert.Equal(t, 5*time.Minute, funcs["Base.Count"].opts.Timeout)
+		assert.Equal(t, time.Minute, funcs["Count"].Opts().Timeout)
+		assert.Equal(t, 5*time.Minute, funcs["Base.Count"].Opts().Timeout)
 	})
 }
 
@@ -478,7 +480,7 @@ func TestWrapStructIsAllOrNothingAndNamesEveryFault(t *testing.T) {
 			"parameter 1: chan int",
 			"bad.Empty", "Timeout",
 			"bad.All: the func is nil", "bad.All: parameter 1: chan int", `bad.All: tag "timeout=1m,freshnes=1m": unknown option`,
-			"the embedded *fncache.embedded is nil, and its field Hidden is tagged",
+			"the embedded *fncache_test.embedded is nil, and its field Hidden is tagged",
 		} {
 			assert.ErrorContains(t, err, fault)
 		}
@@ -581,8 +583,8 @@ func TestWrapStructFreesTheNamesItTookBeforeAConflict(t *testing.T) {
 		}
 		_, err := WrapStruct(&svc, Options{Cache: c, Timeout: time.Minute})
 		assertFaults(t, err,
-			"the name first is taken by a function of another signature, func(int) (int, error), fncache.pair.A (wrapped at decorate_test.go:",
-			"fncache.pair.C")
+			"the name first is taken by a function of another signature, func(int) (int, error), fncache_test.pair.A (wrapped at decorate_test.go:",
+			"fncache_test.pair.C")
 		_, err = Wrap(&svc.B, Options{Cache: c, Timeout: time.Minute, Name: "first"})
 		require.NoError(t, err)
 	})
@@ -600,8 +602,8 @@ func TestANameInTheDefaultsIsForOneField(t *testing.T) {
 		for what, two := range map[string]func(int) int{"another function": closure(2), "the same function": topLevel} {
 			svc := pairOfBooks{topLevel, two}
 			_, err := WrapStruct(&svc, sharedOptions(c, "shop.Book", false))
-			assertFaults(t, err, "the Name shop.Book in defaults applies to this field and to fncache.pairOfBooks.One")
-			require.ErrorContains(t, err, "fncache: wrap fncache.pairOfBooks.Two", what)
+			assertFaults(t, err, "the Name shop.Book in defaults applies to this field and to fncache_test.pairOfBooks.One")
+			require.ErrorContains(t, err, "fncache: wrap fncache_test.pairOfBooks.Two", what)
 			require.ErrorContains(t, err, "write name=NAME in the tag of each, or set Shared if they are the same function")
 		}
 		svc := pairOfBooks{closure(1), closure(2)}

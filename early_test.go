@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -171,10 +173,8 @@ func TestAProcessThatKeepsAnOldEntryAsksRedisBeforeItComputes(t *testing.T) {
 		time.Sleep(60 * time.Second) // virtual
 		raw := must(b.redis.Get(must(w.Key("a"))))
 		require.NoError(t, other.Refresh(t.Context(), "b"))
-		e, err := parseEnvelope([]byte(raw))
-		require.NoError(t, err)
-		e.id, e.storedAt, e.body = 7, here.clock.Now(), []byte{0x81, 0x18, 0x63} // as if stored elsewhere
-		require.NoError(t, b.redis.Set(must(w.Key("a")), string(e.appendTo(nil))))
+		e := entryOf(here.Clock().Now(), 7, []byte{0x81, 0x18, 0x63}) // as if stored elsewhere
+		require.NoError(t, b.redis.Set(must(w.Key("a")), raw[:costAt-8]+e[costAt-8:costAt]+raw[costAt:idAt]+e[idAt:]))
 		runs := s.count()
 		for range 20 {
 			w.get(t.Context(), "a")
@@ -340,7 +340,7 @@ func TestABurstOfDueHitsComputesOnce(t *testing.T) {
 		}{"plain": {}, "tagged": {tags: []string{"books"}}, "sealed": {seal: [][]byte{sealKey(1)}}, "near": {near: time.Hour}} {
 			t.Run(name, func(t *testing.T) {
 				s := &source{took: 50 * time.Millisecond}
-				opts := Options{Name: "test." + name, Early: maxEarly, Freshness: time.Hour, Timeout: 2 * time.Hour, Tags: test.tags, Near: test.near}
+				opts := Options{Name: "test." + name, Early: 1000, Freshness: time.Hour, Timeout: 2 * time.Hour, Tags: test.tags, Near: test.near}
 				var all []*wrapped
 				for range 3 {
 					c := newTestCache(t, Config{Redis: server.Client(), Seal: test.seal})
@@ -349,7 +349,7 @@ func TestABurstOfDueHitsComputesOnce(t *testing.T) {
 				all[0].get(t.Context(), "a")
 				for _, w := range all {
 					w.get(t.Context(), "a")
-					w.opts.Cache.clock.Shift(59*time.Minute + 59*time.Second) // so the dice fall nearly each time
+					w.Opts().Cache.Clock().Shift(59*time.Minute + 59*time.Second) // so the dice fall nearly each time
 				}
 				var wg sync.WaitGroup
 				for _, w := range all {
@@ -369,12 +369,12 @@ func TestABurstOfDueHitsComputesOnce(t *testing.T) {
 
 func TestEarlyIsCheckedAndReadFromTags(t *testing.T) {
 	for _, bad := range []float64{-0.1, 1000.1} {
-		_, err := Options{Timeout: time.Minute, Early: bad}.withDefaults(true)
+		_, err := Options{Timeout: time.Minute, Early: bad}.WithDefaults(true)
 		assertFaults(t, err, fmt.Sprintf("Early is %v; it is a factor from 0 to 1000", bad))
 	}
-	got, err := tagOptions.Parse("early=1.5", Options{})
+	got, err := ParseTag("early=1.5", Options{})
 	require.NoError(t, err)
 	assert.Equal(t, Options{Early: 1.5}, got)
-	_, err = tagOptions.Parse("early=soon", Options{})
+	_, err = ParseTag("early=soon", Options{})
 	assertFaults(t, err, `early: "soon" is not a number; write one as in 1 or 0.5`)
 }

@@ -346,12 +346,29 @@ func TestBytesThatAreNoEnvelopeAreAMissWithAReason(t *testing.T) {
 	assert.NoError(t, err)
 }
 
+type (
+	fuzzedPage struct {
+		Author string
+		Years  []int
+		Seen   map[string]bool
+		At     time.Time
+	}
+	// EmbeddedOK is embedded.
+	EmbeddedOK struct{ Shelf string }
+	embedsOK   struct {
+		EmbeddedOK
+		ID int
+	}
+	// EmbedsOK is for tests outside of this package. testdata/keys_v1.txt has the name of the type.
+	EmbedsOK = embedsOK
+)
+
 // fuzzSamples are results that the fuzz test starts from, and whose types it decodes into.
 var fuzzSamples = [][]reflect.Value{
 	{reflect.ValueOf([]int64{1, -1, math.MaxInt64})},
 	{reflect.ValueOf(42), reflect.ValueOf("answer")},
 	{reflect.ValueOf(map[string]float64{"a": math.Inf(1), "b": 0.5})},
-	{reflect.ValueOf(map[string]*plainPage{
+	{reflect.ValueOf(map[string]*fuzzedPage{
 		"a":   {Author: "a", Years: []int{1}, Seen: map[string]bool{"b": true}, At: time.Date(2024, 2, 29, 12, 0, 0, 1, time.UTC)},
 		"nil": nil,
 	})},
@@ -455,18 +472,4 @@ func BenchmarkParseEnvelope(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-}
-
-func TestAnEntryWithTagsIsAMissToAFunctionWithoutTags(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
-		w := wrap(t, b.cache(), &source{}, Options{})
-		w.get(t.Context(), "a")
-		key := must(w.Key("a"))
-		e, err := parseEnvelope([]byte(must(b.redis.Get(key))))
-		require.NoError(t, err)
-		e.flags, e.tags = e.flags|flagTagged, sampleTagged(t).tags
-		require.NoError(t, b.redis.Set(key, string(e.appendTo(nil))))
-		assert.Equal(t, outcome{value: 2, source: SourceComputed}, w.get(t.Context(), "a"))
-		assert.EqualValues(t, 1, w.Stats().Undecodable)
-	})
 }

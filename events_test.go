@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -22,29 +24,13 @@ const testChannel = "test.Source"
 // hearAll has a cache hear the events of all its functions, and of those of testChannel, for
 // as long as it is open.
 func hearAll(c *Cache) {
-	all, bound := map[string]bool{testChannel: true}, map[string][]*Func{}
-	names.mu.Lock()
-	for name, users := range names.m {
-		for _, u := range users {
-			if u.cache == c {
-				all[name], bound[name] = true, append(bound[name], u.fn)
-			}
-		}
-	}
-	names.mu.Unlock()
-	for name := range all {
-		ch := c.events.Join(name)
-		for _, f := range bound[name] {
-			if b := f.bound.Load(); b != nil && b.cache == c {
-				b.channel.Store(ch)
-			}
-		}
-	}
+	c.Events().Join(testChannel)
+	c.JoinAll()
 }
 
 // hearing returns the youngest epoch of a cache in which events are heard, 0 if there is none
 // or one of its channels is not heard.
-func hearing(c *Cache) (epoch uint64) { return c.events.Inspect().Hearing }
+func hearing(c *Cache) (epoch uint64) { return c.Events().Inspect().Hearing }
 
 // awaitHearing waits until a cache hears events, in a later epoch than that one,
 // and returns the epoch.
@@ -67,7 +53,7 @@ func awaitDeaf(t *testing.T, c *Cache) {
 // awaitWatchers waits until n callers wait across processes.
 func awaitWatchers(t *testing.T, c *Cache, n int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return c.events.Inspect().Watched == n }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return c.Events().Inspect().Watched == n }, 30*time.Second, time.Millisecond)
 }
 
 // onEveryServer runs a test, in both forms, with what makes another client of one
@@ -142,7 +128,7 @@ func TestAWaiterOnADefaultCacheThatIsReplacedDoesNotAskAtFullSpeed(t *testing.T)
 		holder := wrap(t, b.cache(), s, Options{OnCold: Wait}).begin(t.Context(), "a")
 		synctest.Wait()
 		w := wrap(t, nil, s, Options{OnCold: Wait})
-		must(w.bind())
+		w.Bound()
 		awaitBubbleHearing(t, first)
 		ctx, cancel := context.WithCancel(t.Context())
 		waiter := w.begin(ctx, "a")
@@ -157,7 +143,7 @@ func TestAWaiterOnADefaultCacheThatIsReplacedDoesNotAskAtFullSpeed(t *testing.T)
 		}
 		b.tap.on("acquire", count)
 		SetDefault(second)
-		require.Same(t, second, must(w.bind()).cache)
+		require.Same(t, second, w.Bound())
 		o := <-waiter
 		require.NoError(t, o.err)
 		assert.Equal(t, SourceWaited, o.source)
@@ -183,10 +169,10 @@ func testStoredBetweenTheAcquireAndTheWait(t *testing.T) {
 	// its event heard; 3. the caller begins to wait: for nothing, if it were
 	// not told that it comes too late.
 	there.tap.onReply("acquire", func(redis.Cmder) {
-		heard := there.events.Inspect().Noted
+		heard := there.Events().Inspect().Noted
 		s.let <- struct{}{}
 		assert.Equal(t, 1, (<-holder).value)
-		assert.Eventually(t, func() bool { return there.events.Inspect().Noted > heard }, 30*time.Second, time.Millisecond)
+		assert.Eventually(t, func() bool { return there.Events().Inspect().Noted > heard }, 30*time.Second, time.Millisecond)
 	})
 	o := b.get(t.Context(), "k")
 	assert.Equal(t, 1, o.value)
@@ -313,14 +299,14 @@ func TestWaiterAsksAgainWhenTheLeaseHasRunOut(t *testing.T) {
 		c := b.cache()
 		w := wrap(t, c, s, Options{OnCold: Wait, Lease: 10 * time.Second})
 		key, _ := w.Key("k")
-		require.NoError(t, b.redis.Set(key+lockSuffix, "somebody"))
-		b.redis.SetTTL(key+lockSuffix, mostTold/4)
+		require.NoError(t, b.redis.Set(key+LockSuffix, "somebody"))
+		b.redis.SetTTL(key+LockSuffix, *MostTold/4)
 		awaitBubbleHearing(t, c)
 		w.get(t.Context(), "warm the script cache")
 		b.tap.reset()
 		o := w.get(t.Context(), "k")
 		assert.Equal(t, SourceComputed, o.source)
-		assert.Equal(t, mostTold/4+time.Millisecond, o.took)
+		assert.Equal(t, *MostTold/4+time.Millisecond, o.took)
 		assert.Equal(t, 2, b.tap.count("acquire"))
 	})
 }
@@ -331,8 +317,8 @@ func TestWaiterIsWokenWhenTheHolderFindsThatItsLockWasEvicted(t *testing.T) {
 		takes, told time.Duration
 		fails       bool
 	}{
-		"by its store":   {takes: mostTold / 4, told: mostTold / 4},
-		"by its release": {takes: mostTold / 4, told: mostTold / 4, fails: true},
+		"by its store":   {takes: *MostTold / 4, told: *MostTold / 4},
+		"by its release": {takes: *MostTold / 4, told: *MostTold / 4, fails: true},
 		"by a renewal":   {takes: time.Minute, told: lease / 3},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -347,9 +333,9 @@ func TestWaiterIsWokenWhenTheHolderFindsThatItsLockWasEvicted(t *testing.T) {
 				held := holder.begin(t.Context(), "k")
 				synctest.Wait()
 				waits := waiter.begin(t.Context(), "k")
-				time.Sleep(mostTold / 8)
+				time.Sleep(*MostTold / 8)
 				key, _ := holder.Key("k")
-				require.True(t, b.redis.Del(key+lockSuffix))
+				require.True(t, b.redis.Del(key+LockSuffix))
 				o := <-waits
 				assert.Equal(t, SourceComputed, o.source)
 				assert.Equal(t, test.told, o.took, "before it asks by itself, and not after the rest of the lease")
@@ -367,7 +353,7 @@ func TestWaiterIsWokenWhenTheHolderCannotCoolDownBecauseItsLockWasEvicted(t *tes
 		awaitBubbleHearing(t, c)
 		holder.get(t.Context(), "k")
 		time.Sleep(2 * time.Second)
-		s.set(func(s *source) { s.took, s.do = mostTold/4, failing(errGone).do })
+		s.set(func(s *source) { s.took, s.do = *MostTold/4, failing(errGone).do })
 		held := holder.begin(t.Context(), "k")
 		synctest.Wait()
 		refreshed := make(chan error, 1)
@@ -375,9 +361,9 @@ func TestWaiterIsWokenWhenTheHolderCannotCoolDownBecauseItsLockWasEvicted(t *tes
 		go func() { refreshed <- waiter.Refresh(t.Context(), "k") }() // waits, though there is something stale
 		synctest.Wait()
 		key, _ := holder.Key("k")
-		require.True(t, b.redis.Del(key+lockSuffix))
+		require.True(t, b.redis.Del(key+LockSuffix))
 		require.NoError(t, <-refreshed)
-		assert.Equal(t, mostTold/4, time.Since(began))
+		assert.Equal(t, *MostTold/4, time.Since(began))
 		<-held
 	})
 }
@@ -402,7 +388,7 @@ func TestWaiterPollsWhileEventsAreNotHeard(t *testing.T) {
 		synctest.Wait()
 		o := there.get(t.Context(), "a")
 		assert.Equal(t, 1, o.value)
-		assert.LessOrEqual(t, o.took, time.Second+3*pollMax/2)
+		assert.LessOrEqual(t, o.took, time.Second+3*PollMax/2)
 		polls := b.tap.count("acquire")
 		assert.Greater(t, polls, 5)
 		assert.Less(t, polls, 20, "with backoff")
@@ -425,10 +411,10 @@ func TestWaiterIsServedAlthoughEventsAreNoLongerReceived(t *testing.T) {
 		waiter := there.begin(t.Context(), "a")
 		synctest.Wait()
 		b.tap.set(func(tap *tap) { tap.refuse = map[string]error{"publish": replyError("NOPERM not here")} })
-		cache.events.Down() // as the end of a connection does
+		cache.Events().Down() // as the end of a connection does
 		o := <-waiter
 		assert.Equal(t, 1, o.value)
-		assert.LessOrEqual(t, o.took, 5*time.Second+3*pollMax/2, "it polls")
+		assert.LessOrEqual(t, o.took, 5*time.Second+3*PollMax/2, "it polls")
 		assert.Equal(t, 1, (<-holder).value)
 	})
 }
@@ -476,9 +462,9 @@ func TestSubscriptionSurvivesARestartOfTheServer(t *testing.T) {
 	awaitDeaf(t, p.Cache)
 	server.Restart()
 	awaitHearing(t, p.Cache, epoch)
-	heard := p.events.Inspect().Noted
+	heard := p.Events().Inspect().Noted
 	require.NoError(t, server.Client().Publish(t.Context(), "fncache:events:test.Source", "invalidate k -").Err())
-	require.Eventually(t, func() bool { return p.events.Inspect().Noted > heard }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return p.Events().Inspect().Noted > heard }, 30*time.Second, time.Millisecond)
 }
 
 func TestSubscriptionFollowsAFailover(t *testing.T) {
@@ -526,7 +512,7 @@ func TestSilentSubscriptionIsKeptAlive(t *testing.T) {
 		for range 60 {
 			time.Sleep(time.Second)
 			synctest.Wait()
-			assert.True(t, c.events.Hears(c.clock.Elapsed()))
+			assert.True(t, c.Events().Hears(c.Clock().Elapsed()))
 		}
 		assert.Equal(t, epoch, hearing(c), "nobody has said anything for a minute, and that is fine")
 	})
@@ -577,7 +563,7 @@ func TestCloseEndsTheSubscription(t *testing.T) {
 			awaitHearing(t, c, 0)
 			disturb(server)
 			assert.NoError(t, c.Close(), "and nothing of it still runs")
-			assert.Zero(t, c.life.Running())
+			assert.Zero(t, c.Life().Running())
 			assert.Zero(t, hearing(c))
 		})
 	}
@@ -603,7 +589,7 @@ func TestAClosedCacheDoesNotSubscribe(t *testing.T) {
 		require.NoError(t, c.Close())
 		hearAll(c)
 		synctest.Wait()
-		assert.Zero(t, c.life.Running())
+		assert.Zero(t, c.Life().Running())
 	})
 }
 
@@ -618,7 +604,7 @@ func TestAProcessHearsOnlyTheFunctionsThatItNeeds(t *testing.T) {
 		wrap(t, p.Cache, s, Options{Name: "test.HeardNever", Lease: slowLease}).get(t.Context(), "k")
 		near.get(t.Context(), "bind")
 		require.Eventually(t, func() bool { return hearing(p.Cache) != 0 }, patience, time.Millisecond)
-		assert.Equal(t, []string{"test.HeardNear"}, p.events.Inspect().Channels)
+		assert.Equal(t, []string{"test.HeardNear"}, p.Events().Inspect().Channels)
 		near.get(t.Context(), "k")
 		require.Equal(t, SourceNear, near.get(t.Context(), "k").source)
 
@@ -687,7 +673,7 @@ func TestChannelsThatNobodyNeedsAreLetGo(t *testing.T) {
 		near.Unwrap()
 		time.Sleep(events.Linger + time.Second)
 		assert.Zero(t, subscribed())
-		assert.Empty(t, c.events.Inspect().Channels)
+		assert.Empty(t, c.Events().Inspect().Channels)
 
 		holding = holder.begin(t.Context(), "l")
 		synctest.Wait()
@@ -744,7 +730,7 @@ func TestANearCopyWithoutEventsEndsWithItsTime(t *testing.T) {
 		near.get(t.Context(), "bind")
 		awaitBubbleHearing(t, c)
 		near.get(t.Context(), "k")
-		c.events.Lose(func() {
+		c.Events().Lose(func() {
 			require.NoError(t, writer.Invalidate(t.Context(), "k"))
 			synctest.Wait()
 		})
@@ -758,9 +744,9 @@ func TestManyChannelsAreHeardThroughFewConnections(t *testing.T) {
 	server := redistest.Shared(t)
 	p := newProcess(t, server.Client(func(o *redis.Options) { o.PoolSize = 1 }), func(c *Config) { c.RedisTimeout = 250 * time.Millisecond })
 	for i := range 500 {
-		p.events.Join(fmt.Sprint("test.Many", i))
+		p.Events().Join(fmt.Sprint("test.Many", i))
 	}
 	require.Eventually(t, func() bool { return hearing(p.Cache) != 0 }, patience, time.Millisecond)
-	assert.Len(t, p.events.Inspect().Channels, 500)
+	assert.Len(t, p.Events().Inspect().Channels, 500)
 	assert.Empty(t, p.log.About("subscription"))
 }

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"

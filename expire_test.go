@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -23,9 +25,9 @@ func TestExpireMakesAFreshEntryStale(t *testing.T) {
 				w, other := wrap(t, here, s, opts), wrap(t, there, s, opts)
 				w.get(ctx, "a")
 				w.get(ctx, "b")
-				ttl := server.raw.PTTL(ctx, must(w.Key("a"))).Val()
+				ttl := server.Raw.PTTL(ctx, must(w.Key("a"))).Val()
 				require.NoError(t, w.Expire(ctx, "a"))
-				assert.InDelta(t, ttl, server.raw.PTTL(ctx, must(w.Key("a"))).Val(), float64(time.Minute), "its end in Redis stays")
+				assert.InDelta(t, ttl, server.Raw.PTTL(ctx, must(w.Key("a"))).Val(), float64(time.Minute), "its end in Redis stays")
 				require.NoError(t, w.Expire(ctx, "a"), "twice is fine")
 
 				release, started := make(chan struct{}), make(chan struct{})

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -57,7 +59,7 @@ func TestAWaiterIsRefusedAfterTheSecondFailureElsewhere(t *testing.T) {
 		for _, w := range all {
 			requireIdentity(t, w.Func)
 			synctest.Wait() // until the flight that waited has ended
-			assert.Zero(t, must(w.bind()).cache.events.Inspect().Counting)
+			assert.Zero(t, w.Bound().Events().Inspect().Counting)
 		}
 	})
 }
@@ -96,13 +98,13 @@ func TestAFunctionWithoutAnErrorThatIsRefusedForFailuresElsewhereComputes(t *tes
 		awaitBubbleHearing(t, c)
 		// Another process has the lease, fails, and has it again before anybody else.
 		key := must(f.Key())
-		require.NoError(t, b.redis.Set(key+lockSuffix, newToken()))
-		b.redis.SetTTL(key+lockSuffix, time.Hour)
+		require.NoError(t, b.redis.Set(key+LockSuffix, "somebody"))
+		b.redis.SetTTL(key+LockSuffix, time.Hour)
 		end := make(chan int)
 		go func() { end <- fn() }()
 		for range 2 {
 			synctest.Wait()
-			b.redis.Publish(c.store.channelOf(key), events.Event{Verb: events.Failed, Key: key, ID: "token"}.String())
+			b.redis.Publish(eventsOf(f), events.Event{Verb: events.Failed, Key: key, ID: "token"}.String())
 		}
 		assert.Equal(t, 7, <-end)
 		assert.Equal(t, 1, runs)
@@ -127,7 +129,7 @@ func TestTheMessageThatEndsALeaseReportsAFailure(t *testing.T) {
 				w := wrap(t, c, &source{do: test.do}, caching(errNoBook))
 				heard := b.redis.NewSubscriber()
 				defer heard.Close()
-				heard.Subscribe(c.store.channel + testChannel)
+				heard.Subscribe(eventsOf(w.Func))
 				go w.get(t.Context(), "a")
 				message := <-heard.Messages()
 				ev, ok := events.Parse(message.Message)

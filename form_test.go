@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -109,7 +111,7 @@ func TestRefusalsOfFormsNameThePlace(t *testing.T) {
 		require.ErrorContains(t, err, "has no exported field", "a form is that of pointers")
 		never := func() ([]struct{ A *sealedNever }, error) { return nil, nil }
 		_, err = Wrap(&never, opts)
-		require.ErrorContains(t, err, "result 1: []struct { A *fncache.sealedNever }[].A (*fncache.sealedNever) is never stored; return something else")
+		require.ErrorContains(t, err, "result 1: []struct { A *fncache_test.sealedNever }[].A (*fncache_test.sealedNever) is never stored; return something else")
 		panics := func() (*sealedPanic, error) { return nil, nil }
 		_, err = Wrap(&panics, opts)
 		require.ErrorContains(t, err, "it has a form for it: panic with a string")
@@ -130,9 +132,9 @@ func TestFormsDecodeApartAndOtherResultsDoNot(t *testing.T) {
 		counts := func() ([]*sealedCount, error) { return nil, nil }
 		numbers := func() ([]int, error) { return nil, nil }
 		opts.Name = "test.Counts"
-		assert.True(t, must(Wrap(&counts, opts)).decodesApart(opts.Cache.coder))
+		assert.True(t, must(Wrap(&counts, opts)).DecodesApart(opts.Cache))
 		opts.Name = "test.Numbers"
-		assert.False(t, must(Wrap(&numbers, opts)).decodesApart(opts.Cache.coder))
+		assert.False(t, must(Wrap(&numbers, opts)).DecodesApart(opts.Cache))
 	})
 }
 

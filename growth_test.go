@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 	"weak"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/require"
 )
@@ -17,7 +19,7 @@ import (
 func TestAnUnreferencedFunctionIsFreedWithItsCache(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		first := b.cache()
-		cfg := first.cfg
+		cfg := first.Config()
 		cfg.Logger = slog.New(slog.DiscardHandler) // a logtest.Handler would hold it
 		open := func() (weak.Pointer[Func], weak.Pointer[Cache]) {
 			c := newOpenCache(t, cfg)

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -221,7 +223,7 @@ func TestPeekReturnsWhyItCouldNotFindOut(t *testing.T) {
 
 func TestPeekReadsTheNearCache(t *testing.T) {
 	inTypedForms(t, Options{Near: time.Second}, func(t *testing.T, b *bubble, c *counted, h *typedHandle) {
-		Must(h.untyped.bind())
+		h.untyped.Bound()
 		time.Sleep(time.Second) // until events are heard
 		Must(h.call(t.Context()))
 		Must(h.call(t.Context()))
@@ -296,7 +298,7 @@ func TestPeekObeysVaryAndTags(t *testing.T) {
 		assert.False(t, ok)
 		source, _ := peeks(acme)
 		assert.Equal(t, SourceFresh, source)
-		cache := h.untyped.opts.Cache
+		cache := h.untyped.Opts().Cache
 		require.NoError(t, cache.ExpireTags(t.Context(), "books"))
 		source, _ = peeks(acme)
 		assert.Equal(t, SourceStale, source)
@@ -335,7 +337,7 @@ func TestNewLeavesTheFunctionAndUnwrapsTheCachedOne(t *testing.T) {
 		require.NoError(t, err)
 		assert.IsType(t, lengthFunc(nil), cached, "it keeps the named type")
 		assert.True(t, sameFunc(fn, lengthFunc(lengthOf)))
-		assert.Equal(t, "github.com/fncache/fncache.lengthOf", h.Func.Name())
+		assert.Equal(t, "github.com/fncache/fncache_test.lengthOf", h.Func.Name())
 		_, _, err = New1(cached, opts)
 		require.ErrorContains(t, err, "wrapped already, or a copy")
 

@@ -1,11 +1,13 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
 	"encoding"
+	"encoding/binary"
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -13,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -22,6 +26,7 @@ import (
 	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/logtest"
 	"github.com/fncache/fncache/internal/memconn"
+	"github.com/fncache/fncache/internal/operate"
 )
 
 // A bubble is what most tests stand on: one embedded Redis, in a bubble where time
@@ -162,7 +167,7 @@ func newTestCache(t testing.TB, cfg Config) *Cache {
 	t.Helper()
 	c := newOpenCache(t, cfg)
 	t.Cleanup(func() {
-		closed := c.life.Closed()
+		closed := c.Life().Closed()
 		if err := c.Close(); err != nil && !closed {
 			var running strings.Builder
 			_ = pprof.Lookup("goroutine").WriteTo(&running, 1)
@@ -184,7 +189,7 @@ func newOpenCache(t testing.TB, cfg Config) *Cache {
 	require.NoError(t, err)
 	if cfg.Logger != nil {
 		if sink, ok := cfg.Logger.Handler().(*logtest.Handler); ok {
-			sink.KeepUpWith(c.log)
+			sink.KeepUpWith(c.Log())
 		}
 	}
 	return c
@@ -258,6 +263,35 @@ func clusterSlot(key string) int {
 	}
 	return int(crc) % clusterSlots
 }
+
+// The places of parts in a stored entry. See "The stored format" in envelope.go.
+const (
+	flagsAt    = 5
+	codecAt    = 6
+	storedAtAt = 8
+	costAt     = 16
+	idAt       = 24
+	bodyAt     = 32
+)
+
+// storedAt returns when an entry was stored, in milliseconds.
+func storedAt(entry string) int64 {
+	return int64(binary.BigEndian.Uint64([]byte(entry[storedAtAt:costAt])))
+}
+
+// entryOf returns an entry in CBOR that cost nothing.
+func entryOf(storedAt int64, id uint64, body []byte) string {
+	e := append([]byte("\xf5fnc\x01\x00\x01\x00"), make([]byte, bodyAt-storedAtAt)...)
+	binary.BigEndian.PutUint64(e[storedAtAt:], uint64(storedAt))
+	binary.BigEndian.PutUint64(e[idAt:], id)
+	return string(append(e, body...))
+}
+
+// eventsOf returns the channel of the events of f.
+func eventsOf(f *Func) string { return "fncache:events:" + f.Name() }
+
+// tagOf returns a tag as it stands in Redis.
+func tagOf(c *Cache, tag string) fence.Tag { return fence.TagOf(operate.Of(c).Hashing(), tag) }
 
 // stringFunc is the function most tests cache.
 type stringFunc = func(context.Context, string) (int, error)
@@ -368,27 +402,34 @@ func newTap() *tap {
 	return &tap{counts: map[string]int{}, before: map[string]func(){}, after: map[string]func(redis.Cmder){}, refuse: map[string]error{}}
 }
 
-var verbOfScript = map[string]string{
-	acquireScript.Hash(): "acquire", acquireLua: "acquire",
-	renewScript.Hash(): "renew", renewLua: "renew",
-	storeScript.Hash(): "store", storeLua: "store",
-	keepScript.Hash(): "keep", keepLua: "keep",
-	coolDownScript.Hash(): "cooldown", coolDownLua: "cooldown",
-	releaseScript.Hash(): "release", releaseLua: "release",
-	invalidateScript.Hash(): "invalidate", invalidateLua: "invalidate",
-	expireScript.Hash(): "expire", expireLua: "expire",
-	registerScript.Hash(): "register", registerLua: "register",
-	releasesScript.Hash(): "releases", releasesLua: "releases",
-	probeScript.Hash(): "probe", probeLua: "probe",
-	fenceReadScript.Hash(): "fence", fence.ReadLua: "fence",
-	fenceInvalidateScript.Hash(): "tags", fence.InvalidateLua: "tags",
-}
+// scripts are those of the protocol, by their verbs.
+var scripts = func() map[string]*redis.Script {
+	all := map[string]*redis.Script{"fence": redis.NewScript(fence.ReadLua), "tags": redis.NewScript(fence.InvalidateLua)}
+	files, _ := filepath.Glob("lock_*.lua")
+	for _, file := range files {
+		source, _ := os.ReadFile(file)
+		all[strings.TrimSuffix(strings.TrimPrefix(file, "lock_"), ".lua")] = redis.NewScript(string(source))
+	}
+	return all
+}()
+
+// verbOfScript has the verb of each script, by its hash.
+var verbOfScript = func() map[string]string {
+	verbs := make(map[string]string)
+	for verb, script := range scripts {
+		verbs[script.Hash()] = verb
+	}
+	return verbs
+}()
 
 // verbOf names a command: a verb of the protocol, or the Redis command.
 func verbOf(cmd redis.Cmder) string {
 	name := strings.ToLower(cmd.Name())
 	if name == "evalsha" || name == "eval" {
 		script, _ := cmd.Args()[1].(string)
+		if name == "eval" {
+			script = redis.NewScript(script).Hash()
+		}
 		return verbOfScript[script]
 	}
 	return name

@@ -1,14 +1,17 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -152,7 +155,7 @@ func TestConnectionsToAReplicaAreUsedUpByProbing(t *testing.T) {
 	require.Eventually(t, func() bool { return client.PoolStats().IdleConns == pool }, 30*time.Second, time.Millisecond)
 	ask := func() error {
 		always := remote.Limits{Always: true} // as a probe, but at once
-		return c.store.remote.Do(t.Context(), remote.Eval("probe", remote.Writes, probeScript, []string{"k"}, nil, always))
+		return c.Remote().Do(t.Context(), remote.Eval("probe", remote.Writes, remote.NewScript(string(must(os.ReadFile("lock_probe.lua")))), []string{"k"}, nil, always))
 	}
 	require.NoError(t, ask())
 	require.NoError(t, old.Client().Do(t.Context(), "REPLICAOF", "127.0.0.1", "1").Err())
@@ -164,7 +167,7 @@ func TestConnectionsToAReplicaAreUsedUpByProbing(t *testing.T) {
 			assert.False(t, c.Health().Nodes[0].Away)
 			return
 		}
-		require.Equal(t, KindReadOnly, kindOf(err), "%v", err)
+		require.Equal(t, KindReadOnly, KindOf(err), "%v", err)
 	}
 	t.Fatalf("it still asks the old one: %v", err)
 }

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -54,17 +56,17 @@ func TestRedisErrorsAreClassified(t *testing.T) {
 		{replyError("ERR max number of clients reached"), KindMaxClients},
 		{replyError("ERR unknown command 'EVALSHA'"), KindOther},
 	} {
-		wrapped := newRedisError("acquire", "k", fmt.Errorf("wrapped: %w", row.err))
+		wrapped := NewRedisError("acquire", "k", fmt.Errorf("wrapped: %w", row.err))
 		assert.Equal(t, row.want, wrapped.Kind, "%v", row.err)
-		assert.Equal(t, row.want, kindOf(fmt.Errorf("again: %w", wrapped)), "the first judgement stays")
+		assert.Equal(t, row.want, KindOf(fmt.Errorf("again: %w", wrapped)), "the first judgement stays")
 		require.ErrorIs(t, wrapped, ErrRedisDown)
 		require.ErrorIs(t, wrapped, row.err)
 	}
-	moving := newRedisError(opInvalidate, "k", replyError("TRYAGAIN Multiple keys request during rehashing of slot"))
+	moving := NewRedisError("invalidate", "k", replyError("TRYAGAIN Multiple keys request during rehashing of slot"))
 	require.ErrorContains(t, moving, "while a slot moves to another node, try again")
 	assert.Equal(t, "oom", KindOOM.String())
 	assert.Equal(t, "RedisErrorKind(200)", RedisErrorKind(200).String())
-	for k := range redisErrorKinds {
+	for k := range Kinds {
 		assert.NotEmpty(t, k.String())
 	}
 }
@@ -152,8 +154,8 @@ func TestRedisThatAnswersEveryLookupTooLateIsNotAskedAnyMore(t *testing.T) {
 		c := b.cache()
 		w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
 		w.get(t.Context(), "a")
-		late := 2 * c.cfg.RedisTimeout
-		c.cfg.Redis.AddHook(lateReplies{"get", late})
+		late := 2 * c.Config().RedisTimeout
+		c.Config().Redis.AddHook(lateReplies{"get", late})
 		began := time.Now()
 		for range 3 * severalCalls {
 			took := timeOf(func() { assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source) })
@@ -175,14 +177,14 @@ func TestALeaseThatIsGrantedTooLateIsGivenBackThoughRedisIsNotAsked(t *testing.T
 		c := b.cache()
 		w := wrap(t, c, &source{}, Options{})
 		w.get(t.Context(), "a")
-		late := 2 * c.cfg.RedisTimeout
-		c.cfg.Redis.AddHook(lateReplies{"acquire", late})
+		late := 2 * c.Config().RedisTimeout
+		c.Config().Redis.AddHook(lateReplies{"acquire", late})
 		for i := range severalCalls {
 			assert.Equal(t, SourceComputed, w.get(t.Context(), fmt.Sprint(i)).source)
 		}
-		time.Sleep(4 * c.cfg.RedisTimeout) // the last answer comes
+		time.Sleep(4 * c.Config().RedisTimeout) // the last answer comes
 		for _, key := range b.redis.Keys() {
-			assert.False(t, strings.HasSuffix(key, lockSuffix), "%s is left without a holder", key)
+			assert.False(t, strings.HasSuffix(key, LockSuffix), "%s is left without a holder", key)
 		}
 	})
 }
@@ -293,7 +295,7 @@ func testAFullPoolIsToldFromASlowServer(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool { return client.PoolStats().IdleConns == 0 }, 10*time.Second, time.Millisecond)
 	for range 3 {
-		impatient, end := context.WithTimeout(t.Context(), 5*c.cfg.RedisTimeout)
+		impatient, end := context.WithTimeout(t.Context(), 5*c.Config().RedisTimeout)
 		require.ErrorIs(t, w.get(impatient, "b").err, context.DeadlineExceeded, "it is not answered by computing")
 		end()
 	}

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -148,8 +150,8 @@ func TestLossyAcceptsUnexportedFieldsForOneFunction(t *testing.T) {
 			}
 			opts := Options{Cache: cache, Name: "lossy", Timeout: time.Hour}
 			_, err := Wrap(&fn, opts)
-			require.ErrorContains(t, err, "result 1: fncache.halfHidden.hidden (string) is unexported, so it would be lost")
-			require.ErrorContains(t, err, "result 1: fncache.halfHidden.Inner.too (*int) is unexported, so it would be lost")
+			require.ErrorContains(t, err, "result 1: fncache_test.halfHidden.hidden (string) is unexported, so it would be lost")
+			require.ErrorContains(t, err, "result 1: fncache_test.halfHidden.Inner.too (*int) is unexported, so it would be lost")
 			opts.Lossy = true
 			f := must(Wrap(&fn, opts))
 			want := halfHidden{Shown: 1}

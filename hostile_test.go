@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -152,9 +154,9 @@ func TestWrapStructEntersEachStructOnce(t *testing.T) {
 
 func TestTaggedFieldsDeepInANilEmbeddedPointerAreNamed(t *testing.T) {
 	_, err := WrapStruct(&diamond{&Left{}, &Right{&Corner{}}}, Options{})
-	require.ErrorContains(t, err, "fncache: wrap fncache.Left.Corner: the embedded *fncache.Corner is nil, and its field F is tagged; set it before wrapping")
-	require.ErrorContains(t, err, "fncache: wrap fncache.Chain.F", "and the other way the func is nil")
-	require.ErrorContains(t, err, "fncache: wrap fncache.Chain.Chain: the embedded *fncache.Chain is nil")
+	require.ErrorContains(t, err, "fncache: wrap fncache_test.Left.Corner: the embedded *fncache_test.Corner is nil, and its field F is tagged; set it before wrapping")
+	require.ErrorContains(t, err, "fncache: wrap fncache_test.Chain.F", "and the other way the func is nil")
+	require.ErrorContains(t, err, "fncache: wrap fncache_test.Chain.Chain: the embedded *fncache_test.Chain is nil")
 }
 
 func TestACacheThatNewDidNotMakeIsRefused(t *testing.T) {
@@ -336,7 +338,7 @@ func TestAHookThatEndsItsGoroutineLosesNoComputation(t *testing.T) {
 				require.NoError(t, w.get(t.Context(), "a").err, verb)
 				synctest.Wait()
 				requireAllPlaces(t, w.Func)
-				assert.True(t, c.beginningAt("").Idle(), verb)
+				assert.True(t, c.Beginning("").Idle(), verb)
 				requireIdentity(t, w.Func)
 			})
 		}

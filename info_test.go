@@ -1,10 +1,12 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
 	"sync"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -237,13 +239,13 @@ func checkKind(t *testing.T, cfg Config, kind RedisErrorKind, wanted func(key st
 	assert.Equal(t, stats.RedisErrors, stats.RedisErrorKinds[kind], "nothing else is wrong: %+v\n%v", stats, sink.About("kind="))
 	lines := sink.About("kind=" + kind.String())
 	if assert.Len(t, lines, 1, "told once") {
-		assert.Contains(t, lines[0], kindFacts[kind].remedy, "with what to do")
+		assert.Contains(t, lines[0], kind.Remedy(), "with what to do")
 	}
 	err := c.Ping(t.Context())
 	var failure *RedisError
 	require.ErrorAs(t, err, &failure)
 	assert.Equal(t, kind, failure.Kind, "%v", err)
-	assert.ErrorContains(t, err, kindFacts[kind].remedy)
+	assert.ErrorContains(t, err, kind.Remedy())
 
 	heal()
 	require.Eventually(t, func() bool { return c.Ping(t.Context()) == nil }, 30*time.Second, 10*time.Millisecond)
@@ -259,7 +261,7 @@ func testAClusterWithASlotThatNobodyServesIsToldApart(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	nodes := len(cluster.Nodes())
 	// Ping's key says which node; its slots are these, as redistest deals them.
-	down := clusterSlot((&Cache{cfg: Config{Namespace: DefaultNamespace}}).pingProbe(0)) * nodes / clusterSlots
+	down := clusterSlot(PingProbe(DefaultNamespace)) * nodes / clusterSlots
 	first, last := down*clusterSlots/nodes, (down+1)*clusterSlots/nodes-1
 	its := func(key string) bool { return first <= clusterSlot(key) && clusterSlot(key) <= last }
 	admin := cluster.Nodes()[down].Client()
@@ -372,7 +374,7 @@ func forgottenSoFar(w *wrapped, p *process) (counted uint64, told []string) {
 func TestFlushedScriptsAreCountedLoggedOnceAndSentWhole(t *testing.T) {
 	onServersInBothForms(t, func(t *testing.T, server *backend) {
 		flush := func() {
-			for _, primary := range server.primaries {
+			for _, primary := range server.Primaries {
 				require.NoError(t, primary.Client().ScriptFlush(t.Context()).Err())
 			}
 		}
@@ -406,7 +408,7 @@ func TestFlushedScriptsAreCountedLoggedOnceAndSentWhole(t *testing.T) {
 		assert.EqualValues(t, 4, counted)
 		if assert.Len(t, told, 1, "once for all four") {
 			assert.Contains(t, told[0], "INFO")
-			assert.Contains(t, told[0], kindFacts[KindNoScript].remedy, "with what to do")
+			assert.Contains(t, told[0], KindNoScript.Remedy(), "with what to do")
 		}
 		assert.Zero(t, requireIdentity(t, w.Func).RedisErrors, "nothing has failed")
 		assert.False(t, p.Health().Nodes[0].Away, "nor is anything away")
@@ -480,7 +482,7 @@ func TestTheKindsOfPackageRemoteAreThoseOfRedisError(t *testing.T) {
 		remote.KindNoScript: KindNoScript, remote.KindClosed: KindClosed,
 	}
 	assert.Len(t, same, int(remote.Kinds))
-	assert.EqualValues(t, remote.Kinds, redisErrorKinds)
+	assert.EqualValues(t, remote.Kinds, Kinds)
 	for inner, public := range same {
 		assert.Equal(t, public, RedisErrorKind(inner), public.String())
 	}

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -63,7 +65,7 @@ type slowConn struct {
 func (c *slowConn) Write(p []byte) (int, error) {
 	c.route.mu.Lock()
 	defer c.route.mu.Unlock()
-	if c.route.armed && bytes.Contains(p, []byte(acquireScript.Hash())) {
+	if c.route.armed && bytes.Contains(p, []byte(scripts["acquire"].Hash())) {
 		c.route.armed, c.slow = false, true
 		c.route.held, c.route.on = bytes.Clone(p), c.Conn
 		return len(p), nil
@@ -110,7 +112,7 @@ func TestAcquireSentAgainArrivesAfterAnInvalidation(t *testing.T) {
 		// 2. The source changes, and the key is invalidated.
 		require.NoError(t, b.Invalidate(t.Context(), "k"))
 		// 3. The first sending arrives.
-		assert.Contains(t, route.arrive(t), string(leaseAcquired))
+		assert.Contains(t, route.arrive(t), "acquired")
 		// 4. The computation ends.
 		s.let <- struct{}{}
 		assert.Equal(t, old, (<-end).value, "its own caller called before")
@@ -141,12 +143,7 @@ func TestCallBetweenAStoreThatIsInvalidatedAndItsReply(t *testing.T) {
 			key, err := a.Key("k")
 			assert.NoError(t, err)
 			assert.Eventually(t, func() bool {
-				fs := &here.flights
-				fs.mu.Lock()
-				defer fs.mu.Unlock()
-				slot := fs.m[flightKey{a.Func, key}]
-				joined := slot != nil && slot.leased != nil && slot.leased.callers > 1
-				return joined || here.tap.count("get") > lookups
+				return a.Joined(key) > 1 || here.tap.count("get") > lookups
 			}, 10*time.Second, time.Millisecond)
 		})
 		assert.Equal(t, 1, a.get(t.Context(), "k").value)

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 	"weak"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -47,20 +49,20 @@ func TestACacheNoticesThatItsClientHasMadeAConnection(t *testing.T) {
 		c := b.cache()
 		w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
 		w.get(t.Context(), "a")
-		time.Sleep(c.cfg.RedisTimeout)
-		c.clock.Dialed.Store(false)
+		time.Sleep(c.Config().RedisTimeout)
+		c.Clock().Dialed.Store(false)
 		w.get(t.Context(), "a")
-		time.Sleep(c.cfg.RedisTimeout)
-		assert.False(t, c.clock.Dialed.Load(), "it has used the one that there was")
+		time.Sleep(c.Config().RedisTimeout)
+		assert.False(t, c.Clock().Dialed.Load(), "it has used the one that there was")
 		var all []*redis.Conn
 		for range 5 { // more than there were
-			held := c.cfg.Redis.(*redis.Client).Conn()
+			held := c.Config().Redis.(*redis.Client).Conn()
 			require.NoError(t, held.Ping(t.Context()).Err())
 			all = append(all, held)
 		}
 		w.get(t.Context(), "a")
-		time.Sleep(c.cfg.RedisTimeout)
-		assert.True(t, c.clock.Dialed.Load())
+		time.Sleep(c.Config().RedisTimeout)
+		assert.True(t, c.Clock().Dialed.Load())
 		for _, held := range all {
 			require.NoError(t, held.Close())
 		}
@@ -89,7 +91,7 @@ func TestAClosedCacheHoldsNothingThatItDecoded(t *testing.T) {
 		var results []weak.Pointer[near.Entry]
 		var decoded []weak.Pointer[bigResult]
 		open := func(i int) {
-			cfg := first.cfg
+			cfg := first.Config()
 			c := newOpenCache(t, cfg)
 			SetDefault(c)
 			for _, of := range []*Cache{c, nil} {
@@ -102,13 +104,13 @@ func TestAClosedCacheHoldsNothingThatItDecoded(t *testing.T) {
 				awaitBubbleHearing(t, c)
 				_, err = fn(t.Context(), 1)
 				require.NoError(t, err)
-				kept := c.near.Find(f.near, f.nearKey(input{args: f.shape.Arguments(must(f.sig.Arguments([]any{1})))}, must(f.Key(1))))
+				kept := f.Kept(1)
 				require.NotNil(t, kept)
 				results = append(results, weak.Make(kept))
 				decoded = append(decoded, weak.Make(*kept.Value.(shape.Results).Pointers()[0].(**bigResult)))
 			}
 			require.NoError(t, c.Close())
-			assert.False(t, c.events.Inspect().Ready)
+			assert.False(t, c.Events().Inspect().Ready)
 			SetDefault(nil)
 		}
 		for i := range 5 {
@@ -137,7 +139,7 @@ func TestFunctionsOfTheDefaultCacheDoNotHoldOneThatIsClosed(t *testing.T) {
 		require.NoError(t, err)
 		defer f.Unwrap()
 		open := func() weak.Pointer[Cache] {
-			cfg := first.cfg
+			cfg := first.Config()
 			cfg.Logger = slog.New(slog.DiscardHandler) // a logtest.Handler would hold it
 			c := newOpenCache(t, cfg)
 			SetDefault(c)
@@ -150,7 +152,7 @@ func TestFunctionsOfTheDefaultCacheDoNotHoldOneThatIsClosed(t *testing.T) {
 			return weak.Make(c)
 		}
 		c := open()
-		assert.Nil(t, f.bound.Load())
+		assert.False(t, f.IsBound())
 		time.Sleep(time.Minute) // its timers end
 		collect(t, func() bool { return c.Value() == nil })
 		runtime.KeepAlive(first)

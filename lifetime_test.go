@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -7,11 +7,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	. "github.com/fncache/fncache"
+	"github.com/fncache/fncache/internal/operate"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// lasting is a source whose function sets these lifetimes.
+// lasting is a source whose function sets these operate.Lifetime.
 func lasting(freshness, timeout time.Duration) *source {
 	return &source{do: func(ctx context.Context, run int) (int, error) {
 		SetLifetime(ctx, freshness, timeout)
@@ -19,7 +22,7 @@ func lasting(freshness, timeout time.Duration) *source {
 	}}
 }
 
-// dayOpts are options that the lifetimes of these tests differ from in both directions.
+// dayOpts are options that the operate.Lifetime of these tests differ from in both directions.
 var dayOpts = Options{Timeout: 24 * time.Hour, Freshness: time.Hour, OnStale: Background}
 
 func TestAnEntryHasTheLifetimeThatItsFunctionSets(t *testing.T) {
@@ -32,30 +35,27 @@ func TestAnEntryHasTheLifetimeThatItsFunctionSets(t *testing.T) {
 				w := wrap(t, c, lasting(2*time.Hour, 3*time.Hour), opts)
 				get := func() Source { return w.get(t.Context(), "a").source }
 				assert.Equal(t, SourceComputed, get())
-				left := server.raw.PTTL(t.Context(), must(w.Key("a"))).Val()
+				left := server.Raw.PTTL(t.Context(), must(w.Key("a"))).Val()
 				assert.InDelta(t, 3*time.Hour, left, float64(time.Minute), "its expiry in Redis")
-				c.clock.Shift(119 * time.Minute) // past Options.Freshness
+				c.Clock().Shift(119 * time.Minute) // past Options.Freshness
 				assert.Equal(t, SourceFresh, get())
-				c.clock.Shift(2 * time.Minute)
-				w.opts.Cooldown = -1
-				e, s := readEntry(t, server, w)
-				assert.Equal(t, stale, s)
-				assert.Equal(t, &lifetimes{2 * time.Hour, 3 * time.Hour}, e.life)
-				c.clock.Shift(time.Hour)
-				_, s = readEntry(t, server, w)
-				assert.Equal(t, cold, s)
-				c.clock.Shift(-181 * time.Minute)
+				c.Clock().Shift(2 * time.Minute)
+				w.Opts().Cooldown = -1
+				key := must(w.Key("a"))
+				assert.Equal(t, Stale, w.Judged(server.Raw.Get(t.Context(), key).Val()))
+				e, err := operate.Of(c).Read(t.Context(), key)
+				require.NoError(t, err)
+				assert.Equal(t, lives(2*time.Hour, 3*time.Hour), *e.Lifetime)
+				c.Clock().Shift(time.Hour)
+				assert.Equal(t, Cold, w.Judged(server.Raw.Get(t.Context(), key).Val()))
+				c.Clock().Shift(-181 * time.Minute)
 			})
 		}
 	})
 }
 
-// readEntry reads the entry of "a".
-func readEntry(t *testing.T, server *backend, w *wrapped) (*entry, state) {
-	t.Helper()
-	raw, err := server.raw.Get(t.Context(), must(w.Key("a"))).Bytes()
-	require.NoError(t, err)
-	return w.opts.Cache.parse(w.Func, raw, nil)
+func lives(freshness, timeout time.Duration) operate.Lifetime {
+	return operate.Lifetime{Freshness: freshness, Timeout: timeout}
 }
 
 // Each row calls the function once, and then reads from the stored entry how long it is fresh
@@ -64,31 +64,31 @@ func TestHostileLifetimesAreLimitedOrNotStored(t *testing.T) {
 	hour, day := time.Hour, 24*time.Hour
 	for name, test := range map[string]struct {
 		set  func(ctx context.Context)
-		want lifetimes
+		want operate.Lifetime
 	}{
-		"none":                        {func(context.Context) {}, lifetimes{hour, day}},
-		"both":                        {func(ctx context.Context) { SetLifetime(ctx, 1*time.Minute, 2*time.Minute) }, lifetimes{time.Minute, 2 * time.Minute}},
-		"longer than Options.Timeout": {func(ctx context.Context) { SetLifetime(ctx, 48*hour, 96*hour) }, lifetimes{day, day}},
-		"the longest":                 {func(ctx context.Context) { SetLifetime(ctx, math.MaxInt64, math.MaxInt64) }, lifetimes{day, day}},
-		"fresh longer than served":    {func(ctx context.Context) { SetLifetime(ctx, 2*hour, hour) }, lifetimes{hour, hour}},
-		"fresh for no time":           {func(ctx context.Context) { SetLifetime(ctx, 0, hour) }, lifetimes{0, hour}},
-		"fresh for less":              {func(ctx context.Context) { SetLifetime(ctx, -hour, hour) }, lifetimes{0, hour}},
-		"no time at all":              {func(ctx context.Context) { SetLifetime(ctx, hour, 0) }, lifetimes{}},
-		"negative":                    {func(ctx context.Context) { SetLifetime(ctx, -hour, -hour) }, lifetimes{}},
-		"the shortest":                {func(ctx context.Context) { SetLifetime(ctx, math.MinInt64, math.MinInt64) }, lifetimes{}},
-		"less than a millisecond":     {func(ctx context.Context) { SetLifetime(ctx, 1, 999*time.Microsecond) }, lifetimes{}},
-		"a part of a millisecond":     {func(ctx context.Context) { SetLifetime(ctx, 1500*time.Microsecond, 2999*time.Microsecond) }, lifetimes{time.Millisecond, 2 * time.Millisecond}},
-		"twice":                       {func(ctx context.Context) { SetLifetime(ctx, 0, 0); SetLifetime(ctx, 1*hour, 2*hour) }, lifetimes{hour, 2 * hour}},
-		"twice, the last one is none": {func(ctx context.Context) { SetLifetime(ctx, 1*hour, 2*hour); SetLifetime(ctx, 0, 0) }, lifetimes{}},
-		"with NoStore":                {func(ctx context.Context) { NoStore(ctx); SetLifetime(ctx, hour, hour) }, lifetimes{}},
-		"with a context of its own":   {func(context.Context) { SetLifetime(context.Background(), 1, 1) }, lifetimes{hour, day}},
-		"with no context":             {func(context.Context) { SetLifetime(nil, 1, 1) }, lifetimes{hour, day}}, //nolint:staticcheck // hostile
-		"with a context made of it":   {func(ctx context.Context) { SetLifetime(WithBypass(context.WithValue(ctx, depthKey{}, 1)), hour, hour) }, lifetimes{hour, hour}},
+		"none":                        {func(context.Context) {}, lives(hour, day)},
+		"both":                        {func(ctx context.Context) { SetLifetime(ctx, 1*time.Minute, 2*time.Minute) }, lives(time.Minute, 2*time.Minute)},
+		"longer than Options.Timeout": {func(ctx context.Context) { SetLifetime(ctx, 48*hour, 96*hour) }, lives(day, day)},
+		"the longest":                 {func(ctx context.Context) { SetLifetime(ctx, math.MaxInt64, math.MaxInt64) }, lives(day, day)},
+		"fresh longer than served":    {func(ctx context.Context) { SetLifetime(ctx, 2*hour, hour) }, lives(hour, hour)},
+		"fresh for no time":           {func(ctx context.Context) { SetLifetime(ctx, 0, hour) }, lives(0, hour)},
+		"fresh for less":              {func(ctx context.Context) { SetLifetime(ctx, -hour, hour) }, lives(0, hour)},
+		"no time at all":              {func(ctx context.Context) { SetLifetime(ctx, hour, 0) }, operate.Lifetime{}},
+		"negative":                    {func(ctx context.Context) { SetLifetime(ctx, -hour, -hour) }, operate.Lifetime{}},
+		"the shortest":                {func(ctx context.Context) { SetLifetime(ctx, math.MinInt64, math.MinInt64) }, operate.Lifetime{}},
+		"less than a millisecond":     {func(ctx context.Context) { SetLifetime(ctx, 1, 999*time.Microsecond) }, operate.Lifetime{}},
+		"a part of a millisecond":     {func(ctx context.Context) { SetLifetime(ctx, 1500*time.Microsecond, 2999*time.Microsecond) }, lives(time.Millisecond, 2*time.Millisecond)},
+		"twice":                       {func(ctx context.Context) { SetLifetime(ctx, 0, 0); SetLifetime(ctx, 1*hour, 2*hour) }, lives(hour, 2*hour)},
+		"twice, the last one is none": {func(ctx context.Context) { SetLifetime(ctx, 1*hour, 2*hour); SetLifetime(ctx, 0, 0) }, operate.Lifetime{}},
+		"with NoStore":                {func(ctx context.Context) { NoStore(ctx); SetLifetime(ctx, hour, hour) }, operate.Lifetime{}},
+		"with a context of its own":   {func(context.Context) { SetLifetime(context.Background(), 1, 1) }, lives(hour, day)},
+		"with no context":             {func(context.Context) { SetLifetime(nil, 1, 1) }, lives(hour, day)}, //nolint:staticcheck // hostile
+		"with a context made of it":   {func(ctx context.Context) { SetLifetime(WithBypass(context.WithValue(ctx, depthKey{}, 1)), hour, hour) }, lives(hour, hour)},
 		"on a goroutine, and it waits": {func(ctx context.Context) {
 			done := make(chan struct{})
 			go func() { SetLifetime(ctx, hour, hour); close(done) }()
 			<-done
-		}, lifetimes{hour, hour}},
+		}, lives(hour, hour)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
@@ -96,16 +96,19 @@ func TestHostileLifetimesAreLimitedOrNotStored(t *testing.T) {
 				w := wrap(t, b.cache(), s, dayOpts)
 				assert.Equal(t, outcome{value: 1, source: SourceComputed}, timeless(w.get(t.Context(), "a")))
 				key := must(w.Key("a"))
-				if test.want.timeout == 0 {
+				if test.want.Timeout == 0 {
 					assert.False(t, b.redis.Exists(key), "nothing is stored")
-					assert.False(t, b.redis.Exists(key+lockSuffix), "and the lease is released")
+					assert.False(t, b.redis.Exists(key+LockSuffix), "and the lease is released")
 					return
 				}
-				e, err := parseEnvelope([]byte(must(b.redis.Get(key))))
+				e, err := operate.Of(w.Bound()).Read(t.Context(), key)
 				require.NoError(t, err)
-				assert.Equal(t, test.want, w.life(&e))
-				assert.Equal(t, test.want.timeout, b.redis.TTL(key))
-				assert.Equal(t, name == "none" || name == "with a context of its own" || name == "with no context", e.life == nil)
+				none := name == "none" || name == "with a context of its own" || name == "with no context"
+				require.Equal(t, none, e.Lifetime == nil)
+				if !none {
+					assert.Equal(t, test.want, *e.Lifetime)
+				}
+				assert.Equal(t, test.want.Timeout, b.redis.TTL(key))
 				assert.Empty(t, b.log.About("SetLifetime"))
 			})
 		})
@@ -189,25 +192,6 @@ func TestNearGoesByTheLifetime(t *testing.T) {
 	})
 }
 
-func TestJitterGoesByTheLifetime(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
-		opts := dayOpts
-		opts.Jitter = 0.5
-		w := wrap(t, b.cache(), &source{}, opts)
-		e := envelope{life: &lifetimes{10 * time.Hour, 12 * time.Hour}}
-		seen := map[time.Duration]bool{}
-		for i := range uint64(16) {
-			e.id = i << 60
-			life := w.life(&e)
-			assert.Equal(t, 12*time.Hour, life.timeout)
-			assert.GreaterOrEqual(t, life.freshness, 5*time.Hour)
-			assert.LessOrEqual(t, life.freshness, 10*time.Hour)
-			seen[life.freshness] = true
-		}
-		assert.Len(t, seen, 16)
-	})
-}
-
 func TestErrorsThatAreAnswersKeepErrorTimeout(t *testing.T) {
 	for name, timeout := range map[string]time.Duration{"longer": 20 * time.Hour, "none": 0} {
 		t.Run(name, func(t *testing.T) {
@@ -236,8 +220,6 @@ func TestAResultThatLivesForNoTimeLeavesTheStoredOne(t *testing.T) {
 		s.set(func(s *source) { s.do = lasting(0, 0).do })
 		time.Sleep(2 * time.Minute) // virtual
 		assert.Equal(t, outcome{value: 2, source: SourceComputed}, timeless(w.get(t.Context(), "a")))
-		e, err := parseEnvelope([]byte(must(b.redis.Get(must(w.Key("a"))))))
-		require.NoError(t, err)
-		assert.Equal(t, []byte{0x81, 0x01}, e.body)
+		assert.Equal(t, "\x81\x01", must(b.redis.Get(must(w.Key("a"))))[bodyAt:])
 	})
 }

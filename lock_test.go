@@ -3,6 +3,7 @@ package fncache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/redistest"
+	"github.com/fncache/fncache/internal/releases"
 	"github.com/fncache/fncache/internal/remote"
 )
 
@@ -36,6 +38,14 @@ func newVerbs(t *testing.T, client, raw redis.UniversalClient) *verbs {
 		spawn: func(f func()) { go f() },
 	}
 	return &verbs{s, raw, t, t.Context(), "fncache:{" + t.Name() + "}"}
+}
+
+func newCacheOfVerbs(t *testing.T, cfg Config) *Cache {
+	t.Helper()
+	c, err := New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, c.Close()) })
+	return c
 }
 
 const testLease = time.Minute
@@ -97,7 +107,7 @@ func (v *verbs) entry() string {
 }
 
 func TestProtocolVerbs(t *testing.T) {
-	onServers(t, func(t *testing.T, server *backend) {
+	redistest.OnServers(t, func(t *testing.T, server *redistest.Backend) {
 		for name, test := range map[string]func(t *testing.T, v *verbs){
 			"acquire on nothing": func(t *testing.T, v *verbs) {
 				assert.Equal(t, acquisition{status: leaseAcquired, token: "me"}, v.acquire("me", "", false))
@@ -281,14 +291,14 @@ func TestProtocolVerbs(t *testing.T) {
 				require.NoError(t, v.overtake(v.ctx, invalidating, []string{v.key}), "of nothing")
 			},
 		} {
-			t.Run(name, func(t *testing.T) { test(t, newVerbs(t, server.Client(), server.raw)) })
+			t.Run(name, func(t *testing.T) { test(t, newVerbs(t, server.Client(), server.Raw)) })
 		}
 	})
 }
 
 // Every step may arrive twice, because the client sends it again if the reply is lost.
 func TestVerbsSentTwiceHaveTheEffectAndTheAnswerOfOnce(t *testing.T) {
-	onServers(t, func(t *testing.T, server *backend) {
+	redistest.OnServers(t, func(t *testing.T, server *redistest.Backend) {
 		for name, test := range map[string]func(t *testing.T, v *verbs){
 			"acquire": func(t *testing.T, v *verbs) {
 				assert.Equal(t, v.acquire("me", "", false), v.acquire("me", "", false))
@@ -349,17 +359,17 @@ func TestVerbsSentTwiceHaveTheEffectAndTheAnswerOfOnce(t *testing.T) {
 				}
 			},
 		} {
-			t.Run(name, func(t *testing.T) { test(t, newVerbs(t, server.Client(), server.raw)) })
+			t.Run(name, func(t *testing.T) { test(t, newVerbs(t, server.Client(), server.Raw)) })
 		}
 	})
 }
 
 func TestEveryStepThatEndsALeasePublishesIt(t *testing.T) {
-	onServers(t, testEveryStepThatEndsALeasePublishesIt)
+	redistest.OnServers(t, testEveryStepThatEndsALeasePublishesIt)
 }
 
-func testEveryStepThatEndsALeasePublishesIt(t *testing.T, server *backend) {
-	v := newVerbs(t, server.Client(), server.raw)
+func testEveryStepThatEndsALeasePublishesIt(t *testing.T, server *redistest.Backend) {
+	v := newVerbs(t, server.Client(), server.Raw)
 	sub := server.Client().Subscribe(t.Context(), v.channelOf(v.key))
 	defer func() { _ = sub.Close() }()
 	_, err := sub.Receive(t.Context())
@@ -384,11 +394,11 @@ func testEveryStepThatEndsALeasePublishesIt(t *testing.T, server *backend) {
 }
 
 func TestAStepThatFindsItsLeaseLostPublishesIt(t *testing.T) {
-	onServers(t, testAStepThatFindsItsLeaseLostPublishesThatNobodyHasIt)
+	redistest.OnServers(t, testAStepThatFindsItsLeaseLostPublishesThatNobodyHasIt)
 }
 
-func testAStepThatFindsItsLeaseLostPublishesThatNobodyHasIt(t *testing.T, server *backend) {
-	v := newVerbs(t, server.Client(), server.raw)
+func testAStepThatFindsItsLeaseLostPublishesThatNobodyHasIt(t *testing.T, server *redistest.Backend) {
+	v := newVerbs(t, server.Client(), server.Raw)
 	sub := server.Client().Subscribe(t.Context(), v.channelOf(v.key))
 	defer func() { _ = sub.Close() }()
 	_, err := sub.Receive(t.Context())
@@ -428,7 +438,7 @@ func TestPingNamesTheCheckThatFailed(t *testing.T) {
 	server := redistest.Start(t)
 	admin := server.Client()
 	ping := func(client redis.UniversalClient) error {
-		c := newTestCache(t, Config{Redis: client, RedisTimeout: 5 * time.Second})
+		c := newCacheOfVerbs(t, Config{Redis: client, RedisTimeout: 5 * time.Second})
 		return c.Ping(t.Context())
 	}
 	require.NoError(t, ping(server.Client()))
@@ -479,13 +489,9 @@ func TestPingNamesTheCheckThatFailed(t *testing.T) {
 	})
 }
 
-func TestPingWorksWithARedisTimeoutUnderAMillisecond(t *testing.T) {
-	inOneBubble(t, func(t *testing.T, b *bubble) { // in which no time passes
-		c := b.cache(func(c *Config) { c.RedisTimeout = 100 * time.Microsecond })
-		require.NoError(t, c.Ping(t.Context()))
-	})
-	onServers(t, func(t *testing.T, server *backend) {
-		c := newTestCache(t, Config{Redis: server.Client(), RedisTimeout: 100 * time.Microsecond})
+func TestEachCheckOfPingWorksByItself(t *testing.T) {
+	redistest.OnServers(t, func(t *testing.T, server *redistest.Backend) {
+		c := newCacheOfVerbs(t, Config{Redis: server.Client(), RedisTimeout: 100 * time.Microsecond})
 		patient := newVerbs(t, server.Client(), server.Client())
 		// Each by itself, without the timeout that a real server may exceed.
 		for i, check := range c.store.pingScripts(c.pingProbe(0)) {
@@ -501,4 +507,159 @@ func TestLocksLiveForWholeMilliseconds(t *testing.T) {
 	} {
 		assert.Equal(t, want, millis(d), d)
 	}
+}
+
+// TestTheKeepScript: each case is one state of the entry and the lock.
+func TestTheKeepScript(t *testing.T) {
+	redistest.OnServers(t, func(t *testing.T, server *redistest.Backend) {
+		c := newCacheOfVerbs(t, Config{Redis: server.Client()})
+		ctx := t.Context()
+		old := envelope{codec: codecCBOR, id: 1, cost: time.Second, body: []byte("body")}
+		next := old
+		next.id, next.storedAt, next.body = 2, 99, nil
+		const key, token = "fncache:{test.Keep:0}:0", "TOKENTOKENTOKENTOKENTOKENTOKEN"
+		for name, test := range map[string]struct {
+			entry, lock string
+			held, gone  bool
+		}{
+			"held":                        {string(old.appendTo(nil)), token, true, false},
+			"held, and the entry is gone": {"", token, false, true},
+			"held, and another entry":     {string((&envelope{codec: codecCBOR, id: 3}).appendTo(nil)), token, false, true},
+			"the lease is another's":      {string(old.appendTo(nil)), "other", false, false},
+			"the lease is nobody's":       {string(old.appendTo(nil)), "", false, false},
+			"sent again":                  {string(next.appendTo(nil)) + "body", "other", true, false},
+		} {
+			t.Run(name, func(t *testing.T) {
+				server.Raw.Del(ctx, key, key+lockSuffix)
+				if test.entry != "" {
+					server.Raw.Set(ctx, key, test.entry, time.Second)
+				}
+				if test.lock != "" {
+					server.Raw.Set(ctx, key+lockSuffix, test.lock, time.Minute)
+				}
+				held, gone, err := c.store.keep(ctx, key, token, old.idBytes(), &next, next.appendTo(nil), time.Hour)
+				require.NoError(t, err)
+				assert.Equal(t, []bool{test.held, test.gone}, []bool{held, gone})
+				now := server.Raw.Get(ctx, key).Val()
+				if name != "held" {
+					assert.Equal(t, test.entry, now, "it is as it was")
+					assert.Equal(t, test.lock, server.Raw.Get(ctx, key+lockSuffix).Val())
+					return
+				}
+				assert.Equal(t, string(next.appendTo(nil))+"body", now)
+				assert.InDelta(t, time.Hour, server.Raw.PTTL(ctx, key).Val(), float64(time.Minute))
+				assert.ErrorIs(t, server.Raw.Get(ctx, key+lockSuffix).Err(), redis.Nil)
+				held, gone, err = c.store.keep(ctx, key, token, old.idBytes(), &next, next.appendTo(nil), time.Hour)
+				require.NoError(t, err)
+				assert.Equal(t, []bool{true, false}, []bool{held, gone}, "sent twice")
+			})
+		}
+	})
+}
+
+// releasesFor returns the signatures of the releases that take the same parameters.
+func (v *verbs) releasesFor(registry, params string) (sigs []string, err error) {
+	all, err := v.releases(v.ctx, registry)
+	for _, r := range all {
+		if r.Takes(params) {
+			sigs = append(sigs, r.Signature)
+		}
+	}
+	return sigs, err
+}
+
+func TestTheRegistryOfReleases(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	const day = 24 * time.Hour
+	redistest.OnServers(t, func(t *testing.T, server *redistest.Backend) {
+		for name, test := range map[string]func(t *testing.T, v *verbs, registry string){
+			"a release is missing once": func(t *testing.T, v *verbs, registry string) {
+				for _, want := range []bool{true, false} {
+					missing, err := v.register(v.ctx, registry, "a", "p", now, now, day)
+					require.NoError(t, err)
+					assert.Equal(t, want, missing)
+				}
+				assert.Equal(t, map[string]string{"a": "1800000000 1800086400 p"}, v.raw.HGetAll(v.ctx, registry).Val())
+				assert.Equal(t, time.Duration(-1), v.raw.TTL(v.ctx, registry).Val(), "no volatile-* policy evicts it")
+			},
+			"those of the same parameter types are read": func(t *testing.T, v *verbs, registry string) {
+				for sig, params := range map[string]string{"a": "p", "b": "p", "c": "q"} {
+					_, err := v.register(v.ctx, registry, sig, params, now, now, day)
+					require.NoError(t, err)
+				}
+				v.raw.HSet(v.ctx, registry, "later", "in another form")
+				sigs, err := v.releasesFor(registry, "p")
+				require.NoError(t, err)
+				assert.ElementsMatch(t, []string{"a", "b", "later"}, sigs)
+			},
+			"it says whose entries have tags": func(t *testing.T, v *verbs, registry string) {
+				for sig, hasTags := range map[string]bool{"a": true, "b": false} {
+					_, err := v.register(v.ctx, registry, sig, releases.Noted("p", hasTags, releases.Description{}), now, now, day)
+					require.NoError(t, err)
+				}
+				v.raw.HSet(v.ctx, registry, "later", "in another form, tagged")
+				all, err := v.releases(v.ctx, registry)
+				require.NoError(t, err)
+				require.Len(t, all, 3)
+				for _, r := range all {
+					assert.Equal(t, r.Signature == "a", r.Tagged, r.Signature)
+					assert.True(t, r.Takes("p"), r.Signature)
+					assert.Equal(t, r.Signature == "later", r.Takes("q"), r.Signature)
+				}
+			},
+			"there is none": func(t *testing.T, v *verbs, registry string) {
+				sigs, err := v.releasesFor(registry, "p")
+				require.NoError(t, err)
+				assert.Empty(t, sigs)
+			},
+			"one that nobody has registered for long is forgotten": func(t *testing.T, v *verbs, registry string) {
+				for sig, keep := range map[string]time.Duration{"short": day, "long": 3 * day} {
+					_, err := v.register(v.ctx, registry, sig, "p", now, now, keep)
+					require.NoError(t, err)
+				}
+				_, err := v.register(v.ctx, registry, "new", "p", now.Add(2*day), now.Add(2*day), day)
+				require.NoError(t, err)
+				sigs, err := v.releasesFor(registry, "p")
+				require.NoError(t, err)
+				assert.ElementsMatch(t, []string{"long", "new"}, sigs)
+			},
+			"the longest time to be kept counts": func(t *testing.T, v *verbs, registry string) {
+				for _, keep := range []time.Duration{3 * day, day} {
+					_, err := v.register(v.ctx, registry, "a", "p", now, now, keep)
+					require.NoError(t, err)
+				}
+				assert.Equal(t, "1800000000 1800259200 p", v.raw.HGet(v.ctx, registry, "a").Val())
+			},
+			"of too many those go that were seen longest ago": func(t *testing.T, v *verbs, registry string) {
+				for i := range releases.Most + 2 {
+					_, err := v.register(v.ctx, registry, fmt.Sprint(i), "p", now.Add(time.Duration(i)*time.Second), now.Add(time.Duration(i)*time.Second), day)
+					require.NoError(t, err)
+				}
+				sigs, err := v.releasesFor(registry, "p")
+				require.NoError(t, err)
+				known, err := v.releases(v.ctx, registry)
+				require.NoError(t, err)
+				assert.Len(t, sigs, releases.Most)
+				assert.NotContains(t, sigs, "0")
+				assert.NotContains(t, sigs, "1")
+				require.NoError(t, v.overtake(v.ctx, invalidating, keysOfReleases(registry+":sig", "p", known)), "so many keys are one script's")
+			},
+			"a key of another type is replaced": func(t *testing.T, v *verbs, registry string) {
+				v.raw.Set(v.ctx, registry, "x", 0)
+				sigs, err := v.releasesFor(registry, "p")
+				require.NoError(t, err)
+				assert.Empty(t, sigs)
+				missing, err := v.register(v.ctx, registry, "a", "p", now, now, day)
+				require.NoError(t, err)
+				assert.True(t, missing)
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				v := newVerbs(t, server.Client(), server.Raw)
+				registry := registryKey("fncache", t.Name())
+				test(t, v, registry)
+				v.raw.Del(v.ctx, registry)
+			})
+		}
+	})
 }

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -43,10 +45,10 @@ var untold = map[string]struct {
 			w.get(t.Context(), "learns the clock")
 			defer b.stall()()
 			o := w.get(t.Context(), "a")
-			assert.LessOrEqual(t, o.took, 2*c.cfg.RedisTimeout)
+			assert.LessOrEqual(t, o.took, 2*c.Config().RedisTimeout)
 			o.took = 0
 			assert.Equal(t, outcome{value: 2, source: SourceComputed}, o)
-			assert.LessOrEqual(t, timeOf(func() { require.Error(t, w.Invalidate(t.Context(), "a")) }), 2*c.cfg.RedisTimeout)
+			assert.LessOrEqual(t, timeOf(func() { require.Error(t, w.Invalidate(t.Context(), "a")) }), 2*c.Config().RedisTimeout)
 		},
 		want: "Redis does not answer as it should",
 	},
@@ -83,9 +85,9 @@ var untold = map[string]struct {
 		happen: func(t *testing.T, b *bubble, c *Cache) {
 			w := wrap(t, c, &source{took: time.Second}, Options{})
 			assert.Equal(t, outcome{value: 1, source: SourceComputed, took: time.Second}, w.get(t.Context(), "a"))
-			lock := must(b.redis.Get(must(w.Key("a")) + lockSuffix))
-			assert.True(t, strings.HasPrefix(lock, markOpen), "callers compute without a lease for a while: %s", lock)
-			time.Sleep(openFor)
+			lock := must(b.redis.Get(must(w.Key("a")) + LockSuffix))
+			assert.True(t, strings.HasPrefix(lock, MarkOpen), "callers compute without a lease for a while: %s", lock)
+			time.Sleep(OpenFor)
 			assert.Empty(t, b.keys())
 		},
 		want: "does not survive encoding",
@@ -191,13 +193,13 @@ func TestCloseIsBoundedThoughTheLogTakesNothing(t *testing.T) {
 			w := wrap(t, c, &source{took: time.Hour}, Options{})
 			end := w.begin(t.Context(), "a")
 			synctest.Wait()
-			c.log.Once("s", slog.LevelWarn, "stuck")
+			c.Log().Once("s", slog.LevelWarn, "stuck")
 			var err error
-			assert.Equal(t, closeGrace, timeOf(func() { err = c.Close() }), method)
+			assert.Equal(t, CloseGrace, timeOf(func() { err = c.Close() }), method)
 			require.ErrorContains(t, err, "the handler of Config.Logger", "it says what was still running")
 			require.ErrorIs(t, (<-end).err, ErrClosed)
 			assert.Empty(t, b.keys(), "the lease was given back")
-			assert.EqualValues(t, 1, c.life.Running(), "only the writer is left")
+			assert.EqualValues(t, 1, c.Life().Running(), "only the writer is left")
 		}
 	})
 }
@@ -207,11 +209,11 @@ func TestRecordsBeforeCloseAreWrittenWhenItReturns(t *testing.T) {
 		h := &logtest.Handler{HandleFunc: func(slog.Record) { time.Sleep(time.Second) }}
 		c := b.cache(tells(h))
 		for i := range 3 {
-			c.log.Once(fmt.Sprint(i), slog.LevelWarn, fmt.Sprint(i))
+			c.Log().Once(fmt.Sprint(i), slog.LevelWarn, fmt.Sprint(i))
 		}
 		assert.Equal(t, 3*time.Second, timeOf(func() { assert.NoError(t, c.Close()) }))
 		assert.Equal(t, []string{"fncache: 0", "fncache: 1", "fncache: 2"}, h.Messages())
-		assert.Zero(t, c.life.Running(), "and no goroutine is left")
+		assert.Zero(t, c.Life().Running(), "and no goroutine is left")
 	})
 }
 
@@ -222,10 +224,10 @@ func TestRecordsAfterCloseAreWrittenAndLeaveNoGoroutine(t *testing.T) {
 		w := wrap(t, c, &source{}, Options{})
 		require.NoError(t, c.Close())
 		assert.Equal(t, outcome{value: 1, source: SourceComputed}, w.get(t.Context(), "a"))
-		c.log.Once("s", slog.LevelWarn, "late")
+		c.Log().Once("s", slog.LevelWarn, "late")
 		synctest.Wait()
 		assert.Contains(t, h.Messages(), "fncache: late")
-		assert.Zero(t, c.life.Running())
+		assert.Zero(t, c.Life().Running())
 	})
 }
 
@@ -298,12 +300,12 @@ func TestAHandlerThatClosesTheCacheWaitsForItselfNoLongerThanCloseMay(t *testing
 		var err error
 		var took time.Duration
 		h.HandleFunc = func(slog.Record) { took = timeOf(func() { err = errors.Join(err, c.Close()) }) }
-		c.log.Once("s", slog.LevelWarn, "fatal")
-		time.Sleep(closeGrace)
+		c.Log().Once("s", slog.LevelWarn, "fatal")
+		time.Sleep(CloseGrace)
 		synctest.Wait()
-		assert.Equal(t, closeGrace, took)
+		assert.Equal(t, CloseGrace, took)
 		require.ErrorContains(t, err, "the handler of Config.Logger")
 		assert.Equal(t, []string{"fncache: fatal"}, h.Messages())
-		assert.Zero(t, c.life.Running())
+		assert.Zero(t, c.Life().Running())
 	})
 }

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -37,7 +39,7 @@ func (g *gauge) add(n int) {
 // wrapElsewhere is wrap in another process, with places of its own.
 func wrapElsewhere(t *testing.T, c *Cache, s *source, opts Options) *wrapped {
 	w := wrap(t, c, s, opts)
-	w.places = bulkhead.New(opts.MaxConcurrent)
+	w.SetPlaces(bulkhead.New(opts.MaxConcurrent))
 	return w
 }
 
@@ -196,11 +198,11 @@ func TestACallThatGivesUpWhileItWaitsForAPlaceLeavesNothing(t *testing.T) {
 					}
 					time.Sleep(time.Second)
 					synctest.Wait()
-					return c.life.Running()
+					return c.Life().Running()
 				}
 				one := giveUp(1) // with which the process subscribes to events
 				assert.LessOrEqual(t, giveUp(200), one, "goroutines of the cache")
-				assert.Zero(t, w.places.Waiting())
+				assert.Zero(t, w.Places().Waiting())
 				s.let <- struct{}{}
 				require.NoError(t, (<-first).err)
 				assert.Equal(t, 1, s.count())
@@ -260,9 +262,7 @@ func TestAFunctionThatIsWrappedAgainSharesThePlacesOfItsRunningComputations(t *t
 		assert.Equal(t, SourceComputed, (<-also).source)
 		requireAllPlaces(t, again.Func)
 		again.Unwrap()
-		names.mu.Lock()
-		defer names.mu.Unlock()
-		assert.NotContains(t, names.places, again.Name(), "nothing is left of a name")
+		assert.False(t, HasPlaces(again.Name()), "nothing is left of a name")
 	})
 }
 

@@ -1,7 +1,8 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -30,7 +33,7 @@ func closure(n int) func(int) int { return func(int) int { return n } }
 // ünïcode has a name that is not ASCII.
 func ünïcode(int) int { return 0 }
 
-const ownPackage = "github.com/fncache/fncache"
+const ownPackage = module + "_test"
 
 // Of these each wraps fields of a generic struct type.
 type namedFields[T any] struct {
@@ -40,7 +43,7 @@ type namedFields[T any] struct {
 
 func TestScanFindsExactlyTheKeysOfADerivedName(t *testing.T) {
 	client := redistest.Shared(t).Client()
-	c := newOpenCache(t, Config{Redis: client, Namespace: "scan" + newToken()})
+	c := newOpenCache(t, Config{Redis: client, Namespace: "scan" + rand.Text()})
 	t.Cleanup(func() { assert.NoError(t, c.Close()) })
 	opts := Options{Cache: c}
 	svc := namedFields[int]{
@@ -66,7 +69,7 @@ func TestScanFindsExactlyTheKeysOfADerivedName(t *testing.T) {
 		require.NoError(t, err)
 		want = append(want, key)
 	}
-	found := scan(t, client, c.cfg.Namespace+":{"+fields["Get"].Name()+":*")
+	found := scan(t, client, c.Config().Namespace+":{"+fields["Get"].Name()+":*")
 	slices.Sort(want)
 	assert.Equal(t, want, found)
 }
@@ -140,7 +143,7 @@ func show(f *fncache.Func, err error) {
 
 	lines := run("./" + dir)
 	require.Len(t, lines, 4)
-	path := ownPackage + "/" + filepath.ToSlash(dir)
+	path := module + "/" + filepath.ToSlash(dir)
 	assert.Equal(t, path+".declared", lines[0])
 	assert.Equal(t, path+".store.Get-fm", lines[1])
 	assert.Contains(t, lines[2], "(main.go:23) at main.go:24: the func is a closure")

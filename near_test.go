@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -37,10 +39,10 @@ func ended(t *testing.T, c *Cache, w *wrapped, arg string, byInvalidation bool) 
 	t.Helper()
 	key, err := w.Key(arg)
 	require.NoError(t, err)
-	subject := c.events.Subject(key)
-	before, _ := c.events.Ended(subject)
+	subject := c.Events().Subject(key)
+	before, _ := c.Events().Ended(subject)
 	return func() bool {
-		place, invalidated := c.events.Ended(subject)
+		place, invalidated := c.Events().Ended(subject)
 		return place > before && invalidated == byInvalidation
 	}
 }
@@ -89,8 +91,8 @@ func TestNearIsOffByDefault(t *testing.T) {
 		c := b.cache()
 		w := wrap(t, c, &source{}, Options{})
 		assert.Equal(t, []Source{SourceComputed, SourceFresh, SourceFresh}, w.sources(t.Context(), "k", 3))
-		assert.False(t, c.events.Inspect().Ready, "nobody needs a subscription")
-		assert.Zero(t, c.near.Usage())
+		assert.False(t, c.Events().Inspect().Ready, "nobody needs a subscription")
+		assert.Zero(t, c.NearUsage())
 	})
 }
 
@@ -126,9 +128,9 @@ func TestNearEndsWhenATestMovesTheClock(t *testing.T) {
 		w := wrap(t, c, &source{}, Options{Near: time.Minute, Timeout: time.Hour})
 		awaitBubbleHearing(t, c)
 		assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(t.Context(), "k", 2))
-		c.clock.Shift(59 * time.Second)
+		c.Clock().Shift(59 * time.Second)
 		assert.Equal(t, SourceNear, w.get(t.Context(), "k").source)
-		c.clock.Shift(time.Second)
+		c.Clock().Shift(time.Second)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source)
 	})
 }
@@ -246,8 +248,8 @@ func TestNearGivesWayToAnErrorThatIsAnAnswer(t *testing.T) {
 		opts := nearOpts
 		opts.CacheErrors, opts.ErrorTimeout = []error{errNoBook}, time.Hour
 		a, b := wrap(t, here.Cache, s, opts), wrap(t, there.Cache, s, opts)
-		Must(a.bind())
-		Must(b.bind())
+		a.Bound()
+		b.Bound()
 		awaitHearing(t, here.Cache, 0)
 		awaitHearing(t, there.Cache, 0)
 		assert.Equal(t, []Source{SourceComputed, SourceNear}, a.sources(t.Context(), "k", 2))
@@ -460,7 +462,7 @@ func TestNearIsBypassedWhileEventsMayBeMissed(t *testing.T) {
 		w, elsewhere := wrap(t, c, s, nearOpts), wrap(t, there, s, nearOpts)
 		awaitBubbleHearing(t, c)
 		assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(t.Context(), "k", 2))
-		c.events.Doubt()
+		c.Events().Doubt()
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source)
 		invalidate(t, elsewhere, "other", c)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source, "what is heard may have waited too, and more behind it")
@@ -481,7 +483,7 @@ func testNearOfAUserWithoutTheChannel(t *testing.T) {
 	assert.Equal(t, SourceComputed, w.get(t.Context(), "k").source)
 	require.Eventually(t, func() bool { return len(p.log.About("may not publish and subscribe")) == 1 }, 30*time.Second, time.Millisecond)
 	assert.Equal(t, []Source{SourceFresh, SourceFresh}, w.sources(t.Context(), "k", 2))
-	assert.Zero(t, p.near.Usage())
+	assert.Zero(t, p.NearUsage())
 }
 
 // --- With Redis away ---
@@ -498,7 +500,7 @@ func TestNearServesStaleWithRedisAway(t *testing.T) {
 				require.NoError(t, w.Invalidate(t.Context(), "invalidated"))
 				synctest.Wait()
 				b.tap.set(func(tap *tap) { tap.broken = errGone })
-				c.events.Down()
+				c.Events().Down()
 
 				o := w.get(t.Context(), "kept")
 				assert.Equal(t, SourceStale, o.source)
@@ -575,8 +577,8 @@ func TestNearIsNotServedToAWaiterWhoseLookupFoundNoEntry(t *testing.T) {
 		time.Sleep(time.Second)
 		key := must(w.Key("k"))
 		b.redis.Del(key)
-		require.NoError(t, b.redis.Set(key+lockSuffix, "somebody"))
-		b.redis.SetTTL(key+lockSuffix, 5*time.Second)
+		require.NoError(t, b.redis.Set(key+LockSuffix, "somebody"))
+		b.redis.SetTTL(key+LockSuffix, 5*time.Second)
 		first := w.begin(t.Context(), "k")
 		synctest.Wait()
 		b.tap.set(func(tap *tap) { tap.broken = errGone })
@@ -596,8 +598,8 @@ func TestNearIsNotServedAfterALookupThatFoundAnother(t *testing.T) {
 		w, elsewhere := wrap(t, c, s, nearOpts), wrap(t, b.cache(), s, nearOpts)
 		awaitBubbleHearing(t, c)
 		w.get(t.Context(), "k")
-		c.events.Down()
-		c.events.Lose(func() {
+		c.Events().Down()
+		c.Events().Lose(func() {
 			require.NoError(t, elsewhere.Refresh(t.Context(), "k"))
 			synctest.Wait()
 		})
@@ -619,8 +621,8 @@ func TestNearOfAProcessCutOffIsServedStaleEvenIfInvalidatedElsewhere(t *testing.
 				w, elsewhere := wrap(t, c, s, nearOpts), wrap(t, b.cache(), s, nearOpts)
 				awaitBubbleHearing(t, c)
 				w.get(t.Context(), "k")
-				c.events.Down()
-				c.events.Lose(func() {
+				c.Events().Down()
+				c.Events().Lose(func() {
 					require.NoError(t, elsewhere.Invalidate(t.Context(), "k"))
 					synctest.Wait()
 				})
@@ -897,7 +899,7 @@ func TestNearOfManyResultsAndNoError(t *testing.T) {
 		fn("a", 2, true)
 		assert.EqualValues(t, 3, f.Stats().Near, "each of the others is another entry")
 		assert.EqualValues(t, 4, f.Stats().Computations)
-		assert.True(t, f.plans.IsPlain())
+		assert.True(t, f.Plain())
 	})
 }
 
@@ -985,7 +987,7 @@ func TestNearKeepsAtMostNearSize(t *testing.T) {
 			require.NoError(t, err)
 		}
 		synctest.Wait()
-		kept := c.near.Usage()
+		kept := c.NearUsage()
 		assert.LessOrEqual(t, kept.Weight, uint64(size))
 		assert.Greater(t, kept.Entries, size/3000)
 		assert.Less(t, kept.Entries, size/1000)
@@ -1000,10 +1002,13 @@ func TestNearHitOfAFunctionInComputation(t *testing.T) {
 		s := &source{}
 		g := wrap(t, c, s, nearOpts)
 		var sources []Source
+		inside := false
 		var f stringFunc
 		f = func(ctx context.Context, arg string) (int, error) {
 			var own, other Info
-			if perCallOf(ctx).frame.outer == nil {
+			if !inside {
+				inside = true
+				defer func() { inside = false }()
 				_, _ = f(WithInfo(ctx, &own), arg)
 				sources = append(sources, own.Source)
 			}
@@ -1033,7 +1038,7 @@ func TestNearOptionsAreChecked(t *testing.T) {
 	fn := func(int) (int, error) { return 0, nil }
 	_, err = Wrap(&fn, Options{Timeout: time.Hour, Near: -1})
 	assert.ErrorContains(t, err, "Near is -1ns; it must not be negative")
-	opts, err := tagOptions.Parse("timeout=1h,near=1s", Options{})
+	opts, err := ParseTag("timeout=1h,near=1s", Options{})
 	require.NoError(t, err)
 	assert.Equal(t, time.Second, opts.Near)
 }
@@ -1047,17 +1052,17 @@ func TestNearOfADefaultCacheThatComesBackIsNotServedAfterAMissedInvalidation(t *
 		SetDefault(first)
 		defer SetDefault(nil)
 		w := wrap(t, nil, s, opts)
-		must(w.bind())
+		w.Bound()
 		time.Sleep(time.Second) // it hears
 		w.get(t.Context(), "a")
 		require.Equal(t, SourceNear, w.get(t.Context(), "a").source)
 
 		SetDefault(second)
-		must(w.bind())
+		w.Bound()
 		time.Sleep(2 * events.Linger) // the channel is let go
 		require.NoError(t, other.Invalidate(t.Context(), "a"))
 		SetDefault(first)
-		must(w.bind())
+		w.Bound()
 		time.Sleep(time.Second) // it hears again
 
 		b.tap.set(func(tap *tap) { tap.broken = errGone })

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -34,7 +36,7 @@ func testOpenMakesAClientOfAURLAndClosesIt(t *testing.T) {
 			w := wrap(t, c, &source{}, Options{Lease: slowLease})
 			assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
 			assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
-			client := c.cfg.Redis
+			client := c.Config().Redis
 			require.NoError(t, c.Close())
 			require.ErrorIs(t, client.Ping(t.Context()).Err(), redis.ErrClosed)
 		})
@@ -69,7 +71,7 @@ func TestOpenSucceedsWithoutRedis(t *testing.T) {
 	gone.Kill()
 	c, err := Open(t.Context(), fmt.Sprintf("redis://%s", gone.Addr()), Config{Logger: slog.New(sink)})
 	require.NoError(t, err)
-	sink.KeepUpWith(c.log)
+	sink.KeepUpWith(c.Log())
 	assert.NotEmpty(t, sink.About("kind=unreachable"))
 	require.NoError(t, c.Close())
 }
@@ -106,4 +108,11 @@ func TestOpenMakesTheClientThatTheURLNames(t *testing.T) {
 		check(client)
 		require.NoError(t, client.Close())
 	}
+}
+
+func TestPingWorksWithARedisTimeoutUnderAMillisecond(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) { // in which no time passes
+		c := b.cache(func(c *Config) { c.RedisTimeout = 100 * time.Microsecond })
+		require.NoError(t, c.Ping(t.Context()))
+	})
 }

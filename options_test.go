@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"encoding"
@@ -12,13 +12,15 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/fncache/fncache"
+
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 func TestOptionsHaveDocumentedDefaults(t *testing.T) {
-	got, err := Options{Timeout: time.Hour}.withDefaults(true)
+	got, err := Options{Timeout: time.Hour}.WithDefaults(true)
 	require.NoError(t, err)
 	assert.Equal(t, Options{
 		Timeout: time.Hour, Freshness: time.Hour, OnCold: Fail, OnStale: Refresh, OnError: ServeStale,
@@ -28,7 +30,7 @@ func TestOptionsHaveDocumentedDefaults(t *testing.T) {
 		Prefix: "A", Name: "B", Timeout: time.Hour, Freshness: time.Minute, OnCold: Wait, WaitTimeout: 1, OnStale: Background,
 		SoftTimeout: 1, OnError: ReturnError, Cooldown: -1, Lease: time.Second, ComputeTimeout: 1,
 	}
-	got, err = given.withDefaults(true)
+	got, err = given.WithDefaults(true)
 	require.NoError(t, err)
 	assert.Equal(t, given, got, "what is set stays")
 }
@@ -88,7 +90,7 @@ func TestEachFaultOfOptionsIsNamed(t *testing.T) {
 		},
 	} {
 		t.Run(test.faults[0], func(t *testing.T) {
-			_, err := test.opts.withDefaults(!test.noError)
+			_, err := test.opts.WithDefaults(!test.noError)
 			assertFaults(t, err, test.faults...)
 		})
 	}
@@ -96,14 +98,14 @@ func TestEachFaultOfOptionsIsNamed(t *testing.T) {
 
 func TestALeaseLeavesTimeForARenewalThatFails(t *testing.T) {
 	opts := Options{Lease: time.Second}
-	require.NoError(t, opts.checkLease(250*time.Millisecond))
-	require.ErrorContains(t, opts.checkLease(251*time.Millisecond), "Lease is 1s, less than 4 times the cache's RedisTimeout of 251ms")
+	require.NoError(t, opts.CheckLease(250*time.Millisecond))
+	require.ErrorContains(t, opts.CheckLease(251*time.Millisecond), "Lease is 1s, less than 4 times the cache's RedisTimeout of 251ms")
 
 	inBubble(t, func(t *testing.T, b *bubble) {
 		fn := lengthOf
 		c := b.cache(func(c *Config) { c.RedisTimeout = time.Second })
 		_, err := Wrap(&fn, Options{Cache: c, Timeout: time.Minute, Lease: 3 * time.Second})
-		assertFaults(t, err, "fncache: wrap fncache.lengthOf (decorate_test.go:")
+		assertFaults(t, err, "fncache: wrap fncache_test.lengthOf (decorate_test.go:")
 		require.ErrorContains(t, err, "use at least 4s")
 	})
 }
@@ -112,7 +114,7 @@ func TestConfigHasDocumentedDefaultsAndCopiesTheSecret(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:0"})
 	defer func() { _ = client.Close() }()
 	secret := []byte("secret")
-	got, err := Config{Redis: client, HashSecret: secret}.withDefaults()
+	got, err := Config{Redis: client, HashSecret: secret}.WithDefaults()
 	require.NoError(t, err)
 	assert.Equal(t, 250*time.Millisecond, got.RedisTimeout)
 	assert.Equal(t, "fncache", got.Namespace)
@@ -138,7 +140,7 @@ func TestEachFaultOfAConfigIsNamed(t *testing.T) {
 		},
 	} {
 		t.Run(test.faults[0], func(t *testing.T) {
-			_, err := test.cfg.withDefaults()
+			_, err := test.cfg.WithDefaults()
 			assertFaults(t, err, test.faults...)
 		})
 	}
@@ -179,7 +181,7 @@ func TestTagsSetEachOption(t *testing.T) {
 		t.Run(test.tag, func(t *testing.T) {
 			want := defaults
 			test.change(&want)
-			got, err := tagOptions.Parse(test.tag, defaults)
+			got, err := ParseTag(test.tag, defaults)
 			require.NoError(t, err)
 			assert.Equal(t, want, got)
 		})
@@ -217,7 +219,7 @@ func TestEachFaultOfATagIsNamedAndDefaultsStay(t *testing.T) {
 		{"timeout=1,oncold=2,x=3,lease=1s", []string{"timeout", "oncold", `"x"`}},
 	} {
 		t.Run(test.tag, func(t *testing.T) {
-			got, err := tagOptions.Parse(test.tag, defaults)
+			got, err := ParseTag(test.tag, defaults)
 			assertFaults(t, err, test.faults...)
 			assert.Equal(t, defaults, got)
 		})
@@ -231,7 +233,7 @@ func TestEveryOptionWithATextHasATagOfItsName(t *testing.T) {
 			fields = append(fields, strings.ToLower(field.Name))
 		}
 	}
-	for _, option := range tagOptions {
+	for _, option := range TagOptions {
 		keys = append(keys, option.Key())
 	}
 	assert.ElementsMatch(t, fields, keys)
@@ -259,8 +261,8 @@ func TestPoliciesHaveATextualForm(t *testing.T) {
 	require.ErrorContains(t, err, "DownPolicy(9) is unknown; use compute or error")
 }
 
-// tagOf writes options as a tag.
-func tagOf(o Options) string {
+// optionsTag writes options as a tag.
+func optionsTag(o Options) string {
 	var items []string
 	add := func(key, value string) {
 		if value != "" {
@@ -296,16 +298,16 @@ func FuzzTag(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, tag string) {
 		defaults := Options{Timeout: time.Minute}
-		opts, err := tagOptions.Parse(tag, defaults)
+		opts, err := ParseTag(tag, defaults)
 		if err != nil {
 			assert.Equal(t, defaults, opts)
 			return
 		}
-		again, err := tagOptions.Parse(tagOf(opts), Options{})
+		again, err := ParseTag(optionsTag(opts), Options{})
 		require.NoError(t, err)
 		assert.Equal(t, opts, again)
-		if checked, err := opts.withDefaults(true); err == nil {
-			twice, err := checked.withDefaults(true)
+		if checked, err := opts.WithDefaults(true); err == nil {
+			twice, err := checked.WithDefaults(true)
 			require.NoError(t, err)
 			assert.Equal(t, checked, twice, "defaults are options too")
 		}

@@ -1,7 +1,8 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
+	"encoding/binary"
 	"log/slog"
 	"net"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -97,10 +100,10 @@ func TestEntryReplacedByAnotherStaleOneTimeAndAgain(t *testing.T) {
 		key, _ := w.Key("k")
 		raw, err := b.redis.Get(key)
 		require.NoError(t, err)
-		for round := range maxRounds + 1 {
+		for round := range MaxRounds + 1 {
 			next := func() {
 				changed := []byte(raw)
-				changed[envelopeIDOffset] += byte(round + 1)
+				changed[idAt] += byte(round + 1)
 				require.NoError(t, b.redis.Set(key, string(changed)))
 			}
 			if round == 0 {
@@ -113,7 +116,7 @@ func TestEntryReplacedByAnotherStaleOneTimeAndAgain(t *testing.T) {
 		}
 		o := w.get(t.Context(), "k")
 		assert.Contains(t, []Source{SourceStale, SourceComputed}, o.source)
-		assert.LessOrEqual(t, b.tap.count("acquire"), maxRounds+2)
+		assert.LessOrEqual(t, b.tap.count("acquire"), MaxRounds+2)
 	})
 }
 
@@ -128,9 +131,9 @@ func testEntryDeletedBetweenLookupAndAcquire(t *testing.T, server *backend) {
 			p := newProcess(t, server.Client())
 			w := wrap(t, p.Cache, s, Options{Freshness: time.Minute, Timeout: time.Hour, Lease: slowLease, OnStale: onStale, Name: t.Name()})
 			w.get(t.Context(), "k")
-			p.clock.Shift(2 * time.Minute)
+			p.Clock().Shift(2 * time.Minute)
 			key, _ := w.Key("k")
-			p.tap.on("acquire", func() { server.raw.Del(t.Context(), key) })
+			p.tap.on("acquire", func() { server.Raw.Del(t.Context(), key) })
 			o := w.get(t.Context(), "k")
 			assert.Equal(t, SourceComputed, o.source, "nothing stale is left to serve")
 			assert.Equal(t, 2, o.value)
@@ -154,7 +157,7 @@ func TestALeaseThatAStoppedServerGrantsWhenItContinuesIsGivenBack(t *testing.T) 
 		<-released
 		key, _ := w.Key("k")
 		other := server.Client()
-		require.Eventually(t, func() bool { return other.Exists(t.Context(), key+lockSuffix).Val() == 0 }, 30*time.Second, 10*time.Millisecond,
+		require.Eventually(t, func() bool { return other.Exists(t.Context(), key+LockSuffix).Val() == 0 }, 30*time.Second, 10*time.Millisecond,
 			"nobody has to wait for the lease to expire")
 		require.NotEqual(t, SourceRefused, w.get(t.Context(), "k").source)
 	})
@@ -174,7 +177,7 @@ func TestALeaseIsGivenBackWhenRedisIsBackAfterTheFunctionFailed(t *testing.T) {
 		require.ErrorIs(t, (<-failing).err, errSource)
 		mend()
 		awaitBack(c)
-		time.Sleep(storeAgainMax)
+		time.Sleep(StoreAgainMax)
 		synctest.Wait()
 		assert.Empty(t, b.keys())
 		assert.Equal(t, SourceComputed, w.get(t.Context(), "k").source)
@@ -248,7 +251,7 @@ func TestACallThatCouldNotAskDoesNotJoinALostLease(t *testing.T) {
 			w.get(ctxIn(t, time.Second), "another")
 		}
 		key, _ := w.Key("k")
-		b.redis.Del(key + lockSuffix) // as by an invalidation of another process
+		b.redis.Del(key + LockSuffix) // as by an invalidation of another process
 		late := w.begin(t.Context(), "k")
 		synctest.Wait()
 		mend()
@@ -273,7 +276,7 @@ func TestRefreshesOfAKeyThatIsInvalidatedRepeatedlyGiveUpTogether(t *testing.T) 
 		}
 		all.Wait()
 		// Each tries that often, and waits for one computation of others before.
-		assert.LessOrEqual(t, s.count(), 2*maxRounds)
+		assert.LessOrEqual(t, s.count(), 2*MaxRounds)
 	})
 }
 
@@ -282,13 +285,7 @@ func awaitCallers(t *testing.T, w *wrapped, arg string, n int) {
 	t.Helper()
 	key, err := w.Key(arg)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool {
-		fs := &Must(w.bind()).cache.flights
-		fs.mu.Lock()
-		defer fs.mu.Unlock()
-		s := fs.m[flightKey{w.Func, key}]
-		return s != nil && s.leased != nil && s.leased.callers == n
-	}, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return w.Joined(key) == n }, 10*time.Second, time.Millisecond)
 }
 
 func TestAnInvalidationByAnotherProcessBeforeTheNextRenewDropsTheResult(t *testing.T) {
@@ -350,7 +347,7 @@ func testInvalidationReachesAStaleEntrysCallersWhileItIsRecomputed(t *testing.T,
 	s.let <- struct{}{}
 	a.get(t.Context(), "k")
 	<-s.began
-	here.clock.Shift(2 * time.Minute)
+	here.Clock().Shift(2 * time.Minute)
 	holder := a.begin(t.Context(), "k")
 	<-s.began
 	assert.Equal(t, SourceStale, a.get(t.Context(), "k").source)
@@ -401,13 +398,13 @@ func TestLateRenewDoesNotReviveACooldown(t *testing.T) {
 		})
 		assert.Equal(t, SourceStale, w.get(t.Context(), "k").source)
 		key, _ := w.Key("k")
-		require.Equal(t, cooldown, b.redis.TTL(key+lockSuffix))
+		require.Equal(t, cooldown, b.redis.TTL(key+LockSuffix))
 		require.NotEmpty(t, token, "the lease was renewed meanwhile")
 		// The same renewal arrives again, after the cool down.
-		held, err := c.store.renew(t.Context(), key, token, lease)
+		held, err := c.Renew(t.Context(), key, token, lease)
 		require.NoError(t, err)
 		assert.False(t, held)
-		assert.Equal(t, cooldown, b.redis.TTL(key+lockSuffix), "the cooldown is not prolonged")
+		assert.Equal(t, cooldown, b.redis.TTL(key+LockSuffix), "the cooldown is not prolonged")
 	})
 }
 
@@ -423,7 +420,7 @@ func testLeaseExpiredWhileComputingAndAnotherHolderWasDoneFirst(t *testing.T, se
 	first := a.begin(t.Context(), "k")
 	<-s.began
 	key, _ := a.Key("k")
-	require.Equal(t, int64(1), server.raw.Del(t.Context(), key+lockSuffix).Val(), "as if it had expired")
+	require.Equal(t, int64(1), server.Raw.Del(t.Context(), key+LockSuffix).Val(), "as if it had expired")
 	second := b.begin(t.Context(), "k")
 	<-s.began
 	// Runs are let go in the order they wait, which is not fixed; both return
@@ -507,7 +504,7 @@ func TestEveryScriptResentAfterItTookEffect(t *testing.T) {
 
 func testEveryScriptResentAfterItTookEffect(t *testing.T, server *backend) {
 	armed := new(atomic.Bool)
-	client := server.connect(func(ctx context.Context, network, addr string) (net.Conn, error) {
+	client := server.Connect(func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 		return &deaf{Conn: conn, armed: armed}, err
 	})
@@ -528,7 +525,7 @@ func testEveryScriptResentAfterItTookEffect(t *testing.T, server *backend) {
 
 	// Release and cool down after an error.
 	s.set(func(s *source) { s.do = func(context.Context, int) (int, error) { return 0, errSource } })
-	p.clock.Shift(2 * time.Minute)
+	p.Clock().Shift(2 * time.Minute)
 	p.tap.on("cooldown", func() { armed.Store(true) })
 	assert.Equal(t, SourceStale, w.get(t.Context(), "k").source)
 	assert.EqualValues(t, 0, w.Stats().LostLeases)
@@ -570,10 +567,9 @@ func testALateReplica(t *testing.T) {
 	key, _ := a.Key("k")
 	raw, err := primary.Client().Get(t.Context(), key).Bytes()
 	require.NoError(t, err)
-	e, err := parseEnvelope(raw)
-	require.NoError(t, err)
-	e.storedAt -= (2 * time.Minute).Milliseconds()
-	require.NoError(t, replica.Set(t.Context(), key, e.appendTo(nil), 0).Err())
+	old := storedAt(string(raw)) - (2 * time.Minute).Milliseconds()
+	binary.BigEndian.PutUint64(raw[storedAtAt:], uint64(old))
+	require.NoError(t, replica.Set(t.Context(), key, raw, 0).Err())
 	require.NoError(t, b.Refresh(t.Context(), "k"))
 	o = a.get(t.Context(), "k")
 	assert.Equal(t, SourceFresh, o.source)
@@ -638,7 +634,7 @@ func TestGarbageUnderAKeyIsAMissWithAReason(t *testing.T) {
 }
 
 func testGarbageUnderAKeyIsAMissWithAReason(t *testing.T, server *backend) {
-	client := server.raw
+	client := server.Raw
 	s := &source{}
 	p := newProcess(t, server.Client())
 	w := wrap(t, p.Cache, s, Options{Lease: slowLease})

@@ -1,6 +1,7 @@
-package fncache
+package fncache_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -120,10 +123,10 @@ func runWorker(settings string) {
 		runDeployed(s)
 		return
 	}
-	setDefault(&s.Lease, slowLease)
+	s.Lease = cmp.Or(s.Lease, slowLease)
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, ContextTimeoutEnabled: true}) // so that hooks see everything
 	// As much time for Redis as the lease allows: a busy machine is no outage.
-	cfg := Config{Redis: client, RedisTimeout: s.Lease / minLeases}
+	cfg := Config{Redis: client, RedisTimeout: s.Lease / MinLeases}
 	if s.Codec == "json" {
 		cfg.Codec = JSON{}
 	}
@@ -134,7 +137,7 @@ func runWorker(settings string) {
 	if s.Fails {
 		// A caller that asks again by itself may be granted the lease of a function that has
 		// just failed before it hears of that.
-		mostTold = time.Hour
+		*MostTold = time.Hour
 		w.lookup = w.computeAndFail
 	}
 	opts := Options{Cache: cache, Name: "test.Expensive", Timeout: time.Hour, OnCold: s.OnCold, Lease: s.Lease}
@@ -201,14 +204,7 @@ func (w *worker) computeAndFail(_ context.Context, key string) (string, error) {
 
 // joined returns how many callers wait for the computation of a key in this process.
 func (w *worker) joined(key string) int {
-	fs := &w.cache.flights
-	id := flightKey{w.handle, Must(w.handle.Key(key))}
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if s := fs.m[id]; s != nil && s.leased != nil {
-		return s.leased.callers
-	}
-	return 0
+	return w.handle.Joined(Must(w.handle.Key(key)))
 }
 
 // burst calls from many goroutines at once.
@@ -248,7 +244,7 @@ func (w *worker) burst(key string, callers int) {
 // when they have heard that the function failed there, have asked again, and wait on.
 func (w *worker) watchFailures(key string, callers int) {
 	state := func() (users int, failed uint64) {
-		s := w.cache.events.Inspect()
+		s := w.cache.Events().Inspect()
 		if s.Hearing == 0 {
 			return 0, 0
 		}
@@ -477,7 +473,7 @@ func TestAStoppedHolderDoesNotOverwriteItsSuccessorsValue(t *testing.T) {
 	c := startCrew(t, 2, workerSettings{Addr: server.Addr(), OnCold: Wait, Lease: 4 * time.Second})
 	c.tell(order{Do: "burst", Key: "a", Callers: 1})
 	holder := c.await("computing", 1)[0].from
-	entry := strings.TrimSuffix(onlyLock(t, client), lockSuffix)
+	entry := strings.TrimSuffix(onlyLock(t, client), LockSuffix)
 	holder.signal(syscall.SIGSTOP)
 	next := c.await("computing", 1)[0].from // the lease has run out
 	require.NotSame(t, holder, next)
@@ -497,7 +493,7 @@ func TestAStoppedHolderDoesNotOverwriteItsSuccessorsValue(t *testing.T) {
 // onlyLock returns the one lock there is.
 func onlyLock(t *testing.T, client *redis.Client) string {
 	t.Helper()
-	locks, err := client.Keys(t.Context(), "*"+lockSuffix).Result()
+	locks, err := client.Keys(t.Context(), "*"+LockSuffix).Result()
 	require.NoError(t, err)
 	require.Len(t, locks, 1)
 	return locks[0]

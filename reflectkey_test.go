@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -43,11 +45,7 @@ type (
 		ID    int
 		Trace chan int `fncache:"-"`
 	}
-	EmbeddedOK struct{ Shelf string }
-	embedsOK   struct {
-		EmbeddedOK
-		ID int
-	}
+	embedsOK  = EmbedsOK
 	otherTags struct {
 		ID int `hash:"ignore" json:"-"`
 	}
@@ -298,7 +296,7 @@ func TestAnEncodingThatFailsIsTheCallsError(t *testing.T) {
 		require.NoError(t, err)
 		_, err = call(t.Context(), 1, textKey{-1})
 		require.ErrorIs(t, err, errEncoding)
-		require.ErrorContains(t, err, "fncache: test.ByText: parameter 3: fncache.textKey cannot be encoded for the key")
+		require.ErrorContains(t, err, "fncache: test.ByText: parameter 3: fncache_test.textKey cannot be encoded for the key")
 		_, err = f.Key(1, textKey{-1})
 		require.ErrorIs(t, err, errEncoding)
 		assert.Zero(t, ran)
@@ -344,8 +342,8 @@ func TestGoldenKeys(t *testing.T) {
 		} {
 			sig, err := signature.New(call.fn, false, codec.CBOR)
 			require.NoError(t, err)
-			key := []byte(entryPrefix(DefaultNamespace, call.prefix+call.name))
-			key = append(hashOf(t, k.keys, call.fn, call.args...).AppendHex(key), entrySuffix(sig.Fingerprint("cbor1", codec.CBOR))...)
+			key := hashOf(t, k.keys, call.fn, call.args...).AppendHex([]byte("fncache:{" + call.prefix + call.name + ":"))
+			key = append(key, "}:"+sig.Fingerprint("cbor1", codec.CBOR)...)
 			fmt.Fprintf(&got, "%s %v\n\t%s\n", k.name, call.fn, key)
 		}
 	}

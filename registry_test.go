@@ -1,11 +1,12 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -21,7 +22,7 @@ func (t tenant) Sure(int) string                          { return t.name }
 // beside makes another cache on the client of c, closed before it.
 func beside(t *testing.T, c *Cache, change ...func(*Config)) *Cache {
 	t.Helper()
-	cfg := c.cfg
+	cfg := c.Config()
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -200,9 +201,9 @@ func TestInvalidateEndsNearEntriesOfADefaultCacheThatWasReplaced(t *testing.T) {
 		}
 		require.EqualValues(t, 1, f.Stats().Near)
 		SetDefault(two)
-		seq := one.events.Inspect().Noted
-		f.detach(two, must(f.Key(1)))
-		assert.Greater(t, one.events.Inspect().Noted, seq, "before any message comes")
+		seq := one.Events().Inspect().Noted
+		f.Detach(two, must(f.Key(1)))
+		assert.Greater(t, one.Events().Inspect().Noted, seq, "before any message comes")
 		require.NoError(t, f.Invalidate(t.Context(), 1))
 		SetDefault(one)
 		n, err := count(t.Context(), 1)
@@ -226,14 +227,10 @@ func TestInvalidateReachesFunctionsOfOtherSignatures(t *testing.T) {
 			fs = append(fs, f)
 		}
 		key := func(f *Func) string { return must(f.Key(1)) }
-		want := []holding{
-			{cbor, flightKey{fs[0], key(fs[0])}},
-			{cbor, flightKey{fs[1], key(fs[0])}},
-			{json, flightKey{fs[2], key(fs[2])}},
-		}
+		want := []Holding{{cbor, fs[0], key(fs[0])}, {cbor, fs[1], key(fs[0])}, {json, fs[2], key(fs[2])}}
 		require.NotEqual(t, key(fs[0]), key(fs[2]))
 		for i, from := range want {
-			assert.ElementsMatch(t, want, names.holdings(from.fn, from.cache, key(fs[i])))
+			assert.ElementsMatch(t, want, Holdings(from.Func, from.Cache, key(fs[i])))
 		}
 	})
 }
@@ -286,15 +283,15 @@ func TestTheRegistryKeepsNothingOfCachesThatWereReplacedAndClosed(t *testing.T) 
 			require.NoError(t, err)
 			require.NoError(t, c.Close())
 		}
-		assert.Len(t, names.m[f.Name()], 1, "the claim on the default cache")
+		assert.Equal(t, 1, Users(f.Name()), "the claim on the default cache")
 		f.Unwrap()
-		assert.NotContains(t, names.m, f.Name())
+		assert.Zero(t, Users(f.Name()))
 	})
 }
 
 // hasName reports whether f is known to use its name on the cache c.
 func hasName(f *Func, c *Cache) bool {
-	return slices.ContainsFunc(names.m[f.Name()], func(u user) bool { return u.fn == f && u.cache == c && !u.moved })
+	return f.HasNameOn(c)
 }
 
 func TestAFunctionFollowsTheDefaultCacheWithItsName(t *testing.T) {
@@ -321,10 +318,10 @@ func TestAFunctionFollowsTheDefaultCacheWithItsName(t *testing.T) {
 		_, err = Wrap(&bob, Options{Cache: two, Timeout: time.Minute})
 		require.ErrorContains(t, err, "is taken by")
 		f.Unwrap()
-		assert.Empty(t, names.m[f.Name()])
+		assert.Zero(t, Users(f.Name()))
 		_, err = f.Key(1)
 		require.NoError(t, err)
-		assert.Empty(t, names.m[f.Name()], "an unwrapped function takes no name")
+		assert.Zero(t, Users(f.Name()), "an unwrapped function takes no name")
 	})
 }
 
@@ -354,10 +351,10 @@ func TestNothingIsKeptOfACacheThatIsClosed(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, hasName(f, c))
 		require.NoError(t, c.Close())
-		assert.Empty(t, names.m[f.Name()])
+		assert.Zero(t, Users(f.Name()))
 		late := tenant{"bob"}.Get
 		_, err = Wrap(&late, Options{Cache: c, Timeout: time.Minute})
 		require.NoError(t, err)
-		assert.Empty(t, names.m[f.Name()])
+		assert.Zero(t, Users(f.Name()))
 	})
 }

@@ -1,6 +1,7 @@
-package fncache
+package fncache_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	. "github.com/fncache/fncache"
+
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -18,113 +21,6 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 	"github.com/fncache/fncache/internal/releases"
 )
-
-// releasesFor returns the signatures of the releases that take the same parameters.
-func (v *verbs) releasesFor(registry, params string) (sigs []string, err error) {
-	all, err := v.releases(v.ctx, registry)
-	for _, r := range all {
-		if r.Takes(params) {
-			sigs = append(sigs, r.Signature)
-		}
-	}
-	return sigs, err
-}
-
-func TestTheRegistryOfReleases(t *testing.T) {
-	now := time.Unix(1_800_000_000, 0)
-	const day = 24 * time.Hour
-	onServers(t, func(t *testing.T, server *backend) {
-		for name, test := range map[string]func(t *testing.T, v *verbs, registry string){
-			"a release is missing once": func(t *testing.T, v *verbs, registry string) {
-				for _, want := range []bool{true, false} {
-					missing, err := v.register(v.ctx, registry, "a", "p", now, now, day)
-					require.NoError(t, err)
-					assert.Equal(t, want, missing)
-				}
-				assert.Equal(t, map[string]string{"a": "1800000000 1800086400 p"}, v.raw.HGetAll(v.ctx, registry).Val())
-				assert.Equal(t, time.Duration(-1), v.raw.TTL(v.ctx, registry).Val(), "no volatile-* policy evicts it")
-			},
-			"those of the same parameter types are read": func(t *testing.T, v *verbs, registry string) {
-				for sig, params := range map[string]string{"a": "p", "b": "p", "c": "q"} {
-					_, err := v.register(v.ctx, registry, sig, params, now, now, day)
-					require.NoError(t, err)
-				}
-				v.raw.HSet(v.ctx, registry, "later", "in another form")
-				sigs, err := v.releasesFor(registry, "p")
-				require.NoError(t, err)
-				assert.ElementsMatch(t, []string{"a", "b", "later"}, sigs)
-			},
-			"it says whose entries have tags": func(t *testing.T, v *verbs, registry string) {
-				for sig, hasTags := range map[string]bool{"a": true, "b": false} {
-					_, err := v.register(v.ctx, registry, sig, releases.Noted("p", hasTags, releases.Description{}), now, now, day)
-					require.NoError(t, err)
-				}
-				v.raw.HSet(v.ctx, registry, "later", "in another form, tagged")
-				all, err := v.releases(v.ctx, registry)
-				require.NoError(t, err)
-				require.Len(t, all, 3)
-				for _, r := range all {
-					assert.Equal(t, r.Signature == "a", r.Tagged, r.Signature)
-					assert.True(t, r.Takes("p"), r.Signature)
-					assert.Equal(t, r.Signature == "later", r.Takes("q"), r.Signature)
-				}
-			},
-			"there is none": func(t *testing.T, v *verbs, registry string) {
-				sigs, err := v.releasesFor(registry, "p")
-				require.NoError(t, err)
-				assert.Empty(t, sigs)
-			},
-			"one that nobody has registered for long is forgotten": func(t *testing.T, v *verbs, registry string) {
-				for sig, keep := range map[string]time.Duration{"short": day, "long": 3 * day} {
-					_, err := v.register(v.ctx, registry, sig, "p", now, now, keep)
-					require.NoError(t, err)
-				}
-				_, err := v.register(v.ctx, registry, "new", "p", now.Add(2*day), now.Add(2*day), day)
-				require.NoError(t, err)
-				sigs, err := v.releasesFor(registry, "p")
-				require.NoError(t, err)
-				assert.ElementsMatch(t, []string{"long", "new"}, sigs)
-			},
-			"the longest time to be kept counts": func(t *testing.T, v *verbs, registry string) {
-				for _, keep := range []time.Duration{3 * day, day} {
-					_, err := v.register(v.ctx, registry, "a", "p", now, now, keep)
-					require.NoError(t, err)
-				}
-				assert.Equal(t, "1800000000 1800259200 p", v.raw.HGet(v.ctx, registry, "a").Val())
-			},
-			"of too many those go that were seen longest ago": func(t *testing.T, v *verbs, registry string) {
-				for i := range releases.Most + 2 {
-					_, err := v.register(v.ctx, registry, fmt.Sprint(i), "p", now.Add(time.Duration(i)*time.Second), now.Add(time.Duration(i)*time.Second), day)
-					require.NoError(t, err)
-				}
-				sigs, err := v.releasesFor(registry, "p")
-				require.NoError(t, err)
-				known, err := v.releases(v.ctx, registry)
-				require.NoError(t, err)
-				assert.Len(t, sigs, releases.Most)
-				assert.NotContains(t, sigs, "0")
-				assert.NotContains(t, sigs, "1")
-				require.NoError(t, v.overtake(v.ctx, invalidating, keysOfReleases(registry+":sig", "p", known)), "so many keys are one script's")
-			},
-			"a key of another type is replaced": func(t *testing.T, v *verbs, registry string) {
-				v.raw.Set(v.ctx, registry, "x", 0)
-				sigs, err := v.releasesFor(registry, "p")
-				require.NoError(t, err)
-				assert.Empty(t, sigs)
-				missing, err := v.register(v.ctx, registry, "a", "p", now, now, day)
-				require.NoError(t, err)
-				assert.True(t, missing)
-			},
-		} {
-			t.Run(name, func(t *testing.T) {
-				v := newVerbs(t, server.Client(), server.raw)
-				registry := registryKey("fncache", t.Name())
-				test(t, v, registry)
-				v.raw.Del(v.ctx, registry)
-			})
-		}
-	})
-}
 
 // wrapText caches s as wrap does, as another release of the function would: with a string
 // for its result.
@@ -135,7 +31,7 @@ func wrapText(t *testing.T, c *Cache, s *source, opts Options) (text func(contex
 		return fmt.Sprint(n), err
 	}
 	opts.Cache, opts.Name = c, "test.Source"
-	setDefault(&opts.Timeout, time.Minute)
+	opts.Timeout = cmp.Or(opts.Timeout, time.Minute)
 	f, err := Wrap(&text, opts)
 	require.NoError(t, err)
 	return text, f
@@ -190,7 +86,7 @@ func TestAReleaseThatRegistersDuringAnInvalidationStoresLaterResults(t *testing.
 		former.get(t.Context(), "k")
 		there.tap.on("register", func() {
 			assert.Equal(t, 1, s.count(), "it registers before the function runs")
-			assert.EqualValues(t, 1, server.raw.Exists(t.Context(), must(later.Key("k"))+lockSuffix).Val())
+			assert.EqualValues(t, 1, server.Raw.Exists(t.Context(), must(later.Key("k"))+LockSuffix).Val())
 		})
 		here.tap.onReply("releases", func(redis.Cmder) {
 			n, err := text(t.Context(), "k")
@@ -273,7 +169,7 @@ func TestNothingIsStoredIfTheReleaseCannotBeRegistered(t *testing.T) {
 		for want := 1; want <= 2; want++ {
 			o := w.get(t.Context(), "k")
 			assert.Equal(t, outcome{value: want, source: SourceComputed}, untimed(o), "its value is returned")
-			time.Sleep(openFor + time.Millisecond)
+			time.Sleep(OpenFor + time.Millisecond)
 			assert.Empty(t, b.redis.Keys(), "and the lease given back")
 		}
 		require.ErrorIs(t, w.Refresh(t.Context(), "k"), ErrRedisDown, "for it is about storing")
@@ -284,7 +180,7 @@ func TestNothingIsStoredIfTheReleaseCannotBeRegistered(t *testing.T) {
 		assert.Contains(t, told[0], "fncache:functions:{test.Source}")
 
 		b.tap.set(func(tap *tap) { delete(tap.refuse, "register") })
-		time.Sleep(openFor + time.Millisecond)
+		time.Sleep(OpenFor + time.Millisecond)
 		assert.Equal(t, 4, w.get(t.Context(), "k").value)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "k").source)
 
@@ -358,7 +254,7 @@ func TestALostRegistrationIsRestoredAndLogged(t *testing.T) {
 			w := wrap(t, c, &source{}, Options{Timeout: time.Hour})
 			w.get(t.Context(), "k")
 			time.Sleep(2 * releases.Again)
-			c.releases.NoteDial()
+			c.Releases().NoteDial()
 			restored(t, b, releases.Dialed+time.Millisecond)
 		})
 	})
@@ -378,7 +274,7 @@ func TestAProcessWhoseWallClockWasSetForgetsNoOtherRelease(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, before, 2)
 
-		c.clock.Suspend(2 * releases.Kept) // the server's clock has not moved
+		c.Clock().Suspend(2 * releases.Kept) // the server's clock has not moved
 		registered := b.tap.count("register")
 		renewed := func() { // in the background: how long that takes is drawn at random
 			t.Helper()
@@ -398,11 +294,11 @@ func TestAProcessWhoseWallClockWasSetForgetsNoOtherRelease(t *testing.T) {
 		}
 		renewed() // no call asks for the server's clock
 		check("it has asked for the server's clock")
-		c.clock.Suspend(2 * releases.Kept)
+		c.Clock().Suspend(2 * releases.Kept)
 		b.tap.set(func(p *tap) { p.refuse["time"] = context.DeadlineExceeded })
 		renewed()
 		check("the server's clock is not known")
-		c.releases.Expire()
+		c.Releases().Expire()
 		w.get(t.Context(), "l")
 		check("the server's clock is not known to a call")
 	})
@@ -434,9 +330,9 @@ func TestAnUnwrappedFunctionIsNotRegisteredAnyMore(t *testing.T) {
 		c := b.cache()
 		w := wrap(t, c, &source{}, Options{})
 		w.get(t.Context(), "k")
-		assert.Equal(t, 1, c.releases.Len())
+		assert.Equal(t, 1, c.Releases().Len())
 		w.Unwrap()
-		assert.Zero(t, c.releases.Len())
+		assert.Zero(t, c.Releases().Len())
 	})
 }
 
@@ -605,7 +501,7 @@ func testARollingDeployWithARollback(t *testing.T, client redis.UniversalClient,
 func TestAUserWithTheDocumentedRightsCanUseACache(t *testing.T) {
 	inBothForms(t, func(t *testing.T) {
 		server := redistest.Start(t)
-		commands, _, _ := strings.Cut(neededRights, " on ")
+		commands, _, _ := strings.Cut(NeededRights, " on ")
 		rule := []any{"ACL", "SETUSER", "app", "reset", "on", ">secret", "~fncache:*", "&fncache:events:*"}
 		for _, command := range strings.Fields(commands) {
 			rule = append(rule, command)

@@ -1,16 +1,17 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -19,10 +20,7 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-var (
-	errNoBook = errors.New("no such book")
-	errBanned = errors.New("banned in this country")
-)
+var errBanned = errors.New("banned in this country")
 
 // failing is a source whose runs fail, wrapped as functions do.
 func failing(err error) *source {
@@ -235,21 +233,7 @@ func TestStaleIfIsCalledForAComputeTimeout(t *testing.T) {
 
 // --- Jitter ---
 
-func TestJitterSpreadsTheEndOfFreshnessAndAllProcessesAgreeOnIt(t *testing.T) {
-	f := &Func{opts: Options{Freshness: 1000 * time.Second, Timeout: 2000 * time.Second, Jitter: 0.2}}
-	freshness := func(id uint64) time.Duration { return f.life(&envelope{id: id}).freshness }
-	least, most := time.Duration(math.MaxInt64), time.Duration(0)
-	for i := range uint64(1000) {
-		id := i * (math.MaxUint64 / 999)
-		d := freshness(id)
-		assert.Equal(t, d, freshness(id))
-		least, most = min(least, d), max(most, d)
-	}
-	assert.Equal(t, 1000*time.Second, most)
-	assert.InDelta(t, 800, least.Seconds(), 1)
-	f.opts.Jitter = 1
-	assert.Positive(t, freshness(math.MaxUint64), "fresh for a moment at least")
-
+func TestAllProcessesAgreeOnTheJitterOfAnEntry(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		opts := Options{Timeout: time.Hour, Freshness: 100 * time.Second, Jitter: 0.5, OnStale: Background}
 		w, other := wrap(t, b.cache(), &source{}, opts), wrap(t, b.cache(), &source{}, opts)
@@ -262,10 +246,9 @@ func TestJitterSpreadsTheEndOfFreshnessAndAllProcessesAgreeOnIt(t *testing.T) {
 			key, _ := w.Key(fmt.Sprint(i))
 			raw, err := b.redis.Get(key)
 			require.NoError(t, err)
-			_, mine := Must(w.bind()).cache.parse(w.Func, []byte(raw), nil)
-			_, theirs := Must(other.bind()).cache.parse(other.Func, []byte(raw), nil)
-			assert.Equal(t, mine, theirs)
-			if mine == 1 {
+			mine := w.Judged(raw)
+			assert.Equal(t, mine, other.Judged(raw))
+			if mine == Stale {
 				stale++
 			}
 		}
@@ -369,12 +352,12 @@ func TestCloseEndsCallsThatWaitForTheirTurn(t *testing.T) {
 func requireAllPlaces(t *testing.T, f *Func) {
 	t.Helper()
 	synctest.Wait()
-	places := f.places
-	for range f.opts.MaxConcurrent {
+	places := f.Places()
+	for range f.Opts().MaxConcurrent {
 		require.True(t, places.Try(), "each place is given back once")
 	}
 	require.False(t, places.Try(), "each place is given back once")
-	for range f.opts.MaxConcurrent {
+	for range f.Opts().MaxConcurrent {
 		places.Give()
 	}
 }
@@ -478,7 +461,7 @@ func TestWithoutRedisCallersJoinTheComputationThatStillHoldsItsLease(t *testing.
 	inBubble(t, func(t *testing.T, b *bubble) {
 		s := &source{took: 2 * time.Second} // until then it is noticed that Redis is back
 		w, quick := wrap(t, b.cache(), s, Options{OnCold: Wait}), &source{}
-		other := wrap(t, Must(w.bind()).cache, quick, Options{Name: "test.Other"})
+		other := wrap(t, w.Bound(), quick, Options{Name: "test.Other"})
 		other.get(t.Context(), "learns the clock")
 		first := w.begin(t.Context(), "a")
 		synctest.Wait()
@@ -604,10 +587,10 @@ func TestALeaseWhoseLastStepFailedIsGivenBackOnceRedisIsBack(t *testing.T) {
 				time.Sleep(time.Minute)
 				mend()
 				awaitBack(c)
-				time.Sleep(storeAgainMax)
+				time.Sleep(StoreAgainMax)
 				synctest.Wait()
 				for _, key := range b.keys() {
-					assert.NotContains(t, key, lockSuffix)
+					assert.NotContains(t, key, LockSuffix)
 				}
 				s.do = nil
 				assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source, "the next caller gets the lease")
@@ -637,7 +620,7 @@ func TestALeaseThatIsOverIsNotGivenBack(t *testing.T) {
 		mend := b.cut()
 		end <- errNoBook
 		<-call
-		time.Sleep(2 * w.lease(c))
+		time.Sleep(2 * w.Opts().Lease)
 		mend()
 		awaitBack(c)
 		before := b.tap.count("release")
@@ -660,14 +643,14 @@ func testALeaseThatIsGrantedWhenAServerGoesOnIsGivenBack(t *testing.T) {
 	raw := server.Client()
 	for i := range 5 {
 		key := fmt.Sprint("k", i)
-		c.cfg.Redis.AddHook(&beforeAcquire{do: sync.OnceFunc(server.Pause)})
+		c.Config().Redis.AddHook(&beforeAcquire{do: sync.OnceFunc(server.Pause)})
 		assert.Equal(t, SourceComputed, w.get(t.Context(), key).source)
 		require.Eventually(t, func() bool { return c.Health().Nodes[0].Away }, 20*time.Second, time.Millisecond)
 		server.Resume()
 		require.Eventually(t, func() bool { return w.get(t.Context(), key).source == SourceFresh },
 			20*time.Second, 20*time.Millisecond, "the next caller gets the lease")
 	}
-	assert.Empty(t, raw.Keys(t.Context(), "*"+lockSuffix).Val())
+	assert.Empty(t, raw.Keys(t.Context(), "*"+LockSuffix).Val())
 }
 
 // A beforeAcquire is a hook that does something before an acquire is sent.
@@ -694,10 +677,10 @@ func TestAValueWhoseStoringIsLateIsSentOnceMoreAtMost(t *testing.T) {
 		w := wrap(t, b.cache(), s, Options{})
 		w.get(t.Context(), "before")
 		b.tap.reset()
-		b.tap.set(func(tap *tap) { tap.refuse[opStore] = context.DeadlineExceeded })
+		b.tap.set(func(tap *tap) { tap.refuse["store"] = context.DeadlineExceeded })
 		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
-		time.Sleep(2 * w.opts.Lease)
-		assert.Equal(t, 2, b.tap.count(opStore))
+		time.Sleep(2 * w.Opts().Lease)
+		assert.Equal(t, 2, b.tap.count("store"))
 		assert.Len(t, b.keys(), 1, "the lease is given back")
 		b.tap.set(func(tap *tap) { clear(tap.refuse) })
 		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)

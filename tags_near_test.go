@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -21,9 +23,9 @@ func nearby(o *Options) { o.Near = time.Hour }
 // hears waits, in a bubble, until events of the function and of the fence are heard.
 func hears(t *testing.T, w *wrapped) {
 	t.Helper()
-	c := must(w.bind()).cache
+	c := w.Bound()
 	awaitBubbleHearing(t, c)
-	require.True(t, c.now(w.Func).key.Heard() && c.now(w.Func).tags.Heard())
+	require.True(t, w.Hears())
 }
 
 func TestANearEntryWithTagsIsServedUntilATagIsInvalidated(t *testing.T) {
@@ -77,7 +79,7 @@ func TestANearEntryWithTagsIsNotServedWhileEventsAreNotHeard(t *testing.T) {
 		w := wrap(t, b.cache(), &source{}, shelf(nearby))
 		hears(t, w)
 		w.get(t.Context(), "a")
-		must(w.bind()).cache.events.Down()
+		w.Bound().Events().Down()
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
 	})
 }
@@ -119,12 +121,11 @@ func TestW3ANearHitHandsUpTheStampOfWhenItWasFoundValid(t *testing.T) {
 		p.inner.get(t.Context(), "x")
 		// The invalidation's message is lost, or on its way.
 		b.tap.set(func(tap *tap) {})
-		quiet := there.store.channel
-		there.store.channel = "nobody hears this:"
+		there.SetChannel("nobody hears this:")
 		require.NoError(t, there.InvalidateTags(t.Context(), "author:x"))
-		there.store.channel = quiet
+		there.SetChannel("fncache:events:")
 		assert.Equal(t, 1, p.outer.get(t.Context(), "a").value, "an old value, as near may be late")
-		here.events.OvertakeTags(fence.Raw(here.hashTags([]string{"author:x"}))) // it comes
+		here.Events().OvertakeTags(fence.Raw([]fence.Tag{tagOf(here, "author:x")})) // it comes
 		assert.Equal(t, 2, p.outer.get(t.Context(), "a").value, "what was built of it was born invalid")
 	})
 }
@@ -156,16 +157,15 @@ func TestW15ANearEntryHasTheStampOfTheReadingThatFoundItValid(t *testing.T) {
 		other := wrapPair(t, there, tagged("author:{0}"), tagged())
 		hears(t, p.inner)
 		other.inner.get(t.Context(), "x")
-		quiet := there.store.channel
-		there.store.channel = "nobody hears this:"
+		there.SetChannel("nobody hears this:")
 		b.tap.onReply("hmget", func(redis.Cmder) { // entry and fence are read
 			require.NoError(t, there.InvalidateTags(t.Context(), "author:x"))
 		})
 		p.inner.get(t.Context(), "x")
-		there.store.channel = quiet
+		there.SetChannel("fncache:events:")
 		require.Equal(t, SourceNear, p.inner.get(t.Context(), "x").source)
 		p.outer.get(t.Context(), "a")
-		here.events.OvertakeTags(fence.Raw(here.hashTags([]string{"author:x"})))
+		here.Events().OvertakeTags(fence.Raw([]fence.Tag{tagOf(here, "author:x")}))
 		assert.Equal(t, SourceComputed, p.outer.get(t.Context(), "a").source)
 	})
 }
@@ -177,9 +177,9 @@ func TestWhileRedisIsAwayANearEntryWithTagsIsServedUnlessOvertaken(t *testing.T)
 		hears(t, w)
 		w.get(t.Context(), "a")
 		w.get(t.Context(), "b")
-		c.events.OvertakeTags(fence.Raw(c.hashTags([]string{"author:b"})))
+		c.Events().OvertakeTags(fence.Raw([]fence.Tag{tagOf(c, "author:b")}))
 		b.tap.set(func(tap *tap) { tap.broken = errors.New("gone") })
-		c.events.Down()
+		c.Events().Down()
 		assert.Equal(t, outcome{value: 1, source: SourceStale}, timeless(w.get(t.Context(), "a")))
 		assert.Equal(t, SourceComputed, w.get(t.Context(), "b").source)
 		b.tap.set(func(tap *tap) { tap.broken = nil })

@@ -1,9 +1,11 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -64,7 +66,7 @@ func TestW11CaptureRereadAndReopenAreAskedOfThePrimary(t *testing.T) {
 		require.Equal(t, 4, <-s.began)
 		require.NoError(t, there.InvalidateTags(ctx, "author:c"))
 		joiner := w.begin(ctx, "c")
-		awaitJoiner(t, here.Cache, w, "c")
+		awaitJoiner(t, w, "c")
 		s.let <- struct{}{}
 		assert.Equal(t, 4, (<-first).value)
 		assert.Equal(t, 5, <-s.began, "the joiner was sent back")
@@ -84,14 +86,8 @@ func TestW11CaptureRereadAndReopenAreAskedOfThePrimary(t *testing.T) {
 }
 
 // awaitJoiner waits until a call has joined the computation of a key.
-func awaitJoiner(t *testing.T, c *Cache, w *wrapped, arg string) {
+func awaitJoiner(t *testing.T, w *wrapped, arg string) {
 	t.Helper()
-	id := flightKey{w.Func, must(w.Key(arg))}
-	require.Eventually(t, func() bool {
-		fs := &c.flights
-		fs.mu.Lock()
-		defer fs.mu.Unlock()
-		slot := fs.m[id]
-		return slot != nil && slot.leased != nil && slot.leased.callers > 1
-	}, 30*time.Second, time.Millisecond)
+	key := must(w.Key(arg))
+	require.Eventually(t, func() bool { return w.Joined(key) > 1 }, 30*time.Second, time.Millisecond)
 }

@@ -1,7 +1,8 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,12 +12,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	. "github.com/fncache/fncache"
+
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/logtest"
+	"github.com/fncache/fncache/internal/operate"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -188,7 +192,7 @@ func TestW10AFenceThatWentBackMakesAllEntriesMissesOnce(t *testing.T) {
 		now := b.redis.HGet(fenceKey, "c")
 		require.NoError(t, c.InvalidateTags(t.Context(), "books"))
 		b.redis.HSet(fenceKey, "c", now) // a failover: the invalidation is lost
-		b.redis.HDel(fenceKey, fence.TagOf(c.hashing, "books").String())
+		b.redis.HDel(fenceKey, tagOf(c, "books").String())
 		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
 	})
@@ -218,10 +222,9 @@ func TestAStampFromTheFarFutureSpoilsNothing(t *testing.T) {
 		w := wrap(t, b.cache(), &source{}, shelf())
 		w.get(t.Context(), "a")
 		key := must(w.Key("a"))
-		e, err := parseEnvelope([]byte(must(b.redis.Get(key))))
-		require.NoError(t, err)
-		e.tags.Marks[0].Stamp = 99_999_999_999_999_999
-		require.NoError(t, b.redis.Set(key, string(e.appendTo(nil))))
+		e := []byte(must(b.redis.Get(key)))
+		binary.BigEndian.PutUint64(e[bodyAt+16+2+16:], 99_999_999_999_999_999) // the stamp of the first tag
+		require.NoError(t, b.redis.Set(key, string(e)))
 		epoch := b.redis.HGet(fence.Key("fncache"), "e")
 		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
@@ -237,7 +240,7 @@ func TestW12LookupsUnderWayInTheProcessThatInvalidatesAreNotJoined(t *testing.T)
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
 				here, sibling := b.cache(), b.cache(func(*Config) {})
-				sibling.space = here.space // another cache on the same client
+				sibling.ShareNames(here) // another cache on the same client
 				s := &source{}
 				w, other := wrap(t, here, s, shelf()), wrap(t, sibling, s, shelf())
 				w.get(t.Context(), "a")
@@ -416,10 +419,10 @@ func TestCompressedEntriesHaveReadableTags(t *testing.T) {
 			assert.Len(t, v, 60_000)
 		}
 		assert.EqualValues(t, 1, f.Stats().Fresh)
-		e, err := parseEnvelope([]byte(must(b.redis.Get(must(f.Key("a"))))))
+		e, err := operate.Of(c).Read(t.Context(), must(f.Key("a")))
 		require.NoError(t, err)
-		assert.Equal(t, flagCompressed|flagTagged, e.flags)
-		assert.Equal(t, fence.TagOf(c.hashing, "books"), e.tags.Marks[1].Tag)
+		assert.True(t, e.Compressed)
+		assert.Equal(t, tagOf(c, "books").String(), e.Tags[1])
 	})
 }
 
@@ -489,7 +492,7 @@ func TestAddTagsInTheWrongPlaceIsLogged(t *testing.T) {
 
 func TestAResultWithTooManyTagsIsReturnedAndNotStored(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		n := maxTags - 2
+		n := MaxTags - 2
 		s := &source{do: func(ctx context.Context, run int) (int, error) {
 			for i := range n {
 				AddTags(ctx, fmt.Sprint("book:", i), fmt.Sprint("book:", i/2))
@@ -509,7 +512,7 @@ func TestAResultWithTooManyTagsIsReturnedAndNotStored(t *testing.T) {
 }
 
 func TestTagsAreCheckedWhenWrapping(t *testing.T) {
-	many := make([]string, maxOwnTags+1)
+	many := make([]string, MaxOwnTags+1)
 	for i := range many {
 		many[i] = fmt.Sprint("tag", i)
 	}
@@ -541,9 +544,9 @@ func TestTagsCanBeSetInStructTags(t *testing.T) {
 		c := b.cache()
 		funcs, err := WrapStruct(&svc, Options{Cache: c})
 		require.NoError(t, err)
-		assert.Equal(t, []string{"books", "author:{0}"}, funcs["A"].opts.Tags)
-		assert.Equal(t, []string{}, funcs["B"].opts.Tags)
-		assert.Nil(t, funcs["C"].opts.Tags)
+		assert.Equal(t, []string{"books", "author:{0}"}, funcs["A"].Opts().Tags)
+		assert.Equal(t, []string{}, funcs["B"].Opts().Tags)
+		assert.Nil(t, funcs["C"].Opts().Tags)
 		_, _ = svc.A(t.Context(), 7)
 		require.NoError(t, c.InvalidateTags(t.Context(), "author:7"))
 		v, _ := svc.A(t.Context(), 7)
@@ -629,4 +632,17 @@ func TestPingWarnsIfTheFenceMayBeEvicted(t *testing.T) {
 	keys, err := server.Client().Keys(t.Context(), "*").Result()
 	require.NoError(t, err)
 	assert.Empty(t, keys)
+}
+
+func TestAnEntryWithTagsIsAMissToAFunctionWithoutTags(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		w := wrap(t, b.cache(), &source{}, Options{})
+		w.get(t.Context(), "a")
+		key := must(w.Key("a"))
+		other := wrap(t, b.cache(), &source{}, Options{Name: "other", Tags: []string{"books"}})
+		other.get(t.Context(), "a")
+		require.NoError(t, b.redis.Set(key, must(b.redis.Get(must(other.Key("a"))))))
+		assert.Equal(t, outcome{value: 2, source: SourceComputed}, w.get(t.Context(), "a"))
+		assert.EqualValues(t, 1, w.Stats().Undecodable)
+	})
 }

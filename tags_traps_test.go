@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -29,7 +31,7 @@ func TestAProcessWhoseClockIsFifteenMinutesOffInvalidatesCorrectly(t *testing.T)
 				s := &source{}
 				w := wrap(t, here, s, shelf())
 				w.get(t.Context(), "a")
-				there.clock.Shift(off) // this process alone
+				there.Clock().Shift(off) // this process alone
 				for run := 2; run < 5; run++ {
 					require.NoError(t, there.InvalidateTags(t.Context(), "author:a"))
 					assert.Equal(t, run, w.get(t.Context(), "a").value)
@@ -82,17 +84,17 @@ func TestAFenceIsBoundedByTheTagsAndRedisHoldsNothingElse(t *testing.T) {
 			require.NoError(t, c.InvalidateTags(ctx, all...))
 		}
 		client := server.Client()
-		assert.EqualValues(t, 3+tags, client.HLen(ctx, c.fence.key).Val())
+		assert.EqualValues(t, 3+tags, client.HLen(ctx, fence.Key("fncache")).Val())
 		assert.Eventually(t, func() bool { return client.DBSize(ctx).Val() == entries+2 }, time.Minute, 10*time.Millisecond,
 			"entries, the fence, and the registry of the function; on a slow machine the last of them are stored later")
-		assert.Less(t, client.MemoryUsage(ctx, c.fence.key).Val(), int64(tags*250+1000))
+		assert.Less(t, client.MemoryUsage(ctx, fence.Key("fncache")).Val(), int64(tags*250+1000))
 	})
 }
 
 // Entries and the fence are on different nodes of a Cluster.
 func TestTagsWorkAcrossTheSlotsOfACluster(t *testing.T) {
 	inOneForm(t, func(t *testing.T) {
-		server := clusterBackend(t)
+		server := redistest.ClusterBackend(t)
 		c := newTestCache(t, Config{Redis: server.Client()})
 		s := &source{}
 		w := wrap(t, c, s, shelf())
@@ -137,7 +139,7 @@ func TestManyEntriesOfOneTagExpireAtOnceAndAreRecomputedWithinTheBound(t *testin
 			})))
 		}
 		first := fleet[0]
-		c := must(first.bind()).cache
+		c := first.Bound()
 		first.get(ctx, "0")
 		// The other entries are copies of the first, under keys of their own.
 		raw := server.Client().Get(ctx, must(first.Key("0"))).Val()

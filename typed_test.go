@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -9,10 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	. "github.com/fncache/fncache"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/redistest"
 	"github.com/fncache/fncache/internal/shape"
 )
@@ -23,8 +24,8 @@ func TestWrapTestsRunInTheFormTheyAreNamedFor(t *testing.T) {
 		inBubble(t, func(t *testing.T, b *bubble) {
 			runs++
 			w := wrap(t, b.cache(), &source{}, Options{})
-			_, reflected := w.shape.(*shape.Reflected)
-			_, typed := w.shape.(*shape.Typed[shape.One[string], int])
+			_, reflected := (*w.Shape()).(*shape.Reflected)
+			_, typed := (*w.Shape()).(*shape.Typed[shape.One[string], int])
 			assert.Equal(t, runs == 1, reflected)
 			assert.Equal(t, runs == 2, typed)
 		})
@@ -32,9 +33,9 @@ func TestWrapTestsRunInTheFormTheyAreNamedFor(t *testing.T) {
 	}
 }
 
-// bothForms wraps one function by Wrap and by its typed form, in two processes,
+// bothTypedForms wraps one function by Wrap and by its typed form, in two processes,
 // and checks that what one of them computes the other serves.
-func bothForms[F any](b *bubble, fn F, wrapTyped func(*F, Options) (*Func, error), call func(F) (any, error), args ...any) {
+func bothTypedForms[F any](b *bubble, fn F, wrapTyped func(*F, Options) (*Func, error), call func(F) (any, error), args ...any) {
 	b.t.Helper()
 	t := b.t
 	reflected, typed := fn, fn
@@ -89,20 +90,20 @@ func hostOf(_ context.Context, a netip.Addr, r plainRatio, names [][]string) (ne
 
 func TestBothFormsShareNamesKeysAndEntries(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
-		bothForms(b, idsOf, wrapUntyped1, func(f func(context.Context, int64) ([]int64, error)) (any, error) {
+		bothTypedForms(b, idsOf, wrapUntyped1, func(f func(context.Context, int64) ([]int64, error)) (any, error) {
 			return f(t.Context(), 42)
 		}, 42)
-		bothForms(b, lengthOf, wrapUntyped1, func(f stringFunc) (any, error) { return f(t.Context(), "four") }, "four")
-		bothForms(b, bookOf, wrapUntyped2, func(f func(context.Context, string, int) (map[string][]int, error)) (any, error) {
+		bothTypedForms(b, lengthOf, wrapUntyped1, func(f stringFunc) (any, error) { return f(t.Context(), "four") }, "four")
+		bothTypedForms(b, bookOf, wrapUntyped2, func(f func(context.Context, string, int) (map[string][]int, error)) (any, error) {
 			return f(t.Context(), "Dune", 1965)
 		}, "Dune", 1965)
 		at := time.Date(2024, 2, 29, 12, 0, 0, 123, time.UTC)
 		page := plainPage{Years: []int{1}, At: at, Seen: map[string]bool{"a": true}}
-		bothForms(b, pageOf, wrapUntyped3, func(f func(context.Context, plainPage, plainID, time.Time) (*plainPage, error)) (any, error) {
+		bothTypedForms(b, pageOf, wrapUntyped3, func(f func(context.Context, plainPage, plainID, time.Time) (*plainPage, error)) (any, error) {
 			return f(t.Context(), page, 7, at)
 		}, page, 7, at)
 		host := netip.MustParseAddr("192.0.2.1")
-		bothForms(b, hostOf, wrapUntyped3, func(f func(context.Context, netip.Addr, plainRatio, [][]string) (netip.Addr, error)) (any, error) {
+		bothTypedForms(b, hostOf, wrapUntyped3, func(f func(context.Context, netip.Addr, plainRatio, [][]string) (netip.Addr, error)) (any, error) {
 			return f(t.Context(), host, 0.5, [][]string{{"a"}, nil})
 		}, host, float32(0.5), [][]string{{"a"}, nil})
 	})
@@ -116,7 +117,7 @@ func TestNamedFuncTypesAreInferred(t *testing.T) {
 		var fn lengthFunc = lengthOf
 		f, err := wrapUntyped1(&fn, Options{Cache: b.cache(), Timeout: time.Minute})
 		require.NoError(t, err)
-		assert.Equal(t, "github.com/fncache/fncache.lengthOf", f.Name())
+		assert.Equal(t, "github.com/fncache/fncache_test.lengthOf", f.Name())
 		for range 2 {
 			n, err := fn(t.Context(), "four")
 			require.NoError(t, err)
@@ -136,7 +137,7 @@ func TestAVariableIsWrappedOnceInEitherForm(t *testing.T) {
 				f, err := first(&fn, opts)
 				require.NoError(t, err)
 				_, err = second(&fn, opts)
-				require.ErrorContains(t, err, "it is wrapped already, or a copy of the wrapped github.com/fncache/fncache.lengthOf")
+				require.ErrorContains(t, err, "it is wrapped already, or a copy of the wrapped github.com/fncache/fncache_test.lengthOf")
 				copied := fn
 				_, err = second(&copied, opts)
 				require.ErrorContains(t, err, "wrapped already, or a copy")
@@ -164,7 +165,7 @@ func TestNamesConflictAcrossForms(t *testing.T) {
 		_, err = Wrap(&second, opts)
 		require.ErrorContains(t, err, "which may be another function; set a Prefix or Name of its own")
 		other := bookOf
-		opts.Name = "github.com/fncache/fncache.(%2Asource).call-fm"
+		opts.Name = "github.com/fncache/fncache_test.(%2Asource).call-fm"
 		_, err = Wrap2(&other, opts)
 		require.ErrorContains(t, err, "is taken by a function of another signature")
 	})
@@ -288,7 +289,6 @@ func TestTypedFormTakesANilContextAndAnErrorsValue(t *testing.T) {
 }
 
 func TestKeysOfScalarsAndStringsAllocateNothingButTheKey(t *testing.T) {
-	b := &binding{cache: &Cache{hashing: keyhash.NewKeys(nil)}, prefix: "fncache:{bench:", suffix: "}:000000000000"}
 	fn := func(context.Context, int64, string, float32) (int, error) { return 0, nil }
 	for _, wrapForm := range []func() (*Func, error){
 		func() (*Func, error) { return Wrap(&fn, Options{Name: "test.Keys", Timeout: time.Minute}) },
@@ -296,11 +296,9 @@ func TestKeysOfScalarsAndStringsAllocateNothingButTheKey(t *testing.T) {
 	} {
 		f, err := wrapForm()
 		require.NoError(t, err)
-		values, err := f.sig.Arguments([]any{42, "Ursula K. Le Guin", float32(0.5)})
-		require.NoError(t, err)
-		args := f.shape.Arguments(values)
+		key := f.KeyMaker(42, "Ursula K. Le Guin", float32(0.5))
 		assert.EqualValues(t, 1, testing.AllocsPerRun(100, func() {
-			if _, err := f.key(b, input{args: args}); err != nil {
+			if _, err := key(); err != nil {
 				t.Fatal(err)
 			}
 		}))

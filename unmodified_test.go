@@ -1,8 +1,7 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -11,7 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	. "github.com/fncache/fncache"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -111,9 +111,9 @@ func TestAnEntryThatIsNotModifiedIsKeptAndNotSentAgain(t *testing.T) {
 				fn, f := wrapUpstream(t, c, u, test.opts)
 				answered(t, fn)
 				key := must(f.Key("a"))
-				before := server.raw.Get(t.Context(), key).Val()
-				c.clock.Shift(10 * time.Minute)
-				require.NoError(t, server.raw.PExpire(t.Context(), key, time.Minute).Err())
+				before := server.Raw.Get(t.Context(), key).Val()
+				c.Clock().Shift(10 * time.Minute)
+				require.NoError(t, server.Raw.PExpire(t.Context(), key, time.Minute).Err())
 				version, source := answered(t, fn)
 				assert.Equal(t, `"v1"`, version, "the value of the entry, and not what the function returned")
 				assert.Equal(t, SourceComputed, source)
@@ -121,22 +121,21 @@ func TestAnEntryThatIsNotModifiedIsKeptAndNotSentAgain(t *testing.T) {
 				require.Len(t, u.stored, 1)
 				assert.InDelta(t, 10*time.Minute, u.stored[0].Age, float64(time.Minute))
 
-				after := server.raw.Get(t.Context(), key).Val()
-				one, other := mustParse(t, before), mustParse(t, after)
-				assert.Equal(t, one.body, other.body)
-				assert.Equal(t, one.cost, other.cost, "that of the computation")
-				assert.NotEqual(t, one.id, other.id)
-				assert.Greater(t, other.storedAt, one.storedAt+9*60_000)
-				assert.InDelta(t, time.Hour, server.raw.PTTL(t.Context(), key).Val(), float64(time.Minute))
-				assert.Zero(t, server.raw.Exists(t.Context(), key+lockSuffix).Val(), "the lease is released")
+				after := server.Raw.Get(t.Context(), key).Val()
+				assert.Equal(t, before[bodyAt:], after[bodyAt:])
+				assert.Equal(t, before[costAt:idAt], after[costAt:idAt], "that of the computation")
+				assert.NotEqual(t, before[idAt:bodyAt], after[idAt:bodyAt])
+				assert.Greater(t, storedAt(after), storedAt(before)+9*60_000)
+				assert.InDelta(t, time.Hour, server.Raw.PTTL(t.Context(), key).Val(), float64(time.Minute))
+				assert.Zero(t, server.Raw.Exists(t.Context(), key+LockSuffix).Val(), "the lease is released")
 
 				_, source = answered(t, fn)
 				assert.Contains(t, []Source{SourceFresh, SourceNear}, source)
-				c.clock.Shift(10 * time.Minute)
+				c.Clock().Shift(10 * time.Minute)
 				answered(t, fn)
 				assert.Equal(t, [2]int{1, 2}, u.counts(), "with its ETag as before")
 				u.set(func(u *upstream) { u.version = 2 })
-				c.clock.Shift(10 * time.Minute)
+				c.Clock().Shift(10 * time.Minute)
 				version, _ = answered(t, fn)
 				assert.Equal(t, `"v2"`, version)
 				assert.Equal(t, [2]int{2, 2}, u.counts())
@@ -145,21 +144,12 @@ func TestAnEntryThatIsNotModifiedIsKeptAndNotSentAgain(t *testing.T) {
 	})
 }
 
-func mustParse(t testing.TB, raw string) envelope {
-	t.Helper()
-	e, err := parseEnvelope([]byte(raw))
-	require.NoError(t, err)
-	return e
-}
-
 // known has the server know both scripts, so that none is sent twice, and counts from now on.
 func known(t *testing.T, b *bubble, c *Cache) *Cache {
 	t.Helper()
-	e := envelope{codec: codecCBOR}
-	_, err := c.store.store(t.Context(), "fncache:{known}:0", "nobody", &e, e.appendTo(nil), time.Hour, 1)
-	require.NoError(t, err)
-	_, _, err = c.store.keep(t.Context(), "fncache:{known}:0", "nobody", e.idBytes(), &e, nil, time.Hour)
-	require.NoError(t, err)
+	for _, verb := range []string{"store", "keep"} {
+		require.NoError(t, scripts[verb].Load(t.Context(), c.Config().Redis).Err())
+	}
 	b.tap.reset()
 	return c
 }
@@ -197,8 +187,7 @@ func TestWhatHappensToTheEntryWhileItIsFoundUnchanged(t *testing.T) {
 	}{
 		"it is evicted": {func(b *bubble, f *Func) { b.redis.Del(must(f.Key("a"))) }, [2]int{1, 2}, true},
 		"it is replaced": {func(b *bubble, f *Func) {
-			e := envelope{codec: codecCBOR, id: 7, body: []byte{0x81, 0x61, 'x'}}
-			_ = b.redis.Set(must(f.Key("a")), string(e.appendTo(nil)))
+			_ = b.redis.Set(must(f.Key("a")), entryOf(0, 7, []byte{0x81, 0x61, 'x'}))
 		}, [2]int{1, 2}, true},
 		"it is of another type": {func(b *bubble, f *Func) {
 			b.redis.Del(must(f.Key("a")))
@@ -206,7 +195,7 @@ func TestWhatHappensToTheEntryWhileItIsFoundUnchanged(t *testing.T) {
 		}, [2]int{1, 2}, true},
 		"it is invalidated":  {func(_ *bubble, f *Func) { _ = f.Invalidate(context.Background(), "a") }, [2]int{1, 1}, false},
 		"it is expired":      {func(_ *bubble, f *Func) { _ = f.Expire(context.Background(), "a") }, [2]int{1, 1}, false},
-		"the lease is taken": {func(b *bubble, f *Func) { _ = b.redis.Set(must(f.Key("a"))+lockSuffix, newToken()) }, [2]int{1, 1}, false},
+		"the lease is taken": {func(b *bubble, f *Func) { _ = b.redis.Set(must(f.Key("a"))+LockSuffix, "somebody") }, [2]int{1, 1}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inOneBubble(t, func(t *testing.T, b *bubble) {
@@ -220,8 +209,7 @@ func TestWhatHappensToTheEntryWhileItIsFoundUnchanged(t *testing.T) {
 				assert.Equal(t, test.sent, sent(b))
 				u.set(func(u *upstream) { u.inside = nil })
 				if test.stored {
-					e := mustParse(t, must(b.redis.Get(must(f.Key("a")))))
-					assert.InDelta(t, time.Now().UnixMilli(), e.storedAt, 2)
+					assert.InDelta(t, time.Now().UnixMilli(), storedAt(must(b.redis.Get(must(f.Key("a"))))), 2)
 					assert.Equal(t, time.Hour, b.redis.TTL(must(f.Key("a"))))
 					_, source = answered(t, fn)
 					assert.Equal(t, SourceFresh, source)
@@ -524,7 +512,7 @@ func TestAnEntryThatRedisDidNotTakeBackIsStoredLater(t *testing.T) {
 		awaitBack(c)
 		time.Sleep(5 * time.Second) // virtual
 		synctest.Wait()
-		assert.InDelta(t, time.Now().UnixMilli(), mustParse(t, must(b.redis.Get(must(f.Key("a"))))).storedAt, 10_000)
+		assert.InDelta(t, time.Now().UnixMilli(), storedAt(must(b.redis.Get(must(f.Key("a"))))), 10_000)
 		_, source := answered(t, fn)
 		assert.Equal(t, SourceFresh, source)
 	})
@@ -543,7 +531,7 @@ func TestAnErrorThatIsAnAnswerIsNotAtHand(t *testing.T) {
 		}}
 		w := wrap(t, b.cache(), s, Options{CacheErrors: []error{errGone}, ErrorTimeout: time.Minute})
 		w.get(t.Context(), "a")
-		assert.Equal(t, flagNegative, mustParse(t, must(b.redis.Get(must(w.Key("a"))))).flags)
+		assert.EqualValues(t, 2, must(b.redis.Get(must(w.Key("a"))))[flagsAt])
 		require.NoError(t, w.Expire(t.Context(), "a"))
 		w.get(t.Context(), "a")
 		assert.Equal(t, 2, s.count())
@@ -607,54 +595,6 @@ func TestWhatIsSaidAfterTheFunctionHasReturnedIsReported(t *testing.T) {
 	})
 }
 
-// TestTheKeepScript: each case is one state of the entry and the lock.
-func TestTheKeepScript(t *testing.T) {
-	onServers(t, func(t *testing.T, server *backend) {
-		c := newTestCache(t, Config{Redis: server.Client()})
-		ctx := t.Context()
-		old := envelope{codec: codecCBOR, id: 1, cost: time.Second, body: []byte("body")}
-		next := old
-		next.id, next.storedAt, next.body = 2, 99, nil
-		const key, token = "fncache:{test.Keep:0}:0", "TOKENTOKENTOKENTOKENTOKENTOKEN"
-		for name, test := range map[string]struct {
-			entry, lock string
-			held, gone  bool
-		}{
-			"held":                        {string(old.appendTo(nil)), token, true, false},
-			"held, and the entry is gone": {"", token, false, true},
-			"held, and another entry":     {string((&envelope{codec: codecCBOR, id: 3}).appendTo(nil)), token, false, true},
-			"the lease is another's":      {string(old.appendTo(nil)), "other", false, false},
-			"the lease is nobody's":       {string(old.appendTo(nil)), "", false, false},
-			"sent again":                  {string(next.appendTo(nil)) + "body", "other", true, false},
-		} {
-			t.Run(name, func(t *testing.T) {
-				server.raw.Del(ctx, key, key+lockSuffix)
-				if test.entry != "" {
-					server.raw.Set(ctx, key, test.entry, time.Second)
-				}
-				if test.lock != "" {
-					server.raw.Set(ctx, key+lockSuffix, test.lock, time.Minute)
-				}
-				held, gone, err := c.store.keep(ctx, key, token, old.idBytes(), &next, next.appendTo(nil), time.Hour)
-				require.NoError(t, err)
-				assert.Equal(t, []bool{test.held, test.gone}, []bool{held, gone})
-				now := server.raw.Get(ctx, key).Val()
-				if name != "held" {
-					assert.Equal(t, test.entry, now, "it is as it was")
-					assert.Equal(t, test.lock, server.raw.Get(ctx, key+lockSuffix).Val())
-					return
-				}
-				assert.Equal(t, string(next.appendTo(nil))+"body", now)
-				assert.InDelta(t, time.Hour, server.raw.PTTL(ctx, key).Val(), float64(time.Minute))
-				assert.ErrorIs(t, server.raw.Get(ctx, key+lockSuffix).Err(), redis.Nil)
-				held, gone, err = c.store.keep(ctx, key, token, old.idBytes(), &next, next.appendTo(nil), time.Hour)
-				require.NoError(t, err)
-				assert.Equal(t, []bool{true, false}, []bool{held, gone}, "sent twice")
-			})
-		}
-	})
-}
-
 // TestKeepingIsPublishedAsStoring: other processes drop what they keep near, and who waits is woken.
 func TestKeepingIsPublishedAsStoring(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
@@ -676,42 +616,4 @@ func TestKeepingIsPublishedAsStoring(t *testing.T) {
 		assert.Equal(t, SourceFresh, source, "it has heard of the store, and asks Redis")
 		assert.Equal(t, events.Verb("store"), events.Store)
 	})
-}
-
-func TestGoldenEnvelopeWithETag(t *testing.T) {
-	e := sampleEnvelope(t)
-	plain := e
-	e.flags, e.body = flagETag, append(appendETag(nil, `"v1"`), e.body...)
-	raw := e.appendTo(nil)
-	checkDump(t, "envelope_etag_v1.hex", raw, []dumpPart{{8, "magic, version 1, ETag, CBOR"}, {24, "stored at, cost, id"}, {2, "four bytes"}, {4, `"v1"`}, {10, "results"}})
-	read, err := parseEnvelope(readHex(t, "envelope_etag_v1.hex"))
-	require.NoError(t, err)
-	require.NoError(t, cborCoder.open(&read))
-	require.NotNil(t, read.etag)
-	assert.Equal(t, `"v1"`, *read.etag)
-	read.etag = nil
-	assert.Equal(t, plain, read)
-}
-
-func TestAnETagThatIsCutOffOrDamagedIsAMiss(t *testing.T) {
-	for name, body := range map[string]string{
-		"no body":             "",
-		"half a length":       "\x00",
-		"a length of nothing": "\x00\x00\x81\x01",
-		"it is cut off":       "\x00\x04v1",
-		"a length too great":  "\x01\x01" + strings.Repeat("x", 400),
-	} {
-		t.Run(name, func(t *testing.T) {
-			e := envelope{codec: codecCBOR, flags: flagETag, body: []byte(body)}
-			var reason *missReason
-			require.True(t, errors.As(cborCoder.open(&e), &reason))
-			assert.Equal(t, missCorrupt, reason.why)
-		})
-	}
-	for _, flag := range []byte{flagETag, flagLifetime} {
-		e := sampleLasting(t)
-		e.flags = flagNegative | flag
-		_, err := parseEnvelope(e.appendTo(nil))
-		require.ErrorContains(t, err, "an error with an ETag or a lifetime")
-	}
 }

@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"bytes"
@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -30,7 +32,7 @@ func (sealed) MarshalBinary() ([]byte, error)     { return nil, errors.New("seal
 func (*sealed) UnmarshalBinary(_ []byte) error    { return errors.New("sealed") }
 func notEncodable(run int) []float64              { return []float64{float64(run), math.NaN()} }
 func asJSON(c *Config)                            { c.Codec = JSON{} }
-func (b *bubble) lockOf(f *Func, a ...any) string { return must(f.Key(a...)) + lockSuffix }
+func (b *bubble) lockOf(f *Func, a ...any) string { return must(f.Key(a...)) + LockSuffix }
 
 // crowd calls from n goroutines at once, and returns when all have their answers.
 func crowd(n int, call func(i int)) (took time.Duration) {
@@ -144,8 +146,8 @@ func TestAKeyWhoseValueCannotBeStoredIsNotLeasedForAWhile(t *testing.T) {
 				_, err := calls[0](t.Context())
 				require.NoError(t, err)
 				lock := b.lockOf(all[0])
-				require.Equal(t, markOpen, must(b.redis.Get(lock))[:len(markOpen)])
-				require.Equal(t, openFor, b.redis.TTL(lock))
+				require.Equal(t, MarkOpen, must(b.redis.Get(lock))[:len(MarkOpen)])
+				require.Equal(t, OpenFor, b.redis.TTL(lock))
 				took := crowd(100, func(i int) {
 					_, err := calls[i%len(calls)](t.Context())
 					assert.NoError(t, err)
@@ -153,7 +155,7 @@ func TestAKeyWhoseValueCannotBeStoredIsNotLeasedForAWhile(t *testing.T) {
 				// A caller whose lookup ended after its process had begun waits for the next run.
 				assert.LessOrEqual(t, took, 2*time.Second, "nobody waits for another process")
 				assert.LessOrEqual(t, runs.Load(), int64(1+2*len(calls)))
-				time.Sleep(openFor)
+				time.Sleep(OpenFor)
 				assert.False(t, b.redis.Exists(lock))
 				for _, f := range all {
 					requireIdentity(t, f)
@@ -186,7 +188,7 @@ func TestWaitersInOtherProcessesComputeAnUnstorableResultAtOnce(t *testing.T) {
 				_, err := calls[i%len(calls)](t.Context())
 				assert.NoError(t, err)
 			})
-			assert.LessOrEqual(t, took, 2*time.Second+3*pollMax/2)
+			assert.LessOrEqual(t, took, 2*time.Second+3*PollMax/2)
 			assert.EqualValues(t, len(calls), runs.Load(), "once in each process")
 		})
 	}
@@ -373,8 +375,8 @@ func TestAResultThatDecodesEverySecondTimeCausesNoEndlessLoop(t *testing.T) {
 					})
 					assert.LessOrEqual(t, took, 4*time.Second)
 				}
-				assert.Less(t, fickleDecodes.Load(), int64(3*n*(maxRounds+2)), "a few for each call")
-				assert.Less(t, b.tap.total(), 3*n*2*maxRounds)
+				assert.Less(t, fickleDecodes.Load(), int64(3*n*(MaxRounds+2)), "a few for each call")
+				assert.Less(t, b.tap.total(), 3*n*2*MaxRounds)
 				requireIdentity(t, f)
 			})
 		}
@@ -576,18 +578,10 @@ func TestAResultTooLongForTheServerReachesWaitingCallers(t *testing.T) {
 		return want, nil
 	}
 	f := must(Wrap(&fn, Options{Cache: c, Name: "test.Long", Timeout: time.Minute, OnCold: Wait}))
-	id := flightKey{f, must(f.Key())}
-	waiting := func() int {
-		c.flights.mu.Lock()
-		defer c.flights.mu.Unlock()
-		if s := c.flights.m[id]; s != nil && s.leased != nil {
-			return s.leased.callers
-		}
-		return 0
-	}
+	key := must(f.Key())
 	const n = 10
 	go func() {
-		assert.Eventually(t, func() bool { return waiting() == n }, 30*time.Second, time.Millisecond)
+		assert.Eventually(t, func() bool { return f.Joined(key) == n }, 30*time.Second, time.Millisecond)
 		close(let)
 	}()
 	crowd(n, func(int) {

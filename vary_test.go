@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/fncache/fncache"
+
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -14,14 +16,14 @@ import (
 	"github.com/fncache/fncache/internal/specimen"
 )
 
-type tenantKey struct{}
+type tenantInContext struct{}
 
 func asTenant(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, tenantKey{}, name)
+	return context.WithValue(ctx, tenantInContext{}, name)
 }
 
 func tenantOf(ctx context.Context) string {
-	name, _ := ctx.Value(tenantKey{}).(string)
+	name, _ := ctx.Value(tenantInContext{}).(string)
 	return name
 }
 
@@ -89,7 +91,7 @@ func TestNearHitsVaryToo(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		cache := b.cache()
 		varied(t, Options{Cache: cache, Near: time.Minute}, func(t *testing.T, f *Func, call greeter, asked func() int64) {
-			require.True(t, f.plans.IsPlain(), "there is a place for what Vary answers")
+			require.True(t, f.Plain(), "there is a place for what Vary answers")
 			_, err := call(asTenant(t.Context(), "first"), "you")
 			require.NoError(t, err)
 			time.Sleep(time.Second) // until events are heard
@@ -115,7 +117,7 @@ func TestNearHitsVaryToo(t *testing.T) {
 		call := func(ctx context.Context, a, b string) (string, error) { return greet(ctx, a+b) }
 		f, err := wrapUntyped2(&call, Options{Cache: cache, Name: "two", Timeout: time.Hour, Near: time.Minute, Vary: tenantOf})
 		require.NoError(t, err)
-		require.False(t, f.plans.IsPlain())
+		require.False(t, f.Plain())
 		for range 3 {
 			for _, name := range []string{"acme", "globex"} {
 				got, err := call(asTenant(t.Context(), name), "a", "b")
@@ -145,8 +147,8 @@ func TestTheStringOfVaryIsNotTakenForAnArgument(t *testing.T) {
 		assert.NotEqual(t, key("b", "a"), key("", "a", "b"))
 		assert.NotEqual(t, key("ab"), key("b", "a"))
 		assert.NotEqual(t, key("", "a"), key("a", ""))
-		assert.NotEqual(t, varies.fingerprint, plain.fingerprint, "and its entries are others than those of a release without Vary")
-		assert.NotEqual(t, varies.sig.ParamsFingerprint(), plain.sig.ParamsFingerprint())
+		assert.NotEqual(t, varies.Fingerprint(), plain.Fingerprint(), "and its entries are others than those of a release without Vary")
+		assert.NotEqual(t, varies.Params(), plain.Params())
 	})
 }
 
@@ -274,7 +276,7 @@ func TestAMissingHashSecretIsLoggedOnce(t *testing.T) {
 			for j := range 2 {
 				require.NoError(t, wrapOne(c, fmt.Sprintf("f%d.%d", i, j)))
 			}
-			b.log.KeepUpWith(c.log)
+			b.log.KeepUpWith(c.Log())
 			lines := b.log.About(said)
 			require.Len(t, lines, i+1, "once for a cache")
 			assert.Contains(t, lines[i], "the same secret in every process")

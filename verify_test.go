@@ -1,4 +1,4 @@
-package fncache
+package fncache_test
 
 import (
 	"context"
@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	. "github.com/fncache/fncache"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -25,7 +27,7 @@ var verifyAll = Options{Verify: 1}
 
 // settled waits until what a hit has set off has ended, in a bubble.
 func settled() {
-	time.Sleep(settleTime + time.Second) // virtual
+	time.Sleep(*SettleTime + time.Second) // virtual
 	synctest.Wait()
 }
 
@@ -44,7 +46,7 @@ func TestAFreshHitIsVerifiedInTheBackground(t *testing.T) {
 				s := &source{took: time.Second, do: func(context.Context, int) (int, error) { return 7, nil }}
 				w := wrap(t, b.cache(), s, opts)
 				if near > 0 {
-					awaitBubbleHearing(t, w.opts.Cache)
+					awaitBubbleHearing(t, w.Opts().Cache)
 				}
 				assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
 				hit := w.get(t.Context(), "a")
@@ -72,7 +74,7 @@ func TestADifferenceIsCountedAndLoggedWithoutValues(t *testing.T) {
 				s := &source{do: func(_ context.Context, run int) (int, error) { return 1000 + run, nil }}
 				w := wrap(t, b.cache(), s, opts)
 				if near > 0 {
-					awaitBubbleHearing(t, w.opts.Cache)
+					awaitBubbleHearing(t, w.Opts().Cache)
 				}
 				w.get(t.Context(), "secret")
 				assert.Equal(t, 1001, w.get(t.Context(), "secret").value)
@@ -348,8 +350,8 @@ func TestCloseEndsAVerification(t *testing.T) {
 }
 
 func TestFreshHitsAreVerifiedOnServers(t *testing.T) {
-	defer func(d time.Duration) { settleTime = d }(settleTime)
-	settleTime = 10 * time.Millisecond
+	defer func(d time.Duration) { *SettleTime = d }(*SettleTime)
+	*SettleTime = 10 * time.Millisecond
 	onServersInBothForms(t, func(t *testing.T, server *backend) {
 		c := newTestCache(t, Config{Redis: server.Client(), Logger: slog.New(&logtest.Handler{})})
 		for name, opts := range map[string]Options{"plain": {Timeout: time.Hour, Verify: 1}, "tagged": {Timeout: time.Hour, Verify: 1, Tags: []string{"books"}}} {
@@ -368,10 +370,10 @@ func TestFreshHitsAreVerifiedOnServers(t *testing.T) {
 
 func TestVerifyIsCheckedAndReadFromTags(t *testing.T) {
 	for _, bad := range []float64{-0.1, 1.1} {
-		_, err := Options{Timeout: time.Minute, Verify: bad}.withDefaults(true)
+		_, err := Options{Timeout: time.Minute, Verify: bad}.WithDefaults(true)
 		assertFaults(t, err, fmt.Sprintf("Verify is %v; it is a share of the hits, from 0 to 1", bad))
 	}
-	got, err := tagOptions.Parse("verify=0.001", Options{})
+	got, err := ParseTag("verify=0.001", Options{})
 	require.NoError(t, err)
 	assert.Equal(t, Options{Verify: 0.001}, got)
 }

@@ -1,10 +1,12 @@
-package fncache
+package fncache_test
 
 import (
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	. "github.com/fncache/fncache"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
