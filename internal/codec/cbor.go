@@ -179,7 +179,7 @@ func (p *Plan) appendMap(dst []byte, at unsafe.Pointer) (_ []byte, err error) {
 	dst = appendHead(dst, majorMap, uint64(m.Len()))
 	pair := p.pairs.Get().(*scratch)
 	key, elem := pair.key.Addr().UnsafePointer(), pair.elem.Addr().UnsafePointer()
-	var ends []int // of the pairs, where they are sorted
+	var ends []int // of the pairs, if they are sorted
 	begin := len(dst)
 	for iter := m.MapRange(); iter.Next(); {
 		pair.key.SetIterKey(iter)
@@ -278,8 +278,8 @@ func appendTime(dst []byte, t time.Time) []byte {
 	return dst
 }
 
-// timeOf returns a time in UTC where the offset is 0, in the local zone where that
-// has the offset then, or else in a zone without a name.
+// timeOf returns a time. It is in UTC if the offset is 0, in the local zone if that has the offset
+// at that time, and otherwise in a zone without a name.
 func timeOf(sec, nsec int64, offset int) time.Time {
 	t := time.Unix(sec, nsec)
 	if offset == 0 {
@@ -312,7 +312,7 @@ func (r *Reader) byte() (byte, error) {
 	return b, nil
 }
 
-// next returns the next n bytes, of the body.
+// next returns the next n bytes. It does not copy them.
 func (r *Reader) next(n uint64) ([]byte, error) {
 	if n > uint64(r.Rest()) {
 		return nil, short()
@@ -368,7 +368,7 @@ func (p *Plan) head(r *Reader, major byte) (uint64, error) {
 	return r.argument(head)
 }
 
-// majors are what an item is called in errors.
+// majors are the names of items in errors.
 var majors = [8]string{"positive integer", "negative integer", "byte string", "text string", "array", "map", "tag", "simple value"}
 
 func (p *Plan) wrong(head byte) error {
@@ -515,7 +515,7 @@ func (p *Plan) decodeFields(r *Reader, at unsafe.Pointer) error {
 	return nil
 }
 
-// decodeReference reads what may be nil, as the value at the address is nil.
+// decodeReference reads a value of a kind that may be nil. The value at the address must be nil.
 func (p *Plan) decodeReference(r *Reader, at unsafe.Pointer) error {
 	if r.isNull() {
 		return nil

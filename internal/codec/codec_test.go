@@ -711,7 +711,7 @@ func TestResultsShareNoMemory(t *testing.T) {
 	assert.Equal(t, want, other[0].Interface(), "and the bytes can go")
 	assert.Equal(t, []byte("top"), other[1].Interface())
 
-	// Nor do two encodings share the buffer they were made in.
+	// Two encodings do not share a buffer either.
 	first, err := encodeResults(nil, encoded)
 	require.NoError(t, err)
 	_, err = encodeResults(nil, []reflect.Value{reflect.ValueOf(strings.Repeat("y", 2000))})
@@ -749,7 +749,7 @@ func (m moody) do(verb string) error {
 	return nil
 }
 
-// Each marshals in another way.
+// Each type marshals in another way.
 type (
 	moodyText   struct{ m moody }
 	moodyBinary struct{ m moody }

@@ -13,7 +13,7 @@ import (
 
 // A BodyError says why bytes are not a body of the expected results.
 type BodyError struct {
-	Truncated bool // the bytes end too early; otherwise no version writes such bytes
+	Truncated bool // true: the bytes end too early; false: no version writes such bytes
 	Detail    string
 }
 

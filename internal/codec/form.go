@@ -5,8 +5,8 @@ import (
 	"reflect"
 )
 
-// A Form encodes the values that pointers of one type point to: functions of a user write
-// and read them as a byte string. A nil pointer is null, as in other types.
+// A Form encodes the values that pointers of one type point to. Functions of the user write and
+// read the values as byte strings. A nil pointer is null, as in other types.
 type Form struct {
 	Name   string
 	Encode func(v any) ([]byte, error)
@@ -25,7 +25,7 @@ func WithForms(of func(pointer reflect.Type) (*Form, error)) Format {
 // comparing values, and nothing is stored in it. No two formats that Ordered returns are equal.
 func (f Format) Ordered() Format { return Format{&format{forms: f.forms, order: true}} }
 
-// form returns the form of a pointer type, or nil. A panic of the function is an error.
+// form returns the form of a pointer type, or nil. It returns a panic of the function as an error.
 func (f Format) form(pointer reflect.Type) (found *Form, err error) {
 	if f.forms == nil {
 		return nil, nil
@@ -42,7 +42,7 @@ func (f Format) form(pointer reflect.Type) (found *Form, err error) {
 	return found, err
 }
 
-// pointee returns the plan of what pointers of a type point to.
+// pointee returns the plan of the values that pointers of a type point to.
 func (c *compiler) pointee(pointer reflect.Type, path string) *Plan {
 	found, err := c.format.form(pointer)
 	switch {

@@ -200,7 +200,7 @@ func (p *Plan) appendMapJSON(dst []byte, at unsafe.Pointer) (_ []byte, err error
 	return append(dst, marks.end), nil
 }
 
-// A mapMarks is what stands around the pairs of a map: {"key":1} or [["key",1]].
+// A mapMarks has the marks around the pairs of a map: {"key":1} or [["key",1]].
 type mapMarks struct {
 	open, end              byte
 	before, between, after string
@@ -288,8 +288,8 @@ func (p *Plan) appendNativeJSON(dst []byte, at unsafe.Pointer) ([]byte, error) {
 	}
 }
 
-// appendTimeJSON writes a time by RFC 3339, or, where that format cannot represent it, as its
-// seconds since 1970, its nanoseconds and its offset in seconds.
+// appendTimeJSON writes a time by RFC 3339. If that format cannot represent it, it writes the
+// seconds since 1970, the nanoseconds, and the offset in seconds.
 func appendTimeJSON(dst []byte, t time.Time) []byte {
 	_, offset := t.Zone()
 	if year := t.Year(); year >= 0 && year <= 9999 && offset%60 == 0 && offset > -24*3600 && offset < 24*3600 {
@@ -428,7 +428,7 @@ func (p *Plan) decodeNumber(r *Reader, at unsafe.Pointer) error {
 	return nil
 }
 
-// text reads a string. What it returns may be a part of the body.
+// text reads a string. The result may share memory with the body.
 func (p *Plan) text(r *Reader) ([]byte, error) {
 	if err := p.expect(r, `"`); err != nil {
 		return nil, err
@@ -452,7 +452,8 @@ func (p *Plan) text(r *Reader) ([]byte, error) {
 	return nil, short()
 }
 
-// unquote reads a string that has escapes, from the first one on.
+// unquote reads a string that has escapes. The string begins at begin, and its first escape is
+// next.
 func (r *Reader) unquote(begin int) ([]byte, error) {
 	b := bytes.Clone(r.body[begin:r.off])
 	for r.off < len(r.body) {
@@ -565,7 +566,8 @@ func (p *Plan) decodeObject(r *Reader, at unsafe.Pointer) error {
 	return p.expect(r, "}")
 }
 
-// decodeReferenceJSON reads what may be nil, as the value at the address still is.
+// decodeReferenceJSON reads a value of a kind that may be nil. The value at the address must be
+// nil.
 func (p *Plan) decodeReferenceJSON(r *Reader, at unsafe.Pointer) error {
 	if r.Skip("null") {
 		return nil
@@ -765,7 +767,7 @@ func (p *Plan) decodeNativeJSON(r *Reader, at unsafe.Pointer) error {
 	}
 }
 
-// tuple reads an array of at least and at most that many elements.
+// tuple reads an array of at least least and at most most elements.
 func (p *Plan) tuple(r *Reader, least, most int, read func(i int) error) error {
 	if err := p.expect(r, "["); err != nil {
 		return err

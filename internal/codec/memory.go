@@ -30,10 +30,10 @@ func NewReader(body []byte) *Reader {
 	return &Reader{body: body, left: memoryBase + memoryFactor*len(body)}
 }
 
-// Rest returns how many bytes were not read.
+// Rest returns how many bytes are left to read.
 func (r *Reader) Rest() int { return len(r.body) - r.off }
 
-// take counts memory that a value needs. It returns an error if the limit is exceeded.
+// take counts memory that a value needs. It returns an error if the limit would be exceeded.
 func (r *Reader) take(n, size int) error {
 	if size > 0 && n > r.left/size {
 		return errorf("would take more memory than %d MiB and %d times its %d bytes", memoryBase>>20, memoryFactor, len(r.body))
@@ -239,7 +239,7 @@ func slotOf(size uintptr) (slot, beside int) {
 	return int(size), 0
 }
 
-// setPair puts a pair into a map that then has n.
+// setPair puts a pair into a map. It returns an error if the map does not have n pairs after that.
 func setPair(m reflect.Value, pair *scratch, n int) error {
 	m.SetMapIndex(pair.key, pair.elem)
 	if m.Len() != n {

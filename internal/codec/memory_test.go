@@ -73,7 +73,7 @@ func TestFourKilobytesTakeLittleMemoryToDecode(t *testing.T) {
 }
 
 func TestACompressedBodyOfFourKilobytesTakesLessThanAGigabyte(t *testing.T) {
-	noise := make([]byte, 4100) // so that it is no longer than a block of it may be
+	noise := make([]byte, 4100) // so that a compressed block of this length is plausible
 	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
 	for _, typ := range hugeTypes {
 		for _, item := range []string{"\x80", "\xa0", "\x60", "\xf6", "\xa1\x60\x80"} {
@@ -201,7 +201,7 @@ func FuzzExact(f *testing.F) {
 			if len(body) > 0 {
 				body[rapid.IntRange(0, len(body)-1).Draw(t, "at")] = rapid.Byte().Draw(t, "byte")
 			}
-			_ = plan.Decode(NewReader(body), reflect.New(typ).UnsafePointer()) // panics at nothing
+			_ = plan.Decode(NewReader(body), reflect.New(typ).UnsafePointer()) // must not panic
 		}
 	}))
 }

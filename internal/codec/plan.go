@@ -19,8 +19,8 @@
 //     other fields. A type that contains itself is also encoded by its methods, because its
 //     values may be cyclic.
 //   - Some types of the standard library have forms of their own (native.go).
-//   - The values that pointers of some types point to have a form that the codec of a
-//     user gives them (form.go).
+//   - The codec of a user may give a form to the values that pointers of a type point to
+//     (form.go).
 //
 // # Forms
 //
@@ -58,7 +58,7 @@ type Format struct{ *format }
 type format struct {
 	json  bool
 	order bool                                      // see Ordered
-	forms func(pointer reflect.Type) (*Form, error) // of the user's own; nil for none
+	forms func(pointer reflect.Type) (*Form, error) // of the user; nil if there are none
 	known sync.Map                                  // see pointedPlans
 }
 
@@ -156,13 +156,13 @@ type compiler struct {
 	known  map[subject]outcome
 }
 
-// strict returns a compiler for the same place that accepts no loss, without faults.
+// strict returns a compiler for the same place that accepts no loss. It begins without faults.
 func (c *compiler) strict() compiler {
 	return compiler{format: c.format, above: c.above, known: c.known}
 }
 
-// A subject is a type to compile with the mode, and an outcome is the result. A type is
-// compiled once however often it occurs: a type of a few levels can have millions of places.
+// A subject is a type to compile and the mode; an outcome is the result. A type is compiled once,
+// even if it occurs often: a type of a few levels can occur in millions of places.
 type subject struct {
 	typ   reflect.Type
 	lossy bool
@@ -170,7 +170,7 @@ type subject struct {
 
 type outcome struct {
 	plan  *Plan
-	fault Fault // the first one, where plan is nil; its path begins at the type
+	fault Fault // the first one, if plan is nil; its path begins at the type
 }
 
 func (c *compiler) refuse(t reflect.Type, path, what, remedy string) {
@@ -266,7 +266,8 @@ func (c *compiler) contains(t, inner reflect.Type, seen map[reflect.Type]bool) b
 	return false
 }
 
-// addressable reports whether values of t are more than an address that no decoder can make.
+// addressable reports whether methods may encode values of t. It returns false for kinds that may
+// be only an address, because no decoder can make the address.
 func addressable(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Chan, reflect.Func, reflect.UnsafePointer, reflect.Interface, reflect.Pointer:
@@ -550,7 +551,7 @@ func (p *Plan) describe(b *strings.Builder, structs map[*Plan]int) {
 		fmt.Fprintf(b, " %s", p.self.encodeName)
 	}
 	if kind := p.typ.Kind(); p.elem == nil && (kind == reflect.Slice || kind == reflect.Array) && p.typ.Elem().PkgPath() != "" {
-		fmt.Fprintf(b, " of %q.%s", p.typ.Elem().PkgPath(), p.typ.Elem().Name()) // bytes, say, of a named type
+		fmt.Fprintf(b, " of %q.%s", p.typ.Elem().PkgPath(), p.typ.Elem().Name()) // for example bytes of a named type
 	}
 	b.WriteString("(")
 	defer b.WriteString(")")
@@ -566,11 +567,11 @@ func (p *Plan) describe(b *strings.Builder, structs map[*Plan]int) {
 	}
 }
 
-// AsksMethods reports whether values are encoded or decoded by methods that are not known to
-// return. Some methods of the standard library are.
+// AsksMethods reports whether values are encoded or decoded by methods that might not return. Some
+// methods of the standard library are known to return.
 func (p *Plan) AsksMethods() bool { return p != nil && p.asks }
 
-// asksMethods is AsksMethods for a plan whose parts are complete.
+// asksMethods is like AsksMethods, for a plan whose parts are complete.
 func (p *Plan) asksMethods() bool {
 	if p.kind == kindSelf {
 		return !canonical[p.typ]
@@ -597,5 +598,5 @@ func product(a, b int) int {
 	return a * b
 }
 
-// maxLeast stands for all lengths that no body has. A sum of two fits in an int of 32 bits.
+// maxLeast stands for every length that no body can have. A sum of two fits in an int of 32 bits.
 const maxLeast = min(1<<40, math.MaxInt/2)

@@ -14,13 +14,12 @@ type Results struct {
 	types []reflect.Type
 	lossy bool
 	cbor  plans
-	// others has the plans for other formats, *plans by Format. They are made when they
-	// are first needed, because the cache, and so its codec, may be found at the first
-	// call only.
+	// others has the plans for other formats, *plans by Format. They are made when they are first
+	// needed, because the cache, and with it the codec, may be known only at the first call.
 	others sync.Map
 }
 
-// plans are those of results in one format.
+// plans are the plans of results in one format.
 type plans struct {
 	list []*Plan
 	err  error // why results would not come back; it joins the faults
@@ -36,7 +35,7 @@ func CompileResults(types []reflect.Type, lossy bool) *Results {
 // Check reports why results would not come back from a format. The error joins the faults.
 func (r *Results) Check(format Format) error { return r.plans(format).err }
 
-// AskMethods reports whether results are decoded by methods, or forms, of the user's own.
+// AskMethods reports whether results are decoded by methods or forms of the user.
 func (r *Results) AskMethods(format Format) bool { return r.plans(format).asks }
 
 // Append appends the results at these pointers to dst, and does not modify them. It returns a
@@ -102,7 +101,7 @@ func faultError(t reflect.Type, fault Fault) error {
 		where = fmt.Sprintf("%v%s (%v)", t, fault.Path, fault.Type)
 	}
 	text := where + " " + fault.What
-	if fault.Remedy != "" { // else What has it
+	if fault.Remedy != "" { // otherwise What includes it
 		text += "; " + fault.Remedy
 	}
 	return errors.New(text)
@@ -128,9 +127,9 @@ func Decode(format Format, body []byte, results []any) error {
 	return decodeBody(body, format, plans, results)
 }
 
-// pointedPlans returns plans for what the pointers point to. Whether a function accepts
-// losses is not known here, but was checked when it was wrapped. The format keeps what was
-// made, by type: a *Plan or an error.
+// pointedPlans returns plans for the values that the pointers point to. It accepts losses, because
+// wrapping the function has checked whether it accepts them. The format caches the outcome by type:
+// a *Plan or an error.
 func pointedPlans(format Format, pointers []any) ([]*Plan, error) {
 	list := make([]*Plan, len(pointers))
 	for i, pointer := range pointers {
