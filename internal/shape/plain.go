@@ -16,12 +16,12 @@ type Plain struct {
 	S [2]string
 }
 
-// placeOfString is the place of the first string; numbers have those before.
+// placeOfString is the place of the first string. Smaller places are of numbers.
 const placeOfString = 16
 
-// placesOf returns for each parameter its place in Plain.N, or that in Plain.S from
-// placeOfString on, and the place in Plain.S of what Options.Vary answers. places is nil
-// where an argument does not fit in.
+// placesOf returns the place of each parameter: an index of Plain.N, or placeOfString plus an index
+// of Plain.S. vary is the index in Plain.S for the result of Options.Vary. places is nil if the
+// arguments do not fit in a Plain.
 func placesOf(sig *signature.Signature) (places []int, vary int) {
 	places = make([]int, len(sig.Params))
 	numbers, strings := 0, 0
@@ -47,14 +47,14 @@ func placesOf(sig *signature.Signature) (places []int, vary int) {
 	return places, vary
 }
 
-// IsPlain reports whether the arguments, with what Options.Vary answers, fit in a Plain.
+// IsPlain reports whether the arguments and the result of Options.Vary fit in a Plain.
 func (p *Plans) IsPlain() bool { return p.places != nil }
 
 // IsWide reports whether the arguments fit in a Plain and take more than two of its
 // numbers.
 func (p *Plans) IsWide() bool { return slices.Contains(p.places, 2) }
 
-// AddVary puts the result of Options.Vary into a key, if it is part of it.
+// AddVary puts the result of Options.Vary into a key, if the key has it.
 func (p *Plans) AddVary(key *Plain, vary string) {
 	if p.Sig.Varies {
 		key.S[p.vary] = vary
@@ -67,7 +67,7 @@ type param struct {
 	size   uintptr
 }
 
-// plainMemory puts plain arguments that stand at an address into a key.
+// plainMemory puts the plain arguments at an address into a key.
 func plainMemory(key *Plain, at unsafe.Pointer, params []param, places []int) {
 	for i, place := range places {
 		p := &params[i]

@@ -35,7 +35,7 @@ type reflectedResults struct {
 	values []reflect.Value // with room for the error
 	at     []any
 
-	// Room for those of one result.
+	// Memory for the slices of one result.
 	oneValue [2]reflect.Value
 	oneAt    [1]any
 }
@@ -69,7 +69,7 @@ func (s *Reflected) Plain(key *Plain, args Arguments) {
 	s.PlainValues(key, *args.(*[]reflect.Value))
 }
 
-// PlainValues is Plain for arguments that are given by their values.
+// PlainValues is like Plain, for arguments that are given by their values.
 func (s *Reflected) PlainValues(key *Plain, values []reflect.Value) {
 	for i, place := range s.plans.places {
 		if place >= placeOfString {
@@ -138,8 +138,8 @@ func (s *Reflected) Invoke(ctx context.Context, args Arguments) (Results, error)
 	return r, err
 }
 
-// Split returns the context and the arguments of what a function made by reflect.MakeFunc
-// was called with. The context is the background's where the caller gave none.
+// Split splits the parameters of a function made by reflect.MakeFunc into the context and the
+// arguments. The context is context.Background if the caller gave none.
 func (s *Reflected) Split(in []reflect.Value) (ctx context.Context, values []reflect.Value) {
 	ctx = context.Background()
 	if !s.plans.Sig.HasContext {
@@ -151,8 +151,8 @@ func (s *Reflected) Split(in []reflect.Value) (ctx context.Context, values []ref
 	return ctx, in[1:]
 }
 
-// Out makes what such a function returns. r may be nil: then the results are zero. It must
-// not be used again.
+// Out returns what such a function returns. If r is nil, the results are zero. r must not be used
+// again.
 func (s *Reflected) Out(r Results, err error) (out []reflect.Value) {
 	if r == nil {
 		out = slices.Clone(s.zeros)
@@ -170,9 +170,9 @@ func (s *Reflected) Out(r Results, err error) (out []reflect.Value) {
 	}
 }
 
-// OutCopy makes what such a function returns of Results that are kept, which stay as they
-// are. Values that refer to nothing are returned as they are: the caller of the function
-// gets copies. The results must be copyable (Plans.Copies).
+// OutCopy is like Out for Results that are kept. It copies them, so they do not change. Values
+// without references are returned as they are, because the caller of the function gets copies of
+// them. The results must be copyable (Plans.Copies).
 func (s *Reflected) OutCopy(kept any) []reflect.Value {
 	values := kept.(*reflectedResults).values
 	out := make([]reflect.Value, len(values), len(values)+1)
@@ -194,5 +194,5 @@ func (s *Reflected) Results(values ...reflect.Value) Results {
 	return r
 }
 
-// Value returns the first of the results.
+// Value returns the first result.
 func (s *Reflected) Value(r Results) reflect.Value { return r.(*reflectedResults).values[0] }

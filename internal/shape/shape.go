@@ -1,7 +1,7 @@
-// Package shape carries the arguments and results of a function through the engine, which
-// does not look into them. There are two shapes: Reflected serves functions of any type by
-// reflection; Typed serves those of a context and a few arguments whose types the compiler
-// knows, and uses no reflection on the way of a call.
+// Package shape carries the arguments and results of a function through the engine, which does not
+// look into them. There are two shapes. Reflected serves functions of any type by reflection. Typed
+// serves functions of a context and up to three arguments, whose types the compiler knows, and
+// mostly avoids reflection.
 package shape
 
 import (
@@ -30,15 +30,15 @@ type Shape interface {
 	Blank() Results
 	// Plain puts arguments that need no hashing into a key: see Plans.IsPlain.
 	Plain(key *Plain, args Arguments)
-	// Copy returns results of their own, by Plans.Copies.
+	// Copy returns a copy of results, made by Plans.Copies.
 	Copy(r Results) Results
 }
 
-// Arguments are those of one call, without the context. Only the shape that made them knows
+// Arguments are the arguments of one call, without the context. Only the shape that made them knows
 // their type. They are never modified.
 type Arguments any
 
-// Results are those of one call, without the error. They belong to the code that holds them.
+// Results are the results of one call, without the error. They belong to the code that holds them.
 type Results interface {
 	// Pointers returns a pointer to each result, for the codec.
 	Pointers() []any
@@ -46,7 +46,7 @@ type Results interface {
 	Zero() bool
 }
 
-// Footprint returns how many bytes results take, with all that they refer to.
+// Footprint returns how many bytes results take, with everything that they refer to.
 func Footprint(r Results) (size uintptr) {
 	for _, at := range r.Pointers() {
 		v := reflect.ValueOf(at).Elem()
@@ -67,7 +67,7 @@ type Plans struct {
 	Shares bool
 
 	places []int // see placesOf
-	vary   int   // the place in Plain.S of what Options.Vary answers
+	vary   int   // the index in Plain.S for the result of Options.Vary
 }
 
 // Compile makes the plans for a signature.

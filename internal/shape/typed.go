@@ -26,8 +26,8 @@ type (
 	}
 )
 
-// Typed is the shape of a function of a context and the arguments T, which is One, Two or
-// Three, that returns R and an error. Its Arguments are a *T.
+// Typed is the shape of a function of a context and the arguments T that returns R and an error. T
+// is One, Two or Three. Its Arguments are a *T.
 type Typed[T, R any] struct {
 	plans  *Plans
 	params []param // the fields of T
@@ -35,7 +35,7 @@ type Typed[T, R any] struct {
 	call   func(context.Context, *T) (R, error)
 }
 
-// NewTyped returns the shape of a function, which call calls.
+// NewTyped returns the shape of the function that call calls.
 func NewTyped[T, R any](plans *Plans, call func(context.Context, *T) (R, error)) *Typed[T, R] {
 	s := &Typed[T, R]{plans: plans, call: call}
 	args := reflect.TypeFor[T]()
@@ -46,7 +46,7 @@ func NewTyped[T, R any](plans *Plans, call func(context.Context, *T) (R, error))
 	return s
 }
 
-// A typedResult is the only result, and a pointer to it.
+// A typedResult has the only result of a function, and a pointer to it.
 type typedResult[R any] struct {
 	value R
 	at    [1]any
@@ -62,11 +62,11 @@ func (r *typedResult[R]) Pointers() []any { return r.at[:] }
 
 func (r *typedResult[R]) Zero() bool { return reflect.ValueOf(&r.value).Elem().IsZero() }
 
-// Value returns the result that a Typed has made.
+// Value returns the value of a result.
 func (s *Typed[T, R]) Value(r Results) R { return r.(*typedResult[R]).value }
 
-// ValueCopy returns a copy of the result in Results that are kept, which stay as they are.
-// It must be copyable (Plans.Copies).
+// ValueCopy returns a copy of the value of a result that is kept. The result does not change. The
+// value must be copyable (Plans.Copies).
 func (s *Typed[T, R]) ValueCopy(kept any) R {
 	return deepcopy.One(s.plans.Copies, &kept.(*typedResult[R]).value)
 }
@@ -90,7 +90,7 @@ func (s *Typed[T, R]) Hash(k *keyhash.Keys, args Arguments) (list keyhash.Hash, 
 // Plain implements Shape.
 func (s *Typed[T, R]) Plain(key *Plain, args Arguments) { s.PlainOf(key, args.(*T)) }
 
-// PlainOf is Plain for arguments whose type is known. It keeps them on the caller's stack.
+// PlainOf is like Plain for arguments whose type is known. It keeps them on the caller's stack.
 func (s *Typed[T, R]) PlainOf(key *Plain, args *T) {
 	plainMemory(key, unsafe.Pointer(args), s.params, s.plans.places)
 }
