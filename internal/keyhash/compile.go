@@ -15,7 +15,7 @@ import (
 // the place, and never quote a value.
 type Hasher func(k *Keys, at unsafe.Pointer) (Hash, error)
 
-// A ValueHasher does the same for an argument that is known by reflection.
+// A ValueHasher is like a Hasher, for an argument that is known by reflection.
 type ValueHasher func(k *Keys, v reflect.Value) (Hash, error)
 
 // Compile returns the hasher of a type that can be a parameter. place, such as
@@ -24,7 +24,7 @@ func Compile(t reflect.Type, place string) Hasher {
 	return compiler{place: place, root: t}.hasher(t, "")
 }
 
-// CompileValue is Compile for arguments that are known by reflection.
+// CompileValue is like Compile, for arguments that are known by reflection.
 func CompileValue(t reflect.Type, place string) ValueHasher {
 	c := compiler{place: place, root: t}
 	if width := widthOf(t); width > 0 {
@@ -49,8 +49,8 @@ func CompileValue(t reflect.Type, place string) ValueHasher {
 	}
 }
 
-// widthOf returns how many bytes of a boolean or number are hashed, 0 for other types.
-// int and uint count as 64 bits on every machine.
+// widthOf returns how many bytes of a boolean or number are hashed, or 0 for other types. int and
+// uint count as 64 bits on every machine.
 func widthOf(t reflect.Type) int {
 	switch k := t.Kind(); {
 	case k == reflect.Int, k == reflect.Uint:
@@ -62,7 +62,7 @@ func widthOf(t reflect.Type) int {
 	}
 }
 
-// Bits returns a boolean or number as its lowest bytes are hashed.
+// Bits returns the bits of a boolean or number. Its lowest bytes are hashed.
 func Bits(v reflect.Value) uint64 {
 	switch k := v.Kind(); {
 	case k == reflect.Bool:
@@ -215,9 +215,9 @@ func (c compiler) encoded(t reflect.Type, path string) Hasher {
 }
 
 // mapHasher returns the hasher of a map. Its pairs are sorted by the hashes of their keys. That
-// needs no order of the keys themselves, and equal maps have equal lists. Two keys with the
-// same canonical form (of a type whose encoding says less than == compares, or two NaNs) would
-// let two maps that differ have one list, so they are an error.
+// needs no order of the keys themselves, and equal maps have equal lists. Two keys with the same
+// canonical form are an error, because two different maps could then have the same list. This
+// happens for a type whose encoding says less than == compares, and for two NaNs.
 func (c compiler) mapHasher(t reflect.Type, path string) Hasher {
 	hashKey, hashElem := c.hasher(t.Key(), path+"[key]"), c.hasher(t.Elem(), path+"[]")
 	where := c.where(t, path)

@@ -1,11 +1,10 @@
-// Package keyhash hashes the arguments of a call for its key: 128 bits, keyed by a
-// secret if there is one.
+// Package keyhash hashes the arguments of a call for its key. A hash has 128 bits, and is keyed by
+// a secret if there is one.
 //
 // # The canonical form
 //
-// What is hashed is the canonical form of the arguments: a list of one value for
-// each argument. A value is a boolean, a number of one to eight bytes, a string, or
-// a list of values:
+// The canonical form of the arguments is hashed. It is a list with one value for each argument. A
+// value is a boolean, a number of one to eight bytes, a string, or a list of values:
 //
 //	argument                               canonical form
 //	-------------------------------------  -------------------------------------------
@@ -20,26 +19,25 @@
 //	struct with hidden fields, and any     the string that its MarshalBinary, or else its
 //	other type that is Opaque              MarshalText, returns
 //
-// Named types count as their kind, whatever methods they have: a text often says less than the
-// value. Only a type that is Opaque, mostly a struct with hidden fields (unexported ones, other
-// than "_"), is hashed by its encoding, because its fields are not visible. A field tagged
-// `fncache:"-"` counts neither as hidden nor as a field. Nil slices and maps are empty. Floats
-// differ if their bits do, so +0 and -0 differ, and a NaN equals itself.
+// Named types count as their kind, whatever methods they have, because the text of a value often
+// says less than the value. Only a type that is Opaque, mostly a struct with hidden fields
+// (unexported ones, other than "_"), is hashed by its encoding, because its fields are not visible.
+// A field tagged `fncache:"-"` counts neither as hidden nor as a field. Nil slices and maps are
+// empty. Floats differ if their bits do, so +0 and -0 differ, and a NaN equals itself.
 //
-// Two values of one type are the same argument exactly if their canonical forms are
-// equal. The types themselves are no part of the form: the signature in the key is
-// there for them.
+// Two values of one type are the same argument exactly if their canonical forms are equal. The form
+// does not contain the types, because the key also has the signature.
 //
 // # The hash
 //
-// The hash of the form is bit for bit what hashstructure
-// (github.com/mitchellh/hashstructure, FormatV2) gives for it as a []any, by two
-// Hashers: SipHash-2-4 under two keys. For a number or a string that is SipHash of its
-// bytes, the lowest first; for a list it is 0 if it is empty, or else SipHash of the
-// hash of the list without its last element and the hash of that. hashstructure would
-// combine the fields of structs and the pairs of maps by exclusive or, and then a
-// second map with a given hash is a matter of linear algebra. It never sees either, so
-// each type is hashed here by what is known of it beforehand.
+// The hash of the form is bit for bit the hash that hashstructure
+// (github.com/mitchellh/hashstructure, FormatV2) returns for the form as a []any. Two Hashers give
+// its two halves: SipHash-2-4 under two keys. The hash of a number or a string is SipHash of its
+// bytes, the lowest first. The hash of an empty list is 0. The hash of another list is SipHash of
+// two hashes: that of the list without its last element, and that of the last element.
+// hashstructure would combine the fields of structs and the pairs of maps by exclusive or, and then
+// linear algebra finds a second map with a given hash. Therefore the canonical form turns structs
+// and maps into lists.
 package keyhash
 
 import (
@@ -54,8 +52,8 @@ import (
 // Size is the number of bytes of a Hash.
 const Size = 16
 
-// A Hash is a hash of arguments: two of 64 bits, of the same form under two keys. The
-// zero value is that of no arguments.
+// A Hash is a hash of arguments: two hashes of 64 bits, of the same form under two keys. The zero
+// value is the hash of no arguments.
 type Hash [2]uint64
 
 // Bytes returns the bytes of the hash.
@@ -65,7 +63,7 @@ func (h Hash) Bytes() (raw [Size]byte) {
 	return raw
 }
 
-// AppendHex appends the hash as it stands in keys.
+// AppendHex appends the hash as it is written in keys.
 func (h Hash) AppendHex(dst []byte) []byte {
 	raw := h.Bytes()
 	return hex.AppendEncode(dst, raw[:])
@@ -75,8 +73,8 @@ func (h Hash) AppendHex(dst []byte) []byte {
 // short-input PRF", 2012). They are comparable: equal keys hash alike.
 type Keys [2][2]uint64
 
-// NewKeys derives the keys from a secret. Without one they are constants that anybody
-// can compute.
+// NewKeys derives the keys from a secret. Without a secret they are constants that anybody can
+// compute.
 func NewKeys(secret []byte) *Keys {
 	seed := sha256.Sum256(append([]byte("fncache argument hash v1:"), secret...))
 	k := new(Keys)
@@ -87,7 +85,7 @@ func NewKeys(secret []byte) *Keys {
 	return k
 }
 
-// String returns the hash of a string, given as its bytes.
+// String returns the hash of a string that is given as its bytes.
 func (k *Keys) String(s []byte) Hash {
 	return Hash{
 		siphash.Hash(k[0][0], k[0][1], s),
@@ -105,7 +103,7 @@ func (k *Keys) Number(n uint64, bytes int) Hash {
 	return k.String(b[:bytes])
 }
 
-// Append returns the hash of a list with one element more.
+// Append returns the hash of a list after one more element is appended.
 func (k *Keys) Append(list, elem Hash) (h Hash) {
 	var b [16]byte
 	for i := range h {

@@ -68,7 +68,7 @@ func reference(t require.TestingT, k *Keys, form any) (h Hash) {
 	return h
 }
 
-// canonical makes the canonical form of a value, as the package documentation has it.
+// canonical returns the canonical form of a value, as the package documentation describes it.
 func canonical(t require.TestingT, k *Keys, v reflect.Value) any {
 	list := []any{}
 	switch typ := v.Type(); {
@@ -130,7 +130,7 @@ func hidden(t reflect.Type) bool {
 	return false
 }
 
-// plain gives a value of a named type as one of its kind.
+// plain returns a value of a named type as a value of its kind.
 func plain(v reflect.Value) any {
 	for _, t := range []reflect.Type{
 		reflect.TypeFor[bool](), reflect.TypeFor[string](), reflect.TypeFor[float32](), reflect.TypeFor[float64](),

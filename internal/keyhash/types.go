@@ -49,8 +49,8 @@ func Opaque(t reflect.Type) bool {
 	return is
 }
 
-// opaque caches which types are Opaque: a type is asked about once for each place where it
-// occurs in others, and those can be thousands.
+// opaque caches which types are Opaque. A type is looked up once for each place where it occurs in
+// other types, and there can be thousands of places.
 var opaque sync.Map
 
 func isOpaque(t reflect.Type) bool {
@@ -113,7 +113,7 @@ func Chosen(t reflect.Type) bool {
 	}
 }
 
-// An Encoding is the method by which a type that is Opaque says what its value is.
+// An Encoding is the method that encodes the values of an Opaque type.
 type Encoding uint8
 
 // The encodings, in the order in which they are preferred.
@@ -121,11 +121,11 @@ const (
 	None          Encoding = iota
 	MarshalBinary          // the method of encoding.BinaryMarshaler
 	MarshalText            // the method of encoding.TextMarshaler
-	gobEncode              // of big.Float, whose text leaves out the precision that it is the shortest for
+	gobEncode              // of big.Float, because its text does not have the precision
 )
 
-// EncodingOf returns the encoding of an Opaque type, or None for other types and for one
-// without an encoding. The method may be declared on the pointer; it is then called on a copy.
+// EncodingOf returns the encoding of an Opaque type, or None if the type has no encoding or is not
+// Opaque. The method may be declared on the pointer; it is then called on a copy.
 func EncodingOf(t reflect.Type) Encoding {
 	if !Opaque(t) {
 		return None
@@ -164,8 +164,8 @@ func (e Encoding) of(p any) ([]byte, error) {
 	}
 }
 
-// maxFloatPrec is the largest precision at which GobEncode writes all digits: where its
-// rounding up to words overflows, it writes none.
+// maxFloatPrec is the largest precision at which GobEncode writes all digits. For larger ones its
+// rounding up to words overflows, and it writes no digits.
 const maxFloatPrec = big.MaxPrec - 63
 
 func encodeFloat(f *big.Float) ([]byte, error) {
