@@ -7,9 +7,9 @@ import (
 	"reflect"
 )
 
-// Arguments converts the arguments of a handle's method to those of a call. They are given
-// without the context, and variadic ones as in a call or as their slice. Values are converted
-// where nothing is lost. The error does not quote them.
+// Arguments converts the arguments of a handle's method to the arguments of a call. They are given
+// without the context. Variadic arguments are given as in a call, or as their slice. Values are
+// converted if nothing is lost. The error does not quote them.
 func (s *Signature) Arguments(args []any) ([]reflect.Value, error) {
 	fixed := len(s.Params)
 	if s.Variadic {
@@ -34,8 +34,7 @@ func (s *Signature) Arguments(args []any) ([]reflect.Value, error) {
 	return values, err
 }
 
-// pack makes the slice of the variadic arguments, the first of which is the one
-// at position first.
+// pack makes the slice of the variadic arguments. first is the position of the first of them.
 func (s *Signature) pack(args []any, first int) (reflect.Value, error) {
 	t := s.Params[first]
 	if len(args) == 1 && args[0] != nil && reflect.TypeOf(args[0]).AssignableTo(t) {
@@ -74,8 +73,8 @@ func (s *Signature) wrongType(i int, arg any, want reflect.Type) error {
 	return fmt.Errorf("argument %d, of type %s, does not convert to %v without loss: the function is %v", i+1, given, want, s)
 }
 
-// lossless converts v to t if its value stays what it is: to another name for
-// the type, or to another kind of number that can hold it.
+// lossless converts v to t if its value stays the same: to another name of the type, or to another
+// kind of number that can hold it.
 func lossless(v reflect.Value, t reflect.Type) (reflect.Value, bool) {
 	switch {
 	case !v.IsValid(): // a nil without a type
@@ -97,10 +96,10 @@ func IsNumber(k reflect.Kind) bool {
 	return k >= reflect.Int && k <= reflect.Float64 && k != reflect.Uintptr
 }
 
-// losslessNumber converts in both directions and compares, and checks the sign: the bits of a
-// negative integer fit an unsigned one, and come back. Between floats and integers it accepts
-// only the range in which floats are exact. Beyond the range of the integer the result depends
-// on the processor.
+// losslessNumber converts in both directions and compares. It also checks the sign, because the
+// bits of a negative integer fit in an unsigned one and come back. Between floats and integers it
+// accepts only the range in which floats are exact, because beyond the range of the integer the
+// result depends on the processor.
 func losslessNumber(v reflect.Value, t reflect.Type) (reflect.Value, bool) {
 	there := v.Convert(t)
 	if v.CanFloat() && math.IsNaN(v.Float()) {

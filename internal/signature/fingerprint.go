@@ -16,16 +16,16 @@ import (
 // fingerprintLen is the length of a fingerprint in bytes; in text it is twice as long.
 const fingerprintLen = 6
 
-// Fingerprint returns a short hash of the types of parameters and results, and of how
-// results are encoded by a codec of ours, in hex, and of the templates of tags. name is that of the codec with its
-// version. The context and the error are neither stored nor hashed, and may come and go.
-// The results must have passed Check for the format.
+// Fingerprint returns a short hash, in hex, of the types of parameters and results, of how one of
+// our codecs encodes the results, and of the templates of tags. name is the name of the codec with
+// its version. The context and the error may come and go, because they are neither stored nor
+// hashed. The results must have passed Check for the format.
 func (s *Signature) Fingerprint(name string, format codec.Format) string {
 	return s.fingerprint(name, func(b *strings.Builder) { s.Encoding.Describe(b, format) })
 }
 
-// OtherFingerprint is Fingerprint for a codec of which nothing is known: it may store any part
-// of a result type.
+// OtherFingerprint is like Fingerprint, for a codec of the user. Nothing is known of it, so it may
+// store any part of a result type.
 func (s *Signature) OtherFingerprint(name string) string {
 	return s.fingerprint(name, func(b *strings.Builder) {
 		known := make(map[reflect.Type]int)
@@ -36,9 +36,9 @@ func (s *Signature) OtherFingerprint(name string) string {
 	})
 }
 
-// ParamsFingerprint returns a short hash of how arguments are hashed: two functions with
-// the same one have the same hash for the same arguments. It does not change when types
-// and fields are only renamed.
+// ParamsFingerprint returns a short hash of how arguments are hashed. If it is the same for two
+// functions, the same arguments have the same hash in both. It does not change when types and
+// fields are only renamed.
 func (s *Signature) ParamsFingerprint() string {
 	var b strings.Builder
 	s.describeParams(&b, false)
@@ -59,8 +59,8 @@ func (s *Signature) fingerprint(codec string, results func(*strings.Builder)) st
 	return shortHash(b.String())
 }
 
-// describeParams writes everything that determines the hash of arguments; with names, the names
-// of types and fields too.
+// describeParams writes everything that determines the hash of arguments. If names is true, it also
+// writes the names of types and fields.
 func (s *Signature) describeParams(b *strings.Builder, names bool) {
 	for _, t := range s.Params {
 		b.WriteString("\nparameter " + keyhash.Form(t, names))
@@ -75,7 +75,7 @@ func shortHash(text string) string {
 	return hex.EncodeToString(sum[:fingerprintLen])
 }
 
-// encoders are the methods by which a codec may have a type encode itself.
+// encoders are the methods by which a type may encode itself for a codec.
 var encoders = []reflect.Type{
 	reflect.TypeFor[interface{ MarshalCBOR() ([]byte, error) }](),
 	reflect.TypeFor[encoding.BinaryMarshaler](),
@@ -83,8 +83,8 @@ var encoders = []reflect.Type{
 	reflect.TypeFor[json.Marshaler](),
 }
 
-// writeType writes a type out with all that may change what a codec stores. known are
-// the types that were written before, by their order: such a one is not written again.
+// writeType writes a type with everything that may change what a codec stores. known has the types
+// that were written before, numbered in order. They are not written again.
 func writeType(b *strings.Builder, t reflect.Type, known map[reflect.Type]int) {
 	if n, ok := known[t]; ok {
 		fmt.Fprintf(b, "#%d", n)

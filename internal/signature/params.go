@@ -172,9 +172,9 @@ func (w *typeWalk) paramField(t reflect.Type, field reflect.StructField, path st
 	}
 }
 
-// mapKey refuses, in the key of a map, types of which two different keys can be the same
-// argument: then two different maps would be the same argument too. For other types, such as
-// those with an encoding, the hash of a map checks this at each call (see package keyhash).
+// mapKey refuses types of map keys if two different keys can be the same argument, because two
+// different maps would then be the same argument too. For other types, such as those with an
+// encoding, the hash of a map checks this at each call (see package keyhash).
 func (w *typeWalk) mapKey(t reflect.Type, path string) {
 	switch {
 	case t == timeType:
@@ -188,7 +188,7 @@ func (w *typeWalk) mapKey(t reflect.Type, path string) {
 			switch inner := path + "." + field.Name; {
 			case !keyhash.Ignored(field):
 				w.mapKey(field.Type, inner)
-			case field.Name != "_": // which == ignores too
+			case field.Name != "_": // == ignores it too
 				w.refuse(field.Type, inner, "is left out of a map's key by its tag: keys that differ only in it hash alike", "use other keys, or a slice of pairs")
 			}
 		}

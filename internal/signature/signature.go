@@ -30,9 +30,9 @@ var (
 	contextType = reflect.TypeFor[context.Context]()
 )
 
-// New takes a func type apart. With lossy, results may have unexported fields, which are
-// not stored. Results are checked for a format. The error joins the faults of all
-// parameters and results; the signature is returned with it.
+// New analyses a func type. If lossy is true, results may have unexported fields, which are not
+// stored. Results are checked for a format. The error joins the faults of all parameters and
+// results. The signature is also returned with an error.
 func New(t reflect.Type, lossy bool, format codec.Format) (*Signature, error) {
 	s := &Signature{Type: t, Variadic: t.IsVariadic()}
 	var faults []error
@@ -77,7 +77,7 @@ func ReturnsError(t reflect.Type) bool {
 // String returns the type as Go writes it.
 func (s *Signature) String() string { return s.Type.String() }
 
-// Place names parameter i of the function, of those without the context, for errors.
+// Place names parameter i in errors. i does not count the context.
 func (s *Signature) Place(i int) string {
 	if s.HasContext {
 		i++

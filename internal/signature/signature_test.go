@@ -132,7 +132,7 @@ var (
 // param makes the type of a function with this parameter.
 func param[T any]() reflect.Type { return reflect.TypeFor[func(context.Context, T) (int, error)]() }
 
-// tagUnreadable is a function of a struct that go vet would refuse in source.
+// tagUnreadable is a function of a struct with a tag that go vet would refuse in source.
 var tagUnreadable = reflect.FuncOf([]reflect.Type{reflect.StructOf([]reflect.StructField{
 	{Name: "Note", Type: reflect.TypeFor[string](), Tag: `fncache: "-"`},
 })}, []reflect.Type{reflect.TypeFor[int]()}, false)
@@ -351,7 +351,7 @@ func (s *stampedNote) UnmarshalBinary(b []byte) error {
 	return s.Time.UnmarshalBinary(b[:15])
 }
 
-// boxOfAny is generic, and hides what it has.
+// boxOfAny is generic, and its only field is unexported.
 type boxOfAny[T any] struct{ content T }
 
 func (b boxOfAny[T]) MarshalText() ([]byte, error)     { return json.Marshal(b.content) }
@@ -379,7 +379,7 @@ type money struct {
 
 func result[T any]() reflect.Type { return reflect.TypeFor[func() (T, error)]() }
 
-// TestResults has the design's rules for results.
+// TestResults has the rules for results.
 func TestResultsOfVisibleValuesAreAccepted(t *testing.T) {
 	testTypes(t, []typeTest{
 		{"one", reflect.TypeFor[func() int](), nil},
