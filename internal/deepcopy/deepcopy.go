@@ -1,9 +1,9 @@
 // Package deepcopy copies results and arguments, so that callers share no memory with each
 // other, with a cache, or with a computation.
 //
-// Results are copied by a plan that is made once, when a function is wrapped. A copy is
-// begun by assignment, which copies everything except what is behind references; a deepener
-// then replaces these by copies of what they refer to.
+// Results are copied by a plan that is made once, when a function is wrapped. Assignment copies
+// everything except what references point to. A deepener then replaces the references by references
+// to copies.
 package deepcopy
 
 import (
@@ -89,14 +89,14 @@ var immutable = map[reflect.Type]bool{
 	reflect.TypeFor[netip.Prefix]():   true,
 }
 
-// deepenerOf returns the deepener of a type. ok is false if there is none, as for a type
-// that contains itself.
+// deepenerOf returns the deepener of a type. ok is false if there is none, for example because the
+// type contains itself.
 func deepenerOf(t reflect.Type) (deepen deepener, ok bool) {
 	return make(deepeners).of(t)
 }
 
-// deepeners has the deepeners of all types seen. Each type is examined once, however often it
-// occurs. During its examination a type has none, so a type that contains itself gets none.
+// deepeners has the deepeners of all types seen. Each type is examined once, even if it occurs
+// often. A type has no deepener during its examination, so a type that contains itself gets none.
 type deepeners map[reflect.Type]deepener
 
 func (ds deepeners) of(t reflect.Type) (deepen deepener, ok bool) {
@@ -250,7 +250,7 @@ func (ds deepeners) mapping(t reflect.Type) (deepener, bool) {
 	}, keyOK && elemOK
 }
 
-// deepened returns a copy of v; v itself if deepen is nil.
+// deepened returns a copy of v, or v itself if deepen is nil.
 func deepened(v reflect.Value, deepen deepener) reflect.Value {
 	if deepen == nil {
 		return v
@@ -273,7 +273,7 @@ func (ds deepeners) pointer(t reflect.Type) (deepener, bool) {
 		if elem != nil {
 			elem(fresh.UnsafePointer())
 		}
-		v.Set(fresh.Convert(t)) // of a pointer type that has a name
+		v.Set(fresh.Convert(t)) // t may be a named pointer type
 	}, ok
 }
 
