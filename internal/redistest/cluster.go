@@ -24,9 +24,9 @@ type Cluster struct {
 	nodes []*Server
 }
 
-// StartCluster runs a Redis Cluster for this test, and returns when every node
-// knows every slot and serves. This takes two seconds and more, for which a
-// new primary refuses to serve. The arguments are options of redis-server.
+// StartCluster runs a Redis Cluster for this test, and returns when every node knows every slot and
+// serves. This takes at least two seconds, because a new primary refuses to serve for that long.
+// The arguments are options of redis-server.
 func StartCluster(t testing.TB, args ...string) *Cluster {
 	t.Helper()
 	Require(t)
@@ -62,7 +62,7 @@ func serversOf(t testing.TB, ps []*process, shared bool) []*Server {
 	return servers
 }
 
-// runCluster is StartCluster for servers that live longer than a test, too.
+// runCluster is like StartCluster. Its servers may live longer than a test.
 func runCluster(run launcher, args ...string) ([]*process, error) {
 	var nodes []*process
 	var clients []*redis.Client
@@ -114,7 +114,7 @@ func clusterArgs(bus int) []string {
 // joinCluster gives node i its share of the slots and makes it meet the first one.
 func joinCluster(node *redis.Client, i, firstPort, firstBus int) error {
 	ctx := context.Background()
-	// Different epochs from the start: the nodes would resolve equal ones slowly, one by one.
+	// The nodes get different epochs at the start, because they would resolve equal ones slowly.
 	if err := node.Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1).Err(); err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func joinCluster(node *redis.Client, i, firstPort, firstBus int) error {
 	return node.Do(ctx, "CLUSTER", "MEET", "127.0.0.1", firstPort, firstBus).Err()
 }
 
-// serves reports, as an error, what keeps a node from serving the whole cluster.
+// serves returns an error that says why a node does not serve the whole cluster yet.
 func serves(node *redis.Client) error {
 	err := clusterInfoHas(node, "cluster_state:ok", fmt.Sprintf("cluster_known_nodes:%d", primaries))
 	if err := errors.Join(err, knowsAllSlots(node)); err != nil {
@@ -140,13 +140,12 @@ func serves(node *redis.Client) error {
 	return err
 }
 
-// knowsAllSlots reports, as an error, that a node has not heard from all primaries
-// which slots they have.
+// knowsAllSlots returns an error if a node does not know yet which slots each primary has.
 func knowsAllSlots(node *redis.Client) error {
 	return clusterInfoHas(node, fmt.Sprintf("cluster_slots_assigned:%d", slots), fmt.Sprintf("cluster_size:%d", primaries))
 }
 
-// clusterInfoHas reports, as an error, which texts CLUSTER INFO of a node lacks.
+// clusterInfoHas returns an error if CLUSTER INFO of a node lacks one of the texts.
 func clusterInfoHas(node *redis.Client, wanted ...string) error {
 	info, err := node.ClusterInfo(context.Background()).Result()
 	if err != nil {
@@ -174,8 +173,8 @@ func addrs(servers []*Server) []string {
 	return out
 }
 
-// Client returns a client of the cluster, closed when the test ends. Each mut
-// may change its options first.
+// Client returns a client of the cluster, which is closed when the test ends. Each mut may change
+// its options first.
 func (c *Cluster) Client(mut ...func(*redis.ClusterOptions)) *redis.ClusterClient {
 	opts := &redis.ClusterOptions{Addrs: c.Addrs(), ContextTimeoutEnabled: true} // so that hooks see everything
 	for _, m := range mut {

@@ -10,18 +10,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// setUp has the commands by which clients set up connections and learn the topology. They are
-// not counted: how many there are depends on the pool.
+// setUp has the commands by which clients set up connections and learn the topology. They are not
+// counted, because their number depends on the pool.
 var setUp = map[string]bool{
 	"hello": true, "auth": true, "select": true, "client": true, "readonly": true,
 	"command": true, "cluster": true, "sentinel": true,
 }
 
-// A Counter is a go-redis hook that counts commands as a client sends them: a script is one, a
-// pipeline counts as its commands. Connection set-up (HELLO, CLIENT, AUTH, SELECT, READONLY,
-// COMMAND, CLUSTER, SENTINEL) is not counted, nor do hooks see what go-redis sends once more
-// after a failure, or for subscriptions; see [Server.Monitor] for those. It may be used by
-// several clients.
+// A Counter is a go-redis hook that counts commands as a client sends them. A script counts as one
+// command, and a pipeline as the commands in it. Connection set-up (HELLO, CLIENT, AUTH, SELECT,
+// READONLY, COMMAND, CLUSTER, SENTINEL) is not counted. Hooks do not see what go-redis sends again
+// after a failure, or for subscriptions; see [Server.Monitor] for those. Several clients may use
+// one Counter.
 type Counter struct {
 	mu       sync.Mutex // guards the fields below
 	byName   map[string]int
@@ -30,7 +30,7 @@ type Counter struct {
 
 var _ redis.Hook = (*Counter)(nil)
 
-// NewCounter returns a Counter, to be given to a client's AddHook.
+// NewCounter returns a Counter for the AddHook of a client.
 func NewCounter() *Counter { return &Counter{byName: map[string]int{}} }
 
 // Total returns how many commands were sent.
@@ -40,15 +40,15 @@ func (c *Counter) Total() int {
 	return len(c.commands)
 }
 
-// ByName returns how many were sent of each command, by its name in lower case.
+// ByName returns how many commands were sent, by their names in lower case.
 func (c *Counter) ByName() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return maps.Clone(c.byName)
 }
 
-// Commands returns the commands in the order of sending, with their arguments shortened, for
-// the message of a failed test.
+// Commands returns the commands in the order of sending, with shortened arguments. It is for the
+// messages of failed tests.
 func (c *Counter) Commands() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,7 +76,7 @@ func (c *Counter) count(cmds ...redis.Cmder) {
 	}
 }
 
-// brief returns a command's arguments on one line, long and binary ones shortened.
+// brief returns the arguments of a command on one line. It shortens and quotes them if needed.
 func brief(args []any) string {
 	const most = 80
 	words := make([]string, len(args))

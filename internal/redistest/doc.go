@@ -1,15 +1,13 @@
-// Package redistest starts real Redis servers for tests: a single one
-// ([Start], [Shared]), one with a replica ([StartReplica]), a Redis Cluster of
-// three primaries ([StartCluster], to which [Cluster.AddReplica] adds, and whose
-// slots [Cluster.MigrateSlot] moves) and a Sentinel group ([StartSentinel]).
-// It also counts what a client sends ([Counter]) and what a server receives
-// ([Monitor]).
+// Package redistest starts real Redis servers for tests: a single server ([Start], [Shared]), a
+// replica of a server ([StartReplica]), a Redis Cluster of three primaries ([StartCluster]) and a
+// Sentinel group ([StartSentinel]). [Cluster.AddReplica] adds a replica to a Cluster, and
+// [Cluster.MigrateSlot] moves a slot. The package also counts what a client sends ([Counter]) and
+// what a server receives ([Monitor]).
 //
-// The servers are processes of the redis-server on the PATH, or of another
-// server that takes the same options, whose path FNCACHE_REDIS_SERVER in the
-// environment says (`make servers` uses it). Where there is none, tests that ask
-// for one are skipped with the reason, and [ReportSkips] says how many were; with
-// FNCACHE_REQUIRE_REDIS=1 in the environment they fail instead, so that CI
+// The servers are processes of the redis-server on the PATH. FNCACHE_REDIS_SERVER in the
+// environment may name another server that takes the same options (`make servers` uses it). If
+// there is no server, the tests that need one are skipped with the reason, and [ReportSkips] says
+// how many were. With FNCACHE_REQUIRE_REDIS=1 in the environment they fail instead, so that CI
 // cannot pass without them.
 //
 // # No server outlives its test
@@ -25,9 +23,8 @@
 //
 // # What may run in parallel
 //
-// Everything here may be called from parallel tests. Each call of a Start
-// function makes servers of the test's own. [Shared] gives all tests of a
-// binary the same server and flushes it, [SharedCluster] and [SharedSentinel]
-// the same group of them: they are for tests that run one after the other and
-// do not disturb the servers.
+// Everything here may be called from parallel tests. Each call of a Start function starts servers
+// of the test's own. [Shared], [SharedCluster] and [SharedSentinel] give all tests of a binary the
+// same servers, and flush them. They are for tests that run one after the other and do not disturb
+// the servers.
 package redistest

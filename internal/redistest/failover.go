@@ -12,9 +12,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// AddReplica gives node i of a cluster a replica, which takes the node's place a
-// few seconds after the node is gone. It returns when the replica is in sync, and
-// it and the primaries know of each other.
+// AddReplica gives node i of a cluster a replica, which takes the node's place a few seconds after
+// the node is gone. It returns when the replica is in sync, and the replica and the primaries know
+// each other.
 func (c *Cluster) AddReplica(t testing.TB, i int) *Server {
 	t.Helper()
 	ctx := context.Background()
@@ -29,7 +29,7 @@ func (c *Cluster) AddReplica(t testing.TB, i int) *Server {
 		return serverArgs(port, clusterArgs(bus)...)
 	})
 	client := replica.Client()
-	// CLUSTER MEET makes it known to the others.
+	// CLUSTER MEET introduces the replica to the others.
 	if err := of.Do(ctx, "CLUSTER", "MEET", "127.0.0.1", replica.p.port, bus).Err(); err != nil {
 		t.Fatalf("redistest: replica of node %d: %v", i, err)
 	}
@@ -40,8 +40,8 @@ func (c *Cluster) AddReplica(t testing.TB, i int) *Server {
 		if err := infoHas(client, "replication", "master_link_status:up"); err != nil {
 			return err
 		}
-		// A replica that has not heard of the other primaries when its own goes away never
-		// will: no node is left to introduce them, and none of them votes for it.
+		// The replica must know the other primaries before its own primary goes away. After that no
+		// node is left to introduce them, and none of them votes for the replica.
 		return errors.Join(knowsAllSlots(client), c.allKnowReplica(replica))
 	}, replica.p)
 	if err != nil {
@@ -50,8 +50,7 @@ func (c *Cluster) AddReplica(t testing.TB, i int) *Server {
 	return replica
 }
 
-// allKnowReplica reports, as an error, which primary does not know that the server is a
-// replica.
+// allKnowReplica returns an error if a primary does not know that the server is a replica.
 func (c *Cluster) allKnowReplica(replica *Server) error {
 	for i, node := range c.nodes {
 		client := redis.NewClient(&redis.Options{Addr: node.Addr()})
@@ -71,9 +70,8 @@ func (c *Cluster) allKnowReplica(replica *Server) error {
 	return nil
 }
 
-// MigrateSlot moves a slot, with the keys in it, from one node to another, as
-// redis-cli does it: clients go on meanwhile, and are redirected. It returns when
-// all nodes know.
+// MigrateSlot moves a slot, with the keys in it, from one node to another, as redis-cli does.
+// Clients continue meanwhile, and are redirected. It returns when all nodes know the new owner.
 func (c *Cluster) MigrateSlot(ctx context.Context, slot, from, to int) error {
 	source := redis.NewClient(&redis.Options{Addr: c.nodes[from].Addr()})
 	target := redis.NewClient(&redis.Options{Addr: c.nodes[to].Addr()})
@@ -119,10 +117,9 @@ func (c *Cluster) MigrateSlot(ctx context.Context, slot, from, to int) error {
 	return await(func() error { return c.allKnowOwner(ctx, slot, targetID) })
 }
 
-// allKnowOwner reports, as an error, which node does not know that a slot is the owner's, by
-// the newest epoch there is. Until all do, another move of the slot could give its next owner
-// the same epoch: then two nodes take each other for the owner permanently, and redirect
-// clients back and forth.
+// allKnowOwner returns an error if a node does not know the owner of a slot by the newest epoch.
+// Before all nodes know it, another move of the slot could give its next owner the same epoch. Then
+// two nodes take each other for the owner permanently, and redirect clients back and forth.
 func (c *Cluster) allKnowOwner(ctx context.Context, slot int, owner string) error {
 	for i, node := range c.nodes {
 		client := redis.NewClient(&redis.Options{Addr: node.Addr()})

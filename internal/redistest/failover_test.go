@@ -29,7 +29,7 @@ func TestClusterReplicaKnowsWhoVotesForIt(t *testing.T) {
 	t.Parallel()
 	cluster := StartCluster(t)
 	replica := cluster.AddReplica(t, 0).Client()
-	// Asked once, and at once: a primary may be gone the moment after.
+	// The replica is asked once, and immediately, because a primary may be gone a moment later.
 	shards, err := replica.ClusterShards(t.Context()).Result()
 	require.NoError(t, err)
 	var owners int

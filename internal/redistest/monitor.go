@@ -13,8 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A Monitor collects what a server receives from all clients, of whatever
-// process.
+// A Monitor collects what a server receives from all clients of all processes.
 type Monitor struct {
 	t    testing.TB
 	s    *Server
@@ -22,8 +21,8 @@ type Monitor struct {
 	r    *bufio.Reader
 }
 
-// Monitor begins to collect what the server receives. Every command that is
-// sent after it returns is seen.
+// Monitor begins to collect what the server receives. It sees every command that is sent after it
+// returns.
 func (s *Server) Monitor(t testing.TB) *Monitor {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", s.Addr(), patience)
@@ -41,19 +40,18 @@ func (s *Server) Monitor(t testing.TB) *Monitor {
 	return m
 }
 
-// Stop returns a line for each command that clients have sent since, in order,
-// as MONITOR writes it:
+// Stop returns a line for each command that clients have sent since Monitor, in order, as MONITOR
+// writes it:
 //
 //	1700000000.123456 [0 127.0.0.1:40404] "get" "key"
 //
-// What scripts call is left out, as is connection set-up; see [Counter].
+// The commands of scripts are left out, and so is connection set-up; see [Counter].
 //
-// The server keeps the lines until Stop reads them, so there is nothing here
-// that runs meanwhile.
+// The server keeps the lines until Stop reads them, so no goroutine has to read them meanwhile.
 func (m *Monitor) Stop() []string {
 	m.t.Helper()
 	defer func() { _ = m.conn.Close() }()
-	// The marker is the last command: what was done before it is seen before it.
+	// The marker is the last command. MONITOR reports all earlier commands before it.
 	marker := "end of monitor " + m.conn.LocalAddr().String()
 	c := redis.NewClient(&redis.Options{Addr: m.s.Addr()})
 	defer func() { _ = c.Close() }()
@@ -82,8 +80,8 @@ func (m *Monitor) read() string {
 	return strings.TrimPrefix(strings.TrimSpace(line), "+")
 }
 
-// splitMonitorLine returns who sent a command, a client's address or "lua",
-// and the command's name in lower case.
+// splitMonitorLine returns the origin of a command, which is a client's address or "lua", and the
+// command's name in lower case.
 func splitMonitorLine(line string) (origin, name string) {
 	var stamp, db, quoted string
 	_, _ = fmt.Sscan(line, &stamp, &db, &origin, &quoted)

@@ -4,8 +4,8 @@ package redistest
 
 import "errors"
 
-// Elsewhere there is no redis-server to start: Require skips. These exist so
-// that the tests that use this package compile.
+// On other systems there is no redis-server to start, and Require skips. These declarations let the
+// tests that use this package compile.
 
 var errNotUnix = errors.New("redistest: servers run on Unix systems only")
 

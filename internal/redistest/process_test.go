@@ -24,7 +24,7 @@ func TestStartTakesAnotherPortWhenItsOwnIsTaken(t *testing.T) {
 	var ports []int
 	p, err := forTest(t)(nil, func(port int) []string {
 		ports = append(ports, port)
-		if len(ports) == 1 { // lost the race for it
+		if len(ports) == 1 { // another process got the port first
 			port = foreign.Addr().(*net.TCPAddr).Port
 		}
 		return serverArgs(port)

@@ -21,17 +21,16 @@ import (
 
 const startAttempts = 20
 
-// keeper is the shell program that a server runs under; see the package
-// comment. Its arguments are a folder to remove at its end, or "", and the
-// server's command line. Its descriptors:
+// keeper is the shell program that a server runs under; see the package comment. Its arguments are
+// a folder to remove at its end, or "", and the server's command line. Its file descriptors are:
 //
 //	0  the lifeline: end of file when the test binary ends or lets go
 //	1  takes the server's process id to the test binary
 //	2  the server's log
 //	3  the vigil: held open by the server alone, end of file when it is dead
 //
-// It ignores the signals that a terminal or a supervisor sends to all processes: the keeper
-// must be the last one to end. It ends when the server has ended and its resources are free.
+// It ignores the signals that a terminal or a supervisor sends to all processes, because the keeper
+// must end last. It ends when the server has ended and its resources are free.
 const keeper = `
 trap '' HUP INT QUIT TERM
 tidy=$1
@@ -46,26 +45,26 @@ wait
 [ -z "$tidy" ] || rm -rf "$tidy"
 `
 
-// errInUse says that a server could not have its port.
+// errInUse says that the port of a server was in use.
 var errInUse = errors.New("address already in use")
 
-// A process is one redis-server on a port of its own. Killed and started
-// again it keeps its port, arguments, directory and log.
+// A process is one redis-server on a port of its own. It keeps its port, arguments, directory and
+// log when it is killed and started again.
 type process struct {
 	port int
 	dir  string
 	args []string // of redis-server
 	log  *os.File // unlinked; the output of all runs, one after the other
-	tidy string   // what its keeper removes after the run: "", or dir
+	tidy string   // what the keeper removes after the run: "", or dir
 
 	mu       sync.Mutex // guards the fields below, which are of one run
 	keeper   *exec.Cmd  // nil: not running
 	pid      int        // of redis-server
-	lifeline *os.File   // closed, it ends the keeper
-	vigil    *os.File   // at end of file, the server is dead
+	lifeline *os.File   // closing it ends the keeper
+	vigil    *os.File   // at end of file the server is dead
 }
 
-// serverBinary finds the server to be run: what FNCACHE_REDIS_SERVER in the
+// serverBinary returns the path of the server to run: the one that FNCACHE_REDIS_SERVER in the
 // environment names, or else redis-server on the PATH.
 func serverBinary() (string, error) {
 	name := os.Getenv("FNCACHE_REDIS_SERVER")
@@ -81,7 +80,7 @@ func serverBinary() (string, error) {
 
 // launch starts a server on a free port. It is up when launch returns.
 func launch(l plan) (*process, error) {
-	// The log has no name: nothing is left of it, however the test binary ends.
+	// The log has no name, so nothing is left of it, however the test binary ends.
 	log, err := os.CreateTemp("", "redis-*.log")
 	if err != nil {
 		return nil, err
@@ -109,7 +108,7 @@ func launch(l plan) (*process, error) {
 	return nil, err
 }
 
-// writeFiles makes the folder and what is in it before the server starts.
+// writeFiles makes the folder and its files before the server starts.
 func (l *plan) writeFiles() error {
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return err
@@ -122,13 +121,13 @@ func (l *plan) writeFiles() error {
 	return nil
 }
 
-// freePort draws a port on which no process listens. Another process may draw the same one a
-// moment later; the loser of that race tries again.
+// freePort draws a port on which no process listens. Another process may draw the same one a moment
+// later; the loser of that race tries again.
 //
-// It does not take what the kernel gives for port 0. Those numbers are also
-// given to outgoing connections: while a killed server is down another
-// connection could take its port, and a client that dials it again and again
-// would, once in thirty thousand times, be connected with itself.
+// It does not use the ports that the kernel gives for port 0, because the kernel also gives them to
+// outgoing connections. While a killed server is down, another connection could take its port. And
+// a client that dials the port again and again would be connected to itself once in thirty thousand
+// times.
 func freePort() int {
 	for {
 		port := 10_000 + rand.IntN(22_000) // below the ephemeral ports of Linux, the BSDs and macOS
@@ -177,7 +176,7 @@ func (p *process) spawn() error {
 		}
 		ours[i], theirs[i] = r, w
 	}
-	ours[0], theirs[0] = theirs[0], ours[0] // of the lifeline we have the writing end
+	ours[0], theirs[0] = theirs[0], ours[0] // we have the writing end of the lifeline
 
 	cmd := exec.Command("/bin/sh", append([]string{"-c", keeper, "keeper", p.tidy, binary}, p.args...)...)
 	cmd.Dir = p.dir
@@ -199,8 +198,8 @@ func (p *process) spawn() error {
 	return err
 }
 
-// awaitAnswer waits until this very server answers, or is dead, or the
-// deadline is over. The caller holds p.mu.
+// awaitAnswer waits until this very server answers, is dead, or the deadline is over. The caller
+// holds p.mu.
 func (p *process) awaitAnswer() error {
 	var why error
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
@@ -214,21 +213,21 @@ func (p *process) awaitAnswer() error {
 	return fmt.Errorf("no answer within %v: %w", patience, why)
 }
 
-// deadWithin waits for the server's death. The caller holds p.mu.
+// deadWithin waits up to d for the server's death, and reports it. The caller holds p.mu.
 func (p *process) deadWithin(d time.Duration) bool {
 	_ = p.vigil.SetReadDeadline(time.Now().Add(d))
 	_, err := p.vigil.Read(make([]byte, 1))
 	return errors.Is(err, io.EOF)
 }
 
-// ask checks that our process answers on the port: the port may belong to another server by
-// now, which answers too.
+// ask checks that our process answers on the port. By now the port may belong to another server,
+// which answers too.
 func (p *process) ask() error {
 	reply, err := p.info()
 	if err != nil {
 		return err
 	}
-	if strings.HasPrefix(reply, "-NOAUTH") { // "requirepass" among the arguments: in any case it is up
+	if strings.HasPrefix(reply, "-NOAUTH") { // the arguments have "requirepass"; the server is up
 		return nil
 	}
 	if !strings.Contains(reply, fmt.Sprintf("\nprocess_id:%d\r\n", p.pid)) {
@@ -264,7 +263,7 @@ func (p *process) info() (string, error) {
 	return string(bulk), err
 }
 
-// pause stops the server as a debugger would; its sockets stay open.
+// pause stops the server as a debugger would. Its sockets stay open.
 func (p *process) pause() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -283,7 +282,7 @@ func (p *process) pause() error {
 	})
 }
 
-// resume lets the server run on.
+// resume lets the server continue.
 func (p *process) resume() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -298,22 +297,21 @@ func (p *process) signal(sig syscall.Signal) error {
 	return syscall.Kill(p.pid, sig)
 }
 
-// kill ends the server with SIGKILL, if it runs. When it returns the port is
-// free.
+// kill ends the server with SIGKILL, if it runs. The port is free when kill returns.
 func (p *process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reap()
 }
 
-// reap lets go of the lifeline and waits for the keeper, which kills the
-// server and waits for it. The caller holds p.mu.
+// reap closes the lifeline and waits for the keeper, which kills the server and waits for it. The
+// caller holds p.mu.
 func (p *process) reap() {
 	if p.keeper == nil {
 		return
 	}
 	_ = p.lifeline.Close()
-	_ = p.keeper.Wait() // its exit status says nothing: its child was killed
+	_ = p.keeper.Wait() // the exit status says nothing, because the keeper's child was killed
 	_ = p.vigil.Close()
 	p.keeper = nil
 }

@@ -16,8 +16,8 @@ const sentinels = 3
 // MasterName is the name under which Sentinel watches the primary.
 const MasterName = "fncache"
 
-// A Sentinel is a primary with one replica, watched by three sentinels of
-// which two must agree that the primary is gone.
+// A Sentinel is a primary with one replica, watched by three sentinels. Two of them must agree that
+// the primary is gone.
 type Sentinel struct {
 	t         testing.TB
 	primary   *Server
@@ -25,9 +25,8 @@ type Sentinel struct {
 	sentinels []*Server
 }
 
-// StartSentinel runs a Sentinel group for this test, and returns when the
-// replica is in sync and the sentinels know it and each other. A primary that
-// is gone is replaced within a few seconds.
+// StartSentinel runs a Sentinel group for this test. It returns when the replica is in sync and the
+// sentinels know it and each other. A primary that is gone is replaced within a few seconds.
 func StartSentinel(t testing.TB) *Sentinel {
 	t.Helper()
 	Require(t)
@@ -53,21 +52,21 @@ func SharedSentinel(t testing.TB) *Sentinel {
 	return s
 }
 
-// newSentinel makes a Sentinel of what runSentinel has started.
+// newSentinel returns a Sentinel of the servers that runSentinel has started.
 func newSentinel(t testing.TB, started []*process, shared bool) *Sentinel {
 	servers := serversOf(t, started, shared)
 	return &Sentinel{t: t, primary: servers[0], replica: servers[1], sentinels: servers[2:]}
 }
 
-// runSentinel is StartSentinel for servers that live longer than a test, too:
-// the primary, the replica, and the sentinels.
+// runSentinel is like StartSentinel. Its servers may live longer than a test. It returns the
+// primary, the replica, and the sentinels.
 func runSentinel(run launcher) ([]*process, error) {
 	primary, err := run(nil, func(port int) []string { return serverArgs(port) })
 	if err != nil {
 		return nil, err
 	}
-	// A sentinel asks the primary for its replicas at once, and then every ten
-	// seconds: the replica has to be there first.
+	// A sentinel asks the primary for its replicas immediately, and then every ten seconds. So the
+	// replica must be there first.
 	replica, err := runReplica(run, primary)
 	if err != nil {
 		return nil, err
@@ -104,7 +103,7 @@ sentinel failover-timeout %[1]s 5000
 	})
 }
 
-// agrees reports, as an error, what a sentinel has not learned yet.
+// agrees returns an error that says what a sentinel has not learned yet.
 func agrees(p *process) error {
 	ctx := context.Background()
 	client := redis.NewSentinelClient(&redis.Options{Addr: address(p.port)})
@@ -135,14 +134,14 @@ func (s *Sentinel) Primary() *Server { return s.primary }
 // Replica returns the server that was the replica at the start.
 func (s *Sentinel) Replica() *Server { return s.replica }
 
-// Sentinels returns the sentinels themselves.
+// Sentinels returns the servers of the sentinels.
 func (s *Sentinel) Sentinels() []*Server { return s.sentinels }
 
 // Addrs returns the sentinels' addresses.
 func (s *Sentinel) Addrs() []string { return addrs(s.sentinels) }
 
-// Client returns a client that follows the primary, closed when the test ends.
-// Each mut may change its options first.
+// Client returns a client that follows the primary. It is closed when the test ends. Each mut may
+// change its options first.
 func (s *Sentinel) Client(mut ...func(*redis.FailoverOptions)) *redis.Client {
 	opts := &redis.FailoverOptions{MasterName: MasterName, SentinelAddrs: s.Addrs(), ContextTimeoutEnabled: true}
 	for _, m := range mut {

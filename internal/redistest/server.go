@@ -21,10 +21,9 @@ const (
 	pollInterval = 5 * time.Millisecond
 )
 
-// Require skips the test with the reason when there is no server to be run:
-// the one that FNCACHE_REDIS_SERVER in the environment names, or else
-// redis-server on the PATH. With FNCACHE_REQUIRE_REDIS=1 the test fails
-// instead. All the Start functions call it.
+// Require skips the test with the reason if there is no server to run: the one that
+// FNCACHE_REDIS_SERVER in the environment names, or else redis-server on the PATH. With
+// FNCACHE_REQUIRE_REDIS=1 the test fails instead. All Start functions call it.
 func Require(t testing.TB) {
 	t.Helper()
 	_, err := serverBinary()
@@ -63,16 +62,16 @@ func start(t testing.TB, argsFor func(port int) []string) *Server {
 	return &Server{t: t, p: p}
 }
 
-// A plan is a server to be started.
+// A plan describes a server to start.
 type plan struct {
 	dir   string                  // where it runs
-	tidy  bool                    // dir is removed when it has ended
-	files map[string]string       // written into dir before
+	tidy  bool                    // dir is removed after the server has ended
+	files map[string]string       // written into dir before the start
 	args  func(port int) []string // its command line
 }
 
-// A launcher starts servers that live as long as the launcher says. The files
-// are put into the folder that a server runs in.
+// A launcher starts servers, and determines how long they live. It puts the files into the folder
+// that a server runs in.
 type launcher func(files map[string]string, argsFor func(port int) []string) (*process, error)
 
 // forTest launches servers that end with the test.
@@ -86,8 +85,8 @@ func forTest(t testing.TB) launcher {
 	}
 }
 
-// forBinary launches servers that nothing stops: they end with the test binary,
-// as every server here does, and leave nothing behind.
+// forBinary launches servers that end with the test binary, as every server here does. They leave
+// nothing behind.
 func forBinary(files map[string]string, argsFor func(port int) []string) (*process, error) {
 	dir, err := os.MkdirTemp("", "redistest-*")
 	if err != nil {
@@ -106,14 +105,13 @@ func serverArgs(port int, more ...string) []string {
 	}, more...)
 }
 
-// sharedServer is started by the first test that asks for it.
+// sharedServer is started by the first test that needs it.
 var sharedServer = sync.OnceValues(func() (*process, error) {
 	return forBinary(nil, func(port int) []string { return serverArgs(port) })
 })
 
-// Shared returns the one server that the tests of a binary share, emptied. It
-// is for tests that are not parallel and leave the server as it is: Pause,
-// Kill, Restart and Detach are refused.
+// Shared returns the one server that the tests of a binary share, emptied. It is for tests that are
+// not parallel and do not disturb the server: Pause, Kill, Restart and Detach are refused.
 func Shared(t testing.TB) *Server {
 	t.Helper()
 	Require(t)
@@ -137,7 +135,7 @@ func StartReplica(t testing.TB, primary *Server, args ...string) *Server {
 	return &Server{t: t, p: p}
 }
 
-// runReplica is StartReplica for servers that live longer than a test, too.
+// runReplica is like StartReplica. Its server may live longer than a test.
 func runReplica(run launcher, primary *process, args ...string) (*process, error) {
 	args = append([]string{"--replicaof", fmt.Sprintf("127.0.0.1 %d", primary.port)}, args...)
 	replica, err := run(nil, func(port int) []string { return serverArgs(port, args...) })
@@ -158,8 +156,8 @@ func runReplica(run launcher, primary *process, args ...string) (*process, error
 	return replica, err
 }
 
-// Detach makes a replica independent of its primary: from then on it keeps the data it has, as
-// a replica that lags forever. Restart attaches it again.
+// Detach makes a replica independent of its primary. From then on it keeps its data, like a replica
+// that lags forever. Restart attaches it again.
 func (s *Server) Detach() {
 	s.t.Helper()
 	if s.refuses("Detach") {
@@ -175,8 +173,8 @@ func (s *Server) Addr() string { return address(s.p.port) }
 
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// Client returns a client of the server, closed when the test ends. Each mut
-// may change its options first.
+// Client returns a client of the server. It is closed when the test ends. Each mut may change its
+// options first.
 func (s *Server) Client(mut ...func(*redis.Options)) *redis.Client {
 	opts := &redis.Options{Addr: s.Addr(), ContextTimeoutEnabled: true} // so that hooks see everything
 	for _, m := range mut {
@@ -187,7 +185,7 @@ func (s *Server) Client(mut ...func(*redis.Options)) *redis.Client {
 	return c
 }
 
-// Flush empties the server: its data and its scripts.
+// Flush removes all data and scripts of the server.
 func (s *Server) Flush(t testing.TB) {
 	t.Helper()
 	ctx := context.Background()
@@ -201,22 +199,22 @@ func (s *Server) Flush(t testing.TB) {
 	}
 }
 
-// Pause stops the server with SIGSTOP: connections stay open, dials still
-// succeed, and nothing is answered until Resume.
+// Pause stops the server with SIGSTOP. Connections stay open, dials still succeed, and nothing is
+// answered before Resume.
 func (s *Server) Pause() { s.t.Helper(); s.do("Pause", (*process).pause) }
 
-// Resume lets a paused server go on, with all that was sent to it meanwhile.
+// Resume lets a paused server continue. It then handles all that was sent to it meanwhile.
 func (s *Server) Resume() { s.t.Helper(); s.do("Resume", (*process).resume) }
 
-// Kill ends the server with SIGKILL. When it returns the connections are cut
-// and dials are refused.
+// Kill ends the server with SIGKILL. When it returns, the connections are cut and dials are
+// refused.
 func (s *Server) Kill() {
 	s.t.Helper()
 	s.do("Kill", func(p *process) error { p.kill(); return nil })
 }
 
-// Restart starts the server again, after it has killed it if need be: on the
-// same port, with the same arguments, and empty.
+// Restart kills the server if it runs, and starts it again on the same port, with the same
+// arguments, and empty.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.do("Restart", func(p *process) error { p.kill(); return p.start() })
@@ -242,10 +240,10 @@ func (s *Server) refuses(what string) bool {
 	return s.shared
 }
 
-// Logs returns what the server has logged so far, over all its restarts.
+// Logs returns what the server has logged so far, also before restarts.
 func (s *Server) Logs() string { return s.p.logs() }
 
-// await asks ready again and again until it returns no error.
+// await calls ready until it returns no error.
 func await(ready func() error) error {
 	deadline := time.Now().Add(patience)
 	for {
@@ -260,8 +258,8 @@ func await(ready func() error) error {
 	}
 }
 
-// awaitState is await for a state of servers, whose logs the error has if they
-// do not reach it.
+// awaitState is like await, for a state of servers. If they do not reach it, the error has their
+// logs.
 func awaitState(what string, ready func() error, of ...*process) error {
 	err := await(ready)
 	if err == nil {
@@ -274,7 +272,7 @@ func awaitState(what string, ready func() error, of ...*process) error {
 	return err
 }
 
-// infoHas reports, as an error, that a section of INFO lacks some text.
+// infoHas returns an error if a section of INFO lacks a text.
 func infoHas(c *redis.Client, section, want string) error {
 	got, err := c.Info(context.Background(), section).Result()
 	if err == nil && !strings.Contains(got, want) {

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// impatient makes a client that reports a silent server soon, and does not
-// hide it by sending again.
+// impatient makes a client that reports a silent server soon, and that does not send commands
+// again, which would hide the silence.
 func impatient(o *redis.Options) {
 	o.MaxRetries = -1
 	o.DialerRetries = 1
