@@ -15,7 +15,7 @@ import (
 // maxReadings bounds how many combinations of types are tried for a list of arguments.
 const maxReadings = 1 << 16
 
-// A Reading is a list of arguments under some parameter types.
+// A Reading is a list of arguments read as values of some parameter types.
 type Reading struct {
 	Types []string
 	Hash  keyhash.Hash
@@ -27,10 +27,10 @@ type candidate struct {
 	hash  keyhash.Hash
 }
 
-// Readings returns, by the fingerprint of parameter types (see package releases), what the texts
-// of arguments are as values of these types: booleans, integers, floats, strings, times in RFC
-// 3339, and JSON lists of these. vary is the text of Options.Vary, or nil for a function
-// without.
+// Readings returns the hashes of arguments that are given as texts, for all parameter types that
+// the texts can be: booleans, integers, floats, strings, times in RFC 3339, and JSON lists of
+// these. The keys of the map are the fingerprints of the parameter types (see package releases).
+// vary is the text of Options.Vary, or nil for a function without it.
 func Readings(k *keyhash.Keys, args []string, vary *string) (map[string]Reading, error) {
 	all := make([][]candidate, len(args))
 	total := 1
@@ -40,7 +40,7 @@ func Readings(k *keyhash.Keys, args []string, vary *string) (map[string]Reading,
 			return nil, err
 		}
 		if total *= len(all[i]); total > maxReadings {
-			return nil, fmt.Errorf("%d arguments can be read in more than %d ways; give the Redis key instead, as of Func.Key", len(args), maxReadings)
+			return nil, fmt.Errorf("%d arguments can be read in more than %d ways; give the Redis key instead, as Func.Key returns it", len(args), maxReadings)
 		}
 	}
 	found := make(map[string]Reading, total)
@@ -69,8 +69,8 @@ func readingOf(k *keyhash.Keys, chosen []candidate, vary *string) (params string
 	return sig.ParamsFingerprint(), r
 }
 
-// listTypes are the lists that an argument in brackets may be. Integers that differ only in
-// their sign have one hash.
+// listTypes are the types of lists that an argument in brackets may be. Signed and unsigned
+// integers with the same bits have the same hash.
 var listTypes = []reflect.Type{
 	reflect.TypeFor[[]string](), reflect.TypeFor[[]bool](),
 	reflect.TypeFor[[]int64](), reflect.TypeFor[[]uint64](), reflect.TypeFor[[]int32](), reflect.TypeFor[[]uint32](),
@@ -105,7 +105,8 @@ func candidatesOf(k *keyhash.Keys, arg string) (all []candidate, err error) {
 	return all, nil
 }
 
-// scalarsOf returns what a text is as a boolean, an integer, a float, a time and a string.
+// scalarsOf returns the values that a text can be: a boolean, integers, floats, a time and a
+// string.
 func scalarsOf(arg string) (values []reflect.Value) {
 	add := func(v any) { values = append(values, reflect.ValueOf(v)) }
 	add(arg)

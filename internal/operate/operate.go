@@ -25,17 +25,17 @@ type Operator interface {
 	Split(key string) (entry, function string, err error)
 	// EntryKey returns the key of an entry.
 	EntryKey(function string, hash keyhash.Hash, signature string) string
-	// Hashing returns the keys of the hashes of arguments.
+	// Hashing returns the keys that arguments are hashed with.
 	Hashing() *keyhash.Keys
-	// Releases returns what is registered of a function.
+	// Releases returns the registered releases of a function.
 	Releases(ctx context.Context, function string) ([]releases.Record, error)
 	// Overtake invalidates an entry, or expires it if soft is set, with the entries of all other
 	// releases for the same arguments. It returns their keys.
 	Overtake(ctx context.Context, key string, soft bool) (keys []string, err error)
-	// Clear invalidates all entries of a function. told is called, from any goroutine, while
-	// keys are looked at.
+	// Clear invalidates all entries of a function. told is called with the number of entries that a
+	// step has removed. Its calls come from several goroutines.
 	Clear(ctx context.Context, function string, told func(removed int)) (removed int, err error)
-	// Read reads an entry. It is nil if there is none.
+	// Read reads an entry. The entry is nil if there is none.
 	Read(ctx context.Context, key string) (*Entry, error)
 	// Now returns the time of the server.
 	Now(ctx context.Context) (time.Time, error)
@@ -49,13 +49,13 @@ type Entry struct {
 	Codec    Codec
 
 	Negative   bool // the body is the text of an error
-	Compressed bool // it was, in Redis
-	Sealed     bool // it was, in Redis
-	Expired    bool // it is never fresh
+	Compressed bool // whether it is compressed in Redis
+	Sealed     bool // whether it is sealed in Redis
+	Expired    bool // never fresh
 
 	Lifetime *Lifetime // nil if the function has set none
 	Tags     []string  // the hashes of tags, in hex
-	Verdict  string    // what the tags say of the entry: "valid", "stale" or "invalid"; "" without tags
+	Verdict  string    // how the tags judge the entry: "valid", "stale" or "invalid"; "" without tags
 
 	Size   int    // of the entry in Redis, in bytes
 	Body   []byte // opened; nil if Hidden is set
