@@ -16,7 +16,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// nativeSpecimens are the types of which fncache knows how they are encoded.
+// nativeSpecimens are types whose encodings fncache knows.
 var nativeSpecimens = []reflect.Type{
 	reflect.TypeFor[url.URL](), reflect.TypeFor[*url.Userinfo](), reflect.TypeFor[*big.Int](), reflect.TypeFor[*time.Time](), reflect.TypeFor[Order](),
 	reflect.TypeFor[DecimalAndNote](), reflect.TypeFor[outer](), reflect.TypeFor[embedsPointer](), reflect.TypeFor[hiddenPointer](), reflect.TypeFor[twins](),
@@ -68,7 +68,7 @@ func Result(t *rapid.T, depth int) reflect.Type {
 	}
 }
 
-// Fill draws a value at v, which must be addressable. With json it is one that JSON can say.
+// Fill draws a value at v, which must be addressable. With json, JSON can represent the value.
 func Fill(t *rapid.T, v reflect.Value, json bool) { drawer{t, json}.fill(v) }
 
 // A drawer draws values.
@@ -158,7 +158,7 @@ func (d drawer) fillMap(v reflect.Value) {
 		key, elem := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
 		d.fill(key)
 		d.fill(elem)
-		if key.Equal(key) { // no NaN: TestFloatsKeepTheirBits has these
+		if key.Equal(key) { // not NaN: TestFloatsKeepTheirBits covers it
 			v.SetMapIndex(key, elem)
 		}
 	}
@@ -214,8 +214,7 @@ func (d drawer) fillKnown(v reflect.Value) bool {
 	return true
 }
 
-// Differ returns where two values of a type, which stand at addresses, are not the same;
-// "" if they are.
+// Differ returns where the values of a type at two addresses differ, or "" if they are equal.
 func Differ(typ reflect.Type, a, b unsafe.Pointer) string {
 	v, w := reflect.NewAt(typ, a), reflect.NewAt(typ, b)
 	if same, known := sameKnown(v.Interface(), w.Interface()); known {
@@ -286,7 +285,7 @@ func differMaps(v, w reflect.Value) string {
 	return ""
 }
 
-// sameKnown compares what hides its fields.
+// sameKnown compares values of types with hidden fields.
 func sameKnown(a, b any) (same, known bool) {
 	switch a := a.(type) {
 	case *time.Time:
@@ -331,7 +330,7 @@ type (
 	}
 	hiddenPointer struct{ *lower }
 
-	// One and Other have a field of one name.
+	// One and Other have a field with the same name in CBOR.
 	One struct {
 		A int `cbor:"x"`
 	}

@@ -60,8 +60,8 @@ var keys = []reflect.Type{
 	reflect.TypeFor[ID](), reflect.TypeFor[PointerID](), reflect.TypeFor[Mixed](), reflect.TypeFor[Pair[Token, ID]](), reflect.TypeFor[netip.Addr](),
 }
 
-// Value draws a value of a type that Type drew, or of one like it: from few values, so
-// that two of them are often equal, or nearly.
+// Value draws a value of a type that Type drew, or of a similar type. It draws from few values, so
+// that two of them are often equal, or nearly equal.
 func Value(t *rapid.T, typ reflect.Type) reflect.Value {
 	v := reflect.New(typ).Elem()
 	fill(t, v)
@@ -116,7 +116,7 @@ func fill(t *rapid.T, v reflect.Value) {
 	}
 }
 
-// hiddenValue draws a value of a type with hidden fields; ok is false for others.
+// hiddenValue draws a value of a type with hidden fields. ok is false for other types.
 func hiddenValue(t *rapid.T, typ reflect.Type) (v any, ok bool) {
 	n := func(name string) int64 { return rapid.Int64Range(-1, 2).Draw(t, name) }
 	text := func() string { return rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "text") }
@@ -159,9 +159,8 @@ var addresses = []netip.Addr{
 	{}, netip.MustParseAddr("1.2.3.4"), netip.MustParseAddr("::ffff:1.2.3.4"), netip.MustParseAddr("::1"), netip.MustParseAddr("fe80::1%a"), netip.MustParseAddr("fe80::1%b"),
 }
 
-// Normal writes out what a value is as an argument, hidden fields and all: two values of
-// a type are the same argument exactly if their Normal is the same. It calls none of
-// their methods.
+// Normal writes out a value as an argument, with its hidden fields. Two values of a type are the
+// same argument exactly if their Normal is the same. Normal calls none of their methods.
 func Normal(v reflect.Value) string {
 	var b strings.Builder
 	writeNormal(&b, v)

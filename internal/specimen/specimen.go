@@ -35,7 +35,7 @@ func (Token) MarshalText() ([]byte, error) { return []byte("***"), nil }
 // UnmarshalText sets nothing, because no text has the value.
 func (t *Token) UnmarshalText([]byte) error { *t = ""; return nil }
 
-// Color is an enumeration, all unknown values of which have one text.
+// Color is an enumeration. All its unknown values have the same text.
 type Color int
 
 // The known values of Color.
@@ -67,7 +67,7 @@ func (c *Color) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// NullString is a string or null; null and "" have one text.
+// NullString is a string or null. Null and "" have the same text.
 type NullString struct {
 	sql.NullString
 }
@@ -86,7 +86,7 @@ func (n *NullString) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// NullInt is an int or null; null has the text of no number.
+// NullInt is an int or null. Null has an empty text.
 type NullInt struct {
 	Int   int64
 	Valid bool
@@ -121,7 +121,7 @@ func (h *HalfText) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// HalfBinary is a struct whose pointer has the encoding, with one of two fields.
+// HalfBinary is a struct whose encoding is on the pointer, and has one of the two fields.
 type HalfBinary struct{ Shown, Left uint32 }
 
 // MarshalBinary returns Shown.
@@ -151,7 +151,7 @@ func (d *Digest) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Tags is a list whose text has no borders between the elements.
+// Tags is a list whose text does not separate the elements.
 type Tags []string
 
 // MarshalText returns the elements one after the other.
@@ -162,7 +162,7 @@ func (t *Tags) UnmarshalText(text []byte) error { *t = Tags{string(text)}; retur
 
 // ---- types whose values are visible, and whose text says all ----
 
-// UUID is like those of the usual packages.
+// UUID is like the types of common packages.
 type UUID [16]byte
 
 // MarshalText returns the bytes in hex.
@@ -191,8 +191,7 @@ func (u *UUID) UnmarshalBinary(b []byte) error {
 
 // ---- types with hidden fields and an encoding ----
 
-// Decimal is like those of the usual packages: a number and an exponent, behind
-// a pointer.
+// Decimal is like the types of common packages: a number behind a pointer, and an exponent.
 type Decimal struct {
 	value *big.Int
 	exp   int32
@@ -303,7 +302,7 @@ func (m *Mixed) UnmarshalBinary(b []byte) error {
 
 // ---- types with hidden fields and no encoding of their own ----
 
-// Hidden has nothing to see.
+// Hidden has only a hidden field.
 type Hidden struct{ n int }
 
 // NewHidden returns a Hidden.
@@ -312,8 +311,7 @@ func NewHidden(n int) Hidden { return Hidden{n} }
 // N returns the number, so that the field is in use.
 func (h Hidden) N() int { return h.n }
 
-// TimeBeside has the encoding of an embedded time, which leaves out what is
-// beside it.
+// TimeBeside has the encoding of an embedded time, which leaves out the other field.
 type TimeBeside struct {
 	time.Time
 	note string
@@ -339,8 +337,7 @@ type Derived struct {
 	Extra string
 }
 
-// TimeAndNote embeds a time, and so has its encoding, with a visible field
-// beside it.
+// TimeAndNote embeds a time, and so has the encoding of the time. Its other field is visible.
 type TimeAndNote struct {
 	time.Time
 	Note string
@@ -358,7 +355,7 @@ type Pair[A, B any] struct {
 	Second B
 }
 
-// Page is generic, and refers to what it has.
+// Page is generic, and has a slice.
 type Page[T any] struct {
 	Items []T
 	Next  string
@@ -383,8 +380,7 @@ type Order struct {
 	Prices map[ID]Decimal
 }
 
-// Plain are types whose values are visible, or made of such: each can be a
-// parameter.
+// Plain are types whose values are visible, or made of visible values. Each can be a parameter.
 var Plain = []reflect.Type{
 	reflect.TypeFor[Token](), reflect.TypeFor[Color](), reflect.TypeFor[NullString](), reflect.TypeFor[NullInt](),
 	reflect.TypeFor[HalfText](), reflect.TypeFor[HalfBinary](), reflect.TypeFor[Digest](), reflect.TypeFor[Tags](), reflect.TypeFor[UUID](),
