@@ -1,19 +1,19 @@
 -- Acquire the lease on an entry, or report why it is not granted.
 --
 -- KEYS[1]  the entry          KEYS[2]  the lock
--- ARGV[1]  token, random per acquire; sent again it ends in the number of that
---          sending: T, T.2, T.3
+-- ARGV[1]  token, random per acquire. An acquire that is sent again appends the number of
+--          the sending: T, T.2, T.3
 -- ARGV[2]  lease, milliseconds
 -- ARGV[3]  'compare': give back an entry that is not the one the caller saw
---          'refresh': recompute whatever is there
+--          'refresh': recompute even if there is a fresh entry
 -- ARGV[4]  the first 32 bytes of what the caller saw; '' for nothing
 -- ARGV[5]  '1' if what the caller saw is stale and can be served
 --
 -- Answers  {'acquired', present, the token that is in the lock}
 --          {'held', value of the lock, its life in ms, present}
 --          {'changed', entry}
--- where present is 1 if the entry is still there: without it the caller has
--- nothing stale any more.
+-- present is 1 if the entry is still there. Otherwise the caller no longer has a stale entry to
+-- serve.
 
 -- A key of another type reads as absent: no such entry can be served, and no such lock is a
 -- lease. SET replaces either.
@@ -79,10 +79,10 @@ if not holder or (cooling and (refresh or not servable)) or (open and refresh) t
   return {'acquired', present, ARGV[1]}
 end
 
--- This protocol writes no lock without an expiry or without a token. Such a lock gets the life
--- of a lease. Otherwise nobody could compute for as long as it lives. A lock with a token may
--- live longer than this caller's lease, because its holder may use a longer one. A token is the
--- text of newToken with the number of the sending; a later release may make longer ones.
+-- This protocol writes no lock without an expiry or without a token. Such a lock gets the life of a
+-- lease. Otherwise nobody could compute while it lives. A lock with a token may live longer than
+-- this caller's lease, because its holder may use a longer one. A token is the text of newToken
+-- with the number of the sending. A later release may make longer ones.
 local function holdsToken()
   local token = parts((cooling or open) and string.sub(holder, 6) or holder)
   return #token >= 26 and not string.find(token, '[^A-Z2-7]')

@@ -1,13 +1,13 @@
--- Turn a lease into a lock that nobody renews, for a limited time: a cooldown, during which a
--- failing function is not called, or an open lock, beside which callers compute without a
+-- Turn a lease into a lock that nobody renews, for a limited time. It is either a cooldown, during
+-- which a failing function is not called, or an open lock, during which callers compute without a
 -- lease. A late renew does not find its token.
 --
 -- KEYS[1]  the lock
 -- ARGV[1]  token
 -- ARGV[2]  how long, milliseconds
 -- ARGV[3]  channel            ARGV[4]  message
--- ARGV[5]  message if the lease is lost, and nobody has it; see lock_store.lua
--- ARGV[6]  what stands before the token in the lock: 'cool:' or 'open:'
+-- ARGV[5]  message if the lease is lost and has no holder; see lock_store.lua
+-- ARGV[6]  prefix of the token in the lock: 'cool:' or 'open:'
 --
 -- Answers  {'held' (cooling or open now) or 'lost', why nothing could be published or ''}.
 

@@ -1,14 +1,13 @@
--- Make entries stale at most, and delete whatever leases are on them, in one step: a
--- computation that began before has lost its lease, and stores nothing. The entries are those
--- of all releases for the same arguments.
+-- Make entries stale at most, and delete their leases, in one step. A computation that began before
+-- has lost its lease, and stores nothing. The entries are those of all releases for the same
+-- arguments.
 --
 -- KEYS     an entry, its lock, another entry, its lock, ...
 -- ARGV[1]  channel            ARGV[2], ...  a message for each entry
 --
 -- Answers  {'held', why nothing could be published or ''}.
 
--- A user that may not publish must still be able to do this: what keeps it from
--- publishing is in the answer.
+-- Without the right to publish this step must still succeed: the answer has the error of PUBLISH.
 local function tell(message)
   local reply = redis.pcall('PUBLISH', ARGV[1], message)
   return type(reply) == 'table' and reply.err or ''

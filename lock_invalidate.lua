@@ -1,6 +1,6 @@
--- Delete entries and the leases on them in one step. A computation that began before has lost
--- its lease, and cannot bring the old value back. The entries are those of all releases for the
--- same arguments.
+-- Delete entries and their leases in one step. A computation that began before has lost its lease,
+-- and cannot bring the old value back. The entries are those of all releases for the same
+-- arguments.
 --
 -- KEYS     an entry, its lock, another entry, its lock, ...
 -- ARGV[1]  channel            ARGV[2], ...  a message for each entry

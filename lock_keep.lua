@@ -1,19 +1,19 @@
 -- Keep an entry that was found unchanged, as fresh as one that was just computed, and release the
--- lease, if it is still held. What the entry holds is not sent again.
+-- lease, if it is still held. The body of the entry is not sent again.
 --
--- Correctness rests on the compares, as in lock_store.lua: a caller that lost the lease writes
--- nothing, and neither does one whose entry was replaced.
+-- Correctness rests on the compares, as in lock_store.lua: a caller writes nothing if it has lost
+-- the lease, or if its entry was replaced.
 --
 -- KEYS[1]  the entry          KEYS[2]  the lock
 -- ARGV[1]  token
 -- ARGV[2]  the id of the entry, 8 bytes, as at offset 24
--- ARGV[3]  what stands before the body: it is as long as what stands there
+-- ARGV[3]  the bytes before the body, exactly as many as the entry has
 -- ARGV[4]  timeout, milliseconds
 -- ARGV[5]  the new id, 8 bytes, as in ARGV[3]
 -- ARGV[6]  channel            ARGV[7]  message
--- ARGV[8]  message if the lease is lost, and nobody has it
+-- ARGV[8]  message if the lease is lost and has no holder
 --
--- Answers  {'held' (kept), 'gone' (the lease is held, and the entry is another one or none) or
+-- Answers  {'held' (kept), 'gone' (the lease is held, but the entry was replaced or deleted) or
 --          'lost', why nothing could be published or ''}.
 
 -- Without the right to publish this step must still succeed: the answer has the error of

@@ -1,6 +1,6 @@
 -- Find out whether the server runs scripts that write: a replica refuses them.
 --
--- KEYS[1]  a key that nothing is ever stored under, in the slot of an entry
+-- KEYS[1]  a key under which nothing is stored, in the slot of an entry
 --
 -- Answers 0, and changes nothing.
 

@@ -1,14 +1,14 @@
--- Register a release of a function, so that invalidations by other releases reach what it
--- stores, and forget releases that were not registered for long.
+-- Register a release of a function, so that invalidations by other releases reach what it stores,
+-- and forget releases that have not been registered for a long time.
 --
--- KEYS[1]  the registry of the function: a hash of `<seen> <kept> <parameters>` by signature, where
---          more words may follow
+-- KEYS[1]  the registry of the function: a hash of `<seen> <kept> <parameters>` by signature.
+--          More words may follow.
 -- ARGV[1]  the signature      ARGV[2]  the fingerprint of the parameter types, and the words after
 --          it: see internal/releases
 -- ARGV[3]  now                ARGV[4]  until when the release is kept
 --          both in Unix seconds on the server's clock
 -- ARGV[5]  how many releases are kept at most
--- ARGV[6]  releases that are kept until a time before this one are forgotten: now, or 0 where
+-- ARGV[6]  releases that are kept until a time before this one are forgotten: now, or 0 if
 --          the server's clock is not known
 --
 -- Answers  1 if the registry did not have the release, else 0.
@@ -41,7 +41,7 @@ for i = 1, #known, 2 do
   end
 end
 
--- Above the limit, those that were seen longest ago are deleted.
+-- Above the limit, the releases that were seen longest ago are deleted.
 table.sort(others, function(a, b) return a.seen < b.seen end)
 for i = 1, #others + 1 - tonumber(ARGV[5]) do
   redis.call('HDEL', KEYS[1], others[i].sig)

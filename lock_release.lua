@@ -1,14 +1,15 @@
 -- Release a lease, if it is still held.
 --
 -- KEYS[1]  the lock
--- ARGV[1]  token; of any sending of its acquire, because a caller that stopped waiting
---          does not know which one was granted
--- ARGV[2]  channel            ARGV[3]  message, also if the lease is lost and nobody
---          has it; see lock_store.lua
+-- ARGV[1]  token of any sending of its acquire, because a caller that stopped waiting
+--          does not know which sending was granted
+-- ARGV[2]  channel            ARGV[3]  message, also if the lease is lost and has no
+--          holder; see lock_store.lua
 --
--- Answers  {'held' (until now) or 'lost', why nothing could be published or ''}. Sent again
--- after it took effect it answers 'lost', because it leaves no trace. The caller then looks the
--- key up again, which costs a round trip and never gives a wrong value.
+-- Answers  {'held' (until now) or 'lost', why nothing could be published or ''}.
+--
+-- A release that is sent again after it took effect answers 'lost', because it leaves no trace. The
+-- caller then looks the key up again. That costs a round trip, but never gives a wrong value.
 
 -- Without the right to publish this step must still succeed: the answer has the error of
 -- PUBLISH.

@@ -1,5 +1,5 @@
--- Read what the registry of a function has. A script runs on the primary, wherever the client
--- sends read commands.
+-- Read the registry of a function. This is a script because a script runs on the primary, even if
+-- the client sends read commands to replicas.
 --
 -- KEYS[1]  the registry of the function; see lock_register.lua
 --

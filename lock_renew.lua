@@ -4,7 +4,7 @@
 -- ARGV[1]  token
 -- ARGV[2]  lease, milliseconds
 -- ARGV[3]  channel
--- ARGV[4]  message if the lease is lost, and nobody has it; see lock_store.lua
+-- ARGV[4]  message if the lease is lost and has no holder; see lock_store.lua
 --
 -- Answers  {'held' or 'lost', why nothing could be published or ''}.
 
