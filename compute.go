@@ -169,6 +169,7 @@ func (c *computation) run() (next *computation) {
 		return next
 	}
 	if c.token != "" {
+		c.cache.holder.Holds()
 		c.unregistered = c.enlist()
 	}
 	if c.tags != nil {
