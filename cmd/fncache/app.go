@@ -68,7 +68,7 @@ func sealKeys(text string) (keys [][]byte, err error) {
 		}
 		key, err := hex.DecodeString(part)
 		if err != nil || len(key) != 32 {
-			return nil, fmt.Errorf("SEAL_KEYS: key %d is not 64 hex digits, as of openssl rand -hex 32", len(keys)+1)
+			return nil, fmt.Errorf("SEAL_KEYS: key %d is not 64 hex digits; make one by openssl rand -hex 32", len(keys)+1)
 		}
 		keys = append(keys, key)
 	}
@@ -84,11 +84,11 @@ func (a *app) close() {
 	}
 }
 
-// grace is how long a command has after Ctrl-C to report how far it came. go-redis itself is not
-// interrupted.
+// grace is how long a command has after Ctrl-C to report how far it has come. go-redis itself is
+// not interrupted.
 const grace = 500 * time.Millisecond
 
-// await runs a command, and does not wait for Redis after Ctrl-C.
+// await runs a command. After Ctrl-C it waits for the command for grace at most.
 func (a *app) await(ctx context.Context, command func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- command() }()
@@ -107,7 +107,7 @@ func (a *app) await(ctx context.Context, command func() error) error {
 
 var errInterrupted = errors.New("interrupted")
 
-// explained replaces errors of contexts by what they mean here.
+// explained replaces the error of a context that was canceled by errInterrupted.
 func explained(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return errInterrupted

@@ -21,13 +21,13 @@ type keyCommand struct {
 	Vary     *string  `help:"What Options.Vary returns for the call." placeholder:"TEXT"`
 }
 
-// A callKey is a key of a call.
+// A callKey is the Redis key of a call, and the types of its arguments.
 type callKey struct {
 	Key   string   `json:"key"`
 	Types []string `json:"types"`
 }
 
-// Run finds the types of the parameters by their fingerprint in the registry.
+// Run prints the keys. It finds the types of the parameters by their fingerprint in the registry.
 func (k keyCommand) Run(ctx context.Context, a *app) error {
 	records, err := a.operator.Releases(ctx, k.Function)
 	switch {
@@ -50,7 +50,7 @@ func (k keyCommand) Run(ctx context.Context, a *app) error {
 		}
 	}
 	if len(keys) == 0 {
-		return usageError{fmt.Sprintf("no release of %s takes %d arguments that these texts can be; structs and maps cannot be given here, and a function with Options.Vary needs --vary: use the Redis key, as of Func.Key", k.Function, len(k.Args))}
+		return usageError{fmt.Sprintf("no release of %s takes %d arguments that these texts can be; structs and maps cannot be given here, and a function with Options.Vary needs --vary: use the Redis key, as Func.Key returns it", k.Function, len(k.Args))}
 	}
 	slices.SortFunc(keys, func(a, b callKey) int { return strings.Compare(a.Key, b.Key) })
 	return a.show(keys, nil, rows)
@@ -115,7 +115,7 @@ func (g getCommand) Run(ctx context.Context, a *app) error {
 	return a.showEntry(s)
 }
 
-// describe returns what is known of an entry.
+// describe returns what is known about an entry.
 func (a *app) describe(ctx context.Context, key string, e *operate.Entry) (*shown, error) {
 	now, err := a.operator.Now(ctx)
 	if err != nil {
@@ -306,7 +306,7 @@ func (c clearCommand) Run(ctx context.Context, a *app) error {
 // confirm asks on the terminal.
 func (a *app) confirm(ctx context.Context, function string, known int) error {
 	if !a.asks {
-		return usageError{"clear asks before it begins, and the input is no terminal; give --yes"}
+		return usageError{"clear asks before it begins, but the input is not a terminal; give --yes"}
 	}
 	fmt.Fprintf(a.err, "Invalidate all entries of %s (%d registered releases) for the whole fleet? [y/N] ", clean(function), known)
 	answers := make(chan string, 1)
@@ -326,14 +326,14 @@ func (a *app) confirm(ctx context.Context, function string, known int) error {
 	}
 }
 
-// valueOf returns the results in an entry as JSON has them.
+// valueOf returns the results in an entry, in a form for JSON.
 func valueOf(e *operate.Entry) (any, error) {
 	switch e.Codec {
 	case operate.CBOR:
 		return valueOfCBOR(e.Body)
 	case operate.JSON:
 		if !json.Valid(e.Body) {
-			return nil, errors.New("the body is no JSON")
+			return nil, errors.New("the body is not JSON")
 		}
 		return json.RawMessage(e.Body), nil
 	default:

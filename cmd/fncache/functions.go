@@ -23,7 +23,7 @@ func (pingCommand) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	took := time.Since(began)
-	_ = a.cache.Close() // so that its warnings are there
+	_ = a.cache.Close() // so that it has logged its warnings
 	warnings := a.warnings.take()
 	rows := [][]string{{"fit", fmt.Sprintf("Redis answers, and this user may do all that fncache does (%s)", short(took))}}
 	for _, text := range warnings {
@@ -51,7 +51,7 @@ type release struct {
 	Entries *int `json:"entries,omitempty"`
 }
 
-// Run lists what is registered.
+// Run lists the registered functions.
 func (f functionsCommand) Run(ctx context.Context, a *app) error {
 	found, err := a.registered(ctx)
 	if err != nil {
@@ -108,7 +108,7 @@ func (a *app) registered(ctx context.Context) (found []release, err error) {
 			fields, err := a.client.HGetAll(limited, key).Result()
 			end()
 			switch {
-			case redis.HasErrorPrefix(err, "WRONGTYPE"): // no registry of ours
+			case redis.HasErrorPrefix(err, "WRONGTYPE"): // not a registry of fncache
 				continue
 			case err != nil:
 				return err

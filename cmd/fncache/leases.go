@@ -18,7 +18,7 @@ import (
 type lease struct {
 	Function string  `json:"function"`
 	Key      string  `json:"key"`   // of the entry
-	State    string  `json:"state"` // one of those below
+	State    string  `json:"state"` // one of the constants below
 	Left     float64 `json:"left_seconds"`
 	// Known if the process has written who it is: see package holder.
 	Since  *time.Time      `json:"since,omitempty"` // when the lease was asked for, on the clock of the holder
@@ -46,7 +46,7 @@ func stateOf(value string) string {
 }
 
 type leasesCommand struct {
-	Function string `help:"Only those of this function." placeholder:"NAME"`
+	Function string `help:"Only leases of this function." placeholder:"NAME"`
 }
 
 // Run lists the leases. It looks at every key.

@@ -21,7 +21,7 @@ type happening struct {
 	Tags     []string  `json:"tags,omitempty"` // hashes, in hex
 }
 
-// parse reads a message. ok is false for one that says nothing of an entry.
+// parse reads a message. ok is false if it is not about entries.
 func (a *app) parse(payload string) (h happening, ok bool) {
 	h.At = time.Now()
 	if m, isTags := fence.ParseMessage(payload); isTags {
@@ -45,7 +45,7 @@ func (a *app) parse(payload string) (h happening, ok bool) {
 		if h.Function = function; err != nil {
 			return h, false
 		}
-	default: // a subscriber asks whether it hears itself
+	default: // a greeting of a subscriber
 		return h, false
 	}
 	return h, isEvent
@@ -57,7 +57,7 @@ type listening struct {
 	For      time.Duration `help:"End after this time, instead of at Ctrl-C." placeholder:"DURATION"`
 }
 
-// listen calls hear for each event and tick at each interval, until Ctrl-C or the end of the time.
+// listen calls hear for each event and tick at each interval, until Ctrl-C or the end of For.
 func (l listening) listen(ctx context.Context, a *app, every time.Duration, hear func(happening) error, tick func() error) error {
 	channels := globbed.Replace(a.flags.Namespace) + ":events:*"
 	if l.For > 0 {
@@ -104,7 +104,7 @@ func (l listening) listen(ctx context.Context, a *app, every time.Duration, hear
 
 type eventsCommand struct{ listening }
 
-// Run prints events: a line each, of JSON if asked for.
+// Run prints events, one on each line, as JSON if that is the format.
 func (e eventsCommand) Run(ctx context.Context, a *app) error {
 	return e.listen(ctx, a, time.Hour, func(h happening) error {
 		if a.flags.Format == "json" {
@@ -122,7 +122,7 @@ type topCommand struct {
 	Rows  int           `help:"How many functions to show, the busiest first." default:"20"`
 }
 
-// A busyness is what happened to a function within an interval.
+// A busyness counts the events of a function in an interval, or has their rates.
 type busyness struct {
 	Function    string  `json:"function"`
 	Stored      float64 `json:"stored_per_second"`
@@ -133,7 +133,7 @@ type busyness struct {
 
 func (b *busyness) sum() float64 { return b.Stored + b.Failed + b.Released + b.Invalidated }
 
-// byTags is the row of invalidations of tags, which belong to no function.
+// byTags is the row of invalidations of tags, which do not belong to a function.
 const byTags = "(tags)"
 
 // count adds an event.
@@ -174,7 +174,7 @@ func (t topCommand) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// ratesOf divides by the length of the interval, and sorts by what happened most.
+// ratesOf divides by the length of the interval, and sorts by the sums of rates.
 func ratesOf(seen map[string]*busyness, seconds float64) (rates []busyness) {
 	for _, b := range seen {
 		rates = append(rates, busyness{b.Function, b.Stored / seconds, b.Failed / seconds, b.Released / seconds, b.Invalidated / seconds})

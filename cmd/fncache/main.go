@@ -1,5 +1,5 @@
-// Command fncache shows and mends what processes with the library fncache keep in Redis: which
-// functions there are, what is stored under a key, who computes, and what happens now.
+// Command fncache shows and changes what processes that use the library fncache keep in Redis:
+// which functions there are, what is stored under a key, who computes, and what happens now.
 //
 //	go install github.com/fncache/fncache/cmd/fncache@latest
 //	fncache --redis redis://localhost:6379 functions
@@ -50,9 +50,9 @@ type grammar struct {
 	Events     eventsCommand     `cmd:"" help:"Print each event until Ctrl-C."`
 }
 
-const description = `Shows and mends what processes with the library fncache keep in Redis.
+const description = `Shows and changes what processes that use the library fncache keep in Redis.
 
-HASH_SECRET in the environment is Config.HashSecret: key, clear and --tag need it where the processes set it. SEAL_KEYS is Config.Seal, in hex, with commas between keys: get needs it for sealed values.
+HASH_SECRET in the environment is Config.HashSecret: key, clear and --tag need it if the processes set it. SEAL_KEYS is Config.Seal, in hex, with commas between keys: get needs it for sealed values.
 
 Exit status: 0; 1 if something is not found, not fit, or was interrupted; 2 for wrong usage.`
 
@@ -61,16 +61,16 @@ type usageError struct{ text string }
 
 func (e usageError) Error() string { return e.text }
 
-// errNotFound is wrapped by errors about what is not in Redis.
+// Errors about what is not in Redis wrap errNotFound.
 var errNotFound = errors.New("not found")
 
-// An exited is the panic by which kong ends the command early, as for --help.
+// An exited is the panic value by which kong ends the command early, for example for --help.
 type exited int
 
 func main() {
 	logging.Disable() // go-redis would log the errors that it returns
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process immediately
 	os.Exit(run(ctx, os.Args[1:], terminal()))
 }
 
@@ -134,7 +134,7 @@ func report(s streams, err error) int {
 	return statusFault
 }
 
-// version returns the version of the module, as of the build.
+// version returns the version of the module, as the build has recorded it.
 func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version

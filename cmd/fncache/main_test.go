@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// A target is a Redis as the command is given it, with a client of the test's own.
+// A target is a Redis with its URL for the command and a client of the test's own.
 type target struct {
 	url    string
 	client redis.UniversalClient
@@ -432,7 +432,7 @@ func TestInvalidateAndExpire(t *testing.T) {
 func TestClear(t *testing.T) {
 	onServers(t, func(t *testing.T, at target) {
 		s := newShop(t, at, fncache.Config{})
-		assert.Equal(t, statusUsage, at.run(t, "clear", "shop.Top").status, "the input is no terminal")
+		assert.Equal(t, statusUsage, at.run(t, "clear", "shop.Top").status, "the input is not a terminal")
 		r := runWith(t, "n\n", "--redis", at.url, "clear", "shop.Top")
 		assert.Equal(t, statusFault, r.status)
 		assert.Contains(t, r.err, "nothing was changed")
@@ -495,7 +495,7 @@ func (b *background) await(t *testing.T, want string) {
 	require.Eventually(t, func() bool { return strings.Contains(b.out.String(), want) }, time.Minute, 5*time.Millisecond, want)
 }
 
-// interrupt does what Ctrl-C does.
+// interrupt ends the command as Ctrl-C does.
 func (b *background) interrupt(t *testing.T) {
 	t.Helper()
 	b.end()
@@ -580,7 +580,7 @@ func assertHarmless(t *testing.T, text string) {
 	}
 }
 
-// fewKeys is how many entries TestManyKeys makes, unless FNCACHE_KEYS says another number.
+// fewKeys is how many entries TestManyKeys makes, unless FNCACHE_KEYS has another number.
 const fewKeys = 20_000
 
 // TestManyKeys lists and clears a function of many entries, in steps that do not block the

@@ -33,7 +33,7 @@ func (a *app) show(value any, head []string, rows [][]string) error {
 	return table(a.out, head, rows)
 }
 
-// showJSON prints a value as JSON. What a terminal must not see is escaped.
+// showJSON prints a value as JSON. It escapes characters that a terminal must not get.
 func (a *app) showJSON(value any, indent string) error {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
@@ -64,7 +64,7 @@ func printable(text []byte) []byte {
 	return out
 }
 
-// table prints rows under a head.
+// table prints rows below a row of headings.
 func table(out io.Writer, head []string, rows [][]string) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, row := range append([][]string{head}, rows...) {
@@ -92,7 +92,7 @@ func short(d time.Duration) string {
 	}
 }
 
-// seconds returns a duration as JSON has it.
+// seconds returns a duration in a form for JSON.
 func seconds(d time.Duration) float64 { return d.Seconds() }
 
 // A meter shows progress on a terminal, in one line that is overwritten. On other outputs it

@@ -13,14 +13,14 @@ import (
 	"github.com/fncache/fncache"
 )
 
-// A server is asked about scanCount keys at once. Then it is left alone for as long as it took, and
-// for mostRest at most, so that the calls of processes come in between.
+// scanCount is how many keys one SCAN looks at. After each SCAN the server is left alone for as
+// long as the step took, at most mostRest, so that it can serve the processes.
 const (
 	scanCount = 1000
 	mostRest  = 10 * time.Millisecond
 )
 
-// globbed writes a text as a pattern of SCAN that matches it.
+// globbed escapes a text for the pattern of SCAN.
 var globbed = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`, `^`, `\^`)
 
 // scan calls visit with the keys that match a pattern, on one primary after the other. SCAN may
@@ -70,7 +70,8 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// reach asks Redis for its time. The errors of go-redis say less about a Redis that is away.
+// reach returns an error if Redis does not answer a request for its time. It is called first
+// because the errors of go-redis say less if Redis is away.
 func (a *app) reach(ctx context.Context) error {
 	_, err := a.operator.Now(ctx)
 	var failure *fncache.RedisError
@@ -101,8 +102,8 @@ func (a *app) primaries(ctx context.Context) (all []redis.Cmdable, err error) {
 		}
 		return all, err
 	default:
-		// A user may lack the right to ask this; a server that is no node of a Cluster answers with
-		// an error.
+		// A server that is not a node of a Cluster answers with an error. So does a server that
+		// does not allow this user the command.
 		if client.ClusterInfo(limited).Err() == nil {
 			return nil, errors.New("this server is a node of a Cluster, and has only some of the keys; add ?addr=HOST:PORT of another node to the URL of --redis")
 		}

@@ -28,8 +28,8 @@ var anyMode = func() cbor.DecMode {
 	return mode
 }()
 
-// valueOfCBOR returns the results in a body as JSON has them. Bytes become base64, numbers that
-// JSON does not have become texts, and keys of maps become texts.
+// valueOfCBOR returns the results in a body, in a form for JSON. Bytes become base64. Numbers that
+// JSON does not have, and keys of maps, become texts.
 func valueOfCBOR(body []byte) (any, error) {
 	var value any
 	if err := anyMode.Unmarshal(body, &value); err != nil {
@@ -38,7 +38,7 @@ func valueOfCBOR(body []byte) (any, error) {
 	return plain(value), nil
 }
 
-// plain returns a value of CBOR as encoding/json can write it.
+// plain returns a value of CBOR in a form that encoding/json can write.
 func plain(value any) any {
 	switch v := value.(type) {
 	case []any:
