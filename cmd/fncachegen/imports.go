@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// imports are the packages that a file imports, each under a name of its own.
+// imports are the packages that a file imports, each under a different name.
 type imports struct {
 	home  *types.Package
 	names map[string]string // by path
 	taken map[string]bool
 }
 
-// newImports returns the imports of a file in a package. They have no name that the package
-// or the language declares, nor one of a local variable of the generated code.
+// newImports returns the imports of a file in a package. No import gets a name that the package or
+// the language declares, or the name of a local variable of the generated code.
 func newImports(home *types.Package) *imports {
 	i := &imports{home: home, names: make(map[string]string), taken: make(map[string]bool)}
 	for _, name := range slices.Concat(home.Scope().Names(), types.Universe.Names(), locals) {
@@ -26,7 +26,7 @@ func newImports(home *types.Package) *imports {
 	return i
 }
 
-// locals are the variables in the generated code beside which imports are used.
+// locals are the local variables of the generated code that are declared where imports are used.
 var locals = []string{"c", "cache", "next", "options", "funcs", "wrapped", "faults", "complete", "own", "method", "f", "err"}
 
 // add imports a package, and returns its name in the file.
@@ -43,7 +43,7 @@ func (i *imports) add(path, name string) string {
 	return given
 }
 
-// text writes a type as it stands in the file.
+// text returns a type as the file writes it.
 func (i *imports) text(t types.Type) string {
 	return types.TypeString(t, func(p *types.Package) string {
 		if p == i.home {

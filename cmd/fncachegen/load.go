@@ -19,9 +19,9 @@ type source struct {
 	faults []packages.Error // of the package, or of what it imports
 }
 
-// load reads the package in the task's directory. Its own output is taken for an empty file,
-// because it may be out of date. Faults of the package are no error yet: code that uses what
-// is to be generated does not compile before.
+// load reads the package in the task's directory. It treats its own earlier output as an empty
+// file, because that may be out of date. Faults of the package are not errors yet, because code
+// that uses the generated code does not compile before it is generated.
 func (t *task) load() (*source, error) {
 	output, err := filepath.Abs(t.output)
 	if err != nil {
@@ -49,12 +49,12 @@ func (t *task) load() (*source, error) {
 		return nil, fmt.Errorf("load the package in %s: %w", t.dir, why)
 	}
 	if found[0].PkgPath == "command-line-arguments" {
-		return nil, fmt.Errorf("the package in %s is in no module, so its methods have no names that last; run go mod init", t.dir)
+		return nil, fmt.Errorf("the package in %s is in no module, so its methods have no permanent names; run go mod init", t.dir)
 	}
 	return &source{found[0].Types, cfg.Fset, found[0].Errors}, nil
 }
 
-// at is where an object is declared, for errors.
+// at returns the place of a declaration, for errors.
 func (s *source) at(pos token.Pos) string {
 	p := s.fset.Position(pos)
 	if !p.IsValid() {
@@ -81,7 +81,7 @@ func (s *source) find(name string) (*types.TypeName, *types.Interface, error) {
 	return object, in, nil
 }
 
-// interfaces lists the interfaces of the package, to choose from.
+// interfaces returns the list of interfaces in the package, for errors.
 func (s *source) interfaces() string {
 	var names []string
 	for _, name := range s.pkg.Scope().Names() {
@@ -99,7 +99,7 @@ func (s *source) interfaces() string {
 	return "; its interfaces are " + strings.Join(names, ", ")
 }
 
-// kindOf is what a type is called in errors.
+// kindOf returns what errors call a type.
 func kindOf(t types.Type) string {
 	switch u := t.Underlying().(type) {
 	case *types.Struct:
@@ -146,7 +146,7 @@ func (s *source) unknown(t types.Type) error {
 	return fault
 }
 
-// walk visits the parts of a type that stand in its text.
+// walk visits the parts of a type that its text contains.
 func walk(t types.Type, seen map[types.Type]bool, visit func(types.Type)) {
 	if seen[t] {
 		return

@@ -22,8 +22,8 @@
 //	-output FILE   the file to write; default: the first name in lower case, _fncache.go
 //	-name NAME     the stem of the generated names; default: the name of the interface
 //
-// The package is that in the current directory, or in the directory that is given as an
-// argument.
+// The interfaces are in the package in the current directory, or in the directory that is given as
+// an argument.
 package main
 
 import (

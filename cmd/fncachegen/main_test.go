@@ -25,8 +25,8 @@ func generate(t *testing.T, args ...string) (string, error) {
 	return string(code), err
 }
 
-// TestGolden holds the committed files, which are compiled and tested where they stand, to
-// what is generated.
+// TestGolden compares the committed files, which are compiled and tested where they are, with what
+// is generated.
 func TestGolden(t *testing.T) {
 	for _, c := range []struct {
 		file string
@@ -75,7 +75,7 @@ func TestRefusalsSayWhatIsWrongWhereAndWhatToDo(t *testing.T) {
 		{"-type Blank", []string{"Blank (refused.go:32): type parameter 1 has no name; name it"}},
 		{"-type Local", []string{"Local (refused.go:", "type parameter cache has the name of a variable in the generated code; rename it"}},
 		{"-type Taken", []string{"TakenOptions would be declared a second time (it is at refused.go:40)", "-name"}},
-		{"-type Fine -name 1", []string{`-name "1" is no identifier`}},
+		{"-type Fine -name 1", []string{`-name "1" is not an identifier`}},
 		{"-type Fine,Fine", []string{"FineOptions would be declared for two of the interfaces"}},
 		{"-type Fine,Taken -name A", []string{"-name is for one interface"}},
 		{"", []string{"no interface is named; set -type"}},

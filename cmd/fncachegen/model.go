@@ -11,34 +11,34 @@ import (
 	"unicode/utf8"
 )
 
-// A model is what is written for one interface.
+// A model has what the template needs for one interface.
 type model struct {
 	Type     string // the interface's name
 	Name     string // of the functions in keys, before the method
-	Params   string // type parameters, declared: "[K comparable]"; "" without
+	Params   string // type parameters, declared: "[K comparable]"; "" if there are none
 	Args     string // and used: "[K]"
-	Options  string // names of what is declared
+	Options  string // names that are declared
 	Funcs    string
 	Cache    string
 	Cached   string
-	Prefix   string // fields of structs, which no method is named like
+	Prefix   string // names of struct fields; no method has the same name
 	Next     string
 	Fields   string
 	Methods  []method
 	declared []string
 }
 
-// A method is one of the interface.
+// A method is a method of the interface.
 type method struct {
 	Name, Receiver string
 	Params         string // as they are declared: "(ctx context.Context, ids ...int64)"
 	Results        string // "(Book, error)"
 	Call           string // as they are passed on: "ctx, ids..."
 	Returns        bool
-	Why            string // it cannot be cached; "" if it can
+	Why            string // why it cannot be cached; "" if it can
 
-	// Of a handle that knows the types of the method: how many arguments it has, "1", and the types
-	// of its Func1, "1[int64, Book]". "" where the method is of another form.
+	// For a handle that knows the types of the method: the number of arguments, "1", and the types
+	// of its Func1, "1[int64, Book]". They are "" if the method has another form.
 	Arguments, Typed string
 }
 
@@ -58,7 +58,7 @@ func (s *source) build(name, stem string, imports *imports) (*model, error) {
 		stem = name
 	}
 	if !token.IsIdentifier(stem) {
-		return nil, fmt.Errorf("-name %q is no identifier; write it as in -name Books", stem)
+		return nil, fmt.Errorf("-name %q is not an identifier; write it as in -name Books", stem)
 	}
 	first, size := utf8.DecodeRuneInString(stem)
 	upper := string(unicode.ToUpper(first)) + stem[size:]
@@ -141,7 +141,7 @@ func (m *model) generic(object *types.TypeName, imports *imports) (map[string]bo
 	return names, nil
 }
 
-// method makes the model of a method. taken are the names that no parameter may have.
+// method makes the model of a method. No parameter gets a name in taken.
 func (s *source) method(fn *types.Func, taken map[string]bool, imports *imports) (method, error) {
 	if !fn.Exported() && fn.Pkg() != s.pkg {
 		return method{}, fmt.Errorf("it is unexported in package %s, so no other package can implement it; run fncachegen there, or name an interface without it", fn.Pkg().Path())
@@ -192,8 +192,8 @@ func (s *source) method(fn *types.Func, taken map[string]bool, imports *imports)
 	return m, nil
 }
 
-// handleOf returns how many arguments a handle with types has for a method; 0 if there is none: it is for a
-// context, one to three arguments, one result and an error.
+// handleOf returns the number of arguments of a method whose handle knows their types: it has a
+// context, one to three arguments, one result and an error. It returns 0 for other methods.
 func handleOf(sig *types.Signature) int {
 	n := sig.Params().Len() - 1
 	if n < 1 || n > 3 || sig.Variadic() || !isContext(sig.Params().At(0).Type()) ||
@@ -203,7 +203,7 @@ func handleOf(sig *types.Signature) int {
 	return n
 }
 
-// parameters returns a name for each parameter: its own, where it has one that can be used.
+// parameters returns a name for each parameter. It is the parameter's own name if that can be used.
 func parameters(sig *types.Signature, taken map[string]bool) []string {
 	used := make(map[string]bool)
 	for name := range taken {
@@ -239,8 +239,8 @@ func isContext(t types.Type) bool {
 
 var errorType = types.Universe.Lookup("error").Type()
 
-// whyNot says why a method cannot be cached, as far as the kinds of its parameters and results
-// tell: fncache checks all of the types when the program starts.
+// whyNot says why a method cannot be cached, judged by the kinds of its parameters and results.
+// fncache checks the whole types when the program starts.
 func whyNot(sig *types.Signature) string {
 	values := 0
 	for i := range sig.Results().Len() {
@@ -268,11 +268,11 @@ func whyNot(sig *types.Signature) string {
 	return ""
 }
 
-// refused returns what kind of type fncache refuses in t, itself or in the elements of a
-// slice, array, map or pointer, or "".
+// refused returns the kind of type that fncache refuses in t, or "". It looks at t itself, and at
+// the elements if t is a slice, array, map or pointer.
 func refused(t types.Type, param bool) string {
 	if _, ok := t.(*types.TypeParam); ok {
-		return "" // which it is turns out later
+		return "" // the type argument is not known yet
 	}
 	switch u := t.Underlying().(type) {
 	case *types.Chan:
@@ -300,7 +300,7 @@ func refused(t types.Type, param bool) string {
 	}
 }
 
-// refusedIn is refused for an element. Named types end the search: they may have an
+// refusedIn is like refused, for an element. Named types end the search, because they may have an
 // encoding of their own, or contain themselves.
 func refusedIn(t types.Type, param bool) string {
 	if _, named := types.Unalias(t).(*types.Named); named {

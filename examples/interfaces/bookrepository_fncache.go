@@ -12,8 +12,8 @@ import (
 // BookRepositoryOptions says which methods of BookRepository are cached, and how.
 // A method whose options are nil is not cached.
 type BookRepositoryOptions struct {
-	// Prefix is the Prefix of the options below that have none. It tells several
-	// implementations in one process apart.
+	// Prefix is the Prefix of the options below that have none. It distinguishes several
+	// implementations in one process.
 	Prefix string
 
 	// BookByID(ctx context.Context, id int64) (Book, error)
@@ -23,13 +23,13 @@ type BookRepositoryOptions struct {
 	Search *fncache.Options
 }
 
-// BookRepositoryFuncs has the handles of the methods that are cached. The others are nil.
+// BookRepositoryFuncs has the handles of the methods that are cached. The other handles are nil.
 type BookRepositoryFuncs struct {
 	BookByID *fncache.Func1[int64, Book]
 	Search   *fncache.Func
 }
 
-// cachedBookRepository is what CacheBookRepository returns.
+// cachedBookRepository is the implementation that CacheBookRepository returns.
 type cachedBookRepository struct {
 	next  BookRepository
 	funcs struct {

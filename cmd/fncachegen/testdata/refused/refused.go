@@ -1,5 +1,5 @@
-// Package refused has types for which nothing can be generated. It does not compile: it uses
-// a type that is not there, and one that is generated.
+// Package refused has types for which nothing can be generated. It does not compile: it uses a type
+// that does not exist, and a type that is generated.
 package refused
 
 import (
@@ -47,7 +47,7 @@ type Secret interface {
 	hidden.Getter
 }
 
-var _, _, _ = CacheFine(nil, nil, FineOptions{}) // which is there after it was generated
+var _, _, _ = CacheFine(nil, nil, FineOptions{}) // it exists after it was generated
 
 type Local[cache any] interface {
 	Get(ctx context.Context, id int) (cache, error)

@@ -13,8 +13,8 @@ import (
 // StoreOptions says which methods of Store are cached, and how.
 // A method whose options are nil is not cached.
 type StoreOptions struct {
-	// Prefix is the Prefix of the options below that have none. It tells several
-	// instances of Store apart: each cached method needs a Prefix or a Name.
+	// Prefix is the Prefix of the options below that have none. It distinguishes several
+	// instances of Store: each cached method needs a Prefix or a Name.
 	Prefix string
 
 	// All(ctx context.Context, p2 ...K) (map[K]V, error)
@@ -24,13 +24,13 @@ type StoreOptions struct {
 	Load *fncache.Options
 }
 
-// StoreFuncs has the handles of the methods that are cached. The others are nil.
+// StoreFuncs has the handles of the methods that are cached. The other handles are nil.
 type StoreFuncs[K cmp.Ordered, V any] struct {
 	All  *fncache.Func
 	Load *fncache.Func1[K, V]
 }
 
-// cachedStore is what CacheStore returns.
+// cachedStore is the implementation that CacheStore returns.
 type cachedStore[K cmp.Ordered, V any] struct {
 	next  Store[K, V]
 	funcs struct {
@@ -115,8 +115,8 @@ func (c *cachedStore[K, V]) Save(ctx context.Context, key K, value V) error {
 // BooksOptions says which methods of Books are cached, and how.
 // A method whose options are nil is not cached.
 type BooksOptions struct {
-	// Prefix is the Prefix of the options below that have none. It tells several
-	// implementations in one process apart.
+	// Prefix is the Prefix of the options below that have none. It distinguishes several
+	// implementations in one process.
 	Prefix string
 
 	// All(ctx context.Context, K ...int64) (map[int64]string, error)
@@ -129,14 +129,14 @@ type BooksOptions struct {
 	Titles *fncache.Options
 }
 
-// BooksFuncs has the handles of the methods that are cached. The others are nil.
+// BooksFuncs has the handles of the methods that are cached. The other handles are nil.
 type BooksFuncs struct {
 	All    *fncache.Func
 	Load   *fncache.Func1[int64, string]
 	Titles *fncache.Func
 }
 
-// cachedBooks is what CacheBooks returns.
+// cachedBooks is the implementation that CacheBooks returns.
 type cachedBooks struct {
 	next  Books
 	funcs struct {

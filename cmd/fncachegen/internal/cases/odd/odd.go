@@ -46,7 +46,7 @@ type Odd interface {
 	Handle() *fncache.Func
 }
 
-// Alias names an interface of another package, by way of one of this package.
+// Alias names an interface of another package, through an interface of this package.
 type Alias = inner
 
 type inner interface {

@@ -15,8 +15,8 @@ import (
 // OddOptions says which methods of Odd are cached, and how.
 // A method whose options are nil is not cached.
 type OddOptions struct {
-	// Prefix_ is the Prefix of the options below that have none. It tells several
-	// implementations in one process apart.
+	// Prefix_ is the Prefix of the options below that have none. It distinguishes several
+	// implementations in one process.
 	Prefix_ string
 
 	// Blank(ctx context.Context, p2_ int, p2 string) (int, error)
@@ -62,7 +62,7 @@ type OddOptions struct {
 	next *fncache.Options
 }
 
-// OddFuncs has the handles of the methods that are cached. The others are nil.
+// OddFuncs has the handles of the methods that are cached. The other handles are nil.
 type OddFuncs struct {
 	Blank    *fncache.Func2[int, string, int]
 	Four     *fncache.Func
@@ -82,7 +82,7 @@ type OddFuncs struct {
 	next    *fncache.Func
 }
 
-// cachedOdd is what CacheOdd returns.
+// cachedOdd is the implementation that CacheOdd returns.
 type cachedOdd struct {
 	next_  Odd
 	funcs_ struct {
@@ -361,20 +361,20 @@ func (c *cachedOdd) next() int {
 // AliasOptions says which methods of Alias are cached, and how.
 // A method whose options are nil is not cached.
 type AliasOptions struct {
-	// Prefix is the Prefix of the options below that have none. It tells several
-	// implementations in one process apart.
+	// Prefix is the Prefix of the options below that have none. It distinguishes several
+	// implementations in one process.
 	Prefix string
 
 	// Get(ctx context.Context, k string) (string, error)
 	Get *fncache.Options
 }
 
-// AliasFuncs has the handles of the methods that are cached. The others are nil.
+// AliasFuncs has the handles of the methods that are cached. The other handles are nil.
 type AliasFuncs struct {
 	Get *fncache.Func1[string, string]
 }
 
-// cachedAlias is what CacheAlias returns.
+// cachedAlias is the implementation that CacheAlias returns.
 type cachedAlias struct {
 	next  Alias
 	funcs struct {

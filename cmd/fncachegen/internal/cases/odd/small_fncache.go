@@ -12,20 +12,20 @@ import (
 // smallOptions says which methods of small are cached, and how.
 // A method whose options are nil is not cached.
 type smallOptions struct {
-	// Prefix is the Prefix of the options below that have none. It tells several
-	// implementations in one process apart.
+	// Prefix is the Prefix of the options below that have none. It distinguishes several
+	// implementations in one process.
 	Prefix string
 
 	// one(ctx context.Context, id int) (int, error)
 	one *fncache.Options
 }
 
-// smallFuncs has the handles of the methods that are cached. The others are nil.
+// smallFuncs has the handles of the methods that are cached. The other handles are nil.
 type smallFuncs struct {
 	one *fncache.Func1[int, int]
 }
 
-// cachedSmall is what cacheSmall returns.
+// cachedSmall is the implementation that cacheSmall returns.
 type cachedSmall struct {
 	next  small
 	funcs struct {

@@ -1,4 +1,4 @@
-// Package shop has an interface as services have it.
+// Package shop has an interface like those of services.
 package shop
 
 import (
