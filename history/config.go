@@ -19,10 +19,10 @@ const (
 	lease        = 300 * time.Millisecond
 	cooldown     = 100 * time.Millisecond
 	waitTimeout  = 2 * time.Second
-	leftOpen     = time.Second // how long no lease is given where a value cannot be stored (settle.go)
+	leftOpen     = time.Second // how long no lease is given after a value could not be stored (settle.go)
 )
 
-// A plan is made from a seed: everything that is decided before a round begins.
+// A plan is made from a seed. It has everything that is decided before a round begins.
 type plan struct {
 	Seed    uint64
 	Length  time.Duration // how long clients work
@@ -53,12 +53,12 @@ type funcPlan struct {
 
 	// Of functions with tags.
 	Tags  []string // Options.Tags; nil: none
-	Adds  bool     // it adds a tag that only its result tells
+	Adds  bool     // it adds a tag that depends on its result
 	Calls []int    // the functions that it calls, by their places in plan.Funcs
 }
 
-// Tags. The entries of all functions that have tags share tagAll, those for one argument share
-// another, and those of results with an odd or even version share what the function adds.
+// The tags. All entries of functions with tags have tagAll. Entries for the same argument share a
+// tag. The tag that a function adds is shared by results with odd versions, or with even versions.
 const tagAll = "all"
 
 func tagOfArg(arg int) string                { return fmt.Sprintf("arg:%d", arg) }
@@ -73,7 +73,7 @@ func (f *funcPlan) tagsOf(arg int) (tags []string) {
 	return tags
 }
 
-// setTags gives a function tags. The last template is that of the cell alone.
+// setTags gives a function tags. Only one cell has the tag of the last template.
 func (f *funcPlan) setTags(adds bool) {
 	f.Tags, f.Adds = []string{tagAll, "arg:{0}", f.Name + ":{0}"}, adds
 }
@@ -86,18 +86,18 @@ const (
 	faultStop      fault = "stop"      // a worker is stopped with SIGSTOP, and continues
 	faultPartition fault = "partition" // messages between some workers and Redis are held back, in one or both directions
 	faultRefuse    fault = "refuse"    // the connections of a worker end, and new ones are refused
-	faultHang      fault = "hang"      // existing connections hang, and new ones, which go-redis opens, do not
+	faultHang      fault = "hang"      // existing connections hang, and new ones do not
 	faultPause     fault = "pause"     // Redis is stopped with SIGSTOP, and continues
 	faultRestart   fault = "restart"   // Redis is killed, and another one takes its place, which is empty
 	faultFlush     fault = "flush"     // Redis forgets its scripts
-	faultEvict     fault = "evict"     // the fence is deleted, or one of its own fields, or it forgets tags by trimming
-	faultFailover  fault = "failover"  // the fence becomes again what it was a moment ago, as if a replica that lags took over
+	faultEvict     fault = "evict"     // the fence, or one of its own fields, is deleted, or the fence is trimmed
+	faultFailover  fault = "failover"  // the fence goes back to its state a moment ago, as if a lagging replica took over
 )
 
 var faults = []fault{faultKill, faultStop, faultPartition, faultRefuse, faultHang, faultPause, faultRestart, faultFlush, faultEvict, faultFailover}
 
-// calmAfter is the calm time at the end of a round that is long enough for it. The excuses of
-// the faults end before, and for some seconds every rule applies in full.
+// calmAfter is how long it is calm at the end of a round that is long enough. First the excuses of
+// the faults end. Then every rule applies in full for some seconds.
 const calmAfter = reopened + 3*time.Second
 
 // leastRounds is the number of consecutive seeds that have a round of every kind that a rule
@@ -105,7 +105,7 @@ const calmAfter = reopened + 3*time.Second
 const leastRounds = 3
 
 // newPlan draws a plan. A quarter of all seeds has no faults; then only a busy machine can make
-// Redis slow. Properties that a rule needs alternate from seed to seed, so that few rounds are
+// Redis slow. Properties that a rule needs alternate from seed to seed, so that a few rounds are
 // enough for all rules.
 func newPlan(seed uint64, length time.Duration) plan {
 	r := rand.New(rand.NewPCG(seed, 1))

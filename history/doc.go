@@ -5,10 +5,10 @@
 //
 // A seed makes a round: some functions with options of their own, a few arguments each, worker
 // processes, and in them clients that call, invalidate, refresh, and change the source that the
-// functions read. Meanwhile workers are killed and replaced, stopped with SIGSTOP and
-// continued, and cut off from Redis by a forwarder of their own ([link]). Redis is stopped and
-// restarted empty. Then the faults stop, and some calm seconds follow: the excuses of the
-// faults have ended, and every rule applies in full. The workers end, and the records are read.
+// functions read. Meanwhile workers are killed and replaced, stopped with SIGSTOP and continued,
+// and cut off from Redis by a forwarder of their own ([link]). Redis is stopped and restarted
+// empty. Then the faults stop, and some calm seconds follow. In these the excuses of the faults
+// end, and every rule applies in full. The workers end, and the records are read.
 //
 // The same seed makes the same decisions, in the same order in each client. The operating
 // system decides how clients interleave, so a seed need not break a rule again. The records do.
@@ -21,8 +21,8 @@
 // history that showed it. -duration says how long new rounds are run, -seed gives the first
 // seed, -length the duration of a round.
 //
-// Some functions have tags, and one calls those that have. The fence of tags has faults of its own:
-// it is deleted, loses a field, is trimmed, or goes back to what it was a moment ago.
+// Some functions have tags, and one function calls all of these. The fence of tags has faults of
+// its own: it is deleted, loses a field, is trimmed, or goes back to an earlier state.
 //
 // A cell is one function with one argument: it has one entry and one lock. Its source is a
 // number in memory that all processes share. A change adds one and then invalidates. A
@@ -31,21 +31,21 @@
 //
 // # The record
 //
-// Calls and their answers, invalidations, changes, runs of the functions, and, by a hook of
-// go-redis, commands to Redis and its replies ([event]). Every record has a place in one order:
-// a counter in the shared memory, taken before the recorded event begins, or after it has
-// ended. So an order of two records never contradicts the order of their events, and no rule
-// below depends on how clocks agree. Durations are of CLOCK_MONOTONIC, which all processes of
-// one machine share.
+// The record has calls and their answers, invalidations, changes, runs of the functions, and, by a
+// hook of go-redis, commands to Redis and its replies ([event]). Every record has a place in one
+// order: a counter in the shared memory, taken before the recorded event begins, or after it has
+// ended. So an order of two records never contradicts the order of their events, and no rule below
+// depends on how clocks agree. Durations are of CLOCK_MONOTONIC, which all processes of one machine
+// share.
 //
 // # The checks
 //
-// The rules are in rules.go, joined.go and tags.go, each with its reason. A rule reports only what the
-// records allow no other explanation for, so a slow machine breaks none. In protocol.go the
-// same records, seen as operations on one lock and one entry, are given to porcupine, which
-// looks for an order in which a server could have executed them. Each history is cut into
-// pieces where the state is known, because porcupine's time grows fast with their length. Each
-// sending is a command of its own: go-redis itself sends nothing twice here.
+// The rules are in rules.go, joined.go and tags.go, each with its reason. A rule reports only what
+// has no other explanation in the records, so a slow machine breaks no rule. In protocol.go the
+// same records, seen as operations on one lock and one entry, are given to porcupine, which looks
+// for an order in which a server could have executed them. Each history is cut into pieces where
+// the state is known, because porcupine's time grows fast with their length. Each sending is a
+// command of its own, because go-redis itself sends nothing twice here.
 //
 // A computation without a lease is excused by records of its own process: a reply that the
 // lease is held, an error, or a node that can still be away (excuse.go).

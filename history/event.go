@@ -58,7 +58,7 @@ type event struct {
 	// Of calls and invalidations. Err is the kind of error, "" for none; see errorKind. Value
 	// is the answer.
 	Err    string `json:"err,omitempty"`
-	Mode   string `json:"mode,omitempty"` // of a call: "refresh"; of acquire: its mode; of cooldown: what it puts before the token
+	Mode   string `json:"mode,omitempty"` // of a call: "refresh"; of acquire: its mode; of cooldown: the prefix of the token
 	Value  value  `json:"value,omitzero"` // also of a computation, and of an entry in a command or reply
 	Source string `json:"source,omitempty"`
 
@@ -70,8 +70,8 @@ type event struct {
 	// Of commands and replies.
 	Verb     string `json:"verb,omitempty"`
 	Token    string `json:"token,omitempty"`
-	Try      int    `json:"try,omitempty"`      // of the token: which sending of acquire it is of; in a reply of acquire: of the token in the lock
-	Millis   int64  `json:"millis,omitempty"`   // the life that it gives the lock, or the entry; of stalled
+	Try      int    `json:"try,omitempty"`      // which sending of acquire the token is of; in a reply of acquire: that of the token in the lock
+	Millis   int64  `json:"millis,omitempty"`   // the life that the command gives the lock or the entry; the time of stalled
 	Seen     string `json:"seen,omitempty"`     // of acquire: the id of the entry that the caller saw
 	Servable bool   `json:"servable,omitempty"` // of acquire
 	Entry    string `json:"entry,omitempty"`    // the id of the entry in the command or reply
@@ -81,9 +81,10 @@ type event struct {
 
 	Fenced bool `json:"fenced,omitempty"` // of get: it was sent together with its reading of the fence
 
-	// Of tags. Tags are those that are invalidated; or of the end of a computation: those that
-	// its call and the calls it made have, and that it added. Parts are the computations of
-	// what those calls answered. Epoch and Stamp are in replies of the fence.
+	// Of tags. Tags are the tags that are invalidated. At the end of a computation they are the
+	// tags of its call, those of the calls that it made, and those that it added. Parts are the
+	// computations of the values that those calls returned. Epoch and Stamp are in replies of the
+	// fence.
 	Tags  []string `json:"tags,omitempty"`
 	Soft  bool     `json:"soft,omitempty"`
 	Parts []int64  `json:"parts,omitempty"`
@@ -91,7 +92,7 @@ type event struct {
 	Stamp uint64   `json:"stamp,omitempty"`
 
 	Victim int    `json:"victim,omitempty"` // of processGone and settled
-	Since  uint64 `json:"since,omitempty"`  // of settled: it holds for what failed before; of fenceBegins: the fence becomes what it was after this
+	Since  uint64 `json:"since,omitempty"`  // of settled: commands that failed before this place are over; of fenceBegins: the fence goes back to a state after this place
 	Text   string `json:"text,omitempty"`
 }
 
@@ -111,7 +112,7 @@ type value struct {
 
 func (v value) String() string { return fmt.Sprintf("v%d of computation %d", v.Version, v.Comp) }
 
-// A memory is shared by all processes: a file that each has mapped.
+// A memory is a mapped file that all processes share.
 type memory struct{ bytes []byte }
 
 const memorySize = 1 << 12

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// This file has the reasons for a computation without a lease: they keep a process from asking
-// Redis. Each reason is derived from records; an old error of Redis alone is not a reason.
+// This file finds the reasons why a computation may run without a lease. Each reason is derived
+// from records; an old error of Redis alone is not a reason.
 
 // An excuse is the reason for a computation without a lease; "" means none.
 type excuse string
@@ -91,7 +91,7 @@ func (x *index) mayBeRefused(c *cell, call *call) bool {
 // mostFailures is how many failures of the function end a call's wait.
 const mostFailures = 2
 
-// failures counts the failed runs of the function of which a call can have heard.
+// failures counts the failed runs of the function that a call can have heard of.
 func (c *cell) failures(call *call) (n int) {
 	for _, comp := range c.comps {
 		heard := comp.end.At + int64(lease) // its last message may be on its way for that time
@@ -135,7 +135,7 @@ func (x *index) mayNotAsk(begin, at *event) bool {
 	})
 }
 
-// troubled reports whether there was a trouble of some sort from a time to a place.
+// troubled reports whether there was a trouble of a sort between a time and a place.
 func (x *index) troubled(proc int, since int64, to uint64, sort func(*event) bool) bool {
 	for _, t := range slices.Backward(x.troubles[proc]) {
 		if t.At < since {
@@ -161,14 +161,14 @@ func (x *index) lastTrouble(e event) []event {
 // A trouble is a sign that Redis did not answer a process.
 type trouble struct {
 	event
-	// over is the place from which no node can be away because of it, 0 if there is none: since
-	// then the process has sent a lookup and a script, which it never sends to a node that is
-	// away, and got answers.
+	// over is a place from which no node can be away because of the trouble, or 0 if there is none.
+	// Between the trouble and that place the process got answers to a lookup and a script, which it
+	// never sends to a node that is away.
 	over uint64
 }
 
 // findTroubles finds the signs that Redis did not answer a process. Its error count has grown,
-// which shows in the next answer or computation; or a command may have failed that no function
+// which shows in the next answer or computation. Or a command may have failed that no function
 // counts: a probe, an invalidation of tags, or a release in the background.
 func (x *index) findTroubles(events []event) {
 	most := map[int]uint64{}        // counted, by process
@@ -217,8 +217,8 @@ func (x *index) findTroubles(events []event) {
 // uncounted are the verbs of commands whose failures may be in no error count.
 var uncounted = []string{"probe", "release", verbOvertake}
 
-// endTroubles marks the troubles of a process that are over with an answer: all of them came
-// before some place.
+// endTroubles marks the troubles of a process as over with an answer, if the last of them came
+// before a place.
 func (x *index) endTroubles(answer *event, before uint64) {
 	all := x.troubles[answer.Proc]
 	for i := len(all) - 1; i >= 0 && all[i].over == 0 && all[len(all)-1].Seq < before; i-- {

@@ -67,8 +67,8 @@ func judge(p plan, events []event, dir string) outcome {
 // take some milliseconds.
 const orderTime = 2 * time.Second
 
-// order searches for an order of the replies. It may take long where there is none, and is
-// skipped where a rule is broken.
+// order searches for an order of the replies. It may take long if there is none, and is skipped if
+// a rule is broken.
 func (o *outcome) order() {
 	if len(o.broken) > 0 {
 		return
@@ -99,7 +99,7 @@ func (o *outcome) String() string {
 		o.plan.Seed, count[callBegins], sources, count[computeBegins], count[invalidateBegins], count[commandSent], count[note])
 }
 
-// keepRecords copies the records of a round to where they outlive the test.
+// keepRecords copies the records of a round to a place where they outlive the test.
 func keepRecords(t *testing.T, seed uint64, from string) (dir string) {
 	t.Helper()
 	dir, err := os.MkdirTemp(*keep, fmt.Sprintf("fncache-history-%d-", seed))

@@ -42,11 +42,11 @@ type cell struct {
 	changes     []event
 }
 
-// spans has the calls of one process in the order of their beginnings. For each number of first
-// calls it has the end of the last one.
+// spans has the calls of one process in the order of their beginnings. to[i] is the last end of the
+// first i+1 calls.
 type spans struct{ begin, to []uint64 }
 
-// last returns when the last of the calls ended that began before a place.
+// last returns the last end of the calls that began before a place.
 func (s *spans) last(before uint64) uint64 {
 	if s == nil {
 		return 0
@@ -62,7 +62,7 @@ func (s *spans) last(before uint64) uint64 {
 // lookups and acquires, each for RedisTimeout; the rest is for a busy machine.
 const flightTime = 10 * redisTimeout
 
-// to returns until when other calls can have joined a flight that a call began.
+// to returns the place until which other calls can have joined a flight that a call began.
 func (x *index) to(c *call) uint64 {
 	switch {
 	case !c.ended:
@@ -107,8 +107,7 @@ type holding struct {
 	from, to uint64
 }
 
-// An interval is two places in the order of events, between which something
-// happened at once.
+// An interval is two places in the order of events. Something happened at one moment between them.
 type interval struct{ from, to uint64 }
 
 // never is past all places.
@@ -141,7 +140,7 @@ type command struct {
 	sent, end event
 	replied   bool   // end is its reply
 	idle      bool   // it had no effect, and will have none
-	until     uint64 // past this it has no effect any more
+	until     uint64 // after this place it has no effect
 	untilAt   int64  // the time of that
 }
 
@@ -242,7 +241,7 @@ func (b *indexing) takeCommand(c *cell, e event) {
 	}
 }
 
-// takeFromOutside adds what the conductor did, and what was overtaken.
+// takeFromOutside adds what the conductor did, and overtakings.
 func (b *indexing) takeFromOutside(e event) {
 	switch e.Kind {
 	case expireBegins, overtakeBegins:
@@ -348,9 +347,9 @@ func (c *cell) hold() {
 	}
 }
 
-// bound finds until when a command can have had an effect. A command with a reply has had it.
-// One without may be on its way until its connection is known to be gone. Each sending is a
-// command of its own.
+// bound finds until when a command can have had an effect. A command with a reply has had its
+// effect before the reply. A command without a reply may be on its way until its connection is
+// known to be gone. Each sending is a command of its own.
 func (x *index) bound(k *command) {
 	switch {
 	case k.idle:

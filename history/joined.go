@@ -51,7 +51,7 @@ func (c *cell) outdated(comp *comp, call *call) *invalidation {
 // tempted reports whether the call began while its process computed or stored an outdated
 // value, and has no excuse for getting it.
 func (x *index) tempted(c *cell, call *call) bool {
-	if c.fn.OnCold.String() == "fail" { // it joins nobody
+	if c.fn.OnCold.String() == "fail" { // its calls do not join
 		return false
 	}
 	return slices.ContainsFunc(c.comps, func(comp *comp) bool {

@@ -11,9 +11,9 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// The protocol as a state machine: one lock and one entry, with the scripts as operations. For
-// the records of each cell there must be an order in which a server could have executed the
-// commands, each between its sending and its reply, with the recorded replies.
+// This file models the protocol as a state machine: one lock and one entry, with the scripts as
+// operations. For the records of each cell there must be an order in which a server could have
+// executed the commands, each between its sending and its reply, with the recorded replies.
 //
 // Time is part of the model: a lock or an entry can have expired if its earliest expiry is
 // before the end of an operation, and must have if its latest expiry is before the beginning. A
@@ -25,8 +25,8 @@ type state struct {
 	holder   string // of the lock, a token; "" for none
 	try      int    // which sending of the token
 	mark     string // markCool or markOpen: a lock without a holder; "" for a lease
-	lockFrom int64  // the lock can have expired from here on,
-	lockTo   int64  // and has from here on
+	lockFrom int64  // from this time on the lock can have expired
+	lockTo   int64  // from this time on it has expired
 	entry    string // its id; "" for none
 	from, to int64  // the same for the entry
 }
@@ -49,7 +49,7 @@ func unmark(holder string) (mark, token string) {
 
 // A step is the input of an operation; its output is a reply, or nil.
 type step struct {
-	event // as sent; Verb "wipe" is Redis restarted
+	event // as sent; Verb "wipe": Redis was emptied
 	began int64
 	ended int64
 }
@@ -182,7 +182,7 @@ func (s state) withoutEntry() state {
 	return s
 }
 
-// lock sets the holder of the lock, for its life from then on.
+// lock sets the holder of the lock, and the times when the lock expires.
 func (s state) lock(holder owner, mark string, in step) state {
 	s.holder, s.try, s.mark = holder.token, holder.try, mark
 	s.lockFrom, s.lockTo = in.life()
@@ -221,7 +221,7 @@ func (a answer) matches(reply event) bool {
 	return a == answer{reply.Status, holder, reply.Entry, reply.Try, reply.Present}
 }
 
-// execute is the scripts.
+// execute does what the script of a step does.
 func (s state) execute(in step) (state, answer) {
 	mine := s.owner() == in.owner() && s.mark == ""
 	lost, held := answer{status: "lost"}, answer{status: "held"}
@@ -254,7 +254,7 @@ func (s state) execute(in step) (state, answer) {
 		return s, held
 	case "cooldown":
 		mark := in.Mode
-		if mark == "" { // of records from before there was another mode
+		if mark == "" { // older records have no mode
 			mark = markCool
 		}
 		if s.owner() == in.owner() && s.mark == mark {
@@ -343,7 +343,7 @@ func (x *index) checkOrder(c *cell, most time.Duration) (found orders, broken *v
 // than the number of operations.
 func pieces(operations []porcupine.Operation) (all [][]porcupine.Operation) {
 	slices.SortFunc(operations, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
-	from, ended := 0, int64(0) // ended: when all before had ended
+	from, ended := 0, int64(0) // ended: when all earlier operations had ended
 	for i, o := range operations {
 		_, replied := o.Output.(event)
 		verb := o.Input.(step).Verb
@@ -360,8 +360,8 @@ func pieces(operations []porcupine.Operation) (all [][]porcupine.Operation) {
 	return all
 }
 
-// furthest returns where the longest order that was found ends, and the operations near that
-// place that are not in it.
+// furthest returns where the longest order that was found ends, and operations near that place that
+// are not in it.
 func furthest(info porcupine.LinearizationInfo, operations []porcupine.Operation) (text string, events []event) {
 	var longest []porcupine.Operation
 	for _, orders := range info.PartialLinearizationsOperations() {

@@ -46,7 +46,7 @@ type round struct {
 type process struct {
 	proc   int
 	cmd    *exec.Cmd
-	in     io.Closer // closed, it tells the worker to end
+	in     io.Closer // closing it tells the worker to end
 	stderr *os.File
 }
 
@@ -225,8 +225,8 @@ func (r *round) gone(slot int, p *process) error {
 	return nil
 }
 
-// settle cuts the connections of workers, of all if none is named. It records the place from
-// which their earlier commands without a reply can no longer be executed.
+// settle cuts the connections of some workers, or of all if no slot is given. It records the place
+// from which their earlier commands without a reply can no longer be executed.
 func (r *round) settle(slots ...int) error {
 	if len(slots) == 0 {
 		for slot := range r.workers {
@@ -404,14 +404,14 @@ func (r *round) leftBehind() error {
 			most = holder.Kept
 		}
 		if left == -1 || left > most {
-			faults = append(faults, fmt.Errorf("history: left behind in Redis: %s, which is to live for %v (-1ns: no expiry)", key, left))
+			faults = append(faults, fmt.Errorf("history: left behind in Redis: %s, which lives for %v (-1ns: no expiry)", key, left))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-// changeFence records a change of the fence by the conductor. since is the place before the
-// fence was as it becomes; 0 where it only loses something.
+// changeFence records a change of the fence by the conductor. The fence goes back to a state after
+// the place since. If since is 0, the fence only loses something.
 func (r *round) changeFence(what string, since uint64, change func(context.Context) error) error {
 	r.rec.record(event{Kind: fenceBegins, Text: what, Since: since})
 	err := change(context.Background())
@@ -422,7 +422,7 @@ func (r *round) changeFence(what string, since uint64, change func(context.Conte
 	return nil
 }
 
-// trimScript forgets some tags of the fence, as an invalidation does where there are too many.
+// trimScript forgets some tags of the fence, as an invalidation does if there are too many.
 var trimScript = redis.NewScript(`
 local function larger(a, b)
   return (#a < #b or (#a == #b and a < b)) and b or a
@@ -439,7 +439,7 @@ for i = 1, #some, 2 do
 end
 return 1`)
 
-// evict takes something from the fence: all of it, one of its own fields, or some tags.
+// evict removes all of the fence, one of its own fields, or some tags.
 func (r *round) evict(f fate) error {
 	field := fence.Fields[int(f.length)%len(fence.Fields)]
 	switch {
@@ -454,8 +454,8 @@ func (r *round) evict(f fate) error {
 	}
 }
 
-// failOver makes the fence what it was a moment ago. Invalidations in between are lost, as where
-// a replica that lags takes over.
+// failOver sets the fence back to its state a moment ago. Invalidations in between are lost, as if
+// a lagging replica took over.
 func (r *round) failOver(f fate) error {
 	since := r.mem.next()
 	was, err := r.client.Dump(context.Background(), fenceKey).Result()
@@ -465,7 +465,7 @@ func (r *round) failOver(f fate) error {
 	if err != nil {
 		return fmt.Errorf("history: read the fence: %w", err)
 	}
-	time.Sleep(f.length) // this is how much the replica lags
+	time.Sleep(f.length) // the lag of the replica
 	return r.changeFence("failover", since, func(ctx context.Context) error {
 		return r.client.RestoreReplace(ctx, fenceKey, 0, was).Err()
 	})

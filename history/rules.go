@@ -24,7 +24,7 @@ const (
 	ruleUnleased   rule = "a computation has a lease of its own, unless the cold policy or Redis is the reason"
 	ruleNear       rule = "no value from memory is older than an invalidation a while ago"
 	ruleTags       rule = "no value is older than the last invalidation of a tag of it"
-	ruleInherited  rule = "nor of a tag of what it was made of"
+	ruleInherited  rule = "no value is older than the last invalidation of a tag of its parts"
 	ruleExpired    rule = "no value marked fresh is older than the last expiry of it or of a tag"
 	ruleTagsJoined rule = "no value that was joined is older than an invalidation of a tag before the call"
 	ruleTagsNear   rule = "no value from memory is older than an invalidation or expiry of a tag a while ago"
@@ -100,8 +100,8 @@ func (x *index) checkAnswers(c *cell) (broken []violation) {
 	return broken
 }
 
-// checkOwnInvalidations: in the process that invalidates, no call that begins after the end of
-// the invalidation gets an older value. (In other processes the lookup counts, which may have
+// checkOwnInvalidations: in the process that invalidates, no call that begins after the end of the
+// invalidation gets an older value. (In other processes it depends on the lookup, which may have
 // been sent before the call began; see checkDeliveries, and checkJoined for calls without a
 // lookup.)
 func (x *index) checkOwnInvalidations(c *cell, call *call, comp *comp) []violation {
@@ -166,8 +166,8 @@ func (x *index) checkRecent(c *cell, call *call, comp *comp) []violation {
 	return nil
 }
 
-// mayHaveJoined reports whether an answer can be that of a computation that the call has joined. One
-// that was expired meanwhile, by a tag, is given as stale.
+// mayHaveJoined reports whether an answer can be that of a computation that the call has joined. A
+// value that a tag expired meanwhile is given as stale.
 func mayHaveJoined(c *cell, call *call) bool {
 	return call.end.Source == "waited" || call.end.Source == "stale" && c.fn.Tags != nil
 }
@@ -175,9 +175,9 @@ func mayHaveJoined(c *cell, call *call) bool {
 // nearLag is how long the message of an invalidation may take, without faults.
 const nearLag = 50 * time.Millisecond
 
-// checkNear: an answer from a process's own memory was brought into it, is fresh, and is not
-// older than an invalidation that ended more than Near before the call; without faults, not
-// older than one that ended nearLag before. Times in which processes are known to have stood
+// checkNear: an answer from a process's own memory was brought into it, is fresh, and is not older
+// than an invalidation that ended more than Near before the call. Without faults, it is not older
+// than an invalidation that ended nearLag before. Times in which processes are known to have stood
 // still are added.
 func (x *index) checkNear(c *cell, call *call, comp *comp) (broken []violation) {
 	broken = x.checkKept(call, comp, c, freshness, ruleFresh)
@@ -222,7 +222,8 @@ func (x *index) checkKept(call *call, comp *comp, c *cell, limit time.Duration, 
 	return broken
 }
 
-// stoodStill returns how long a process, or that of the links, did not run between two times.
+// stoodStill returns how long a process, or the process of the links, did not run between two
+// times.
 func (x *index) stoodStill(proc int, from, to int64) (d time.Duration) {
 	for _, stalls := range [][]event{x.stall[proc], x.stall[0]} {
 		for i := range stalls {
@@ -241,7 +242,7 @@ func (x *index) during(c *cell, call *call, from, to uint64) bool {
 	return x.within(c, &call.begin, call.end.Seq, from, to)
 }
 
-// within is during for the part of a call before a place.
+// within is like during, for the part of a call before a place.
 func (x *index) within(c *cell, begin *event, limit, from, to uint64) bool {
 	return from <= limit && (to >= begin.Seq || c.under[begin.Proc].last(from) > begin.Seq)
 }
@@ -257,9 +258,10 @@ func (c *comp) storedBefore(seq uint64) (at int64) {
 	return at
 }
 
-// joinable returns until when a call can have joined a computation of its process. One with a lease
-// can be joined until its last step, which may be a release. One without a lease can be joined
-// only by calls from before its beginning, or, if Redis is not asked at all, as long as it runs.
+// joinable returns until when a call can have joined a computation of its process. A computation
+// with a lease can be joined until its last step, which may be a release. A computation without a
+// lease can be joined only by calls from before its beginning, or, if Redis is not asked at all, as
+// long as it runs.
 func (x *index) joinable(c *cell, call *call, comp *comp) uint64 {
 	to := comp.lastStep(c)
 	if comp.grant == nil {
@@ -431,10 +433,10 @@ func (x *index) around(c *cell, first, second *command) (events []event) {
 	return events
 }
 
-// checkStores: a store succeeds only while the lease is held. It is not held if an invalidation
-// or another grant came entirely after its own grant. A store that is retried, because it had
-// no answer, may have succeeded the first time, before the other grant, or before Func.Expire,
-// which leaves the entry where it is. So the first sending of its entry counts.
+// checkStores: a store succeeds only while the lease is held. The lease is not held if an
+// invalidation or another grant came entirely after its own grant. A store that is retried, because
+// it had no answer, may have succeeded the first time, before the other grant, or before
+// Func.Expire, which keeps the entry. So the first sending of its entry counts.
 func (x *index) checkStores(c *cell) (broken []violation) {
 	grants := map[string]*command{}
 	first := map[string]uint64{}
@@ -471,8 +473,8 @@ func (x *index) checkStores(c *cell) (broken []violation) {
 	return broken
 }
 
-// checkLeases: each computation has a lease of its own. It may run without one where the
-// records show an excuse; see excuse.
+// checkLeases: each computation has a lease of its own. It may run without one if the records show
+// an excuse; see excuse.
 func (x *index) checkLeases(c *cell) (broken []violation) {
 	of := map[string]*comp{}
 	for _, comp := range c.comps {
@@ -499,8 +501,8 @@ func (x *index) checkLeases(c *cell) (broken []violation) {
 	return broken
 }
 
-// checkErrors: each error of a call has its reason. ErrRedisDown is allowed only where the plan
-// says so.
+// checkErrors: each error of a call has its reason. ErrRedisDown is allowed only if the plan says
+// so.
 func (x *index) checkErrors(c *cell) (broken []violation) {
 	for _, call := range c.calls {
 		x.tally.judged[ruleError]++

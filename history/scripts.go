@@ -13,11 +13,11 @@ import (
 	"github.com/fncache/fncache/internal/fence"
 )
 
-// scripts has fncache's scripts, by which a worker recognizes them, and their replacements.
+// scripts has the names of fncache's scripts, so that a worker recognizes them, and replacements.
 type scripts struct {
 	Verbs   map[string]string // by SHA1
 	Replace map[string]string // the same name to another source, of a mutant
-	// Of mutants, too; see there.
+	// Set for some mutants; see there.
 	Deaf, Heedless bool
 }
 
@@ -54,7 +54,7 @@ func loadScripts(dir string, mutate *mutant) (scripts, error) {
 
 // The verbs of commands to the fence. All others concern one cell.
 const (
-	verbFence     = "fence"      // HMGET, beside a lookup
+	verbFence     = "fence"      // HMGET, sent with a lookup
 	verbReadFence = "read fence" // the script: capture and re-read
 	verbOvertake  = "overtake"   // the script: InvalidateTags and ExpireTags
 )
@@ -64,9 +64,9 @@ func scriptName(source string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// A mutant is fncache with one guard removed from a script, or deaf, or heedless. A deaf one
-// sends no lookup after one has failed, so it computes without a lease forever. A heedless one
-// sees "held" where a step replies that the lease was lost, so it answers every caller that has
+// A mutant is fncache with one guard removed from a script, or deaf, or heedless. A deaf mutant
+// sends no lookup after one has failed, so it computes without a lease forever. A heedless mutant
+// reads "held" if a step replies that the lease was lost, so it answers every caller that has
 // joined the computation.
 type mutant struct {
 	name           string
@@ -102,7 +102,7 @@ func (m *mutant) plan(seed uint64) plan {
 	return p
 }
 
-// forgetTags takes the tags from all functions, and the function that calls others.
+// forgetTags removes the tags of all functions, and the function that calls others.
 func (p *plan) forgetTags() {
 	p.Funcs = p.Funcs[:len(p.Funcs)-1]
 	for i := range p.Funcs {

@@ -8,20 +8,21 @@ import (
 )
 
 // This file judges answers by the invalidations that do not delete the entry: those of tags, hard
-// and soft, and Func.Expire. The entry stays where it is, and each process finds out what it is
-// worth. So no command of its own shows that a rule is broken; an answer does.
+// and soft, and Func.Expire. The entry stays, and each process judges it. So only an answer, and no
+// command, shows that a rule is broken.
 
 // An overtaking is an InvalidateTags or ExpireTags, or a Func.Expire of a cell.
 type overtaking struct {
 	invalidation
 	soft  bool
-	tags  []string   // nil of Func.Expire
+	tags  []string   // nil for Func.Expire
 	sent  []*command // to the fence
-	stamp uint64     // that the fence gave it; 0 if no reply tells
+	stamp uint64     // that the fence gave it; 0 if no reply has it
 }
 
-// marks returns the tags of a value. Each has the earliest beginning of a computation with the
-// tag that the value was made of: its own, or one whose result its function was given.
+// marks returns the tags of a value. For each tag it returns the earliest beginning of a
+// computation with the tag that the value was made of: its own, or one whose result its function
+// was given.
 func (x *index) marks(c *comp) map[string]uint64 {
 	if c.marks != nil {
 		return c.marks
@@ -36,7 +37,7 @@ func (x *index) marks(c *comp) map[string]uint64 {
 			continue
 		}
 		for tag, begin := range x.marks(part) {
-			// The value has the tags of its parts, and is no younger than they.
+			// The value has the tags of its parts, and is as old as the oldest of them.
 			if known, has := c.marks[tag]; has {
 				begin = min(begin, known)
 			}
@@ -46,8 +47,8 @@ func (x *index) marks(c *comp) map[string]uint64 {
 	return c.marks
 }
 
-// madeAt returns the earliest beginning of what a value was made of and an overtaking concerns.
-// It reports false if the overtaking does not concern the value.
+// madeAt returns the earliest beginning of the computations that a value was made of and that an
+// overtaking concerns. concerns is false if the overtaking does not concern the value.
 func (x *index) madeAt(c *cell, comp *comp, o *overtaking) (begin uint64, concerns bool) {
 	if o.tags == nil {
 		return comp.begin.Seq, o.begin.Cell == c.name
@@ -62,7 +63,7 @@ func (x *index) madeAt(c *cell, comp *comp, o *overtaking) (begin uint64, concer
 }
 
 // inherits reports whether a cell has the tags of an overtaking only from the functions that its
-// own calls.
+// own function calls.
 func inherits(c *cell, o *overtaking) bool {
 	return c.fn.Calls != nil && !slices.ContainsFunc(o.tags, func(tag string) bool { return strings.HasPrefix(tag, c.fn.Name+":") })
 }
@@ -92,19 +93,19 @@ func (x *index) checkTags(c *cell) (broken []violation) {
 	return broken
 }
 
-// A look is the place of the earliest question that can have brought an answer.
+// A look is the earliest request that can have brought an answer.
 type look struct {
-	place  uint64 // 0: nothing is known of it
+	place  uint64 // 0: nothing is known about it
 	at     int64
 	fenced bool // the fence was read at that place too, and not before
-	joined bool // there was no question: the call joined a computation of its process
+	joined bool // there was no request: the call joined a computation of its process
 }
 
-// checkOvertaking: an answer is not older than an overtaking that had completed when what
-// answers it was asked for; a soft one counts for answers that are given as fresh. In the process
-// that invalidates, it is not older than one that had completed when the call began. From
-// memory, not older than one that completed a while ago. made is when the oldest part of the
-// answer was made.
+// checkOvertaking: an answer is not older than an overtaking that had completed when the answer was
+// requested. A soft overtaking counts only for answers that are given as fresh. In the process that
+// invalidates, the answer is not older than an overtaking that had completed when the call began.
+// An answer from memory is not older than an overtaking that completed a while ago. made is when
+// the oldest part of the answer was made.
 func (x *index) checkOvertaking(c *cell, call *call, comp *comp, o *overtaking, l look, made uint64) *violation {
 	source := call.end.Source
 	if o.soft && !asFresh(call, comp) {
@@ -114,7 +115,7 @@ func (x *index) checkOvertaking(c *cell, call *call, comp *comp, o *overtaking, 
 	r, judged := ruleTags, false
 	switch {
 	case own && o.soft && source == "waited" && l.place == 0:
-		// Nobody could be asked whether the value that it joined is stale.
+		// The process could not ask whether the value that it joined is stale.
 	case own:
 		judged = x.promised(o, call, call.begin.Seq, call.begin.At)
 	case source == "near":
@@ -144,8 +145,8 @@ func (x *index) checkOvertaking(c *cell, call *call, comp *comp, o *overtaking, 
 	}
 }
 
-// asFresh reports whether an answer says that it is fresh. What was computed for the call does not:
-// it may be made of something stale.
+// asFresh reports whether an answer says that it is fresh. An answer that was computed for the call
+// does not say so, because it may be made of something stale.
 func asFresh(call *call, comp *comp) bool {
 	switch call.end.Source {
 	case "fresh", "near":
@@ -199,13 +200,13 @@ func (x *index) lookedUp(c *cell, call *call, comp *comp) look {
 			!x.during(c, call, k.sent.Seq, k.end.Seq) {
 			continue
 		}
-		// What acquire gives back is judged by a reading that is sent after its answer.
+		// The entry that acquire returns is judged by a reading that is sent after its reply.
 		take(k.sent.Seq, k.sent.At, k.sent.Fenced || k.sent.Verb == "acquire", false)
 	}
 	source := call.end.Source
 	if mayHaveJoined(c, call) && comp.begin.Proc == call.begin.Proc && x.during(c, call, comp.begin.Seq, x.joinable(c, call, comp)) {
 		if call.begin.Seq < comp.begin.Seq || x.couldNotAsk(c, call, comp) {
-			return look{} // it waited before the function began, or nobody could be asked
+			return look{} // the call waited before the function began, or could not ask Redis
 		}
 		// The fence is read again after it has joined.
 		take(call.begin.Seq, call.begin.At, true, true)
@@ -228,10 +229,10 @@ func (x *index) overdue(c *cell, call *call, o *overtaking) bool {
 
 // --- A fence that went back ---
 
-// A restore is a fence that became what it was before.
+// A restore is a change of the fence by the conductor: a return to an earlier state, or a loss.
 type restore struct {
 	interval
-	saved uint64 // it was that after this place
+	saved uint64 // the fence returns to a state after this place; 0 for a loss
 	begin event
 }
 
@@ -245,9 +246,9 @@ func (x *index) lostBefore(o *overtaking, seq uint64) bool {
 	return slices.ContainsFunc(x.restores, func(r restore) bool { return r.from < seq && r.loses(o) })
 }
 
-// promised reports whether a call with a look at a place is promised an overtaking. One that a
-// failover has lost is promised only to a process that has seen its stamp, and only until a process
-// that has not seen it invalidates something: that hides the loss.
+// promised reports whether a call with a look at a place must respect an overtaking. An overtaking
+// that a failover has lost counts only for a process that has seen its stamp, and only until a
+// process that has not seen it invalidates something, because that hides the loss.
 func (x *index) promised(o *overtaking, call *call, place uint64, at int64) bool {
 	if o.tags == nil || !x.lostBefore(o, call.end.Seq) {
 		return true
@@ -287,8 +288,8 @@ func (x *index) saw(proc int, o *overtaking, place uint64, at int64) bool {
 	return false
 }
 
-// overtakenSince reports whether an entry that was stored may have stopped to count before a
-// place, by what has happened to the fence since its lease was granted.
+// overtakenSince reports whether an entry may have become invalid before a place because of what
+// has happened to the fence since its lease was granted.
 func (x *index) overtakenSince(c *cell, comp *comp, to uint64) bool {
 	if c.fn.Tags == nil {
 		return false
@@ -322,8 +323,8 @@ func (x *index) overtakenSince(c *cell, comp *comp, to uint64) bool {
 	return false
 }
 
-// concerns reports whether an invalidation is about a tag of any value of a cell: the one that
-// was stored may have been replaced by one with another tag.
+// concerns reports whether an invalidation is about a tag of any value of a cell. It considers all
+// values, because the stored one may have been replaced by one with another tag.
 func (x *index) concerns(k *command, c *cell) bool {
 	o := x.overtakingOf[k.sent.Call]
 	return o == nil || slices.ContainsFunc(c.comps, func(comp *comp) bool {
@@ -331,8 +332,8 @@ func (x *index) concerns(k *command, c *cell) bool {
 	})
 }
 
-// unansweredFence reports whether a question to the fence had no answer, or a late one, in a time
-// of a process.
+// unansweredFence reports whether a request of a process to the fence had no answer, or a late one,
+// between two places.
 func (x *index) unansweredFence(proc int, from, to uint64, slow time.Duration) bool {
 	return slices.ContainsFunc(x.fence, func(k *command) bool {
 		return k.sent.Proc == proc && k.sent.Seq <= to && k.until >= from && (!k.replied || span(k.sent.At, k.end.At) >= slow)

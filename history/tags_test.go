@@ -42,7 +42,7 @@ func (h *tale) overtaking(proc int, op int64, tag string, soft bool) {
 
 func (h *tale) overtook(op int64) { h.add(event{Kind: overtakeEnds, Op: op}) }
 
-// expire is Func.Expire.
+// expire records a Func.Expire.
 func (h *tale) expire(proc int, op int64) {
 	h.add(event{Kind: expireBegins, Proc: proc, Op: op, Soft: true})
 	h.send(proc, op+1, "expire", "")
@@ -70,7 +70,7 @@ func (h *tale) readTagged(proc int, op int64, source string) {
 	h.answer(op, theComp, source)
 }
 
-// goesBack makes the fence what it was after a place.
+// goesBack returns the fence to its state after a place.
 func (h *tale) goesBack(to uint64) {
 	h.add(event{Kind: fenceBegins, Since: to})
 	h.add(event{Kind: fenceEnds})
@@ -78,8 +78,8 @@ func (h *tale) goesBack(to uint64) {
 
 func (h *tale) place() uint64 { return uint64(len(h.events)) }
 
-// A tagged is a history of a cell with tags, which begins with stored. It breaks the rule; "":
-// none.
+// A tagged is a history of a cell with tags. It begins with stored, and breaks the rule, or none if
+// the rule is "".
 type tagged struct {
 	broken rule
 	more   func(*tale)
@@ -304,7 +304,7 @@ func TestNoAnswerFromMemoryIsOlderThanAnInvalidationOfATagLongAgo(t *testing.T) 
 }
 
 func TestAnInvalidationThatAFailoverLostIsPromisedToWhoHasSeenIt(t *testing.T) {
-	// lost has the fence go back to before an invalidation, which process seer has seen.
+	// lost returns the fence to its state before an invalidation, which process seer has seen.
 	lost := func(seer int, hidden bool) func(*tale) {
 		return func(h *tale) {
 			before := h.place()

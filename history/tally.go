@@ -15,7 +15,7 @@ type tally struct {
 
 func newTally() tally { return tally{judged: map[rule]int{}, excused: map[excuse]int{}} }
 
-// add takes in another tally.
+// add adds another tally.
 func (t *tally) add(other tally) {
 	for r, n := range other.judged {
 		t.judged[r] += n

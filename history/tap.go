@@ -30,13 +30,13 @@ type tap struct {
 	scripts scripts
 	ops     *atomic.Int64
 	cells   atomic.Pointer[map[string]string] // from the key in Redis; nil until they are known
-	fields  map[string]string                 // of the fence, by cell: of the tag that no other cell has. Written before cells
+	fields  map[string]string                 // by cell: the field of the fence for the tag that only this cell has; written before cells
 	deaf    atomic.Bool                       // of a deaf mutant: a lookup has failed
 	kept    atomic.Uint64                     // lookups that a deaf mutant did not send
 }
 
-// errDeaf ends a command that a mutant does not send. It is not recorded: a library that does
-// not ask leaves no record either.
+// errDeaf ends a command that a mutant does not send. It is not recorded, because a library that
+// does not ask leaves no record either.
 var errDeaf = errors.New("history: this mutant no longer sends the command")
 
 // unsent reports whether a mutant no longer sends a command.
@@ -141,8 +141,8 @@ func fieldsIn(cmds []redis.Cmder) (fields map[string]bool) {
 	return fields
 }
 
-// sending records a command. fields are those of the fence that are read with it. It returns
-// nil if the command concerns neither a cell nor the fence.
+// sending records a command. fields are the fields of the fence that are read together with it. It
+// returns nil if the command concerns neither a cell nor the fence.
 func (t *tap) sending(ctx context.Context, cmd redis.Cmder, fields map[string]bool) *event {
 	args := cmd.Args()
 	if len(args) < 2 {
@@ -286,7 +286,7 @@ func (e *event) readFence(reply any) {
 	}
 }
 
-// text is an argument or a part of a reply as Redis sees it.
+// text returns an argument or a part of a reply as Redis sees it.
 func text(arg any) string {
 	switch arg := arg.(type) {
 	case nil:
@@ -300,9 +300,8 @@ func text(arg any) string {
 	}
 }
 
-// tokenIn returns the token in an argument, and which sending of acquire it is of. Acquire sends
-// another token each time. Such a token must not be marshaled here, because that counts as a
-// sending.
+// tokenIn returns the token in an argument, and the number of its sending. Acquire sends another
+// token each time. Such a token must not be marshaled here, because that counts as a sending.
 func tokenIn(arg any) (base string, try int) {
 	if _, sent := arg.(encoding.BinaryMarshaler); sent {
 		token := reflect.Indirect(reflect.ValueOf(arg))

@@ -22,7 +22,7 @@ import (
 	"github.com/fncache/fncache/internal/keyhash"
 )
 
-// namespace is that of all caches.
+// namespace is the namespace of all caches.
 const namespace = "history"
 
 // workerEnv holds a worker's settings. The binary that finds it set is a worker.
@@ -43,7 +43,7 @@ const memoryName = "memory"
 // recordName names the records of a process.
 func recordName(proc any) string { return fmt.Sprintf("events-%v.jsonl", proc) }
 
-// A worker is the inside of a worker process.
+// A worker is the state of a worker process.
 type worker struct {
 	workerSettings
 	mem   memory
@@ -206,8 +206,8 @@ func (w *worker) compute(ctx context.Context, f, arg int) (string, error) {
 	return writeValue(e.Cell, e.Value), err
 }
 
-// callOthers calls the functions that a function calls, and notes what its result depends on.
-// Where one has no answer, the result says so: that depends on its tags too.
+// callOthers calls the functions that a function calls, and notes what its result depends on. If a
+// called function has no answer, the result says so, and so it depends on its tags too.
 func (w *worker) callOthers(ctx context.Context, f, arg int, end *event) {
 	for _, other := range w.Plan.Funcs[f].Calls {
 		for _, tag := range w.Plan.Funcs[other].tagsOf(arg) {
@@ -327,7 +327,7 @@ func (w *worker) call(ctx context.Context, f, arg int, mode string, limit time.D
 	} else {
 		end.Text = err.Error()
 		if mode == modeNested && ctx.Err() != nil {
-			end.Err = "gave up" // what is around it is not waited for any longer
+			end.Err = "gave up" // the outer call is no longer waited for
 		}
 	}
 	w.rec.record(end)
