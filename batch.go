@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/gather"
+	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/shape"
@@ -121,14 +122,19 @@ func callReflectedBatch(f *Func, s *shape.Reflected, in []reflect.Value) []refle
 	}
 	ctx, values := s.Split(in)
 	ids, t := values[0], f.original.Type()
-	results, err := newBatch(ctx, f).call(ids.Len(), func(i int) shape.Arguments {
+	b := newBatch(ctx, f)
+	results, err := b.call(ids.Len(), func(i int) shape.Arguments {
 		return s.Arguments([]reflect.Value{ids.Index(i)})
 	})
 	found := reflect.MakeMapWithSize(t.Out(0), len(results))
 	for i, r := range results {
-		if r != nil {
-			found.SetMapIndex(ids.Index(i), s.Value(r))
+		if r == nil {
+			continue
 		}
+		if b.shared(i) {
+			r = s.Copy(r)
+		}
+		found.SetMapIndex(ids.Index(i), s.Value(r))
 	}
 	return []reflect.Value{found, reflect.ValueOf(&err).Elem()}
 }
@@ -160,8 +166,12 @@ type batch struct {
 	elements []*element // of each different key that the near cache did not answer first
 	of       []*element // for each id; nil if the near cache has answered it
 	results  []shape.Results
-	fromNear SourceCounts
-	oldest   time.Duration // of those from the near cache
+	fromNear int           // ids that the near cache has answered
+	saved    time.Duration // the costs of their entries
+	oldest   time.Duration // of their entries
+
+	scratch *scratch // has the elements; or nil
+	opened  bool     // others may refer to an element
 
 	gather *gather.Gather[*computation]
 	placed atomic.Bool // the next run has a place of Options.MaxConcurrent
@@ -172,7 +182,8 @@ type batch struct {
 type element struct {
 	call
 	a     answer
-	order int // the place of the id in the call
+	order int  // the place of the id in the call
+	named bool // the error names the id
 
 	// What the lookup has found.
 	e *entry
@@ -185,8 +196,12 @@ func newBatch(ctx context.Context, f *Func) *batch {
 	return &batch{fn: f, ctx: ctx, per: perCallOf(ctx)}
 }
 
+// shared reports whether the result of the i-th id belongs to the near cache, and has to be copied
+// for the caller.
+func (b *batch) shared(i int) bool { return b.of[i] == nil && b.fn.plans.Copies != nil }
+
 // call answers the call. results has a result for each of the arguments, or nil if there is none:
-// the function has no value for it, or err says why.
+// the function has no value for it, or err says why. See shared.
 func (b *batch) call(n int, arg func(i int) shape.Arguments) (results []shape.Results, err error) {
 	f := b.fn
 	f.counters.batches.Add(1)
@@ -195,7 +210,7 @@ func (b *batch) call(n int, arg func(i int) shape.Arguments) (results []shape.Re
 		b.vary = f.opts.Vary(b.ctx)
 	}
 	if err := b.begin(n, arg); err != nil {
-		rest := uint64(n - b.fromNear[SourceNear])
+		rest := uint64(n - b.fromNear)
 		f.counters.calls.Add(rest)
 		f.counters.bySource[SourceFailed].Add(rest)
 		return nil, err
@@ -234,25 +249,9 @@ func (b *batch) begin(n int, arg func(i int) shape.Arguments) (err error) {
 	}
 	b.cache = b.bound.cache
 	b.results, b.of = make([]shape.Results, n), make([]*element, n)
-	byKey := make(map[string]*element)
-	for i := range n {
-		in := input{arg(i), b.vary}
-		if b.serve(i, in) {
-			continue
-		}
-		key, err := f.key(b.bound, in)
-		if err != nil {
-			return err
-		}
-		el := byKey[key]
-		if el == nil {
-			el = &element{a: answer{goexit: true, source: SourceFailed}} // stays if a hook of the client ends the goroutine
-			el.fn, el.cache, el.bound, el.ctx, el.input, el.key = f, b.cache, b.bound, b.ctx, in, key
-			el.strict, el.order = b.strict, i
-			byKey[key] = el
-			b.elements = append(b.elements, el)
-		}
-		b.of[i] = el
+	b.serve(n, arg)
+	if err := b.make(n, arg); err != nil {
+		return err
 	}
 	var group *lifetime.Group // nil: Close has not to wait for it
 	if !b.cache.life.Closed() {
@@ -263,51 +262,156 @@ func (b *batch) begin(n int, arg func(i int) shape.Arguments) (err error) {
 	return nil
 }
 
-// serve answers the i-th id from the near cache, if its arguments are plain and the near cache
-// has an entry.
-func (b *batch) serve(i int, in input) bool {
+// make makes an element for each different key that is not answered.
+func (b *batch) make(n int, arg func(i int) shape.Arguments) error {
+	f, open := b.fn, n-b.fromNear
+	if open == 0 {
+		return nil
+	}
+	byHash := make(map[keyhash.Hash]*element, open)
+	b.elements = make([]*element, 0, open)
+	all := b.borrow(open)
+	for i := range n {
+		if b.results[i] != nil {
+			continue
+		}
+		in := input{arg(i), b.vary}
+		hash, err := f.hash(b.bound, in)
+		if err != nil {
+			return err
+		}
+		el := byHash[hash]
+		if el == nil {
+			el = all.next()
+			el.a.goexit, el.a.source = true, SourceFailed // stays if a hook of the client ends the goroutine
+			el.fn, el.cache, el.bound, el.ctx, el.input, el.key = f, b.cache, b.bound, b.ctx, in, b.bound.key(hash)
+			el.strict, el.order = b.strict, i
+			byHash[hash] = el
+			b.elements = append(b.elements, el)
+		}
+		b.of[i] = el
+	}
+	return nil
+}
+
+// A slab allocates values, a few at a time. A value that is referred to keeps the others of its
+// piece.
+type slab[T any] struct{ free []T }
+
+// newSlab returns a slab for n values.
+func newSlab[T any](n int) slab[T] { return slab[T]{make([]T, min(n, leastScratch))} }
+
+// next returns a zero value.
+func (s *slab[T]) next() *T {
+	if len(s.free) == 0 {
+		s.free = make([]T, leastScratch)
+	}
+	next := &s.free[0]
+	s.free = s.free[1:]
+	return next
+}
+
+// A scratch is the memory of the elements of a call, and of the entries that are read for them.
+// After a call that had hits only, nothing refers to it, and another call gets it.
+type scratch struct {
+	elements [mostScratch]element
+	entries  [mostScratch]entry
+}
+
+// The fewest and the most elements of a call that gets a scratch.
+const (
+	leastScratch = 16
+	mostScratch  = 128
+)
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// borrow returns the memory for n elements. The functions that get no scratch are those whose
+// hits may start tasks, or may be judged on another goroutine than that of the caller.
+func (b *batch) borrow(n int) (elements slab[element]) {
 	f := b.fn
+	if n < leastScratch || n > mostScratch || f.tagged() || f.opts.Early > 0 || f.opts.Verify > 0 || f.decodesApart(b.cache.coder) {
+		return newSlab[element](n)
+	}
+	b.scratch = scratches.Get().(*scratch)
+	return slab[element]{b.scratch.elements[:n]}
+}
+
+// giveBack gives the scratch back, unless an element was opened.
+func (b *batch) giveBack() {
+	s, n := b.scratch, len(b.elements)
+	if s == nil || b.opened {
+		return
+	}
+	b.scratch, b.elements = nil, nil
+	clear(s.elements[:n])
+	clear(s.entries[:n])
+	scratches.Put(s)
+}
+
+// clockStep is how many ids the near cache is asked for with one reading of the clock, which takes
+// as long as a hit.
+const clockStep = 32
+
+// serve answers ids from the near cache, if their arguments are plain.
+func (b *batch) serve(n int, arg func(i int) shape.Arguments) {
+	f, c := b.fn, b.cache
 	if !f.keepsPlain() || b.refresh || b.per.bypass || b.ctx.Err() != nil {
-		return false
+		return
 	}
-	var key shape.Plain
-	f.shape.Plain(&key, in.args)
-	f.plans.AddVary(&key, in.vary)
-	e, refresh := b.cache.near.Fresh(f.near, &key)
-	if e == nil || b.per.frame.computes(b.cache, e.RedisKey) {
-		return false
+	above := heir(c, f, b.per.frame)
+	key := new(shape.Plain)
+	f.plans.AddVary(key, b.vary)
+	var now time.Duration
+	for i := range n {
+		if i%clockStep == 0 {
+			now = c.clock.Elapsed()
+		}
+		args := arg(i)
+		f.shape.Plain(key, args)
+		e, refresh := c.near.FreshAt(f.near, key, now)
+		if e == nil || b.per.frame.computes(c, e.RedisKey) || !b.serveEntry(i, e) {
+			continue
+		}
+		if above != nil {
+			above.inherit(*e.Tags.From.(*provenance))
+		}
+		if due := f.dues(refresh); due != 0 {
+			f.setOff(b.ctx, e, due, input{args, b.vary})
+		}
 	}
-	r, err := f.copyOf(b.cache, e)
-	if err != nil {
-		return false
+	if b.fromNear > 0 {
+		f.near.CountMany(b.fromNear, b.saved)
 	}
-	if above := heir(b.cache, f, b.per.frame); above != nil {
-		above.inherit(*e.Tags.From.(*provenance))
+}
+
+// serveEntry answers the i-th id with an entry of the near cache.
+func (b *batch) serveEntry(i int, e *near.Entry) bool {
+	if body, encoded := e.Value.([]byte); encoded {
+		r, err := b.fn.decode(b.cache.coder, body)
+		if err != nil {
+			return false
+		}
+		b.results[i] = r
+	} else {
+		b.results[i] = e.Value.(shape.Results)
 	}
-	f.near.Count(e.Cost)
-	b.results[i] = r
-	b.fromNear[SourceNear]++
+	b.fromNear++
+	b.saved += e.Cost
 	if b.per.info != nil {
 		b.oldest = max(b.oldest, b.cache.ageOf(e.StoredAt))
 	}
-	b.setOff(e, f.dues(refresh), in)
 	return true
-}
-
-// setOff starts the tasks of an answer from the near cache.
-func (b *batch) setOff(e *near.Entry, due dues, in input) {
-	if due != 0 {
-		b.fn.setOff(b.ctx, e, due, in)
-	}
 }
 
 // answer answers all elements.
 func (b *batch) answer(informed bool) {
-	var open, direct []*element
+	var direct []*element
+	open := make([]*element, 0, len(b.elements))
+	if !b.strict {
+		b.fn.counters.calls.Add(uint64(len(b.elements)))
+	}
 	for _, el := range b.elements {
-		if !b.strict {
-			b.fn.counters.calls.Add(1)
-		}
 		el.informed = informed
 		el.handUp(b.per.frame)
 		switch {
@@ -320,12 +424,14 @@ func (b *batch) answer(informed bool) {
 		}
 	}
 	if len(direct) > 0 {
+		b.opened = true
 		b.direct(direct)
 	}
 	before := b.cache.flights.detached()
 	if !b.refresh && len(open) > 0 {
 		open = b.lookUp(open)
 	}
+	b.opened = b.opened || len(open) > 0
 	size := cmp.Or(b.fn.opts.BatchSize, max(len(open), 1))
 	var all sync.WaitGroup
 	for chunk := range slices.Chunk(open, size) {
@@ -372,13 +478,21 @@ func (b *batch) direct(elements []*element) {
 
 // record counts the elements, and fills in the caller's Info.
 func (b *batch) record(info *Info) {
-	total := Info{Elements: b.fromNear, Age: b.oldest}
+	total := Info{Age: b.oldest}
+	var saved time.Duration
 	for _, el := range b.elements {
-		el.fn.record(&el.a, nil, "")
 		total.Elements[el.a.source]++
 		total.Age = max(total.Age, el.a.age)
 		total.Cost += el.a.cost
+		if el.a.source.saves() {
+			saved += el.a.cost
+		}
 	}
+	b.fn.counters.savedTime.Add(int64(saved))
+	for source, n := range total.Elements {
+		b.fn.counters.bySource[source].Add(uint64(n))
+	}
+	total.Elements[SourceNear] += b.fromNear
 	for _, source := range []Source{SourceNear, SourceFresh, SourceStale, SourceWaited, SourceBypassed, SourceComputed, SourceRefused, SourceFailed} {
 		if total.Elements[source] > 0 {
 			total.Source = source // the last one that there is
@@ -387,6 +501,7 @@ func (b *batch) record(info *Info) {
 	if info != nil {
 		*info = total
 	}
+	b.giveBack()
 }
 
 // outcome returns the results of all ids. The error is the first error of the function, of Redis
@@ -394,12 +509,10 @@ func (b *batch) record(info *Info) {
 func (b *batch) outcome() ([]shape.Results, error) {
 	var failed error
 	var refused *ColdCacheError
-	seen := make(map[*element]bool)
 	for i, el := range b.of {
 		if el == nil {
 			continue
 		}
-		var cold *ColdCacheError
 		switch a := &el.a; {
 		case a.panic != nil:
 			panic(a.panic)
@@ -407,16 +520,10 @@ func (b *batch) outcome() ([]shape.Results, error) {
 			runtime.Goexit()
 		case a.err == nil:
 			b.results[i] = a.results
-		case errors.As(a.err, &cold) && !seen[el]:
-			if refused == nil {
-				own := *cold
-				refused = &own
-			}
-			refused.IDs = append(refused.IDs, el.fn.shape.Argument(el.args, 0).Interface())
-		case cold == nil && a.err != errMissing: //nolint:errorlint // made by the run of a batch
-			failed = cmp.Or(failed, a.err)
+		case !el.named:
+			el.named = true
+			failed = cmp.Or(failed, el.failure(&refused))
 		}
-		seen[el] = true
 	}
 	switch {
 	case refused == nil:
@@ -426,4 +533,21 @@ func (b *batch) outcome() ([]shape.Results, error) {
 	default:
 		return b.results, errors.Join(failed, refused)
 	}
+}
+
+// failure returns the error of an element; nil if the function has no value for it. A refusal
+// is noted in refused.
+func (el *element) failure(refused **ColdCacheError) error {
+	var cold *ColdCacheError
+	switch {
+	case el.a.err == errMissing: //nolint:errorlint // made by the run of a batch
+		return nil
+	case !errors.As(el.a.err, &cold):
+		return el.a.err
+	case *refused == nil:
+		own := *cold
+		*refused = &own
+	}
+	(*refused).IDs = append((*refused).IDs, el.fn.shape.Argument(el.args, 0).Interface())
+	return nil
 }

@@ -3,6 +3,7 @@ package fncache_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -14,6 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fncache/fncache/internal/logtest"
 )
 
 // All tests here but the last run in bubbles, where a sleep takes no real time: it is how long a
@@ -807,5 +810,26 @@ func TestBatchOnServers(t *testing.T) {
 		assert.Equal(t, 300, ran, "each id is computed once")
 		requireIdentity(t, w.Func)
 		requireIdentity(t, other.Func)
+	})
+}
+
+func TestBatchOfAKeyThatHoldsAnotherType(t *testing.T) {
+	onServers(t, func(t *testing.T, server *backend) {
+		s := &batchSource{}
+		log := &logtest.Handler{}
+		w := wrapShelf(t, newTestCache(t, Config{Redis: server.Client(), Logger: slog.New(log)}), s, Options{})
+		require.NoError(t, w.Invalidate(t.Context(), 1, 2, 3))
+		key, err := w.Key(2)
+		require.NoError(t, err)
+		require.NoError(t, server.Raw.HSet(t.Context(), key, "field", "value").Err())
+		for range 2 {
+			found, err := w.get(t.Context(), []int{1, 2, 3})
+			require.NoError(t, err)
+			assert.Equal(t, tens(1, 2, 3), found)
+		}
+		assert.Equal(t, []int{3}, s.sizes(), "it was replaced")
+		assert.EqualValues(t, 1, requireIdentity(t, w.Func).Undecodable)
+		assert.Len(t, log.About("an entry cannot be read"), 1)
+		require.NoError(t, w.Invalidate(t.Context(), 1, 2, 3))
 	})
 }

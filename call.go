@@ -249,8 +249,7 @@ func (a *answer) raise() {
 // record counts the call, and fills in the caller's Info.
 func (f *Func) record(a *answer, info *Info, key string) {
 	f.counters.bySource[a.source].Add(1)
-	switch a.source {
-	case SourceFresh, SourceStale, SourceWaited, SourceNear:
+	if a.source.saves() {
 		f.counters.savedTime.Add(int64(a.cost))
 	}
 	if info != nil {

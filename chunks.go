@@ -56,9 +56,9 @@ func (b *batch) find(elements []*element) []finding {
 	c := b.cache
 	clock := c.clock.Read(b.ctx)
 	asked := c.now(b.fn)
-	cmds := make([]*remote.Command, len(elements))
+	keys := make([]string, len(elements))
 	for i, el := range elements {
-		cmds[i] = remote.Get(opLookup, el.key, remote.Limits{Expect: b.fn.expected()})
+		keys[i] = el.key
 	}
 	var tags []fence.Tag // each once
 	if b.fn.tagged() {
@@ -72,7 +72,7 @@ func (b *batch) find(elements []*element) []finding {
 			}
 		}
 	}
-	errs, reading, fenceErr := c.readAll(b.ctx, cmds, b.fn.tagged(), tags)
+	got, reading, fenceErr := c.readAll(b.ctx, b.fn, keys, tags)
 	if clock != nil {
 		select {
 		case <-clock:
@@ -81,12 +81,12 @@ func (b *batch) find(elements []*element) []finding {
 		}
 	}
 	if !b.fn.tagged() && !b.fn.decodesApart(c.coder) {
-		return b.judge(elements, cmds, errs, nil, nil, asked)
+		return b.judge(elements, got, nil, nil, asked)
 	}
 	// The fence may have to be read again, and the user's decoding methods may not return: the
 	// caller must be able to leave.
 	judged := make(chan []finding, 1)
-	c.life.Go(func() { judged <- b.judge(elements, cmds, errs, &reading, fenceErr, asked) })
+	c.life.Go(func() { judged <- b.judge(elements, got, &reading, fenceErr, asked) })
 	select {
 	case found := <-judged:
 		return found
@@ -95,27 +95,40 @@ func (b *batch) find(elements []*element) []finding {
 	}
 }
 
-// readAll sends commands together, and with them a reading of the fence for these tags if the
+// readAll reads entries of a function together, and with them the fence for these tags if the
 // function is tagged.
-func (c *Cache) readAll(ctx context.Context, cmds []*remote.Command, tagged bool, tags []fence.Tag) (errs []error, r fence.Reading, fenceErr error) {
-	if !tagged {
-		return c.store.remote.All(ctx, cmds), r, nil
+func (c *Cache) readAll(ctx context.Context, fn *Func, keys []string, tags []fence.Tag) (got []remote.Got, r fence.Reading, fenceErr error) {
+	var ask *remote.Question
+	if fn.tagged() {
+		ask = remote.NewQuestion(opFence, c.fence.key, fence.Fields[:], fence.Raw(tags))
 	}
-	ask := remote.NewQuestion(opFence, c.fence.key, fence.Fields[:], fence.Raw(tags))
-	errs, fenceErr = c.store.remote.AllAsking(ctx, cmds, ask)
-	r, fenceErr = readingOf(ask, tags, fenceErr)
-	return errs, r, fenceErr
+	got, fenceErr = c.store.remote.GetAll(ctx, opLookup, keys, remote.Limits{Expect: fn.expected()}, ask)
+	if ask != nil {
+		r, fenceErr = readingOf(ask, tags, fenceErr)
+	}
+	return got, r, fenceErr
 }
 
 // judge judges what was read for elements. It writes nothing to them.
-func (b *batch) judge(elements []*element, cmds []*remote.Command, errs []error, reading *fence.Reading, fenceErr error, asked moment) []finding {
+func (b *batch) judge(elements []*element, got []remote.Got, reading *fence.Reading, fenceErr error, asked moment) []finding {
 	c, fn := b.cache, b.fn
 	if fenceErr != nil && !hasLeft(b.ctx, fenceErr) {
 		c.noteRedis(fn, opFence, c.fence.key, fenceErr)
 	}
 	found := make([]finding, len(elements))
+	about := &flight{flightKey: flightKey{fn: fn}, ctx: b.ctx}
+	var entries slab[entry]
+	if b.scratch != nil {
+		entries.free = b.scratch.entries[:len(elements)]
+	} else {
+		entries = newSlab[entry](len(elements))
+	}
+	var now int64
 	for i, el := range elements {
-		raw, err := lookedUp(cmds[i], errs[i])
+		if i%clockStep == 0 {
+			now = c.clock.Now()
+		}
+		raw, err := got[i].Raw, lookupError(got[i].Err)
 		failed := err
 		if failed == errWrongType { //nolint:errorlint // it is returned as it is
 			failed = nil
@@ -134,26 +147,31 @@ func (b *batch) judge(elements []*element, cmds []*remote.Command, errs []error,
 		case err == nil:
 			fn.expect(len(raw))
 		}
-		found[i] = b.judgeEntry(el, raw, err, reading, asked)
+		if raw != nil || err != nil {
+			found[i].e = entries.next()
+			found[i].s = c.parseInto(found[i].e, fn, raw, err, now)
+		}
+		b.judgeEntry(el, about, &found[i], reading, asked)
 	}
 	return found
 }
 
-func (b *batch) judgeEntry(el *element, raw []byte, err error, reading *fence.Reading, asked moment) finding {
+// judgeEntry judges an entry that was parsed. It uses about as the flight of each element in turn.
+func (b *batch) judgeEntry(el *element, about *flight, found *finding, reading *fence.Reading, asked moment) {
 	c, fn := b.cache, b.fn
-	e, s := c.parse(fn, raw, err)
-	if s != cold && fn.tagged() {
-		w := c.weigh(e, reading)
+	if found.s != cold && fn.tagged() {
+		w := c.weigh(found.e, reading)
 		if w.again {
-			if w.verdict, err = c.weighAgain(context.WithoutCancel(b.ctx), fn, e); err != nil {
-				return finding{down: err}
+			var err error
+			if w.verdict, err = c.weighAgain(context.WithoutCancel(b.ctx), fn, found.e); err != nil {
+				*found = finding{down: err}
+				return
 			}
 		}
-		s = fn.allowed(s, w.verdict)
+		found.s = fn.allowed(found.s, w.verdict)
 	}
-	f := &flight{flightKey: flightKey{fn, el.key}, ctx: b.ctx, input: el.input, tags: el.tags}
-	s = c.takeEntry(f, e, s, asked)
-	return finding{e: e, s: s}
+	about.key, about.input, about.tags = el.key, el.input, el.tags
+	found.s = c.takeEntry(about, found.e, found.s, asked)
 }
 
 // take answers an element from what was found, if that is possible, or notes it for its flight.
@@ -334,6 +352,9 @@ func (c *Cache) resolveAll(ctx context.Context, asks []*asking) {
 		if g := got[i]; g.err == nil && (g.status == leaseAcquired || g.status == leaseHeld) {
 			if g.status == leaseAcquired {
 				a.part.fences = fences
+			}
+			if g.foreign && a.e == nil { // which MGET does not tell
+				c.undecodable(a.fn, errWrongType)
 			}
 			if v, ok, _ := c.answered(a, g); ok {
 				c.flights.decide(a.flight, v)

@@ -187,7 +187,7 @@
 // The cache's Redis user needs these rights if [Config.Namespace] is the default:
 //
 //	ACL SETUSER app on >secret ~fncache:* &fncache:events:*
-//	    +get +time +eval +evalsha +getrange +set +del +pexpire +pttl +hgetall +hset +hdel
+//	    +get +mget +time +eval +evalsha +getrange +set +del +pexpire +pttl +hgetall +hset +hdel
 //	    +setrange +hget +hmget +hincrby +hlen +hrandfield +publish +subscribe +unsubscribe +ping
 //
 // The client of a Cluster needs +cluster|slots and +command too, and [Func.Clear] of a function

@@ -107,11 +107,17 @@ func (c *Cache) parse(fn *Func, raw []byte, err error) (*entry, state) {
 	if raw == nil && err == nil {
 		return nil, cold
 	}
-	e := &entry{raw: raw}
+	e := new(entry)
+	return e, c.parseInto(e, fn, raw, err, c.clock.Now())
+}
+
+// parseInto is parse into an entry, at a time of the server's clock.
+func (c *Cache) parseInto(e *entry, fn *Func, raw []byte, err error, now int64) state {
+	e.raw = raw
 	if err == nil {
 		e.envelope, err = parseEnvelope(raw)
 	}
-	since := c.clock.Now() - e.storedAt
+	since := now - e.storedAt
 	switch {
 	case err != nil:
 	case fn.tagged() && e.tags == nil:
@@ -123,9 +129,9 @@ func (c *Cache) parse(fn *Func, raw []byte, err error) (*entry, state) {
 	}
 	if err != nil {
 		c.undecodable(fn, err)
-		return e, cold
+		return cold
 	}
-	return e, fn.state(e, max(0, time.Duration(since)*time.Millisecond))
+	return fn.state(e, max(0, time.Duration(since)*time.Millisecond))
 }
 
 // decode decodes the body of the entry of a key unless the entry is cold, and returns the state

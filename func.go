@@ -367,19 +367,33 @@ func (f *Func) waitLimit() time.Duration {
 
 // key returns the Redis key of an entry.
 func (f *Func) key(b *binding, in input) (string, error) {
+	hash, err := f.hash(b, in)
+	if err != nil {
+		return "", err
+	}
+	return b.key(hash), nil
+}
+
+// hash returns the hash in the Redis key of an entry.
+func (f *Func) hash(b *binding, in input) (keyhash.Hash, error) {
 	k := b.cache.hashing
 	hash, err := f.shape.Hash(k, in.args)
 	if err != nil {
-		return "", fmt.Errorf("fncache: %s: %w", f.Name(), err)
+		return hash, fmt.Errorf("fncache: %s: %w", f.Name(), err)
 	}
 	if f.sig.Varies {
 		hash = k.Append(hash, k.Text(in.vary))
 	}
+	return hash, nil
+}
+
+// key returns the Redis key of the entry with this hash.
+func (b *binding) key(hash keyhash.Hash) string {
 	key := make([]byte, 0, len(b.prefix)+2*keyhash.Size+len(b.suffix))
 	key = append(key, b.prefix...)
 	key = hash.AppendHex(key)
 	key = append(key, b.suffix...)
-	return unsafe.String(unsafe.SliceData(key), len(key)), nil
+	return unsafe.String(unsafe.SliceData(key), len(key))
 }
 
 // variables has the variables of this process that hold a wrapped function.

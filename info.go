@@ -139,6 +139,11 @@ const (
 	SourceNear
 )
 
+// saves reports whether the computation of an entry or of another call has answered a call.
+func (s Source) saves() bool {
+	return s == SourceFresh || s == SourceStale || s == SourceWaited || s == SourceNear
+}
+
 // String returns the source as one lower-case word, for headers and metrics.
 func (s Source) String() string {
 	names := [...]string{"none", "fresh", "stale", "computed", "waited", "refused", "bypassed", "failed", "near"}

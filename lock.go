@@ -169,14 +169,18 @@ func (s *lockStore) lookup(ctx context.Context, key string, expect int) (raw []b
 
 // lookedUp returns the outcome of a command that reads an entry.
 func lookedUp(get *remote.Command, err error) (raw []byte, _ error) {
-	switch {
-	case err == nil:
-		return get.Raw(), nil
-	case wrongType(err):
-		return nil, errWrongType
-	default:
-		return nil, redisErrorOf(err)
+	if err != nil {
+		return nil, lookupError(err)
 	}
+	return get.Raw(), nil
+}
+
+// lookupError returns the error of a lookup for the error of its command, which may be nil.
+func lookupError(err error) error {
+	if err != nil && wrongType(err) {
+		return errWrongType
+	}
+	return redisErrorOf(err)
 }
 
 func wrongType(err error) bool {
@@ -205,6 +209,7 @@ const (
 type acquisition struct {
 	status  acquireStatus
 	present bool          // the entry is still there (leaseAcquired, leaseHeld)
+	foreign bool          // the key holds another Redis type than a string (leaseAcquired)
 	token   string        // the token of the lease (leaseAcquired)
 	until   time.Time     // when the lease ends if it is not renewed (leaseAcquired)
 	holder  string        // the value of the lock (leaseHeld)
@@ -270,7 +275,7 @@ func parseAcquisition(answer any) (acquisition, error) {
 	}
 	switch {
 	case a.status == leaseAcquired && len(reply) == 3:
-		a.present = reply[1] == int64(1)
+		a.present, a.foreign = reply[1] == int64(1), reply[1] == int64(2)
 		a.token, _ = reply[2].(string)
 		return a, nil
 	case a.status == leaseHeld && len(reply) == 4:

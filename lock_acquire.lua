@@ -13,7 +13,7 @@
 --          {'held', value of the lock, its life in ms, present}
 --          {'changed', entry}
 -- present is 1 if the entry is still there. Otherwise the caller no longer has a stale entry to
--- serve.
+-- serve. It is 2 if the key holds another type than a string, and else 0.
 
 -- A key of another type reads as absent: no such entry can be served, and no such lock is a
 -- lease. SET replaces either.
@@ -39,6 +39,8 @@ end
 local present = 0
 if head and head ~= '' then
   present = 1
+elseif head == false then -- a key that is absent reads as ''
+  present = 2
 end
 
 -- The same acquire again: the client resent it after a lost reply. The lease goes over to the

@@ -96,6 +96,16 @@ func useAll(t *testing.T, client redis.UniversalClient) {
 		_, err := f(fncache.WithInfo(t.Context(), &info), 1)
 		return err == nil && info.Source == fncache.SourceNear
 	}, 10*time.Second, time.Millisecond, "the subscription comes up")
+	many := func(_ context.Context, ids []int64) (map[int64]int64, error) { return map[int64]int64{ids[0]: 1}, nil }
+	batch, err := fncache.WrapBatch(&many, fncache.Options{Cache: cache, Name: "rights.batch", Timeout: time.Hour, MissingTimeout: time.Minute})
+	require.NoError(t, err)
+	for range 2 {
+		found, err := many(t.Context(), []int64{1, 2, 3})
+		require.NoError(t, err)
+		assert.Equal(t, map[int64]int64{1: 1}, found)
+	}
+	assert.Zero(t, batch.Stats().RedisErrors, "%v", batch.Stats().RedisErrorKinds)
+	assert.EqualValues(t, 1, batch.Stats().BatchRuns)
 	assert.Zero(t, handle.Stats().RedisErrors, "%v", handle.Stats().RedisErrorKinds)
 	assert.Equal(t, 4, runs)
 }

@@ -337,7 +337,8 @@ func WrapBatch[K comparable, V any](fn *func(context.Context, []K) (map[K]V, err
 			if f.unwrapped.Load() {
 				return original(ctx, ids)
 			}
-			return callBatch(s, ids, newBatch(ctx, f).call)
+			b := newBatch(ctx, f)
+			return callBatch(s, ids, b, b.call)
 		}
 		return s, func() reflect.Value { return reflect.ValueOf(h.call) }
 	})
@@ -370,7 +371,7 @@ func manyTyped[K comparable, V any](original func(context.Context, []K) (map[K]V
 }
 
 // callBatch calls a method of a batch for ids.
-func callBatch[K comparable, V any](s *shape.Typed[shape.One[K], V], ids []K, call func(int, func(int) shape.Arguments) ([]shape.Results, error)) (map[K]V, error) {
+func callBatch[K comparable, V any](s *shape.Typed[shape.One[K], V], ids []K, b *batch, call func(int, func(int) shape.Arguments) ([]shape.Results, error)) (map[K]V, error) {
 	args := make([]shape.One[K], len(ids))
 	results, err := call(len(ids), func(i int) shape.Arguments {
 		args[i].A = ids[i]
@@ -378,7 +379,11 @@ func callBatch[K comparable, V any](s *shape.Typed[shape.One[K], V], ids []K, ca
 	})
 	found := make(map[K]V, len(ids))
 	for i, r := range results {
-		if r != nil {
+		switch {
+		case r == nil:
+		case b.shared(i):
+			found[args[i].A] = s.ValueCopy(r)
+		default:
 			found[args[i].A] = s.Value(r)
 		}
 	}
@@ -412,7 +417,8 @@ func (h *BatchFunc[K, V]) Expire(ctx context.Context, ids ...K) error {
 // values. If it returns an error, the values are those of the ids for which it has succeeded.
 func (h *BatchFunc[K, V]) Refresh(ctx context.Context, ids ...K) (map[K]V, error) {
 	s := h.Func.shape.(*shape.Typed[shape.One[K], V])
-	return callBatch(s, ids, newBatch(ctx, h.Func).refreshAll)
+	b := newBatch(ctx, h.Func)
+	return callBatch(s, ids, b, b.refreshAll)
 }
 
 func argumentsOf[K any](ids []K) []shape.Arguments {

@@ -59,13 +59,16 @@ type stripe struct {
 	_     [112]byte // a stripe fills two cache lines, because processors fetch them in pairs
 }
 
-// Count counts a hit that saved a cost. The address of the goroutine's stack chooses the stripe,
-// so goroutines rarely share one.
-func (f *Func) Count(cost time.Duration) {
+// Count counts a hit that saved a cost.
+func (f *Func) Count(cost time.Duration) { f.CountMany(1, cost) }
+
+// CountMany counts hits that together saved a cost. The address of the goroutine's stack chooses
+// the stripe, so goroutines rarely share one.
+func (f *Func) CountMany(hits int, saved time.Duration) {
 	var here byte
 	stripe := &f.hits[(uintptr(unsafe.Pointer(&here))>>12)%stripes]
-	stripe.hits.Add(1)
-	stripe.saved.Add(int64(cost))
+	stripe.hits.Add(uint64(hits))
+	stripe.saved.Add(int64(saved))
 }
 
 // Counted returns the number of hits, and the time that they saved. f may be nil.

@@ -171,10 +171,14 @@ func (s *Store) Find(f *Func, key *shape.Plain) *Entry {
 // Fresh returns the entry under a key if it may be served as fresh, or nil. due reports whether
 // its dice say that the caller should refresh it.
 func (s *Store) Fresh(f *Func, key *shape.Plain) (e *Entry, due bool) {
+	return s.FreshAt(f, key, s.cfg.Clock.Elapsed())
+}
+
+// FreshAt is Fresh at a moment on Clock.Elapsed, which must be the present.
+func (s *Store) FreshAt(f *Func, key *shape.Plain, now time.Duration) (e *Entry, due bool) {
 	if e = s.Find(f, key); e == nil {
 		return nil, false
 	}
-	now := s.cfg.Clock.Elapsed()
 	if !e.Asked.Heard() || e.Tags != nil && !e.Tags.Asked.Heard() || !s.cfg.Events.Hears(now) {
 		return nil, false
 	}

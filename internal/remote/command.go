@@ -77,7 +77,7 @@ type Command struct {
 // An other has the parts of a command that is not a GET. They are apart because Go allocates a
 // Command of at most 512 bytes in a cheaper way, and every hit allocates one.
 type other struct {
-	keys  []string   // of a script
+	keys  []string   // of a script, or of an MGET
 	args  []any      // of a script; or all words
 	cmd   *redis.Cmd // the inner command of wire
 	reply any        // written as Command.err is
@@ -134,6 +134,22 @@ func Eval(op string, use Use, script *Script, keys []string, args []any, limit L
 	return c
 }
 
+// getMany makes a command that reads many keys of one server. Answers are expected to be tiny.
+func getMany(op string, keys []string, limit Limits) *Command {
+	args := make([]any, 1, 1+len(keys))
+	args[0] = "mget"
+	c := &Command{op: op, key: keys[0], use: Reads, limit: limit, other: &other{keys: keys}, size: 32}
+	for i := range keys {
+		args = append(args, &keys[i]) // a pointer takes no memory of its own
+		c.size += len(keys[i]) + 16
+	}
+	c.other.args = args
+	return c
+}
+
+// many reports whether the command reads many keys.
+func (c *Command) many() bool { return c.other != nil && c.script == nil && c.other.keys != nil }
+
 // Plain makes any other command from its words. The key is one of them, or "".
 func Plain(op, key string, use Use, limit Limits, words ...any) *Command {
 	return &Command{op: op, key: key, use: use, limit: limit, other: &other{args: words}, size: 128}
@@ -160,6 +176,39 @@ func (c *Command) Raw() []byte {
 		return raw
 	}
 	return []byte{} // there is such a key
+}
+
+// keys returns how many keys the command reads.
+func (c *Command) keys() int {
+	if c.many() {
+		return len(c.other.keys)
+	}
+	return 1
+}
+
+// put puts the answers of a command that reads keys into got. After an error the command may still
+// be under way, and its answer is not read.
+func (c *Command) put(got []Got, err error) {
+	if err == nil && !c.many() {
+		got[0].Raw = c.Raw()
+		return
+	}
+	var values []any
+	if err == nil {
+		values, _ = c.Reply().([]any)
+	}
+	for i := range got {
+		got[i].Err = err
+		if i >= len(values) {
+			continue
+		}
+		switch text, ok := values[i].(string); {
+		case ok && text == "":
+			got[i].Raw = []byte{} // there is such a key
+		case ok:
+			got[i].Raw = unsafe.Slice(unsafe.StringData(text), len(text)) // nobody else has the text
+		}
+	}
 }
 
 // Reply returns the answer of a command that is not a GET, in the types of go-redis: a string,

@@ -8,11 +8,14 @@ import (
 )
 
 // This file sends many commands together: all of one caller (All), or one from each of several
-// goroutines (Group). The commands for one node go in as few pipelines as their sizes allow.
+// goroutines (Group). It also reads many keys (GetAll). The commands for one node go in as few pipelines as their sizes allow.
 
 // All sends commands together and waits for all answers. It returns for each command what
 // [Remote.Do] would return.
 func (r *Remote) All(ctx context.Context, cmds []*Command) []error {
+	if len(cmds) == 1 {
+		return []error{r.Do(ctx, cmds[0])}
+	}
 	errs := make([]error, len(cmds))
 	ctxs := make([]context.Context, len(cmds))
 	for i := range cmds {
@@ -27,14 +30,53 @@ func (r *Remote) All(ctx context.Context, cmds []*Command) []error {
 	return errs
 }
 
-// AllAsking is All with a question that is asked together with the commands.
-func (r *Remote) AllAsking(ctx context.Context, cmds []*Command, q *Question) (errs []error, qErr error) {
-	ask := q.command()
-	errs = r.All(ctx, append(slices.Clip(cmds), ask))
-	if qErr = errs[len(cmds)]; qErr == nil {
-		q.reply, _ = ask.Reply().([]any)
+// A Got is what was read of a key: nil if there is no such key. Err is what [Remote.Do] would
+// return.
+type Got struct {
+	Raw []byte
+	Err error
+}
+
+// GetAll reads keys together. It asks a question with them if q is not nil; qErr is the error of
+// that. op names the commands in errors.
+//
+// If answers are expected to be tiny, one server is sent an MGET for each maxBatch keys. MGET
+// reports a key of another type than a string as absent, where GET returns an error.
+func (r *Remote) GetAll(ctx context.Context, op string, keys []string, limit Limits, q *Question) (all []Got, qErr error) {
+	cmds := r.gets(op, keys, limit)
+	gets := len(cmds)
+	if q != nil {
+		cmds = append(cmds, q.command())
 	}
-	return errs[:len(cmds)], qErr
+	errs := r.All(ctx, cmds)
+	if q != nil {
+		if qErr = errs[gets]; qErr == nil {
+			q.reply, _ = cmds[gets].Reply().([]any)
+		}
+	}
+	all = make([]Got, len(keys))
+	rest := all
+	for i, c := range cmds[:gets] {
+		part := rest[:c.keys()]
+		rest = rest[len(part):]
+		c.put(part, errs[i])
+	}
+	return all, qErr
+}
+
+// gets makes the commands that read keys.
+func (r *Remote) gets(op string, keys []string, limit Limits) (cmds []*Command) {
+	if r.only != nil && len(keys) > 1 && limit.Expect <= TinySize {
+		for part := range slices.Chunk(keys, maxBatch) {
+			cmds = append(cmds, getMany(op, part, limit))
+		}
+		return cmds
+	}
+	cmds = make([]*Command, 0, len(keys)+1)
+	for _, key := range keys {
+		cmds = append(cmds, Get(op, key, limit))
+	}
+	return cmds
 }
 
 // finishIn waits for a command that beginAll has begun, or sends it if beginAll has not.

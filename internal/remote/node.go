@@ -177,7 +177,7 @@ func (n *node) attend(c *Command) {
 // goroutines continue for the callers that wait for the lookup. Other commands begin or end
 // something, such as a lease, that would be lost with the goroutine.
 func (n *node) mayLead(ctx context.Context, c *Command) bool {
-	if !n.bounded || c.other != nil {
+	if !n.bounded || c.other != nil && !c.many() {
 		return false
 	}
 	end, ok := ctx.Deadline()

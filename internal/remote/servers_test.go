@@ -500,3 +500,90 @@ func TestWhatAClusterClientSendsByItselfIsNotAwayForOneNode(t *testing.T) {
 	}
 	nodes[0].Resume()
 }
+
+func TestManyKeysAreReadTogether(t *testing.T) {
+	server := redistest.Shared(t)
+	heeds := func(o *redis.Options) { o.ContextTimeoutEnabled = true } // so that its hooks see all commands
+	for name, client := range map[string]redis.UniversalClient{
+		"plain":                      server.Client(heeds),
+		"RESP2":                      server.Client(heeds, func(o *redis.Options) { o.Protocol = 2 }),
+		"client-side cache":          server.Client(heeds, func(o *redis.Options) { o.ClientSideCacheConfig = &redis.ClientSideCacheConfig{} }),
+		"one connection":             server.Client(heeds, func(o *redis.Options) { o.PoolSize, o.PipelinePoolSize = 1, -1 }),
+		"Cluster":                    redistest.SharedCluster(t).Client(func(o *redis.ClusterOptions) { o.ContextTimeoutEnabled = true }),
+		"a client of the user's own": struct{ redis.UniversalClient }{server.Client(heeds)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, clustered := client.(*redis.ClusterClient)
+			counter := redistest.NewCounter()
+			redistest.AddHook(client, counter)
+			r := on(t, client, ample)
+			keys, want := make([]string, 300), make([][]byte, 300)
+			for i := range keys {
+				keys[i] = fmt.Sprintf("many:{%s%d}", name, i)
+				switch i % 3 {
+				case 0: // there is no such key
+				case 1:
+					want[i] = []byte{}
+				default:
+					want[i] = []byte(fmt.Sprint("value ", i))
+				}
+				if want[i] != nil {
+					require.NoError(t, client.Set(t.Context(), keys[i], want[i], time.Minute).Err())
+				}
+			}
+			other := fmt.Sprintf("many:{%s}:hash", name)
+			require.NoError(t, client.HSet(t.Context(), other, "field", "text").Err())
+			check := func(limit Limits, q *Question) {
+				t.Helper()
+				counter.Reset()
+				got, err := r.GetAll(t.Context(), "lookup", keys, limit, q)
+				require.NoError(t, err)
+				for i, g := range got {
+					require.NoError(t, g.Err)
+					require.Equal(t, want[i], g.Raw, "%d", i)
+				}
+			}
+			check(Limits{}, nil)
+			sent := counter.ByName()
+			if clustered {
+				require.Equal(t, map[string]int{"get": 300}, sent)
+			} else {
+				require.Equal(t, map[string]int{"mget": 3}, sent)
+			}
+			check(Limits{Expect: TinySize + 1}, nil)
+			require.Zero(t, counter.ByName()["mget"], "answers that are not tiny are read by GETs")
+			q := NewQuestion("fence", other, []string{"field"}, nil)
+			check(Limits{}, q)
+			require.Equal(t, "text", q.Value(0))
+			one, err := r.GetAll(t.Context(), "lookup", keys[2:3], Limits{}, nil)
+			require.NoError(t, err)
+			require.Equal(t, []Got{{Raw: want[2]}}, one)
+
+			wrong, err := r.GetAll(t.Context(), "lookup", []string{keys[2], other}, Limits{}, nil)
+			require.NoError(t, err)
+			require.Equal(t, want[2], wrong[0].Raw)
+			require.Nil(t, wrong[1].Raw)
+			require.Equal(t, clustered, wrong[1].Err != nil, "MGET takes it for absent")
+		})
+	}
+}
+
+func TestManyKeysOfAServerThatIsAway(t *testing.T) {
+	server := redistest.Start(t)
+	r := on(t, server.Client(), timeout)
+	keys := []string{"a", "b"}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	got, _ := r.GetAll(ended, "lookup", keys, Limits{}, nil)
+	for _, g := range got {
+		require.ErrorIs(t, g.Err, context.Canceled)
+	}
+	server.Kill()
+	for range 2 {
+		got, _ = r.GetAll(t.Context(), "lookup", keys, Limits{}, nil)
+		for _, g := range got {
+			require.Error(t, g.Err)
+			require.Nil(t, g.Raw)
+		}
+	}
+}
