@@ -160,8 +160,9 @@ type batch struct {
 	cache   *Cache
 	vary    string
 	refresh bool
-	strict  bool // the call is Refresh of the handle: it is not counted, and has to store
-	nested  bool // the call comes from a computation of the function, which has a place
+	strict  bool      // the call is Refresh of the handle: it is not counted, and has to store
+	nested  bool      // the call comes from a computation of the function, which has a place
+	began   time.Time // set if there is a Config.Observer
 
 	elements []*element // of each different key that the near cache did not answer first
 	of       []*element // for each id; nil if the near cache has answered it
@@ -216,8 +217,9 @@ func (b *batch) call(n int, arg func(i int) shape.Arguments) (results []shape.Re
 		return nil, err
 	}
 	info := b.per.info.claim()
-	defer b.record(info)
-	b.answer(info != nil)
+	defer func() { b.record(info, err) }()
+	b.startWatch()
+	b.answer(info != nil || b.cache.observer != nil)
 	return b.outcome()
 }
 
@@ -477,7 +479,7 @@ func (b *batch) direct(elements []*element) {
 // --- Answering ---
 
 // record counts the elements, and fills in the caller's Info.
-func (b *batch) record(info *Info) {
+func (b *batch) record(info *Info, err error) {
 	total := Info{Age: b.oldest}
 	var saved time.Duration
 	for _, el := range b.elements {
@@ -498,6 +500,7 @@ func (b *batch) record(info *Info) {
 			total.Source = source // the last one that there is
 		}
 	}
+	b.tellEnd(total, err)
 	if info != nil {
 		*info = total
 	}

@@ -19,7 +19,6 @@ import (
 	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/funcname"
 	"github.com/fncache/fncache/internal/health"
-	"github.com/fncache/fncache/internal/holder"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/near"
@@ -97,17 +96,16 @@ type Config struct {
 	// Default: none, entries are plain.
 	Seal [][]byte
 
-	// Anonymous keeps the host name, the process id and the build of this program out of Redis.
-	// Without it, a process that computes writes them under <namespace>:{process:<id>}, in the
-	// background and at most once a minute, so that people can see who holds a lease. The key
-	// expires after an hour, and Close deletes it. Default: false.
-	Anonymous bool
-
 	// NearSize bounds the memory of the near cache in bytes, for all functions together, to
 	// within a tenth. The decoded results and their keys count. The least used entries are
 	// evicted. Events need further memory: 512 KiB once the process subscribes, and at most
 	// 2.5 MiB for any number of keys. Default: 64 MiB.
 	NearSize int
+
+	// Observer is told of computations, waits, operations on Redis, invalidations and changes of
+	// the state, for metrics and traces; see [Observer]. Without one a call costs nothing more.
+	// Default: none.
+	Observer Observer
 
 	// Logger receives messages for a person on call. A message is logged once and not per
 	// request. It never contains an argument, a result or a secret. For an error or a panic of
@@ -154,18 +152,18 @@ const (
 // A Cache keeps the results of wrapped functions in one Redis. [New] and [Open] make
 // one. It is safe for concurrent use.
 type Cache struct {
-	cfg     Config // with its defaults; never written
-	hashing *keyhash.Keys
-	noted   sync.Once // for the log record that HashSecret is not set
-	coder   *coder
-	store   *lockStore
-	clock   *clock.Clock
-	flights flights
-	space   keyspace
-	log     *oncelog.Logger
-	health  *health.Log
-	holder  *holder.Holder
-	fence   fenceView
+	cfg      Config // with its defaults; never written
+	hashing  *keyhash.Keys
+	noted    sync.Once // for the log record that HashSecret is not set
+	coder    *coder
+	store    *lockStore
+	clock    *clock.Clock
+	flights  flights
+	space    keyspace
+	log      *oncelog.Logger
+	health   *health.Log
+	observer *observing // nil without Config.Observer
+	fence    fenceView
 
 	releases *releases.Set
 	// beginning has a *bulkhead.Bulkhead for the address of each node. It bounds the leases that
@@ -202,11 +200,12 @@ func New(cfg Config) (*Cache, error) {
 	}
 	c.fence.key = fence.Key(cfg.Namespace)
 	c.asking = c.life.Part()
-	c.space, c.holder = newKeyspace(c), c.newHolder()
+	c.space = newKeyspace(c)
 	c.alive, c.end = context.WithCancel(context.Background())
 	c.closing, c.shut = c.alive.Done(), make(chan struct{})
 	c.log = oncelog.New(cfg.Logger, c.life.Go)
 	c.health = health.New(c.log)
+	c.observer = newObserving(&cfg, c.log, c.life.Go)
 	c.clock = clock.New(clock.Config{
 		Ask:      func(ctx context.Context) (time.Time, error) { return c.store.serverTime(ctx) },
 		Patience: cfg.RedisTimeout,
@@ -223,18 +222,10 @@ func New(cfg Config) (*Cache, error) {
 		closing: c.closing,
 	}
 	c.store.forgotten, c.store.unpublished = c.noteForgotten, c.noteUnpublished
-	c.store.remote = remote.New(remote.Config{
-		Client:     cfg.Redis,
-		Timeout:    cfg.RedisTimeout,
-		WriteProbe: probeScript,
-		Closing:    c.closing,
-		Spawn:      c.asking.Go,
-		Notice:     c.noteNode,
-		Dialed:     c.noteDial,
-	})
+	c.store.remote = asker{c.newRemote(), c.observer}
 	c.events = events.New(events.Config{
 		Client:      cfg.Redis,
-		Remote:      c.store.remote,
+		Remote:      c.store.remote.Remote,
 		Prefix:      c.store.channel,
 		Timeout:     cfg.RedisTimeout,
 		Clock:       c.clock,
@@ -245,19 +236,22 @@ func New(cfg Config) (*Cache, error) {
 		Tags:        c.hearMessage,
 		Log:         c.log,
 		Explain:     explain,
+		Changed:     c.observer.tellSubscription,
 	})
 	c.near = near.New(near.Config{Size: uint64(cfg.NearSize), Events: c.events, Clock: c.clock, Spawn: c.life.Go})
 	return c, nil
 }
 
-// newHolder returns this process as the holder of leases.
-func (c *Cache) newHolder() *holder.Holder {
-	return holder.New(holder.Config{
-		Anonymous: c.cfg.Anonymous, Namespace: c.cfg.Namespace, Build: releases.Build(),
-		Spawn: c.life.Go, Timeout: c.cfg.RedisTimeout,
-		Send: func(ctx context.Context, key string, words ...any) error {
-			return c.store.remote.Do(ctx, remote.Plain("holder", key, remote.Writes, remote.Limits{}, words...))
-		},
+// newRemote returns the way to the Redis of the cache.
+func (c *Cache) newRemote() *remote.Remote {
+	return remote.New(remote.Config{
+		Client:     c.cfg.Redis,
+		Timeout:    c.cfg.RedisTimeout,
+		WriteProbe: probeScript,
+		Closing:    c.closing,
+		Spawn:      c.asking.Go,
+		Notice:     c.noteNode,
+		Dialed:     c.noteDial,
 	})
 }
 
@@ -377,37 +371,6 @@ func (c *Cache) pingProbe(n int) string {
 	return entryPrefix(c.cfg.Namespace, "ping") + strconv.Itoa(n) + "}"
 }
 
-// Health is the state of the nodes of Redis, as this process knows it.
-type Health struct {
-	// Nodes has the nodes that were asked. A single server or a Sentinel group is one node.
-	Nodes []NodeHealth
-}
-
-// NodeHealth is the state of one node, as this process knows it.
-type NodeHealth struct {
-	// Addr is the address of the node, as the client has it. "cluster" stands for a Cluster
-	// whose nodes the client does not know.
-	Addr string
-	// Away reports that the node does not answer as it should. It is not asked then, and is
-	// checked about once a second. A node that refuses only writes is away too, but is still
-	// asked for entries.
-	Away bool
-	// Since is when the node was found away; zero if it is not away.
-	Since time.Time
-	// Why is the last error of a node that is away, a [*RedisError]; nil if it is not away.
-	Why error
-}
-
-// Health returns the state of Redis as this process knows it. It sends nothing to Redis. To
-// check whether Redis can be used, call [Cache.Ping].
-func (c *Cache) Health() Health {
-	var h Health
-	for _, node := range c.store.remote.Health() {
-		h.Nodes = append(h.Nodes, NodeHealth{Addr: node.Addr, Away: node.Away, Since: node.Since, Why: redisErrorOf(node.Why)})
-	}
-	return h
-}
-
 // Close ends the use of the cache. It cancels the contexts of the computations under way, and
 // waits up to five seconds until they have ended and released their leases, and until the
 // handler of Config.Logger has taken its records. Then Close itself releases the leases of the
@@ -439,7 +402,6 @@ func (c *Cache) shutDown() error {
 	c.end()
 	began := time.Now()
 	ended := c.life.Wait(closeGrace)
-	c.holder.End()
 	c.store.remote.Close()
 	if c.ownsClient {
 		defer func() { _ = c.cfg.Redis.Close() }()
@@ -474,6 +436,7 @@ func (c *Cache) GoString() string { return c.String() }
 // noteNode handles a change of a node that package remote has found. It must not block,
 // because locks of package remote are held.
 func (c *Cache) noteNode(e remote.Event) {
+	c.observer.tellNode(e)
 	kind := RedisErrorKind(e.Kind)
 	switch {
 	case e.Left:

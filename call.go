@@ -143,10 +143,12 @@ type call struct {
 	led bool
 	// A missed call has learned from Redis that there is no usable entry.
 	missed bool
+	// A down call could not ask Redis in its last round.
+	down bool
 	// Counters that bound how often the call decides again: see answer.
-	rounds    int // how often a strict call lost the lease
-	misread   int // how often an entry could not be decoded for the call
-	fruitless int // how often the patient call would have returned an error
+	rounds    uint8 // how often a strict call lost the lease
+	misread   uint8 // how often an entry could not be decoded for the call
+	fruitless uint8 // how often the patient call would have returned an error
 	// since is the place of a call that refreshes in the order of events (flights.seq). A
 	// computation that began before does not answer the call.
 	since uint64
@@ -164,6 +166,8 @@ type call struct {
 	from *notOurs // where the next flight to wait starts; nil until there is one
 
 	part *part // the part of the call in a batch; nil for an ordinary call
+
+	watch *stopwatch // nil without Config.Observer
 }
 
 // failuresBorne is how often the function may fail in another process before a call that
@@ -193,7 +197,10 @@ func (f *Func) call(ctx context.Context, in input, c *call) (shape.Results, erro
 	c.fn, c.ctx, c.input, c.patient = f, ctx, in, !f.sig.HasError
 	info := per.info.claim()
 	c.informed = info != nil
-	defer func() { f.record(&a, info, c.key) }()
+	defer func() {
+		f.record(&a, info, c.key)
+		c.tellEnd(&a)
+	}()
 
 	err := c.find()
 	if c.bound != nil {
@@ -259,6 +266,7 @@ func (f *Func) record(a *answer, info *Info, key string) {
 
 // direct calls the function on the caller's goroutine, without the cache.
 func (c *call) direct() answer {
+	c.startWatch()
 	ctx, _ := enterFrame(c.ctx, c.fn, c.above, nil)
 	results, err := c.fn.shape.Invoke(ctx, c.args)
 	return answer{results: results, err: err, source: SourceBypassed}
@@ -283,6 +291,7 @@ func (c *call) direct() answer {
 // A computation that a call has for itself (alone) ends with an answer.
 func (c *call) answer(refresh bool) answer {
 	defer c.stopWaiting()
+	c.startWatch()
 	p := toLookUp
 	if refresh {
 		p, c.since = toRefresh, c.cache.flights.present()
@@ -400,7 +409,7 @@ func (c *call) fly(f *flight) (how progress) {
 func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 	refresh := *p == toRefresh
 	down, isDown := d.verdict.(redisDown)
-	c.missed = c.missed || !isDown || down.missed // also for the next round
+	c.down, c.missed = isDown, c.missed || !isDown || down.missed // also for the next round
 	switch v := d.verdict.(type) {
 	case serveFresh:
 		return c.serveHit(v.entry, d, *p, false)

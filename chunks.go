@@ -400,7 +400,7 @@ func (c *Cache) acquireAll(ctx context.Context, asks []*asking) []request {
 	cmds, acquirings := make([]*remote.Command, len(asks)), make([]acquiring, len(asks))
 	for i, a := range asks {
 		a.asked = moment{c.hereFor(a.flight), c.hereTags(fn)}
-		acquirings[i] = newAcquiring(a.key, c.holder.Token(), fn.lease(c), acquireCompare, a.e.bytes(), a.s == stale)
+		acquirings[i] = newAcquiring(a.key, newToken(), fn.lease(c), acquireCompare, a.e.bytes(), a.s == stale)
 		cmds[i] = acquirings[i].Command
 	}
 	beginning := c.beginningAt(asks[0].key)
@@ -448,6 +448,7 @@ func (b *batch) run(all []*computation, next func()) {
 	defer context.AfterFunc(ctx, next)()
 	b.fn.counters.batchRuns.Add(1)
 	runCtx, frame := b.enter(ctx, members)
+	runCtx = members[0].runBegins(runCtx, len(members))
 	args := make([]shape.Arguments, len(members))
 	for i, m := range members {
 		args[i] = m.args
@@ -468,6 +469,7 @@ func (b *batch) run(all []*computation, next func()) {
 			ret.err = context.Cause(ctx)
 		}
 		b.share(members, began, results, ret)
+		members[0].runEnded(runCtx, len(members), ret, time.Since(began))
 	}()
 	results, ret.err = b.fn.many(runCtx, args)
 	normal = true

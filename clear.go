@@ -84,6 +84,7 @@ func (c *Cache) clear(ctx context.Context, what clearing) (removed int, err erro
 		removed, err = c.sweep(ctx, what)
 	}
 	c.clearedHere(what.name)
+	c.tellInvalidated(ctx, Invalidation{Scope: ScopeFunction, Func: what.fn, Count: 1, Err: err})
 	return removed, err
 }
 

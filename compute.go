@@ -58,16 +58,18 @@ type computation struct {
 	started chan struct{} // without a lease: closed when it begins
 	// beginning has a place until the function begins; nil without a lease.
 	beginning *bulkhead.Bulkhead
-	slotted   bool          // has a place of Options.MaxConcurrent from the start
-	member    *runMember    // the part in the runs of a batch; nil for an ordinary call
-	replaces  bool          // there may be an entry that may be served
-	single    bool          // without a lease: for one call only
-	done      chan struct{} // closed at the end
-	ending    ending        // written before done is closed
+	slotted   bool       // has a place of Options.MaxConcurrent from the start
+	member    *runMember // the part in the runs of a batch; nil for an ordinary call
+	replaces  bool       // there may be an entry that may be served
+	trigger   Trigger
+	// background: no call owns it, because callers are served what is there.
+	background bool
+	single     bool          // without a lease: for one call only
+	done       chan struct{} // closed at the end
+	ending     ending        // written before done is closed
 
 	// Guarded by flights.mu.
 	owner    *call     // the call that owns it; nil if there is none
-	ownable  bool      // a call may become the owner
 	callers  int       // how many callers wait for the end
 	detached bool      // without a lease: it began before this process invalidated the key
 	cached   bool      // new callers look up, because there may be an entry
@@ -110,6 +112,9 @@ type ending struct {
 	stepErr error // the error of the lease's last step
 
 	unread  bool // the fence was not read again, so callers that joined are not confirmed
+	size    int  // of the entry in Redis, in bytes; 0 if it is not stored
+	pending bool // the result may be stored later
+
 	expired bool // a tag has expired the value, so callers that joined do not get it as fresh
 }
 
@@ -127,7 +132,6 @@ func (c *Cache) newComputation(id flightKey, ctx context.Context) *computation {
 		returned:  make(chan struct{}),
 		started:   make(chan struct{}),
 		done:      make(chan struct{}),
-		ownable:   true,
 	}
 	if !c.life.Closed() {
 		comp.closing = c.closing
@@ -138,7 +142,7 @@ func (c *Cache) newComputation(id flightKey, ctx context.Context) *computation {
 // newUnleased makes a computation without a lease. The call must call give.
 func (c *call) newUnleased() *computation {
 	comp := c.cache.newComputation(flightKey{c.fn, c.key}, context.WithoutCancel(c.ctx))
-	comp.given, comp.member = make(chan struct{}), c.part.newMember()
+	comp.given, comp.member, comp.trigger = make(chan struct{}), c.part.newMember(), c.trigger()
 	if c.above != nil {
 		comp.tags = c.ownTags()
 	}
@@ -169,7 +173,6 @@ func (c *computation) run() (next *computation) {
 		return next
 	}
 	if c.token != "" {
-		c.cache.holder.Holds()
 		c.unregistered = c.enlist()
 	}
 	if c.tags != nil {
@@ -326,6 +329,9 @@ func (c *computation) call(ctx context.Context, began time.Time, giveSlot func()
 		c.tally.seal()
 		giveSlot()
 		close(c.returned)
+		if c.member == nil {
+			c.runEnded(ctx, 1, c.ret, c.ret.cost)
+		}
 	}()
 	if c.token != "" {
 		c.beginning.Give()
@@ -336,6 +342,7 @@ func (c *computation) call(ctx context.Context, began time.Time, giveSlot func()
 		if c.fn.many != nil {
 			c.fn.counters.batchRuns.Add(1)
 		}
+		ctx = c.runBegins(ctx, 1)
 		c.ret.results, c.ret.err = c.fn.shape.Invoke(ctx, c.args)
 	}
 	normal = true
@@ -396,6 +403,9 @@ func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 		e.confirmed = c.settle(&e, raw, again)
 		c.member.leaveLast(c.hasReturned())
 		c.confirm(&e, again)
+	}
+	if !e.pending {
+		c.conclude(&e)
 	}
 	next, alone := c.cache.flights.finish(c, e)
 	if alone || e.stale != nil {

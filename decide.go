@@ -383,7 +383,7 @@ func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, se
 	}
 	got.beginning = c.beginningAt(f.key)
 	if got.err = got.beginning.Take(ctx); got.err == nil {
-		got.acquisition, got.err = c.storeFor(f.fn).acquire(ctx, f.key, c.holder.Token(), f.fn.lease(c), mode, seen, servable)
+		got.acquisition, got.err = c.storeFor(f.fn).acquire(ctx, f.key, newToken(), f.fn.lease(c), mode, seen, servable)
 		if got.err == nil && got.status == leaseAcquired {
 			return got // computation.call gives the place back
 		}
@@ -434,7 +434,8 @@ func (c *Cache) begin(f *flight, e *entry, s state, got request) {
 	comp.replaces = comp.cached
 	comp.member = f.part.newMember()
 	comp.member.hold() // before the call is answered, which ends its own hold
-	c.flights.lead(f, comp, comp.stale != nil && f.fn.opts.OnStale == Background)
+	comp.trigger, comp.background = f.trigger(s), f.purpose == toEarly || comp.stale != nil && f.fn.opts.OnStale == Background
+	c.flights.lead(f, comp)
 	comp.start()
 }
 

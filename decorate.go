@@ -390,6 +390,7 @@ func (c *Cache) overtakeEntries(ctx context.Context, fn *Func, keys []string, st
 	if ctx.Err() == nil {
 		c.noteRedis(fn, step.op, keys[0], err)
 	}
+	c.tellInvalidated(ctx, Invalidation{Scope: ScopeKey, Func: fn, Expired: step == expiring, Count: len(keys), Err: err})
 	return err
 }
 

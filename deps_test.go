@@ -25,8 +25,8 @@ const module = "github.com/fncache/fncache"
 var allowed = map[string][]string{
 	".": {
 		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/early", "internal/events", "internal/fence", "internal/funcname", "internal/gather",
-		"internal/health", "internal/holder", "internal/keyhash", "internal/lifetime", "internal/near", "internal/oncelog", "internal/operate", "internal/ping", "internal/releases", "internal/remote",
-		"internal/seal", "internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/sweep", "internal/tagplan", "internal/testhook", "internal/verify",
+		"internal/health", "internal/keyhash", "internal/lifetime", "internal/near", "internal/oncelog", "internal/operate", "internal/ping", "internal/releases", "internal/remote",
+		"internal/seal", "internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/sweep", "internal/tagplan", "internal/telling", "internal/testhook", "internal/verify",
 		"github.com/redis/go-redis/v9",
 	},
 	"fncachetest": {".", "internal/memconn", "internal/testhook", "github.com/alicebob/miniredis/v2", "github.com/redis/go-redis/v9"},
@@ -42,7 +42,6 @@ var allowed = map[string][]string{
 	"internal/funcname":  {},
 	"internal/gather":    {},
 	"internal/health":    {"internal/oncelog"},
-	"internal/holder":    {},
 	"internal/keyhash":   {"github.com/dchest/siphash"},
 	"internal/lifetime":  {},
 	"internal/memconn":   {},
@@ -59,6 +58,7 @@ var allowed = map[string][]string{
 	"internal/stubs":     {},
 	"internal/sweep":     {"internal/remote", "github.com/redis/go-redis/v9"},
 	"internal/tagplan":   {"internal/keyhash"},
+	"internal/telling":   {"internal/oncelog"},
 	"internal/testhook":  {},
 	"internal/verify":    {},
 

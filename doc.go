@@ -182,6 +182,11 @@
 // [Cache.Ping] checks whether Redis is reachable and usable. [Cache.Health] returns which nodes
 // are away and why. [Stats] counts errors by [RedisErrorKind].
 //
+// # Metrics and traces
+//
+// [Func.Stats] counts calls and computations, and [Cache.NearStats] the near cache. An [Observer]
+// (Config.Observer) is told of what takes time, with the contexts of the calls.
+//
 // # Rights
 //
 // The cache's Redis user needs these rights if [Config.Namespace] is the default:
@@ -227,6 +232,8 @@
 //	tags.go         the tags of a call, and the tags that a run of a function collects
 //	inside.go       functions that a running function calls about its own entry
 //	lock.go         the lease protocol and the commands that it sends to Redis, with lock_*.lua
+//	observe.go      telling Config.Observer what happens
+//	observer.go     what is seen of a cache at work: Observer and its events, Health, NearStats
 //	func.go         the state of a wrapped function: its checks, its name and key, its cache; the registry of names
 //	options.go      options, policies, and the options of struct tags
 //	codec.go        CBOR, JSON, and the codec of a cache

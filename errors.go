@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/fncache/fncache/internal/health"
 	"github.com/fncache/fncache/internal/remote"
 )
@@ -351,6 +353,12 @@ func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {
 		c.health.Tell(failure.trouble())
 	}
 	return true
+}
+
+// wrongType reports whether a key has another Redis type than the command needs.
+func wrongType(err error) bool {
+	failure, ok := err.(*remote.Error) //nolint:errorlint // it is returned as it is
+	return ok && redis.HasErrorPrefix(failure.Err, "WRONGTYPE")
 }
 
 // mayHaveRun reports whether a command that failed can have taken effect: it was sent,

@@ -58,7 +58,7 @@ func (f *Func) Opts() *Options             { return &f.opts }
 func (f *Func) Places() *bulkhead.Bulkhead { return f.places }
 
 func (c *Cache) Beginning(key string) *bulkhead.Bulkhead { return c.beginningAt(key) }
-func (c *Cache) Remote() *remote.Remote                  { return c.store.remote }
+func (c *Cache) Remote() *remote.Remote                  { return c.store.remote.Remote }
 func (c *Cache) SetChannel(prefix string)                { c.store.channel = prefix }
 func (c *Cache) ShareNames(with *Cache)                  { c.space = with.space }
 func (c *Cache) Renew(ctx context.Context, key, token string, lease time.Duration) (bool, error) {
@@ -196,4 +196,24 @@ func Holdings(f *Func, c *Cache, key string) (all []Holding) {
 		all = append(all, Holding{h.cache, h.fn, h.key})
 	}
 	return all
+}
+
+// TellNobody returns what calls and computations do for an observer that is not there.
+func TellNobody() func() {
+	c := &Cache{}
+	one, many, comp := &call{cache: c}, &batch{cache: c}, &computation{cache: c}
+	v := &verification{call: one}
+	ctx := context.Background()
+	return func() {
+		one.startWatch()
+		one.waitIsOver()
+		one.tellEnd(nil)
+		many.startWatch()
+		many.tellEnd(Info{}, nil)
+		_ = comp.runBegins(ctx, 1)
+		comp.runEnded(ctx, 1, returned{}, 0)
+		comp.tellLost()
+		v.tell(true)
+		c.tellInvalidated(ctx, Invalidation{})
+	}
 }

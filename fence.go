@@ -332,14 +332,21 @@ func (fs *flights) joined(c *computation) bool {
 // Change the data, commit, then invalidate. The error is nil, the error of ctx, or wraps
 // [ErrRedisDown]. After an error the entries may still be served: invalidate again.
 func (c *Cache) InvalidateTags(ctx context.Context, tags ...string) error {
-	return c.overtake(ctx, fence.Hard, c.hashTags(tags))
+	return c.overtakeTags(ctx, fence.Hard, tags)
 }
 
 // ExpireTags makes all fresh entries that have one of the tags stale, in the whole fleet: the
 // next caller of each entry recomputes it, and meanwhile the others get the stale value.
 // Otherwise it works like [Cache.InvalidateTags].
 func (c *Cache) ExpireTags(ctx context.Context, tags ...string) error {
-	return c.overtake(ctx, fence.Soft, c.hashTags(tags))
+	return c.overtakeTags(ctx, fence.Soft, tags)
+}
+
+func (c *Cache) overtakeTags(ctx context.Context, kind fence.Kind, tags []string) error {
+	ctx = orBackground(ctx)
+	err := c.overtake(ctx, kind, c.hashTags(tags))
+	c.tellInvalidated(ctx, Invalidation{Scope: ScopeTag, Expired: kind == fence.Soft, Count: len(tags), Err: err})
+	return err
 }
 
 func (c *Cache) hashTags(tags []string) []fence.Tag {

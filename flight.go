@@ -306,14 +306,13 @@ func (fs *flights) end(f *flight, v verdict) bool {
 
 // lead ends f with a computation under a lease. Unless the computation runs in the background,
 // the first caller of f owns it, if that caller has not left.
-func (fs *flights) lead(f *flight, holder *computation, background bool) {
+func (fs *flights) lead(f *flight, holder *computation) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if !background && f.leader != nil {
+	if !holder.background && f.leader != nil {
 		holder.owner = f.leader
 		holder.callers++
 	}
-	holder.ownable = !background
 	if !f.detached {
 		// A lease that this process still took for valid is lost, because Redis has granted
 		// the next one.
@@ -505,7 +504,7 @@ func (c *computation) endWaiting() {
 func (fs *flights) own(comp *computation, c *call) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if comp.owner == nil && comp.ownable {
+	if comp.owner == nil && !comp.background {
 		comp.owner = c
 		comp.callers++
 	}

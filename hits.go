@@ -201,6 +201,7 @@ func (v *verification) run() {
 	case err != nil: // a result that cannot be encoded would not be stored either
 	case verdict == verify.Equal:
 		v.fn.verify.Same()
+		v.tell(false)
 	case verdict == verify.Unstable:
 		v.fn.verify.GiveUp()
 		v.cache.log.Once("verify unstable "+v.fn.Name(), slog.LevelWarn,
@@ -208,6 +209,7 @@ func (v *verification) run() {
 			"func", v.fn.Name())
 	case v.cache.store.pause(settleTime) && v.stands():
 		v.fn.verify.Differed()
+		v.tell(true)
 		v.cache.log.Once("verify differs "+v.fn.Name(), slog.LevelWarn,
 			"a fresh entry differs from the present result of the function: the result depends on something that is not part of the key, or an invalidation is missing",
 			"func", v.fn.Name())

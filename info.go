@@ -196,6 +196,10 @@ type Stats struct {
 	Computations uint64 // runs of the function on behalf of the cache, background refreshes included
 	Stored       uint64 // results of Computations that Redis confirmed as stored
 	LostLeases   uint64 // Computations whose lease expired or was invalidated; their results are dropped
+	// Errored and NotStored count the other Computations that have ended: those that failed, with
+	// their panics, and those whose result is not stored, such as by NoStore, without a lease, or
+	// because Redis did not take it.
+	Errored, NotStored uint64
 	// OvertakenHard counts entries that were found invalid by one of their tags, and
 	// computations that ended early because one of their tags was invalidated.
 	// OvertakenSoft counts fresh entries that were found expired by a tag.
@@ -266,6 +270,7 @@ type counters struct {
 
 	batches, batchRuns                            atomic.Uint64
 	computations, stored, lostLeases, undecodable atomic.Uint64
+	errored, notStored                            atomic.Uint64
 	overtakenHard, overtakenSoft                  atomic.Uint64
 	redisErrors                                   [redisErrorKinds]atomic.Uint64
 	computeTime, savedTime                        atomic.Int64
@@ -285,6 +290,8 @@ func (c *counters) snapshot() Stats {
 		Near:        c.bySource[SourceNear].Load(),
 		Stored:      c.stored.Load(),
 		LostLeases:  c.lostLeases.Load(),
+		Errored:     c.errored.Load(),
+		NotStored:   c.notStored.Load(),
 		Undecodable: c.undecodable.Load(),
 
 		OvertakenHard: c.overtakenHard.Load(),

@@ -64,7 +64,7 @@ var (
 // A lockStore sends the commands of the protocol to one Redis. fence.go sends those about tags.
 type lockStore struct {
 	client  redis.UniversalClient
-	remote  *remote.Remote  // sends the commands
+	remote  asker           // sends the commands
 	timeout time.Duration   // of one operation, from sending to the answer
 	channel string          // the prefix of all channels of events; see channelOf
 	spawn   func(func())    // starts a goroutine that Close waits for
@@ -90,8 +90,8 @@ const (
 	opTime       = "time"
 )
 
-// newToken returns the token of a lease that no process holds, for Ping. Computations have tokens
-// of package holder. A token is the owner value of a lease: at least 26 letters of base32. By that form lock_acquire.lua recognizes the locks of this protocol.
+// newToken returns a new token, the owner value of one computation's lease: at least 26 letters
+// of base32. By that form lock_acquire.lua recognizes the locks of this protocol.
 func newToken() string { return rand.Text() }
 
 // A sentToken is the token as an argument of acquire. go-redis marshals it each time that it
@@ -114,11 +114,7 @@ func (t *sentToken) MarshalBinary() ([]byte, error) {
 
 // ask sends a command. The error is the error of ctx, or a *remote.Error.
 func (s *lockStore) ask(ctx context.Context, op string, c *remote.Command) (err error) {
-	if s.group != nil {
-		err = s.group.Do(ctx, c)
-	} else {
-		err = s.remote.Do(ctx, c)
-	}
+	err = s.remote.DoWith(ctx, s.group, c)
 	s.noteForgot(op, c)
 	return err
 }
@@ -181,11 +177,6 @@ func lookupError(err error) error {
 		return errWrongType
 	}
 	return redisErrorOf(err)
-}
-
-func wrongType(err error) bool {
-	failure, ok := err.(*remote.Error) //nolint:errorlint // it is returned as it is
-	return ok && redis.HasErrorPrefix(failure.Err, "WRONGTYPE")
 }
 
 // An acquireMode says whether acquire compares the entry with the one that the caller has seen.

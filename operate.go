@@ -63,6 +63,7 @@ func (o operator) Overtake(ctx context.Context, key string, soft bool) (keys []s
 	o.overtakenHere(function, step.verb, keys)
 	err = o.c.store.overtake(ctx, step, keys)
 	o.overtakenHere(function, step.verb, keys)
+	o.c.tellInvalidated(ctx, Invalidation{Scope: ScopeKey, Expired: soft, Count: 1, Err: err})
 	return keys, err
 }
 

@@ -111,7 +111,6 @@ func (c *computation) startRenewing() {
 	renewed := make(chan *renewal, 1)
 	c.tender.renewing, c.tender.stopRenewing = renewed, cancel
 	c.cache.life.Go(func() {
-		c.cache.holder.Holds()
 		r.held, r.err = c.cache.storeFor(c.fn).renew(ctx, c.key, c.token, lease)
 		if r.held && c.tally != nil {
 			if v, err := c.judgeRun(ctx); err == nil {
@@ -187,22 +186,10 @@ func (c *computation) lose() {
 	c.lost, c.tender.renew = true, nil
 	c.cache.flights.detachHolder(c)
 	c.fn.counters.lostLeases.Add(1)
+	c.tellLost()
 	c.cache.log.Once("lost "+c.fn.Name(), slog.LevelWarn,
 		"lease lost while computing: the key or a tag of it was invalidated, or the lease expired unrenewed; the result is not stored",
 		"func", c.fn.Name())
-}
-
-// failed reports whether there is an error that is neither a panic nor a Goexit.
-func (e *ending) failed() bool { return e.err != nil && e.panic == nil && !e.goexit }
-
-// normal reports whether the function has returned without an error.
-func (e *ending) normal() bool { return e.err == nil && e.panic == nil && !e.goexit }
-
-// unsuccessful reports whether the function has failed: by an error that is not in
-// Options.CacheErrors, by a panic, or by Goexit. Closing the cache is not a failure of the
-// function.
-func (e *ending) unsuccessful() bool {
-	return !e.normal() && !e.negative && e.err != ErrClosed //nolint:errorlint // errors.Is would ask the user's own
 }
 
 // encode turns results into bytes, from which each caller decodes its own copy. Results that the
@@ -420,11 +407,14 @@ func (c *computation) put(ctx context.Context, e *ending, raw []byte, tags *fenc
 	switch {
 	case held:
 		c.fn.counters.stored.Add(1)
+		e.size = len(raw)
 		c.keepStored(e, &env, asked, again)
 	case err == nil:
 	case worthAnotherTry(err):
 		until := time.Now().Add(c.cache.flights.leaseLeft(c))
-		c.cache.life.Go(func() { c.storeLater(&env, raw, until, lateOf(err)) })
+		later := *e
+		e.pending = true
+		c.cache.life.Go(func() { c.storeLater(&later, &env, raw, until, lateOf(err)) })
 	default:
 		c.cache.noteRedis(c.fn, opStore, c.key, err)
 		e.unstored = err
@@ -513,7 +503,8 @@ func (c *computation) consult(what string, ask func() bool) (yes bool) {
 // process may still hold the lease; the script checks whether it does. After that the result is
 // dropped, and the lease counts as lost. The callers have already been answered. late is how
 // often the entry was sent without an answer in time.
-func (c *computation) storeLater(env *envelope, raw []byte, until time.Time, late int) {
+func (c *computation) storeLater(e *ending, env *envelope, raw []byte, until time.Time, late int) {
+	defer c.conclude(e)
 	if late >= maxLateStores {
 		c.giveBack()
 		return
@@ -535,6 +526,7 @@ func (c *computation) storeLater(env *envelope, raw []byte, until time.Time, lat
 		case failed:
 		case held:
 			c.fn.counters.stored.Add(1)
+			e.size = len(raw)
 			return
 		default:
 			c.lose()

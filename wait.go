@@ -167,6 +167,7 @@ func (c *call) awaitTurn(comp *computation) (limit <-chan time.Time, a answer, o
 // awaitOwn waits for the computation that this call owns.
 func (c *call) awaitOwn(comp *computation) (a answer, again bool) {
 	c.part.release()
+	c.waitIsOver()
 	var soft <-chan time.Time
 	if comp.stale != nil && c.fn.opts.SoftTimeout > 0 {
 		timer := time.NewTimer(c.fn.opts.SoftTimeout)

@@ -127,8 +127,8 @@ func aFailoverInACluster(t *testing.T) *outage {
 // failOver kills the primary once the replica certainly has the lock, or certainly nothing.
 func (o *outage) failOver(lags bool, kill func()) {
 	ctx := context.Background()
-	// There is no other lock. WAIT is no use here: it waits for writes of its own client.
-	require.Eventually(o.t, func() bool { return len(o.raw.Keys(ctx, "fncache:{*:lock").Val()) == 1 }, patience, 5*time.Millisecond,
+	// The lock is the only key. WAIT is no use here: it waits for writes of its own client.
+	require.Eventually(o.t, func() bool { return len(o.raw.Keys(ctx, "fncache:{*").Val()) == 1 }, patience, 5*time.Millisecond,
 		"the replica does not have the lock within %v", patience)
 	if lags {
 		require.NoError(o.t, o.raw.ConfigSet(ctx, "replica-read-only", "no").Err())

@@ -121,7 +121,9 @@ func (c *connection) read() error {
 		case *redis.Message:
 			if own, greeted := greetings[message.Payload]; greeted {
 				delete(greetings, message.Payload)
-				c.hears.Store(true)
+				if !c.hears.Swap(true) {
+					c.events.heard(nil)
+				}
 				c.events.trust(own.at)
 				c.events.up(own.channel, c.cuts)
 			} else if isTagMessage(message.Payload) {

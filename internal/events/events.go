@@ -53,6 +53,10 @@ type Config struct {
 	Tags func(message string) (tags [][16]byte, ok bool)
 	// Log reports when and why events are not heard.
 	Log *oncelog.Logger
+	// Changed is called with nil when events begin to be heard, and with the reason when they are
+	// not heard any more. A subscription that nobody needs is no change. Changed must not block.
+	// It may be nil.
+	Changed func(lost error)
 	// Explain adds the operation to an error, for the log.
 	Explain func(op string, err error) error
 }
@@ -83,6 +87,8 @@ type Events struct {
 	subscribed sync.Once    // the subscription has begun
 	heardUntil atomic.Int64 // until then all events are known to be heard, on Clock.Elapsed
 	trusted    atomic.Int64 // until then Hears need not look at the clocks; at most heardUntil
+
+	reception atomic.Int32 // see Reception
 
 	changed chan struct{} // has an element if other channels are needed, or hearing was interrupted
 

@@ -35,14 +35,17 @@ func (e *Events) stay() {
 			}
 			continue
 		}
+		e.reception.CompareAndSwap(int32(Unneeded), int32(Lost))
 		heard, err := e.hear()
 		e.Down()
 		if heard {
 			pause = minPause
 		}
 		if e.closing() || errors.Is(err, errUnneeded) {
+			e.reception.Store(int32(Unneeded))
 			continue
 		}
+		e.heard(err)
 		wait := pause/2 + rand.N(pause)
 		if e.tell(err) {
 			wait = forbiddenPause
@@ -54,6 +57,29 @@ func (e *Events) stay() {
 			timer.Stop()
 		}
 		pause = min(2*pause, MaxPause)
+	}
+}
+
+// A Reception says whether events are heard.
+type Reception int32
+
+const (
+	Unneeded Reception = iota // nobody needs them
+	Lost                      // they are needed, and not heard
+	Heard                     // they are heard
+)
+
+// Reception returns whether events are heard.
+func (e *Events) Reception() Reception { return Reception(e.reception.Load()) }
+
+// heard notes that events are heard, or why they are not.
+func (e *Events) heard(lost error) {
+	state := Heard
+	if lost != nil {
+		state = Lost
+	}
+	if before := Reception(e.reception.Swap(int32(state))); before != state && (before == Heard || state == Heard) && e.cfg.Changed != nil {
+		e.cfg.Changed(lost)
 	}
 }
 

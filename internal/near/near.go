@@ -44,10 +44,11 @@ type Config struct {
 // A Store keeps the entries of all functions of a cache. All methods are safe for concurrent
 // use.
 type Store struct {
-	cfg   Config
-	made  sync.Once // makes kept
-	ended atomic.Bool
-	kept  atomic.Pointer[entries] // nil before the first Keep, and after End
+	cfg     Config
+	made    sync.Once // makes kept
+	ended   atomic.Bool
+	kept    atomic.Pointer[entries] // nil before the first Keep, and after End
+	evicted atomic.Uint64           // how many entries have given way to others
 }
 
 type entries = otter.Cache[uint64, *Entry]
@@ -141,6 +142,11 @@ func (s *Store) entries() *entries {
 			MaximumWeight: s.cfg.Size,
 			Weigher:       func(_ uint64, e *Entry) uint32 { return e.weight },
 			Executor:      s.cfg.Spawn,
+			OnAtomicDeletion: func(e otter.DeletionEvent[uint64, *Entry]) {
+				if e.WasEvicted() {
+					s.evicted.Add(1)
+				}
+			},
 		}))
 	})
 	if s.ended.Load() {
@@ -231,16 +237,17 @@ func (s *Store) Drop(f *Func, key *shape.Plain, unless uint64) {
 
 // Usage says how much a Store keeps.
 type Usage struct {
-	Entries int
-	Weight  uint64 // about how many bytes they use
+	Entries   int
+	Weight    uint64 // about the bytes that they take
+	Evictions uint64 // how many have given way to others so far
 }
 
-// Usage evicts what does not fit, and returns how much is kept. It is for tests.
+// Usage returns how much is kept, when what does not fit has been evicted.
 func (s *Store) Usage() Usage {
 	kept := s.kept.Load()
 	if kept == nil {
-		return Usage{}
+		return Usage{Evictions: s.evicted.Load()}
 	}
 	kept.CleanUp()
-	return Usage{kept.EstimatedSize(), kept.WeightedSize()}
+	return Usage{kept.EstimatedSize(), kept.WeightedSize(), s.evicted.Load()}
 }

@@ -211,6 +211,9 @@ func (c *Command) put(got []Got, err error) {
 	}
 }
 
+// Op returns the name of the operation that the command is for.
+func (c *Command) Op() string { return c.op }
+
 // Reply returns the answer of a command that is not a GET, in the types of go-redis: a string,
 // an int64, a slice of these, or nil. It is valid after [Remote.Do] returned nil.
 func (c *Command) Reply() any { return c.other.reply }

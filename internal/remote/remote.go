@@ -352,10 +352,11 @@ func (n *node) askAgain(ctx context.Context, c *Command) error {
 
 // A NodeHealth is the known state of one node.
 type NodeHealth struct {
-	Addr  string
-	Away  bool      // for reads, or for writes
-	Since time.Time // since when it is away
-	Why   error     // the last error of a node that is away
+	Addr       string
+	Away       bool      // for reads, or for writes
+	OnlyWrites bool      // it is away for writes, and not for reads
+	Since      time.Time // since when it is away
+	Why        error     // the last error of a node that is away
 }
 
 // Health returns the known states of the nodes that commands were sent to.
@@ -380,6 +381,7 @@ func (n *node) health() NodeHealth {
 	for _, use := range []Use{Writes, Reads} {
 		if s := n.states[use]; s.away {
 			h.Away, h.Since, h.Why = true, s.since, s.why
+			h.OnlyWrites = use == Writes
 		}
 	}
 	return h
