@@ -47,7 +47,7 @@ func TestFaultSentinelFailoverOfAPrimaryThatHangsAndComesBack(t *testing.T) {
 	t.Parallel()
 	group := redistest.StartSentinel(t)
 	fleet := newFleet(t, plan{connect: func() redis.UniversalClient { return group.Client() }})
-	lost := fleet.watch.losing() // while there are two, each may grant a lease
+	lost := fleet.watch.losing() // while there are two primaries, each may grant a lease
 	group.Primary().Pause()
 	fleet.awaitAnswers("while the primary hangs")
 	fleet.awaitCaching("after the failover")
@@ -56,7 +56,7 @@ func TestFaultSentinelFailoverOfAPrimaryThatHangsAndComesBack(t *testing.T) {
 	group.Primary().Resume()
 	fleet.awaitCaching("with the old primary back")
 	lost()
-	fleet.watch.forget() // what was said while there were two
+	fleet.watch.forget() // what was recorded while there were two primaries
 	fleet.check(noErrors, group.Replica().Client())
 }
 
@@ -74,7 +74,7 @@ func TestFaultClusterFailover(t *testing.T) {
 			lost()
 			fleet.watch.forget()
 			if policy.is == fncache.DownError {
-				// The others are on nodes that live.
+				// The other keys are on nodes that run.
 				fleet.awaitRefusals(fncache.KindUnreachable, key)
 			}
 			fleet.awaitAnswers("while a primary is away")
@@ -105,7 +105,7 @@ func TestFaultClusterSlotsMigrateUnderLoad(t *testing.T) {
 		}
 	}
 	fleet.awaitCaching("after the migrations")
-	fleet.checkNothingForgotten() // of the nodes that had not run the script
+	fleet.checkNothingForgotten() // a node that has never run the script has not forgotten it
 	var raw []*redis.Client
 	for _, server := range cluster.Nodes() {
 		raw = append(raw, server.Client())

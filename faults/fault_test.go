@@ -21,7 +21,7 @@ type scene struct {
 	server *redistest.Server
 	net    *network
 	admin  *redis.Client
-	spare  *redistest.Server // another server, started where a fault needs it
+	spare  *redistest.Server // another server, started if a fault needs it
 	hook   *between
 	hits   atomic.Int64 // what a repeated fault has hit so far
 }
@@ -32,7 +32,7 @@ func (s *scene) do(args ...any) {
 	assert.NoError(s.t, s.admin.Do(context.Background(), args...).Err(), "%v", args)
 }
 
-// hit is do for a command that returns how many keys or connections it hit.
+// hit is like do, for a command that returns how many keys or connections it hit.
 func (s *scene) hit(args ...any) {
 	s.t.Helper()
 	met, err := s.admin.Do(context.Background(), args...).Int64()
@@ -50,7 +50,7 @@ func (s *scene) allow() {
 	s.do("ACL", "SETUSER", user, "reset", "on", ">"+password, "~*", "&*", "+@all")
 }
 
-// hasty is for commands that the server does not answer: the client does not wait for them.
+// hasty sends a command that the server does not answer. It does not wait for an answer.
 func (s *scene) hasty(args ...any) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
@@ -75,8 +75,8 @@ type fault struct {
 	bound time.Duration // of a call; 0 for the fleet's own
 	// kind is the kind that Stats and the log must report; 0 accepts any kind.
 	kind fncache.RedisErrorKind
-	// slow is the least time that lookups of every process must take; 0 where that is no sign
-	// of the fault.
+	// slow is the least time that lookups of every process must take; 0 if that is not a sign of
+	// the fault.
 	slow time.Duration
 	// loses is set if the fault removes leases and entries; older is set if it brings older
 	// ones back.
@@ -88,7 +88,7 @@ type fault struct {
 	// it answers too late, or only reads: the cache detects that, and then no call waits for
 	// it.
 	lives, late bool
-	// pool is the size of the clients' pools, 0 for go-redis's own.
+	// pool is the size of the clients' pools, or 0 for the default of go-redis.
 	pool int
 }
 
@@ -107,7 +107,7 @@ func (f fault) lasting(slow time.Duration) fault {
 	return f
 }
 
-// slowed is a Redis that is slow but alive: it answers everything after a delay.
+// slowed is a Redis that is slow but not away: it answers everything after a delay.
 func slowed(name string, by time.Duration) fault {
 	f := toxic("slow but alive: answers after "+name+" RedisTimeout", 0, "latency", "downstream", fmt.Sprintf(`"latency": %d`, by.Milliseconds()))
 	if by < redisTimeout {
@@ -311,7 +311,7 @@ func (f fault) play(t *testing.T, policy fncache.DownPolicy, allowed func(error)
 		client := redis.NewClient(&redis.Options{
 			Addr: s.net.addr(), Username: user, Password: password, PoolSize: f.pool,
 			ContextTimeoutEnabled: true, // so that hooks see everything
-			// A call that waited for that would be counted as waiting.
+			// With these a call that waits for go-redis waits so long that the test notices it.
 			ReadTimeout: time.Minute, WriteTimeout: time.Minute, DialTimeout: time.Minute, PoolTimeout: time.Minute,
 		})
 		client.AddHook(s.hook)

@@ -45,11 +45,11 @@ const (
 	// call of all tests took 0.65 s, and 1.14 s beside four busy loops. Time in which the
 	// machine did not run this process at all does not count; see pulse.
 	bound = 3*redisTimeout + lease + longRuns + 340*time.Millisecond
-	// turns is the bound where leases are removed repeatedly. A caller that joined a running
-	// computation whose lease was lost decides again, and then takes the result of its
+	// turns is the bound for a key whose leases are removed repeatedly. A caller that joined a
+	// running computation whose lease was lost decides again, and then takes the result of its
 	// process's next computation in any case. It may lose the race for that lease to another
-	// process more than once. But many runs end before their lease is removed, so that ends
-	// soon.
+	// process more than once. But many runs end before their lease is removed, so this does not
+	// last long.
 	turns = 2 * bound
 	// patience is how long a required event may take, also on a busy machine.
 	patience = time.Minute
@@ -163,7 +163,7 @@ func (f *fleet) newMember(i int) *member {
 	return m
 }
 
-// stopped waits, but not beyond the end.
+// stopped waits for a time, or until the end, and reports whether the end has come.
 func (f *fleet) stopped(wait time.Duration) bool {
 	select {
 	case <-f.stop:
@@ -357,7 +357,7 @@ func (f *fleet) checkNoWait(from, to time.Time, of ...string) {
 	}
 	require.Positive(f.t, judged, "calls between %v and %v", from, to)
 	assert.Zero(f.t, waited, "calls for %v that waited for Redis, of %d; the longest call: %+v", of, judged, longest)
-	f.t.Logf("keys %v: %d calls were to wait for nothing; the longest took %v", of, judged, longest.took.Round(time.Millisecond))
+	f.t.Logf("keys %v: %d calls had no reason to wait; the longest took %v", of, judged, longest.took.Round(time.Millisecond))
 }
 
 // calm lets the fleet run for a while after the fault. Then each computation has a lease, is

@@ -32,8 +32,8 @@ const (
 	reads = time.Second
 )
 
-// endWithoutRedis lets the function return while Redis is away: its caller still gets the value
-// at once.
+// endWithoutRedis lets the function return while Redis is away. Its caller still gets the value
+// immediately.
 func (p *process) endWithoutRedis(end <-chan result) {
 	p.t.Helper()
 	var watch pulse
@@ -61,7 +61,8 @@ func (p *process) awaitRetry() {
 type outage struct {
 	t           *testing.T
 	mine, other *process
-	// raw is the server that has the entry afterwards; before the one at the start.
+	// raw is the server that has the entry after the outage; before is the one that had it at the
+	// start.
 	raw, before *redis.Client
 	begin, end  func()
 }
@@ -124,10 +125,10 @@ func aFailoverInACluster(t *testing.T) *outage {
 	return o
 }
 
-// failOver kills the primary once the replica certainly has the lock, or certainly nothing.
+// failOver kills the primary once the replica certainly has the lock, or certainly has nothing.
 func (o *outage) failOver(lags bool, kill func()) {
 	ctx := context.Background()
-	// The lock is the only key. WAIT is no use here: it waits for writes of its own client.
+	// The lock is the only key. WAIT does not help here: it waits for writes of its own client.
 	require.Eventually(o.t, func() bool { return len(o.raw.Keys(ctx, "fncache:{*").Val()) == 1 }, patience, 5*time.Millisecond,
 		"the replica does not have the lock within %v", patience)
 	if lags {

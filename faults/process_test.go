@@ -16,7 +16,7 @@ import (
 	"github.com/fncache/fncache/internal/logtest"
 )
 
-// Processes whose every step is controlled by the test. In a fleet single steps cannot be
+// These tests control every step of their processes. In a fleet single steps cannot be
 // distinguished.
 
 const (
@@ -86,7 +86,7 @@ func (p *process) key() string {
 
 func (p *process) lock() string { return p.key() + ":lock" }
 
-// get is one call.
+// get calls the function once.
 func (p *process) get() result {
 	var info fncache.Info
 	value, err := p.call(fncache.WithInfo(context.Background(), &info), entryArg)

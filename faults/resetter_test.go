@@ -30,7 +30,7 @@ type resetter struct {
 	open    map[net.Conn]bool
 	rule    rule
 	met     int           // replies to which the rule applied
-	resets  int           //
+	resets  int           // under the rule
 	changed chan struct{} // closed and made anew at every reset
 }
 
@@ -59,7 +59,7 @@ func newResetter(t *testing.T, server string) *resetter {
 	return r
 }
 
-// addr is where clients find the server.
+// addr returns the address for clients.
 func (r *resetter) addr() string { return r.listener.Addr().String() }
 
 // follow replaces the rule, and counts from zero.
@@ -126,7 +126,8 @@ func (r *resetter) accept() {
 	}
 }
 
-// keep registers connections that close with the resetter: at once if it was closed already.
+// keep registers connections that are closed with the resetter. If it is closed already, keep
+// closes them and returns false.
 func (r *resetter) keep(conns ...net.Conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -248,13 +249,13 @@ func (r *resetter) noteReset() {
 
 // --- Rules ---
 
-// inAnEntry is the middle of the body of an entry that is looked up.
+// inAnEntry resets in the middle of the body of an entry that is looked up.
 func inAnEntry(command []string, reply []byte) (passes int, ok bool) {
 	header := headerOf(reply)
 	return header + (len(reply)-header)/2, isEntry(command, reply)
 }
 
-// beforeAnEntry is between the length of such an entry and its body.
+// beforeAnEntry resets between the length of such an entry and its body.
 func beforeAnEntry(command []string, reply []byte) (passes int, ok bool) {
 	return headerOf(reply), isEntry(command, reply)
 }
@@ -264,7 +265,7 @@ func isEntry(command []string, reply []byte) bool {
 	return strings.EqualFold(command[0], "get") && reply[0] == '$' && ok && n > 0
 }
 
-// inAScript is the middle of any reply of a script that has run.
+// inAScript resets in the middle of any reply of a script that has run.
 func inAScript(command []string, reply []byte) (passes int, ok bool) {
 	return len(reply) / 2, isScript(command) && reply[0] != '-'
 }

@@ -33,7 +33,7 @@ func through(way *network, node string) func(*redis.ClusterOptions) {
 			}
 			return (&net.Dialer{}).DialContext(ctx, network, addr)
 		}
-		// A call that waited for that would be counted as waiting.
+		// With these a call that waits for go-redis waits so long that the test notices it.
 		o.ReadTimeout, o.WriteTimeout, o.DialTimeout, o.PoolTimeout = time.Minute, time.Minute, time.Minute, time.Minute
 	}
 }
@@ -103,8 +103,8 @@ const (
 	smallKeys   = 20
 )
 
-// A narrowed is a cache behind a network that a test can narrow: with one function of small
-// values and one of a large value.
+// A narrowed is a cache behind a network that a test can narrow. It has one function of small
+// values, and one of a large value.
 type narrowed struct {
 	admin                *redis.Client
 	way                  *network
@@ -146,8 +146,8 @@ func newNarrowed(t *testing.T) *narrowed {
 	return n
 }
 
-// callSmall has callers call for small values, and returns what stops them: that returns the
-// calls, and how the machine ran this process meanwhile.
+// callSmall starts callers for small values. stop ends them, and returns their calls and when the
+// machine did not run this process.
 func (n *narrowed) callSmall() (stop func() ([]record, *pulse)) {
 	stopped := make(chan struct{})
 	var callersAndPulse sync.WaitGroup
@@ -230,7 +230,7 @@ func locksOf(t *testing.T, client *redis.Client) (locks []string) {
 	return all
 }
 
-// inputBytes gives how many bytes a server has received.
+// inputBytes returns how many bytes a server has received.
 func inputBytes(t *testing.T, client *redis.Client) int64 {
 	t.Helper()
 	info, err := client.Info(t.Context(), "stats").Result()

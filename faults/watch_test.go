@@ -25,10 +25,10 @@ import (
 // replies. The whole fleet is in one operating system process, so there is one clock and one
 // order of events.
 //
-// Runs of a key are numbered as they begin. Stored entries go up in these numbers, since a run
-// begins after its lease was granted, and a lease is granted when the one before has stored or
-// can no longer store. So once a lookup has returned a number, no later lookup may return a
-// smaller one: see confirm.
+// Runs of a key are numbered as they begin. The numbers of stored entries increase, because a run
+// begins after its lease was granted, and a lease is granted when the one before has stored or can
+// no longer store. So once a lookup has returned a number, no later lookup may return a smaller
+// one: see confirm.
 type watch struct {
 	verbs map[string]string // by the name that Redis gives a script
 	keys  map[string]string // the fleet's own keys, by those in Redis
@@ -58,7 +58,7 @@ type place struct {
 	key     string
 }
 
-// A run is one of the function.
+// A run is one run of the function.
 type run struct {
 	place
 	number int
@@ -70,14 +70,13 @@ type run struct {
 // A grant is a lease that the server has granted, and whose process received the reply in time.
 type grant struct {
 	token string
-	sent  time.Time // the question
+	sent  time.Time // when the acquire was sent
 }
 
 // A refusal is an answer of acquire that another caller has the lease.
 type refusal struct{ errors uint64 } // of the process, when it asked
 
-// A loss is a time in which Redis may lose leases that it has granted. To is zero while it
-// lasts.
+// A loss is a time in which Redis may lose leases that it has granted. to is zero while it lasts.
 type loss struct{ from, to time.Time }
 
 // A confirmed is the least number that lookups sent after a time may return.
@@ -106,8 +105,8 @@ func newWatch(t *testing.T) *watch {
 	return w
 }
 
-// callKey is the context key of the number of a call. A computation and the commands for it
-// have the values of the context of the call that they are for.
+// callKey is the context key of the number of a call. A computation and the commands for it have
+// the context values of their call.
 type callKey struct{}
 
 func callOf(ctx context.Context) int64 {
@@ -152,7 +151,7 @@ func (w *watch) soFar() map[string]int {
 	return so
 }
 
-// valueText is the value of the function, as it stands in an entry after the header.
+// valueText matches the value of the function in an entry, after the header.
 var valueText = regexp.MustCompile(`([a-z])#(\d+)`)
 
 const headerLen = 32
@@ -178,12 +177,12 @@ func (w *watch) confirm(key string, number int) {
 	}
 }
 
-// least is leastOf for the confirmed runs of a key. w.mu is held.
+// least is like leastOf, for the confirmed runs of a key. w.mu is held.
 func (w *watch) least(key string, until time.Time) int {
 	return leastOf(w.confirmed[key], until)
 }
 
-// leastOf returns the greatest number that was confirmed until then.
+// leastOf returns the greatest number that was confirmed up to a time.
 func leastOf(all []confirmed, until time.Time) int {
 	for i := len(all) - 1; i >= 0; i-- {
 		if !all[i].at.After(until) {
@@ -193,8 +192,8 @@ func leastOf(all []confirmed, until time.Time) int {
 	return 0
 }
 
-// invalidating records that a key is about to be invalidated, and done that it is invalidated.
-// All runs that have begun until now are outdated then.
+// invalidating records that a key is about to be invalidated; done records that it is invalidated.
+// Then all runs that had begun when invalidating was called are outdated.
 func (w *watch) invalidating(key string) (done func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -210,9 +209,9 @@ func (w *watch) invalidating(key string) (done func()) {
 	}
 }
 
-// forget is for faults in which Redis may lose confirmed writes: a failover, because
-// replication is asynchronous, and the loading of an older data set. Later lookups are judged
-// only by runs that are confirmed later.
+// forget is called for faults in which Redis may lose confirmed writes: a failover, because
+// replication is asynchronous, and the loading of an older data set. Later lookups are judged only
+// by runs that are confirmed later.
 func (w *watch) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -221,7 +220,7 @@ func (w *watch) forget() {
 	w.invalidations = nil
 }
 
-// losing is for faults in which Redis may lose leases that it granted before done.
+// losing is called for faults in which Redis may lose leases that it granted before done.
 func (w *watch) losing() (done func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -263,7 +262,7 @@ type sending struct {
 	verb  string
 	place place
 	token string // of the last step of a lease
-	store int    // the run that is to be stored
+	store int    // the run whose value is stored
 	least int    // the oldest run that the answer may have
 	era   int
 	errs  uint64 // the errors that the process had counted
@@ -366,7 +365,7 @@ func (w *watch) sawRun(s sending, number int) {
 	w.confirm(s.place.key, number)
 }
 
-// baseToken is a token without the number of its sending.
+// baseToken returns a token without the number of its sending.
 func baseToken(token string) string {
 	base, _, _ := strings.Cut(token, ".")
 	return base
