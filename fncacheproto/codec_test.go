@@ -12,8 +12,8 @@ import (
 	"github.com/fncache/fncache/fncacheproto/internal/shop"
 )
 
-// FuzzBodiesAreAnErrorOrAValue reads whatever another program may have written: an error, or
-// messages that are written and read again as they are.
+// FuzzBodiesAreAnErrorOrAValue reads bytes that another program may have written. That gives an
+// error, or messages that can be written and read again unchanged.
 func FuzzBodiesAreAnErrorOrAValue(f *testing.F) {
 	body, err := fncacheproto.Codec.Encode([]any{&[]*shop.Book{fullBook(f), nil}, new(*opaque.Note)})
 	require.NoError(f, err)

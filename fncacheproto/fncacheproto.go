@@ -3,15 +3,15 @@
 //
 //	cache, err := fncache.New(fncache.Config{Redis: client, Codec: fncacheproto.Codec})
 //
-// A pointer to a generated message is stored by [proto.Marshal], wherever it stands: as a
-// result, or within slices, maps and structs. Everything else is stored as by
-// [fncache.CBOR], and refused where CBOR refuses it. A message comes back as [proto.Equal]
-// has it, with its unknown fields; a nil pointer comes back as nil.
+// A pointer to a generated message is stored by [proto.Marshal], wherever it is: as a result, or
+// within slices, maps and structs. Everything else is stored as by [fncache.CBOR], and refused if
+// CBOR refuses it. A message that is read is equal to the stored one by [proto.Equal], with its
+// unknown fields. A nil pointer comes back as nil.
 //
 // In the keys of a function its message types count by their full names alone, such as
-// shop.v1.Book. So a release in which a field was added to a message reads what older ones
-// have stored, and the other way round, by the rules of Protocol Buffers: a field number
-// never changes its meaning. Change [fncache.Options.Name] where these rules are broken.
+// shop.v1.Book. So a release in which a field was added to a message reads what older releases have
+// stored, and older releases read what it has stored. That follows the rules of Protocol Buffers: a
+// field number never changes its meaning. Change [fncache.Options.Name] if these rules are broken.
 //
 // The codec must be known when a function is wrapped: set [fncache.Options.Cache], or call
 // [fncache.SetDefault] before.
@@ -35,11 +35,11 @@ var (
 	dynamicType = reflect.TypeFor[*dynamicpb.Message]()
 
 	marshal = proto.MarshalOptions{AllowPartial: true, Deterministic: true}
-	// What is decoded lazily could fail after the entry was accepted.
+	// Lazy decoding could fail after the entry was accepted.
 	unmarshal = proto.UnmarshalOptions{AllowPartial: true, NoLazyDecoding: true}
 )
 
-// formOf returns the form of a pointer type, if it is that of a message.
+// formOf returns the form of a pointer type, or nil if it does not point to a message.
 func formOf(pointer reflect.Type) (*fncache.Form, error) {
 	if !pointer.Implements(messageType) {
 		return nil, nil
@@ -49,8 +49,8 @@ func formOf(pointer reflect.Type) (*fncache.Form, error) {
 	}
 	message := reflect.New(pointer.Elem()).Interface().(proto.Message).ProtoReflect()
 	if reflect.TypeOf(message.Interface()) != pointer {
-		// A struct that embeds a message has its methods, which know nothing of its
-		// other fields. CBOR stores it, and this form the message in it.
+		// A struct that embeds a message has the message's methods, which do not know its other
+		// fields. CBOR stores the struct, and uses this form for the message in it.
 		return nil, nil
 	}
 	return &fncache.Form{

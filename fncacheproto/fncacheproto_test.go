@@ -45,7 +45,7 @@ func fullBook(t testing.TB) *shop.Book {
 	return book
 }
 
-// twice calls a function that is wrapped on a new cache: its results are computed, and read.
+// twice calls a function that is wrapped on a new cache. The results are computed, and then read.
 func twice[T any](t *testing.T, value T) (computed, fresh T) {
 	t.Helper()
 	fn := func(context.Context) (T, error) { return value, nil }
@@ -91,7 +91,7 @@ func TestMessagesComeBackWithOneofsAndUnknownFields(t *testing.T) {
 	}
 }
 
-// A Page embeds a message, beside a field of its own.
+// A Page embeds a message, and has a field of its own.
 type Page struct {
 	*shop.Book
 	Number int
@@ -193,7 +193,7 @@ func TestTheDefaultCacheDecidesIfItIsThereWhenWrapping(t *testing.T) {
 	}
 	assert.EqualValues(t, 1, f.Stats().Fresh)
 
-	fncache.SetDefault(fncachetest.New(t).Cache) // which stores no messages
+	fncache.SetDefault(fncachetest.New(t).Cache) // this cache stores no messages
 	book, err := fn(t.Context())
 	require.NoError(t, err)
 	assert.True(t, proto.Equal(fullBook(t), book), "what cannot be stored is returned as it is")
@@ -225,7 +225,7 @@ func TestBytesThatAreNoMessageAreAMiss(t *testing.T) {
 	raw, err := cache.Redis.Get(key)
 	require.NoError(t, err)
 	require.Contains(t, raw, "\x12\x04Emma")
-	require.NoError(t, cache.Redis.Set(key, strings.Replace(raw, "\x12\x04Emma", "\x12\x09Emma", 1))) // longer than what follows
+	require.NoError(t, cache.Redis.Set(key, strings.Replace(raw, "\x12\x04Emma", "\x12\x09Emma", 1))) // longer than the rest
 	book, err := fn(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, "Emma", book.GetTitle())
@@ -270,15 +270,15 @@ func TestCallersOfOneComputationShareNoMemory(t *testing.T) {
 	assert.EqualValues(t, 1, f.Stats().Computations)
 }
 
-// TestAReleaseThatAddsAFieldStartsWarm has a process of the next release read what this one
-// stored, and this one what that process stored: field 20 is known there only.
+// TestAReleaseThatAddsAFieldStartsWarm lets a process of the next release read what this one
+// stored, and this one what that process stored. Only that release knows field 20.
 func TestAReleaseThatAddsAFieldStartsWarm(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "release")
 	output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./internal/release").CombinedOutput()
 	require.NoError(t, err, "%s", output)
 
 	cache := newCache(t)
-	require.NoError(t, cache.Redis.Start()) // on a port, too
+	require.NoError(t, cache.Redis.Start()) // also on a port
 	defer cache.Redis.Close()
 	var from fncache.Info
 	fn := func(_ context.Context, id int64) (*shop.Book, error) { return fullBook(t), nil }

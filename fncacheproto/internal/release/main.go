@@ -1,6 +1,6 @@
-// Command release is a process of the next release of a shop, whose books have one field
-// more. It calls the cached function once, on the Redis at the address that it is given,
-// and prints where the answer came from, and the book.
+// Command release is a process of the next release of a shop, whose books have one more field. It
+// calls the cached function on the Redis at the given address, and prints the source of each
+// answer, and the book.
 package main
 
 import (
