@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# compare.sh BASE BENCH COUNT BENCHTIME PKG: runs the benchmarks of the package PKG, a
-# directory, that match BENCH at the commit BASE and in the working tree, COUNT times in turns,
-# so that both run under the same load, and compares them with benchstat.
+# compare.sh BASE BENCH COUNT BENCHTIME PKG: runs the benchmarks that match BENCH of the package in
+# the directory PKG, at the commit BASE and in the working tree. They take turns, COUNT times, so
+# that both run under the same load. Then compares them with benchstat.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 base=$1 bench=$2 count=$3 benchtime=$4 pkg=$5

@@ -3,18 +3,18 @@
 # servers.sh test     runs the tests on them and on the redis-server on the PATH,
 #                     and prints a table
 #
-# Both come from Debian's next release, as packages, on any Debian machine: from
-# the mirrors that its own apt uses, checked with the keys that it trusts. They
-# are unpacked with all the libraries they need and started through their own
-# dynamic linker, so nothing is installed and root is not needed.
+# Both come from Debian's next release, as packages, on any Debian machine. The packages come from
+# the mirrors that the machine's own apt uses, and are checked with the keys that it trusts. They
+# are unpacked with all the libraries they need and started through their own dynamic linker, so
+# nothing is installed and root is not needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 release=${RELEASE:-trixie}
 home=$PWD/.servers
 
-# own_apt runs apt with its state below .servers/. There no package is installed, so apt
-# downloads every library, down to libc.
+# own_apt runs apt with its state below .servers/. No package is installed there, so apt downloads
+# every library, including libc.
 own_apt() {
   apt-get -q \
     -o Dir::State="$home/apt" -o Dir::State::status="$home/apt/status" \
