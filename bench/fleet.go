@@ -26,7 +26,7 @@ type order struct {
 	Key     int64 `json:",omitempty"`
 	Version int64 `json:",omitempty"` // of the values of the function from now on
 	Callers int   `json:",omitempty"`
-	Settle  bool  `json:",omitempty"` // report after background work of the calls has ended too
+	Settle  bool  `json:",omitempty"` // the report comes after background work of the calls has ended too
 }
 
 type orderKind string
@@ -55,7 +55,7 @@ const (
 // A fleet is some workers.
 type fleet struct{ workers []*child.Child[report] }
 
-// startFleet starts n workers and has them carry out the first order.
+// startFleet starts n workers, and has them carry out the first order.
 func startFleet(n int, first order) (*fleet, error) {
 	f := &fleet{}
 	for range n {
@@ -73,7 +73,7 @@ func startFleet(n int, first order) (*fleet, error) {
 	return f, nil
 }
 
-// all has all workers do the same at once.
+// all has all workers carry out an order at the same time.
 func (f *fleet) all(o order) ([]report, error) {
 	reports, faults := make([]report, len(f.workers)), make([]error, len(f.workers))
 	var wg sync.WaitGroup

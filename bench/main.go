@@ -1,11 +1,11 @@
-// Command bench measures fncache beside its alternatives, in one run against one redis-server
-// that it starts itself. It prints tables, and writes everything it measured as JSON and the
-// plots as SVG.
+// Command bench measures fncache and its alternatives in one run, against one redis-server that it
+// starts itself. It prints tables, and writes everything that it measured as JSON and the plots as
+// SVG.
 //
 //	go -C bench run . -out ../docs/bench
 //
-// Figures are medians over rounds in which all take turns, and ratios are those
-// of one round; see internal/measure.
+// Figures are medians over rounds in which all peers take turns. Ratios are between turns of one
+// round; see internal/measure.
 package main
 
 import (
@@ -56,7 +56,7 @@ type bench struct {
 	stormy  storm
 }
 
-// newBench is the full size.
+// newBench returns a bench of the full size.
 func newBench() *bench {
 	return &bench{
 		keys:    10_000,
@@ -73,7 +73,7 @@ func newBench() *bench {
 	}
 }
 
-// quicken makes it a smoke test of some seconds, whose figures are not meaningful.
+// quicken turns the bench into a smoke test of some seconds. Its figures are not meaningful.
 func (b *bench) quicken() {
 	b.keys, b.draws, b.rounds, b.turn = 100, 1<<10, 2, 500*time.Microsecond
 	b.scales = []int{100, 1_000}

@@ -18,7 +18,7 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// TestMain lets the test binary be the workers too.
+// TestMain lets the test binary also be the workers.
 func TestMain(m *testing.M) {
 	if slices.Equal(os.Args[1:], []string{workerArg}) {
 		main()

@@ -61,7 +61,7 @@ func colorOf(peer string) color.Color {
 	}
 }
 
-// barsOf are bars of peers.
+// barsOf returns a bar for each peer.
 func barsOf[R any](rows []R, peer func(R) string, value func(R) float64, label func(R) string) []draw.Bar {
 	bars := make([]draw.Bar, len(rows))
 	for i, row := range rows {
@@ -135,7 +135,7 @@ func wallClock(nanoseconds float64) string {
 
 func stampedePeer(row stampedeRow) string { return row.Peer }
 
-// times gives times as ratios to that of bare go-redis.
+// times returns the functions for the bars of a time, as ratios to that of bare go-redis.
 func times(rows []stampedeRow, of func(stampedeRow) time.Duration) (value func(stampedeRow) float64, label func(stampedeRow) string) {
 	bare := time.Duration(0)
 	for _, row := range rows {
@@ -222,8 +222,8 @@ func (r *results) plotStorm(file string) error {
 	}})
 }
 
-// plotScale draws for each peer the time of a hit as keys grow, divided by that with the fewest
-// keys. It should stay flat.
+// plotScale draws the time of a hit of each peer as the number of keys grows, divided by the time
+// with the fewest keys. It should stay flat.
 func (r *results) plotScale(file string) error {
 	remote := draw.Lines{Title: "asks Redis at every hit", X: "keys", LogX: true}
 	local := draw.Lines{Title: "answers from the process", X: "keys", LogX: true}

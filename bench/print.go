@@ -70,7 +70,8 @@ func printWarm(w io.Writer, title string, rows []warmRow) {
 	}
 }
 
-// toBare is 1 for bare go-redis itself.
+// toBare returns the ratio of a row's time to that of bare go-redis. It is 1 for bare go-redis
+// itself.
 func toBare(row warmRow) float64 {
 	if row.Peer == peers.Bare {
 		return 1
@@ -154,7 +155,7 @@ func printScale(w io.Writer, rows []scaleRow) {
 	t.end()
 }
 
-// scaledPeers are the peers of the rows, in their order.
+// scaledPeers returns the peers of the rows, in their order.
 func scaledPeers(rows []scaleRow) []string {
 	var all []string
 	for _, row := range rows {

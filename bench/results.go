@@ -14,7 +14,7 @@ import (
 	"github.com/fncache/fncache/bench/internal/peers"
 )
 
-// results is all of a run; as JSON it is results.json. Durations are in
+// results is everything that a run measured; as JSON it is results.json. Durations are in
 // nanoseconds.
 type results struct {
 	About         aboutRun
@@ -93,7 +93,7 @@ func (r *results) judge(ran []workload) error {
 	return errors.Join(faults...)
 }
 
-// at keeps the rows of one cell.
+// at returns the rows of one cell.
 func at(rows []warmRow, value string, callers int, keys string) []warmRow {
 	var kept []warmRow
 	for _, row := range rows {
@@ -104,7 +104,8 @@ func at(rows []warmRow, value string, callers int, keys string) []warmRow {
 	return kept
 }
 
-// sameKeys: a smoke test has fewer keys where there are many.
+// sameKeys reports whether two names of keys are the same. A smoke test has fewer keys in the cells
+// with many.
 func sameKeys(a, b string) bool { return a == b || isMany(a) && isMany(b) }
 
 func isMany(keys string) bool { return strings.HasSuffix(keys, " keys") }
@@ -118,7 +119,7 @@ func find(rows []warmRow, peer string) (warmRow, bool) {
 	return warmRow{}, false
 }
 
-// ratio returns the time of a peer's hit divided by that of the other; NaN if that was not
+// ratio returns the time of a peer's hit divided by that of another peer, or NaN if that was not
 // measured.
 func ratio(rows []warmRow, peer, other string) float64 {
 	if row, ok := find(rows, peer); ok {

@@ -11,15 +11,15 @@ import (
 	"github.com/fncache/fncache/bench/internal/peers"
 )
 
-// A scaleRow is one peer with a number of keys, asked for at random.
+// A scaleRow is one peer with a number of keys, which are requested at random.
 type scaleRow struct {
 	Peer        string
 	Local       bool
 	Keys        int
 	Nanoseconds float64 // of wall clock per hit, of all callers together
 	HitsPerSec  float64
-	// RedisBytes is what an entry takes there, as MEMORY USAGE says; 0 where the
-	// peer has none.
+	// RedisBytes is the size of an entry in Redis, as MEMORY USAGE reports it; 0 if the peer has no
+	// entry there.
 	RedisBytes float64
 	// ProcessBytes is the memory of an entry in this process, measured while the keys grew from
 	// the previous number.
@@ -35,8 +35,8 @@ const (
 	warmedUp = 256
 )
 
-// scaled are the peers that scale measures: those with bytes of their own in
-// Redis, and those with a local tier of their own.
+// scaled returns the peers that scale measures. It leaves out peers whose entries in Redis and
+// local tiers are like those of another peer.
 func scaled() []peers.Peer[ids] {
 	return slices.DeleteFunc(append(peers.Remote[ids](), peers.Near[ids]()...), func(p peers.Peer[ids]) bool {
 		return strings.HasPrefix(p.Name, "rueidis") || strings.Contains(p.Name, "typed")

@@ -16,31 +16,30 @@ type stampede struct {
 	Processes int
 	Callers   int // of each process
 	Cost      time.Duration
-	// Freshness of what is cached; in the stale stampede that much time passes,
-	// and a bit, between the storing and the burst. A second is the least that
-	// go-redis/cache takes.
+	// Freshness is that of the cached value. In the stale stampede a bit more than this time passes
+	// between the storing and the burst. A second is the least that go-redis/cache accepts.
 	Freshness time.Duration
 }
 
-const timeout = time.Hour // after which a stale value would not be served any more
+const timeout = time.Hour // after this a stale value would no longer be served
 
-// A stampedeRow is one peer in a stampede. Where it was repeated, the figures are
-// of the run that took the middle time.
+// A stampedeRow is one peer in a stampede. If the stampede was repeated, the figures are those of
+// the run with the median time.
 type stampedeRow struct {
 	Peer         string
 	Computations int
 	Commands     int // sent to Redis by the processes
 	ByName       map[string]int
-	// MostComputations and MostCommands are those of the run that had the most.
+	// MostComputations and MostCommands are the greatest numbers of any run.
 	MostComputations, MostCommands int
 	LastAnswer                     time.Duration // after the burst began
 	P50, P99                       time.Duration // how long callers waited
 	Answers                        answers
 }
 
-// answers are counted by what callers got.
+// answers counts calls by what they returned.
 type answers struct {
-	Old     int // the value from before the burst: in the stale stampede
+	Old     int // the value from before the burst, in the stale stampede
 	New     int
 	Refused int
 	Failed  int
@@ -53,7 +52,7 @@ func (a *answers) add(b answers) {
 	a.Failed += b.Failed
 }
 
-// stampede measures every peer that processes can share.
+// stampede measures every peer that several processes can share.
 func (b *bench) stampede(stale bool) ([]stampedeRow, error) {
 	repeats := b.repeats
 	if stale {
@@ -98,7 +97,7 @@ func (b *bench) burst(peer string, stale bool) (row stampedeRow, err error) {
 		return row, err
 	}
 	defer f.end()
-	// The processes are warm: connections are open, scripts are loaded.
+	// Warm up the processes: open connections, load scripts.
 	if _, err := f.all(order{Do: doCall, Key: otherKey, Version: oldVersion, Callers: 1}); err != nil {
 		return row, err
 	}
@@ -118,8 +117,8 @@ func (b *bench) burst(peer string, stale bool) (row stampedeRow, err error) {
 	return stampedeResult(peer, reports, commands), nil
 }
 
-// goStale caches the old value and waits until it is stale. The processes call twice: after the
-// second call all processes that keep values of their own have it.
+// goStale caches the old value and waits until it is stale. The processes call twice. After the
+// second call every process that keeps values of its own has the old value.
 func (b *bench) goStale(f *fleet) error {
 	for _, settle := range []bool{true, false} {
 		if _, err := f.all(order{Do: doCall, Key: burstKey, Version: oldVersion, Callers: 1, Settle: settle}); err != nil {

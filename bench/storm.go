@@ -12,9 +12,9 @@ import (
 	"github.com/fncache/fncache/bench/internal/peers"
 )
 
-// A storm is the invalidation storm: one key, which a writer changes and invalidates repeatedly
-// while readers read. The readers are spread over instances of the cache, each with clients and
-// a local tier of its own, as if they were processes; the writer has another.
+// A storm is the invalidation storm: a writer changes and invalidates one key repeatedly while
+// readers read it. The readers are spread over instances of the cache, each with clients and a
+// local tier of its own, as if they were processes. The writer has an instance of its own.
 type storm struct {
 	Instances int
 	Readers   int           // of all instances together
@@ -25,16 +25,16 @@ type storm struct {
 	Grace     time.Duration // the age from which a stale read counts as late
 }
 
-// A stormRow is one peer in the storm. A read is stale if it gives a value whose
-// invalidation had returned before the read began.
+// A stormRow is one peer in the storm. A read is stale if it returns a value whose invalidation had
+// returned before the read began.
 type stormRow struct {
 	Peer         string
 	Reads        int
 	Refused      int
 	Stale        int
-	Late         int           // of these, by more than storm.Grace
-	Worst        time.Duration // how long before the read the invalidation had returned, at most
-	Invalidation time.Duration // how long one took: the median
+	Late         int           // stale reads that were stale by more than storm.Grace
+	Worst        time.Duration // the greatest time by which a read was stale
+	Invalidation time.Duration // the median time of an invalidation
 	Writes       int
 	Retries      int // of invalidations that failed
 	Computations int
@@ -79,8 +79,8 @@ type underStorm struct {
 
 	version      atomic.Int64 // the value of the source
 	computations atomic.Int64
-	// invalidated has, by version, when the invalidation returned that made way
-	// for it, in nanoseconds since began; 0: not yet.
+	// invalidated has for each version when the invalidation returned that made it the current one,
+	// in nanoseconds since began; 0: not yet.
 	invalidated []atomic.Int64
 }
 
@@ -161,12 +161,12 @@ func (s *underStorm) read(ctx context.Context, from *peers.Cached[ids]) (row sto
 	return row, nil
 }
 
-// replaced returns when the invalidation of a version's value returned; 0: not yet.
+// replaced returns when the invalidation of a version's value returned, or 0 if it has not.
 func (s *underStorm) replaced(version int64) time.Duration {
 	return time.Duration(s.invalidated[version+1].Load())
 }
 
-// judge counts a read that began then and gave a value replaced at that time.
+// judge counts a read that began at a time and returned a value replaced at another time.
 func (r *stormRow) judge(began, replaced, grace time.Duration) {
 	age := began - replaced
 	if replaced == 0 || age <= 0 {

@@ -31,7 +31,7 @@ type (
 	}
 )
 
-// tenIDs begins with what the function was called with or, where it matters, with
+// tenIDs returns ids that begin with the argument of the function or, in stampedes and storms, with
 // the version of the value.
 func tenIDs(first int64) ids {
 	return ids{first, 3, 41865, 2657, 4671, 11870085, 5907, 5107, 960, 1885}
@@ -58,8 +58,8 @@ func aBook(id int64) book {
 
 const pageSize = 64 << 10
 
-// text is what pages hold: prose that compresses as prose does, so that no codec
-// finds the same sentence again and again.
+// text is the content of pages: prose that compresses like prose, so that no codec finds the same
+// sentence repeatedly.
 var text = func() string {
 	words := strings.Fields(description)
 	var b strings.Builder
@@ -73,7 +73,7 @@ var text = func() string {
 
 func aPage(id int64) page { return page{ID: id, Text: text} }
 
-// atOnce makes a source of a value: it takes no time.
+// atOnce makes a source of a value. The source takes no time.
 func atOnce[V any](value func(id int64) V) peers.Source[V] {
 	return func(_ context.Context, id int64) (V, error) { return value(id), nil }
 }

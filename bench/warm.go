@@ -11,18 +11,18 @@ import (
 	"github.com/fncache/fncache/bench/internal/peers"
 )
 
-// A warmRow is one peer in one cell of the warm workloads: everything is cached.
+// A warmRow is one peer in one cell of the warm workloads, in which everything is cached.
 type warmRow struct {
 	Peer        string
-	Shared      bool // callers are given the same memory
+	Shared      bool // callers share memory
 	Value       string
 	Callers     int
 	Keys        string
 	Nanoseconds float64 // of wall clock per hit, of all callers together
 	Allocs      float64 // per hit
 	Bytes       float64 // allocated per hit
-	// Ratio is how many times as long as each other peer's a hit takes: medians
-	// over the pairs of one round.
+	// Ratio is the time of a hit divided by that of each other peer: the median over the pairs of
+	// one round.
 	Ratio map[string]float64
 }
 
@@ -44,7 +44,7 @@ const (
 	popularity = "popularity"
 )
 
-// cells are two numbers of callers by three choices of keys.
+// cells returns a cell for each of two numbers of callers and three choices of keys.
 func (b *bench) cells(keys int) []cell {
 	many := strings.TrimPrefix(fmt.Sprintf("%d,%03d keys", keys/1000, keys%1000), "0,")
 	popular := b.popularity.Draws(b.draws)
@@ -61,8 +61,8 @@ func (b *bench) cells(keys int) []cell {
 	return all
 }
 
-// warm measures hits: of the peers that ask Redis, or of those with a local tier.
-// Bare go-redis is always among them.
+// warm measures hits of the peers that ask Redis, or of those with a local tier. Bare go-redis is
+// always among them.
 func (b *bench) warm(near bool) ([]warmRow, error) {
 	ten, err := warmOf(b, near, tenValue, b.keys, tenIDs)
 	if err != nil {
@@ -163,7 +163,7 @@ func warmRows[V any](value string, cell cell, racers []peers.Peer[V], results me
 	return rows
 }
 
-// label is the peer's name, with a mark where its callers share memory.
+// label returns the peer's name, with a mark if its callers share memory.
 func (row warmRow) label() string {
 	if row.Shared {
 		return row.Peer + "*"
@@ -173,8 +173,8 @@ func (row warmRow) label() string {
 
 const sharedNote = "* callers are given the same memory, not a value of their own"
 
-// fastest returns the fastest of the rows, all of one cell, that are not fncache's
-// and, unless shared, give each caller a value of its own.
+// fastest returns the fastest of the rows of one cell. It leaves out fncache, and, unless shared is
+// true, peers whose callers share memory.
 func fastest(rows []warmRow, shared bool) warmRow {
 	best := warmRow{Nanoseconds: math.Inf(1)}
 	for _, row := range rows {

@@ -12,19 +12,19 @@ import (
 	"github.com/fncache/fncache/bench/internal/peers"
 )
 
-// work is the program as one of the processes of a stampede.
+// work runs this program as one of the processes of a stampede.
 func work(stdin io.Reader, stdout io.Writer) error {
 	w := &workerState{}
 	defer w.close()
 	return child.Serve(stdin, stdout, w.obey)
 }
 
-// workerState is what a worker knows between orders.
+// workerState is the state of a worker between orders.
 type workerState struct {
 	cached *peers.Cached[ids]
 	cost   time.Duration
 
-	version      atomic.Int64 // of what the function gives
+	version      atomic.Int64 // of the value that the function returns
 	computations atomic.Int64 // that have begun
 }
 
@@ -68,7 +68,7 @@ func (w *workerState) compute(ctx context.Context, _ int64) (ids, error) {
 	}
 }
 
-// call lets many callers call at once.
+// call lets many callers call at the same time.
 func (w *workerState) call(o order) report {
 	w.version.Store(o.Version)
 	before := w.computations.Load()
@@ -87,7 +87,7 @@ func (w *workerState) call(o order) report {
 	close(loose)
 	callers.Wait()
 	if o.Settle {
-		// Background work of the calls, such as a refresh, has begun by then and has ended.
+		// By the end of this wait, background work such as a refresh has begun and ended.
 		time.Sleep(w.cost + w.cost/2)
 	}
 	r := report{Waits: waits, Computations: int(w.computations.Load() - before)}

@@ -1,11 +1,11 @@
-// Command batches measures calls of WrapBatch with 100 ids beside other ways to get as many
-// values, in one run against one redis-server that it starts itself: with all ids in Redis, with
-// all in the process, and with none cached.
+// Command batches measures calls of WrapBatch with 100 ids, and other ways to get as many values,
+// in one run against one redis-server that it starts itself: with all ids in Redis, with all in the
+// process, and with none cached.
 //
 //	go -C bench run ./batches -strict
 //
-// All take turns in every round; figures are medians over the rounds, and ratios are
-// those of one round. See internal/measure.
+// All peers take turns in every round. Figures are medians over the rounds, and ratios are between
+// turns of one round. See internal/measure.
 package main
 
 import (
@@ -54,7 +54,7 @@ type plan struct {
 	calls  int           // with distinct ids, which a peer makes one after the other
 }
 
-// outcome is all of a run.
+// outcome is everything that a run measured.
 type outcome struct {
 	command string
 	quick   bool
@@ -64,7 +64,7 @@ type outcome struct {
 	aims    []measure.Aim
 }
 
-// A table has the cost of a call, of each peer as a ratio to that of the first.
+// A table has the cost of a call of each peer, also as a ratio to that of the first peer.
 type table struct {
 	title string
 	rows  []row
@@ -186,7 +186,7 @@ func (c *cached) calls(lists [][]int64) []func() error {
 	return calls
 }
 
-// warm has all ids cached, and checks the values.
+// warm caches all ids, and checks the values.
 func warm(c *cached, lists [][]int64) error {
 	for range 2 {
 		for _, ids := range lists {
@@ -212,7 +212,7 @@ func idsFrom(first int64) []int64 {
 	return ids
 }
 
-// countCold counts what a call does for ids that are not cached. One call before it, for other ids,
+// countCold counts what a call does for ids that are not cached. A call before it, for other ids,
 // opens the connections and loads the scripts.
 func countCold(p peer, site peers.Site) (coldRow, error) {
 	s := new(source)
@@ -233,7 +233,8 @@ func countCold(p peer, site peers.Site) (coldRow, error) {
 	return coldRow{p.name, int(s.runs.Load()), int(cached.trips.Load()), time.Since(began)}, nil
 }
 
-// at returns the row of a peer in a table. Without one its figures are NaN, which meets no aim.
+// at returns the row of a peer in a table. If there is none, its figures are NaN, which meets no
+// aim.
 func (t table) at(peer string) row {
 	for _, r := range t.rows {
 		if r.peer == peer {

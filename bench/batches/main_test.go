@@ -31,7 +31,7 @@ func TestQuickRunPrintsTablesAndCounts(t *testing.T) {
 	}
 }
 
-// measured is an outcome with these figures of fncache.
+// measured is an outcome in which fncache has these figures.
 func measured(redis, process float64, runs, roundTrips int) *outcome {
 	return &outcome{
 		hits: []table{

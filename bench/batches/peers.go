@@ -21,7 +21,7 @@ const (
 	nearBatch = "fncache, WrapBatch, near"
 )
 
-// A source is the function that is cached: for many ids, and for one.
+// A source is the function that is cached, in two forms: for many ids, and for one.
 type source struct{ runs atomic.Int64 }
 
 func (s *source) many(_ context.Context, ids []int64) (map[int64][]int64, error) {
@@ -48,18 +48,18 @@ type peer struct {
 	open func(peers.Site, *source) (*cached, error)
 }
 
-// cached is a source with a peer before it.
+// cached is a source that is cached by a peer.
 type cached struct {
 	get   getMany
 	close func()
 	trips *trips
 
-	// repeat returns a call for the same ids each time, whose arguments are made only once.
-	// nil: get is called.
+	// repeat returns a call for the same ids each time, whose arguments are made only once. If
+	// repeat is nil, get is called.
 	repeat func(ids []int64) func() error
 }
 
-// getMany returns the values of ids.
+// getMany is a function that returns the values of ids.
 type getMany func(ctx context.Context, ids []int64) (map[int64][]int64, error)
 
 // inRedis are the peers that keep all values in Redis.
@@ -73,8 +73,8 @@ func inRedis() []peer {
 	}
 }
 
-// inProcess are the peers with all values in the process. The callers of sturdyc share memory, those
-// of fncache do not.
+// inProcess are the peers that keep all values in the process. The callers of sturdyc share memory,
+// those of fncache do not.
 func inProcess() []peer {
 	return []peer{
 		{"sturdyc, ids as strings", openSturdyc(false)},
@@ -84,16 +84,16 @@ func inProcess() []peer {
 	}
 }
 
-// newClient returns a client whose round trips are counted, with the settings that fncache recommends.
+// newClient returns a client that counts round trips, with the settings that fncache recommends.
 func newClient(s peers.Site) (*redis.Client, *trips) {
 	counted := new(trips)
-	client := peers.Client(s.Addr, func(o *redis.Options) { o.ContextTimeoutEnabled = true }) // fncache then uses it, and no clone
+	client := peers.Client(s.Addr, func(o *redis.Options) { o.ContextTimeoutEnabled = true }) // then fncache uses this client, not a clone of it
 	client.AddHook(counted)
 	return client, counted
 }
 
-// openMGET is the minimum for many ids with go-redis: MGET and decode, with the codec of fncache;
-// what is missing is computed in one run, and stored by a pipeline.
+// openMGET is the minimum for many ids with go-redis: MGET and decode, with the codec of fncache.
+// Missing values are computed in one run, and stored by a pipeline.
 func openMGET(s peers.Site, src *source) (*cached, error) {
 	client, counted := newClient(s)
 	get := func(ctx context.Context, ids []int64) (map[int64][]int64, error) {
@@ -142,8 +142,7 @@ func openMGET(s peers.Site, src *source) (*cached, error) {
 	return &cached{get: get, close: func() { _ = client.Close() }, trips: counted}, nil
 }
 
-// openEach asks for one id after the other with bare go-redis, as a loop around
-// Rails.cache.fetch does.
+// openEach gets one id after the other with bare go-redis, as a loop around Rails.cache.fetch does.
 func openEach(s peers.Site, src *source) (*cached, error) {
 	client, counted := newClient(s)
 	get := func(ctx context.Context, id int64) (value []int64, err error) {
@@ -170,7 +169,7 @@ func bareKey(s peers.Site, kind string, id int64) string {
 	return kind + ":" + s.Name + ":" + strconv.FormatInt(id, 10)
 }
 
-// loop asks for one id after the other.
+// loop returns a function that gets one id after the other.
 func loop(get func(context.Context, int64) ([]int64, error)) getMany {
 	return func(ctx context.Context, ids []int64) (map[int64][]int64, error) {
 		found := make(map[int64][]int64, len(ids))
@@ -185,8 +184,8 @@ func loop(get func(context.Context, int64) ([]int64, error)) getMany {
 	}
 }
 
-// openSturdyc is sturdyc with all values in the process. Its ids are strings. converting has the caller
-// convert them, and the map that it is given, as a caller with numbers does.
+// openSturdyc is sturdyc with all values in the process. Its ids are strings. With converting, the
+// caller converts the ids and the map that it gets, as a caller with numbers does.
 func openSturdyc(converting bool) func(peers.Site, *source) (*cached, error) {
 	return func(s peers.Site, src *source) (*cached, error) {
 		c := peers.NewSturdyc[[]int64](s)
@@ -236,7 +235,7 @@ func openSturdyc(converting bool) func(peers.Site, *source) (*cached, error) {
 	}
 }
 
-// openFncache is fncache. wrap wraps the source, and returns a call for many ids.
+// openFncache is fncache. wrap wraps the source, and returns a function for many ids.
 func openFncache(wrap func(*source, fncache.Options) (getMany, error)) func(peers.Site, *source) (*cached, error) {
 	return func(s peers.Site, src *source) (*cached, error) {
 		client, counted := newClient(s)
@@ -255,7 +254,7 @@ func openFncache(wrap func(*source, fncache.Options) (getMany, error)) func(peer
 	}
 }
 
-// openBatch is WrapBatch.
+// openBatch uses WrapBatch.
 func openBatch(near time.Duration) func(peers.Site, *source) (*cached, error) {
 	return openFncache(func(src *source, opts fncache.Options) (getMany, error) {
 		get := getMany(src.many)
@@ -265,7 +264,7 @@ func openBatch(near time.Duration) func(peers.Site, *source) (*cached, error) {
 	})
 }
 
-// openReflected is a batch function in a struct, which is called by reflection.
+// openReflected uses a batch function in a struct, which is called by reflection.
 func openReflected() func(peers.Site, *source) (*cached, error) {
 	return openFncache(func(src *source, opts fncache.Options) (getMany, error) {
 		v := struct {
@@ -285,7 +284,7 @@ func openSingle(near time.Duration) func(peers.Site, *source) (*cached, error) {
 	})
 }
 
-// trips counts round trips: commands and pipelines, but for the set-up of connections.
+// trips counts round trips: commands and pipelines, except those that set up connections.
 type trips struct{ atomic.Int64 }
 
 func (t *trips) DialHook(next redis.DialHook) redis.DialHook { return next }

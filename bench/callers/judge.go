@@ -10,14 +10,14 @@ import (
 	"github.com/fncache/fncache/bench/internal/peers"
 )
 
-// A limit is the most that a hit of Wrap or Wrap1 may take at a point, as ratios to bare
-// go-redis; 0 means no aim.
+// A limit is the most that a hit of Wrap or Wrap1 may cost at a point, as ratios to bare go-redis;
+// 0 means no aim.
 type limit struct{ time, processor float64 }
 
 // aimsAt returns the aims at a point, for Wrap1 and for Wrap.
 func aimsAt(p point) (typed, plain limit) {
 	switch {
-	case p.Keys == 1: // see the aim that is about the fastest peer
+	case p.Keys == 1: // the aim for the fastest peer applies
 		return limit{}, limit{}
 	case p.Callers == 1:
 		return limit{1.10, 1.20}, limit{1.15, 1.30}
@@ -32,14 +32,14 @@ func aimsAt(p point) (typed, plain limit) {
 	}
 }
 
-// The most allocations of a hit, at any point with more keys than one.
+// The most allocations of a hit, at any point with more than one key.
 const (
 	typedAllocs = 12
 	plainAllocs = 16
 )
 
-// at returns a peer's row at a point. Without one all of its figures are NaN, which
-// meets no aim.
+// at returns a peer's row at a point. If there is none, all its figures are NaN, which meets no
+// aim.
 func (o *outcome) at(peer string, p point) row {
 	for _, r := range o.Rows {
 		if r.Peer == peer && r.point == p {
@@ -69,7 +69,7 @@ func (o *outcome) judge() {
 		measure.AtMost(peers.Fncache+": allocations of a hit, at the worst point", plainAllocs, o.mostAllocs(peers.Fncache)))
 }
 
-// to is the ratio of a row's time to that of another peer, NaN if that was not measured.
+// to returns the ratio of a row's time to that of another peer, or NaN if that was not measured.
 func (r row) to(peer string) float64 {
 	if times, ok := r.To[peer]; ok {
 		return times
@@ -102,7 +102,7 @@ func plural(n int, what string) string {
 	}
 }
 
-// fastest returns the fastest row at a point that is not fncache's.
+// fastest returns the fastest row at a point, except those of fncache.
 func (o *outcome) fastest(p point) row {
 	best := row{Ratio: math.Inf(1)}
 	for _, r := range o.Rows {
@@ -118,8 +118,8 @@ func ours(peer string) bool { return peer == peers.Fncache || peer == peers.Fnca
 func (o *outcome) mostAllocs(peer string) float64 {
 	most := math.NaN()
 	for _, r := range o.Rows {
-		// A turn's allocations are divided by its calls and rounded: occasional allocations of
-		// the runtime are not part of a hit.
+		// A turn's allocations are divided by its calls and rounded, because occasional allocations
+		// of the runtime are not part of a hit.
 		if allocs := math.Floor(r.Allocs + 0.05); r.Peer == peer && r.Keys > 1 && !(allocs < most) {
 			most = allocs
 		}
@@ -127,7 +127,7 @@ func (o *outcome) mostAllocs(peer string) float64 {
 	return most
 }
 
-// print writes the tables: the cost of a hit with bare go-redis, and that of the others as
+// print writes the tables: the cost of a hit with bare go-redis, and the costs with the others as
 // ratios to it.
 func (o *outcome) print(w io.Writer) {
 	fmt.Fprintf(w, "%s\n%s, %d cores; medians of %d rounds\n", o.Command, o.Go, o.Cores, o.Plan.Rounds)

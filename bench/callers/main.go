@@ -4,8 +4,8 @@
 //
 //	go -C bench run ./callers -out ../docs/bench -strict
 //
-// All take turns in every round; figures are medians over the rounds, and ratios are
-// those of one round. See internal/measure.
+// All peers take turns in every round. Figures are medians over the rounds, and ratios are between
+// turns of one round. See internal/measure.
 package main
 
 import (
@@ -46,10 +46,10 @@ type plan struct {
 // A point is a load at which the peers are compared. All keys are cached.
 type point struct {
 	Callers int
-	Keys    int // asked for at random
+	Keys    int // requested at random
 }
 
-// fullPlan is the size of a run whose figures count.
+// fullPlan returns the plan of a run whose figures count.
 func fullPlan() plan {
 	p := plan{Rounds: 31, Turn: 100 * time.Millisecond}
 	for callers := 1; callers <= mostCallers; callers *= 2 {
@@ -66,20 +66,20 @@ func fullPlan() plan {
 const (
 	someKeys    = 1_000
 	manyKeys    = 10_000
-	fewCallers  = 32 // the most callers that ask for a few keys; more callers ask for many
+	fewCallers  = 32 // the most callers that request a few keys; more callers request many
 	crowd       = 128
 	mostCallers = 1_024
 )
 
-// quickPlan is a smoke test of seconds, at the same points.
+// quickPlan returns a smoke test of seconds, at the same points.
 func quickPlan() plan {
 	p := fullPlan()
 	p.Quick, p.Rounds, p.Turn = true, 2, 2*time.Millisecond
 	return p
 }
 
-// racers are bare go-redis, fncache, and the peers that ask Redis at every hit and
-// give each caller a value of its own.
+// racers returns bare go-redis, fncache, and the peers that ask Redis at every hit and give each
+// caller a value of its own.
 func racers() ([]peers.Peer[[]int64], error) {
 	var all []peers.Peer[[]int64]
 	for _, name := range []string{peers.Bare, peers.Rueidis, peers.Cache, peers.Aside, peers.Fncache, peers.FncacheTyped} {
@@ -92,7 +92,7 @@ func racers() ([]peers.Peer[[]int64], error) {
 	return all, nil
 }
 
-// outcome is all of a run; as JSON it is callers.json.
+// outcome is everything that a run measured; as JSON it is callers.json.
 type outcome struct {
 	Command string
 	Go      string
@@ -190,7 +190,7 @@ func fetch(get peers.Source[[]int64]) func(id int64) error {
 	}
 }
 
-// race compares all at one point.
+// race compares all peers at one point.
 func (o *outcome) race(at point, racing []peers.Peer[[]int64], calls []peers.Source[[]int64]) error {
 	draws := measure.Uniform(at.Keys).Draws(1 << 16)
 	runners := make([]measure.Runner, len(racing))
@@ -200,7 +200,7 @@ func (o *outcome) race(at point, racing []peers.Peer[[]int64], calls []peers.Sou
 	}
 	turn := o.Plan.Turn
 	if at.Callers > crowd {
-		turn *= 2 // so that each makes some calls
+		turn *= 2 // so that each peer makes some calls
 	}
 	results, err := measure.Race(measure.Plan{Callers: at.Callers, Rounds: o.Plan.Rounds, Turn: turn}, runners)
 	if err != nil {
@@ -223,8 +223,8 @@ func (o *outcome) race(at point, racing []peers.Peer[[]int64], calls []peers.Sou
 	return nil
 }
 
-// deliver prints everything, writes it to a directory unless that is "", and only
-// then, if strict, fails for missed aims.
+// deliver prints everything, and writes it to a directory unless that is "". If strict is set, it
+// then returns an error for missed aims.
 func (o *outcome) deliver(stdout io.Writer, dir string, strict bool) error {
 	o.print(stdout)
 	if dir != "" {

@@ -35,7 +35,7 @@ func TestQuickRunPrintsTablesAndWritesResultsAndAPlot(t *testing.T) {
 	require.FileExists(t, filepath.Join(dir, "callers.svg"))
 }
 
-// fill gives both forms of fncache the same figures everywhere, and the others 1.
+// fill gives both forms of fncache the same figures everywhere, and the other peers 1.
 func (o *outcome) fill(time, processor, allocs float64) {
 	for _, p := range o.Plan.Points {
 		for _, peer := range []string{peers.Bare, peers.Cache} {

@@ -29,7 +29,7 @@ func (o *outcome) plot(file string) error {
 		return err
 	}
 	processor := o.panel("processor time per hit", func(r row) float64 { return r.ProcessorRatio })
-	processor.NoLegend = true // it is that of the other panel
+	processor.NoLegend = true // the legend of the other panel applies
 	beside, err := processor.Plot()
 	if err != nil {
 		return err

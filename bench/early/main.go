@@ -1,4 +1,4 @@
-// Command early simulates one entry that is asked for at random, with Options.Early and without it:
+// Command early simulates one entry that is requested at random, with Options.Early and without it:
 // how many answers are stale, and how often it is computed. The dice are those of fncache.
 //
 //	go -C bench run ./early -out ../docs/bench
@@ -37,16 +37,16 @@ const (
 	freshness = 100 * cost
 )
 
-// loads are how often the entry is asked for while it is computed once, in the mean.
+// loads are the mean numbers of requests during one computation.
 var loads = []float64{0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000}
 
-// betas are the values of Options.Early; 0 is without it.
+// betas are the values of Options.Early; 0 means without it.
 var betas = []float64{0, 0.5, 1, 2}
 
-// rounds is how many times Freshness is simulated at least; at low loads there are more.
+// rounds is how many times Freshness is simulated at least. At low loads it is more.
 const rounds = 50
 
-// An outcome is what became of one entry.
+// An outcome has the counts of one simulated entry.
 type outcome struct {
 	load, beta   float64
 	answers      int
@@ -63,13 +63,13 @@ func (o outcome) perFreshness() float64 {
 	return float64(o.computations) / (float64(o.passed) / float64(freshness))
 }
 
-// simulate has an entry asked for at random moments, for a time. Under OnStale Background the first
-// caller that finds it stale, or whose dice fall, starts a computation. It is served the entry that is there.
+// simulate requests an entry at random moments, for a time. As under OnStale Background, the first
+// caller that finds it stale, or whose dice fall, starts a computation, and gets the present entry.
 func simulate(load, beta float64, passed time.Duration) outcome {
 	o := outcome{load: load, beta: beta, passed: passed}
 	dice := early.Dice{Freshness: freshness, Cost: cost, Beta: beta}
 	var stored time.Duration // when the entry was stored
-	var done time.Duration   // when what is computed will be stored; 0: nothing is
+	var done time.Duration   // when the computed entry will be stored; 0: none is computed
 	for now := gap(load); now < passed; now += gap(load) {
 		if done > 0 && now >= done {
 			stored, done = done, 0
@@ -88,7 +88,7 @@ func simulate(load, beta float64, passed time.Duration) outcome {
 	return o
 }
 
-// gap returns the time to the next question.
+// gap returns the time to the next request.
 func gap(load float64) time.Duration { return time.Duration(rand.ExpFloat64() / load * float64(cost)) }
 
 // timeFor returns how long a load is simulated: long enough for some thousand answers.
@@ -135,7 +135,7 @@ func save(file string, all []outcome) error {
 		return err
 	}
 	second := panel("computations per Freshness", all, outcome.perFreshness)
-	second.NoLegend = true // it is that of the other panel
+	second.NoLegend = true // the legend of the other panel applies
 	computations, err := second.Plot()
 	if err != nil {
 		return err

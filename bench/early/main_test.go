@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestABusyEntryIsNeverStaleAndComputedOncePerFreshness is the aim of Options.Early: an entry that is
-// asked for 100 times while it is computed.
+// TestABusyEntryIsNeverStaleAndComputedOncePerFreshness is the aim of Options.Early, for an entry
+// that is requested 100 times during its computation.
 func TestABusyEntryIsNeverStaleAndComputedOncePerFreshness(t *testing.T) {
 	for _, load := range []float64{100, 300, 1000} {
 		with := simulate(load, 1, 1000*freshness)
@@ -27,8 +27,8 @@ func TestABusyEntryIsNeverStaleAndComputedOncePerFreshness(t *testing.T) {
 	}
 }
 
-// TestARareEntryIsNotRefreshedForNothing: one that is asked for once in 10 Freshnesses is computed
-// about as often as it is asked for, with Early and without.
+// TestARareEntryIsNotRefreshedForNothing: an entry that is requested once in 10 Freshnesses is
+// computed about as often as it is requested, with Early and without.
 func TestARareEntryIsNotRefreshedForNothing(t *testing.T) {
 	const load = 0.001
 	with, without := simulate(load, 1, 100_000*freshness), simulate(load, 0, 100_000*freshness)

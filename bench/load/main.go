@@ -1,6 +1,6 @@
-// Command load measures a service while Redis is stopped: callers call for a minute, and for
-// ten seconds in the middle of it Redis does not answer. They call once through fncache
-// (OnCold: Wait), and once through go-redis/cache, with the same settings of the Redis client.
+// Command load measures a service while Redis is stopped. Callers call for a minute, and Redis does
+// not answer for ten seconds in the middle of it. They call once through fncache (OnCold: Wait),
+// and once through go-redis/cache, with the same settings of the Redis client.
 //
 //	go -C bench run ./load -out ../docs/bench
 //
@@ -33,7 +33,7 @@ func main() {
 	}
 }
 
-// fullPlan is the size of a run whose figures count.
+// fullPlan returns the plan of a run whose figures count.
 func fullPlan() plan {
 	return plan{
 		Callers:  64,
@@ -48,7 +48,7 @@ func fullPlan() plan {
 	}
 }
 
-// quickPlan is a smoke test.
+// quickPlan returns a smoke test.
 func quickPlan() plan {
 	p := fullPlan()
 	p.Quick = true
@@ -57,7 +57,7 @@ func quickPlan() plan {
 	return p
 }
 
-// outcome is all of a run; as JSON it is load.json. Durations are in nanoseconds.
+// outcome is everything that a run measured; as JSON it is load.json. Durations are in nanoseconds.
 type outcome struct {
 	Command    string
 	Popularity string
@@ -118,8 +118,8 @@ func (o outcome) deliver(stdout io.Writer, dir string) error {
 	return o.missed()
 }
 
-// missed returns the error that names the missed aims, nil if there are none. A smoke test
-// misses none: within a second on a busy machine the function's own p99 is not reliable.
+// missed returns an error that names the missed aims, or nil if there are none. A smoke test misses
+// none, because within a second on a busy machine the function's own p99 is not reliable.
 func (o outcome) missed() error {
 	if o.Plan.Quick {
 		return nil

@@ -24,7 +24,7 @@ type plan struct {
 	Outage   time.Duration
 	After    time.Duration
 	Settling time.Duration // from the beginning of the outage until Redis is assumed to be known away
-	Kill     bool          // Redis is killed and started again, and not stopped
+	Kill     bool          // Redis is killed and started again, instead of stopped
 	Quick    bool          // a smoke test, whose figures are not meaningful
 }
 
@@ -51,11 +51,11 @@ type phase struct {
 	Answered, Failed int
 	P50, P99, Max    time.Duration
 	Computations     int           // that began in it
-	OneKeyAtOnce     int           // computations of one key at the same time, at most
+	OneKeyAtOnce     int           // the most computations of one key at the same time
 	OwnP50, OwnP99   time.Duration // of the function alone
 }
 
-// A bucket is a moment of the run, for the plot.
+// A bucket is a short part of the run, for the plot.
 type bucket struct {
 	At       time.Duration // its beginning
 	Began    int           // calls
@@ -146,8 +146,8 @@ const (
 	knownAway = "during, once known away"
 )
 
-// phases are the parts of a run. A call belongs to the outage if it was under way
-// in it.
+// phases returns the parts of a run. A call belongs to the outage if any of it was during the
+// outage.
 func (p plan) phases() []struct {
 	name     string
 	from, to time.Duration
@@ -208,7 +208,7 @@ func (p plan) buckets(calls []call) []bucket {
 		took[i] = append(took[i], c.ended-c.began)
 		end := int(c.ended / bucketLength)
 		switch {
-		case end >= len(all): // after the run, by a straggler
+		case end >= len(all): // a late call that ended after the run
 		case c.err == nil:
 			all[end].Ended++
 		default:
@@ -234,10 +234,10 @@ type function struct {
 type computation struct {
 	began  time.Duration
 	took   time.Duration
-	atOnce int // of the same key, this one included
+	atOnce int // computations of the same key, including this one
 }
 
-// begin ends the warm-up: from now on the function takes time, and the time of the run begins.
+// begin ends the warm-up. From now on the function takes time, and the time of the run begins.
 func (f *function) begin(cost time.Duration) {
 	f.cost, f.began = cost, time.Now()
 	f.runs = nil
@@ -260,8 +260,8 @@ func (f *function) compute(ctx context.Context, id int64) ([]int64, error) {
 	}
 }
 
-// between adds to a phase the runs that began between two times: their number, their durations,
-// and the most of one key at once.
+// between adds to a phase the runs that began between two times: their number, their durations, and
+// the most computations of one key at the same time.
 func (f *function) between(from, to time.Duration, ph *phase) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -284,7 +284,7 @@ const (
 	foundOut = 2 * fncache.DefaultRedisTimeout
 )
 
-// aims are those of fncache.
+// aims returns the aims of fncache.
 func (r result) aims() []measure.Aim {
 	failed, atOnce := 0, 0
 	var during, known phase

@@ -43,8 +43,8 @@ func (o outcome) plot(file string) error {
 	return draw.Save(file, title, o.Command, vg.Points(760), vg.Points(280), [][]*plot.Plot{plots})
 }
 
-// lines are the p99 in milliseconds and the answers per second, by second of the
-// run. Where no call began there is no p99.
+// lines returns the p99 in milliseconds and the answers per second, by second of the run. A second
+// in which no call began has no p99.
 func (r result) lines() (slow, many plotter.XYs) {
 	for _, b := range r.Buckets[:len(r.Buckets)-1] { // the last one is cut short
 		at := (b.At + bucketLength/2).Seconds()

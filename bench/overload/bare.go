@@ -15,9 +15,9 @@ import (
 )
 
 // This file does the work of a load by bare commands, with a client that differs only in its
-// timeouts. The rest of a load's time is fncache's own.
+// timeouts. The rest of a load's time is the time of fncache itself.
 
-// acquire and store are the minimum of the lease protocol.
+// acquire and store are minimal scripts of the lease protocol.
 var (
 	acquire = redis.NewScript(`return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])`)
 	store   = redis.NewScript(`
@@ -67,7 +67,7 @@ func (w *worker) bareFill(o order) error {
 	return nil
 }
 
-// bareHits lets one caller for each key look it up and decode it, all at once.
+// bareHits lets one caller for each key look it up and decode it, all at the same time.
 func (w *worker) bareHits(o order) (report, error) {
 	client := w.bareClient()
 	defer func() { _ = client.Close() }()

@@ -15,7 +15,7 @@ import (
 
 // This file has the loads that a worker puts on the cache.
 
-// fillers are the callers that store, unhurriedly.
+// fillers is the number of callers that store all keys without haste.
 const fillers = 4
 
 // fill stores all keys, with a function that takes no time, and calls the large function if
@@ -39,10 +39,11 @@ func (w *worker) fill(o order) (report, error) {
 	return w.settled(o, &t, 0)
 }
 
-// settled returns the report after all work under way has ended, with the keys stored then.
+// settled waits until all work under way has ended, and returns the report with the keys stored
+// then.
 func (w *worker) settled(o order, t *tally, runs int64) (r report, err error) {
-	// A computation may be stored a moment after its caller has its answer. After this wait,
-	// what is not stored never will be.
+	// A computation may be stored a moment after its caller has its answer. What is not stored
+	// after this wait never will be.
 	for began := time.Now(); time.Since(began) < 2*time.Second; time.Sleep(20 * time.Millisecond) {
 		if r.Stored, err = w.present(w.small, o.Keys); err != nil || r.Stored == o.Keys {
 			break
@@ -54,7 +55,7 @@ func (w *worker) settled(o order, t *tally, runs int64) (r report, err error) {
 	return r, err
 }
 
-// together lets one caller for each key call once, all at once.
+// together lets one caller for each key call once, all at the same time.
 func (w *worker) together(o order) (report, error) {
 	var t tally
 	var callers sync.WaitGroup
@@ -121,8 +122,8 @@ func (w *worker) awaitStored(ctx context.Context, keys int, began time.Time) (to
 	return time.Since(began), false, nil
 }
 
-// holdPool occupies all connections of the pool for a time with blocking commands, each of
-// which is repeated when it ends.
+// holdPool occupies all connections of the pool for a time with blocking commands. Each command is
+// repeated when it ends.
 func (w *worker) holdPool(client *redis.Client, length time.Duration) {
 	const each = time.Second // the shortest timeout of BLPOP
 	began := time.Now()
@@ -203,8 +204,8 @@ func (w *worker) callLarge(ctx context.Context, began time.Time) (r largeReport,
 // patience is how long a caller of giveUp waits.
 const patience = 20 * time.Millisecond
 
-// giveUp is called when Redis is away. All slots of MaxConcurrent are taken, callers of other
-// keys wait for one and cancel, and their goroutines left a second later are counted.
+// giveUp is called when Redis is away. All slots of MaxConcurrent are taken. Callers of other keys
+// wait for a slot and cancel. The goroutines that they leave a second later are counted.
 func (w *worker) giveUp(o order) (report, error) {
 	ctx := context.Background()
 	const before = 20 // after these calls Redis is known to be away
@@ -245,7 +246,7 @@ func (w *worker) giveUp(o order) (report, error) {
 	return r, nil
 }
 
-// goroutines counts goroutines repeatedly for a time, and returns the least number.
+// goroutines counts goroutines repeatedly for a time, and returns the number that which chooses.
 func goroutines(length time.Duration, which func(a, b int) int) int {
 	n := runtime.NumGoroutine()
 	for began := time.Now(); time.Since(began) < length; time.Sleep(10 * time.Millisecond) {

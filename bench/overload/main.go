@@ -1,12 +1,12 @@
-// Command overload overloads a process while Redis is healthy, and counts the calls of the
-// cached function: a cache that mistakes a busy process for a Redis that is away computes too
-// often. In the last rows Redis really is away, or slow.
+// Command overload overloads a process while Redis is healthy, and counts the calls of the cached
+// function. A cache that mistakes a busy process for a Redis that is away computes too often. In
+// the last rows Redis really is away, or slow.
 //
 //	go -C bench run ./overload
 //
-// Every row runs in processes of its own, on a redis-server that the command starts
-// itself, and is bounded in calls and in time. Beside most rows the same work is done
-// by bare commands, for comparison: the lookups, acquires and stores and nothing else.
+// Every row runs in processes of its own, on a redis-server that the command starts itself, and is
+// limited in calls and in time. For most rows the same work is also done by bare commands, for
+// comparison: only the lookups, acquires and stores.
 //
 // After printing and writing everything, it fails if an aim is missed.
 package main
@@ -65,7 +65,8 @@ func spin(stdin io.Reader) {
 	_, _ = io.Copy(io.Discard, stdin)
 }
 
-// outcome is all of a run; as JSON it is overload.json. Durations are in nanoseconds.
+// outcome is everything that a run measured; as JSON it is overload.json. Durations are in
+// nanoseconds.
 type outcome struct {
 	Command string
 	Go      string
@@ -108,7 +109,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	var faults []error
 	for _, s := range chosen {
 		if err := o.play(s, size, stderr); err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", s.name, err)) // the others are played in any case
+			faults = append(faults, fmt.Errorf("%s: %w", s.name, err)) // the other scenes are played in any case
 		}
 	}
 	return errors.Join(append(faults, o.deliver(stdout, *out))...)
@@ -134,7 +135,7 @@ func (o *outcome) play(s scene, size size, stderr io.Writer) (err error) {
 	return err
 }
 
-// choose returns the elements that a flag names; all if it is empty.
+// choose returns the elements that a flag names, or all if the flag is empty.
 func choose[T any](flag, what, names string, all []T, nameOf func(T) string) ([]T, error) {
 	if names == "" {
 		return all, nil
@@ -158,8 +159,8 @@ func namesOf[T any](all []T, nameOf func(T) string) string {
 	return strings.Join(names, ", ")
 }
 
-// deliver prints everything, writes it to a directory unless that is "", and only
-// then fails for missed aims.
+// deliver prints everything, and writes it to a directory unless that is "". Then it returns an
+// error for missed aims.
 func (o *outcome) deliver(stdout io.Writer, dir string) error {
 	o.print(stdout)
 	if dir != "" {

@@ -20,7 +20,7 @@ import (
 	"github.com/fncache/fncache/internal/redistest"
 )
 
-// TestMain lets the test binary be the child processes too.
+// TestMain lets the test binary also be the child processes.
 func TestMain(m *testing.M) {
 	if arg := os.Args[1:]; slices.Equal(arg, []string{workerArg}) || slices.Equal(arg, []string{spinArg}) {
 		main()

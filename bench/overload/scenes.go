@@ -73,13 +73,13 @@ const (
 	// clientTimeout is how long go-redis by default takes to send or to receive, seconds.
 	clientTimeout = 3
 	slowCallers   = 32
-	// A slow Redis must be detected within this time.
+	// foundOut is the time within which a slow Redis must be detected.
 	foundOut = 3 * time.Second
-	// doneBy bounds every order. A worker that is not done by then is killed.
+	// doneBy limits every order. A worker that is not done by then is killed.
 	doneBy = 3 * time.Minute
 )
 
-// A scene is one of the loads, in some forms.
+// A scene is one of the loads, in several forms.
 type scene struct {
 	name string
 	run  func(*stage) ([]row, error)
@@ -108,14 +108,14 @@ func scenes() []scene {
 type condition struct {
 	name    string
 	oneCore bool
-	busy    bool // beside a busy loop
+	busy    bool // while another process runs a busy loop
 }
 
 func (c condition) String() string { return c.name }
 
 var idle = condition{name: "idle"}
 
-// A stage is where a scene is played.
+// A stage is the environment in which a scene is played.
 type stage struct {
 	redis    *server.Server
 	size     size
@@ -151,7 +151,7 @@ func (s *stage) under(c condition, open order, do func(*child.Child[report]) err
 	return do(w)
 }
 
-// alone lets a worker carry out orders, and returns the last report.
+// alone lets one worker carry out orders, and returns the last report.
 func (s *stage) alone(c condition, open order, orders ...order) (last report, err error) {
 	err = s.under(c, open, func(w *child.Child[report]) error {
 		for _, o := range orders {
@@ -164,7 +164,7 @@ func (s *stage) alone(c condition, open order, orders ...order) (last report, er
 	return last, err
 }
 
-// coldStart: workers go round keys of which none is cached.
+// coldStart: callers go round keys of which none is cached.
 func coldStart(s *stage) (rows []row, err error) {
 	for _, workers := range s.size.coldWorkers {
 		for _, c := range s.size.conditions {
@@ -183,8 +183,9 @@ func coldStart(s *stage) (rows []row, err error) {
 	return rows, nil
 }
 
-// compare plays a load on a cold cache, and the same work by bare commands: before it, and,
-// where times are compared, after it too, because the load of the machine may change meanwhile.
+// compare plays a load on a cold cache, and the same work by bare commands before it. If times are
+// compared, the bare commands also run after it, because the load of the machine may change
+// meanwhile.
 func (s *stage) compare(r *row, c condition, open, load order, timed bool) (err error) {
 	plays := []deed{doBareCold, load.Do}
 	if timed {
@@ -215,7 +216,7 @@ func (s *stage) compare(r *row, c condition, open, load order, timed bool) (err 
 	return nil
 }
 
-// burst: each of many cold keys is asked for by one caller, all at once.
+// burst: each of many cold keys is requested by one caller, all at the same time.
 func burst(s *stage) (rows []row, err error) {
 	for _, c := range s.size.conditions {
 		s.progress(c.name)
@@ -232,7 +233,7 @@ func burst(s *stage) (rows []row, err error) {
 	return rows, nil
 }
 
-// hits: each of many fresh keys is asked for by one caller, all at once.
+// hits: each of many fresh keys is requested by one caller, all at the same time.
 func hits(s *stage, keys int, open order, of string) (rows []row, err error) {
 	s.progress("fill")
 	fill, bareFill := order{Do: doFill, Keys: keys}, order{Do: doBareFill, Keys: keys}
@@ -288,9 +289,9 @@ func fewConnections(s *stage) (rows []row, err error) {
 	return rows, nil
 }
 
-// largeValue: a large value takes seconds on a slow link, to Redis or from it, beside calls for
-// small ones. With the default timeouts of clients, 3 s, it never arrives; that must not delay
-// other calls either.
+// largeValue: a large value takes seconds on a slow link, to Redis or from it, while other calls
+// request small values. With the default timeouts of clients, 3 s, it never arrives. That must not
+// delay the other calls either.
 func largeValue(s *stage) (rows []row, err error) {
 	for _, form := range []struct {
 		what    string
@@ -302,7 +303,7 @@ func largeValue(s *stage) (rows []row, err error) {
 		{"read", true, true},
 	} {
 		if !form.patient && s.size.slowValue*cborNumber < clientTimeout*slowRate {
-			continue // it does arrive
+			continue // then the value arrives
 		}
 		s.progress(form.what)
 		r, err := s.large(form.what, form.patient, form.filled)
@@ -362,7 +363,7 @@ func givingUp(s *stage) ([]row, error) {
 	r := row{What: fmt.Sprintf("%d callers give up after %v, Redis down, MaxConcurrent full", s.size.givers, patience), Condition: idle.name}
 	s.progress(r.What)
 	err := s.under(idle, order{Numbers: tenNumbers, MaxConcurrent: 4, OnCold: fncache.Wait}, func(w *child.Child[report]) (err error) {
-		// The process is warm: it has made calls before.
+		// The process is warm, because it has made calls before.
 		if _, err := w.DoWithin(doneBy, order{Do: doFill, Keys: 10}); err != nil {
 			return err
 		}
@@ -377,7 +378,7 @@ func givingUp(s *stage) ([]row, error) {
 	return []row{r}, err
 }
 
-// slowRedis: a Redis that answers everything, each time too late.
+// slowRedis: Redis answers everything, but each time too late.
 func slowRedis(s *stage) ([]row, error) {
 	slow, err := link.New(s.redis.Addr(), 0)
 	if err != nil {

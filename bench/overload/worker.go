@@ -34,7 +34,7 @@ type order struct {
 
 	// of the others
 	Keys, Callers int
-	Limit         time.Duration // the limit of the load, whatever was done
+	Limit         time.Duration // the limit of the load, even if work is left
 	Hold          time.Duration // how long the program's own commands hold the pool
 	From          time.Duration // calls that begin earlier do not count for P99
 	Slow          time.Duration // a call that takes this long has waited for Redis
@@ -44,8 +44,8 @@ type deed string
 
 const (
 	doOpen     deed = "open"
-	doFill     deed = "fill"     // store all keys, unhurriedly
-	doTogether deed = "together" // a caller for each key, all at once, each once
+	doFill     deed = "fill"     // store all keys, without haste
+	doTogether deed = "together" // a caller for each key, all at the same time, each once
 	doWalk     deed = "walk"     // callers go round all keys until all are stored
 	doPace     deed = "pace"     // callers call keys at a pace, for a while
 	doLarge    deed = "large"    // the same, until the large function was called and its value stored
@@ -53,7 +53,7 @@ const (
 
 	// The same work by bare commands.
 	doBareFill deed = "bare fill"
-	doBareHits deed = "bare hits" // of a caller for each key, all at once
+	doBareHits deed = "bare hits" // a caller for each key, all at the same time
 	doBareCold deed = "bare cold" // a lookup, an acquire and a store for each key
 )
 
@@ -67,7 +67,7 @@ type report struct {
 	Failed       int // calls that got another error, or a wrong value
 	Failure      string
 	Took         time.Duration // until all was done
-	Done         bool          // all was done within the limit
+	Done         bool          // all work was done within the limit
 
 	P99, OwnP99 time.Duration // of the calls, and of the function by itself
 	Found       time.Duration // when the last call began that waited for Redis
@@ -89,7 +89,7 @@ type largeReport struct {
 
 // A worker is the process that is loaded.
 type worker struct {
-	order  // that opened it
+	order  // the order that opened it
 	client *redis.Client
 	admin  *redis.Client // over another connection than the measured one
 	cache  *fncache.Cache
@@ -171,7 +171,7 @@ func (w *worker) open(o order) (err error) {
 	return err
 }
 
-// largeLease is longer than a large value takes on its way.
+// largeLease is longer than the transfer of a large value takes.
 const largeLease = 30 * time.Second
 
 func (w *worker) wrap(name string, numbers int, lease time.Duration) (*function, error) {
@@ -222,7 +222,7 @@ func scatter(id int64, i int) int64 {
 	return int64((x ^ x>>31) >> 1)
 }
 
-// right reports whether a value is that of an id. It does not look at all of it.
+// right reports whether a value is the value of an id. It does not compare all of it.
 func (f *function) right(id int64, value []int64) bool {
 	last := f.numbers - 1
 	return len(value) == f.numbers && value[0] == id && (last == 0 || value[last] == scatter(id, last))
@@ -235,7 +235,7 @@ type tally struct {
 	took                           durations
 }
 
-// one is one call, which the tally counts.
+// one makes one call, which the tally counts.
 func (t *tally) one(ctx context.Context, f *function, id int64) error {
 	began := time.Now()
 	value, err := f.call(ctx, id)
@@ -299,7 +299,7 @@ func (w *worker) present(f *function, keys int) (n int, err error) {
 	return n, nil
 }
 
-// durations are those of calls, with when they began.
+// durations has the durations of calls, and when they began.
 type durations struct {
 	mu  sync.Mutex // guards the field below
 	all []duration
@@ -328,7 +328,7 @@ func (d *durations) after(at time.Time) (took []time.Duration) {
 	return took
 }
 
-// lastOver returns when the last call began that took at least a given time; zero if none did.
+// lastOver returns when the last call began that took at least a given time, or zero if none did.
 func (d *durations) lastOver(least time.Duration) (last time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,6 +1,6 @@
-// Package child runs this program again as child processes. Orders go to a child's standard
-// input and its reports come from its standard output, both as lines of JSON. The end of the
-// input ends a child, so none outlives its parent.
+// Package child runs this program again as child processes. Orders go to a child's standard input,
+// and its reports come from its standard output, both as lines of JSON. A child ends at the end of
+// its input, so none outlives its parent.
 package child
 
 import (
@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// A Child is a child process, seen from its parent. R is what it reports.
+// A Child is a child process, seen from its parent. R is the type of its reports.
 type Child[R any] struct {
 	cmd     *exec.Cmd
 	orders  io.WriteCloser
@@ -26,8 +26,8 @@ type line[R any] struct {
 	Report R
 }
 
-// Start runs this program with one argument, which its main function knows as that
-// of a child. Each env is set in the child's environment: "GOMAXPROCS=1".
+// Start runs this program with one argument, by which its main function recognizes a child. Each
+// env is set in the child's environment: "GOMAXPROCS=1".
 func Start[R any](arg string, env ...string) (*Child[R], error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -65,7 +65,7 @@ func (c *Child[R]) Do(order any) (R, error) {
 	return l.Report, nil
 }
 
-// DoWithin is Do for an order that must be carried out within a time. Past it the
+// DoWithin is like Do, for an order that must be carried out within a limit. After the limit the
 // child is killed, and the error says so.
 func (c *Child[R]) DoWithin(limit time.Duration, order any) (R, error) {
 	killer := time.AfterFunc(limit, func() { _ = c.cmd.Process.Kill() })
@@ -76,14 +76,13 @@ func (c *Child[R]) DoWithin(limit time.Duration, order any) (R, error) {
 	return report, err
 }
 
-// End ends the child and waits until it is gone.
+// End ends the child and waits for its end.
 func (c *Child[R]) End() {
 	_ = c.orders.Close()
-	_ = c.cmd.Wait() // its exit status does not matter: it has reported
+	_ = c.cmd.Wait() // the exit status does not matter, because the child has reported
 }
 
-// Serve is the child's side: it has obey carry out the orders of the parent until
-// their end.
+// Serve is the child's side: it calls obey with each order of the parent until the input ends.
 func Serve[O, R any](stdin io.Reader, stdout io.Writer, obey func(O) (R, error)) error {
 	orders, reports := json.NewDecoder(stdin), json.NewEncoder(stdout)
 	for {

@@ -14,7 +14,7 @@ import (
 
 const arg = "a child of this test"
 
-// TestMain lets the test binary be the child too.
+// TestMain lets the test binary also be the child.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == arg {
 		_ = Serve(os.Stdin, os.Stdout, obey)

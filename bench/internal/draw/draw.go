@@ -35,12 +35,12 @@ type Bar struct {
 	Color color.Color
 }
 
-// Bars is a panel of bars that lie, the first one on top.
+// Bars is a panel of horizontal bars, the first one on top.
 type Bars struct {
 	Title string
 	Bars  []Bar
-	Log   bool    // the length is that of the logarithm, from Value 0.5 on
-	Line  float64 // a line across at that value; 0: none
+	Log   bool    // the length of a bar is the logarithm of its value, from 0.5 on
+	Line  float64 // a line across the bars at that value; 0: none
 }
 
 const (
@@ -50,10 +50,10 @@ const (
 	labelRoom = 0.42
 )
 
-// Height is what a panel of n bars needs.
+// Height returns the height of a panel with n bars.
 func Height(n int) vg.Length { return vg.Points(float64(n)*(barHeight+5) + 42) }
 
-// Plot makes the panel. names is set if the bars' names are drawn beside it.
+// Plot makes the panel. If names is true, the names of the bars are beside it.
 func (b Bars) Plot(names bool) (*plot.Plot, error) {
 	p := newPlot(b.Title)
 	length := func(v float64) float64 { return v }
@@ -142,9 +142,9 @@ type Lines struct {
 	Title, X, Y string
 	Series      []Series
 	LogX, LogY  bool
-	TicksX      []float64 // none: powers of ten where LogX, else as the values are
-	YMin, YMax  float64   // both 0: as the values are
-	From, To    float64   // of X, shaded, from YMin to YMax; both 0: nothing is
+	TicksX      []float64 // none: powers of ten if LogX, otherwise chosen from the values
+	YMin, YMax  float64   // both 0: chosen from the values
+	From, To    float64   // of X, shaded, from YMin to YMax; both 0: no shade
 	ShadeName   string
 	NoLegend    bool
 }
@@ -194,7 +194,7 @@ func (l Lines) Plot() (*plot.Plot, error) {
 	return p, nil
 }
 
-// shade marks a stretch of X behind the lines.
+// shade marks a part of X behind the lines.
 func (l Lines) shade(p *plot.Plot) error {
 	if l.From == l.To {
 		return nil
@@ -210,7 +210,7 @@ func (l Lines) shade(p *plot.Plot) error {
 	return nil
 }
 
-// ticksAt ticks these values.
+// ticksAt returns a tick at each value.
 func ticksAt(values []float64) (ticks plot.ConstantTicks) {
 	for _, v := range values {
 		ticks = append(ticks, plot.Tick{Value: v, Label: fmt.Sprintf("%g", v)})
@@ -218,7 +218,7 @@ func ticksAt(values []float64) (ticks plot.ConstantTicks) {
 	return ticks
 }
 
-// powers ticks the powers of ten.
+// powers has a tick at each power of ten.
 type powers struct{}
 
 func (powers) Ticks(low, high float64) []plot.Tick {
@@ -308,8 +308,8 @@ func Save(file, title, note string, width, height vg.Length, panels [][]*plot.Pl
 	if _, err := canvas.WriteTo(&svg); err != nil {
 		return err
 	}
-	// The letters were measured as Liberation Sans; where that is not installed,
-	// these are as wide.
+	// The letters were measured as Liberation Sans. If that is not installed, these fonts are as
+	// wide.
 	named := bytes.ReplaceAll(svg.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;"))
 	return os.WriteFile(file, named, 0o666)
 }

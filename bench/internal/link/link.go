@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A Link is a proxy on the loopback interface in front of one server.
+// A Link is a proxy in front of one server, on the loopback interface.
 type Link struct {
 	upstream string
 	listener net.Listener
@@ -153,7 +153,7 @@ func (l *Link) pump(to, from net.Conn, through *lane, delay *atomic.Int64) {
 	for p := range waiting {
 		l.until(p.due)
 		if _, err := to.Write(p.bytes); err != nil {
-			_ = from.Close() // and the rest is drained
+			_ = from.Close() // the rest is drained
 		}
 	}
 	_, _ = to.Close(), from.Close()
@@ -163,7 +163,7 @@ func (l *Link) pump(to, from net.Conn, through *lane, delay *atomic.Int64) {
 	delete(l.conns, from)
 }
 
-// until waits, but not beyond the end of the link.
+// until waits for a time, or until the end of the link.
 func (l *Link) until(due time.Time) {
 	wait := time.Until(due)
 	if wait <= 0 {

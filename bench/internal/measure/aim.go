@@ -15,12 +15,12 @@ type Aim struct {
 	Met      bool
 }
 
-// AtMost is an aim that Measured is no more than the limit.
+// AtMost returns an aim that Measured is at most the limit.
 func AtMost(what string, limit, measured float64) Aim {
 	return Aim{What: what, Limit: limit, Measured: measured, Met: measured <= limit}
 }
 
-// AtLeast is an aim that Measured is no less than the limit.
+// AtLeast returns an aim that Measured is at least the limit.
 func AtLeast(what string, limit, measured float64) Aim {
 	return Aim{What: what, Limit: limit, Measured: measured, AtLeast: true, Met: measured >= limit}
 }
@@ -36,7 +36,7 @@ func (a Aim) String() string {
 	return fmt.Sprintf("%-6s  %s: %s, aim %s %s", verdict, a.What, figure(a.Measured), sign, figure(a.Limit))
 }
 
-// figure writes counts whole, and the rest with four digits.
+// figure writes whole numbers as they are, and others with four digits.
 func figure(v float64) string {
 	if v == math.Trunc(v) && math.Abs(v) < 1e9 {
 		return fmt.Sprintf("%.0f", v)
@@ -44,7 +44,7 @@ func figure(v float64) string {
 	return fmt.Sprintf("%.4g", v)
 }
 
-// Missed returns the error that names the aims that were missed, nil if none was.
+// Missed returns an error that names the aims that were missed, or nil if there are none.
 func Missed(aims []Aim) error {
 	var faults []error
 	for _, a := range aims {

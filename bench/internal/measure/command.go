@@ -2,8 +2,8 @@ package measure
 
 import "strings"
 
-// CommandLine returns the command for the same figures, without the path of the catalogue on
-// this machine.
+// CommandLine returns the command that gives the same figures. It leaves out the path of the
+// catalogue on this machine.
 func CommandLine(command string, args []string) string {
 	words := append([]string{command}, args...)
 	for i, word := range words {

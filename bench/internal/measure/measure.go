@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Median returns the middle of the values, or the mean of the two in the middle;
-// NaN of none. It leaves values as they are.
+// Median returns the middle of the values, or the mean of the two in the middle, or NaN if there
+// are none. It does not modify values.
 func Median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
@@ -28,8 +28,8 @@ func Median(values []float64) float64 {
 	}
 }
 
-// Quantile returns the smallest duration that at least the share q of them do not
-// exceed, and 0 of none. It leaves durations as they are.
+// Quantile returns the smallest duration that at least the share q of them do not exceed, or 0 if
+// there are none. It does not modify durations.
 func Quantile(durations []time.Duration, q float64) time.Duration {
 	if len(durations) == 0 {
 		return 0
@@ -42,7 +42,7 @@ func Quantile(durations []time.Duration, q float64) time.Duration {
 // A Sample is the cost of one turn of a runner, per call.
 type Sample struct {
 	Nanoseconds float64 // of wall clock, of all callers together: 1e9 divided by it is the throughput
-	Processor   float64 // nanoseconds of processor time of this process, on all cores; NaN where that is not known
+	Processor   float64 // nanoseconds of processor time of this process, on all cores; NaN if unknown
 	Allocs      float64
 	Bytes       float64 // allocated
 }
@@ -98,7 +98,7 @@ type Runner struct {
 	Call Call
 }
 
-// A Plan says how long a race is.
+// A Plan says how long a race takes.
 type Plan struct {
 	Callers int
 	Rounds  int
@@ -183,7 +183,7 @@ func (r Results) Ratio(a, b int) float64 {
 	return r.ratio(a, b, func(s Sample) float64 { return s.Nanoseconds })
 }
 
-// ProcessorRatio is Ratio for processor time.
+// ProcessorRatio is like Ratio, for processor time.
 func (r Results) ProcessorRatio(a, b int) float64 {
 	return r.ratio(a, b, func(s Sample) float64 { return s.Processor })
 }

@@ -128,7 +128,7 @@ func TestProcessorTimeIsThatOfAllCallersAndNotOfWaiting(t *testing.T) {
 		t.Skip("this system does not report the processor time of a process")
 	}
 	const turn = 50 * time.Millisecond
-	waiting, err := Turn(func(int) error { time.Sleep(turn); return nil }, 1, 1) // the wait is what is measured
+	waiting, err := Turn(func(int) error { time.Sleep(turn); return nil }, 1, 1) // the wait is measured
 	require.NoError(t, err)
 	before := processor()
 	working, err := Turn(func(int) error {

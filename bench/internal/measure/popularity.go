@@ -13,22 +13,21 @@ import (
 	"strconv"
 )
 
-// A Popularity is the share of requests of each key.
+// A Popularity has the share of requests of each key.
 type Popularity struct {
 	Origin string // its source, for human readers
 	sums   []float64
 }
 
-// The built-in popularity: the key of rank r, from 1, is asked for in proportion
-// to 1/(r+shift)^exponent. The head is flatter than Zipf's, as that of bestseller
-// lists is: of 10,000 keys the first has 0.9 % of the calls, the first hundred
-// 27 %, the first thousand 59 %.
+// The built-in popularity: the key of rank r, from 1, is requested in proportion to
+// 1/(r+shift)^exponent. The head is flatter than that of Zipf's law, as in bestseller lists. Of
+// 10,000 keys the first has 0.9 % of the calls, the first hundred 27 %, the first thousand 59 %.
 const (
 	zipfShift    = 10
 	zipfExponent = 0.9
 )
 
-// Zipf is the built-in popularity.
+// Zipf returns the built-in popularity.
 func Zipf(keys int) *Popularity {
 	weights := make([]float64, keys)
 	for i := range weights {
@@ -37,7 +36,7 @@ func Zipf(keys int) *Popularity {
 	return newPopularity(fmt.Sprintf("built-in: 1/(rank+%d)^%v", zipfShift, zipfExponent), weights)
 }
 
-// Uniform asks for all keys equally often.
+// Uniform returns a popularity in which all keys are requested equally often.
 func Uniform(keys int) *Popularity {
 	return newPopularity("uniform", slices.Repeat([]float64{1}, keys))
 }
@@ -55,8 +54,8 @@ func newPopularity(origin string, weights []float64) *Popularity {
 // catalogColumn is the column of a catalogue that says how popular a row is.
 const catalogColumn = "ratings_count"
 
-// PopularityOf reads the popularity from a catalogue, or is the built-in one of as
-// many keys where there is no file.
+// PopularityOf reads the popularity from a catalogue. If file is "", it returns the built-in
+// popularity of that many keys.
 func PopularityOf(file string, keys int) (*Popularity, error) {
 	if file == "" {
 		return Zipf(keys), nil
@@ -114,10 +113,10 @@ func readCatalog(r io.Reader) ([]float64, error) {
 // Keys returns how many keys there are.
 func (p *Popularity) Keys() int { return len(p.sums) }
 
-// Key returns the key at a place of the whole, from 0 to below 1.
+// Key returns the key at a position in the sum of all shares, from 0 to below 1.
 func (p *Popularity) Key(at float64) int {
 	at *= p.sums[len(p.sums)-1]
-	// A key ends below its sum.
+	// A key's part ends below its sum.
 	return min(sort.Search(len(p.sums), func(i int) bool { return p.sums[i] > at }), len(p.sums)-1)
 }
 

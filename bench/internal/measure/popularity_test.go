@@ -56,7 +56,7 @@ func TestDrawsFollowThePopularityAndRepeat(t *testing.T) {
 	require.Equal(t, draws, p.Draws(10_000))
 }
 
-// The shares in the comment above the constants.
+// This tests the shares in the comment above the constants.
 func TestZipfHasTheDocumentedShares(t *testing.T) {
 	p := Zipf(10_000)
 	share := func(keys int) float64 { return p.sums[keys-1] / p.sums[len(p.sums)-1] }

@@ -4,5 +4,5 @@ package measure
 
 import "math"
 
-// processor returns NaN: the processor time is not known here.
+// processor returns NaN, because the processor time is not known here.
 func processor() float64 { return math.NaN() }

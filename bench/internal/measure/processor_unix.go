@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// processor returns the processor time that this process has taken so far, in
-// nanoseconds: its own and the kernel's on its behalf.
+// processor returns the processor time that this process has used so far, in nanoseconds, including
+// the kernel's time on its behalf.
 func processor() float64 {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {

@@ -8,9 +8,9 @@ import (
 	"github.com/redis/rueidis/rueidisaside"
 )
 
-// openAside is rueidisaside's typed client. It is made for client-side caching:
-// Redis tells the client which keys have changed. Without tracking its hits cost
-// a round trip; for hits alone that works.
+// openAside is rueidisaside's typed client. It is made for client-side caching, in which Redis
+// tells the client which keys have changed. Without tracking, its hits cost a round trip. That is
+// enough for a benchmark of hits only.
 func openAside[V any](tracking bool) func(Site, Source[V]) (*Cached[V], error) {
 	return func(s Site, source Source[V]) (*Cached[V], error) {
 		option := rueidis.ClientOption{InitAddress: []string{s.Addr}, DisableCache: !tracking}

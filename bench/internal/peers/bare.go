@@ -9,8 +9,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// openBare is the minimum with go-redis: GET and decode, with the codec of fncache; on a miss
-// it calls the function and SETs.
+// openBare is the minimum with go-redis: GET and decode, with the codec of fncache. On a miss it
+// calls the function and sends SET.
 func openBare[V any](s Site, source Source[V]) (*Cached[V], error) {
 	client, key := Client(s.Addr), keyer("bare", s)
 	get := func(ctx context.Context, id int64) (value V, err error) {
@@ -37,7 +37,7 @@ func openBare[V any](s Site, source Source[V]) (*Cached[V], error) {
 	}, nil
 }
 
-// openRueidis is the same with rueidis, which sends the commands of concurrent callers in one
+// openRueidis does the same with rueidis, which sends the commands of concurrent callers in one
 // write.
 func openRueidis[V any](s Site, source Source[V]) (*Cached[V], error) {
 	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr}, DisableCache: true})

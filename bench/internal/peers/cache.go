@@ -7,12 +7,12 @@ import (
 	"github.com/go-redis/cache/v9"
 )
 
-// localTTL is what the README of go-redis/cache gives its local tier.
+// localTTL is the lifetime that the README of go-redis/cache gives its local tier.
 const localTTL = time.Minute
 
-// openCache is go-redis/cache, with or without its local TinyLFU tier. It encodes
-// with msgpack, and compresses. A local tier that outlives the freshness would
-// answer with values that are too old, so it is cut short there.
+// openCache is go-redis/cache, with or without its local TinyLFU tier. It encodes with msgpack, and
+// compresses. A local tier that outlives the freshness would return values that are too old, so its
+// lifetime is at most the freshness.
 func openCache[V any](local bool) func(Site, Source[V]) (*Cached[V], error) {
 	return func(s Site, source Source[V]) (*Cached[V], error) {
 		client := Client(s.Addr)

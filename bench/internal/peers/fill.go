@@ -12,12 +12,12 @@ import (
 
 const (
 	fillers   = 32   // callers that fill a local tier
-	fillBatch = 1000 // keys a pipeline
+	fillBatch = 1000 // keys in a pipeline
 )
 
-// Fill fills a peer with the keys from first to before end. Entries in Redis are copied from
-// the entry of id 0 through a pipeline, a million in seconds; entries in the process come from
-// calls.
+// Fill fills a peer with the keys from first to before end. Entries in Redis are copied from the
+// entry of id 0 through pipelines, which takes seconds for a million. Entries in the process come
+// from calls.
 func Fill(addr string, call func(id int64) error, key func(id int64) (string, error), local bool, first, end int) error {
 	if err := call(0); err != nil {
 		return err
@@ -66,7 +66,7 @@ func awaitEntry(ctx context.Context, client *redis.Client, key string) ([]byte, 
 	}
 }
 
-// copyEntry gives the keys the same bytes as that of id 0, which is there.
+// copyEntry gives the keys the bytes of the entry of id 0, which exists.
 func copyEntry(addr string, key func(id int64) (string, error), first, end int) error {
 	ctx := context.Background()
 	client := Client(addr)

@@ -23,8 +23,8 @@ type variant struct {
 	tags  []string
 }
 
-// twoTags are the same for all keys, because Fill copies the entry of one key to the others. The
-// benchmarks of the root (Tags) have a tag of its own for each key.
+// twoTags are the same for all keys, because Fill copies the entry of one key to the others. In the
+// benchmarks of the root (Tags), each key has a tag of its own.
 var twoTags = []string{"books", "lists"}
 
 func remoteVariants[V any]() []Peer[V] {

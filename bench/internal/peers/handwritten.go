@@ -13,9 +13,9 @@ import (
 // lockTTL is the life of the hand-written peer's lock.
 const lockTTL = 10 * time.Second
 
-// openHandwritten is typical hand-written code. A fresh value is served. Past the freshness the
-// caller that gets a lock computes, and the others get the old value, or an error if there is
-// none. A singleflight limits each process to one lookup per key.
+// openHandwritten is typical hand-written code. A fresh value is served. After the freshness the
+// caller that gets a lock computes, and the others get the old value, or an error if there is none.
+// A singleflight limits each process to one lookup per key.
 //
 // As usual in such code, it uses the clocks of its hosts, and releases the lock by DEL, even if
 // another caller holds it by then.

@@ -6,8 +6,8 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// openOtter is otter as a loading cache: in the process alone. Past the freshness a call gets
-// the old value, and a refresh begins in the background.
+// openOtter is otter as a loading cache, in the process only. After the freshness a call gets the
+// old value, and a refresh begins in the background.
 func openOtter[V any](s Site, source Source[V]) (*Cached[V], error) {
 	c, err := otter.New(&otter.Options[int64, V]{
 		MaximumSize:       max(1000, s.Keys),

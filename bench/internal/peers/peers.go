@@ -1,8 +1,8 @@
-// Package peers has the compared libraries: fncache and its alternatives, each used as its
-// README says.
+// Package peers has the libraries that are compared: fncache and its alternatives, each used as its
+// README recommends.
 //
-// A peer caches func(ctx, id int64) (V, error). The cost of a call includes the user's work at
-// each call, such as making a key of the id.
+// A peer caches func(ctx, id int64) (V, error). The cost of a call includes the work of the user at
+// each call, such as making a key from the id.
 package peers
 
 import (
@@ -20,23 +20,23 @@ import (
 // A Source is the function that is cached.
 type Source[V any] func(ctx context.Context, id int64) (V, error)
 
-// A Site is where and how a peer caches.
+// A Site says where and how a peer caches.
 type Site struct {
 	Addr string // of the redis-server
 	Name string // of the cached values; peers that store different bytes also have different keys
 
-	// Freshness and Timeout are as fncache has them. A peer that knows one age
-	// only gets Freshness for it.
+	// Freshness and Timeout mean the same as in fncache. A peer that has only one age gets
+	// Freshness for it.
 	Freshness, Timeout time.Duration
 
 	Keys int // the number of keys; a local tier has room for all
 }
 
-// Cached is a source with a peer before it.
+// Cached is a source that a peer caches.
 type Cached[V any] struct {
 	Get        Source[V]
 	Invalidate func(ctx context.Context, id int64) error
-	Key        func(id int64) (string, error) // in Redis; nil where nothing is there
+	Key        func(id int64) (string, error) // in Redis; nil if nothing is there
 	Close      func()
 }
 
@@ -68,7 +68,7 @@ const (
 	Otter      = "otter"
 )
 
-// errBusy is the refusal of the hand-written peer.
+// errBusy is the error of a call that the hand-written peer refuses.
 var errBusy = errors.New("cold, and another caller computes")
 
 // Refused reports whether a call was refused because the cache was cold.
@@ -110,7 +110,7 @@ func Fleet[V any]() []Peer[V] {
 	}, fleetVariants[V]()...)
 }
 
-// ByName returns the peer of a list.
+// ByName returns the peer with a name from a list.
 func ByName[V any](list []Peer[V], name string) (Peer[V], error) {
 	for _, peer := range list {
 		if peer.Name == name {
@@ -120,12 +120,11 @@ func ByName[V any](list []Peer[V], name string) (Peer[V], error) {
 	return Peer[V]{}, fmt.Errorf("no peer is called %q", name)
 }
 
-// poolSize is that of every go-redis client. With the default, ten per core, bare
-// go-redis is slower at 128 callers.
+// poolSize is the pool size of every go-redis client. With the default, ten per core, bare go-redis
+// is slower at 128 callers.
 const poolSize = 64
 
-// Client returns a go-redis client, with the settings that all users of go-redis
-// have here.
+// Client returns a go-redis client, with the settings that all peers on go-redis have.
 func Client(addr string, change ...func(*redis.Options)) *redis.Client {
 	opts := &redis.Options{Addr: addr, PoolSize: poolSize}
 	for _, f := range change {
@@ -140,7 +139,7 @@ func keyer(kind string, s Site) func(id int64) string {
 	return func(id int64) string { return prefix + strconv.FormatInt(id, 10) }
 }
 
-// inRedis makes a Cached.Key of a keyer.
+// inRedis makes a Cached.Key from a keyer.
 func inRedis(key func(int64) string) func(int64) (string, error) {
 	return func(id int64) (string, error) { return key(id), nil }
 }

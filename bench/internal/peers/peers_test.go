@@ -14,7 +14,7 @@ import (
 
 type value = []int64
 
-// all are the peers of every list, once each.
+// all returns the peers of every list, once each.
 func all() []Peer[value] {
 	var peers []Peer[value]
 	seen := map[string]bool{}
@@ -67,7 +67,7 @@ func TestEveryPeerCachesAndInvalidates(t *testing.T) {
 		awaitStored(t, addr, cached, 7)
 		version.Store(1)
 		require.NoError(t, cached.Invalidate(t.Context(), 7))
-		// rueidis learns from Redis what has changed, a moment later.
+		// Redis tells rueidis a moment later what has changed.
 		require.Eventually(t, func() bool {
 			got, err := cached.Get(t.Context(), 7)
 			return err == nil && got[1] == 1

@@ -8,16 +8,15 @@ import (
 	"github.com/viccon/sturdyc"
 )
 
-// As in sturdyc's README.
+// The values of sturdyc's README.
 const (
 	sturdycShards   = 10
 	sturdycEviction = 10 // per cent
 	sturdycRetry    = 10 * time.Millisecond
 )
 
-// openSturdyc is sturdyc, with early refreshes: past the freshness a call gets the old value,
-// and a refresh begins in the background. With Redis it has the store that its README calls
-// distributed storage.
+// openSturdyc is sturdyc, with early refreshes: after the freshness a call gets the old value, and
+// a refresh begins in the background. With Redis it uses what its README calls distributed storage.
 func openSturdyc[V any](withRedis bool) func(Site, Source[V]) (*Cached[V], error) {
 	return func(s Site, source Source[V]) (*Cached[V], error) {
 		var options []sturdyc.Option
@@ -37,8 +36,8 @@ func openSturdyc[V any](withRedis bool) func(Site, Source[V]) (*Cached[V], error
 			return c.GetOrFetch(ctx, key(id), func(ctx context.Context) (V, error) { return source(ctx, id) })
 		}
 		cached.Invalidate = func(ctx context.Context, id int64) error {
-			// Redis first: the other way round a call in between would bring the
-			// old value back.
+			// Redis comes first. In the other order a call in between would bring the old value
+			// back.
 			err := drop(ctx, key(id))
 			c.Delete(key(id))
 			return err
@@ -47,15 +46,15 @@ func openSturdyc[V any](withRedis bool) func(Site, Source[V]) (*Cached[V], error
 	}
 }
 
-// NewSturdyc is a client of sturdyc with room for all keys.
+// NewSturdyc returns a client of sturdyc with room for all keys.
 func NewSturdyc[V any](s Site, options ...sturdyc.Option) *sturdyc.Client[V] {
 	options = append(options,
 		sturdyc.WithEarlyRefreshes(s.Freshness, min(s.Freshness+s.Freshness/100, s.Timeout), s.Timeout, sturdycRetry))
-	// A shard that is full drops a tenth, and keys fall into shards unevenly.
+	// A full shard drops a tenth of its keys, and keys are not spread evenly over shards.
 	return sturdyc.New[V](2*max(1000, s.Keys), sturdycShards, s.Timeout, sturdycEviction, options...)
 }
 
-// sturdycStorage is Redis as sturdyc wants it.
+// sturdycStorage is Redis behind the interface of sturdyc.
 type sturdycStorage struct {
 	client *redis.Client
 	ttl    time.Duration
@@ -69,7 +68,7 @@ func (s *sturdycStorage) Get(ctx context.Context, key string) ([]byte, bool) {
 }
 
 func (s *sturdycStorage) Set(ctx context.Context, key string, value []byte) {
-	_ = s.client.Set(ctx, key, value, s.ttl).Err() // sturdyc takes no error
+	_ = s.client.Set(ctx, key, value, s.ttl).Err() // sturdyc accepts no error
 }
 
 func (s *sturdycStorage) GetBatch(ctx context.Context, keys []string) map[string][]byte {

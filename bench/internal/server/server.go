@@ -1,4 +1,4 @@
-// Package server runs a redis-server for a benchmark, by the package of the tests.
+// Package server runs a redis-server for a benchmark, by package redistest.
 package server
 
 import (
@@ -17,8 +17,8 @@ type Server struct {
 	run *run
 }
 
-// Start runs a redis-server, which has to be on the PATH. It ends by Close, and
-// with this process at the latest.
+// Start runs a redis-server, which must be on the PATH. It ends at Close, and at the latest when
+// this process ends.
 func Start() (*Server, error) {
 	dir, err := os.MkdirTemp("", "fncache-bench-")
 	if err != nil {
@@ -40,13 +40,13 @@ func (s *Server) Close() error {
 	return errors.Join(s.run.faults...)
 }
 
-// Empty deletes all that is in the server.
+// Empty deletes all data in the server.
 func (s *Server) Empty() error {
 	return s.run.catch(func() { s.Flush(s.run) })
 }
 
-// Count calls during, and returns the commands that clients sent meanwhile, by
-// name in lower case: a script is one, and the set-up of connections is none.
+// Count calls during, and returns how many commands clients sent meanwhile, by their names in lower
+// case. A script counts as one command, and the set-up of connections does not count.
 func (s *Server) Count(during func() error) (map[string]int, error) {
 	var lines []string
 	var inner error
@@ -80,7 +80,7 @@ type run struct {
 	faults     []error
 }
 
-// stop is what Fatalf panics with.
+// stop is the value that Fatalf panics with.
 type stop struct{ err error }
 
 func (r *run) catch(f func()) (err error) {
