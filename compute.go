@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/fncache/fncache/internal/apart"
@@ -63,18 +64,21 @@ type computation struct {
 	replaces  bool       // there may be an entry that may be served
 	trigger   Trigger
 	// background: no call owns it, because callers are served what is there.
-	background bool
-	single     bool          // without a lease: for one call only
-	done       chan struct{} // closed at the end
-	ending     ending        // written before done is closed
+	background  bool
+	single      bool          // without a lease: for one call only
+	late        sync.Once     // writes lateReading
+	lateReading *rereading    // see rereadLate
+	done        chan struct{} // closed at the end
+	ending      ending        // written before done is closed
 
 	// Guarded by flights.mu.
 	owner    *call     // the call that owns it; nil if there is none
 	callers  int       // how many callers wait for the end
 	detached bool      // without a lease: it began before this process invalidated the key
+	outdated bool      // under a lease: it began before this process invalidated tags, maybe its own
 	cached   bool      // new callers look up, because there may be an entry
 	shared   bool      // callers that may have called after it began have joined, or it is a refresh
-	settling bool      // new callers look up, because the lease may have ended
+	settled  uint64    // flights.seq when new callers began to look up, because the lease may have ended; 0 before
 	leaseEnd time.Time // when the lease ends, as far as is known
 	began    uint64    // flights.seq when it began; 0 before
 	nested   bool      // begins without a place, because the computation that waits for it has one
@@ -111,7 +115,6 @@ type ending struct {
 	late    bool  // the function had not returned, or its result was not encoded in time: err says why
 	stepErr error // the error of the lease's last step
 
-	unread  bool // the fence was not read again, so callers that joined are not confirmed
 	size    int  // of the entry in Redis, in bytes; 0 if it is not stored
 	pending bool // the result may be stored later
 
@@ -370,7 +373,6 @@ func (c *computation) cutShort(ctx context.Context) error {
 // waited for; nil if it returned. end returns the computation that may begin now, or nil.
 func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 	var e ending
-	c.tally.seal()
 	switch {
 	case cut != nil && !c.hasReturned():
 		e.err, e.cost, e.late = cut, ran, true
@@ -457,7 +459,7 @@ func (c *computation) logUnseen(e *ending) {
 func (fs *flights) settles(c *computation) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	c.settling = true
+	c.settled = fs.tick()
 }
 
 // finish publishes how a computation ended, and returns the computation that may begin now, or
@@ -473,9 +475,6 @@ func (fs *flights) finish(c *computation, e ending) (next *computation, alone bo
 			next = s.advance()
 		}
 		fs.sweep(c.flightKey, s)
-	}
-	if c.shared && e.unread { // a caller has joined since then
-		e.confirmed = false
 	}
 	c.ending = e
 	close(c.done)

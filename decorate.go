@@ -439,6 +439,7 @@ func (f *Func) refresh(ctx context.Context, args shape.Arguments) (shape.Results
 	}
 	c := t.call(ctx, f)
 	c.strict = true
+	c.handUp(perCallOf(ctx).frame)
 	a := c.answer(true)
 	a.raise()
 	return a.results, a.err

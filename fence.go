@@ -281,12 +281,27 @@ func (c *computation) reread() *rereading {
 	if c.tally == nil || c.token == "" || !c.cache.flights.joined(c) && c.fn.near == nil {
 		return nil
 	}
+	return c.startRereading()
+}
+
+// startRereading begins to judge the tags of the run. No function runs any more, or its run is no
+// longer waited for.
+func (c *computation) startRereading() *rereading {
 	r := &rereading{done: make(chan struct{})}
 	c.cache.life.Go(func() {
 		defer close(r.done)
-		r.verdict, r.err = c.judgeRun(c.ctx)
+		if r.verdict, r.err = c.judgeRun(c.ctx); c.tally.tooMany() {
+			r.verdict = fence.Invalid // not all of the tags are known
+		}
 	})
 	return r
+}
+
+// rereadLate reads the fence once more after a function has returned later than ComputeTimeout, once
+// for all callers that joined. It returns what counts returns.
+func (c *computation) rereadLate() (given, fresh bool) {
+	c.late.Do(func() { c.lateReading = c.startRereading() })
+	return c.lateReading.counts()
 }
 
 // judgeRun judges the tags that the computation has collected so far, by a reading on the
@@ -440,7 +455,7 @@ func (c *Cache) hearTags(m fence.Message) {
 
 // detachTagged detaches the lookups of all functions that have tags. Computations under a lease
 // are not detached, because the fence is read again before the callers that joined them are
-// answered.
+// answered. Callers that cannot ask Redis do not join them any more.
 func (fs *flights) detachTagged() {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -450,6 +465,9 @@ func (fs *flights) detachTagged() {
 			continue
 		}
 		s.detachLookups()
+		if s.leased != nil {
+			s.leased.outdated = true
+		}
 		fs.sweep(id, s)
 	}
 }

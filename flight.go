@@ -148,7 +148,7 @@ func (fs *flights) board(c *call, p purpose, nested bool) (f *flight, start bool
 	defer fs.mu.Unlock()
 	s := fs.slotOf(id)
 	if p == toLookUp {
-		if holder := s.goodLease(); holder != nil && !holder.cached && !holder.settling {
+		if holder := s.goodLease(); holder != nil && !holder.cached && holder.settled == 0 {
 			holder.shared = true
 			return nil, false, decision{verdict: runsHere{holder}, ended: fs.tick()}
 		}
@@ -334,11 +334,13 @@ func (fs *flights) computing(id flightKey) *computation {
 
 // holderOf returns the leased computation for a caller that could not ask Redis, or nil, and
 // when it began in the order of events. The lease may have run out: it could not be renewed
-// while Redis was away, and a second computation would only load the database twice.
+// while Redis was away, and a second computation would only load the database twice. But a
+// computation that began before this process invalidated tags is not joined (X7): the fence cannot
+// be read, and the function may still add the tag.
 func (fs *flights) holderOf(id flightKey) (holder *computation, began uint64) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if s := fs.m[id]; s != nil && s.leased != nil {
+	if s := fs.m[id]; s != nil && s.leased != nil && !s.leased.outdated {
 		s.leased.shared = true
 		return s.leased, s.leased.began
 	}

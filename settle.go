@@ -286,9 +286,7 @@ func (c *computation) lastStep() (ctx context.Context, end context.CancelFunc) {
 // confirm applies the verdict of the fence about the value, for the callers that have joined.
 func (c *computation) confirm(e *ending, again *rereading) {
 	switch {
-	case c.tally == nil:
-	case again == nil:
-		e.unread = true
+	case c.tally == nil, again == nil: // if again is nil, no caller joined before it would have been sent
 	default:
 		given, valid := again.counts()
 		e.confirmed = e.confirmed && given

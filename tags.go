@@ -81,13 +81,24 @@ func (t *tally) set(tag fence.Tag, stamp fence.Stamp) {
 	switch {
 	case known:
 		t.marks[at].Stamp = min(t.marks[at].Stamp, stamp)
-	case len(t.marks) > maxTags+1: // one more than can be stored: enough to refuse the result
+	case t.full(): // the others are not kept
 	default:
 		t.marks = append(t.marks, fence.Mark{Tag: tag, Stamp: stamp})
 		if t.at != nil {
 			t.at[tag] = len(t.marks) - 1
 		}
 	}
+}
+
+// full reports whether there are more tags than can be stored. mu is held, or no other goroutine has
+// the tally.
+func (t *tally) full() bool { return len(t.marks) > maxTags+1 }
+
+// tooMany reports whether there are more tags than can be stored. Then marks has only some of them.
+func (t *tally) tooMany() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.full()
 }
 
 func (t *tally) find(tag fence.Tag) (at int, known bool) {
@@ -172,7 +183,7 @@ func (t *tally) adopt(marks []fence.Mark) {
 	}
 }
 
-// seal ends the collecting: the function has returned, or is no longer waited for (W7).
+// seal ends the collecting, because the function has returned (W7).
 func (t *tally) seal() {
 	if t == nil {
 		return
@@ -182,7 +193,8 @@ func (t *tally) seal() {
 	t.sealed = true
 }
 
-// provenance returns the tags that a run depends on, after the run has ended.
+// provenance returns the tags that a run depends on, after the run has ended. If the function has
+// not returned, it may still add tags.
 func (t *tally) provenance() provenance {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -204,7 +216,7 @@ func (t *tally) block() (*fence.Block, error) {
 		return nil, errNoStamp
 	case t.unstamped:
 		return nil, errUnstamped
-	case len(t.marks) > maxTags+1:
+	case t.full():
 		t.cache.log.Once("many tags "+t.fn.Name(), slog.LevelError,
 			fmt.Sprintf("a result has more than %d tags, so it is not stored; use fewer and broader tags", maxTags), "func", t.fn.Name())
 		return nil, fmt.Errorf("it has more than %d tags", maxTags)

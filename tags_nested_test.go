@@ -3,6 +3,7 @@ package fncache_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,6 +147,48 @@ func TestW5TheTagsOfACallThatFailsAreInherited(t *testing.T) {
 				assert.Equal(t, outcome{value: 1, source: SourceFresh}, timeless(p.outer.get(t.Context(), "a")))
 				require.NoError(t, c.InvalidateTags(t.Context(), "author:x"))
 				assert.Equal(t, 2, p.outer.get(t.Context(), "a").value)
+			})
+		})
+	}
+}
+
+// Refresh of a typed handle returns the value.
+func TestW5RefreshOfAHandleHandsUpTags(t *testing.T) {
+	for _, joins := range []bool{false, true} {
+		t.Run(fmt.Sprint("another refresh is under way: ", joins), func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				c := b.cache()
+				runs := 0
+				inner := func(ctx context.Context, _ string) (int, error) {
+					runs++
+					run := runs
+					time.Sleep(time.Second)
+					AddTags(ctx, "book:5")
+					return run, nil
+				}
+				h, err := Wrap1(&inner, Options{Cache: c, Name: "inner", Timeout: time.Hour, Tags: []string{"author:{0}"}})
+				require.NoError(t, err)
+				outer := func(ctx context.Context, _ string) (int, error) {
+					if joins {
+						go func() { _, _ = h.Refresh(t.Context(), "x") }()
+						synctest.Wait()
+					}
+					return h.Refresh(ctx, "x")
+				}
+				f, err := Wrap1(&outer, Options{Cache: c, Name: "outer", Timeout: time.Hour, Tags: []string{}})
+				require.NoError(t, err)
+				for _, tag := range []string{"author:x", "book:5"} {
+					v, err := outer(t.Context(), "a")
+					require.NoError(t, err)
+					again, err := outer(t.Context(), "a")
+					require.NoError(t, err)
+					assert.Equal(t, v, again)
+					require.NoError(t, c.InvalidateTags(t.Context(), tag))
+				}
+				_, _, ok, err := f.Peek(t.Context(), "a")
+				require.NoError(t, err)
+				assert.False(t, ok)
+				assert.EqualValues(t, 2, f.Func.Stats().Fresh)
 			})
 		})
 	}

@@ -11,6 +11,14 @@ import (
 // the computation and takes its outcome, or is refused. It also has the computations without a
 // lease, while Redis is away or because the cold policy is Compute.
 
+// confirms reports whether an ended computation was confirmed for a caller that joined, and whose
+// decision ended at the place ended. The last reading of the fence does not count for a caller that
+// joined later, because it has found that the lease is still held: an invalidation of the key takes
+// the lease away, but an invalidation of a tag does not (X6).
+func (c *computation) confirms(ended uint64) bool {
+	return c.ending.confirmed && (c.tally == nil || c.settled == 0 || ended < c.settled)
+}
+
 // mayAnswer reports whether an ended computation that was not confirmed may answer a caller
 // whose decision ended at the place ended. It may if the computation began later, because its
 // result is then not older than the call. It also may if the caller could not ask Redis, and
@@ -236,6 +244,7 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 		if comp.encoding != nil {
 			<-comp.encoding.Ended
 		}
+		c.inheritRun(comp) // also the tags that were added after ComputeTimeout
 		e = &ending{returned: comp.ret}
 		if e.normal() {
 			if own := comp.copied(e.results); own != nil { // callers that waited copy e.results
@@ -303,8 +312,9 @@ func (c *call) share(comp *computation, ended uint64, limit <-chan time.Time) (a
 	e := &comp.ending
 	switch {
 	case c.strict && e.normal():
+		c.inheritRun(comp)
 		return c.takeStrictly(e)
-	case !e.confirmed && !comp.mayAnswer(ended):
+	case !comp.confirms(ended) && !comp.mayAnswer(ended):
 		return answer{}, true
 	}
 	c.inheritRun(comp)
@@ -314,7 +324,7 @@ func (c *call) share(comp *computation, ended uint64, limit <-chan time.Time) (a
 	}
 	switch {
 	case e.late && c.patient && e.err != ErrClosed: //nolint:errorlint // Close's own, as it is
-		return c.shareLate(comp, limit)
+		return c.shareLate(comp, ended, limit)
 	case e.panic != nil:
 		return c.sharePanic(e.panic), false
 	case e.goexit && c.patient:
@@ -340,8 +350,9 @@ func (c *call) share(comp *computation, ended uint64, limit <-chan time.Time) (a
 
 // shareLate does what share does for a call without an error result if the function has run
 // longer than ComputeTimeout: the call continues to wait, as the owner does. If the callers
-// computed instead, all of them would compute at the same time, while the function still runs.
-func (c *call) shareLate(comp *computation, limit <-chan time.Time) (a answer, again bool) {
+// computed instead, all of them would compute at the same time, while the function still runs. The
+// fence is read once more when it has returned, because it may have added tags since then (X8).
+func (c *call) shareLate(comp *computation, ended uint64, limit <-chan time.Time) (a answer, again bool) {
 	select {
 	case <-comp.returned:
 	case <-limit:
@@ -350,6 +361,17 @@ func (c *call) shareLate(comp *computation, limit <-chan time.Time) (a answer, a
 	if comp.encoding != nil {
 		<-comp.encoding.Ended // until then the encoding reads the results
 	}
+	source := SourceWaited
+	if comp.tally != nil && comp.token != "" && !comp.mayAnswer(ended) {
+		given, valid := comp.rereadLate()
+		if !given {
+			return answer{}, true
+		}
+		if !valid {
+			source = SourceStale
+		}
+	}
+	c.inheritRun(comp)
 	switch ret := &comp.ret; {
 	case ret.panic != nil:
 		return c.sharePanic(ret.panic), false
@@ -358,7 +380,7 @@ func (c *call) shareLate(comp *computation, limit <-chan time.Time) (a answer, a
 	case c.fn.plans.Copies == nil:
 		return c.alone()
 	default:
-		return answer{results: c.fn.shape.Copy(ret.results), source: SourceWaited, cost: ret.cost}, false
+		return answer{results: c.fn.shape.Copy(ret.results), source: source, cost: ret.cost}, false
 	}
 }
 
