@@ -59,7 +59,7 @@ func appendBody(dst []byte, format Format, plans []*Plan, from []any) (_ []byte,
 }
 
 // decodeBody reads a body into the zero values at these pointers. The decoded values share no
-// memory with the body. It never panics, whatever the bytes are and whatever unmarshalers do.
+// memory with the body. It never panics, even if the bytes are damaged or an unmarshaler panics.
 func decodeBody(body []byte, format Format, plans []*Plan, into []any) error {
 	if format.json {
 		return decodeJSONBody(body, plans, into)

@@ -86,7 +86,7 @@ func (s *scratch) clear() {
 	s.elem.SetZero()
 }
 
-// another returns the scratch for the next pair to decode, given that of the last one.
+// another returns the scratch for the next pair to decode. last is the scratch of the last pair.
 func (p *Plan) another(last *scratch) *scratch {
 	if p.inPlace {
 		return newScratch(p.typ)
@@ -176,7 +176,7 @@ func (p *Plan) setUnsigned(at unsafe.Pointer, n uint64) bool {
 // bytes returns the bytes of an array.
 func (p *Plan) bytes(at unsafe.Pointer) []byte { return unsafe.Slice((*byte)(at), p.len) }
 
-// setBytes sets a slice of bytes, of whatever named type, to a copy.
+// setBytes sets a slice of bytes to a copy. The slice may have a named type.
 func setBytes(at unsafe.Pointer, b []byte) {
 	fresh := make([]byte, len(b))
 	copy(fresh, b)
