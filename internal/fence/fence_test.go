@@ -163,7 +163,7 @@ func TestStampsAreComparedAsNumbersOfAnyLength(t *testing.T) {
 				rapid.Uint64Range(1<<53-3, 1<<53+3))
 			now, least := number.Draw(r, "now"), number.Draw(r, "least")
 			s.set("e", fence.NewEpoch().String(), "c", now, "f", 1)
-			// It is not behind: open leaves it as it is.
+			// It did not go back, so open does not change it.
 			want := new(big.Int).Add(new(big.Int).SetUint64(now), big.NewInt(1))
 			if floor := new(big.Int).SetUint64(least); floor.Cmp(want) > 0 {
 				want = floor
