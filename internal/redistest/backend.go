@@ -12,21 +12,21 @@ import (
 
 // A Backend is Redis as one kind of client sees it.
 type Backend struct {
-	// Connect makes a client of this kind: what another process has.
+	// Connect makes a client of this kind, such as another process has.
 	Connect func(dial Dialer) redis.UniversalClient
-	// Raw sees what is in Redis now, whatever that kind of client would see.
+	// Raw sees what is in Redis now, independently of that kind of client.
 	Raw redis.UniversalClient
 	// Primaries hold the data.
 	Primaries []*Server
 }
 
-// A Dialer opens the connections of a client; nil is the client's own.
+// A Dialer opens the connections of a client. nil means the client's own.
 type Dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // Client makes a client.
 func (b *Backend) Client() redis.UniversalClient { return b.Connect(nil) }
 
-// Monitor begins to collect what clients send; what it gives ends that.
+// Monitor begins to collect what clients send. stop ends that, and returns a line for each command.
 func (b *Backend) Monitor(t *testing.T) (stop func() []string) {
 	var monitors []*Monitor
 	for _, server := range b.Primaries {
@@ -44,7 +44,7 @@ func (b *Backend) Monitor(t *testing.T) (stop func() []string) {
 	}
 }
 
-// bySentinel reports whether a line of MONITOR is what sentinels and replicas send.
+// bySentinel reports whether a line of MONITOR is of a command that sentinels and replicas send.
 func bySentinel(line string) bool {
 	line = strings.ToLower(line)
 	for _, part := range []string{`] "ping"`, `] "info"`, `] "replconf"`, "__sentinel__"} {
@@ -79,7 +79,7 @@ func OnServers(t *testing.T, test func(t *testing.T, server *Backend)) {
 		{"RESP3", single(func(o *redis.Options) { o.Protocol = 3 })},
 		{"RESP2", single(func(o *redis.Options) { o.Protocol = 2 })},
 		{"ContextTimeoutEnabled", single(func(o *redis.Options) { o.ContextTimeoutEnabled = true })},
-		// The client looks for invalidations once an hour: as if each came late.
+		// The client looks for invalidations once an hour, as if each came late.
 		{"client-side caching", single(func(o *redis.Options) {
 			o.ClientSideCacheConfig = &redis.ClientSideCacheConfig{DrainInterval: time.Hour}
 		})},
@@ -90,7 +90,7 @@ func OnServers(t *testing.T, test func(t *testing.T, server *Backend)) {
 	}
 }
 
-// ClusterBackend is a Cluster, as OnServers gives it.
+// ClusterBackend returns the Cluster that OnServers uses.
 func ClusterBackend(t *testing.T) *Backend {
 	cluster := SharedCluster(t)
 	return &Backend{
