@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A resetter is a proxy to a server that resets connections where a test wants it: in the
-// middle of a reply, or at a command. A toxic of toxiproxy cannot do that, because it has no
-// access to the connection, and sees one direction only.
+// A resetter is a proxy to a server. It resets connections at a place that a test chooses: in the
+// middle of a reply, or at a command. A toxic of toxiproxy cannot do that, because it has no access
+// to the connection, and sees one direction only.
 //
 // The connection to the client is reset (RST): the client can read the bytes that passed
 // before, and then gets an error instead of the end of the stream. A connection is reset once,
