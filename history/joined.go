@@ -60,9 +60,9 @@ func (x *index) tempted(c *cell, call *call) bool {
 	})
 }
 
-// sharesLookup reports whether a flight that the call can have shared got the value, or was
-// told that the computation holds the lease. checkDeliveries and the compare in acquire ensure
-// that the value was not outdated then.
+// sharesLookup reports whether a flight that the call can have shared got the value, or learned
+// that the computation holds the lease. checkDeliveries and the compare in acquire ensure that the
+// value was not outdated then.
 func (x *index) sharesLookup(c *cell, call *call, comp *comp) bool {
 	return slices.ContainsFunc(c.commands, func(k *command) bool {
 		if k.sent.Proc != call.begin.Proc || !k.replied || k.sent.Verb == "store" || !x.during(c, call, k.sent.Seq, k.end.Seq) {

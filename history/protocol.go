@@ -338,9 +338,9 @@ func (x *index) checkOrder(c *cell, most time.Duration) (found orders, broken *v
 	return found, nil, nil
 }
 
-// pieces cuts a history where the state is known: after an invalidation or a restart of Redis,
-// with no other command under way, nothing is stored. The time of the search grows much faster
-// than the number of operations.
+// pieces cuts a history at places with a known state. After an invalidation or a restart of Redis,
+// with no other command under way, nothing is stored. The time of the search grows much faster than
+// the number of operations.
 func pieces(operations []porcupine.Operation) (all [][]porcupine.Operation) {
 	slices.SortFunc(operations, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
 	from, ended := 0, int64(0) // ended: when all earlier operations had ended
