@@ -33,7 +33,7 @@ type orderKind string
 
 const (
 	doOpen orderKind = "open"
-	doCall orderKind = "call" // all callers at once, each once
+	doCall orderKind = "call" // all callers at the same time, each once
 )
 
 // A report answers an order.
