@@ -2,13 +2,13 @@
 //
 //	testall [-race] [-width N] [-root DIR] MODULE...
 //
-// It builds all test binaries first, so that no compiler takes the processor from tests
-// that measure time. Then it runs several at once, because most tests wait, for servers
-// or for time to pass; and in the end one by one those that keep a processor busy.
+// It builds all test binaries first, so that no compiler takes the processor from tests that
+// measure time. Then it runs several at the same time, because most tests wait for servers or for
+// time to pass. In the end it runs the tests that keep a processor busy, one by one.
 //
-// The tests of the library's root package run in shards: each is a process that runs a
-// part of the tests one after the other. So tests that may not run in parallel, because
-// they look at everything that a process does, still wait at the same time.
+// The tests of the library's root package run in shards. Each shard is a process that runs a part
+// of the tests one after the other. So tests that must not run in parallel, because they look at
+// everything that a process does, still wait at the same time.
 package main
 
 import (
@@ -34,20 +34,20 @@ import (
 const (
 	// skipsEnv names the file to which internal/redistest appends skipped tests.
 	skipsEnv = "FNCACHE_TEST_SKIPS"
-	// shards is how many processes share the tests of the root package. With more, the
-	// slowest single test decides, and each process starts servers of its own.
+	// shards is how many processes share the tests of the root package. With more processes, the
+	// slowest single test determines the time, and each process starts servers of its own.
 	shards = 4
-	// parallel is how many parallel tests of a process run at once. They wait: for
-	// servers that do not answer.
+	// parallel is how many parallel tests of a process run at the same time. They wait for servers
+	// that do not answer.
 	parallel = "4"
 )
 
-// busy are the modules whose tests need the processor for themselves: they measure what
-// it does, or hold answers to times of a fraction of a second.
+// busy are the modules whose tests need the processor for themselves, because they measure what it
+// does, or require answers within fractions of a second.
 var busy = []string{"bench", "examples/bookstore", "faults", "history"}
 
-// raced are the modules tested with the race detector, as the library is. Others are not: the
-// bookstore has a SQLite translated from C, which the detector only slows down, and a benchmark
+// raced are the modules tested with the race detector, as the library is. Other modules are not:
+// the bookstore has a SQLite translated from C, which the detector only slows down, and a benchmark
 // would measure the detector.
 var raced = []string{"faults"}
 
@@ -111,8 +111,7 @@ type job struct {
 	run    string // a pattern
 }
 
-// jobs builds the test binaries. The quiet ones may run at once, the loud ones
-// may not.
+// jobs builds the test binaries. The quiet ones may run at the same time, the loud ones may not.
 func (s *suite) jobs(ctx context.Context, modules []string) (quiet, loud []job, err error) {
 	for _, module := range append([]string{"."}, modules...) {
 		packages, err := s.build(ctx, module)
@@ -167,7 +166,7 @@ func (s *suite) build(ctx context.Context, module string) ([]job, error) {
 // testName matches the names in the output of -test.list that -test.run runs.
 var testName = regexp.MustCompile(`^(Test|Example|Fuzz)`)
 
-// shards deals the tests of a binary out.
+// shards splits the tests of a binary into jobs.
 func (s *suite) shards(ctx context.Context, all job) ([]job, error) {
 	list, err := s.output(ctx, all.dir, all.binary, "-test.list", ".")
 	if err != nil {
@@ -185,8 +184,8 @@ func (s *suite) shards(ctx context.Context, all job) ([]job, error) {
 	return jobs, nil
 }
 
-// deal gives each name to one of n shards. Neighbours go to different ones, because
-// tests of one file take about as long as each other.
+// deal gives each name to one of n shards. Neighbours go to different shards, because tests of one
+// file take about the same time.
 func deal(names []string, n int) [][]string {
 	dealt := make([][]string, min(n, len(names)))
 	for i, name := range names {
@@ -206,7 +205,7 @@ func (s *suite) output(ctx context.Context, dir string, command ...string) (stri
 	return stdout.String(), nil
 }
 
-// cmd is a command that is interrupted when ctx ends.
+// cmd returns a command that is interrupted when ctx ends.
 func (s *suite) cmd(ctx context.Context, dir string, command ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Dir = dir
@@ -230,7 +229,7 @@ func (s *suite) runAll(ctx context.Context, jobs []job, width int, out io.Writer
 			defer func() { <-slots }()
 			began := time.Now()
 			var printed bytes.Buffer
-			// As go test would call it.
+			// These are the flags that go test would give it.
 			cmd := s.cmd(ctx, j.dir, j.binary, "-test.paniconexit0", "-test.timeout=10m",
 				"-test.parallel="+parallel, "-test.shuffle=on", "-test.run="+j.run)
 			cmd.Stdout, cmd.Stderr = &printed, &printed
@@ -238,7 +237,7 @@ func (s *suite) runAll(ctx context.Context, jobs []job, width int, out io.Writer
 
 			mu.Lock()
 			defer mu.Unlock()
-			if err == nil { // go test leaves out the output of what passed, too
+			if err == nil { // go test also leaves out the output of tests that pass
 				fmt.Fprintf(out, "ok  \t%s\t%.3fs\t%.0fs of a processor\n", j.name, time.Since(began).Seconds(), processor(cmd).Seconds())
 				return
 			}
@@ -251,7 +250,7 @@ func (s *suite) runAll(ctx context.Context, jobs []job, width int, out io.Writer
 	return failed
 }
 
-// processor is how long a command kept a processor busy: a job that took longer waits, for
+// processor returns how long a command kept a processor busy. A job that took longer waited for
 // servers or for time to pass.
 func processor(cmd *exec.Cmd) time.Duration {
 	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
