@@ -82,7 +82,7 @@ if not holder or (cooling and (refresh or not servable)) or (open and refresh) t
 end
 
 -- This protocol writes no lock without an expiry or without a token. Such a lock gets the life of a
--- lease. Otherwise nobody could compute while it lives. A lock with a token may live longer than
+-- lease. Otherwise no caller could compute while it lives. A lock with a token may live longer than
 -- this caller's lease, because its holder may use a longer one. A token is the text of newToken
 -- with the number of the sending. A later release may make longer ones.
 local function holdsToken()
