@@ -1,6 +1,7 @@
 # make help lists the targets. All targets except `make model` need only Go; see CONTRIBUTING.md.
 
 FUZZTIME  ?= 20s
+FUZZWIDTH ?= 1
 BENCH     ?= .
 BENCHTIME ?= 1s
 PKG       ?= .
@@ -41,11 +42,8 @@ servers: ## the tests on Redis 7.0, Redis 8.0 and Valkey 8.1, with a table (Debi
 
 .PHONY: lint
 lint: ## golangci-lint with .golangci.yml (its first build takes minutes)
-	$(TOOL) golangci-lint run --allow-parallel-runners ./...
-	@set -e; for dir in $(MODULES); do \
-	  echo "golangci-lint in $$dir"; \
-	  (cd $$dir && $(TOOL) golangci-lint run --allow-parallel-runners --config $(CURDIR)/.golangci.yml ./...); \
-	done
+	@printf '%s\n' . $(MODULES) | xargs -P 2 -I DIR sh -c 'echo "golangci-lint in DIR" && \
+	  cd DIR && $(TOOL) golangci-lint run --allow-parallel-runners --config $(CURDIR)/.golangci.yml ./...'
 
 .PHONY: fmt
 fmt: ## format everything with gofumpt
@@ -54,11 +52,7 @@ fmt: ## format everything with gofumpt
 .PHONY: check
 check: ## formatting, go vet and go.mod of every module
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not formatted (make fmt): $$unformatted"; exit 1; }
-	@set -e; for dir in . $(MODULES); do \
-	  echo "check $$dir"; \
-	  go -C $$dir vet ./...; \
-	  go -C $$dir mod tidy -diff; \
-	done
+	@printf '%s\n' . $(MODULES) | xargs -P 2 -I DIR sh -c 'echo "check DIR" && go -C DIR vet ./... && go -C DIR mod tidy -diff'
 	go -C tools mod tidy -diff
 
 # A patch release has the language and the library of its minor release. A newer Go accepts code
@@ -94,13 +88,11 @@ DECLARES = for module in $(2); do go list -C $$module -f '{{.Dir}}{{range .TestG
   done
 
 .PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME
-	@set -e; for dir in $$($(call DECLARES,Fuzz,. $(MODULES))); do \
-	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \
-	    echo "fuzz $$target for $(FUZZTIME)"; \
-	    go -C $$dir test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s .; \
-	  done; \
-	done
+fuzz: ## every fuzz target for FUZZTIME, FUZZWIDTH of them at once
+	@for dir in $$($(call DECLARES,Fuzz,. $(MODULES))); do \
+	  sed -n "s,^func \(Fuzz[A-Za-z0-9_]*\)(.*,$$dir \1,p" $$dir/*_test.go; \
+	done | xargs -P $(FUZZWIDTH) -L 1 sh -c 'echo "fuzz $$2 for $(FUZZTIME)" && \
+	  go -C $$1 test -run "^$$" -fuzz "^$$2\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s .' fuzz
 
 .PHONY: bench
 bench: ## the benchmarks BENCH, COUNT times for BENCHTIME each

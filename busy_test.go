@@ -110,7 +110,7 @@ func clientsBlocked(t *testing.T, server *redistest.Server) (n int) {
 
 func TestCallersThatGiveUpLeaveNothing(t *testing.T) {
 	const (
-		callers     = 20_000
+		callers     = 2000
 		mostProbing = 4 // goroutines that ask a Redis that hangs
 	)
 	for name, trouble := range map[string]func(t *testing.T, b *bubble, w *wrapped){

@@ -311,6 +311,7 @@ func TestErrorsOfACodecAroundCBORAreReported(t *testing.T) {
 }
 
 func TestEntriesOfTwoCodecsLieSideBySideInOneRedis(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	client := server.Client()
 	var crews []*crew

@@ -57,6 +57,7 @@ var goBlock = regexp.MustCompile("(?s)<!-- ([^>]*) -->\n```go\n(.*?)```")
 // TestGoBlocksAreCodeThatCompiles checks that each block is a whole program, or lines of a
 // declaration in a test file. So it compiles, and an Example with output also runs.
 func TestGoBlocksAreCodeThatCompiles(t *testing.T) {
+	t.Parallel()
 	var programs []string
 	for path, text := range pages(t) {
 		blocks := goBlock.FindAllStringSubmatch(text, -1)
@@ -171,6 +172,7 @@ func build(t *testing.T, code string) string {
 
 // TestTheReadmesProgramShowsAHit runs the README's program on an embedded Redis.
 func TestTheReadmesProgramShowsAHit(t *testing.T) {
+	t.Parallel()
 	addr, stop := startRedis()
 	defer stop()
 	block := goBlock.FindStringSubmatch(page(t, "README.md"))

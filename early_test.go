@@ -71,14 +71,14 @@ func TestABusyKeyIsNeverStaleAndComputedOnceAtATime(t *testing.T) {
 				for i := 0; time.Since(began) < rounds*freshness; i++ {
 					_, err := calls[i%len(calls)](t.Context(), "a")
 					require.NoError(t, err)
-					time.Sleep(cost / 100) // virtual
+					time.Sleep(cost / 25) // virtual
 				}
 				for _, f := range funcs {
 					s := requireIdentity(t, f)
 					assert.Zero(t, s.Stale+s.Waited+s.Refused, "%+v", s)
 				}
 				assert.EqualValues(t, 1, most.Load(), "computed once at a time")
-				// An entry is refreshed 5 costs before its end in the mean, and 12 at most, unless
+				// An entry is refreshed 4 costs before its end in the mean, and 12 at most, unless
 				// something happens that does once in 1,600 such tests.
 				assert.InDelta(t, rounds*freshness.Seconds()/(freshness-4*cost).Seconds(), float64(runs.Load()-1), 1.5)
 			})

@@ -468,6 +468,7 @@ func TestSubscriptionSurvivesARestartOfTheServer(t *testing.T) {
 }
 
 func TestSubscriptionFollowsAFailover(t *testing.T) {
+	t.Parallel()
 	inOneForm(t, testSubscriptionFollowsAFailover)
 }
 

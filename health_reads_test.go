@@ -25,6 +25,7 @@ import (
 // Cached entries are served while scripts fail: on a server that pauses writes, as for a
 // failover, and on a replica whose primary hangs.
 func TestScriptsThatFailDoNotKeepEntriesFromBeingServed(t *testing.T) {
+	t.Parallel()
 	for name, start := range map[string]func(*testing.T) (client redis.UniversalClient, stop, resume func(key string)){
 		"writes are paused": func(t *testing.T) (redis.UniversalClient, func(string), func(string)) {
 			server := redistest.Start(t)

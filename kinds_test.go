@@ -178,6 +178,7 @@ func troubles(t *testing.T) []trouble {
 }
 
 func TestTroublesOfARealServerAreClassified(t *testing.T) {
+	t.Parallel()
 	inBothForms(t, testWhatIsWrongWithARealServerIsToldApart)
 }
 

@@ -174,20 +174,20 @@ func TestNearGoesByTheLifetime(t *testing.T) {
 		c := b.cache()
 		opts := dayOpts
 		opts.Near = 12 * time.Hour
-		w := wrap(t, c, lasting(2*time.Hour, 4*time.Hour), opts)
+		w := wrap(t, c, lasting(4*time.Minute, 8*time.Minute), opts)
 		awaitBubbleHearing(t, c)
 		get := func() Source { return w.get(t.Context(), "a").source }
 		get()
-		time.Sleep(119 * time.Minute) // virtual
+		time.Sleep(4*time.Minute - time.Second) // virtual
 		assert.Equal(t, SourceNear, get())
-		time.Sleep(2 * time.Minute) // virtual
+		time.Sleep(2 * time.Second) // virtual
 		assert.Equal(t, SourceStale, get())
 		synctest.Wait()
 		assert.Equal(t, SourceNear, get())
 		b.tap.set(func(tap *tap) { tap.broken = errGone })
-		time.Sleep(3 * time.Hour) // virtual
+		time.Sleep(6 * time.Minute) // virtual
 		assert.Equal(t, SourceStale, get(), "while Redis is away, up to the entry's own timeout")
-		time.Sleep(62 * time.Minute) // virtual
+		time.Sleep(2*time.Minute + time.Second) // virtual
 		assert.Equal(t, SourceComputed, get())
 	})
 }

@@ -90,6 +90,7 @@ func scan(t *testing.T, client redis.UniversalClient, pattern string) (keys []st
 
 // TestNamesInAMainPackage builds programs, because no package is main under go test.
 func TestNamesInAMainPackage(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("it builds a program")
 	}

@@ -599,6 +599,7 @@ func (r route) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 func TestTwoBuildsWithDifferentResultTypesSideBySide(t *testing.T) {
+	t.Parallel()
 	onServers(t, testTwoBuildsWithDifferentResultTypesSideBySide)
 }
 

@@ -389,6 +389,7 @@ const (
 )
 
 func TestFourProcessesOnOneColdKeyComputeOnce(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		policy   ColdPolicy
 		meantime int // workers whose callers all have their answer while the holder computes
@@ -418,6 +419,7 @@ func TestFourProcessesOnOneColdKeyComputeOnce(t *testing.T) {
 }
 
 func TestAFunctionThatFailsIsNotTriedByEveryProcessInTurn(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	const fleet, callers = 6, 20
 	c := startCrew(t, fleet, workerSettings{Addr: server.Addr(), OnCold: Wait, Fails: true})
@@ -441,6 +443,7 @@ func TestAFunctionThatFailsIsNotTriedByEveryProcessInTurn(t *testing.T) {
 }
 
 func TestAKilledHolderIsReplacedWithinItsLease(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	client := server.Client()
 	lease := 4 * time.Second
@@ -468,6 +471,7 @@ func TestAKilledHolderIsReplacedWithinItsLease(t *testing.T) {
 }
 
 func TestAStoppedHolderDoesNotOverwriteItsSuccessorsValue(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	client := server.Client()
 	c := startCrew(t, 2, workerSettings{Addr: server.Addr(), OnCold: Wait, Lease: 4 * time.Second})

@@ -632,6 +632,7 @@ func TestALeaseThatIsOverIsNotGivenBack(t *testing.T) {
 // The server hangs, and executes the commands when it continues: no caller waits for them any
 // more, and they may be executed in another order.
 func TestALeaseThatIsGrantedWhenAServerContinuesIsGivenBack(t *testing.T) {
+	t.Parallel()
 	inBothForms(t, testALeaseThatIsGrantedWhenAServerGoesOnIsGivenBack)
 }
 

@@ -65,7 +65,7 @@ func TestAFenceIsBoundedByTheTagsAndRedisHoldsNothingElse(t *testing.T) {
 		c := newTestCache(t, Config{Redis: server.Client()})
 		s := &source{}
 		w := wrap(t, c, s, shelf())
-		const entries, tags = 10_000, 100
+		const entries, tags = 2000, 100
 		ctx := t.Context()
 		var group sync.WaitGroup
 		for worker := range 8 {

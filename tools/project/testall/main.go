@@ -134,7 +134,7 @@ func (s *suite) jobs(ctx context.Context, modules []string) (quiet, loud []job, 
 	return quiet, loud, nil
 }
 
-// build builds the test binaries of a module, as a job each.
+// build builds the test binaries of a module, several at once, as a job each.
 func (s *suite) build(ctx context.Context, module string) ([]job, error) {
 	dir := filepath.Join(s.root, module)
 	list, err := s.output(ctx, dir, "go", "list", "-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}\t{{.Dir}}{{end}}", "./...")
@@ -142,20 +142,28 @@ func (s *suite) build(ctx context.Context, module string) ([]job, error) {
 		return nil, err
 	}
 	var jobs []job
+	folders := make(map[string][]string) // the packages whose binaries go to a folder: their names differ
 	for line := range strings.Lines(list) {
 		path, packageDir, ok := strings.Cut(strings.TrimSpace(line), "\t")
 		if !ok {
 			continue // it has no tests
 		}
-		j := job{name: path, binary: filepath.Join(s.work, strings.ReplaceAll(path, "/", "_")+".test"), dir: packageDir, run: "."}
-		command := []string{"go", "test", "-c", "-o", j.binary}
+		folder := filepath.Join(s.work, module)
+		binary := func() string { return filepath.Join(folder, filepath.Base(path)+".test") }
+		for slices.ContainsFunc(jobs, func(j job) bool { return j.binary == binary() }) {
+			folder = filepath.Join(folder, "more")
+		}
+		folders[folder] = append(folders[folder], path)
+		jobs = append(jobs, job{name: path, binary: binary(), dir: packageDir, run: "."})
+	}
+	for folder, packages := range folders {
+		command := []string{"go", "test", "-c", "-o", folder + string(filepath.Separator)}
 		if module == "." || slices.Contains(raced, module) {
 			command = append(command, s.race...)
 		}
-		if _, err := s.output(ctx, dir, append(command, path)...); err != nil {
+		if _, err := s.output(ctx, dir, append(command, packages...)...); err != nil {
 			return nil, err
 		}
-		jobs = append(jobs, j)
 	}
 	if len(jobs) == 0 {
 		return nil, fmt.Errorf("module %s has no tests", module)

@@ -54,6 +54,7 @@ func TestBroken(t *testing.T) {
 		"go.mod":                "module example.com/p\n\ngo 1.26.0\n",
 		"p_test.go":             test + many.String(),
 		"below/p_test.go":       test + "func TestBelow(t *testing.T) { ran(t, \"RAN\") }\n",
+		"deep/below/p_test.go":  test + "func TestDeepBelow(t *testing.T) { ran(t, \"RAN\") }\n",
 		"other/go.mod":          "module example.com/p/other\n\ngo 1.26.0\n",
 		"other/p_test.go":       test + "func TestOther(t *testing.T) { ran(t, \"RAN\"); ran(t, \"" + skipsEnv + "\") }\n",
 		"other/below/p_test.go": test + "func TestOtherBelow(t *testing.T) { ran(t, \"RAN\") }\n",
@@ -81,7 +82,7 @@ func TestEveryTestOfEveryModuleRunsOnceAndSkipsAreCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"FuzzSeed/seed#0", "TestBelow", "TestOther", "TestOtherBelow"}
+	want := []string{"FuzzSeed/seed#0", "TestBelow", "TestDeepBelow", "TestOther", "TestOtherBelow"}
 	for i := range 10 {
 		want = append(want, fmt.Sprintf("TestNumber%d", i))
 	}
@@ -104,7 +105,7 @@ func TestATestThatFailsIsShownAndFailsTheRun(t *testing.T) {
 	t.Setenv("BREAK", "1")
 	var out bytes.Buffer
 	err := run(t.Context(), []string{"-root", root, "-width", "1", "other"}, &out)
-	if err == nil || !strings.Contains(err.Error(), "1 of 7 failed: example.com/p (") {
+	if err == nil || !strings.Contains(err.Error(), "1 of 8 failed: example.com/p (") {
 		t.Errorf("the error is %v", err)
 	}
 	for _, text := range []string{"it is broken", "--- FAIL: TestBroken", "FAIL\texample.com/p (", "ok  \texample.com/p/other"} {
