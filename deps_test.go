@@ -64,6 +64,7 @@ var allowed = map[string][]string{
 
 	// For tests only.
 	"internal/bubbletest": {},
+	"internal/child":      {},
 	"internal/golden":     {"github.com/stretchr/testify/assert", "github.com/stretchr/testify/require"},
 	"internal/logtest":    {},
 	"internal/redistest":  {"github.com/redis/go-redis/v9"},

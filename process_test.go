@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/fncache/fncache/internal/child"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -29,12 +29,15 @@ import (
 // orders from their standard input and write reports to their standard output, one line of JSON
 // each.
 
-// workerEnv holds a worker's settings; without it the binary runs the tests.
-const workerEnv = "FNCACHE_TEST_WORKER"
+// workerArg is the argument of a worker, and workerEnv holds its settings.
+const (
+	workerArg = "worker"
+	workerEnv = "FNCACHE_TEST_WORKER"
+)
 
 func TestMain(m *testing.M) {
-	if settings := os.Getenv(workerEnv); settings != "" {
-		runWorker(settings)
+	if len(os.Args) == 2 && os.Args[1] == workerArg {
+		runWorker(os.Getenv(workerEnv))
 		return
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
@@ -77,8 +80,7 @@ type event struct {
 
 // worker is the inside of a worker process.
 type worker struct {
-	mu     sync.Mutex // guards the field below
-	out    *json.Encoder
+	mu     sync.Mutex    // held while a report is written
 	finish chan struct{} // closed when the function may end
 	fail   chan struct{} // an element for each run that may fail
 	lookup func(context.Context, string) (string, error)
@@ -131,7 +133,7 @@ func runWorker(settings string) {
 		cfg.Codec = JSON{}
 	}
 	cache := Must(New(cfg))
-	w := &worker{cache: cache, out: json.NewEncoder(os.Stdout), finish: make(chan struct{}), fail: make(chan struct{}, 1)}
+	w := &worker{cache: cache, finish: make(chan struct{}), fail: make(chan struct{}, 1)}
 	client.AddHook(w)
 	w.lookup = w.compute
 	if s.Fails {
@@ -177,7 +179,7 @@ func mustDo(err error) {
 func (w *worker) tell(e event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	mustDo(w.out.Encode(e))
+	mustDo(child.Report(os.Stdout, e))
 }
 
 // compute is the expensive function: it takes until the parent says so.
@@ -274,9 +276,8 @@ type crew struct {
 
 // member is one worker of a crew.
 type member struct {
-	t   *testing.T
-	cmd *exec.Cmd
-	in  *json.Encoder
+	*child.Child[event]
+	t *testing.T
 }
 
 // report is what one of them told.
@@ -301,28 +302,25 @@ func startCrew(t *testing.T, n int, s workerSettings) *crew {
 }
 
 func (c *crew) start(settings string) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), workerEnv+"="+settings)
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
+	process, err := child.Start[event](workerArg, workerEnv+"="+settings)
 	require.NoError(c.t, err)
-	out, err := cmd.StdoutPipe()
-	require.NoError(c.t, err)
-	require.NoError(c.t, cmd.Start())
-	m := &member{t: c.t, cmd: cmd, in: json.NewEncoder(in)}
+	m := &member{process, c.t}
 	c.members = append(c.members, m)
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		events := json.NewDecoder(out)
-		for e := (event{}); events.Decode(&e) == nil; e = (event{}) {
+		for {
+			e, err := m.Next()
+			if err != nil {
+				return // the worker has gone
+			}
 			c.reports <- report{m, e}
 		}
 	}()
 	c.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		_ = m.Cmd.Process.Kill()
 		<-read
-		_ = cmd.Wait()
+		m.End()
 	})
 }
 
@@ -333,9 +331,9 @@ func (c *crew) tell(o order) {
 	}
 }
 
-func (m *member) tell(o order) { require.NoError(m.t, m.in.Encode(o)) }
+func (m *member) tell(o order) { require.NoError(m.t, m.Tell(o)) }
 
-func (m *member) signal(s os.Signal) { require.NoError(m.t, m.cmd.Process.Signal(s)) }
+func (m *member) signal(s os.Signal) { require.NoError(m.t, m.Cmd.Process.Signal(s)) }
 
 // patience is how long a test waits for what must happen before it fails.
 const patience = time.Minute

@@ -351,7 +351,7 @@ type deployed struct {
 
 // runDeployed is the inside of such a process.
 func runDeployed(s workerSettings) {
-	d := &deployed{release: s.Release, finish: make(chan struct{}), worker: &worker{out: json.NewEncoder(os.Stdout)}}
+	d := &deployed{release: s.Release, finish: make(chan struct{}), worker: &worker{}}
 	d.client = redis.NewUniversalClient(&redis.UniversalOptions{Addrs: s.Addrs, IsClusterMode: s.Cluster})
 	cache := Must(New(Config{Redis: d.client, RedisTimeout: 10 * time.Second}))
 	opts := Options{Cache: cache, Name: "test.Deployed", Timeout: time.Hour, Lease: slowLease, Near: s.Near}

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fncache/fncache/bench/internal/child"
+	"github.com/fncache/fncache/internal/child"
 )
 
 // The processes of a stampede are this program again, with the one argument

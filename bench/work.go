@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/fncache/fncache/bench/internal/child"
 	"github.com/fncache/fncache/bench/internal/peers"
+	"github.com/fncache/fncache/internal/child"
 )
 
 // work runs this program as one of the processes of a stampede.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/fncache/fncache/internal/child"
 	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/redistest"
 )
@@ -43,10 +43,9 @@ type round struct {
 
 // A process is one worker process.
 type process struct {
-	proc   int
-	cmd    *exec.Cmd
-	in     io.Closer // closing it tells the worker to end
-	stderr *os.File
+	*child.Child[event] // gets no orders
+	proc                int
+	stderr              *os.File
 }
 
 // runRound runs a plan on a server, in an empty directory, and returns the records. The error
@@ -71,7 +70,7 @@ func runRound(p plan, s scripts, server *redistest.Server, client *redis.Client,
 		return nil, err
 	}
 	for _, p := range r.workers {
-		_ = p.in.Close() // tells it to end
+		p.Close() // tells it to end
 	}
 	for slot := range p.Workers {
 		if err := r.finish(slot); err != nil {
@@ -111,8 +110,8 @@ func (r *round) open() (err error) {
 func (r *round) close() (err error) {
 	for _, p := range r.workers {
 		if p != nil {
-			_ = p.cmd.Process.Kill()
-			_ = p.cmd.Wait()
+			_ = p.Cmd.Process.Kill()
+			_ = p.Cmd.Wait()
 		}
 	}
 	for _, l := range r.links {
@@ -150,18 +149,18 @@ func (r *round) start(slot int) error {
 	if err != nil {
 		return err
 	}
-	p := &process{proc: r.procs, cmd: exec.Command(os.Args[0])}
-	p.cmd.Env = append(os.Environ(), workerEnv+"="+string(settings), "GORACE=halt_on_error=1")
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if p.in, err = p.cmd.StdinPipe(); err != nil {
+	c, err := child.New[event](workerArg, workerEnv+"="+string(settings), "GORACE=halt_on_error=1")
+	if err != nil {
 		return err
 	}
+	p := &process{Child: c, proc: r.procs}
+	p.Cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if p.stderr, err = os.Create(filepath.Join(r.dir, fmt.Sprintf("stderr-%d", p.proc))); err != nil {
 		return err
 	}
-	p.cmd.Stderr = p.stderr
+	p.Cmd.Stderr = p.stderr
 	done := make(chan error)
-	starter <- func() { done <- p.cmd.Start() }
+	starter <- func() { done <- p.Cmd.Start() }
 	if err := <-done; err != nil {
 		return err
 	}
@@ -176,11 +175,11 @@ func (r *round) kill(slot int) error {
 	p := r.workers[slot]
 	r.workers[slot] = nil
 	r.note("worker %d killed", p.proc)
-	if err := p.cmd.Process.Kill(); err != nil {
+	if err := p.Cmd.Process.Kill(); err != nil {
 		return p.failure(err)
 	}
 	var exit *exec.ExitError
-	err := p.cmd.Wait()
+	err := p.Cmd.Wait()
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 		return p.failure(fmt.Errorf("ended before it was killed: %w", err))
 	}
@@ -192,14 +191,14 @@ func (r *round) finish(slot int) error {
 	p := r.workers[slot]
 	r.workers[slot] = nil
 	ended := make(chan error, 1)
-	go func() { ended <- p.cmd.Wait() }()
+	go func() { ended <- p.Cmd.Wait() }()
 	select {
 	case err := <-ended:
 		if err != nil {
 			return p.failure(err)
 		}
 	case <-time.After(patience):
-		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // for its goroutines
+		_ = p.Cmd.Process.Signal(syscall.SIGQUIT) // for its goroutines
 		return p.failure(fmt.Errorf("does not end within %v: %w", patience, <-ended))
 	}
 	return r.gone(slot, p)
@@ -351,13 +350,13 @@ func (r *round) replace(f fate) error {
 // stop stops workers for a while.
 func (r *round) stop(f fate) error {
 	for _, slot := range f.slots {
-		if p := r.workers[slot]; p.cmd.Process.Signal(syscall.SIGSTOP) != nil {
+		if p := r.workers[slot]; p.Cmd.Process.Signal(syscall.SIGSTOP) != nil {
 			return p.failure(errors.New("cannot be stopped: it has ended"))
 		}
 	}
 	time.Sleep(f.length)
 	for _, slot := range f.slots {
-		if p := r.workers[slot]; p.cmd.Process.Signal(syscall.SIGCONT) != nil {
+		if p := r.workers[slot]; p.Cmd.Process.Signal(syscall.SIGCONT) != nil {
 			return p.failure(errors.New("cannot go on: it has ended"))
 		}
 	}

@@ -25,8 +25,11 @@ import (
 // namespace is the namespace of all caches.
 const namespace = "history"
 
-// workerEnv holds a worker's settings. The binary that finds it set is a worker.
-const workerEnv = "FNCACHE_HISTORY_WORKER"
+// workerArg is the argument of a worker, and workerEnv holds its settings.
+const (
+	workerArg = "worker"
+	workerEnv = "FNCACHE_HISTORY_WORKER"
+)
 
 // workerSettings are the settings of a worker.
 type workerSettings struct {
@@ -66,12 +69,11 @@ type workerFunc struct {
 
 // RunWorker runs a worker if this process is one. Otherwise it returns false.
 func RunWorker() bool {
-	settings := os.Getenv(workerEnv)
-	if settings == "" {
+	if len(os.Args) != 2 || os.Args[1] != workerArg {
 		return false
 	}
 	w := &worker{done: make(chan struct{})}
-	err := json.Unmarshal([]byte(settings), &w.workerSettings)
+	err := json.Unmarshal([]byte(os.Getenv(workerEnv)), &w.workerSettings)
 	if err == nil {
 		err = w.run()
 	}

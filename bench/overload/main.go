@@ -24,9 +24,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fncache/fncache/bench/internal/child"
 	"github.com/fncache/fncache/bench/internal/measure"
 	"github.com/fncache/fncache/bench/internal/server"
+	"github.com/fncache/fncache/internal/child"
 )
 
 // The arguments that make this program a child process.

@@ -5,9 +5,9 @@ import (
 	"time"
 
 	"github.com/fncache/fncache"
-	"github.com/fncache/fncache/bench/internal/child"
 	"github.com/fncache/fncache/bench/internal/link"
 	"github.com/fncache/fncache/bench/internal/server"
+	"github.com/fncache/fncache/internal/child"
 )
 
 // A size is how large the loads are.

@@ -2,7 +2,9 @@ package child
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -46,7 +48,7 @@ func TestChildReportsOnEachOrder(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "x8", report)
 	c.End()
-	require.NotNil(t, c.cmd.ProcessState, "it is gone")
+	require.NotNil(t, c.Cmd.ProcessState, "it is gone")
 }
 
 func TestChildThatIsNotDoneInTimeIsKilled(t *testing.T) {
@@ -55,7 +57,33 @@ func TestChildThatIsNotDoneInTimeIsKilled(t *testing.T) {
 	_, err = c.DoWithin(100*time.Millisecond, 0)
 	require.ErrorContains(t, err, "killed, because it was not done after 100ms")
 	c.End()
-	require.NotNil(t, c.cmd.ProcessState, "it is gone")
+	require.NotNil(t, c.Cmd.ProcessState, "it is gone")
+}
+
+func TestChildIsToldAndReportsLater(t *testing.T) {
+	c, err := Start[string](arg)
+	require.NoError(t, err)
+	for _, n := range []int{1, 2} {
+		require.NoError(t, c.Tell(n))
+	}
+	for _, want := range []string{"2", "4"} {
+		report, err := c.Next()
+		require.NoError(t, err)
+		require.Equal(t, want, report)
+	}
+	c.Close()
+	_, err = c.Next()
+	require.ErrorIs(t, err, io.EOF, "it ends with its orders")
+	c.End()
+}
+
+func TestReportIsWhatNextReads(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, Report(&out, "a"))
+	c := &Child[string]{reports: json.NewDecoder(&out)}
+	report, err := c.Next()
+	require.NoError(t, err)
+	require.Equal(t, "a", report)
 }
 
 func TestServeSaysWhatItCannotRead(t *testing.T) {
