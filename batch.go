@@ -439,7 +439,6 @@ func (b *batch) answer(informed bool) {
 	for chunk := range slices.Chunk(open, size) {
 		if b.ctx.Err() != nil || b.broken.Load() {
 			for _, el := range chunk {
-				el.part.release()
 				el.a = answer{err: b.ctx.Err(), source: SourceFailed}
 			}
 			continue

@@ -437,6 +437,35 @@ func TestBatchWhileRedisIsAway(t *testing.T) {
 	})
 }
 
+func TestBatchInChunksWhileRedisIsAway(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		for _, policy := range []ColdPolicy{Fail, Wait, Compute} {
+			s := &batchSource{}
+			w := wrapShelf(t, b.cache(), s, Options{OnCold: policy, BatchSize: 2})
+			b.tap.set(func(t *tap) { t.broken = errors.New("connection refused") })
+			found, err := w.get(t.Context(), upTo(5))
+			require.NoError(t, err)
+			assert.Equal(t, map[int]int{1: 10, 2: 20, 3: 30 + ofRun, 4: 40 + ofRun, 5: 50 + 2*ofRun}, found)
+			assert.Equal(t, []int{2, 2, 1}, s.sizes(), "%v", policy)
+			ctx, cancel := context.WithCancel(t.Context())
+			s.set(func(s *batchSource) {
+				s.do = func(context.Context, []int) error {
+					cancel()
+					return nil
+				}
+			})
+			_, err = w.get(ctx, upTo(5))
+			require.ErrorIs(t, err, context.Canceled)
+			synctest.Wait()
+			assert.Equal(t, []int{2, 2, 1, 2}, s.sizes(), "no chunk is opened after the caller has left")
+			requireIdentity(t, w.Func)
+			b.tap.set(func(t *tap) { t.broken = nil })
+			awaitBack(w.Func.Opts().Cache)
+			w.Func.Unwrap()
+		}
+	})
+}
+
 func TestBatchLostLeases(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		s := &batchSource{}
@@ -761,11 +790,14 @@ func TestBatchOptionsThatAreRefused(t *testing.T) {
 	assert.Error(t, err)
 }
 
+// onBusyMachine is a RedisTimeout within which a real server answers on a busy machine too.
+const onBusyMachine = 2 * time.Second
+
 func TestBatchOnServers(t *testing.T) {
 	onServers(t, func(t *testing.T, server *backend) {
 		s := &batchSource{}
-		w := wrapShelf(t, newTestCache(t, Config{Redis: server.Client()}), s, Options{OnCold: Wait, Tags: []string{"product:{0}"}})
-		other := wrapShelf(t, newTestCache(t, Config{Redis: server.Client()}), s, Options{OnCold: Wait, Tags: []string{"product:{0}"}})
+		w := wrapShelf(t, newTestCache(t, Config{Redis: server.Client(), RedisTimeout: onBusyMachine}), s, Options{OnCold: Wait, Tags: []string{"product:{0}"}})
+		other := wrapShelf(t, newTestCache(t, Config{Redis: server.Client(), RedisTimeout: onBusyMachine}), s, Options{OnCold: Wait, Tags: []string{"product:{0}"}})
 		require.NoError(t, w.Invalidate(t.Context(), upTo(300)...))
 		ids := upTo(300)
 		found, err := w.get(t.Context(), ids)
@@ -817,7 +849,7 @@ func TestBatchOfAKeyThatHoldsAnotherType(t *testing.T) {
 	onServers(t, func(t *testing.T, server *backend) {
 		s := &batchSource{}
 		log := &logtest.Handler{}
-		w := wrapShelf(t, newTestCache(t, Config{Redis: server.Client(), Logger: slog.New(log)}), s, Options{})
+		w := wrapShelf(t, newTestCache(t, Config{Redis: server.Client(), RedisTimeout: onBusyMachine, Logger: slog.New(log)}), s, Options{})
 		require.NoError(t, w.Invalidate(t.Context(), 1, 2, 3))
 		key, err := w.Key(2)
 		require.NoError(t, err)

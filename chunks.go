@@ -210,17 +210,17 @@ func (el *element) take(b *batch, f finding) (answered bool) {
 
 // --- Opening ---
 
-// join makes the part of an element in the batch, and has the next run wait for the element.
-func (el *element) join(b *batch) {
+// inBatch makes the part of an element in the batch.
+func (el *element) inBatch(b *batch) *part {
 	if el.part == nil {
 		el.part = &part{order: el.order, gather: b.gather}
-		b.gather.Hold()
 	}
+	return el.part
 }
 
-// foresee decides for an element.
+// foresee decides for an element. The next run does not wait for it before its chunk is opened.
 func (el *element) foresee(b *batch, d decision, err error) {
-	el.join(b)
+	el.inBatch(b)
 	el.part.ahead, el.part.decision, el.part.err = true, d, err
 }
 
@@ -229,7 +229,8 @@ func (el *element) foresee(b *batch, d decision, err error) {
 // lookups. all counts the elements that are not answered yet.
 func (b *batch) open(chunk []*element, before uint64, all *sync.WaitGroup) {
 	for _, el := range chunk {
-		el.join(b)
+		el.inBatch(b)
+		b.gather.Hold() // the next run waits for the element
 	}
 	if !b.refresh && b.takePlace(chunk) {
 		b.board(chunk, before)
