@@ -185,7 +185,8 @@
 // # Metrics and traces
 //
 // [Func.Stats] counts calls and computations, and [Cache.NearStats] the near cache. An [Observer]
-// (Config.Observer) is told of what takes time, with the contexts of the calls.
+// (Config.Observer) is told of what takes time, with the contexts of the calls. The package
+// fncacheotel, a module of its own, makes metrics and traces of OpenTelemetry of that.
 //
 // # Rights
 //

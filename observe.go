@@ -174,7 +174,7 @@ type stopwatch struct {
 // a cache may have none.
 func (c *call) startWatch() {
 	if c.cache != nil && c.cache.observer != nil {
-		c.watch, c.informed = &stopwatch{began: time.Now()}, true
+		c.watch = &stopwatch{began: time.Now()}
 	}
 }
 
@@ -201,7 +201,7 @@ func (c *call) waited() time.Duration {
 func (c *call) tellEnd(a *answer) {
 	if c.watch != nil {
 		c.cache.observer.ended(c.ctx, c.watch.began,
-			WaitEnd{Func: c.fn, Key: c.key, Source: a.source, Duration: c.waited()},
+			WaitEnd{Func: c.fn, Key: c.key, Source: a.source, Began: c.began, Duration: c.waited()},
 			CallEnd{Func: c.fn, Key: c.key, Source: a.source, Age: a.age, Cost: a.cost, Err: a.err})
 	}
 }
@@ -221,7 +221,7 @@ func (b *batch) tellEnd(total Info, err error) {
 	wait := WaitEnd{Func: b.fn}
 	for _, el := range b.elements {
 		if el.watch != nil && el.waited() > wait.Duration {
-			wait.Key, wait.Source, wait.Duration = el.key, el.a.source, el.waited()
+			wait.Key, wait.Source, wait.Began, wait.Duration = el.key, el.a.source, el.call.began, el.waited()
 		}
 	}
 	b.cache.observer.ended(b.ctx, b.began, wait,
@@ -233,7 +233,7 @@ func (o *observing) ended(ctx context.Context, began time.Time, w WaitEnd, end C
 		o.Here("WaitEnded", func() { o.to.WaitEnded(ctx, w) })
 	}
 	if end.Source != SourceFresh && end.Source != SourceNear {
-		end.Duration = time.Since(began)
+		end.Began, end.Duration = began, time.Since(began)
 		o.Here("CallEnded", func() { o.to.CallEnded(ctx, end) })
 	}
 }

@@ -142,7 +142,8 @@ type CallEnd struct {
 	Source   Source
 	Age      time.Duration // as that of Info
 	Cost     time.Duration // as that of Info
-	Duration time.Duration // of the call, without its look into the near cache
+	Began    time.Time     // after its look into the near cache
+	Duration time.Duration // from then on
 	Elements SourceCounts  // as that of Info
 	Err      error         // nil if the call has a result, panics, or ends its goroutine
 }
@@ -153,6 +154,7 @@ type WaitEnd struct {
 	Key  string // of a batch, the key that was waited for longest
 	// Source is the source of the answer: SourceComputed if the call waited and then computed.
 	Source   Source
+	Began    time.Time     // when the waiting began
 	Duration time.Duration // of the waiting alone
 }
 

@@ -415,7 +415,7 @@ func (c *call) sharePanic(value any) answer {
 func (c *call) serve(e *entry, source Source, alone bool) (a answer, again bool) {
 	c.inheritEntry(e, source)
 	if e.negative() {
-		return answer{err: e.err, source: source, age: c.age(e), cost: e.cost}, false
+		return answer{err: e.err, source: source, age: c.age(e, source), cost: e.cost}, false
 	}
 	results, err := e.results(c.fn, c.cache, alone)
 	if err != nil {
@@ -426,12 +426,13 @@ func (c *call) serve(e *entry, source Source, alone bool) (a answer, again bool)
 		}
 		return c.alone()
 	}
-	return answer{results: results, source: source, age: c.age(e), cost: e.cost}, false
+	return answer{results: results, source: source, age: c.age(e, source), cost: e.cost}, false
 }
 
-// age returns the age of an entry for an Info; 0 if the call has no Info.
-func (c *call) age(e *entry) time.Duration {
-	if !c.informed {
+// age returns the age of an entry for an Info, or for an observer, which is told of no fresh hit; 0
+// if there is neither.
+func (c *call) age(e *entry, source Source) time.Duration {
+	if !c.informed && (c.watch == nil || source == SourceFresh) {
 		return 0
 	}
 	return c.cache.age(e)
