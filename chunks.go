@@ -99,12 +99,13 @@ func (b *batch) find(elements []*element) []finding {
 // function is tagged.
 func (c *Cache) readAll(ctx context.Context, fn *Func, keys []string, tags []fence.Tag) (got []remote.Got, r fence.Reading, fenceErr error) {
 	var ask *remote.Question
+	var seen fence.Stamp
 	if fn.tagged() {
-		ask = remote.NewQuestion(opFence, c.fence.key, fence.Fields[:], fence.Raw(tags))
+		ask, seen = c.askFence(tags)
 	}
 	got, fenceErr = c.store.remote.GetAll(ctx, opLookup, keys, remote.Limits{Expect: fn.expected()}, ask)
 	if ask != nil {
-		r, fenceErr = readingOf(ask, tags, fenceErr)
+		r, fenceErr = readingOf(ask, seen, tags, fenceErr)
 	}
 	return got, r, fenceErr
 }

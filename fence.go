@@ -82,18 +82,25 @@ const maxExtra = 4096
 // fenceErr is not nil, there is no reading, and the entry cannot be used.
 func (c *Cache) lookupTagged(ctx context.Context, key string, expect int, tags []fence.Tag) (raw []byte, r fence.Reading, err, fenceErr error) {
 	get := remote.Get(opLookup, key, remote.Limits{Expect: expect})
-	ask := remote.NewQuestion(opFence, c.fence.key, fence.Fields[:], fence.Raw(tags))
+	ask, seen := c.askFence(tags)
 	err, fenceErr = c.store.remote.Both(ctx, get, ask)
 	raw, err = lookedUp(get, err)
-	r, fenceErr = readingOf(ask, tags, fenceErr)
+	r, fenceErr = readingOf(ask, seen, tags, fenceErr)
 	return raw, r, err, fenceErr
 }
 
-// readingOf returns the reading of a question that asked the fence for tags.
-func readingOf(ask *remote.Question, tags []fence.Tag, err error) (r fence.Reading, _ error) {
+// askFence returns a question to the fence about tags, and the largest stamp that was seen before.
+func (c *Cache) askFence(tags []fence.Tag) (ask *remote.Question, seen fence.Stamp) {
+	return remote.NewQuestion(opFence, c.fence.key, fence.Fields[:], fence.Raw(tags)), c.fence.seen.Largest()
+}
+
+// readingOf returns the reading of a question that askFence has made.
+func readingOf(ask *remote.Question, seen fence.Stamp, tags []fence.Tag, err error) (r fence.Reading, _ error) {
 	switch {
 	case err == nil:
-		return fence.ReadingOf(ask.Value, tags), nil
+		r = fence.ReadingOf(ask.Value, tags)
+		r.Seen = seen
+		return r, nil
 	case wrongType(err):
 		return r, nil // there is no fence: the reading is zero
 	default:
@@ -119,10 +126,12 @@ func (c *Cache) readFence(ctx context.Context, fn *Func, group *remote.Group, op
 	if group != nil { // then fn is not nil, and the store is this call's own
 		store.group = group
 	}
+	known := c.known()
 	reply, err := store.eval(ctx, opFence, fenceReadScript, remote.Limits{}, []string{c.fence.key},
-		fence.ReadArgs(c.known(), open, tags)...)
+		fence.ReadArgs(known, open, tags)...)
 	if err == nil {
 		r, err = fence.ParseReading(reply, tags)
+		r.Seen = known.Seen
 	}
 	if ctx.Err() == nil {
 		c.noteRedis(fn, opFence, c.fence.key, err)
@@ -144,8 +153,9 @@ func (c *Cache) weigh(e *entry, r *fence.Reading) (w weighing) {
 	if r.Epoch == (fence.Epoch{}) {
 		return weighing{verdict: fence.Invalid}
 	}
-	if c.fence.seen.Note(r.Now) > r.Now {
-		return weighing{again: true} // the fence went back, or a replica is late (W10)
+	c.fence.seen.Note(r.Now)
+	if r.WentBack() {
+		return weighing{again: true}
 	}
 	switch w.verdict = r.Judge(e.tags.Epoch, e.tags.Marks); w.verdict {
 	case fence.Newer:

@@ -198,6 +198,25 @@ func TestW10AFenceThatWentBackMakesAllEntriesMissesOnce(t *testing.T) {
 	})
 }
 
+func TestAFenceIsNotReadAgainBecauseOfWhatWasInvalidatedSince(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		here, there := b.cache(), b.cache()
+		w := wrap(t, here, &source{}, shelf())
+		w.get(t.Context(), "a")
+		w.get(t.Context(), "b")
+		held := make(chan struct{})
+		b.tap.onReply("get", func(redis.Cmder) { <-held }) // both have been read
+		a := w.begin(t.Context(), "a")
+		synctest.Wait()
+		require.NoError(t, there.InvalidateTags(t.Context(), "another"))
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "b").source, "which shows a later stamp")
+		b.tap.reset()
+		close(held)
+		assert.Equal(t, SourceFresh, (<-a).source)
+		assert.Zero(t, b.tap.count("fence"))
+	})
+}
+
 // X3: a stamp of an entry counts as seen.
 func TestAnEntryThatIsNewerThanTheFenceShowsThatTheFenceWentBack(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {

@@ -44,6 +44,40 @@ func TestAProcessWhoseClockIsFifteenMinutesOffInvalidatesCorrectly(t *testing.T)
 	}
 }
 
+// A fleet that invalidates all the time moves the fence while each lookup is under way. Entries
+// without the invalidated tags stay hits.
+func TestHitsStayHitsWhileOtherTagsAreInvalidated(t *testing.T) {
+	inBothForms(t, func(t *testing.T) {
+		server := redistest.Shared(t)
+		patient := func() Config { return Config{Redis: server.Client(), RedisTimeout: 10 * time.Second} }
+		here, there := newTestCache(t, patient()), newTestCache(t, patient())
+		w := wrap(t, here, &source{}, shelf(waits, func(o *Options) { o.Lease = time.Minute }))
+		for i := range 100 {
+			w.get(t.Context(), strconv.Itoa(i))
+		}
+		ctx, end := context.WithCancel(t.Context())
+		var others sync.WaitGroup
+		for i := range 4 {
+			others.Go(func() {
+				for ctx.Err() == nil {
+					_ = there.InvalidateTags(ctx, fmt.Sprint("another:", i))
+				}
+			})
+		}
+		var readers sync.WaitGroup
+		for range 16 {
+			readers.Go(func() {
+				for i := range 100 {
+					assert.Equal(t, SourceFresh, w.get(t.Context(), strconv.Itoa(i)).source)
+				}
+			})
+		}
+		readers.Wait()
+		end()
+		others.Wait()
+	})
+}
+
 // A marker that expires before its entries would bring them back.
 func TestTheFenceDoesNotExpire(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {

@@ -112,8 +112,10 @@ byte seen[CALLERS + 2];
 #define EPOCHS 8
 byte seenOf[(CALLERS + 2) * EPOCHS];
 #define went_back(who, g) (g.c < seenOf[(who) * EPOCHS + g.epoch])
+#define is_below(who, g, asked) went_back(who, g)
 #else
 #define went_back(who, g) (g.c < seen[who])
+#define is_below(who, g, asked) (g.c < asked) /* what had been seen before the reading was sent */
 #endif
 
 inline see(who, in, stamp_) {
@@ -203,14 +205,14 @@ inline judge(who, e, g, last) {
 #else
 	:: e.value != 0 && g.epoch != 0 ->
 #endif
-		verdict = (!last && reopens && went_back(who, g) -> again :
+		verdict = (!last && reopens && is_below(who, g, asked) -> again :
 			(!same_epoch(e, g) -> invalid :
 			(e.stamp > g.c -> (last -> invalid : again) :
 			(e.stamp < g.floor || g.hard > e.stamp -> invalid :
 			(g.soft > e.stamp -> stale : valid)))));
 		if
-		:: verdict == again && !went_back(who, g) -> reached("judge: a stamp above the reading's")
-		:: verdict == again && went_back(who, g) -> reached("judge: a reading below what was seen")
+		:: verdict == again && !is_below(who, g, asked) -> reached("judge: a stamp above the reading's")
+		:: verdict == again && is_below(who, g, asked) -> reached("judge: a reading below what was seen")
 		:: else
 		fi
 	fi;
@@ -295,6 +297,7 @@ proctype caller(byte who) {
 	Entry e, hand;
 	Promise p;
 	byte epoch, stamp;
+	byte asked; /* the largest stamp seen before the lookup was sent */
 	mtype verdict;
 	bool failing;
 
@@ -312,6 +315,7 @@ proctype caller(byte who) {
 	/* Look up: the first of two reads, in either order. */
 	atomic {
 		promise(who, p);
+		asked = seen[who];
 		flying = flies(who);
 		if
 		:: put(e, stored)
@@ -325,7 +329,14 @@ read_first:
 judging:
 	atomic {
 		epoch = g.epoch; stamp = g.c;
+#ifdef REPLICATED
+		if
+		:: true
+		:: primary.epoch != 0 -> see(who, primary.epoch, primary.c) /* by another call, meanwhile */
+		fi;
+#endif
 		judge(who, e, g, false);
+		asked = 0;
 #ifndef JUDGE_BY_LOOKUP
 		clear(g);
 #endif

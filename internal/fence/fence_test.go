@@ -233,8 +233,9 @@ func TestAFenceThatWentBackGetsANewEpoch(t *testing.T) {
 		r := s.look(a)
 		require.Equal(t, fence.Valid, r.Judge(epoch, marks), "by itself it cannot be noticed")
 
-		largest := seen.Note(r.Now)
-		require.Greater(t, largest, r.Now)
+		largest := seen.Largest()
+		r.Seen = largest
+		require.True(t, r.WentBack())
 		r = s.read(fence.Known{Seen: largest}, a)
 		assert.NotEqual(t, epoch, r.Epoch)
 		assert.Greater(t, r.Now, largest)
@@ -471,9 +472,10 @@ func TestJudgeSaysWhatToReadAgain(t *testing.T) {
 
 func TestSeenRemembersTheLargestStamp(t *testing.T) {
 	var s fence.Seen
-	assert.Equal(t, fence.Stamp(5), s.Note(5))
-	assert.Equal(t, fence.Stamp(5), s.Note(4))
-	assert.Equal(t, fence.Stamp(6), s.Note(6))
+	for _, note := range []struct{ stamp, largest fence.Stamp }{{5, 5}, {4, 5}, {6, 6}} {
+		s.Note(note.stamp)
+		assert.Equal(t, note.largest, s.Largest())
+	}
 	assert.Equal(t, fence.Stamp(6), s.Largest())
 	s.Note(fence.Latest)
 	assert.Equal(t, fence.Stamp(6), s.Largest(), "a damaged one is not remembered")

@@ -11,10 +11,15 @@ type Reading struct {
 	Epoch Epoch // zero: there was no fence, or it could not be read
 	Now   Stamp // c
 	Floor Stamp // f
+	Seen  Stamp // the largest stamp that was seen before the fence was asked; the caller sets it
 	tags  []Tag // the requested tags
 	hard  []Stamp
 	soft  []Stamp
 }
+
+// WentBack reports whether the reading is older than what was seen before it was asked for: the
+// fence went back, or a replica is late (W10).
+func (r *Reading) WentBack() bool { return r.Now < r.Seen }
 
 // Fields are the names of the fields that every reading begins with. The fields of the tags
 // follow.
@@ -43,7 +48,7 @@ func ReadingOf(value func(i int) any, tags []Tag) (r Reading) {
 		return Reading{}
 	}
 	stamps := make([]Stamp, 2*len(tags))
-	r = Reading{epoch, now, floor, tags, stamps[:len(tags)], stamps[len(tags):]}
+	r = Reading{Epoch: epoch, Now: now, Floor: floor, tags: tags, hard: stamps[:len(tags)], soft: stamps[len(tags):]}
 	for i := range tags {
 		r.hard[i], r.soft[i] = parseField(value(len(Fields) + i))
 	}
@@ -136,19 +141,14 @@ type Seen struct{ largest atomic.Uint64 }
 // 2279. A larger stamp is damaged, and each new epoch would have to begin above it.
 const maxSeen Stamp = 1e16 - 1
 
-// Note notes a stamp, and returns the largest that was noted. It returns a stamp above maxSeen
-// without noting it.
-func (s *Seen) Note(now Stamp) (largest Stamp) {
+// Note notes a stamp. It ignores one above maxSeen.
+func (s *Seen) Note(now Stamp) {
 	if now > maxSeen {
-		return now
+		return
 	}
-	for {
-		was := s.largest.Load()
-		if uint64(now) <= was {
-			return Stamp(was)
-		}
+	for was := s.largest.Load(); uint64(now) > was; was = s.largest.Load() {
 		if s.largest.CompareAndSwap(was, uint64(now)) {
-			return now
+			return
 		}
 	}
 }
