@@ -19,6 +19,7 @@ import (
 	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/funcname"
 	"github.com/fncache/fncache/internal/health"
+	"github.com/fncache/fncache/internal/holder"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/near"
@@ -96,6 +97,12 @@ type Config struct {
 	// Default: none, entries are plain.
 	Seal [][]byte
 
+	// Anonymous keeps the host name, the process id and the build of this program out of Redis.
+	// Without it, a process that computes writes them under <namespace>:{process:<id>}, in the
+	// background and at most once a minute, so that people can see who holds a lease. The key
+	// expires after an hour, and Close deletes it. Default: false.
+	Anonymous bool
+
 	// NearSize bounds the memory of the near cache in bytes, for all functions together, to
 	// within a tenth. The decoded results and their keys count. The least used entries are
 	// evicted. Events need further memory: 512 KiB once the process subscribes, and at most
@@ -162,6 +169,7 @@ type Cache struct {
 	space    keyspace
 	log      *oncelog.Logger
 	health   *health.Log
+	holder   *holder.Holder
 	observer *observing // nil without Config.Observer
 	fence    fenceView
 
@@ -200,7 +208,7 @@ func New(cfg Config) (*Cache, error) {
 	}
 	c.fence.key = fence.Key(cfg.Namespace)
 	c.asking = c.life.Part()
-	c.space = newKeyspace(c)
+	c.space, c.holder = newKeyspace(c), c.newHolder()
 	c.alive, c.end = context.WithCancel(context.Background())
 	c.closing, c.shut = c.alive.Done(), make(chan struct{})
 	c.log = oncelog.New(cfg.Logger, c.life.Go)
@@ -252,6 +260,17 @@ func (c *Cache) newRemote() *remote.Remote {
 		Spawn:      c.asking.Go,
 		Notice:     c.noteNode,
 		Dialed:     c.noteDial,
+	})
+}
+
+// newHolder returns this process as the holder of leases.
+func (c *Cache) newHolder() *holder.Holder {
+	return holder.New(holder.Config{
+		Anonymous: c.cfg.Anonymous, Namespace: c.cfg.Namespace, Build: releases.Build(),
+		Spawn: c.life.Go, Timeout: c.cfg.RedisTimeout,
+		Send: func(ctx context.Context, key string, words ...any) error {
+			return c.store.remote.Do(ctx, remote.Plain("holder", key, remote.Writes, remote.Limits{}, words...))
+		},
 	})
 }
 
@@ -402,6 +421,7 @@ func (c *Cache) shutDown() error {
 	c.end()
 	began := time.Now()
 	ended := c.life.Wait(closeGrace)
+	c.holder.End()
 	c.store.remote.Close()
 	if c.ownsClient {
 		defer func() { _ = c.cfg.Redis.Close() }()

@@ -402,7 +402,7 @@ func (c *Cache) acquireAll(ctx context.Context, asks []*asking) []request {
 	cmds, acquirings := make([]*remote.Command, len(asks)), make([]acquiring, len(asks))
 	for i, a := range asks {
 		a.asked = moment{c.hereFor(a.flight), c.hereTags(fn)}
-		acquirings[i] = newAcquiring(a.key, newToken(), fn.lease(c), acquireCompare, a.e.bytes(), a.s == stale)
+		acquirings[i] = newAcquiring(a.key, c.holder.Token(), fn.lease(c), acquireCompare, a.e.bytes(), a.s == stale)
 		cmds[i] = acquirings[i].Command
 	}
 	beginning := c.beginningAt(asks[0].key)

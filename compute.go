@@ -176,6 +176,7 @@ func (c *computation) run() (next *computation) {
 		return next
 	}
 	if c.token != "" {
+		c.cache.holder.Holds()
 		c.unregistered = c.enlist()
 	}
 	if c.tags != nil {

@@ -383,7 +383,7 @@ func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, se
 	}
 	got.beginning = c.beginningAt(f.key)
 	if got.err = got.beginning.Take(ctx); got.err == nil {
-		got.acquisition, got.err = c.storeFor(f.fn).acquire(ctx, f.key, newToken(), f.fn.lease(c), mode, seen, servable)
+		got.acquisition, got.err = c.storeFor(f.fn).acquire(ctx, f.key, c.holder.Token(), f.fn.lease(c), mode, seen, servable)
 		if got.err == nil && got.status == leaseAcquired {
 			return got // computation.call gives the place back
 		}

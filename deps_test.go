@@ -25,7 +25,7 @@ const module = "github.com/fncache/fncache"
 var allowed = map[string][]string{
 	".": {
 		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/early", "internal/events", "internal/fence", "internal/funcname", "internal/gather",
-		"internal/health", "internal/keyhash", "internal/lifetime", "internal/near", "internal/oncelog", "internal/operate", "internal/ping", "internal/releases", "internal/remote",
+		"internal/health", "internal/holder", "internal/keyhash", "internal/lifetime", "internal/near", "internal/oncelog", "internal/operate", "internal/ping", "internal/releases", "internal/remote",
 		"internal/seal", "internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/sweep", "internal/tagplan", "internal/telling", "internal/testhook", "internal/verify",
 		"github.com/redis/go-redis/v9",
 	},
@@ -42,6 +42,7 @@ var allowed = map[string][]string{
 	"internal/funcname":  {},
 	"internal/gather":    {},
 	"internal/health":    {"internal/oncelog"},
+	"internal/holder":    {},
 	"internal/keyhash":   {"github.com/dchest/siphash"},
 	"internal/lifetime":  {},
 	"internal/memconn":   {},

@@ -135,10 +135,13 @@ func (b *bubble) cache(change ...func(*Config)) *Cache {
 	return newTestCache(b.t, cfg)
 }
 
-// keys returns the keys of entries and leases, and whatever else there is but the registries
-// of releases.
-func (b *bubble) keys() []string {
-	return slices.DeleteFunc(b.redis.Keys(), func(key string) bool { return strings.Contains(key, ":functions:{") })
+// keys returns the keys of entries and leases, and all others except the registries of releases
+// and the names of processes.
+func (b *bubble) keys() []string { return slices.DeleteFunc(b.redis.Keys(), aside) }
+
+// aside reports whether a key is a registry of releases or the name of a process.
+func aside(key string) bool {
+	return strings.Contains(key, ":functions:{") || strings.Contains(key, ":{process:")
 }
 
 // burstOnOneLookup is burst with all calls on one lookup: it is held until they

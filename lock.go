@@ -90,8 +90,8 @@ const (
 	opTime       = "time"
 )
 
-// newToken returns a new token, the owner value of one computation's lease: at least 26 letters
-// of base32. By that form lock_acquire.lua recognizes the locks of this protocol.
+// newToken returns the token of a lease that no process holds, for Ping. Computations have tokens
+// of package holder. A token is the owner value of a lease: at least 26 letters of base32. By that form lock_acquire.lua recognizes the locks of this protocol.
 func newToken() string { return rand.Text() }
 
 // A sentToken is the token as an argument of acquire. go-redis marshals it each time that it

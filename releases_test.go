@@ -170,7 +170,7 @@ func TestNothingIsStoredIfTheReleaseCannotBeRegistered(t *testing.T) {
 			o := w.get(t.Context(), "k")
 			assert.Equal(t, outcome{value: want, source: SourceComputed}, untimed(o), "its value is returned")
 			time.Sleep(OpenFor + time.Millisecond)
-			assert.Empty(t, b.redis.Keys(), "and the lease given back")
+			assert.Empty(t, b.keys(), "and the lease given back")
 		}
 		require.ErrorIs(t, w.Refresh(t.Context(), "k"), ErrRedisDown, "for it is about storing")
 		assert.EqualValues(t, 3, w.Stats().RedisErrorKinds[KindNoPerm])

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/internal/holder"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -74,11 +75,20 @@ func useAll(t *testing.T, client redis.UniversalClient) {
 	require.NoError(t, handle.Expire(t.Context(), 3))
 	require.NoError(t, cache.ExpireTags(t.Context(), "size:2"))
 	require.NoError(t, cache.InvalidateTags(t.Context(), "size:3"))
-	untagged := func(_ context.Context, n int64) (int64, error) { return n, nil }
-	clearing, err := fncache.Wrap(&untagged, fncache.Options{Cache: cache, Name: "rights.untagged", Timeout: time.Hour})
+	var lock string
+	var clearing *fncache.Func
+	untagged := func(ctx context.Context, n int64) (int64, error) {
+		lock = client.Get(ctx, fncache.Must(clearing.Key(n))+":lock").Val()
+		return n, nil
+	}
+	clearing, err = fncache.Wrap(&untagged, fncache.Options{Cache: cache, Name: "rights.untagged", Timeout: time.Hour})
 	require.NoError(t, err)
 	_, err = untagged(t.Context(), 1)
 	require.NoError(t, err)
+	id, _, ok := holder.Parse(lock)
+	require.True(t, ok, lock)
+	require.Eventually(t, func() bool { return client.Get(t.Context(), holder.Key("fncache", id)).Val() != "" }, 10*time.Second, time.Millisecond,
+		"the process is named")
 	removed, err := clearing.Clear(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, 1, removed)

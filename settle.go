@@ -111,6 +111,7 @@ func (c *computation) startRenewing() {
 	renewed := make(chan *renewal, 1)
 	c.tender.renewing, c.tender.stopRenewing = renewed, cancel
 	c.cache.life.Go(func() {
+		c.cache.holder.Holds()
 		r.held, r.err = c.cache.storeFor(c.fn).renew(ctx, c.key, c.token, lease)
 		if r.held && c.tally != nil {
 			if v, err := c.judgeRun(ctx); err == nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache"
+	"github.com/fncache/fncache/internal/holder"
 	"github.com/fncache/fncache/internal/logtest"
 	"github.com/fncache/fncache/internal/redistest"
 )
@@ -526,6 +527,9 @@ func (f *fleet) checkState(client *redis.Client) {
 			if strings.HasSuffix(key, ":lock") {
 				locks++
 				most = lease
+			}
+			if strings.Contains(key, ":{process:") {
+				most = holder.Kept
 			}
 			left, err := client.PTTL(ctx, key).Result()
 			require.NoError(f.t, err)

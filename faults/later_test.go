@@ -128,8 +128,8 @@ func aFailoverInACluster(t *testing.T) *outage {
 // failOver kills the primary once the replica certainly has the lock, or certainly has nothing.
 func (o *outage) failOver(lags bool, kill func()) {
 	ctx := context.Background()
-	// The lock is the only key. WAIT does not help here: it waits for writes of its own client.
-	require.Eventually(o.t, func() bool { return len(o.raw.Keys(ctx, "fncache:{*").Val()) == 1 }, patience, 5*time.Millisecond,
+	// There is no other lock. WAIT does not help here: it waits for writes of its own client.
+	require.Eventually(o.t, func() bool { return len(o.raw.Keys(ctx, "fncache:{*:lock").Val()) == 1 }, patience, 5*time.Millisecond,
 		"the replica does not have the lock within %v", patience)
 	if lags {
 		require.NoError(o.t, o.raw.ConfigSet(ctx, "replica-read-only", "no").Err())

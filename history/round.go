@@ -20,6 +20,7 @@ import (
 
 	"github.com/fncache/fncache/internal/child"
 	"github.com/fncache/fncache/internal/fence"
+	"github.com/fncache/fncache/internal/holder"
 	"github.com/fncache/fncache/internal/redistest"
 )
 
@@ -397,6 +398,9 @@ func (r *round) leftBehind() error {
 		most := timeout
 		if strings.HasSuffix(key, ":lock") {
 			most = max(lease, leftOpen)
+		}
+		if strings.Contains(key, ":{process:") {
+			most = holder.Kept
 		}
 		if left == -1 || left > most {
 			faults = append(faults, fmt.Errorf("history: left behind in Redis: %s, which lives for %v (-1ns: no expiry)", key, left))

@@ -100,7 +100,7 @@ func (g getCommand) Run(ctx context.Context, a *app) error {
 	}
 	switch {
 	case stored == nil && held != nil:
-		return fmt.Errorf("%w: there is no entry yet; its lease is %s, for %s more", errNotFound, held.State, held.left())
+		return fmt.Errorf("%w: there is no entry yet; its lease is %s", errNotFound, held)
 	case stored == nil:
 		return fmt.Errorf("%w: there is no entry under this key", errNotFound)
 	}
@@ -188,7 +188,7 @@ func (a *app) showEntry(s *shown) error {
 		rows = append(rows, []string{"tags", s.ByTags + ": " + strings.Join(s.Tags, " ")})
 	}
 	if s.Lease != nil {
-		rows = append(rows, []string{"lease", s.Lease.State + ", " + s.Lease.left() + " left"})
+		rows = append(rows, []string{"lease", s.Lease.String()})
 	}
 	switch {
 	case s.Hidden != "":

@@ -358,6 +358,51 @@ func TestLeases(t *testing.T) {
 	})
 }
 
+func TestLeasesNameTheHolder(t *testing.T) {
+	onServers(t, func(t *testing.T, at target) {
+		for _, anonymous := range []bool{false, true} {
+			cache, err := fncache.New(fncache.Config{Redis: at.client, Anonymous: anonymous})
+			require.NoError(t, err)
+			block, done := make(chan struct{}), make(chan error, 1)
+			slow := func(context.Context, int) (int, error) { <-block; return 1, nil }
+			handle, err := fncache.Wrap(&slow, fncache.Options{Name: "shop.Slow", Cache: cache, Timeout: time.Hour})
+			require.NoError(t, err)
+			go func() {
+				_, err := slow(t.Context(), 1)
+				done <- err
+			}()
+			key := keyOf(t, handle, 1)
+			var token string
+			require.Eventually(t, func() bool {
+				token = at.client.Get(t.Context(), key+":lock").Val()
+				return token != ""
+			}, time.Minute, time.Millisecond)
+			processKey := "fncache:{process:" + token[:8] + "}"
+			if anonymous {
+				assert.Contains(t, at.run(t, "leases").out, "unknown")
+				assert.Contains(t, at.run(t, "get", key).err, "holder unknown")
+			} else {
+				host, _ := os.Hostname()
+				name := host + "/" + strconv.Itoa(os.Getpid())
+				require.Eventually(t, func() bool { return strings.Contains(at.run(t, "leases").out, name) }, time.Minute, 10*time.Millisecond)
+				got := decoded[[]lease](t, at.run(t, "--format=json", "leases"))
+				require.Len(t, got, 1)
+				assert.Positive(t, at.client.PTTL(t.Context(), processKey).Val())
+				assert.Equal(t, host, got[0].Holder.Host)
+				assert.WithinDuration(t, time.Now(), *got[0].Since, time.Minute)
+				assert.Less(t, *got[0].Held, 60.0)
+				assert.Regexp(t, `its lease is computing, .* left, holder `+name+` since \d\d:\d\d:\d\d, for \d`, at.run(t, "get", key).err)
+			}
+			close(block)
+			require.NoError(t, <-done)
+			handle.Unwrap()
+			require.NoError(t, cache.Close())
+			assert.Zero(t, at.client.Exists(t.Context(), processKey).Val(), "Close deletes it")
+			require.NoError(t, at.client.Del(t.Context(), key).Err())
+		}
+	})
+}
+
 func TestInvalidateAndExpire(t *testing.T) {
 	onServers(t, func(t *testing.T, at target) {
 		s := newShop(t, at, fncache.Config{})
