@@ -296,23 +296,6 @@ func (b *batch) make(n int, arg func(i int) shape.Arguments) error {
 	return nil
 }
 
-// A slab allocates values, a few at a time. A value that is referred to keeps the others of its
-// piece.
-type slab[T any] struct{ free []T }
-
-// newSlab returns a slab for n values.
-func newSlab[T any](n int) slab[T] { return slab[T]{make([]T, min(n, leastScratch))} }
-
-// next returns a zero value.
-func (s *slab[T]) next() *T {
-	if len(s.free) == 0 {
-		s.free = make([]T, leastScratch)
-	}
-	next := &s.free[0]
-	s.free = s.free[1:]
-	return next
-}
-
 // A scratch is the memory of the elements of a call, and of the entries that are read for them.
 // After a call that had hits only, nothing refers to it, and another call gets it.
 type scratch struct {

@@ -209,6 +209,23 @@ func (el *element) take(b *batch, f finding) (answered bool) {
 	return true
 }
 
+// A slab allocates values, a few at a time. A value that is referred to keeps the others of its
+// piece.
+type slab[T any] struct{ free []T }
+
+// newSlab returns a slab for n values.
+func newSlab[T any](n int) slab[T] { return slab[T]{make([]T, min(n, leastScratch))} }
+
+// next returns a zero value.
+func (s *slab[T]) next() *T {
+	if len(s.free) == 0 {
+		s.free = make([]T, leastScratch)
+	}
+	next := &s.free[0]
+	s.free = s.free[1:]
+	return next
+}
+
 // --- Opening ---
 
 // inBatch makes the part of an element in the batch.

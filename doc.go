@@ -239,7 +239,7 @@
 //	options.go      options, policies, and the options of struct tags
 //	codec.go        CBOR, JSON, and the codec of a cache
 //	envelope.go     the stored bytes
-//	reflectkey.go   the form of keys
+//	reflectkey.go   the form of keys, and the key of a call
 //	info.go         options of one call, the Info that it returns, and counters
 //	errors.go       the errors that users see, and the kinds of trouble with Redis
 //

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/codec"
@@ -238,14 +237,6 @@ func (f *Func) conflict(other *Func) error {
 	}
 }
 
-// Name returns the name of the function in keys, with its prefix, if it has one.
-func (f *Func) Name() string {
-	if f.opts.Prefix != "" {
-		return f.opts.Prefix + ":" + f.name.Key
-	}
-	return f.name.Key
-}
-
 // String returns the name and the type of the function, for logs.
 func (f *Func) String() string { return f.Name() + " " + f.sig.String() }
 
@@ -363,37 +354,6 @@ func (f *Func) waitLimit() time.Duration {
 		return f.opts.WaitTimeout
 	}
 	return f.opts.ComputeTimeout
-}
-
-// key returns the Redis key of an entry.
-func (f *Func) key(b *binding, in input) (string, error) {
-	hash, err := f.hash(b, in)
-	if err != nil {
-		return "", err
-	}
-	return b.key(hash), nil
-}
-
-// hash returns the hash in the Redis key of an entry.
-func (f *Func) hash(b *binding, in input) (keyhash.Hash, error) {
-	k := b.cache.hashing
-	hash, err := f.shape.Hash(k, in.args)
-	if err != nil {
-		return hash, fmt.Errorf("fncache: %s: %w", f.Name(), err)
-	}
-	if f.sig.Varies {
-		hash = k.Append(hash, k.Text(in.vary))
-	}
-	return hash, nil
-}
-
-// key returns the Redis key of the entry with this hash.
-func (b *binding) key(hash keyhash.Hash) string {
-	key := make([]byte, 0, len(b.prefix)+2*keyhash.Size+len(b.suffix))
-	key = append(key, b.prefix...)
-	key = hash.AppendHex(key)
-	key = append(key, b.suffix...)
-	return unsafe.String(unsafe.SliceData(key), len(key))
 }
 
 // variables has the variables of this process that hold a wrapped function.

@@ -2,8 +2,10 @@ package fncache
 
 import (
 	"encoding/hex"
+	"fmt"
 	"reflect"
 	"strings"
+	"unsafe"
 
 	"github.com/fncache/fncache/internal/keyhash"
 )
@@ -74,4 +76,43 @@ func newKeyspace(c *Cache) keyspace {
 // sharesFence reports whether two caches have one fence.
 func (c *Cache) sharesFence(other *Cache) bool {
 	return c == other || c.space.client == other.space.client && c.space.namespace == other.space.namespace
+}
+
+// Name returns the name of the function in keys, with its prefix, if it has one.
+func (f *Func) Name() string {
+	if f.opts.Prefix != "" {
+		return f.opts.Prefix + ":" + f.name.Key
+	}
+	return f.name.Key
+}
+
+// key returns the Redis key of an entry.
+func (f *Func) key(b *binding, in input) (string, error) {
+	hash, err := f.hash(b, in)
+	if err != nil {
+		return "", err
+	}
+	return b.key(hash), nil
+}
+
+// hash returns the hash in the Redis key of an entry.
+func (f *Func) hash(b *binding, in input) (keyhash.Hash, error) {
+	k := b.cache.hashing
+	hash, err := f.shape.Hash(k, in.args)
+	if err != nil {
+		return hash, fmt.Errorf("fncache: %s: %w", f.Name(), err)
+	}
+	if f.sig.Varies {
+		hash = k.Append(hash, k.Text(in.vary))
+	}
+	return hash, nil
+}
+
+// key returns the Redis key of the entry with this hash.
+func (b *binding) key(hash keyhash.Hash) string {
+	key := make([]byte, 0, len(b.prefix)+2*keyhash.Size+len(b.suffix))
+	key = append(key, b.prefix...)
+	key = hash.AppendHex(key)
+	key = append(key, b.suffix...)
+	return unsafe.String(unsafe.SliceData(key), len(key))
 }
