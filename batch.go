@@ -419,6 +419,7 @@ func (b *batch) answer(informed bool) {
 	b.opened = b.opened || len(open) > 0
 	size := cmp.Or(b.fn.opts.BatchSize, max(len(open), 1))
 	var all sync.WaitGroup
+	first := true
 	for chunk := range slices.Chunk(open, size) {
 		if b.ctx.Err() != nil || b.broken.Load() {
 			for _, el := range chunk {
@@ -426,7 +427,8 @@ func (b *batch) answer(informed bool) {
 			}
 			continue
 		}
-		b.open(chunk, before, &all)
+		b.open(chunk, before, first, &all)
+		first = false
 	}
 	all.Wait()
 }

@@ -570,6 +570,55 @@ func TestBatchTagsAndLifetimes(t *testing.T) {
 	})
 }
 
+// What a call has read for a chunk may be old when the chunk is opened: the function has run for the
+// chunks before it. Another call may join the flights of the chunk.
+func TestBatchOpensAChunkWithoutAnEntryThatATagHasOvertakenMeanwhile(t *testing.T) {
+	for name, opts := range map[string]Options{
+		"after another chunk":      {BatchSize: 1},
+		"after a wait for a place": {MaxConcurrent: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				s := &batchSource{}
+				here, there := b.cache(), b.cache()
+				opts.Tags, opts.OnCold, opts.Freshness, opts.OnError = []string{"product:{0}"}, Wait, time.Second, ServeStale
+				w := wrapShelf(t, here, s, opts)
+				_, _, err := w.info(t.Context(), 2)
+				require.NoError(t, err)
+				time.Sleep(2 * time.Second) // it is stale
+				s.set(func(s *batchSource) {
+					s.do = func(context.Context, []int) error {
+						time.Sleep(5 * time.Second)
+						return nil
+					}
+				})
+				var calls sync.WaitGroup
+				first := []int{1, 2}
+				if opts.MaxConcurrent > 0 {
+					calls.Go(func() { _, _ = w.get(t.Context(), []int{1}) })
+					calls.Go(func() { _, _ = w.get(t.Context(), []int{3}) })
+					synctest.Wait()
+					first = []int{2}
+				}
+				calls.Go(func() { _, _ = w.get(t.Context(), first) })
+				time.Sleep(time.Second)
+				require.NoError(t, there.InvalidateTags(t.Context(), "product:2"))
+				asking, asks := make(chan struct{}), make(chan struct{})
+				b.tap.on("acquire", func() { close(asking); <-asks })
+				<-asking // for the stale entry
+				calls.Go(func() {
+					found, err := w.get(t.Context(), []int{2})
+					assert.NoError(t, err)
+					assert.NotEqual(t, tens(2), found, "it was called after the invalidation")
+				})
+				synctest.Wait()
+				close(asks)
+				calls.Wait()
+			})
+		})
+	}
+}
+
 func TestBatchDoomedHolders(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		s := &batchSource{}

@@ -244,14 +244,17 @@ func (el *element) foresee(b *batch, d decision, err error) {
 
 // open opens the elements of a chunk. It waits until they are answered, or until the runs for them
 // have ended and the others wait for somebody else. before is flights.detached from before the
-// lookups. all counts the elements that are not answered yet.
-func (b *batch) open(chunk []*element, before uint64, all *sync.WaitGroup) {
+// lookups. first reports whether no run has come between these and the chunk. all counts the
+// elements that are not answered yet.
+func (b *batch) open(chunk []*element, before uint64, first bool, all *sync.WaitGroup) {
 	for _, el := range chunk {
 		el.inBatch(b)
 		b.gather.Hold() // the next run waits for the element
 	}
-	if !b.refresh && b.takePlace(chunk) {
-		b.board(chunk, before)
+	if !b.refresh {
+		if placed, waited := b.takePlace(chunk); placed {
+			b.board(chunk, before, first && !waited)
+		}
 	}
 	var missing atomic.Int64
 	missing.Store(int64(len(chunk)))
@@ -275,15 +278,14 @@ func (b *batch) open(chunk []*element, before uint64, all *sync.WaitGroup) {
 
 // takePlace takes a place of Options.MaxConcurrent for the run of a chunk, before leases are asked
 // for. If there is none, it decides for the elements: a stale entry is served, and the others are
-// refused.
-func (b *batch) takePlace(chunk []*element) bool {
+// refused. waited reports whether it has waited for a place.
+func (b *batch) takePlace(chunk []*element) (placed, waited bool) {
 	places := b.fn.places
 	if places == nil || b.nested {
-		return true
+		return true, false
 	}
-	if b.fn.opts.OnCold == Fail {
-		b.placed.Store(places.Try())
-	} else {
+	if b.placed.Store(places.Try()); !b.placed.Load() && b.fn.opts.OnCold != Fail {
+		waited = true
 		limit := time.Duration(math.MaxInt64) // under Compute nobody is refused
 		if b.fn.opts.OnCold == Wait {
 			limit = b.fn.waitLimit()
@@ -299,7 +301,7 @@ func (b *batch) takePlace(chunk []*element) bool {
 				places.Give()
 			}
 		})
-		return true
+		return true, waited
 	}
 	for _, el := range chunk {
 		switch {
@@ -312,12 +314,12 @@ func (b *batch) takePlace(chunk []*element) bool {
 			el.foresee(b, decision{}, el.full())
 		}
 	}
-	return false
+	return false, waited
 }
 
 // board puts the elements on the flights of their keys, and asks for the leases of those that
-// began their flight.
-func (b *batch) board(chunk []*element, before uint64) {
+// began their flight. justRead reports whether the lookups were sent a moment ago.
+func (b *batch) board(chunk []*element, before uint64, justRead bool) {
 	fs := &b.cache.flights
 	var asks []*asking
 	for _, el := range chunk {
@@ -331,7 +333,10 @@ func (b *batch) board(chunk []*element, before uint64) {
 		}
 		f.input, f.tags, f.part = el.ownInput(), el.ownTags(), el.part
 		a := &asking{flight: f, e: el.e, s: el.s}
-		if fs.detached() != before {
+		// Callers that join the flight may have called after an invalidation. The process that sends
+		// one detaches lookups, and acquire tells whether the entry is still there; but it does not
+		// tell whether a tag has overtaken the entry since it was read.
+		if fs.detached() != before || !justRead && b.fn.tagged() && a.s == stale {
 			a.e, a.s = nil, cold
 		}
 		asks = append(asks, a)
