@@ -50,6 +50,8 @@ type funcPlan struct {
 	SoftTimeout time.Duration
 	Near        time.Duration
 	Typed       bool // wrapped by Wrap1
+	Batch       bool // wrapped by WrapBatch
+	BatchSize   int
 
 	// Of functions with tags.
 	Tags  []string // Options.Tags; nil: none
@@ -151,7 +153,27 @@ func newPlan(seed uint64, length time.Duration) plan {
 		p.Funcs = append(p.Funcs, f)
 	}
 	p.Funcs = append(p.Funcs, p.outer(r))
+	p.Funcs = append(p.Funcs, p.batch(r))
 	return p
+}
+
+// batch returns a batch function.
+func (p *plan) batch(r *rand.Rand) funcPlan {
+	f := funcPlan{
+		Name: fmt.Sprintf("f%d", len(p.Funcs)), Batch: true, BatchSize: r.IntN(3),
+		OnCold: []fncache.ColdPolicy{fncache.Fail, fncache.Wait, fncache.Wait, fncache.Compute}[r.IntN(4)],
+		Near:   p.Funcs[0].Near,
+	}
+	if r.IntN(3) == 0 {
+		f.OnStale = fncache.Background
+	}
+	if r.IntN(3) == 0 {
+		f.OnError = fncache.ReturnError
+	}
+	if r.IntN(2) == 0 {
+		f.setTags(r.IntN(2) == 0)
+	}
+	return f
 }
 
 // outer returns a function that calls all others that have tags, and has one of its own.
@@ -192,6 +214,6 @@ func (f *funcPlan) options(cache *fncache.Cache) fncache.Options {
 		Timeout: timeout, Freshness: freshness, Near: f.Near, Lease: lease, Cooldown: cooldown,
 		OnCold: f.OnCold, WaitTimeout: waitTimeout,
 		OnStale: f.OnStale, OnError: f.OnError, SoftTimeout: f.SoftTimeout,
-		Tags: f.Tags,
+		Tags: f.Tags, BatchSize: f.BatchSize,
 	}
 }

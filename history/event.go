@@ -64,7 +64,8 @@ type event struct {
 
 	// Of computations. Call is the call that it runs for. Troubles, also of answers, is the
 	// number of failed Redis operations that the process has counted.
-	Call     int64  `json:"call,omitempty"` // also of commands
+	Call     int64  `json:"call,omitempty"`  // also of commands
+	Batch    int64  `json:"batch,omitempty"` // the number of the call of the batch function, whose elements are calls too
 	Troubles uint64 `json:"troubles,omitempty"`
 
 	// Of commands and replies.

@@ -157,6 +157,9 @@ func newIndex(p *plan, events []event) *index {
 	runs := map[int64][]*comp{} // by call
 	for _, comp := range x.comps {
 		runs[comp.begin.Call] = append(runs[comp.begin.Call], comp)
+		if comp.begin.Batch != 0 { // the computations of a batch read the fence together
+			runs[comp.begin.Batch] = append(runs[comp.begin.Batch], comp)
+		}
 	}
 	for _, k := range x.fence {
 		x.bound(k)

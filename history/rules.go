@@ -90,6 +90,12 @@ func (x *index) checkAnswers(c *cell) (broken []violation) {
 			continue
 		}
 		broken = append(broken, x.checkOwnInvalidations(c, call, comp)...)
+		if call.end.Source == sourceMixed {
+			continue
+		}
+		if call.begin.Batch != 0 {
+			x.tally.elements++
+		}
 		if call.end.Source == "near" {
 			broken = append(broken, x.checkNear(c, call, comp)...)
 		} else {

@@ -72,7 +72,7 @@ func inherits(c *cell, o *overtaking) bool {
 func (x *index) checkTags(c *cell) (broken []violation) {
 	for _, call := range c.calls {
 		comp := c.compByOp[call.end.Value.Comp]
-		if !call.ended || call.end.Err != "" || comp == nil {
+		if !call.ended || call.end.Err != "" || comp == nil || call.end.Source == sourceMixed {
 			continue
 		}
 		look := x.lookedUp(c, call, comp)

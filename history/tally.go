@@ -8,8 +8,9 @@ import (
 // A tally counts what there was to judge in a history. A rule that judged nothing has shown
 // nothing.
 type tally struct {
-	judged  map[rule]int   // how often each rule had something to judge
-	excused map[excuse]int // computations without a lease
+	judged   map[rule]int   // how often each rule had something to judge
+	excused  map[excuse]int // computations without a lease
+	elements int            // answers of elements of batches that were judged
 	orders
 }
 
@@ -23,6 +24,7 @@ func (t *tally) add(other tally) {
 	for e, n := range other.excused {
 		t.excused[e] += n
 	}
+	t.elements += other.elements
 	t.orders.add(other.orders)
 }
 
@@ -37,6 +39,9 @@ func (t *tally) lacks() (lacks []string) {
 			lacks = append(lacks, fmt.Sprintf("nothing was judged by the rule %q", r))
 		}
 	}
+	if t.elements == 0 {
+		lacks = append(lacks, "no element of a batch was judged")
+	}
 	if unknown := t.unknownPart(); unknown > maxUnknown {
 		lacks = append(lacks, fmt.Sprintf("porcupine found no answer for %.0f%% of the commands, more than %.0f%%", 100*unknown, 100*maxUnknown))
 	}
@@ -50,6 +55,7 @@ func (t *tally) String() string {
 	for _, r := range rules {
 		fmt.Fprintf(&b, "%9d  %s\n", t.judged[r], r)
 	}
+	fmt.Fprintf(&b, "%9d  of the answers are those of elements of batches\n", t.elements)
 	b.WriteString("computations without a lease, and why:\n")
 	for _, e := range excuses {
 		fmt.Fprintf(&b, "%9d  %s\n", t.excused[e], e)

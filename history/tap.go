@@ -41,10 +41,11 @@ var errDeaf = errors.New("history: this mutant no longer sends the command")
 
 // unsent reports whether a mutant no longer sends a command.
 func (t *tap) unsent(cmd redis.Cmder) bool {
-	if !t.deaf.Load() || !strings.EqualFold(cmd.Name(), "get") {
+	name := strings.ToLower(cmd.Name())
+	if !t.deaf.Load() || name != "get" && name != "mget" {
 		return false
 	}
-	t.kept.Add(1)
+	t.kept.Add(uint64(len(cmd.Args()) - 1))
 	return true
 }
 
@@ -54,9 +55,15 @@ var _ redis.Hook = (*tap)(nil)
 // context values of their call.
 type callKey struct{}
 
-func callOf(ctx context.Context) int64 {
-	call, _ := ctx.Value(callKey{}).(int64)
-	return call
+// callOf returns the number of the call about a cell, or about the fence if cell is "".
+func callOf(ctx context.Context, cell string) int64 {
+	switch call := ctx.Value(callKey{}).(type) {
+	case int64:
+		return call
+	case *batchCall:
+		return call.of(cell)
+	}
+	return 0
 }
 
 // How a command failed.
@@ -113,7 +120,7 @@ func (t *tap) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 			return errDeaf
 		}
 		asked := fieldsIn(cmds)
-		sent := make([]*event, len(cmds))
+		sent := make([][]event, len(cmds))
 		for i, cmd := range cmds {
 			sent[i] = t.sending(ctx, cmd, asked)
 		}
@@ -141,18 +148,21 @@ func fieldsIn(cmds []redis.Cmder) (fields map[string]bool) {
 	return fields
 }
 
-// sending records a command. fields are the fields of the fence that are read together with it. It
-// returns nil if the command concerns neither a cell nor the fence.
-func (t *tap) sending(ctx context.Context, cmd redis.Cmder, fields map[string]bool) *event {
+// sending records a command, for each cell that it concerns. fields are the fields of the fence that
+// are read together with it. It returns nil if the command concerns neither a cell nor the fence.
+func (t *tap) sending(ctx context.Context, cmd redis.Cmder, fields map[string]bool) (sent []event) {
 	args := cmd.Args()
 	if len(args) < 2 {
 		return nil
 	}
-	e := &event{Kind: commandSent, Call: callOf(redistest.Caller(ctx, cmd))}
+	var e event
 	var key string
 	switch strings.ToLower(cmd.Name()) {
-	case "get":
-		e.Verb, key = "get", text(args[1])
+	case "get", "mget":
+		for _, key := range args[1:] {
+			sent = append(sent, t.sendingTo(ctx, cmd, event{Verb: "get"}, text(key), fields)...)
+		}
+		return sent
 	case "evalsha", "eval":
 		e.Verb = t.replace(args)
 		n, _ := strconv.Atoi(text(args[2]))
@@ -167,6 +177,12 @@ func (t *tap) sending(ctx context.Context, cmd redis.Cmder, fields map[string]bo
 	if of, probe := strings.CutSuffix(key, ":probe"); probe {
 		e.Verb, key = "probe", of
 	}
+	return t.sendingTo(ctx, cmd, e, key, fields)
+}
+
+// sendingTo records a command to a key. It returns its event, or nil if the key is neither that of a
+// cell nor the fence.
+func (t *tap) sendingTo(ctx context.Context, cmd redis.Cmder, e event, key string, fields map[string]bool) []event {
 	cells := t.cells.Load()
 	if cells == nil {
 		return nil
@@ -175,11 +191,10 @@ func (t *tap) sending(ctx context.Context, cmd redis.Cmder, fields map[string]bo
 	if e.Cell == "" && key != fenceKey {
 		return nil
 	}
+	e.Kind, e.Call = commandSent, callOf(redistest.Caller(ctx, cmd), e.Cell)
 	e.Fenced = e.Verb == "get" && fields[t.fields[e.Cell]]
 	e.Op = t.ops.Add(1)
-	t.rec.stamp(e)
-	t.rec.write(*e)
-	return e
+	return []event{t.rec.record(e)}
 }
 
 // replace returns the verb of EVALSHA or EVAL, and replaces the script by the mutant's.
@@ -225,18 +240,27 @@ func (e *event) describe(args []any) {
 }
 
 // ended records how a command ended.
-func (t *tap) ended(sent *event, cmd redis.Cmder, err error) {
-	if sent == nil {
-		return
+func (t *tap) ended(sent []event, cmd redis.Cmder, err error) {
+	for i := range sent {
+		t.endedOf(&sent[i], i, cmd, err)
 	}
+}
+
+// endedOf records how a command ended for the i-th cell that it concerns.
+func (t *tap) endedOf(sent *event, i int, cmd redis.Cmder, err error) {
 	e := event{Kind: commandEnds, Op: sent.Op, Cell: sent.Cell, Verb: sent.Verb, Token: sent.Token, Err: commandError(err)}
 	switch cmd := redistest.Inner(cmd).(type) {
 	case *redis.StringCmd:
 		e.Entry, e.Value = entryID(cmd.Val()), valueIn(cmd.Val())
 	case *redis.Cmd:
-		if e.Cell == "" {
+		switch {
+		case e.Cell == "":
 			e.readFence(cmd.Val())
-		} else {
+		case e.Verb == "get":
+			if values, _ := cmd.Val().([]any); i < len(values) { // an MGET reads keys of cells only
+				e.Entry, e.Value = entryID(text(values[i])), valueIn(text(values[i]))
+			}
+		default:
 			e.readReply(cmd.Val())
 		}
 	}
@@ -293,6 +317,8 @@ func text(arg any) string {
 		return ""
 	case string:
 		return arg
+	case *string: // of a command with many keys or fields
+		return *arg
 	case []byte:
 		return string(arg)
 	default:

@@ -64,6 +64,8 @@ type worker struct {
 // A workerFunc is one cached function.
 type workerFunc struct {
 	call   func(context.Context, int) (string, error)
+	many   func(context.Context, []int) (map[int]string, error) // of a batch function; call then calls it with one id
+	batch  *fncache.BatchFunc[int, string]
 	handle *fncache.Func
 }
 
@@ -138,6 +140,15 @@ func (w *worker) wrap() (map[string]string, error) {
 	w.funcs = make([]workerFunc, len(w.Plan.Funcs))
 	for i := range w.funcs {
 		f := &w.funcs[i]
+		if w.Plan.Funcs[i].Batch {
+			if err := w.wrapBatch(i); err != nil {
+				return nil, err
+			}
+			if err := w.nameCells(i, cells, hashing); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		f.call = func(ctx context.Context, arg int) (string, error) { return w.compute(ctx, i, arg) }
 		wrap := fncache.Wrap[func(context.Context, int) (string, error)]
 		if w.Plan.Funcs[i].Typed {
@@ -154,30 +165,60 @@ func (w *worker) wrap() (map[string]string, error) {
 			return nil, err
 		}
 		f.handle = handle
-		for arg := range w.Plan.Args {
-			key, err := handle.Key(arg)
-			if err != nil {
-				return nil, err
-			}
-			cell := w.Plan.cell(i, arg)
-			cells[key] = cell
-			w.tap.fields[cell] = fence.TagOf(hashing, w.Plan.Funcs[i].tagOfCell(arg)).String()
+		if err := w.nameCells(i, cells, hashing); err != nil {
+			return nil, err
 		}
 	}
 	return cells, nil
+}
+
+// nameCells adds the cells of a function.
+func (w *worker) nameCells(f int, cells map[string]string, hashing *keyhash.Keys) error {
+	for arg := range w.Plan.Args {
+		key, err := w.funcs[f].handle.Key(arg)
+		if err != nil {
+			return err
+		}
+		cell := w.Plan.cell(f, arg)
+		cells[key] = cell
+		w.tap.fields[cell] = fence.TagOf(hashing, w.Plan.Funcs[f].tagOfCell(arg)).String()
+	}
+	return nil
 }
 
 var errFailing = errors.New("history: the function fails")
 
 // compute is the function: it reads the source, and takes a while.
 func (w *worker) compute(ctx context.Context, f, arg int) (string, error) {
-	e := event{Kind: computeBegins, Op: w.ops.Add(1), Cell: w.Plan.cell(f, arg), Call: callOf(ctx), Troubles: w.troubles()}
+	end := w.beginCompute(ctx, f, arg)
+	w.callOthers(ctx, f, arg, &end)
+	err := w.work(ctx)
+	if w.Plan.Funcs[f].Adds {
+		tag := tagOfVersion(end.Value.Version)
+		fncache.AddTags(ctx, tag)
+		end.Tags = append(end.Tags, tag)
+	}
+	end.Err = errorKind(err)
+	w.rec.record(end)
+	return writeValue(end.Cell, end.Value), err
+}
+
+// beginCompute records the beginning of a computation, and reads the source. It returns the event
+// of its end.
+func (w *worker) beginCompute(ctx context.Context, f, arg int) (end event) {
+	cell := w.Plan.cell(f, arg)
+	e := event{Kind: computeBegins, Op: w.ops.Add(1), Cell: cell, Call: callOf(ctx, cell), Troubles: w.troubles()}
+	if batch := callOf(ctx, ""); batch != e.Call {
+		e.Batch = batch
+	}
 	w.rec.stamp(&e) // before it reads
 	e.Value = value{Comp: e.Op, Version: int64(w.mem.version(w.Plan.index(f, arg)).Load())}
 	w.rec.write(e)
-	end := event{Kind: computeEnds, Op: e.Op, Cell: e.Cell, Value: e.Value, Tags: w.Plan.Funcs[f].tagsOf(arg)}
-	w.callOthers(ctx, f, arg, &end)
+	return event{Kind: computeEnds, Op: e.Op, Cell: cell, Value: e.Value, Tags: w.Plan.Funcs[f].tagsOf(arg)}
+}
 
+// work takes a while. It returns the error of the function.
+func (w *worker) work(ctx context.Context) error {
 	w.mu.Lock()
 	d := time.Duration(w.random.ExpFloat64() * float64(w.Plan.Work))
 	if w.random.IntN(20) == 0 {
@@ -194,18 +235,10 @@ func (w *worker) compute(ctx context.Context, f, arg int) (string, error) {
 	if !storing {
 		fncache.NoStore(ctx)
 	}
-	if w.Plan.Funcs[f].Adds {
-		tag := tagOfVersion(e.Value.Version)
-		fncache.AddTags(ctx, tag)
-		end.Tags = append(end.Tags, tag)
-	}
-	var err error
 	if failing {
-		err = errFailing
-		end.Err = errorKind(err)
+		return errFailing
 	}
-	w.rec.record(end)
-	return writeValue(e.Cell, e.Value), err
+	return nil
 }
 
 // callOthers calls the functions that a function calls, and notes what its result depends on. If a
@@ -255,7 +288,11 @@ func (w *worker) act(r *rand.Rand) {
 	f, arg := r.IntN(len(w.funcs)), min(r.IntN(w.Plan.Args), r.IntN(w.Plan.Args))
 	busy, what, limit := r.Float64() < w.Plan.Busy, r.IntN(100), time.Duration(r.Int64N(int64(60*time.Millisecond)))
 	which, soft := r.IntN(100), r.IntN(2) == 0
+	ids := w.idsWith(arg, r.IntN(16))
 	ctx := context.Background()
+	if w.Plan.Funcs[f].Batch && w.actOnMany(ctx, f, ids, busy, what, limit) {
+		return
+	}
 	switch {
 	case busy && what < 25:
 		w.change(f, arg)
