@@ -106,261 +106,282 @@ func (v *verbs) entry() string {
 	return entry
 }
 
-func TestProtocolVerbs(t *testing.T) {
+// onVerbs runs each test on every server, with a key of its own.
+func onVerbs(t *testing.T, tests map[string]func(t *testing.T, v *verbs)) {
+	t.Helper()
 	redistest.OnServers(t, func(t *testing.T, server *redistest.Backend) {
-		for name, test := range map[string]func(t *testing.T, v *verbs){
-			"acquire on nothing": func(t *testing.T, v *verbs) {
-				assert.Equal(t, acquisition{status: leaseAcquired, token: "me"}, v.acquire("me", "", false))
-				assert.Equal(t, "me", v.lock())
-				left := v.raw.PTTL(v.ctx, v.key+lockSuffix).Val()
-				assert.InDelta(t, testLease, left, float64(10*time.Second))
-			},
-			"acquire while held": func(t *testing.T, v *verbs) {
-				v.acquire("you", "", false)
-				a := v.acquire("me", "", false)
-				assert.Equal(t, leaseHeld, a.status)
-				assert.Equal(t, "you", a.holder)
-				assert.InDelta(t, testLease, a.left, float64(10*time.Second))
-				assert.False(t, a.present)
-			},
-			"acquire what the caller saw": func(t *testing.T, v *verbs) {
-				v.acquire("you", "", false)
-				v.store("you", 1)
-				assert.Equal(t, acquisition{status: leaseAcquired, present: true, token: "me"}, v.acquire("me", v.entry(), true))
-			},
-			"acquire gives back what the caller did not see": func(t *testing.T, v *verbs) {
-				v.acquire("you", "", false)
-				v.store("you", 1)
-				assert.Equal(t, acquisition{status: entryChanged, raw: []byte(v.entry())}, v.acquire("me", "", false))
-				assert.Empty(t, v.lock())
-			},
-			"acquire with the entry gone": func(t *testing.T, v *verbs) {
-				assert.Equal(t, acquisition{status: leaseAcquired, present: false, token: "me"}, v.acquire("me", "what was seen", true))
-			},
-			"acquire while held with the entry gone": func(t *testing.T, v *verbs) {
-				v.acquire("you", "", false)
-				a := v.acquire("me", "what was seen", true)
-				assert.Equal(t, leaseHeld, a.status)
-				assert.False(t, a.present)
-			},
-			"refresh does not compare": func(t *testing.T, v *verbs) {
-				v.acquire("you", "", false)
-				v.store("you", 1)
-				assert.Equal(t, acquisition{status: leaseAcquired, present: true, token: "me"}, v.refresh("me"))
-			},
-			"garbage counts as seen": func(t *testing.T, v *verbs) {
-				v.raw.Set(v.ctx, v.key, "garbage", 0)
-				assert.Equal(t, entryChanged, v.acquire("me", "", false).status)
-				assert.Equal(t, leaseAcquired, v.acquire("me", "garbage", false).status)
-				assert.True(t, v.store("me", 1))
-				assert.Len(t, v.entry(), envelopeHeaderLen+1)
-			},
-			"an entry of another type is replaced": func(t *testing.T, v *verbs) {
-				v.raw.LPush(v.ctx, v.key, "x")
-				_, err := v.lookup(v.ctx, v.key, 0)
-				require.ErrorIs(t, err, errWrongType)
-				assert.Equal(t, acquisition{status: leaseAcquired, token: "me"}, v.acquire("me", "", false))
-				assert.True(t, v.store("me", 1))
-				assert.Len(t, v.entry(), envelopeHeaderLen+1)
-			},
-			"a lock of another type is nobody's": func(t *testing.T, v *verbs) {
-				v.raw.LPush(v.ctx, v.key+lockSuffix, "x")
-				assert.False(t, v.step(v.renew(v.ctx, v.key, "me", testLease)))
-				assert.False(t, v.store("me", 1))
-				assert.Equal(t, leaseAcquired, v.acquire("me", "", false).status)
-			},
-			"a lock without an expiry gets one": func(t *testing.T, v *verbs) {
-				v.raw.Set(v.ctx, v.key+lockSuffix, "stray", 0)
-				a := v.acquire("me", "", false)
-				assert.Equal(t, leaseHeld, a.status)
-				assert.Equal(t, testLease, a.left)
-				assert.Positive(t, v.raw.PTTL(v.ctx, v.key+lockSuffix).Val())
-			},
-			"a lock that holds no token lives no longer than a lease": func(t *testing.T, v *verbs) {
-				lock, token := v.key+lockSuffix, newToken()
-				for _, stray := range []string{
-					"garbage", "", "1", strings.ToLower(token), token[1:], token[1:] + ".23", token + ".", token + ".x",
-					"x" + token, "COOL:" + token, token + "\n", "\x00" + token, strings.Repeat("0", 1000),
-				} {
-					v.raw.Set(v.ctx, lock, stray, 365*24*time.Hour)
-					a := v.acquire("me", "", false)
-					assert.Equal(t, leaseHeld, a.status, "%q", stray)
-					assert.Equal(t, testLease, a.left, "%q", stray)
-					assert.InDelta(t, testLease, v.raw.PTTL(v.ctx, lock).Val(), float64(10*time.Second))
-
-					v.raw.PExpire(v.ctx, lock, time.Second)
-					assert.LessOrEqual(t, v.acquire("me", "", false).left, time.Second, "and is not prolonged")
-				}
-			},
-			"a cooling lock that holds no token lives no longer than a lease": func(t *testing.T, v *verbs) {
-				v.acquire("you", "", false)
-				v.store("you", 1)
-				for _, stray := range []string{"cool:", "cool:garbage", "cool:cool:" + newToken()} {
-					v.raw.Set(v.ctx, v.key+lockSuffix, stray, 365*24*time.Hour)
-					assert.Equal(t, testLease, v.acquire("me", v.entry(), true).left, "%q", stray)
-				}
-			},
-			"a lock that holds a token lives as long as its holder may": func(t *testing.T, v *verbs) {
-				v.acquire("you", "", false)
-				v.store("you", 1)
-				const longer = time.Hour
-				for _, token := range []string{
-					newToken(), newToken() + ".2", newToken() + ".17", "cool:" + newToken(), "cool:" + newToken() + ".2", newToken() + newToken(),
-					"open:" + newToken(), "open:" + newToken() + ".3",
-				} {
-					v.raw.Set(v.ctx, v.key+lockSuffix, token, longer)
-					a := v.acquire("me", v.entry(), true)
-					assert.Equal(t, leaseHeld, a.status, token)
-					assert.InDelta(t, longer, a.left, float64(10*time.Second), token)
-					assert.InDelta(t, longer, v.raw.PTTL(v.ctx, v.key+lockSuffix).Val(), float64(10*time.Second), token)
-				}
-			},
-			"renew": func(t *testing.T, v *verbs) {
-				v.acquire("me", "", false)
-				v.raw.PExpire(v.ctx, v.key+lockSuffix, 10*time.Second)
-				assert.True(t, v.step(v.renew(v.ctx, v.key, "me", testLease)))
-				assert.InDelta(t, testLease, v.raw.PTTL(v.ctx, v.key+lockSuffix).Val(), float64(10*time.Second))
-				assert.False(t, v.step(v.renew(v.ctx, v.key, "you", testLease)))
-			},
-			"store": func(t *testing.T, v *verbs) {
-				v.acquire("me", "", false)
-				assert.True(t, v.store("me", 1))
-				assert.Empty(t, v.lock())
-				assert.InDelta(t, time.Hour, v.raw.PTTL(v.ctx, v.key).Val(), float64(10*time.Second))
-			},
-			"store without the lease writes nothing": func(t *testing.T, v *verbs) {
-				assert.False(t, v.store("me", 1))
-				v.acquire("you", "", false)
-				assert.False(t, v.store("me", 1))
-				assert.Empty(t, v.entry())
-				assert.Equal(t, "you", v.lock())
-			},
-			"cool down": func(t *testing.T, v *verbs) {
-				v.acquire("you", "", false)
-				v.store("you", 1)
-				v.acquire("me", v.entry(), true)
-				assert.True(t, v.step(v.coolDown(v.ctx, v.key, "me", testLease)))
-				assert.Equal(t, "cool:me", v.lock())
-				assert.False(t, v.step(v.renew(v.ctx, v.key, "me", testLease)), "a late renew")
-				assert.Equal(t, leaseHeld, v.acquire("third", v.entry(), true).status)
-				assert.Equal(t, leaseAcquired, v.acquire("third", v.entry(), false).status, "nothing to live on")
-			},
-			"an open lock": func(t *testing.T, v *verbs) {
-				v.acquire("me", "", false)
-				assert.True(t, v.step(v.leaveOpen(v.ctx, v.key, "me", testLease)))
-				assert.True(t, v.step(v.leaveOpen(v.ctx, v.key, "me", testLease)), "sent again")
-				assert.Equal(t, "open:me", v.lock())
-				assert.False(t, v.step(v.renew(v.ctx, v.key, "me", testLease)), "a late renew")
-				assert.False(t, v.step(v.coolDown(v.ctx, v.key, "me", testLease)))
-				assert.False(t, v.store("me", 1))
-				a := v.acquire("third", "", false)
-				assert.Equal(t, leaseHeld, a.status, "though there is nothing to live on")
-				assert.True(t, a.open)
-				assert.Equal(t, leaseAcquired, v.refresh("third").status)
-			},
-			"an open lock without the lease": func(t *testing.T, v *verbs) {
-				v.acquire("you", "", false)
-				assert.False(t, v.step(v.leaveOpen(v.ctx, v.key, "me", testLease)))
-				assert.Equal(t, "you", v.lock())
-				assert.False(t, v.acquire("me", "", false).open)
-			},
-			"cool down without the lease": func(t *testing.T, v *verbs) {
-				v.acquire("you", "", false)
-				assert.False(t, v.step(v.coolDown(v.ctx, v.key, "me", testLease)))
-				assert.Equal(t, "you", v.lock())
-			},
-			"refresh takes a cooling lock": func(t *testing.T, v *verbs) {
-				v.acquire("you", "", false)
-				v.step(v.coolDown(v.ctx, v.key, "you", testLease))
-				assert.Equal(t, leaseAcquired, v.refresh("me").status)
-			},
-			"release": func(t *testing.T, v *verbs) {
-				v.acquire("me", "", false)
-				assert.False(t, v.step(v.release(v.ctx, v.key, "you", events.Release)))
-				assert.Equal(t, "me", v.lock())
-				assert.True(t, v.step(v.release(v.ctx, v.key, "me", events.Release)))
-				assert.Empty(t, v.lock())
-			},
-			"invalidate": func(t *testing.T, v *verbs) {
-				v.acquire("you", "", false)
-				v.store("you", 1)
-				v.acquire("me", v.entry(), true)
-				require.NoError(t, v.overtake(v.ctx, invalidating, []string{v.key}))
-				assert.Empty(t, v.entry()+v.lock())
-				assert.False(t, v.store("me", 2), "it cannot bring the old value back")
-				require.NoError(t, v.overtake(v.ctx, invalidating, []string{v.key}), "of nothing")
-			},
-		} {
+		for name, test := range tests {
 			t.Run(name, func(t *testing.T) { test(t, newVerbs(t, server.Client(), server.Raw)) })
 		}
 	})
 }
 
-// Every step may arrive twice, because the client sends it again if the reply is lost.
-func TestVerbsSentTwiceHaveTheEffectAndTheAnswerOfOnce(t *testing.T) {
-	redistest.OnServers(t, func(t *testing.T, server *redistest.Backend) {
-		for name, test := range map[string]func(t *testing.T, v *verbs){
-			"acquire": func(t *testing.T, v *verbs) {
-				assert.Equal(t, v.acquire("me", "", false), v.acquire("me", "", false))
-			},
-			"acquire of a stale entry": func(t *testing.T, v *verbs) {
-				v.acquire("you", "", false)
-				v.store("you", 1)
-				assert.Equal(t, v.acquire("me", v.entry(), true), v.acquire("me", v.entry(), true))
-			},
-			"acquire, the earlier sending last": func(t *testing.T, v *verbs) {
-				v.acquire("me", "", false)
-				assert.Equal(t, "me.10", v.acquire("me.10", "", false).token)
-				assert.Equal(t, "me.10", v.acquire("me.9", "", false).token, "the lease does not go back")
-				assert.Equal(t, "me.10", v.lock())
+func TestAcquireComparesWhatTheCallerSaw(t *testing.T) {
+	onVerbs(t, map[string]func(t *testing.T, v *verbs){
+		"acquire on nothing": func(t *testing.T, v *verbs) {
+			assert.Equal(t, acquisition{status: leaseAcquired, token: "me"}, v.acquire("me", "", false))
+			assert.Equal(t, "me", v.lock())
+			left := v.raw.PTTL(v.ctx, v.key+lockSuffix).Val()
+			assert.InDelta(t, testLease, left, float64(10*time.Second))
+		},
+		"acquire while held": func(t *testing.T, v *verbs) {
+			v.acquire("you", "", false)
+			a := v.acquire("me", "", false)
+			assert.Equal(t, leaseHeld, a.status)
+			assert.Equal(t, "you", a.holder)
+			assert.InDelta(t, testLease, a.left, float64(10*time.Second))
+			assert.False(t, a.present)
+		},
+		"acquire what the caller saw": func(t *testing.T, v *verbs) {
+			v.acquire("you", "", false)
+			v.store("you", 1)
+			assert.Equal(t, acquisition{status: leaseAcquired, present: true, token: "me"}, v.acquire("me", v.entry(), true))
+		},
+		"acquire gives back what the caller did not see": func(t *testing.T, v *verbs) {
+			v.acquire("you", "", false)
+			v.store("you", 1)
+			assert.Equal(t, acquisition{status: entryChanged, raw: []byte(v.entry())}, v.acquire("me", "", false))
+			assert.Empty(t, v.lock())
+		},
+		"acquire with the entry gone": func(t *testing.T, v *verbs) {
+			assert.Equal(t, acquisition{status: leaseAcquired, present: false, token: "me"}, v.acquire("me", "what was seen", true))
+		},
+		"acquire while held with the entry gone": func(t *testing.T, v *verbs) {
+			v.acquire("you", "", false)
+			a := v.acquire("me", "what was seen", true)
+			assert.Equal(t, leaseHeld, a.status)
+			assert.False(t, a.present)
+		},
+		"refresh does not compare": func(t *testing.T, v *verbs) {
+			v.acquire("you", "", false)
+			v.store("you", 1)
+			assert.Equal(t, acquisition{status: leaseAcquired, present: true, token: "me"}, v.refresh("me"))
+		},
+		"garbage counts as seen": func(t *testing.T, v *verbs) {
+			v.raw.Set(v.ctx, v.key, "garbage", 0)
+			assert.Equal(t, entryChanged, v.acquire("me", "", false).status)
+			assert.Equal(t, leaseAcquired, v.acquire("me", "garbage", false).status)
+			assert.True(t, v.store("me", 1))
+			assert.Len(t, v.entry(), envelopeHeaderLen+1)
+		},
+	})
+}
+
+func TestAcquireReplacesWhatIsNoEntryAndNoLock(t *testing.T) {
+	onVerbs(t, map[string]func(t *testing.T, v *verbs){
+		"an entry of another type is replaced": func(t *testing.T, v *verbs) {
+			v.raw.LPush(v.ctx, v.key, "x")
+			_, err := v.lookup(v.ctx, v.key, 0)
+			require.ErrorIs(t, err, errWrongType)
+			assert.Equal(t, acquisition{status: leaseAcquired, foreign: true, token: "me"}, v.acquire("me", "", false))
+			assert.True(t, v.store("me", 1))
+			assert.Len(t, v.entry(), envelopeHeaderLen+1)
+		},
+		"a lock of another type is nobody's": func(t *testing.T, v *verbs) {
+			v.raw.LPush(v.ctx, v.key+lockSuffix, "x")
+			assert.False(t, v.step(v.renew(v.ctx, v.key, "me", testLease)))
+			assert.False(t, v.store("me", 1))
+			assert.Equal(t, leaseAcquired, v.acquire("me", "", false).status)
+		},
+		"a lock without an expiry gets one": func(t *testing.T, v *verbs) {
+			v.raw.Set(v.ctx, v.key+lockSuffix, "stray", 0)
+			a := v.acquire("me", "", false)
+			assert.Equal(t, leaseHeld, a.status)
+			assert.Equal(t, testLease, a.left)
+			assert.Positive(t, v.raw.PTTL(v.ctx, v.key+lockSuffix).Val())
+		},
+		"a lock that holds no token lives no longer than a lease": func(t *testing.T, v *verbs) {
+			lock, token := v.key+lockSuffix, newToken()
+			for _, stray := range []string{
+				"garbage", "", "1", strings.ToLower(token), token[1:], token[1:] + ".23", token + ".", token + ".x",
+				"x" + token, "COOL:" + token, token + "\n", "\x00" + token, strings.Repeat("0", 1000),
+			} {
+				v.raw.Set(v.ctx, lock, stray, 365*24*time.Hour)
+				a := v.acquire("me", "", false)
+				assert.Equal(t, leaseHeld, a.status, "%q", stray)
+				assert.Equal(t, testLease, a.left, "%q", stray)
+				assert.InDelta(t, testLease, v.raw.PTTL(v.ctx, lock).Val(), float64(10*time.Second))
+
+				v.raw.PExpire(v.ctx, lock, time.Second)
+				assert.LessOrEqual(t, v.acquire("me", "", false).left, time.Second, "and is not prolonged")
+			}
+		},
+		"a cooling lock that holds no token lives no longer than a lease": func(t *testing.T, v *verbs) {
+			v.acquire("you", "", false)
+			v.store("you", 1)
+			for _, stray := range []string{"cool:", "cool:garbage", "cool:cool:" + newToken()} {
+				v.raw.Set(v.ctx, v.key+lockSuffix, stray, 365*24*time.Hour)
+				assert.Equal(t, testLease, v.acquire("me", v.entry(), true).left, "%q", stray)
+			}
+		},
+		"a lock that holds a token lives as long as its holder may": func(t *testing.T, v *verbs) {
+			v.acquire("you", "", false)
+			v.store("you", 1)
+			const longer = time.Hour
+			for _, token := range []string{
+				newToken(), newToken() + ".2", newToken() + ".17", "cool:" + newToken(), "cool:" + newToken() + ".2", newToken() + newToken(),
+				"open:" + newToken(), "open:" + newToken() + ".3",
+			} {
+				v.raw.Set(v.ctx, v.key+lockSuffix, token, longer)
+				a := v.acquire("me", v.entry(), true)
+				assert.Equal(t, leaseHeld, a.status, token)
+				assert.InDelta(t, longer, a.left, float64(10*time.Second), token)
+				assert.InDelta(t, longer, v.raw.PTTL(v.ctx, v.key+lockSuffix).Val(), float64(10*time.Second), token)
+			}
+		},
+	})
+}
+
+func TestStepsOfAHolderNeedTheLease(t *testing.T) {
+	onVerbs(t, map[string]func(t *testing.T, v *verbs){
+		"renew": func(t *testing.T, v *verbs) {
+			v.acquire("me", "", false)
+			v.raw.PExpire(v.ctx, v.key+lockSuffix, 10*time.Second)
+			assert.True(t, v.step(v.renew(v.ctx, v.key, "me", testLease)))
+			assert.InDelta(t, testLease, v.raw.PTTL(v.ctx, v.key+lockSuffix).Val(), float64(10*time.Second))
+			assert.False(t, v.step(v.renew(v.ctx, v.key, "you", testLease)))
+		},
+		"store": func(t *testing.T, v *verbs) {
+			v.acquire("me", "", false)
+			assert.True(t, v.store("me", 1))
+			assert.Empty(t, v.lock())
+			assert.InDelta(t, time.Hour, v.raw.PTTL(v.ctx, v.key).Val(), float64(10*time.Second))
+		},
+		"store without the lease writes nothing": func(t *testing.T, v *verbs) {
+			assert.False(t, v.store("me", 1))
+			v.acquire("you", "", false)
+			assert.False(t, v.store("me", 1))
+			assert.Empty(t, v.entry())
+			assert.Equal(t, "you", v.lock())
+		},
+		"release": func(t *testing.T, v *verbs) {
+			v.acquire("me", "", false)
+			assert.False(t, v.step(v.release(v.ctx, v.key, "you", events.Release)))
+			assert.Equal(t, "me", v.lock())
+			assert.True(t, v.step(v.release(v.ctx, v.key, "me", events.Release)))
+			assert.Empty(t, v.lock())
+		},
+		"invalidate": func(t *testing.T, v *verbs) {
+			v.acquire("you", "", false)
+			v.store("you", 1)
+			v.acquire("me", v.entry(), true)
+			require.NoError(t, v.overtake(v.ctx, invalidating, []string{v.key}))
+			assert.Empty(t, v.entry()+v.lock())
+			assert.False(t, v.store("me", 2), "it cannot bring the old value back")
+			require.NoError(t, v.overtake(v.ctx, invalidating, []string{v.key}), "of nothing")
+		},
+	})
+}
+
+func TestLocksThatAreOpenOrCoolDown(t *testing.T) {
+	onVerbs(t, map[string]func(t *testing.T, v *verbs){
+		"cool down": func(t *testing.T, v *verbs) {
+			v.acquire("you", "", false)
+			v.store("you", 1)
+			v.acquire("me", v.entry(), true)
+			assert.True(t, v.step(v.coolDown(v.ctx, v.key, "me", testLease)))
+			assert.Equal(t, "cool:me", v.lock())
+			assert.False(t, v.step(v.renew(v.ctx, v.key, "me", testLease)), "a late renew")
+			assert.Equal(t, leaseHeld, v.acquire("third", v.entry(), true).status)
+			assert.Equal(t, leaseAcquired, v.acquire("third", v.entry(), false).status, "nothing to live on")
+		},
+		"cool down without the lease": func(t *testing.T, v *verbs) {
+			v.acquire("you", "", false)
+			assert.False(t, v.step(v.coolDown(v.ctx, v.key, "me", testLease)))
+			assert.Equal(t, "you", v.lock())
+		},
+		"refresh takes a cooling lock": func(t *testing.T, v *verbs) {
+			v.acquire("you", "", false)
+			v.step(v.coolDown(v.ctx, v.key, "you", testLease))
+			assert.Equal(t, leaseAcquired, v.refresh("me").status)
+		},
+		"an open lock": func(t *testing.T, v *verbs) {
+			v.acquire("me", "", false)
+			assert.True(t, v.step(v.leaveOpen(v.ctx, v.key, "me", testLease)))
+			assert.True(t, v.step(v.leaveOpen(v.ctx, v.key, "me", testLease)), "sent again")
+			assert.Equal(t, "open:me", v.lock())
+			assert.False(t, v.step(v.renew(v.ctx, v.key, "me", testLease)), "a late renew")
+			assert.False(t, v.step(v.coolDown(v.ctx, v.key, "me", testLease)))
+			assert.False(t, v.store("me", 1))
+			a := v.acquire("third", "", false)
+			assert.Equal(t, leaseHeld, a.status, "though there is nothing to live on")
+			assert.True(t, a.open)
+			assert.Equal(t, leaseAcquired, v.refresh("third").status)
+		},
+		"an open lock without the lease": func(t *testing.T, v *verbs) {
+			v.acquire("you", "", false)
+			assert.False(t, v.step(v.leaveOpen(v.ctx, v.key, "me", testLease)))
+			assert.Equal(t, "you", v.lock())
+			assert.False(t, v.acquire("me", "", false).open)
+		},
+	})
+}
+
+func TestAcquireSentTwiceHasTheEffectAndTheAnswerOfOnce(t *testing.T) {
+	onVerbs(t, map[string]func(t *testing.T, v *verbs){
+		"acquire": func(t *testing.T, v *verbs) {
+			assert.Equal(t, v.acquire("me", "", false), v.acquire("me", "", false))
+		},
+		"acquire of a stale entry": func(t *testing.T, v *verbs) {
+			v.acquire("you", "", false)
+			v.store("you", 1)
+			assert.Equal(t, v.acquire("me", v.entry(), true), v.acquire("me", v.entry(), true))
+		},
+		"acquire, the earlier sending last": func(t *testing.T, v *verbs) {
+			v.acquire("me", "", false)
+			assert.Equal(t, "me.10", v.acquire("me.10", "", false).token)
+			assert.Equal(t, "me.10", v.acquire("me.9", "", false).token, "the lease does not go back")
+			assert.Equal(t, "me.10", v.lock())
+			require.NoError(t, v.overtake(v.ctx, invalidating, []string{v.key}))
+			v.acquire("me.9", "", false)
+			assert.False(t, v.store("me.10", 1), "the lease that was invalidated is not back")
+			assert.True(t, v.step(v.release(v.ctx, v.key, "me", events.Release)), "of whichever sending")
+		},
+	})
+}
+
+func TestStepsSentTwiceHaveTheEffectAndTheAnswerOfOnce(t *testing.T) {
+	onVerbs(t, map[string]func(t *testing.T, v *verbs){
+		"renew": func(t *testing.T, v *verbs) {
+			v.acquire("me", "", false)
+			for range 2 {
+				assert.True(t, v.step(v.renew(v.ctx, v.key, "me", testLease)))
+			}
+		},
+		"store": func(t *testing.T, v *verbs) {
+			v.acquire("me", "", false)
+			for range 2 {
+				assert.True(t, v.store("me", 1))
+			}
+		},
+		"store resent after somebody else acquired": func(t *testing.T, v *verbs) {
+			v.acquire("me", "", false)
+			assert.True(t, v.store("me", 1))
+			v.acquire("you", v.entry(), true)
+			assert.True(t, v.store("me", 1))
+			assert.Equal(t, "you", v.lock(), "the other's lease is left alone")
+			assert.True(t, v.store("you", 2))
+			assert.False(t, v.store("me", 1), "and the newer value too")
+		},
+		"cool down": func(t *testing.T, v *verbs) {
+			v.acquire("me", "", false)
+			for range 2 {
+				assert.True(t, v.step(v.coolDown(v.ctx, v.key, "me", testLease)))
+			}
+		},
+		"release": func(t *testing.T, v *verbs) {
+			v.acquire("me", "", false)
+			assert.True(t, v.step(v.release(v.ctx, v.key, "me", events.Release)))
+			v.acquire("you", "", false)
+			assert.False(t, v.step(v.release(v.ctx, v.key, "me", events.Release)), "it answers lost: see lock_release.lua")
+			assert.Equal(t, "you", v.lock())
+		},
+		"invalidate": func(t *testing.T, v *verbs) {
+			v.acquire("me", "", false)
+			for range 2 {
 				require.NoError(t, v.overtake(v.ctx, invalidating, []string{v.key}))
-				v.acquire("me.9", "", false)
-				assert.False(t, v.store("me.10", 1), "the lease that was invalidated is not back")
-				assert.True(t, v.step(v.release(v.ctx, v.key, "me", events.Release)), "of whichever sending")
-			},
-			"renew": func(t *testing.T, v *verbs) {
-				v.acquire("me", "", false)
-				for range 2 {
-					assert.True(t, v.step(v.renew(v.ctx, v.key, "me", testLease)))
-				}
-			},
-			"store": func(t *testing.T, v *verbs) {
-				v.acquire("me", "", false)
-				for range 2 {
-					assert.True(t, v.store("me", 1))
-				}
-			},
-			"store resent after somebody else acquired": func(t *testing.T, v *verbs) {
-				v.acquire("me", "", false)
-				assert.True(t, v.store("me", 1))
-				v.acquire("you", v.entry(), true)
-				assert.True(t, v.store("me", 1))
-				assert.Equal(t, "you", v.lock(), "the other's lease is left alone")
-				assert.True(t, v.store("you", 2))
-				assert.False(t, v.store("me", 1), "and the newer value too")
-			},
-			"cool down": func(t *testing.T, v *verbs) {
-				v.acquire("me", "", false)
-				for range 2 {
-					assert.True(t, v.step(v.coolDown(v.ctx, v.key, "me", testLease)))
-				}
-			},
-			"release": func(t *testing.T, v *verbs) {
-				v.acquire("me", "", false)
-				assert.True(t, v.step(v.release(v.ctx, v.key, "me", events.Release)))
-				v.acquire("you", "", false)
-				assert.False(t, v.step(v.release(v.ctx, v.key, "me", events.Release)), "it answers lost: see lock_release.lua")
-				assert.Equal(t, "you", v.lock())
-			},
-			"invalidate": func(t *testing.T, v *verbs) {
-				v.acquire("me", "", false)
-				for range 2 {
-					require.NoError(t, v.overtake(v.ctx, invalidating, []string{v.key}))
-				}
-			},
-		} {
-			t.Run(name, func(t *testing.T) { test(t, newVerbs(t, server.Client(), server.Raw)) })
-		}
+			}
+		},
 	})
 }
 
@@ -568,98 +589,112 @@ func (v *verbs) releasesFor(registry, params string) (sigs []string, err error) 
 	return sigs, err
 }
 
-func TestTheRegistryOfReleases(t *testing.T) {
-	now := time.Unix(1_800_000_000, 0)
-	const day = 24 * time.Hour
-	redistest.OnServers(t, func(t *testing.T, server *redistest.Backend) {
-		for name, test := range map[string]func(t *testing.T, v *verbs, registry string){
-			"a release is missing once": func(t *testing.T, v *verbs, registry string) {
-				for _, want := range []bool{true, false} {
-					missing, err := v.register(v.ctx, registry, "a", "p", now, now, day)
-					require.NoError(t, err)
-					assert.Equal(t, want, missing)
-				}
-				assert.Equal(t, map[string]string{"a": "1800000000 1800086400 p"}, v.raw.HGetAll(v.ctx, registry).Val())
-				assert.Equal(t, time.Duration(-1), v.raw.TTL(v.ctx, registry).Val(), "no volatile-* policy evicts it")
-			},
-			"those of the same parameter types are read": func(t *testing.T, v *verbs, registry string) {
-				for sig, params := range map[string]string{"a": "p", "b": "p", "c": "q"} {
-					_, err := v.register(v.ctx, registry, sig, params, now, now, day)
-					require.NoError(t, err)
-				}
-				v.raw.HSet(v.ctx, registry, "later", "in another form")
-				sigs, err := v.releasesFor(registry, "p")
-				require.NoError(t, err)
-				assert.ElementsMatch(t, []string{"a", "b", "later"}, sigs)
-			},
-			"it says whose entries have tags": func(t *testing.T, v *verbs, registry string) {
-				for sig, hasTags := range map[string]bool{"a": true, "b": false} {
-					_, err := v.register(v.ctx, registry, sig, releases.Noted("p", hasTags, releases.Description{}), now, now, day)
-					require.NoError(t, err)
-				}
-				v.raw.HSet(v.ctx, registry, "later", "in another form, tagged")
-				all, err := v.releases(v.ctx, registry)
-				require.NoError(t, err)
-				require.Len(t, all, 3)
-				for _, r := range all {
-					assert.Equal(t, r.Signature == "a", r.Tagged, r.Signature)
-					assert.True(t, r.Takes("p"), r.Signature)
-					assert.Equal(t, r.Signature == "later", r.Takes("q"), r.Signature)
-				}
-			},
-			"there is none": func(t *testing.T, v *verbs, registry string) {
-				sigs, err := v.releasesFor(registry, "p")
-				require.NoError(t, err)
-				assert.Empty(t, sigs)
-			},
-			"one that nobody has registered for long is forgotten": func(t *testing.T, v *verbs, registry string) {
-				for sig, keep := range map[string]time.Duration{"short": day, "long": 3 * day} {
-					_, err := v.register(v.ctx, registry, sig, "p", now, now, keep)
-					require.NoError(t, err)
-				}
-				_, err := v.register(v.ctx, registry, "new", "p", now.Add(2*day), now.Add(2*day), day)
-				require.NoError(t, err)
-				sigs, err := v.releasesFor(registry, "p")
-				require.NoError(t, err)
-				assert.ElementsMatch(t, []string{"long", "new"}, sigs)
-			},
-			"the longest time to be kept counts": func(t *testing.T, v *verbs, registry string) {
-				for _, keep := range []time.Duration{3 * day, day} {
-					_, err := v.register(v.ctx, registry, "a", "p", now, now, keep)
-					require.NoError(t, err)
-				}
-				assert.Equal(t, "1800000000 1800259200 p", v.raw.HGet(v.ctx, registry, "a").Val())
-			},
-			"of too many those go that were seen longest ago": func(t *testing.T, v *verbs, registry string) {
-				for i := range releases.Most + 2 {
-					_, err := v.register(v.ctx, registry, fmt.Sprint(i), "p", now.Add(time.Duration(i)*time.Second), now.Add(time.Duration(i)*time.Second), day)
-					require.NoError(t, err)
-				}
-				sigs, err := v.releasesFor(registry, "p")
-				require.NoError(t, err)
-				known, err := v.releases(v.ctx, registry)
-				require.NoError(t, err)
-				assert.Len(t, sigs, releases.Most)
-				assert.NotContains(t, sigs, "0")
-				assert.NotContains(t, sigs, "1")
-				require.NoError(t, v.overtake(v.ctx, invalidating, keysOfReleases(registry+":sig", "p", known)), "so many keys are one script's")
-			},
-			"a key of another type is replaced": func(t *testing.T, v *verbs, registry string) {
-				v.raw.Set(v.ctx, registry, "x", 0)
-				sigs, err := v.releasesFor(registry, "p")
-				require.NoError(t, err)
-				assert.Empty(t, sigs)
-				missing, err := v.register(v.ctx, registry, "a", "p", now, now, day)
-				require.NoError(t, err)
-				assert.True(t, missing)
-			},
-		} {
+// When releases are registered in tests.
+var registeredAt = time.Unix(1_800_000_000, 0)
+
+const day = 24 * time.Hour
+
+// onRegistry runs each test on every server, with a registry of its own.
+func onRegistry(t *testing.T, tests map[string]func(t *testing.T, v *verbs, registry string)) {
+	t.Helper()
+	onVerbs(t, map[string]func(t *testing.T, v *verbs){"registry": func(t *testing.T, v *verbs) {
+		for name, test := range tests {
 			t.Run(name, func(t *testing.T) {
-				v := newVerbs(t, server.Client(), server.Raw)
+				v := &verbs{v.lockStore, v.raw, t, t.Context(), v.key}
 				registry := registryKey("fncache", t.Name())
 				test(t, v, registry)
 				v.raw.Del(v.ctx, registry)
 			})
 		}
+	}})
+}
+
+func TestReleasesAreRegisteredAndRead(t *testing.T) {
+	onRegistry(t, map[string]func(t *testing.T, v *verbs, registry string){
+		"a release is missing once": func(t *testing.T, v *verbs, registry string) {
+			for _, want := range []bool{true, false} {
+				missing, err := v.register(v.ctx, registry, "a", "p", registeredAt, registeredAt, day)
+				require.NoError(t, err)
+				assert.Equal(t, want, missing)
+			}
+			assert.Equal(t, map[string]string{"a": "1800000000 1800086400 p"}, v.raw.HGetAll(v.ctx, registry).Val())
+			assert.Equal(t, time.Duration(-1), v.raw.TTL(v.ctx, registry).Val(), "no volatile-* policy evicts it")
+		},
+		"those of the same parameter types are read": func(t *testing.T, v *verbs, registry string) {
+			for sig, params := range map[string]string{"a": "p", "b": "p", "c": "q"} {
+				_, err := v.register(v.ctx, registry, sig, params, registeredAt, registeredAt, day)
+				require.NoError(t, err)
+			}
+			v.raw.HSet(v.ctx, registry, "later", "in another form")
+			sigs, err := v.releasesFor(registry, "p")
+			require.NoError(t, err)
+			assert.ElementsMatch(t, []string{"a", "b", "later"}, sigs)
+		},
+		"it says whose entries have tags": func(t *testing.T, v *verbs, registry string) {
+			for sig, hasTags := range map[string]bool{"a": true, "b": false} {
+				_, err := v.register(v.ctx, registry, sig, releases.Noted("p", hasTags, releases.Description{}), registeredAt, registeredAt, day)
+				require.NoError(t, err)
+			}
+			v.raw.HSet(v.ctx, registry, "later", "in another form, tagged")
+			all, err := v.releases(v.ctx, registry)
+			require.NoError(t, err)
+			require.Len(t, all, 3)
+			for _, r := range all {
+				assert.Equal(t, r.Signature == "a", r.Tagged, r.Signature)
+				assert.True(t, r.Takes("p"), r.Signature)
+				assert.Equal(t, r.Signature == "later", r.Takes("q"), r.Signature)
+			}
+		},
+		"there is none": func(t *testing.T, v *verbs, registry string) {
+			sigs, err := v.releasesFor(registry, "p")
+			require.NoError(t, err)
+			assert.Empty(t, sigs)
+		},
+		"a key of another type is replaced": func(t *testing.T, v *verbs, registry string) {
+			v.raw.Set(v.ctx, registry, "x", 0)
+			sigs, err := v.releasesFor(registry, "p")
+			require.NoError(t, err)
+			assert.Empty(t, sigs)
+			missing, err := v.register(v.ctx, registry, "a", "p", registeredAt, registeredAt, day)
+			require.NoError(t, err)
+			assert.True(t, missing)
+		},
+	})
+}
+
+func TestReleasesAreForgotten(t *testing.T) {
+	onRegistry(t, map[string]func(t *testing.T, v *verbs, registry string){
+		"one that nobody has registered for long is forgotten": func(t *testing.T, v *verbs, registry string) {
+			for sig, keep := range map[string]time.Duration{"short": day, "long": 3 * day} {
+				_, err := v.register(v.ctx, registry, sig, "p", registeredAt, registeredAt, keep)
+				require.NoError(t, err)
+			}
+			_, err := v.register(v.ctx, registry, "new", "p", registeredAt.Add(2*day), registeredAt.Add(2*day), day)
+			require.NoError(t, err)
+			sigs, err := v.releasesFor(registry, "p")
+			require.NoError(t, err)
+			assert.ElementsMatch(t, []string{"long", "new"}, sigs)
+		},
+		"the longest time to be kept counts": func(t *testing.T, v *verbs, registry string) {
+			for _, keep := range []time.Duration{3 * day, day} {
+				_, err := v.register(v.ctx, registry, "a", "p", registeredAt, registeredAt, keep)
+				require.NoError(t, err)
+			}
+			assert.Equal(t, "1800000000 1800259200 p", v.raw.HGet(v.ctx, registry, "a").Val())
+		},
+		"of too many those go that were seen longest ago": func(t *testing.T, v *verbs, registry string) {
+			for i := range releases.Most + 2 {
+				_, err := v.register(v.ctx, registry, fmt.Sprint(i), "p", registeredAt.Add(time.Duration(i)*time.Second), registeredAt.Add(time.Duration(i)*time.Second), day)
+				require.NoError(t, err)
+			}
+			sigs, err := v.releasesFor(registry, "p")
+			require.NoError(t, err)
+			known, err := v.releases(v.ctx, registry)
+			require.NoError(t, err)
+			assert.Len(t, sigs, releases.Most)
+			assert.NotContains(t, sigs, "0")
+			assert.NotContains(t, sigs, "1")
+			require.NoError(t, v.overtake(v.ctx, invalidating, keysOfReleases(registry+":sig", "p", known)), "so many keys are one script's")
+		},
 	})
 }
