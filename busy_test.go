@@ -192,17 +192,18 @@ func occupy(t *testing.T, w *wrapped) {
 }
 
 func TestABurstThatTakesLongerThanALeaseLosesNone(t *testing.T) {
+	t.Parallel()
 	const keys = 8000
 	inBothForms(t, func(t *testing.T) {
 		client := redistest.Start(t).Client(func(o *redis.Options) {
 			o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 				conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-				return &farConn{conn, 50 * time.Millisecond}, err
+				return &farConn{conn, 100 * time.Millisecond}, err
 			}
 		})
-		c := newTestCache(t, Config{Redis: client})
+		c := newTestCache(t, Config{Redis: client, RedisTimeout: 500 * time.Millisecond})
 		s := &source{took: 20 * time.Millisecond}
-		w := wrap(t, c, s, Options{Lease: time.Second})
+		w := wrap(t, c, s, Options{Lease: 2 * time.Second})
 		began := time.Now()
 		assert.Equal(t, map[Source]int{SourceComputed: keys}, bySource(w.calls(t.Context(), keys)))
 		assert.Greater(t, time.Since(began), w.Opts().Lease)

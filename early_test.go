@@ -339,7 +339,13 @@ func TestABurstOfDueHitsComputesOnce(t *testing.T) {
 			near time.Duration
 		}{"plain": {}, "tagged": {tags: []string{"books"}}, "sealed": {seal: [][]byte{sealKey(1)}}, "near": {near: time.Hour}} {
 			t.Run(name, func(t *testing.T) {
-				s := &source{took: 50 * time.Millisecond}
+				let := make(chan struct{}) // closed when all calls but one are answered
+				s := &source{took: 50 * time.Millisecond, do: func(_ context.Context, run int) (int, error) {
+					if run > 1 {
+						<-let
+					}
+					return run, nil
+				}}
 				opts := Options{Name: "test." + name, Early: 1000, Freshness: time.Hour, Timeout: 2 * time.Hour, Tags: test.tags, Near: test.near}
 				var all []*wrapped
 				for range 3 {
@@ -360,6 +366,7 @@ func TestABurstOfDueHitsComputesOnce(t *testing.T) {
 					})
 				}
 				wg.Wait()
+				close(let)
 				require.Eventually(t, func() bool { return all[0].get(t.Context(), "a").value == 2 }, 10*time.Second, time.Millisecond)
 				assert.Equal(t, 2, s.count())
 			})

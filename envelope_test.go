@@ -378,6 +378,29 @@ var fuzzSamples = [][]reflect.Value{
 // FuzzEnvelope checks that reading any bytes does not panic, and that an entry that can be read
 // is written as the same bytes.
 func FuzzEnvelope(f *testing.F) {
+	addEntries(f)
+	var lists [][]reflect.Type
+	for _, results := range fuzzSamples {
+		var list []reflect.Type
+		for _, v := range results {
+			list = append(list, v.Type())
+		}
+		lists = append(lists, list)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		kept := string(raw)
+		body, ok := openFuzzed(t, raw)
+		for _, list := range lists {
+			if ok {
+				decodeFuzzed(t, body, list)
+				require.Equal(t, kept, string(raw))
+			}
+		}
+	})
+}
+
+// addEntries adds entries with each flag.
+func addEntries(f *testing.F) {
 	e := sampleEnvelope(f)
 	f.Add(e.appendTo(nil))
 	f.Add([]byte{})
@@ -406,61 +429,56 @@ func FuzzEnvelope(f *testing.F) {
 	f.Add(tagged.appendTo(nil))
 	tagged.flags |= flagSealed
 	f.Add(tagged.appendTo(nil))
-	var lists [][]reflect.Type
-	for _, results := range fuzzSamples {
-		var list []reflect.Type
-		for _, v := range results {
-			list = append(list, v.Type())
-		}
-		lists = append(lists, list)
+}
+
+// openFuzzed reads an entry and opens its body. If it can be read, it is written as the same bytes.
+func openFuzzed(t *testing.T, raw []byte) (body []byte, ok bool) {
+	e, err := parseEnvelope(raw)
+	if err != nil {
+		var reason *missReason
+		require.True(t, errors.As(err, &reason))
+		require.NotEmpty(t, reason.kind())
+		return nil, false
 	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		e, err := parseEnvelope(raw)
-		if err != nil {
-			var reason *missReason
-			require.True(t, errors.As(err, &reason))
-			require.NotEmpty(t, reason.kind())
-			return
-		}
-		require.Equal(t, raw, e.appendTo(nil))
-		if e.negative() {
-			return // its body is the text of an error, whatever it is
-		}
-		kept := string(raw)
-		err = cborCoder.unseal(&e, "key")
-		if err == nil {
-			err = cborCoder.open(&e)
-		}
-		if err != nil {
-			var reason *missReason
-			var wrong *codec.BodyError
-			require.True(t, errors.As(err, &reason) || errors.As(err, &wrong))
-			return
-		}
-		require.Zero(t, e.flags&^(flagTagged|flagExpired|flagLifetime), "flags that an opened body may keep")
-		for _, list := range lists {
-			results, err := decodeResults(e.body, list)
-			require.Equal(t, kept, string(raw))
-			if err != nil {
-				require.NotEmpty(t, err.Error())
-				continue
-			}
-			require.Len(t, results, len(list))
-			for i, v := range results {
-				require.Equal(t, list[i], v.Type())
-			}
-			// What was decoded can be encoded, decoded and encoded again.
-			once, err := encodeResults(nil, results)
-			if err != nil {
-				continue // a year 10000, from a number of seconds
-			}
-			again, err := decodeResults(once, list)
-			require.NoError(t, err)
-			twice, err := encodeResults(nil, again)
-			require.NoError(t, err)
-			require.Len(t, twice, len(once)) // maps have no order
-		}
-	})
+	require.Equal(t, raw, e.appendTo(nil))
+	if e.negative() {
+		return nil, false // its body is the text of an error, whatever it is
+	}
+	err = cborCoder.unseal(&e, "key")
+	if err == nil {
+		err = cborCoder.open(&e)
+	}
+	if err != nil {
+		var reason *missReason
+		var wrong *codec.BodyError
+		require.True(t, errors.As(err, &reason) || errors.As(err, &wrong))
+		return nil, false
+	}
+	require.Zero(t, e.flags&^(flagTagged|flagExpired|flagLifetime), "flags that an opened body may keep")
+	return e.body, true
+}
+
+// decodeFuzzed decodes results of some types. What was decoded can be encoded, decoded and
+// encoded again.
+func decodeFuzzed(t *testing.T, body []byte, list []reflect.Type) {
+	results, err := decodeResults(body, list)
+	if err != nil {
+		require.NotEmpty(t, err.Error())
+		return
+	}
+	require.Len(t, results, len(list))
+	for i, v := range results {
+		require.Equal(t, list[i], v.Type())
+	}
+	once, err := encodeResults(nil, results)
+	if err != nil {
+		return // a year 10000, from a number of seconds
+	}
+	again, err := decodeResults(once, list)
+	require.NoError(t, err)
+	twice, err := encodeResults(nil, again)
+	require.NoError(t, err)
+	require.Len(t, twice, len(once)) // maps have no order
 }
 
 func BenchmarkParseEnvelope(b *testing.B) {

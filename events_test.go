@@ -395,7 +395,7 @@ func TestWaiterPollsWhileEventsAreNotHeard(t *testing.T) {
 		assert.Equal(t, 1, (<-holder).value)
 		forbidden := b.log.About("may not publish and subscribe")
 		require.Len(t, forbidden, 1)
-		assert.Contains(t, forbidden[0], "grant it +subscribe")
+		assert.Contains(t, forbidden[0], "grant the user +subscribe")
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,7 +71,10 @@ func asUser(o *redis.Options) { o.Username, o.Password = "app", "secret" }
 func (s *troubled) allow() { s.do("ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all") }
 
 func troubles(t *testing.T) []trouble {
-	dir := t.TempDir()
+	return slices.Concat(troublesOfTheProcess(), troublesOfRights(), troublesOfReplication(), troublesOfData(t.TempDir()))
+}
+
+func troublesOfTheProcess() []trouble {
 	return []trouble{
 		{
 			kind: KindTimeout, late: true,
@@ -82,6 +86,29 @@ func troubles(t *testing.T) []trouble {
 			begin: func(s *troubled) { s.server.Kill() },
 			heal:  func(s *troubled) { s.server.Restart() },
 		},
+		{
+			kind: KindBusy, args: []string{"--busy-reply-threshold", "1"},
+			begin: func(s *troubled) {
+				s.behind("EVAL", "while true do end", "0")
+				s.await("BUSY")
+			},
+			heal: func(s *troubled) { s.do("SCRIPT", "KILL"); <-s.ended },
+		},
+		{
+			// The server says so and closes; go-redis greets again, and finds the
+			// connection closed.
+			kind: KindUnreachable,
+			begin: func(s *troubled) {
+				s.do("CONFIG", "SET", "maxclients", "1")
+				s.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+			},
+			heal: func(s *troubled) { s.do("CONFIG", "SET", "maxclients", "100") },
+		},
+	}
+}
+
+func troublesOfRights() []trouble {
+	return []trouble{
 		{
 			kind: KindAuth, client: asUser,
 			begin: func(s *troubled) {
@@ -100,6 +127,11 @@ func troubles(t *testing.T) []trouble {
 			begin: func(s *troubled) { s.do("ACL", "SETUSER", "app", "-get") },
 			heal:  (*troubled).allow,
 		},
+	}
+}
+
+func troublesOfReplication() []trouble {
+	return []trouble{
 		{
 			kind:  KindReadOnly,
 			begin: func(s *troubled) { s.do("REPLICAOF", "127.0.0.1", "1") },
@@ -110,6 +142,16 @@ func troubles(t *testing.T) []trouble {
 			begin: func(s *troubled) { s.do("REPLICAOF", "127.0.0.1", "1") },
 			heal:  func(s *troubled) { s.do("REPLICAOF", "NO", "ONE") },
 		},
+		{
+			kind:  KindRefusesWrites, // NOREPLICAS
+			begin: func(s *troubled) { s.do("CONFIG", "SET", "min-replicas-to-write", "1") },
+			heal:  func(s *troubled) { s.do("CONFIG", "SET", "min-replicas-to-write", "0") },
+		},
+	}
+}
+
+func troublesOfData(dir string) []trouble {
+	return []trouble{
 		{
 			kind: KindLoading,
 			args: []string{
@@ -137,11 +179,6 @@ func troubles(t *testing.T) []trouble {
 			heal:  func(s *troubled) { s.do("CONFIG", "SET", "maxmemory", "0") },
 		},
 		{
-			kind:  KindRefusesWrites, // NOREPLICAS
-			begin: func(s *troubled) { s.do("CONFIG", "SET", "min-replicas-to-write", "1") },
-			heal:  func(s *troubled) { s.do("CONFIG", "SET", "min-replicas-to-write", "0") },
-		},
-		{
 			kind: KindRefusesWrites, // MISCONF
 			args: []string{"--dir", dir},
 			begin: func(s *troubled) {
@@ -155,24 +192,6 @@ func troubles(t *testing.T) []trouble {
 				}, 30*time.Second, time.Millisecond)
 			},
 			heal: func(s *troubled) { s.do("CONFIG", "SET", "stop-writes-on-bgsave-error", "no") },
-		},
-		{
-			kind: KindBusy, args: []string{"--busy-reply-threshold", "1"},
-			begin: func(s *troubled) {
-				s.behind("EVAL", "while true do end", "0")
-				s.await("BUSY")
-			},
-			heal: func(s *troubled) { s.do("SCRIPT", "KILL"); <-s.ended },
-		},
-		{
-			// The server says so and closes; go-redis greets again, and finds the
-			// connection closed.
-			kind: KindUnreachable,
-			begin: func(s *troubled) {
-				s.do("CONFIG", "SET", "maxclients", "1")
-				s.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-			},
-			heal: func(s *troubled) { s.do("CONFIG", "SET", "maxclients", "100") },
 		},
 	}
 }

@@ -419,83 +419,92 @@ func TestARollingDeployWithARollback(t *testing.T) {
 	})
 }
 
+// A deployment is the processes of two releases, and the source of their function.
+type deployment struct {
+	*crew
+	client  redis.UniversalClient
+	worker  workerSettings
+	changes int
+}
+
+func (d *deployment) run(release int) *member {
+	d.worker.Release = release
+	settings, err := json.Marshal(d.worker)
+	require.NoError(d.t, err)
+	d.start(string(settings))
+	d.await("ready", 1)
+	return d.members[len(d.members)-1]
+}
+
+// change changes the source, and returns its new value.
+func (d *deployment) change() string {
+	d.changes++
+	require.NoError(d.t, d.client.Set(d.t.Context(), "source", d.changes, 0).Err())
+	return fmt.Sprint(d.changes)
+}
+
+func (d *deployment) get(m *member, key string) string {
+	m.tell(order{Do: "get", Key: key})
+	return d.await("got", 1)[0].Value
+}
+
+// serve checks that a process answers with a value: at once, or where it keeps copies
+// after it has heard of the invalidation.
+func (d *deployment) serve(m *member, want, why string) {
+	d.t.Helper()
+	if d.worker.Near > 0 {
+		require.Eventually(d.t, func() bool { return d.get(m, "k") == want }, patience, time.Millisecond, why)
+		return
+	}
+	require.Equal(d.t, want, d.get(m, "k"), why)
+}
+
+func (d *deployment) invalidate(m *member, key string) {
+	m.tell(order{Do: "invalidate", Key: key})
+	d.await("invalidated", 1)
+}
+
 func testARollingDeployWithARollback(t *testing.T, client redis.UniversalClient, s workerSettings) {
-	c := &crew{t: t, reports: make(chan report, 64)}
-	start := func(release int) *member {
-		s.Release = release
-		settings, err := json.Marshal(s)
-		require.NoError(t, err)
-		c.start(string(settings))
-		c.await("ready", 1)
-		return c.members[len(c.members)-1]
-	}
-	stop := func(m *member) {
-		m.signal(syscall.SIGKILL)
-	}
-	source := 0
-	change := func() string { // of the source
-		source++
-		require.NoError(t, client.Set(t.Context(), "source", source, 0).Err())
-		return fmt.Sprint(source)
-	}
-	get := func(m *member, key string) string {
-		m.tell(order{Do: "get", Key: key})
-		return c.await("got", 1)[0].Value
-	}
-	// serves checks that a process answers with a value: at once, or where it keeps copies
-	// after it has heard of the invalidation.
-	serves := func(m *member, want, why string) {
-		t.Helper()
-		if s.Near > 0 {
-			require.Eventually(t, func() bool { return get(m, "k") == want }, patience, time.Millisecond, why)
-			return
-		}
-		require.Equal(t, want, get(m, "k"), why)
-	}
-	invalidate := func(m *member, key string) {
-		m.tell(order{Do: "invalidate", Key: key})
-		c.await("invalidated", 1)
-	}
+	d := &deployment{crew: &crew{t: t, reports: make(chan report, 64)}, client: client, worker: s}
+	value := d.change()
+	old1, old2 := d.run(1), d.run(1)
+	d.serve(old1, value, "release 1 serves")
+	d.serve(old2, value, "release 1 serves")
+	new1 := d.run(2)
+	d.serve(new1, value, "release 2 starts cold")
 
-	value := change()
-	old1, old2 := start(1), start(1)
-	serves(old1, value, "release 1 serves")
-	serves(old2, value, "release 1 serves")
-	new1 := start(2)
-	serves(new1, value, "release 2 starts cold")
-
-	value = change()
-	invalidate(new1, "k")
+	value = d.change()
+	d.invalidate(new1, "k")
 	for _, m := range []*member{old1, old2, new1} {
-		serves(m, value, "release 2 has invalidated")
+		d.serve(m, value, "release 2 has invalidated")
 	}
-	value = change()
-	invalidate(old1, "k")
+	value = d.change()
+	d.invalidate(old1, "k")
 	for _, m := range []*member{old1, old2, new1} {
-		serves(m, value, "release 1 has invalidated")
+		d.serve(m, value, "release 1 has invalidated")
 	}
 
 	old2.tell(order{Do: "get", Key: "slow"})
-	c.await("computing", 1)
-	value = change()
-	invalidate(new1, "slow")
+	d.await("computing", 1)
+	value = d.change()
+	d.invalidate(new1, "slow")
 	old2.tell(order{Do: "finish"})
-	require.NotEqual(t, value, c.await("got", 1)[0].Value, "the caller was there before")
-	require.Equal(t, value, get(old2, "slow"), "release 2 has taken the lease of release 1")
+	require.NotEqual(t, value, d.await("got", 1)[0].Value, "the caller was there before")
+	require.Equal(t, value, d.get(old2, "slow"), "release 2 has taken the lease of release 1")
 
-	invalidate(new1, "k")
-	serves(old1, value, "before the deploy ends")
-	stop(old1)
-	stop(old2)
-	value = change()
-	invalidate(new1, "k")
-	serves(new1, value, "release 2 is alone")
-	back := start(1) // the rollback
-	serves(back, value, "what release 1 had stored before is not served again")
-	value = change()
-	invalidate(back, "k")
-	serves(new1, value, "release 1 has invalidated")
-	serves(back, value, "release 1 has invalidated")
+	d.invalidate(new1, "k")
+	d.serve(old1, value, "before the deploy ends")
+	old1.signal(syscall.SIGKILL)
+	old2.signal(syscall.SIGKILL)
+	value = d.change()
+	d.invalidate(new1, "k")
+	d.serve(new1, value, "release 2 is alone")
+	back := d.run(1) // the rollback
+	d.serve(back, value, "what release 1 had stored before is not served again")
+	value = d.change()
+	d.invalidate(back, "k")
+	d.serve(new1, value, "release 1 has invalidated")
+	d.serve(back, value, "release 1 has invalidated")
 }
 
 func TestAUserWithTheDocumentedRightsCanUseACache(t *testing.T) {

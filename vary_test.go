@@ -226,23 +226,14 @@ func TestContextsOfNilVaryAsTheBackground(t *testing.T) {
 	})
 }
 
+// withoutSecret makes a cache without a secret, and noSecret is a part of what the log says of one.
+func withoutSecret(c *Config) { c.HashSecret = []byte{} }
+
+const noSecret = "HashSecret is not set"
+
 func TestAMissingHashSecretIsLoggedOnce(t *testing.T) {
 	type filter struct{ Limits map[string]int }
-	open := func(c *Config) { c.HashSecret = []byte{} }
-	const said = "HashSecret is not set"
 	inOneBubble(t, func(t *testing.T, b *bubble) {
-		quiet := b.cache(open)
-		number := func(context.Context, int, bool, time.Time, [3]float64) (int, error) { return 0, nil }
-		f, err := Wrap(&number, Options{Cache: quiet, Name: "number", Timeout: time.Hour})
-		require.NoError(t, err)
-		_, err = f.Key(1, true, time.Time{}, [3]float64{})
-		require.NoError(t, err)
-		secret := b.cache()
-		call := greet
-		_, err = Wrap(&call, Options{Cache: secret, Name: "secret", Timeout: time.Hour})
-		require.NoError(t, err)
-		require.Empty(t, b.log.About(said))
-
 		for i, wrapOne := range []func(c *Cache, name string) error{
 			func(c *Cache, name string) error {
 				fn := greet
@@ -272,29 +263,48 @@ func TestAMissingHashSecretIsLoggedOnce(t *testing.T) {
 				return err
 			},
 		} {
-			c := b.cache(open)
+			c := b.cache(withoutSecret)
 			for j := range 2 {
 				require.NoError(t, wrapOne(c, fmt.Sprintf("f%d.%d", i, j)))
 			}
 			b.log.KeepUpWith(c.Log())
-			lines := b.log.About(said)
+			lines := b.log.About(noSecret)
 			require.Len(t, lines, i+1, "once for a cache")
 			assert.Contains(t, lines[i], "the same secret in every process")
 			assert.Contains(t, lines[i], fmt.Sprintf("f%d.0", i))
 		}
 	})
-	inOneBubble(t, func(t *testing.T, b *bubble) { // a cache that is found later
+}
+
+func TestASecretIsNotMissedWhereNothingIsHashed(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		quiet := b.cache(withoutSecret)
+		number := func(context.Context, int, bool, time.Time, [3]float64) (int, error) { return 0, nil }
+		f, err := Wrap(&number, Options{Cache: quiet, Name: "number", Timeout: time.Hour})
+		require.NoError(t, err)
+		_, err = f.Key(1, true, time.Time{}, [3]float64{})
+		require.NoError(t, err)
+		secret := b.cache()
+		call := greet
+		_, err = Wrap(&call, Options{Cache: secret, Name: "secret", Timeout: time.Hour})
+		require.NoError(t, err)
+		require.Empty(t, b.log.About(noSecret))
+	})
+}
+
+func TestAMissingHashSecretOfADefaultCacheIsLoggedOnceItIsUsed(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
 		call := greet
 		f, err := Wrap(&call, Options{Name: "later", Timeout: time.Hour})
 		require.NoError(t, err)
 		defer f.Unwrap()
-		SetDefault(b.cache(open))
+		SetDefault(b.cache(withoutSecret))
 		defer SetDefault(nil)
-		require.Empty(t, b.log.About(said))
+		require.Empty(t, b.log.About(noSecret))
 		for range 2 {
 			_, err = call(t.Context(), "you")
 			require.NoError(t, err)
 		}
-		require.Len(t, b.log.About(said), 1)
+		require.Len(t, b.log.About(noSecret), 1)
 	})
 }
