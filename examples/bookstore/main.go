@@ -5,6 +5,7 @@
 //	go -C examples/bookstore run .                  # play the stampede, print a table
 //	go -C examples/bookstore run . -quick           # the same with a small table of purchases
 //	go -C examples/bookstore run . -serve :8080     # serve the shop over HTTP
+//	go -C examples/bookstore run . -metrics :9464   # play visitors, and serve metrics for Prometheus
 //
 // It needs nothing installed: the database is an embedded SQLite in a temporary
 // folder, and Redis an embedded miniredis, unless -redis names a real one.
@@ -65,6 +66,7 @@ type config struct {
 	catalog  string // a CSV file; "" for the built-in classics
 	redisURL string // "" for an embedded miniredis
 	serve    string // an address; "" plays the stampede
+	metrics  string // an address; "" serves metrics with the shop only
 	quick    bool
 	onCold   fncache.ColdPolicy
 }
@@ -76,6 +78,7 @@ func parseFlags(args []string, output io.Writer) (config, error) {
 	flags.StringVar(&cfg.catalog, "catalog", "", "sell the books of this CSV `FILE` with the columns "+columnList()+" (default: some hundred classics)")
 	flags.StringVar(&cfg.redisURL, "redis", "", "cache in the Redis at this `URL`, as redis://:password@host:6379/0 (default: an embedded miniredis)")
 	flags.StringVar(&cfg.serve, "serve", "", "serve the shop over HTTP at this `ADDR`, as :8080, instead of playing the stampede")
+	flags.StringVar(&cfg.metrics, "metrics", "", "serve metrics for Prometheus at this `ADDR`, as :9464; without -serve, visitors are played instead of the stampede")
 	flags.BoolVar(&cfg.quick, "quick", false, "a small table of purchases: the query is less slow, and the run takes seconds")
 	flags.Func("oncold", "what a caller gets while the cache is cold and another computes: `POLICY` fail (at once), wait or compute (default fail)", func(s string) error {
 		switch s {
@@ -137,7 +140,11 @@ func run(ctx context.Context, cfg config, stdout, stderr io.Writer) (err error) 
 	fmt.Fprintf(stdout, "Redis:     %s\n", server.what)
 
 	backend := backend{Database: path, Redis: server.url, Secret: []byte(os.Getenv(secretEnv)), OnCold: cfg.onCold}
-	shop, err := openShop(db, backend)
+	meters, err := newMetrics()
+	if err != nil {
+		return err
+	}
+	shop, err := openShop(db, backend, meters)
 	if err != nil {
 		return err
 	}
@@ -145,8 +152,19 @@ func run(ctx context.Context, cfg config, stdout, stderr io.Writer) (err error) 
 	if err := shop.cache.Ping(ctx); err != nil {
 		return err
 	}
-	if cfg.serve != "" {
+	if cfg.metrics != "" {
+		end, serveErr := meters.serve(cfg.metrics, stdout)
+		if serveErr != nil {
+			return serveErr
+		}
+		defer func() { err = errors.Join(err, end()) }()
+	}
+	switch {
+	case cfg.serve != "":
 		return serve(ctx, cfg.serve, shop, stdout)
+	case cfg.metrics != "":
+		visit(ctx, shop, books.books, stdout)
+		return nil
 	}
 	return playStampede(ctx, shop, backend, books.busiest(), stdout)
 }

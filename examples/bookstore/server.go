@@ -33,7 +33,7 @@ func serve(ctx context.Context, addr string, s *shop, stdout io.Writer) error {
 		return fmt.Errorf("-serve %s: %w", addr, err)
 	}
 	server := &http.Server{
-		Handler:           handler(s.cached),
+		Handler:           s.metrics.beside(handler(s.cached)),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		WriteTimeout:      2 * requestTimeout,

@@ -68,22 +68,23 @@ type shop struct {
 	cache    *fncache.Cache
 	client   *redis.Client
 	commands *commandCounter
+	metrics  *metrics // nil in the processes of the stampede
 }
 
 // namespace is the first part of the shop's keys.
 const namespace = "bookstore"
 
 // openShop wires the Store to the database and wraps it. The database stays the
-// caller's to close.
-func openShop(db *database, b backend) (*shop, error) {
+// caller's to close. m may be nil.
+func openShop(db *database, b backend, m *metrics) (*shop, error) {
 	opts, err := redis.ParseURL(b.Redis)
 	if err != nil {
 		return nil, fmt.Errorf("the URL of Redis: %w", err)
 	}
 	opts.ContextTimeoutEnabled = true // so that the counting hook sees every command
-	s := &shop{db: db, client: redis.NewClient(opts), commands: &commandCounter{}}
+	s := &shop{db: db, client: redis.NewClient(opts), commands: &commandCounter{}, metrics: m}
 	s.client.AddHook(s.commands)
-	s.cache, err = fncache.New(fncache.Config{
+	cfg := fncache.Config{
 		Redis:     s.client,
 		Namespace: namespace,
 		// Visitors choose the arguments: with a secret they cannot look for
@@ -91,8 +92,15 @@ func openShop(db *database, b backend) (*shop, error) {
 		HashSecret: b.Secret,
 		// A thousand requests at once on a small machine need a longer timeout.
 		RedisTimeout: fncache.DefaultRedisTimeout * 2,
-	})
+	}
+	if m != nil {
+		cfg.Observer = m.observer
+	}
+	s.cache, err = fncache.New(cfg)
 	if err == nil {
+		if m != nil {
+			m.observer.Watch(s.cache)
+		}
 		s.plain = newStore(db, func(context.Context, ...string) error { return nil })
 		s.cached = newStore(db, s.cache.ExpireTags)
 		s.options = fncache.Options{Cache: s.cache, OnCold: b.OnCold}

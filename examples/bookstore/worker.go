@@ -99,7 +99,7 @@ func (w *worker) open(b backend) error {
 			<-w.carryOn
 		}
 	}
-	if w.shop, err = openShop(db, b); err != nil {
+	if w.shop, err = openShop(db, b, nil); err != nil {
 		return errors.Join(err, db.close())
 	}
 	w.aging.TopBooks = db.topBooks
