@@ -372,10 +372,11 @@ func (c *Cache) resolveAll(ctx context.Context, asks []*asking) {
 		}
 	}
 	fences := c.fencesOf(wanted[0].fn, granted)
+	together := c.newRenewals(granted)
 	for i, a := range wanted {
 		if g := got[i]; g.err == nil && (g.status == leaseAcquired || g.status == leaseHeld) {
 			if g.status == leaseAcquired {
-				a.part.fences = fences
+				a.part.fences, a.part.renewals = fences, together
 			}
 			if g.foreign && a.e == nil { // which MGET does not tell
 				c.undecodable(a.fn, errWrongType)

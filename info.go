@@ -381,7 +381,9 @@ type part struct {
 	decision decision
 	err      error
 
-	fences *remote.Group // for the member of the computation under the lease
+	// For the member of the computation under the lease.
+	fences   *remote.Group
+	renewals *renewals
 }
 
 // release says that the call waits for others, or has ended: the run of the batch waits for it no
@@ -399,7 +401,7 @@ func (p *part) newMember() *runMember {
 	if p == nil {
 		return nil
 	}
-	return &runMember{order: p.order, gather: p.gather, ran: make(chan struct{}), fences: p.fences}
+	return &runMember{order: p.order, gather: p.gather, ran: make(chan struct{}), fences: p.fences, renewals: p.renewals}
 }
 
 // A runMember is the part of a computation in the runs of a batch. A nil runMember is that of an
@@ -412,6 +414,46 @@ type runMember struct {
 	ran    chan struct{}   // closed when the run has ended, and has set the computation's ret
 	last   *remote.Group   // sends the last steps of the leases together; written before ran is closed
 	fences *remote.Group   // sends the first readings of the fence together
+
+	renewals *renewals // nil: the lease is renewed alone
+	renewed  int       // how often its renewal was begun
+}
+
+// renewals are those of leases that were granted together, and so are renewed at about the same
+// times.
+type renewals struct {
+	remote *remote.Remote
+	leases int
+
+	mu     sync.Mutex      // guards the field below
+	groups []*remote.Group // of the first renewal, the second, and so on
+}
+
+// newRenewals returns the renewals of leases that were granted together; nil for a single one.
+func (c *Cache) newRenewals(leases int) *renewals {
+	if leases < 2 {
+		return nil
+	}
+	return &renewals{remote: c.store.remote.Remote, leases: leases}
+}
+
+// group returns the group of the n-th renewal, counted from 0.
+func (r *renewals) group(n int) *remote.Group {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.groups) <= n {
+		r.groups = append(r.groups, r.remote.NewGroup(r.leases))
+	}
+	return r.groups[n]
+}
+
+// nextRenewal returns the group of the next renewal, or nil.
+func (m *runMember) nextRenewal() *remote.Group {
+	if m == nil || m.renewals == nil {
+		return nil
+	}
+	m.renewed++
+	return m.renewals.group(m.renewed - 1)
 }
 
 // hold has the next run wait for the computation.

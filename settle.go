@@ -110,9 +110,11 @@ func (c *computation) startRenewing() {
 	r := &renewal{cancel: cancel, until: time.Now().Add(lease)}
 	renewed := make(chan *renewal, 1)
 	c.tender.renewing, c.tender.stopRenewing = renewed, cancel
+	store := c.cache.storeFor(c.fn)
+	store.group = c.member.nextRenewal()
 	c.cache.life.Go(func() {
 		c.cache.holder.Holds()
-		r.held, r.err = c.cache.storeFor(c.fn).renew(ctx, c.key, c.token, lease)
+		r.held, r.err = store.renew(ctx, c.key, c.token, lease)
 		if r.held && c.tally != nil {
 			if v, err := c.judgeRun(ctx); err == nil {
 				r.verdict = v

@@ -1,0 +1,250 @@
+package fncache_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	. "github.com/fncache/fncache"
+)
+
+// All tests here run in bubbles; see batch_test.go.
+
+func TestBatchFunctionThatIgnoresItsContext(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		s := &batchSource{}
+		w := wrapShelf(t, b.cache(), s, Options{ComputeTimeout: time.Second, BatchSize: 2})
+		late := make(chan struct{})
+		s.do = func(_ context.Context, ids []int) error {
+			if ids[0] == 1 {
+				<-late
+			}
+			return nil
+		}
+		began := time.Now()
+		found, err := w.get(t.Context(), []int{1, 2, 3})
+		require.ErrorIs(t, err, ErrComputeTimeout)
+		assert.Equal(t, map[int]int{3: 30 + ofRun}, found, "the next chunk is run")
+		assert.Less(t, time.Since(began), 3*time.Second)
+		synctest.Wait()
+		assert.Empty(t, b.locks(), "the leases are released")
+		close(late)
+		synctest.Wait()
+		s.set(func(s *batchSource) { s.do = nil })
+		found, err = w.get(t.Context(), []int{1, 2, 3})
+		require.NoError(t, err)
+		assert.Equal(t, map[int]int{1: 10 + 2*ofRun, 2: 20 + 2*ofRun, 3: 30 + ofRun}, found, "the late result is dropped")
+		requireIdentity(t, w.Func)
+	})
+}
+
+func TestBatchFunctionThatEndsItsGoroutine(t *testing.T) {
+	for name, end := range map[string]func(){
+		"by Goexit":  runtime.Goexit,
+		"by a panic": func() { panic("no more shelves") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				s := &batchSource{}
+				w := wrapShelf(t, b.cache(), s, Options{OnCold: Wait, BatchSize: 2})
+				s.do = func(context.Context, []int) error {
+					time.Sleep(time.Second)
+					end()
+					return nil
+				}
+				var all sync.WaitGroup
+				returned := false
+				all.Go(func() {
+					defer func() { _ = recover() }()
+					_, _ = w.get(t.Context(), []int{1, 2, 3, 4})
+					returned = true
+				})
+				all.Go(func() {
+					time.Sleep(500 * time.Millisecond)
+					found, err := w.get(t.Context(), []int{2})
+					assert.Error(t, err, "for callers who joined it is an error")
+					assert.Empty(t, found)
+				})
+				all.Wait()
+				assert.False(t, returned, "the caller ends as the function does")
+				synctest.Wait()
+				assert.Empty(t, b.locks(), "the leases are released")
+				assert.Equal(t, []int{2}, s.sizes(), "no further chunk is run")
+				s.set(func(s *batchSource) { s.do = nil })
+				found, err := w.get(t.Context(), []int{1, 2, 3, 4})
+				require.NoError(t, err)
+				assert.Len(t, found, 4)
+				requireIdentity(t, w.Func)
+			})
+		})
+	}
+}
+
+// A shelfMark is an id with a part that does not count in keys.
+type shelfMark struct {
+	Shelf  int
+	Reader string `fncache:"-"`
+}
+
+func TestBatchOfIDsWithOneKey(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		var runs [][]shelfMark
+		get := func(_ context.Context, ids []shelfMark) (map[shelfMark]string, error) {
+			runs = append(runs, ids)
+			found := map[shelfMark]string{}
+			for _, id := range ids {
+				found[id] = "for " + id.Reader
+			}
+			return found, nil
+		}
+		f, err := WrapBatch(&get, Options{Cache: b.cache(), Name: "test.Marks", Timeout: time.Minute})
+		require.NoError(t, err)
+		anna, bert := shelfMark{1, "Anna"}, shelfMark{1, "Bert"}
+		for range 2 {
+			found, err := get(t.Context(), []shelfMark{anna, bert, anna})
+			require.NoError(t, err)
+			assert.Equal(t, map[shelfMark]string{anna: "for Anna", bert: "for Anna"}, found, "they share an entry")
+		}
+		assert.Equal(t, [][]shelfMark{{anna}}, runs)
+		stats := requireIdentity(t, f.Func)
+		assert.EqualValues(t, 2, stats.Calls)
+		require.NoError(t, f.Invalidate(t.Context(), bert))
+		found, err := f.Refresh(t.Context(), bert, anna)
+		require.NoError(t, err)
+		assert.Equal(t, map[shelfMark]string{anna: "for Bert", bert: "for Bert"}, found)
+		requireIdentity(t, f.Func)
+	})
+}
+
+func TestBatchFunctionThatReturnsNilOrChangesItsArguments(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		runs := 0
+		get := func(_ context.Context, ids []int) (map[int]int, error) {
+			runs++
+			for i := range ids {
+				ids[i] = -7
+			}
+			if runs == 1 {
+				return nil, nil
+			}
+			return map[int]int{1: 10, 2: 20, 5: 50, -7: 70}, nil
+		}
+		f, err := WrapBatch(&get, Options{Cache: b.cache(), Name: "test.Nil", Timeout: time.Minute, MissingTimeout: time.Second})
+		require.NoError(t, err)
+		ids := []int{1, 2}
+		for range 2 {
+			found, err := get(t.Context(), ids)
+			require.NoError(t, err)
+			assert.NotNil(t, found)
+			assert.Empty(t, found)
+		}
+		assert.Equal(t, 1, runs, "all are missing")
+		time.Sleep(2 * time.Second)
+		for range 2 {
+			found, err := get(t.Context(), ids)
+			require.NoError(t, err)
+			assert.Equal(t, map[int]int{1: 10, 2: 20}, found)
+		}
+		assert.Equal(t, []int{1, 2}, ids)
+		found, err := get(t.Context(), []int{5})
+		require.NoError(t, err)
+		assert.Equal(t, map[int]int{5: 50}, found)
+		assert.Equal(t, 3, runs, "an id that nobody asked for is not stored")
+		requireIdentity(t, f.Func)
+	})
+}
+
+func TestBatchInsideABatch(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		inner := &batchSource{}
+		books := wrapShelf(t, c, inner, Options{Tags: []string{"book:{0}"}, OnCold: Wait})
+		outerRuns := 0
+		authors := func(ctx context.Context, ids []int) (map[int]int, error) {
+			outerRuns++
+			found, err := books.get(ctx, []int{10, 11})
+			sums := map[int]int{}
+			for _, id := range ids {
+				sums[id] = id + found[10] + found[11]
+			}
+			return sums, err
+		}
+		f, err := WrapBatch(&authors, Options{Cache: c, Name: "test.Authors", Timeout: time.Minute, Tags: []string{"author:{0}"}})
+		require.NoError(t, err)
+		get := func() map[int]int {
+			t.Helper()
+			found, err := authors(t.Context(), []int{1, 2})
+			require.NoError(t, err)
+			return found
+		}
+		assert.Equal(t, map[int]int{1: 211, 2: 212}, get())
+		assert.Equal(t, map[int]int{1: 211, 2: 212}, get())
+		assert.Equal(t, 1, outerRuns)
+		require.NoError(t, c.InvalidateTags(t.Context(), "book:11"))
+		assert.Equal(t, map[int]int{1: 211 + ofRun, 2: 212 + ofRun}, get(), "each element inherits the tags of the inner batch")
+		assert.Equal(t, [][]int{{10, 11}, {11}}, inner.runs)
+		require.NoError(t, c.InvalidateTags(t.Context(), "author:2"))
+		get()
+		assert.Equal(t, 3, outerRuns)
+		assert.Equal(t, [][]int{{10, 11}, {11}}, inner.runs)
+		requireIdentity(t, f.Func)
+		requireIdentity(t, books.Func)
+	})
+}
+
+func TestBatchWhoseRedisGoesAwayAfterTheLeasesWereGranted(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		s := &batchSource{}
+		c := b.cache()
+		w := wrapShelf(t, c, s, Options{OnCold: Wait})
+		s.do = func(context.Context, []int) error {
+			b.tap.set(func(t *tap) { t.broken = errors.New("connection refused") })
+			return nil
+		}
+		found, err := w.get(t.Context(), []int{1, 2, 3})
+		require.NoError(t, err)
+		assert.Equal(t, tens(1, 2, 3), found, "what was computed is returned")
+		s.set(func(s *batchSource) { s.do = nil })
+		b.tap.set(func(t *tap) { t.broken = nil })
+		awaitBack(c)
+		time.Sleep(5 * time.Second)
+		found, info, err := w.info(t.Context(), 1, 2, 3)
+		require.NoError(t, err)
+		assert.Equal(t, tens(1, 2, 3), found)
+		assert.Equal(t, SourceCounts{SourceFresh: 3}, info.Elements, "it is stored when Redis is back")
+		assert.Empty(t, b.locks())
+		assert.Equal(t, []int{3}, s.sizes())
+		requireIdentity(t, w.Func)
+	})
+}
+
+func TestBatchRenewsItsLeasesTogether(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		s := &batchSource{}
+		trips := 0
+		count := &pipelines{n: &trips}
+		w := wrapShelf(t, b.cache(func(c *Config) { c.Redis.AddHook(count) }), s, Options{Lease: 9 * time.Second})
+		_, err := w.get(t.Context(), []int{1000}) // the scripts are known, and the release is registered
+		require.NoError(t, err)
+		before := 0
+		s.do = func(context.Context, []int) error {
+			count.reset()
+			time.Sleep(10 * time.Second)
+			before = count.sum()
+			return nil
+		}
+		found, err := w.get(t.Context(), upTo(100))
+		require.NoError(t, err)
+		assert.Len(t, found, 100)
+		assert.LessOrEqual(t, before, 3*2, "round trips for three renewals of 100 leases")
+		assert.GreaterOrEqual(t, b.tap.count("renew"), 300)
+		assert.EqualValues(t, 101, requireIdentity(t, w.Func).Stored)
+	})
+}
