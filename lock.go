@@ -485,9 +485,11 @@ func (s *lockStore) pingScripts(probe string) (checks []ping.Check) {
 			return ping.Script(ask(remote.Eval(opPing, remote.Writes, step.script, step.keys, step.args, remote.Limits{Always: true, Whole: i == 0})))
 		})
 	}
-	checks = append(checks, func(ask func(*remote.Command) error) error {
-		return ping.Script(ask(remote.Plain(opPing, fences[0], remote.Reads, remote.Limits{Always: true}, "hmget", fences[0], "e", "c", "f")))
-	})
+	for _, words := range [][]any{{"mget", probe}, {"hmget", fences[0], "e", "c", "f"}} {
+		checks = append(checks, func(ask func(*remote.Command) error) error {
+			return ping.Script(ask(remote.Plain(opPing, words[1].(string), remote.Reads, remote.Limits{Always: true}, words...)))
+		})
+	}
 	return append(checks, func(ask func(*remote.Command) error) error {
 		release := remote.Eval(opPing, remote.Writes, releaseScript, lock,
 			[]any{token, s.channelOf(probe), events.Event{Verb: events.Release, Key: probe, ID: token}.String()}, remote.Limits{Always: true})
