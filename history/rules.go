@@ -361,7 +361,7 @@ func (x *index) checkGrants(c *cell) (broken []violation) {
 		for _, comp := range c.comps {
 			for _, s := range comp.stores {
 				if !s.replied || s.end.Status != "held" || s.end.Seq > k.sent.Seq ||
-					span(comp.end.At, k.end.At) >= freshness-clockError || x.disturbed(c, s.sent.Seq, k.end.Seq) || x.overtakenSince(c, comp, k.end.Seq) {
+					span(comp.end.At, k.end.At) >= freshness-clockError || x.disturbed(c, comp.firstSent(s.sent.Entry), k.end.Seq) || x.overtakenSince(c, comp, k.end.Seq) {
 					continue
 				}
 				x.tally.judged[ruleRecomputed]++
@@ -375,6 +375,18 @@ func (x *index) checkGrants(c *cell) (broken []violation) {
 		}
 	}
 	return broken
+}
+
+// firstSent returns the place of the first store of an entry. A store that is sent again has the
+// reply of the first one, even if Func.Expire has marked the entry in between.
+func (c *comp) firstSent(entry string) (seq uint64) {
+	seq = never
+	for _, s := range c.stores {
+		if s.sent.Entry == entry {
+			seq = min(seq, s.sent.Seq)
+		}
+	}
+	return seq
 }
 
 // checkOverlaps: between one grant and the next, the first lease has ended: its holder released

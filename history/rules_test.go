@@ -271,6 +271,14 @@ func TestGoodLeasesBreakNoRule(t *testing.T) {
 			h.ask(1, 30, "u", 0)
 			h.reply(30, "acquired", 0)
 		},
+		"a lease on an entry that was expired, and then stored again": func(h *tale) {
+			h.send(2, 40, "expire", "")
+			h.reply(40, "held", 0)
+			h.put(1, 41, "t", theComp)
+			h.reply(41, "held", 0)
+			h.ask(2, 30, "u", 0)
+			h.reply(30, "acquired", 0)
+		},
 		"a lease on a stale entry": func(h *tale) {
 			h.wait(freshness)
 			h.ask(1, 30, "u", 0)
