@@ -901,11 +901,29 @@ func TestACallThatJoinsAStoredOrUnleasedComputationIsGivenNothingOutdated(t *tes
 	})
 }
 
+// An ordering is what happens after a store, and whether an order of the replies exists.
+type ordering struct {
+	ok   bool
+	more func(*tale)
+}
+
+func requireOrders(t *testing.T, tests map[string]ordering) {
+	t.Helper()
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := stored()
+			test.more(h)
+			p := handPlan()
+			x := newIndex(&p, h.events)
+			found, broken, _ := x.checkOrder(x.cells["f0(0)"], time.Minute)
+			require.Zero(t, found.unknown)
+			assert.Equal(t, test.ok, broken == nil, "%v", broken)
+		})
+	}
+}
+
 func TestRepliesThatNoServerCanHaveGivenHaveNoOrder(t *testing.T) {
-	for name, test := range map[string]struct {
-		ok   bool
-		more func(*tale)
-	}{
+	requireOrders(t, map[string]ordering{
 		"unchanged":                    {true, func(*tale) {}},
 		"read":                         {true, func(h *tale) { h.get(2, 30, theComp) }},
 		"read, and gone":               {false, func(h *tale) { h.get(2, 30, 0) }},
@@ -952,6 +970,11 @@ func TestRepliesThatNoServerCanHaveGivenHaveNoOrder(t *testing.T) {
 			h.add(event{Kind: wipeEnds})
 			h.get(2, 32, 0)
 		}},
+	})
+}
+
+func TestRepliesToStepsThatNoServerCanHaveGivenHaveNoOrder(t *testing.T) {
+	requireOrders(t, map[string]ordering{
 		"an acquire that was sent twice, and whose first sending came after an invalidation, is held by the first": {true, func(h *tale) {
 			sentTwice(h)
 			h.add(event{Kind: commandEnds, Op: 33, Status: "lost"})
@@ -973,17 +996,7 @@ func TestRepliesThatNoServerCanHaveGivenHaveNoOrder(t *testing.T) {
 			h.send(2, 31, "release", "t")
 			h.reply(31, "held", 0)
 		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := stored()
-			test.more(h)
-			p := handPlan()
-			x := newIndex(&p, h.events)
-			found, broken, _ := x.checkOrder(x.cells["f0(0)"], time.Minute)
-			require.Zero(t, found.unknown)
-			assert.Equal(t, test.ok, broken == nil, "%v", broken)
-		})
-	}
+	})
 }
 
 // sentTwice is an acquire that is sent twice. The second sending is granted, the lease is

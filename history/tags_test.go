@@ -174,17 +174,22 @@ func TestNoAnswerIsOlderThanAnInvalidationOfATag(t *testing.T) {
 			h.readTagged(2, 30, "fresh")
 			h.add(event{Kind: callBegins, Proc: 2, Op: 90})
 		}},
-		"a lease over an entry that it has overtaken": {"", func(h *tale) {
+	})
+}
+
+func TestALeaseIsGrantedOverAnEntryThatAnInvalidationOfATagHasOvertaken(t *testing.T) {
+	requireTagged(t, false, map[string]tagged{
+		"an entry that it has overtaken": {"", func(h *tale) {
 			h.overtake(1, 50, argTag, false)
 			h.ask(2, 30, "u", 0)
 			h.reply(30, "acquired", 0)
 		}},
-		"a lease over an entry that counts": {ruleRecomputed, func(h *tale) {
+		"an entry that counts": {ruleRecomputed, func(h *tale) {
 			h.overtake(1, 50, otherTag, false)
 			h.ask(2, 30, "u", 0)
 			h.reply(30, "acquired", 0)
 		}},
-		"a lease over a later entry, with a tag of its own that was invalidated": {"", func(h *tale) {
+		"a later entry, with a tag of its own that was invalidated": {"", func(h *tale) {
 			h.call(1, 65)
 			h.add(event{Kind: commandSent, Proc: 1, Op: 61, Verb: "acquire", Token: "w", Millis: lease.Milliseconds(), Mode: modeRefresh, Call: 65})
 			h.reply(61, "acquired", 0)
@@ -196,7 +201,7 @@ func TestNoAnswerIsOlderThanAnInvalidationOfATag(t *testing.T) {
 			h.ask(2, 30, "u", 0)
 			h.reply(30, "acquired", 0)
 		}},
-		"a lease over an entry of a fence that was lost": {"", func(h *tale) {
+		"an entry of a fence that was lost": {"", func(h *tale) {
 			h.goesBack(0)
 			h.ask(2, 30, "u", 0)
 			h.reply(30, "acquired", 0)
