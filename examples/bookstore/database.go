@@ -237,20 +237,45 @@ func (d *database) topBooks(ctx context.Context, author string) ([]Bestseller, e
 
 // bookByID returns one book. It is quick.
 func (d *database) bookByID(ctx context.Context, id int64) (Book, error) {
-	b := Book{ID: id}
-	var authors string
-	err := d.db.QueryRowContext(ctx, `SELECT authors, year, title, rating, ratings FROM books WHERE id = ?`, id).
-		Scan(&authors, &b.Year, &b.Title, &b.Rating, &b.Ratings)
-	if errors.Is(err, sql.ErrNoRows) {
+	books, err := d.booksByIDs(ctx, []int64{id})
+	if err != nil {
+		return Book{}, err
+	}
+	book, ok := books[id]
+	if !ok {
 		return Book{}, fmt.Errorf("book: %w", errNotFound)
 	}
+	return book, nil
+}
+
+// booksByIDs returns books by one query. A book that the shop does not sell is left out.
+func (d *database) booksByIDs(ctx context.Context, ids []int64) (map[int64]Book, error) {
+	list, err := json.Marshal(ids)
 	if err != nil {
-		return Book{}, queryError(ctx, "book by id", err)
+		return nil, err
 	}
-	if err := json.Unmarshal([]byte(authors), &b.Authors); err != nil {
-		return Book{}, fmt.Errorf("book %d: its authors: %w", id, err)
+	rows, err := d.db.QueryContext(ctx,
+		`SELECT id, authors, year, title, rating, ratings FROM books WHERE id IN (SELECT value FROM json_each(?))`, string(list))
+	if err != nil {
+		return nil, queryError(ctx, "books by ids", err)
 	}
-	return b, nil
+	defer func() { _ = rows.Close() }()
+	books := make(map[int64]Book, len(ids))
+	for rows.Next() {
+		var b Book
+		var authors string
+		if err := rows.Scan(&b.ID, &authors, &b.Year, &b.Title, &b.Rating, &b.Ratings); err != nil {
+			return nil, queryError(ctx, "books by ids", err)
+		}
+		if err := json.Unmarshal([]byte(authors), &b.Authors); err != nil {
+			return nil, fmt.Errorf("book %d: its authors: %w", b.ID, err)
+		}
+		books[b.ID] = b
+	}
+	if err := rows.Err(); err != nil {
+		return nil, queryError(ctx, "books by ids", err)
+	}
+	return books, nil
 }
 
 // buy notes that a customer buys a book, and returns the book's authors.

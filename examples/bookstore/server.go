@@ -64,17 +64,19 @@ func handler(store *Store) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "GET /authors/{name}/top   what sells best of an author, as /authors/Jane%20Austen/top\n"+
+			"GET /authors/{name}       these books, as /authors/Jane%20Austen\n"+
 			"GET /books/{id}           a book, as /books/42\n"+
 			"POST /books/{id}/buy      buys it: the lists of its authors are made anew")
 	})
 	mux.HandleFunc("GET /authors/{name}/top", func(w http.ResponseWriter, r *http.Request) {
-		name := r.PathValue("name")
-		// An impossible name costs neither Redis nor the database anything.
-		if len(name) > maxName || !utf8.ValidString(name) {
-			http.Error(w, "author: not found", http.StatusNotFound)
-			return
+		if name, ok := authorOf(w, r); ok {
+			answer(w, r, func(ctx context.Context) ([]Bestseller, error) { return store.TopBooks(ctx, name) })
 		}
-		answer(w, r, func(ctx context.Context) ([]Bestseller, error) { return store.TopBooks(ctx, name) })
+	})
+	mux.HandleFunc("GET /authors/{name}", func(w http.ResponseWriter, r *http.Request) {
+		if name, ok := authorOf(w, r); ok {
+			answer(w, r, func(ctx context.Context) ([]Book, error) { return store.page(ctx, name) })
+		}
 	})
 	mux.HandleFunc("GET /books/{id}", func(w http.ResponseWriter, r *http.Request) {
 		id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
@@ -99,6 +101,17 @@ func handler(store *Store) http.Handler {
 		w.WriteHeader(http.StatusNoContent)
 	})
 	return mux
+}
+
+// authorOf returns the author in a path. An impossible name costs neither Redis nor the database
+// anything: it is answered here, and ok is false.
+func authorOf(w http.ResponseWriter, r *http.Request) (name string, ok bool) {
+	name = r.PathValue("name")
+	if len(name) > maxName || !utf8.ValidString(name) {
+		http.Error(w, "author: not found", http.StatusNotFound)
+		return "", false
+	}
+	return name, true
 }
 
 // answer writes the result of ask, and in X-Cache its source.

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +52,33 @@ func TestPagesSayWhereTheyCameFrom(t *testing.T) {
 	require.Equal(t, "fresh; age=0s", book.Header().Get("X-Cache"))
 	require.JSONEq(t, `{"id":14,"authors":["Bob"],"title":"Alone","average_rating":4,"ratings_count":50}`, book.Body.String())
 	require.Equal(t, "[]\n", get(h, "/authors/Unread/top").Body.String())
+}
+
+func TestThePageOfAnAuthorLoadsItsBooksByOneBatch(t *testing.T) {
+	store := newStore(tinyDatabase(t), nil)
+	original, runs := store.BooksByIDs, [][]int64{}
+	store.BooksByIDs = func(ctx context.Context, ids []int64) (map[int64]Book, error) {
+		runs = append(runs, slices.Clone(ids))
+		return original(ctx, ids)
+	}
+	h, _ := cachedHandler(t, store)
+	for range 2 {
+		page := get(h, "/authors/Bob")
+		require.Equal(t, http.StatusOK, page.Code)
+		var books []Book
+		require.NoError(t, json.Unmarshal(page.Body.Bytes(), &books))
+		require.Len(t, books, 2)
+		for _, book := range books {
+			require.Contains(t, book.Authors, "Bob")
+		}
+	}
+	require.Len(t, runs, 1, "one run for all books")
+	ann := get(h, "/authors/Ann")
+	require.Equal(t, http.StatusOK, ann.Code)
+	require.Len(t, runs, 2)
+	require.NotContains(t, runs[1], int64(13), "a book of Bob and Ann is cached already")
+	require.Equal(t, "[]\n", get(h, "/authors/Unread").Body.String())
+	require.Equal(t, http.StatusNotFound, get(h, "/authors/Nobody").Code)
 }
 
 func TestTheFirstPageSaysWhichThereAre(t *testing.T) {

@@ -13,22 +13,27 @@ import (
 // A Store is what the shop's pages ask. Its functions are wired at start-up; the
 // tags say how each is cached.
 //
+// BooksByIDs is a batch function: each book has an entry, and the page of an author loads its ten books by
+// one call. Books that the shop no longer sells are missing, and cached as missing.
+//
 // TopBooks refuses callers (fncache.ErrColdCache) while another computes the first value: a
 // page that says "in a second" is better than a thousand queries. BookByID is quick, so its
 // callers wait for each other. TopBooks is shared: the stampede wraps it a second time, see
 // agingStore. What is tagged with an author is expired when a book of the author is bought. Buy
 // has no tag, so it is left as it is.
 type Store struct {
-	TopBooks func(ctx context.Context, author string) ([]Bestseller, error) `fncache:"timeout=24h,freshness=1h,prefix=Author,name=TopBooks,shared,lease=2s,tags=author:{0}"`
-	BookByID func(ctx context.Context, id int64) (Book, error)              `fncache:"timeout=1h,freshness=5m,prefix=Book,name=BookByID,oncold=wait,waittimeout=2s"`
-	Buy      func(ctx context.Context, id, customer int64) error
+	TopBooks   func(ctx context.Context, author string) ([]Bestseller, error) `fncache:"timeout=24h,freshness=1h,prefix=Author,name=TopBooks,shared,lease=2s,tags=author:{0}"`
+	BookByID   func(ctx context.Context, id int64) (Book, error)              `fncache:"timeout=1h,freshness=5m,prefix=Book,name=BookByID,oncold=wait,waittimeout=2s"`
+	BooksByIDs func(ctx context.Context, ids []int64) (map[int64]Book, error) `fncache:"timeout=1h,freshness=5m,prefix=Book,name=BooksByIDs,oncold=wait,waittimeout=2s,batch,missingtimeout=1m"`
+	Buy        func(ctx context.Context, id, customer int64) error
 }
 
 // newStore returns the store on a database. expire is told which tags are out of date.
 func newStore(db *database, expire func(ctx context.Context, tags ...string) error) *Store {
 	return &Store{
-		TopBooks: db.topBooks,
-		BookByID: db.bookByID,
+		TopBooks:   db.topBooks,
+		BookByID:   db.bookByID,
+		BooksByIDs: db.booksByIDs,
 		Buy: func(ctx context.Context, id, customer int64) error {
 			authors, err := db.buy(ctx, id, customer)
 			if err != nil {
@@ -39,6 +44,29 @@ func newStore(db *database, expire func(ctx context.Context, tags ...string) err
 			return expire(context.WithoutCancel(ctx), authorTags(authors)...)
 		},
 	}
+}
+
+// page returns the page of an author: the books that sell best, in full.
+func (s *Store) page(ctx context.Context, author string) ([]Book, error) {
+	top, err := s.TopBooks(ctx, author)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]int64, len(top))
+	for i := range top {
+		ids[i] = top[i].BookID
+	}
+	books, err := s.BooksByIDs(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	page := []Book{} // in JSON [], not null
+	for _, id := range ids {
+		if book, ok := books[id]; ok {
+			page = append(page, book)
+		}
+	}
+	return page, nil
 }
 
 // authorTags returns the tags of what depends on these authors: see the tag of TopBooks.
