@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,6 +25,7 @@ import (
 	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/oncelog"
+	"github.com/fncache/fncache/internal/operate"
 	"github.com/fncache/fncache/internal/ping"
 	"github.com/fncache/fncache/internal/releases"
 	"github.com/fncache/fncache/internal/remote"
@@ -171,6 +173,8 @@ type Cache struct {
 	health   *health.Log
 	holder   *holder.Holder
 	observer *observing // nil without Config.Observer
+	// watchers are told of lookups and computations, for package fncachedebug; nil without.
+	watchers atomic.Pointer[[]operate.Watcher]
 	fence    fenceView
 
 	releases *releases.Set

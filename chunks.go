@@ -58,7 +58,7 @@ func (b *batch) find(elements []*element) []finding {
 	asked := c.now(b.fn)
 	keys := make([]string, len(elements))
 	for i, el := range elements {
-		keys[i] = el.key
+		keys[i] = c.lookedUp(b.fn, el.key)
 	}
 	var tags []fence.Tag // each once
 	if b.fn.tagged() {

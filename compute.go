@@ -384,6 +384,7 @@ func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 		e.returned = c.ret
 	}
 	c.fn.counters.computeTime.Add(int64(e.cost))
+	c.cache.computed(c, &e)
 	var raw []byte
 	switch {
 	case cut == nil && e.panic == nil && !e.goexit && c.frame.keepsHand():

@@ -104,6 +104,7 @@ func (redisDown) row()  {}
 func (c *Cache) lookUp(ctx context.Context, f *flight) progress {
 	clock := c.clock.Read(ctx)
 	asked := c.now(f.fn)
+	c.lookedUp(f.fn, f.key)
 	var raw []byte
 	var reading fence.Reading
 	var err, fenceErr error

@@ -29,7 +29,8 @@ var allowed = map[string][]string{
 		"internal/seal", "internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/sweep", "internal/tagplan", "internal/telling", "internal/testhook", "internal/verify",
 		"github.com/redis/go-redis/v9",
 	},
-	"fncachetest": {".", "internal/memconn", "internal/testhook", "github.com/alicebob/miniredis/v2", "github.com/redis/go-redis/v9"},
+	"fncachedebug": {".", "internal/operate"},
+	"fncachetest":  {".", "internal/memconn", "internal/testhook", "github.com/alicebob/miniredis/v2", "github.com/redis/go-redis/v9"},
 
 	"internal/apart":     {"internal/codec"},
 	"internal/bulkhead":  {},
@@ -48,7 +49,7 @@ var allowed = map[string][]string{
 	"internal/memconn":   {},
 	"internal/near":      {"internal/clock", "internal/early", "internal/events", "internal/shape", "github.com/maypok86/otter/v2"},
 	"internal/oncelog":   {},
-	"internal/operate":   {"internal/keyhash", "internal/releases", "internal/signature"},
+	"internal/operate":   {"internal/holder", "internal/keyhash", "internal/releases", "internal/signature", "github.com/fxamacker/cbor/v2"},
 	"internal/ping":      {"internal/remote", "github.com/redis/go-redis/v9"},
 	"internal/releases":  {"internal/clock", "internal/oncelog"},
 	"internal/remote":    {"github.com/redis/go-redis/v9"},

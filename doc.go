@@ -215,7 +215,7 @@
 // enters by call.go. It meets decide.go before wait.go, and all below when they are needed.
 //
 //	typed.go        Wrap1 to Wrap3, New1 to New3, WrapBatch, and their typed handles
-//	operate.go      what cmd/fncache does to entries, by names and keys
+//	operate.go      what cmd/fncache and fncachedebug do to entries, by names and keys
 //	decorate.go     Wrap and WrapStruct, and the handle
 //	cache.go        configuration; the Cache: New, Open, Ping, Close, and its parts
 //	batch.go        a call of a batch function: many keys, and one run of the function

@@ -356,6 +356,34 @@ func (c *Cache) sharesRedis(other *Cache) bool {
 	return c == other || reflect.ValueOf(c.cfg.Redis).Comparable() && c.cfg.Redis == other.cfg.Redis
 }
 
+// lookedUp tells the watchers of package operate, if there are any, and returns the key.
+func (c *Cache) lookedUp(f *Func, key string) string {
+	if watchers := c.watchers.Load(); watchers != nil {
+		for _, w := range *watchers {
+			w.LookedUp(f, key)
+		}
+	}
+	return key
+}
+
+// computed tells the watchers of package operate, if there are any.
+func (c *Cache) computed(comp *computation, e *ending) {
+	watchers := c.watchers.Load()
+	if watchers == nil {
+		return
+	}
+	err := e.err
+	switch failed, is := e.panic.(error); {
+	case is:
+		err = failed
+	case e.goexit:
+		err = ErrGoexit
+	}
+	for _, w := range *watchers {
+		w.Computed(comp.fn, comp.key, e.cost, err)
+	}
+}
+
 // stats implements Stats.
 func (f *Func) stats() Stats {
 	hits, saved := f.near.Counted() // before the beginnings, as all ends are

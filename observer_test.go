@@ -486,7 +486,7 @@ func TestOfLookupsAnObserverIsToldEvery64thAndThoseThatAreSlowOrFail(t *testing.
 		for _, op := range told.operations() {
 			ops[op.Op] = true
 		}
-		assert.Equal(t, map[string]bool{"acquire": true, "register": true, "store": true, "time": true}, ops)
+		assert.Equal(t, map[string]bool{"acquire": true, "holder": true, "register": true, "store": true, "time": true}, ops)
 		assert.Zero(t, lookups())
 		for range 63 {
 			w.get(t.Context(), "a")

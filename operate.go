@@ -3,17 +3,22 @@ package fncache
 import (
 	"context"
 	"fmt"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/fence"
+	"github.com/fncache/fncache/internal/holder"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/operate"
 	"github.com/fncache/fncache/internal/releases"
+	"github.com/fncache/fncache/internal/remote"
 )
 
-// This file works on the entries of functions that this process may not have, for cmd/fncache.
+// This file works on the entries of functions that this process may not have, for cmd/fncache and
+// fncachedebug, and shows fncachedebug the functions that it has.
 
 func init() {
 	operate.Of = func(cache any) operate.Operator { return operator{cache.(*Cache)} }
@@ -145,4 +150,130 @@ func (o operator) body(e *envelope, key string) ([]byte, error) {
 		return codec.Decompress(e.body)
 	}
 	return e.body, nil
+}
+
+// Lease reads the lock, its life, and the name of the process in its token.
+func (o operator) Lease(ctx context.Context, entry string) (*operate.Lease, error) {
+	lock, err := o.text(ctx, entry+lockSuffix)
+	if err != nil || lock == "" {
+		return nil, err
+	}
+	left, ok, err := o.Left(ctx, entry+lockSuffix)
+	if err != nil || !ok {
+		return nil, err
+	}
+	l := &operate.Lease{State: operate.StateOf(lock), Left: max(0, left)}
+	id, since, ok := holder.Parse(lock)
+	if !ok {
+		return l, nil
+	}
+	written, err := o.text(ctx, holder.Key(o.c.cfg.Namespace, id))
+	if p, ok := holder.ParseProcess([]byte(written)); ok {
+		l.Since, l.Holder = since, &p
+	}
+	return l, err
+}
+
+// text returns the value of a key; "" if there is none, or if it is no string.
+func (o operator) text(ctx context.Context, key string) (string, error) {
+	raw, err := o.c.store.lookup(ctx, key, 0)
+	if err == errWrongType { //nolint:errorlint // it is returned as it is
+		return "", nil
+	}
+	return string(raw), err
+}
+
+func (o operator) Left(ctx context.Context, key string) (left time.Duration, ok bool, err error) {
+	cmd := remote.Plain("pttl", key, remote.Reads, remote.Limits{}, "pttl", key)
+	if err := o.c.store.remote.Do(ctx, cmd); err != nil {
+		return 0, false, redisErrorOf(err)
+	}
+	millis, _ := cmd.Reply().(int64)
+	return time.Duration(millis) * time.Millisecond, millis != -2, nil
+}
+
+func (o operator) Functions() (all []any) {
+	for _, f := range names.of(o.c) {
+		all = append(all, f)
+	}
+	return all
+}
+
+func (o operator) About(function any) operate.Function {
+	f := function.(*Func)
+	about := o.c.describe(f)
+	return operate.Function{
+		Name: f.Name(), Types: about.Types, Codec: about.Codec, Wrapped: f.site.at, Options: f.opts.inForce(), Params: f.sig.Params, Varies: f.sig.Varies,
+		Freshness: f.opts.Freshness, Timeout: f.opts.Timeout,
+	}
+}
+
+func (o operator) Computing() map[any]int { return o.c.flights.underWay() }
+
+func (o operator) Go(f func(closing <-chan struct{})) { o.c.life.Go(func() { f(o.c.closing) }) }
+
+func (o operator) Watch(w operate.Watcher) {
+	for {
+		old := o.c.watchers.Load()
+		all := []operate.Watcher{w}
+		if old != nil {
+			all = slices.Concat(*old, all)
+		}
+		if o.c.watchers.CompareAndSwap(old, &all) {
+			return
+		}
+	}
+}
+
+// inForce returns the options that are set, or have a default that is not zero.
+func (o *Options) inForce() (all []operate.Option) {
+	v := reflect.ValueOf(*o)
+	for i, field := range reflect.VisibleFields(v.Type()) {
+		value := v.Field(i)
+		if field.Name == "Cache" || !field.IsExported() || value.IsZero() && value.Kind() != reflect.Uint8 { // policies have a zero that says something
+			continue
+		}
+		text := "set"
+		if value.Kind() != reflect.Func {
+			text = fmt.Sprint(value.Interface())
+		}
+		if field.Name == "CacheErrors" {
+			text = fmt.Sprintf("%d errors", value.Len()) // their texts are the user's own
+		}
+		all = append(all, operate.Option{Name: field.Name, Value: text})
+	}
+	return all
+}
+
+// underWay returns how many computations of each function are under way.
+func (fs *flights) underWay() map[any]int {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	all := make(map[any]int)
+	for id, s := range fs.m {
+		for _, c := range []*computation{s.leased, s.running} {
+			if c != nil {
+				all[id.fn]++
+			}
+		}
+	}
+	return all
+}
+
+// of returns the functions that use the cache c, also as the default cache. A name can have
+// several.
+func (r *registry) of(c *Cache) (all []*Func) {
+	isDefault := defaultCache.Load() == c
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, users := range r.m {
+		var those []*Func
+		for _, u := range users {
+			if (u.cache == c || u.cache == nil && isDefault) && !u.moved && !slices.Contains(those, u.fn) {
+				those = append(those, u.fn)
+			}
+		}
+		all = append(all, those...)
+	}
+	return all
 }

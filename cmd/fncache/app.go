@@ -14,7 +14,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/fncache/fncache"
-	"github.com/fncache/fncache/internal/holder"
 	"github.com/fncache/fncache/internal/operate"
 	"github.com/fncache/fncache/internal/remote"
 )
@@ -27,9 +26,6 @@ type app struct {
 	cache    *fncache.Cache
 	operator operate.Operator
 	warnings *warnings
-	// processes has the processes that were asked for, by their ids; nil for those that have
-	// written nothing. Only the command's own goroutine uses it.
-	processes map[string]*holder.Process
 }
 
 // newApp makes the client and the cache. It does not connect.
@@ -42,7 +38,7 @@ func newApp(flags *grammar, s streams) (*app, error) {
 	if err != nil {
 		return nil, usageError{fmt.Sprintf("--redis: %v", err)}
 	}
-	a := &app{streams: s, flags: flags, client: client, warnings: new(warnings), processes: make(map[string]*holder.Process)}
+	a := &app{streams: s, flags: flags, client: client, warnings: new(warnings)}
 	a.cache, err = fncache.New(fncache.Config{
 		Redis:        client,
 		RedisTimeout: flags.Timeout,

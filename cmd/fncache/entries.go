@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -144,7 +143,7 @@ func (a *app) describe(ctx context.Context, key string, e *operate.Entry) (*show
 	case e.Negative:
 		s.Error = string(e.Body)
 	default:
-		if s.Value, err = valueOf(e); err != nil {
+		if s.Value, err = operate.Value(e); err != nil {
 			s.Hidden = err.Error()
 		}
 	}
@@ -323,20 +322,5 @@ func (a *app) confirm(ctx context.Context, function string, known int) error {
 	case <-ctx.Done():
 		fmt.Fprintln(a.err)
 		return errInterrupted
-	}
-}
-
-// valueOf returns the results in an entry, in a form for JSON.
-func valueOf(e *operate.Entry) (any, error) {
-	switch e.Codec {
-	case operate.CBOR:
-		return valueOfCBOR(e.Body)
-	case operate.JSON:
-		if !json.Valid(e.Body) {
-			return nil, errors.New("the body is not JSON")
-		}
-		return json.RawMessage(e.Body), nil
-	default:
-		return nil, fmt.Errorf("a codec of the program has written the body, of %d bytes", len(e.Body))
 	}
 }

@@ -3,13 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/fncache/fncache/internal/holder"
 )
@@ -18,31 +15,12 @@ import (
 type lease struct {
 	Function string  `json:"function"`
 	Key      string  `json:"key"`   // of the entry
-	State    string  `json:"state"` // one of the constants below
+	State    string  `json:"state"` // an operate.LeaseState
 	Left     float64 `json:"left_seconds"`
 	// Known if the process has written who it is: see package holder.
 	Since  *time.Time      `json:"since,omitempty"` // when the lease was asked for, on the clock of the holder
 	Held   *float64        `json:"held_seconds,omitempty"`
 	Holder *holder.Process `json:"holder,omitempty"`
-}
-
-// The states of a lease.
-const (
-	computing = "computing" // a process computes the entry
-	cooling   = "cooling"   // the function failed; a stale entry is served for a while
-	open      = "open"      // the last value could not be stored; callers compute without a lease
-)
-
-// stateOf reads the value of a lock.
-func stateOf(value string) string {
-	switch {
-	case strings.HasPrefix(value, "cool:"):
-		return cooling
-	case strings.HasPrefix(value, "open:"):
-		return open
-	default:
-		return computing
-	}
 }
 
 type leasesCommand struct {
@@ -107,51 +85,23 @@ func (l *lease) String() string {
 	return text
 }
 
-// name finds out which process has a lease, by the value of the lock. It leaves out what it
-// cannot read.
-func (a *app) name(ctx context.Context, l *lease, lock string) {
-	id, since, ok := holder.Parse(lock)
-	if !ok {
-		return
-	}
-	p, known := a.processes[id]
-	if !known {
-		limited, end := a.limited(ctx)
-		defer end()
-		text, err := a.client.Get(limited, holder.Key(a.flags.Namespace, id)).Bytes()
-		if err != nil && !errors.Is(err, redis.Nil) {
-			return
-		}
-		if found, ok := holder.ParseProcess(text); ok {
-			p = &found
-		}
-		a.processes[id] = p
-	}
-	if p != nil {
-		now, err := a.operator.Now(ctx)
-		if err != nil {
-			now = time.Now()
-		}
-		l.Since, l.Held, l.Holder = &since, ptr(max(0, seconds(now.Sub(since)))), p
-	}
-}
-
 func (l *lease) left() string { return short(time.Duration(l.Left * float64(time.Second))) }
 
 // leaseOn returns the lease on an entry, or nil.
 func (a *app) leaseOn(ctx context.Context, entry string) (*lease, error) {
 	limited, end := a.limited(ctx)
 	defer end()
-	pipe := a.client.Pipeline()
-	value, left := pipe.Get(limited, entry+":lock"), pipe.PTTL(limited, entry+":lock")
-	_, err := pipe.Exec(limited)
-	switch {
-	case errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, "WRONGTYPE"):
-		return nil, nil
-	case err != nil:
+	held, err := a.operator.Lease(limited, entry)
+	if err != nil || held == nil {
 		return nil, err
 	}
-	l := &lease{Key: entry, State: stateOf(value.Val()), Left: seconds(max(0, left.Val()))}
-	a.name(ctx, l, value.Val())
+	l := &lease{Key: entry, State: string(held.State), Left: seconds(held.Left), Holder: held.Holder}
+	if held.Holder != nil {
+		now, err := a.operator.Now(limited)
+		if err != nil {
+			now = time.Now()
+		}
+		l.Since, l.Held = &held.Since, ptr(max(0, seconds(now.Sub(held.Since))))
+	}
 	return l, nil
 }

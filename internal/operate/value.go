@@ -1,7 +1,9 @@
-package main
+package operate
 
 import (
 	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -27,6 +29,21 @@ var anyMode = func() cbor.DecMode {
 	}
 	return mode
 }()
+
+// Value returns the results in the body of an entry as encoding/json can write them.
+func Value(e *Entry) (any, error) {
+	switch e.Codec {
+	case CBOR:
+		return valueOfCBOR(e.Body)
+	case JSON:
+		if !json.Valid(e.Body) {
+			return nil, errors.New("the body is not JSON")
+		}
+		return json.RawMessage(e.Body), nil
+	default:
+		return nil, fmt.Errorf("a codec of the program has written the body, of %d bytes", len(e.Body))
+	}
+}
 
 // valueOfCBOR returns the results in a body, in a form for JSON. Bytes become base64. Numbers that
 // JSON does not have, and keys of maps, become texts.
