@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -51,7 +52,7 @@ func New(o Options) http.Handler {
 		o.Caches = []*fncache.Cache{fncache.Default()}
 	}
 	h := &handler{opts: o, protection: http.NewCrossOriginProtection()}
-	for _, c := range o.Caches {
+	for _, c := range slices.DeleteFunc(slices.Clone(o.Caches), func(c *fncache.Cache) bool { return c == nil }) {
 		h.caches = append(h.caches, newCollector(c, operate.Of(c)))
 	}
 	return h

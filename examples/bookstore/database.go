@@ -278,6 +278,27 @@ func (d *database) booksByIDs(ctx context.Context, ids []int64) (map[int64]Book,
 	return books, nil
 }
 
+// allAuthors returns the names of all authors, in alphabetical order.
+func (d *database) allAuthors(ctx context.Context) ([]string, error) {
+	rows, err := d.db.QueryContext(ctx, `SELECT DISTINCT name FROM authors ORDER BY name`)
+	if err != nil {
+		return nil, queryError(ctx, "authors", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var names []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, queryError(ctx, "authors", err)
+		}
+		names = append(names, name)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, queryError(ctx, "authors", err)
+	}
+	return names, nil
+}
+
 // buy notes that a customer buys a book, and returns the book's authors.
 func (d *database) buy(ctx context.Context, id, customer int64) (authors []string, err error) {
 	tx, err := d.db.BeginTx(ctx, nil)

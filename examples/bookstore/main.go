@@ -4,7 +4,7 @@
 //
 //	go -C examples/bookstore run .                  # play the stampede, print a table
 //	go -C examples/bookstore run . -quick           # the same with a small table of purchases
-//	go -C examples/bookstore run . -serve :8080     # serve the shop over HTTP
+//	go -C examples/bookstore run . -serve :8080     # serve the shop: open localhost:8080 in a browser
 //	go -C examples/bookstore run . -metrics :9464   # play visitors, and serve metrics for Prometheus
 //
 // It needs nothing installed: the database is an embedded SQLite in a temporary
@@ -161,7 +161,7 @@ func run(ctx context.Context, cfg config, stdout, stderr io.Writer) (err error) 
 	}
 	switch {
 	case cfg.serve != "":
-		return serve(ctx, cfg.serve, shop, stdout)
+		return serve(ctx, cfg.serve, shop, server, stdout)
 	case cfg.metrics != "":
 		visit(ctx, shop, books.books, stdout)
 		return nil

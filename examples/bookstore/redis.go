@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync/atomic"
 
@@ -15,6 +16,9 @@ type redisServer struct {
 	url   string
 	what  string // for the reader; without the password
 	close func()
+	// stop stops the server. start starts it again, with its data. stop is nil if the server is not
+	// this process's own.
+	stop func() (start func())
 }
 
 // startRedis takes the Redis at url, or starts an embedded one.
@@ -44,6 +48,14 @@ func startMiniredis() (*redisServer, error) {
 		url:   "redis://" + server.Addr(),
 		what:  fmt.Sprintf("an embedded miniredis at %s (-redis URL takes a real one)", server.Addr()),
 		close: server.Close,
+		stop: func() (start func()) {
+			server.Close()
+			return func() {
+				if err := server.Restart(); err != nil {
+					slog.Error("the embedded miniredis does not start again", "err", err)
+				}
+			}
+		},
 	}, nil
 }
 

@@ -27,19 +27,21 @@ const (
 )
 
 // serve serves the shop until ctx ends, and then lets requests under way end.
-func serve(ctx context.Context, addr string, s *shop, stdout io.Writer) error {
+func serve(ctx context.Context, addr string, s *shop, redis *redisServer, stdout io.Writer) error {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("-serve %s: %w", addr, err)
 	}
+	pages := &web{shop: s, redis: redis, ctx: ctx}
+	defer pages.busy.Wait()
 	server := &http.Server{
-		Handler:           s.metrics.beside(handler(s.cached)),
+		Handler:           s.metrics.beside(pages.handler()),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
-		WriteTimeout:      2 * requestTimeout,
+		WriteTimeout:      3 * requestTimeout,
 		MaxHeaderBytes:    16 << 10,
 	}
-	fmt.Fprintf(stdout, "Serving http://%s/authors/{name}/top and /books/{id}; Ctrl-C ends it.\n", listener.Addr())
+	fmt.Fprintf(stdout, "Open http://%s/ in a browser; Ctrl-C ends it.\n", listener.Addr())
 	if os.Getenv(secretEnv) == "" {
 		fmt.Fprintf(stdout, "Visitors choose what is asked for: for more than a trial set %s, to the same in every process.\n", secretEnv)
 	}

@@ -165,7 +165,7 @@ func TestServeLetsRequestsEnd(t *testing.T) {
 	said, say := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- serve(ctx, "127.0.0.1:0", s, say)
+		ended <- serve(ctx, "127.0.0.1:0", s, &redisServer{}, say)
 		_ = say.Close()
 	}()
 	lines := make(chan string, 10)
@@ -174,7 +174,7 @@ func TestServeLetsRequestsEnd(t *testing.T) {
 
 	answer := make(chan int, 1)
 	go func() {
-		resp, err := http.Get(strings.Replace(url, "{name}", "Ann", 1))
+		resp, err := http.Get(url + "authors/Ann/top")
 		if err != nil {
 			answer <- 0
 			return
@@ -193,7 +193,7 @@ func TestServeLetsRequestsEnd(t *testing.T) {
 	require.Equal(t, http.StatusOK, <-answer)
 	require.NoError(t, <-ended)
 
-	require.ErrorContains(t, serve(t.Context(), "nonsense", s, io.Discard), "-serve nonsense")
+	require.ErrorContains(t, serve(t.Context(), "nonsense", s, &redisServer{}, io.Discard), "-serve nonsense")
 }
 
 func TestAPurchaseExpiresTheListsOfTheBooksAuthors(t *testing.T) {

@@ -123,5 +123,8 @@ func TestStampedeOnARealRedisWithCallersWhoWait(t *testing.T) {
 
 	client := server.Client(func(o *redis.Options) { o.Password, o.DB = "open-sesame", 3 })
 	require.Contains(t, client.Info(t.Context(), "commandstats").Val(), "cmdstat_evalsha")
-	require.Empty(t, client.Keys(t.Context(), "*").Val(), "nothing is left in the user's Redis")
+	for _, key := range client.Keys(t.Context(), "*").Val() { // a process that was killed leaves its name, for an hour
+		require.Contains(t, key, ":{process:", "nothing is left in the user's Redis")
+		require.Positive(t, client.TTL(t.Context(), key).Val(), key)
+	}
 }

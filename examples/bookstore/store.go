@@ -25,6 +25,7 @@ type Store struct {
 	TopBooks   func(ctx context.Context, author string) ([]Bestseller, error) `fncache:"timeout=24h,freshness=1h,prefix=Author,name=TopBooks,shared,lease=2s,tags=author:{0}"`
 	BookByID   func(ctx context.Context, id int64) (Book, error)              `fncache:"timeout=1h,freshness=5m,prefix=Book,name=BookByID,oncold=wait,waittimeout=2s"`
 	BooksByIDs func(ctx context.Context, ids []int64) (map[int64]Book, error) `fncache:"timeout=1h,freshness=5m,prefix=Book,name=BooksByIDs,oncold=wait,waittimeout=2s,batch,missingtimeout=1m"`
+	Authors    func(ctx context.Context) ([]string, error)                    `fncache:"timeout=1h,freshness=10m,near=30s,prefix=Shop,name=Authors,oncold=wait,waittimeout=2s"`
 	Buy        func(ctx context.Context, id, customer int64) error
 }
 
@@ -34,6 +35,7 @@ func newStore(db *database, expire func(ctx context.Context, tags ...string) err
 		TopBooks:   db.topBooks,
 		BookByID:   db.bookByID,
 		BooksByIDs: db.booksByIDs,
+		Authors:    db.allAuthors,
 		Buy: func(ctx context.Context, id, customer int64) error {
 			authors, err := db.buy(ctx, id, customer)
 			if err != nil {
