@@ -175,7 +175,7 @@ type batch struct {
 	opened  bool     // others may refer to an element
 
 	gather *gather.Gather[*computation]
-	placed atomic.Bool // the next run has a place of Options.MaxConcurrent
+	place  batchPlace
 	broken atomic.Bool // a run has ended by a panic, or by the end of its goroutine
 }
 

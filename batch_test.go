@@ -570,6 +570,36 @@ func TestBatchTagsAndLifetimes(t *testing.T) {
 	})
 }
 
+// The first chunk takes a place and does not need it. The second one must not wait for that place.
+func TestBatchChunksThatDoNotRunKeepNoPlace(t *testing.T) {
+	for name, opts := range map[string]Options{
+		"one place, and calls are refused": {MaxConcurrent: 1, OnCold: Fail},
+		"one place, and calls wait":        {MaxConcurrent: 1, OnCold: Compute},
+		"two places":                       {MaxConcurrent: 2, OnCold: Fail},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				s := &batchSource{}
+				opts.BatchSize, opts.Freshness, opts.Timeout = 1, time.Second, time.Hour
+				w := wrapShelf(t, b.cache(), s, opts)
+				_, err := w.get(t.Context(), []int{1})
+				require.NoError(t, err)
+				time.Sleep(2 * time.Second)
+				// Another process computes 1: the stale value is served meanwhile.
+				require.NoError(t, b.redis.Set(must(w.Func.Key(1))+LockSuffix, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+				b.redis.SetTTL(must(w.Func.Key(1))+LockSuffix, time.Hour)
+				for i := range 200 {
+					began := time.Now()
+					found, err := w.get(t.Context(), []int{1, i + 2})
+					require.NoError(t, err)
+					require.Len(t, found, 2)
+					require.Zero(t, time.Since(began))
+				}
+			})
+		})
+	}
+}
+
 // What a call has read for a chunk may be old when the chunk is opened: the function has run for the
 // chunks before it. Another call may join the flights of the chunk.
 func TestBatchOpensAChunkWithoutAnEntryThatATagHasOvertakenMeanwhile(t *testing.T) {

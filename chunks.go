@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/remote"
 	"github.com/fncache/fncache/internal/shape"
@@ -284,22 +285,23 @@ func (b *batch) takePlace(chunk []*element) (placed, waited bool) {
 	if places == nil || b.nested {
 		return true, false
 	}
-	if b.placed.Store(places.Try()); !b.placed.Load() && b.fn.opts.OnCold != Fail {
+	number, placed := b.place.next(places)
+	if !placed && b.fn.opts.OnCold != Fail {
 		waited = true
 		limit := time.Duration(math.MaxInt64) // under Compute nobody is refused
 		if b.fn.opts.OnCold == Wait {
 			limit = b.fn.waitLimit()
 		}
 		ctx, end := context.WithTimeout(b.ctx, limit)
-		b.placed.Store(places.Take(ctx) == nil)
+		if placed = places.Take(ctx) == nil; placed {
+			b.place.has()
+		}
 		end()
 	}
-	if b.placed.Load() {
+	if placed {
 		b.cache.life.Go(func() {
 			<-b.gather.Quiet()
-			if b.placed.Swap(false) { // there was no run
-				places.Give()
-			}
+			b.place.giveBack(number, places)
 		})
 		return true, waited
 	}
@@ -315,6 +317,48 @@ func (b *batch) takePlace(chunk []*element) (placed, waited bool) {
 		}
 	}
 	return false, waited
+}
+
+// A batchPlace is the place of Options.MaxConcurrent that a batch holds for its next run.
+type batchPlace struct {
+	mu    sync.Mutex // guards the fields below
+	chunk int        // the number of the present chunk
+	held  bool
+}
+
+// next begins a chunk, and reports whether it has a place: one that the chunk before has left
+// because it had no run, or one that is free.
+func (p *batchPlace) next(places *bulkhead.Bulkhead) (number int, held bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.chunk++
+	p.held = p.held || places.Try()
+	return p.chunk, p.held
+}
+
+// has notes that the batch holds a place.
+func (p *batchPlace) has() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = true
+}
+
+// take takes the place for a run, if there is one.
+func (p *batchPlace) take() (held bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	held, p.held = p.held, false
+	return held
+}
+
+// giveBack gives the place back, unless a run or the next chunk has it.
+func (p *batchPlace) giveBack(number int, places *bulkhead.Bulkhead) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held && p.chunk == number {
+		p.held = false
+		places.Give()
+	}
 }
 
 // board puts the elements on the flights of their keys, and asks for the leases of those that
@@ -460,14 +504,15 @@ func (b *batch) run(all []*computation, next func()) {
 	}
 	slices.SortFunc(members, func(x, y *computation) int { return cmp.Compare(x.member.order, y.member.order) })
 	ctx := members[0].member.ctx // ends when the function has to end
+	givePlace := func() {}
 	if places := b.fn.places; places != nil && !b.nested {
-		if !b.placed.Swap(false) {
+		if !b.place.take() {
 			if places.Take(ctx) != nil {
 				b.share(members, time.Now(), nil, returned{err: context.Cause(ctx)})
 				return
 			}
 		}
-		defer places.Give()
+		givePlace = places.Give
 	}
 	// A function that ignores the end of its context holds up no other run.
 	defer context.AfterFunc(ctx, next)()
@@ -487,6 +532,7 @@ func (b *batch) run(all []*computation, next func()) {
 			ret.goexit = ret.panic == nil
 		}
 		frame.ended.Store(true)
+		givePlace() // before any caller is answered, as computation.call does
 		if ret.panic != nil || ret.goexit {
 			b.broken.Store(true)
 		}
