@@ -130,8 +130,19 @@ func (x *index) mayNotAsk(begin, at *event) bool {
 	since := begin.At - int64(reopened)
 	since -= int64(x.stoodStill(begin.Proc, since, begin.At))
 	until := at.At + int64(redisTimeout+x.stoodStill(at.Proc, at.At, at.At+int64(redisTimeout)))
-	return slices.ContainsFunc(x.troubles[begin.Proc], func(t trouble) bool {
+	return x.otherUnanswered(begin, at) || slices.ContainsFunc(x.troubles[begin.Proc], func(t trouble) bool {
 		return since <= t.At && t.At <= until && (t.over == 0 || t.over > begin.Seq)
+	})
+}
+
+// otherUnanswered reports whether a command of the process that concerns no cell, such as that of
+// an invalidation to the registry, had no answer, or a late one, between two places. A node may be
+// away because of it, long before the operation ends and its error is counted.
+func (x *index) otherUnanswered(begin, at *event) bool {
+	return slices.ContainsFunc(x.other, func(k *command) bool {
+		ended := k.end.Seq > 0
+		return k.sent.Proc == begin.Proc && k.sent.Seq <= at.Seq && (!ended || k.end.Seq >= begin.Seq) &&
+			(!k.replied || span(k.sent.At, k.end.At) >= redisTimeout/2)
 	})
 }
 

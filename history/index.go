@@ -22,6 +22,7 @@ type index struct {
 	overtakings  []*overtaking   // in the order of their beginnings
 	overtakingOf map[int64]*overtaking
 	fence        []*command // to the fence, in the order of their sendings
+	other        []*command // that concern neither the fence nor a cell, in the order of their sendings
 	restores     []restore  // in order: all that the conductor did to the fence
 
 	tally tally
@@ -231,7 +232,11 @@ func (b *indexing) takeCommand(c *cell, e event) {
 		return
 	}
 	b.commands[e.Op] = &command{sent: e, until: never, untilAt: math.MaxInt64}
-	if c == nil {
+	switch {
+	case e.Verb == verbOther:
+		b.other = append(b.other, b.commands[e.Op])
+		return
+	case c == nil:
 		b.fence = append(b.fence, b.commands[e.Op])
 		return
 	}

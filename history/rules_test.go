@@ -537,7 +537,24 @@ func TestAComputationWithoutALeaseIsExcusedByAFailureOfItsOwn(t *testing.T) {
 			h.computeAlone(2, 60, 30, 1)
 		}},
 		"its lookup was never sent": {notAsked, nil, func(h *tale) { h.call(2, 30); h.computeAlone(2, 60, 30, 1) }},
+			"another command of its process has no answer": {notAsked, nil, func(h *tale) {
+			h.other(2, 40)
+			h.call(2, 30)
+			h.computeAlone(2, 60, 30, 0)
+		}},
+		"another command of its process had an answer in time": {"", nil, func(h *tale) {
+			h.other(2, 40)
+			h.add(event{Kind: commandEnds, Op: 40})
+			h.call(2, 30)
+			h.computeAlone(2, 60, 30, 0)
+		}},
 	})
+}
+
+// other sends a command that concerns no cell.
+func (h *tale) other(proc int, op int64) {
+	e := event{Seq: uint64(len(h.events) + 1), At: int64(h.now), Kind: commandSent, Proc: proc, Op: op, Verb: verbOther}
+	h.of[op], h.events = e, append(h.events, e)
 }
 
 func TestAComputationWithoutALeaseIsExcusedByAnErrorBeforeWhileTheNodeCanBeAway(t *testing.T) {

@@ -52,8 +52,10 @@ func loadScripts(dir string, mutate *mutant) (scripts, error) {
 	return s, nil
 }
 
-// The verbs of commands to the fence. All others concern one cell.
+// The verbs of commands to the fence, and of commands that concern neither the fence nor a cell,
+// such as those to a registry. All other verbs concern one cell.
 const (
+	verbOther     = "other"
 	verbFence     = "fence"      // HMGET, sent with a lookup
 	verbReadFence = "read fence" // the script: capture and re-read
 	verbOvertake  = "overtake"   // the script: InvalidateTags and ExpireTags

@@ -152,9 +152,6 @@ func fieldsIn(cmds []redis.Cmder) (fields map[string]bool) {
 // are read together with it. It returns nil if the command concerns neither a cell nor the fence.
 func (t *tap) sending(ctx context.Context, cmd redis.Cmder, fields map[string]bool) (sent []event) {
 	args := cmd.Args()
-	if len(args) < 2 {
-		return nil
-	}
 	var e event
 	var key string
 	switch strings.ToLower(cmd.Name()) {
@@ -166,9 +163,6 @@ func (t *tap) sending(ctx context.Context, cmd redis.Cmder, fields map[string]bo
 	case "evalsha", "eval":
 		e.Verb = t.replace(args)
 		n, _ := strconv.Atoi(text(args[2]))
-		if n == 0 || len(args) < 3+n {
-			return nil
-		}
 		key = strings.TrimSuffix(text(args[3]), ":lock")
 		e.describe(args[3+n:])
 	case "hmget":
@@ -180,8 +174,8 @@ func (t *tap) sending(ctx context.Context, cmd redis.Cmder, fields map[string]bo
 	return t.sendingTo(ctx, cmd, e, key, fields)
 }
 
-// sendingTo records a command to a key. It returns its event, or nil if the key is neither that of a
-// cell nor the fence.
+// sendingTo records a command to a key, and returns its event. Before the cells are known it
+// records nothing.
 func (t *tap) sendingTo(ctx context.Context, cmd redis.Cmder, e event, key string, fields map[string]bool) []event {
 	cells := t.cells.Load()
 	if cells == nil {
@@ -189,7 +183,7 @@ func (t *tap) sendingTo(ctx context.Context, cmd redis.Cmder, e event, key strin
 	}
 	e.Cell = (*cells)[key]
 	if e.Cell == "" && key != fenceKey {
-		return nil
+		e = event{Verb: verbOther}
 	}
 	e.Kind, e.Call = commandSent, callOf(redistest.Caller(ctx, cmd), e.Cell)
 	e.Fenced = e.Verb == "get" && fields[t.fields[e.Cell]]
@@ -254,6 +248,7 @@ func (t *tap) endedOf(sent *event, i int, cmd redis.Cmder, err error) {
 		e.Entry, e.Value = entryID(cmd.Val()), valueIn(cmd.Val())
 	case *redis.Cmd:
 		switch {
+		case e.Verb == verbOther:
 		case e.Cell == "":
 			e.readFence(cmd.Val())
 		case e.Verb == "get":
