@@ -108,7 +108,7 @@ func TestNumbersAreShort(t *testing.T) {
 	for want, got := range map[string]string{
 		"0": count(0), "999": count(999), "1,000": count(uint64(1000)), "999,999": count(uint32(999_999)), "1.50 M": count(1_500_000), "2.00 G": count(uint64(2e9)),
 		"0 s": dur(0), "250 µs": dur(250 * time.Microsecond), "1.5 ms": dur(1500 * time.Microsecond), "42 ms": dur(42 * time.Millisecond), "1.5 s": dur(1500 * time.Millisecond),
-		"3 min 05 s": dur(185 * time.Second), "2 h 00 min": dur(2 * time.Hour), "3 days": dur(75 * time.Hour), "0.1": rate(0.09), "12,345": rate(12345.6),
+		"3 min 05 s": dur(185 * time.Second), "2 h": dur(2 * time.Hour), "2 h 05 min": dur(125 * time.Minute), "3 days": dur(75 * time.Hour), "0.1": rate(0.09), "12,345": rate(12345.6),
 		"12.3 %": percent(0.1234), "200 bytes": size(200), "1.5 MiB": size(3 << 19), "64.0 KiB": size(64 << 10),
 	} {
 		assert.Equal(t, want, got)

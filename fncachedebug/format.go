@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -11,7 +12,8 @@ import (
 var functions = template.FuncMap{
 	"count": count, "dur": dur, "seconds": seconds, "rate": rate, "percent": percent, "bytes": size, "style": embedded("style.css"), "script": embedded("refresh.js"),
 	"clock": func(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") },
-	"ago":   func(t time.Time) string { return dur(max(0, time.Since(t))) },
+	"ago":   ago,
+	"tail":  tail,
 	"f1":    func(x float64) string { return strconv.FormatFloat(x, 'f', 2, 64) },
 }
 
@@ -54,17 +56,33 @@ func dur(d time.Duration) string {
 		return fmt.Sprintf("%.1f ms", float64(d)/1e6)
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
-	case d < 10*time.Second:
+	case d < 10*time.Second && d%time.Second != 0:
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	case d < time.Minute:
 		return fmt.Sprintf("%.0f s", d.Seconds())
 	case d < time.Hour:
 		return fmt.Sprintf("%d min %02d s", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour && d%time.Hour == 0:
+		return fmt.Sprintf("%d h", int(d.Hours()))
 	case d < 48*time.Hour:
 		return fmt.Sprintf("%d h %02d min", int(d.Hours()), int(d.Minutes())%60)
 	default:
 		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	}
+}
+
+// tail returns what differs between the keys of a function: the hash of the arguments.
+func tail(key string) string {
+	head, _, _ := strings.Cut(key, "}")
+	return head[strings.LastIndexByte(head, ':')+1:]
+}
+
+// ago writes how long ago something was, in whole seconds.
+func ago(t time.Time) string {
+	if d := time.Since(t); d >= time.Second {
+		return dur(d.Truncate(time.Second)) + " ago"
+	}
+	return "just now"
 }
 
 func seconds(s float64) string { return dur(time.Duration(s * float64(time.Second))) }

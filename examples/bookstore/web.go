@@ -43,11 +43,18 @@ var webPages = template.Must(template.New("").Funcs(template.FuncMap{
 	"path":      url.PathEscape,
 }).ParseFS(webFiles, "web/*.html"))
 
+// short writes a duration for people.
 func short(d time.Duration) string {
-	if d < time.Second {
-		return d.Round(time.Millisecond).String()
+	switch {
+	case d < time.Millisecond:
+		return "less than 1 ms"
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	default:
+		return fmt.Sprintf("%d min %02d s", int(d.Minutes()), int(d.Seconds())%60)
 	}
-	return d.Round(100 * time.Millisecond).String()
 }
 
 // A web serves the pages of a shop.
@@ -240,7 +247,6 @@ type crowdBurst struct {
 	Author  string
 	Size    int
 	Took    time.Duration
-	Queries uint64
 	Sources []sourceCount
 }
 
@@ -293,7 +299,6 @@ func (s *web) invalidate(_ http.ResponseWriter, r *http.Request, author string) 
 func (s *web) burst(ctx context.Context, author string) {
 	ctx, end := context.WithTimeout(ctx, 2*requestTimeout)
 	defer end()
-	before := s.shop.funcs["TopBooks"].Stats().Computations
 	sources := make([]string, burstSize)
 	start := make(chan struct{})
 	var all sync.WaitGroup
@@ -308,7 +313,7 @@ func (s *web) burst(ctx context.Context, author string) {
 	began := time.Now()
 	close(start)
 	all.Wait()
-	b := &crowdBurst{Author: author, Size: burstSize, Took: time.Since(began), Queries: s.shop.funcs["TopBooks"].Stats().Computations - before}
+	b := &crowdBurst{Author: author, Size: burstSize, Took: time.Since(began)}
 	slices.Sort(sources)
 	for _, source := range sources {
 		if n := len(b.Sources); n > 0 && b.Sources[n-1].Source == source {
