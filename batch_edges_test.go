@@ -248,3 +248,61 @@ func TestBatchRenewsItsLeasesTogether(t *testing.T) {
 		assert.EqualValues(t, 101, requireIdentity(t, w.Func).Stored)
 	})
 }
+
+type reader struct{}
+
+func TestBatchWithOtherOptions(t *testing.T) {
+	for name, test := range map[string]struct {
+		opts Options
+		cfg  func(*Config)
+	}{
+		"sealed":          {Options{}, sealing(1)},
+		"sealed and near": {Options{Near: time.Minute}, sealing(1)},
+		"JSON":            {Options{}, func(c *Config) { c.Codec = JSON{} }},
+		"varying":         {Options{Vary: func(ctx context.Context) string { return ctx.Value(reader{}).(string) }, Near: time.Minute}, nil},
+		"early":           {Options{Early: 1, Near: time.Minute, Tags: []string{"book:{0}"}}, nil},
+		"verified":        {Options{Verify: 1}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				get := func(ctx context.Context, ids []int) (map[int]string, error) {
+					found := map[int]string{}
+					for _, id := range ids {
+						found[id] = ctx.Value(reader{}).(string) + string(rune('A'+id%26))
+					}
+					return found, nil
+				}
+				c := b.cache()
+				if test.cfg != nil {
+					c = b.cache(test.cfg)
+				}
+				test.opts.Cache, test.opts.Name, test.opts.Timeout = c, "test.Batch", time.Minute
+				f, err := WrapBatch(&get, test.opts)
+				require.NoError(t, err)
+				for _, who := range []string{"Anna", "Bert", "Anna"} {
+					if test.opts.Vary == nil {
+						who = "Anna"
+					}
+					for range 3 {
+						found, err := get(context.WithValue(t.Context(), reader{}, who), upTo(40))
+						require.NoError(t, err)
+						require.Len(t, found, 40)
+						for id, value := range found {
+							require.Equal(t, who+string(rune('A'+id%26)), value)
+						}
+						synctest.Wait()
+					}
+				}
+				stats := requireIdentity(t, f.Func)
+				want := uint64(1)
+				if test.opts.Vary != nil {
+					want = 2
+				}
+				assert.Equal(t, want, stats.BatchRuns, "each id is computed once for each key")
+				assert.Equal(t, 40*want, stats.Stored)
+				assert.Zero(t, stats.VerifyDiffered)
+				assert.Equal(t, test.opts.Verify > 0, stats.Verified > 0)
+			})
+		})
+	}
+}
