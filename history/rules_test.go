@@ -537,7 +537,7 @@ func TestAComputationWithoutALeaseIsExcusedByAFailureOfItsOwn(t *testing.T) {
 			h.computeAlone(2, 60, 30, 1)
 		}},
 		"its lookup was never sent": {notAsked, nil, func(h *tale) { h.call(2, 30); h.computeAlone(2, 60, 30, 1) }},
-			"another command of its process has no answer": {notAsked, nil, func(h *tale) {
+		"another command of its process has no answer": {notAsked, nil, func(h *tale) {
 			h.other(2, 40)
 			h.call(2, 30)
 			h.computeAlone(2, 60, 30, 0)
