@@ -221,7 +221,7 @@ func (b *batch) tellEnd(total Info, err error) {
 	wait := WaitEnd{Func: b.fn}
 	for _, el := range b.elements {
 		if el.watch != nil && el.waited() > wait.Duration {
-			wait.Key, wait.Source, wait.Began, wait.Duration = el.key, el.a.source, el.call.began, el.waited()
+			wait.Key, wait.Source, wait.Began, wait.Duration = el.key, el.a.source, el.began, el.waited()
 		}
 	}
 	b.cache.observer.ended(b.ctx, b.began, wait,
