@@ -146,6 +146,7 @@ func TestTheFirstPageShowsWhatGoesOn(t *testing.T) {
 	assert.Positive(t, line["calls_per_second"])
 	assert.Positive(t, line["cost_median_ns"])
 	assert.Equal(t, true, data["redis"].(map[string]any)["ok"])
+	assert.Equal(t, "idle", data["redis"].(map[string]any)["subscription"])
 	_, body = s.page(t)
 	assert.Contains(t, body, "75.0 %")
 	_, body = s.page(t, "q", "nothing")

@@ -48,6 +48,8 @@ type redisState struct {
 	Took     float64    `json:"took_seconds"`
 	Nodes    []nodeLine `json:"nodes"`
 	Breaking int        `json:"nodes_away"`
+	// Subscription is idle, up or down: see fncache.SubscriptionState.
+	Subscription string `json:"subscription"`
 }
 
 type nodeLine struct {
@@ -150,7 +152,9 @@ func (c *collector) redis(ctx context.Context) redisState {
 	case last.err != nil:
 		s.Finding = strings.TrimPrefix(last.err.Error(), "fncache: ")
 	}
-	for _, node := range c.cache.Health().Nodes {
+	health := c.cache.Health()
+	s.Subscription = health.Subscription.String()
+	for _, node := range health.Nodes {
 		line := nodeLine{Addr: node.Addr, Away: node.Away}
 		if node.Away {
 			s.Breaking++
