@@ -12,12 +12,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/gather"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
+	"github.com/fncache/fncache/internal/slab"
 )
 
 // This file is a call of a batch function (WrapBatch). Each different id is an element: a call of
@@ -175,7 +177,7 @@ type batch struct {
 	opened  bool     // others may refer to an element
 
 	gather *gather.Gather[*computation]
-	place  batchPlace
+	place  bulkhead.Ahead
 	broken atomic.Bool // a run has ended by a panic, or by the end of its goroutine
 }
 
@@ -284,7 +286,7 @@ func (b *batch) make(n int, arg func(i int) shape.Arguments) error {
 		}
 		el := byHash[hash]
 		if el == nil {
-			el = all.next()
+			el = all.Next()
 			el.a.goexit, el.a.source = true, SourceFailed // stays if a hook of the client ends the goroutine
 			el.fn, el.cache, el.bound, el.ctx, el.input, el.key = f, b.cache, b.bound, b.ctx, in, b.bound.key(hash)
 			el.strict, el.order = b.strict, i
@@ -313,13 +315,13 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // borrow returns the memory for n elements. The functions that get no scratch are those whose
 // hits may start tasks, or may be judged on another goroutine than that of the caller.
-func (b *batch) borrow(n int) (elements slab[element]) {
+func (b *batch) borrow(n int) (elements slab.Slab[element]) {
 	f := b.fn
 	if n < leastScratch || n > mostScratch || f.tagged() || f.opts.Early > 0 || f.opts.Verify > 0 || f.decodesApart(b.cache.coder) {
-		return newSlab[element](n)
+		return slab.New[element](n)
 	}
 	b.scratch = scratches.Get().(*scratch)
-	return slab[element]{b.scratch.elements[:n]}
+	return slab.Of(b.scratch.elements[:n])
 }
 
 // giveBack gives the scratch back, unless an element was opened.

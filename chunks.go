@@ -10,10 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/remote"
 	"github.com/fncache/fncache/internal/shape"
+	"github.com/fncache/fncache/internal/slab"
 )
 
 // This file does for the elements of a batch (batch.go) what they do together: it looks them up. It
@@ -96,21 +96,6 @@ func (b *batch) find(elements []*element) []finding {
 	}
 }
 
-// readAll reads entries of a function together, and with them the fence for these tags if the
-// function is tagged.
-func (c *Cache) readAll(ctx context.Context, fn *Func, keys []string, tags []fence.Tag) (got []remote.Got, r fence.Reading, fenceErr error) {
-	var ask *remote.Question
-	var seen fence.Stamp
-	if fn.tagged() {
-		ask, seen = c.askFence(tags)
-	}
-	got, fenceErr = c.store.remote.GetAll(ctx, opLookup, keys, remote.Limits{Expect: fn.expected()}, ask)
-	if ask != nil {
-		r, fenceErr = readingOf(ask, seen, tags, fenceErr)
-	}
-	return got, r, fenceErr
-}
-
 // judge judges what was read for elements. It writes nothing to them.
 func (b *batch) judge(elements []*element, got []remote.Got, reading *fence.Reading, fenceErr error, asked moment) []finding {
 	c, fn := b.cache, b.fn
@@ -119,11 +104,11 @@ func (b *batch) judge(elements []*element, got []remote.Got, reading *fence.Read
 	}
 	found := make([]finding, len(elements))
 	about := &flight{flightKey: flightKey{fn: fn}, ctx: b.ctx}
-	var entries slab[entry]
+	var entries slab.Slab[entry]
 	if b.scratch != nil {
-		entries.free = b.scratch.entries[:len(elements)]
+		entries = slab.Of(b.scratch.entries[:len(elements)])
 	} else {
-		entries = newSlab[entry](len(elements))
+		entries = slab.New[entry](len(elements))
 	}
 	var now int64
 	for i, el := range elements {
@@ -150,7 +135,7 @@ func (b *batch) judge(elements []*element, got []remote.Got, reading *fence.Read
 			fn.expect(len(raw))
 		}
 		if raw != nil || err != nil {
-			found[i].e = entries.next()
+			found[i].e = entries.Next()
 			found[i].s = c.parseInto(found[i].e, fn, raw, err, now)
 		}
 		b.judgeEntry(el, about, &found[i], reading, asked)
@@ -208,23 +193,6 @@ func (el *element) take(b *batch, f finding) (answered bool) {
 	}
 	el.hit(f.e, due)
 	return true
-}
-
-// A slab allocates values, a few at a time. A value that is referred to keeps the others of its
-// piece.
-type slab[T any] struct{ free []T }
-
-// newSlab returns a slab for n values.
-func newSlab[T any](n int) slab[T] { return slab[T]{make([]T, min(n, leastScratch))} }
-
-// next returns a zero value.
-func (s *slab[T]) next() *T {
-	if len(s.free) == 0 {
-		s.free = make([]T, leastScratch)
-	}
-	next := &s.free[0]
-	s.free = s.free[1:]
-	return next
 }
 
 // --- Opening ---
@@ -285,7 +253,7 @@ func (b *batch) takePlace(chunk []*element) (placed, waited bool) {
 	if places == nil || b.nested {
 		return true, false
 	}
-	number, placed := b.place.next(places)
+	number, placed := b.place.Next(places)
 	if !placed && b.fn.opts.OnCold != Fail {
 		waited = true
 		limit := time.Duration(math.MaxInt64) // under Compute nobody is refused
@@ -294,14 +262,14 @@ func (b *batch) takePlace(chunk []*element) (placed, waited bool) {
 		}
 		ctx, end := context.WithTimeout(b.ctx, limit)
 		if placed = places.Take(ctx) == nil; placed {
-			b.place.has()
+			b.place.Hold()
 		}
 		end()
 	}
 	if placed {
 		b.cache.life.Go(func() {
 			<-b.gather.Quiet()
-			b.place.giveBack(number, places)
+			b.place.GiveBack(number, places)
 		})
 		return true, waited
 	}
@@ -317,48 +285,6 @@ func (b *batch) takePlace(chunk []*element) (placed, waited bool) {
 		}
 	}
 	return false, waited
-}
-
-// A batchPlace is the place of Options.MaxConcurrent that a batch holds for its next run.
-type batchPlace struct {
-	mu    sync.Mutex // guards the fields below
-	chunk int        // the number of the present chunk
-	held  bool
-}
-
-// next begins a chunk, and reports whether it has a place: one that the chunk before has left
-// because it had no run, or one that is free.
-func (p *batchPlace) next(places *bulkhead.Bulkhead) (number int, held bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.chunk++
-	p.held = p.held || places.Try()
-	return p.chunk, p.held
-}
-
-// has notes that the batch holds a place.
-func (p *batchPlace) has() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.held = true
-}
-
-// take takes the place for a run, if there is one.
-func (p *batchPlace) take() (held bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	held, p.held = p.held, false
-	return held
-}
-
-// giveBack gives the place back, unless a run or the next chunk has it.
-func (p *batchPlace) giveBack(number int, places *bulkhead.Bulkhead) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.held && p.chunk == number {
-		p.held = false
-		places.Give()
-	}
 }
 
 // board puts the elements on the flights of their keys, and asks for the leases of those that
@@ -506,7 +432,7 @@ func (b *batch) run(all []*computation, next func()) {
 	ctx := members[0].member.ctx // ends when the function has to end
 	givePlace := func() {}
 	if places := b.fn.places; places != nil && !b.nested {
-		if !b.place.take() {
+		if !b.place.Take() {
 			if places.Take(ctx) != nil {
 				b.share(members, time.Now(), nil, returned{err: context.Cause(ctx)})
 				return

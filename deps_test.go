@@ -26,7 +26,7 @@ var allowed = map[string][]string{
 	".": {
 		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/early", "internal/events", "internal/fence", "internal/funcname", "internal/gather",
 		"internal/health", "internal/holder", "internal/keyhash", "internal/lifetime", "internal/near", "internal/oncelog", "internal/operate", "internal/ping", "internal/releases", "internal/remote",
-		"internal/seal", "internal/shape", "internal/signature", "internal/structtag", "internal/stubs", "internal/sweep", "internal/tagplan", "internal/telling", "internal/testhook", "internal/verify",
+		"internal/seal", "internal/shape", "internal/signature", "internal/slab", "internal/structtag", "internal/stubs", "internal/sweep", "internal/tagplan", "internal/telling", "internal/testhook", "internal/verify",
 		"github.com/redis/go-redis/v9",
 	},
 	"fncachedebug": {".", "internal/operate"},
@@ -57,6 +57,7 @@ var allowed = map[string][]string{
 	"internal/seal":      {},
 	"internal/signature": {"internal/codec", "internal/keyhash", "internal/structtag"},
 	"internal/structtag": {},
+	"internal/slab":      {},
 	"internal/stubs":     {},
 	"internal/sweep":     {"internal/remote", "github.com/redis/go-redis/v9"},
 	"internal/tagplan":   {"internal/keyhash"},

@@ -89,6 +89,21 @@ func (c *Cache) lookupTagged(ctx context.Context, key string, expect int, tags [
 	return raw, r, err, fenceErr
 }
 
+// readAll reads entries of a function together, and with them the fence for these tags if the
+// function is tagged.
+func (c *Cache) readAll(ctx context.Context, fn *Func, keys []string, tags []fence.Tag) (got []remote.Got, r fence.Reading, fenceErr error) {
+	var ask *remote.Question
+	var seen fence.Stamp
+	if fn.tagged() {
+		ask, seen = c.askFence(tags)
+	}
+	got, fenceErr = c.store.remote.GetAll(ctx, opLookup, keys, remote.Limits{Expect: fn.expected()}, ask)
+	if ask != nil {
+		r, fenceErr = readingOf(ask, seen, tags, fenceErr)
+	}
+	return got, r, fenceErr
+}
+
 // askFence returns a question to the fence about tags, and the largest stamp that was seen before.
 func (c *Cache) askFence(tags []fence.Tag) (ask *remote.Question, seen fence.Stamp) {
 	return remote.NewQuestion(opFence, c.fence.key, fence.Fields[:], fence.Raw(tags)), c.fence.seen.Largest()
