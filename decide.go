@@ -371,7 +371,7 @@ func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, se
 	}
 	places := f.fn.places
 	if c.flights.needsPlace(f) {
-		if !f.purpose.polls() {
+		if !f.purpose.polls() || servable { // without a place a stale entry is served
 			got.placed = places.Try()
 		} else {
 			got.err = places.Take(ctx)

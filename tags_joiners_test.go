@@ -173,3 +173,40 @@ func TestX8TheTagsOfAFunctionThatReturnsLateAreInherited(t *testing.T) {
 		})
 	}
 }
+
+// The call waits for another process, finds a stale entry, and no place is free any more. It must
+// not wait for a place with that entry at hand, because later calls join it.
+func TestACallWithAStaleEntryDoesNotWaitForAPlace(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		here, there := b.cache(), b.cache()
+		s := &source{}
+		w := wrap(t, here, s, shelf(waits, func(o *Options) { o.MaxConcurrent, o.Freshness = 1, time.Second }))
+		w.get(t.Context(), "a")
+		time.Sleep(2 * time.Second) // it is stale
+		key := must(w.Key("a"))
+		stored := must(b.redis.Get(key))
+		b.redis.Del(key)
+		lock := func() {
+			require.NoError(t, b.redis.Set(key+LockSuffix, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")) // of another process
+			b.redis.SetTTL(key+LockSuffix, time.Hour)
+		}
+		lock()
+		first := w.begin(t.Context(), "a")
+		synctest.Wait()
+		s.set(func(s *source) { s.took = 5 * time.Second })
+		asking, asks := make(chan struct{}), make(chan struct{})
+		b.tap.on("acquire", func() { close(asking); <-asks })
+		<-asking // for the lease, with the only place
+		require.NoError(t, b.redis.Set(key, stored))
+		busy := w.begin(t.Context(), "b")
+		synctest.Wait() // it waits for the place
+		close(asks)
+		time.Sleep(time.Second)
+		require.NoError(t, there.InvalidateTags(t.Context(), "author:a"))
+		b.redis.Del(key + LockSuffix)
+		late := w.begin(t.Context(), "a")
+		assert.Equal(t, outcome{value: 1, source: SourceStale}, timeless(<-first))
+		<-busy
+		assert.Equal(t, 3, (<-late).value)
+	})
+}
