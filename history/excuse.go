@@ -226,7 +226,7 @@ func (x *index) findTroubles(events []event) {
 }
 
 // uncounted are the verbs of commands whose failures may be in no error count.
-var uncounted = []string{"probe", "release", verbOvertake}
+var uncounted = []string{"probe", "release", verbOvertake, verbOther}
 
 // endTroubles marks the troubles of a process as over with an answer, if the last of them came
 // before a place.
@@ -242,6 +242,9 @@ func (x *index) endTroubles(answer *event, before uint64) {
 func (x *index) mayHaveFailed(sent, end *event) bool {
 	const short, still = redisTimeout / 2, 10 * time.Millisecond
 	failed := end.Err != "" && !strings.HasPrefix(end.Text, "NOSCRIPT")
+	if sent.Verb == verbOther && end.Err == endedRefused { // by an old server, which answers
+		failed = false
+	}
 	return failed || span(sent.At, end.At) >= short ||
 		x.stoodStill(end.Proc, sent.At-int64(redisTimeout), end.At+int64(redisTimeout)) >= still
 }

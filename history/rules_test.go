@@ -565,6 +565,18 @@ func TestAComputationWithoutALeaseIsExcusedByAnErrorBeforeWhileTheNodeCanBeAway(
 			h.call(2, 30)
 			h.computeAlone(2, 60, 30, 1)
 		}},
+		"another command of its process failed a moment before": {notAsked, nil, func(h *tale) {
+			h.other(2, 40)
+			h.fail(40)
+			h.call(2, 30)
+			h.computeAlone(2, 60, 30, 0)
+		}},
+		"the server refused another command": {"", nil, func(h *tale) {
+			h.other(2, 40)
+			h.add(event{Kind: commandEnds, Op: 40, Err: endedRefused})
+			h.call(2, 30)
+			h.computeAlone(2, 60, 30, 0)
+		}},
 		"an error before, and answers since": {"", nil, func(h *tale) {
 			h.errors(2, 40, 1)
 			h.answers(2, 50)
