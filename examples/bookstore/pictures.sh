@@ -63,7 +63,7 @@ away shop-away / 1000
 # Few colours make the pictures small.
 for file in "$work"/*.png; do
   if command -v pngquant >/dev/null; then
-    pngquant --force --output "$out/$(basename "$file")" 32 "$file"
+    pngquant --force --output "$out/$(basename "$file")" 128 "$file"
   else
     cp "$file" "$out/"
   fi
