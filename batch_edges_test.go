@@ -45,6 +45,24 @@ func TestBatchFunctionThatIgnoresItsContext(t *testing.T) {
 	})
 }
 
+// The race detector judges this one too.
+func TestBatchValuesThatRedisDidNotTakeAreStoredLater(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		w := wrapShelf(t, b.cache(), &batchSource{}, Options{})
+		b.tap.set(func(t *tap) { t.refuse["store"] = replyError("LOADING Redis is loading the dataset in memory") })
+		found, err := w.get(t.Context(), []int{1, 2, 3})
+		require.NoError(t, err)
+		assert.Len(t, found, 3)
+		assert.Zero(t, w.Stats().Stored)
+		b.tap.set(func(t *tap) { delete(t.refuse, "store") })
+		time.Sleep(5 * time.Second) // of the bubble: Redis is back within them
+		synctest.Wait()
+		assert.EqualValues(t, 3, w.Stats().Stored)
+		assert.Empty(t, b.locks())
+		requireIdentity(t, w.Func)
+	})
+}
+
 func TestBatchFunctionThatEndsItsGoroutine(t *testing.T) {
 	for name, end := range map[string]func(){
 		"by Goexit":  runtime.Goexit,

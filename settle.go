@@ -433,12 +433,12 @@ func (c *computation) keepOrStore(ctx context.Context, env *envelope, head, raw 
 			return held, err
 		}
 	}
-	return c.store(ctx, env, raw, 0)
+	return c.store(ctx, c.steps(), env, raw, 0)
 }
 
 // store sends the entry. late is how often it was sent before without an answer in time.
-func (c *computation) store(ctx context.Context, env *envelope, raw []byte, late int) (held bool, err error) {
-	return c.steps().store(ctx, c.key, c.token, env, raw, max(c.fn.life(env).timeout, time.Millisecond), maxLateStores-late)
+func (c *computation) store(ctx context.Context, by *lockStore, env *envelope, raw []byte, late int) (held bool, err error) {
+	return by.store(ctx, c.key, c.token, env, raw, max(c.fn.life(env).timeout, time.Millisecond), maxLateStores-late)
 }
 
 // takeNegative turns an error of Options.CacheErrors into an answer: callers get the listed
@@ -516,7 +516,7 @@ func (c *computation) storeLater(e *ending, env *envelope, raw []byte, until tim
 			return
 		}
 		ctx, end := context.WithDeadline(c.ctx, until)
-		held, err := c.store(ctx, env, raw, late)
+		held, err := c.store(ctx, c.cache.storeFor(c.fn), env, raw, late)
 		end()
 		failed := c.cache.noteRedis(c.fn, opStore, c.key, err)
 		late += lateOf(err)
