@@ -100,7 +100,8 @@ func TestUnknownIs404AndNonsense400(t *testing.T) {
 		"/authors/'%20OR%201=1%20--/top":                  http.StatusNotFound,
 		"/authors/%3Cscript%3E/top":                       http.StatusNotFound,
 		"/authors/" + strings.Repeat("x", 1<<20) + "/top": http.StatusNotFound,
-		"/authors/Ann":                                    http.StatusNotFound,
+		"/authors/Nobody":                                 http.StatusNotFound,
+		"/authors/Ann/bottom":                             http.StatusNotFound,
 		"/books/99":                                       http.StatusNotFound,
 		"/books/-1":                                       http.StatusNotFound,
 		"/books/x":                                        http.StatusBadRequest,
@@ -114,7 +115,7 @@ func TestUnknownIs404AndNonsense400(t *testing.T) {
 		require.NotContains(t, w.Body.String(), "script", "a page does not repeat what it was asked for")
 	}
 	for _, key := range cache.Redis.Keys() {
-		require.Regexp(t, `:functions:{|:{fence}$`, key, "what is not there leaves no entry in Redis, and no lease")
+		require.Regexp(t, `:functions:{|:{process:|:{fence}$`, key, "what is not there leaves no entry in Redis, and no lease")
 	}
 }
 
@@ -126,7 +127,9 @@ func TestColdRefusalIs503WithRetryAfter(t *testing.T) {
 			<-finish
 			return []Bestseller{}, nil
 		},
-		BookByID: func(context.Context, int64) (Book, error) { return Book{}, nil },
+		BookByID:   func(context.Context, int64) (Book, error) { return Book{}, nil },
+		BooksByIDs: func(context.Context, []int64) (map[int64]Book, error) { return nil, nil },
+		Authors:    func(context.Context) ([]string, error) { return nil, nil },
 	})
 	first := make(chan *httptest.ResponseRecorder)
 	go func() { first <- get(h, "/authors/Ann/top") }()
