@@ -88,14 +88,29 @@ func TestTypesOfErrorsAreBounded(t *testing.T) {
 	}
 	require.Len(t, tr.fails, 1)
 	assert.Equal(t, failing{"*fmt.wrapError of *errors.errorString", 5, now, "4: a secret"}, tr.fails[0])
-	var nested error = errors.New("x")
+	nested := errors.New("x")
 	for range 3 * maxErrorTypes {
 		nested = fmt.Errorf("%w", nested)
 	}
 	tr.fail(nested, now)
 	for _, err := range []error{
-		numbered[int]{}, numbered[int8]{}, numbered[int16]{}, numbered[int32]{}, numbered[int64]{}, numbered[uint]{}, numbered[uint8]{}, numbered[uint16]{},
-		numbered[uint32]{}, numbered[uint64]{}, numbered[string]{}, numbered[bool]{}, numbered[float32]{}, numbered[float64]{}, numbered[[]int]{}, numbered[[]bool]{}, numbered[[]string]{},
+		numbered[int]{},
+		numbered[int8]{},
+		numbered[int16]{},
+		numbered[int32]{},
+		numbered[int64]{},
+		numbered[uint]{},
+		numbered[uint8]{},
+		numbered[uint16]{},
+		numbered[uint32]{},
+		numbered[uint64]{},
+		numbered[string]{},
+		numbered[bool]{},
+		numbered[float32]{},
+		numbered[float64]{},
+		numbered[[]int]{},
+		numbered[[]bool]{},
+		numbered[[]string]{},
 	} {
 		tr.fail(err, now) // its Error method panics
 	}

@@ -233,8 +233,13 @@ func TestThePageOfAKey(t *testing.T) {
 	assert.Equal(t, "invalid", entry["state"])
 	assert.Equal(t, "one of its tags was invalidated", entry["why"])
 	for _, wrong := range [][]string{
-		{"key", "fncache:{fence}"}, {"key", "x"}, {"name", "shop.TopBooks", "args", "7"}, {"name", "shop.TopBooks", "args", "[7]"},
-		{"name", "shop.TopBooks", "args", `["7", "novel"]`}, {"name", "shop.TopBooks", "args", `[7, "novel"] x`}, {"name", "shop.TopBooks", "args", `[7.5, ""]`},
+		{"key", "fncache:{fence}"},
+		{"key", "x"},
+		{"name", "shop.TopBooks", "args", "7"},
+		{"name", "shop.TopBooks", "args", "[7]"},
+		{"name", "shop.TopBooks", "args", `["7", "novel"]`},
+		{"name", "shop.TopBooks", "args", `[7, "novel"] x`},
+		{"name", "shop.TopBooks", "args", `[7.5, ""]`},
 	} {
 		status, body := s.page(t, append(wrong, "page", "key")...)
 		assert.Equal(t, http.StatusBadRequest, status, "%v: %s", wrong, body)
@@ -406,9 +411,15 @@ func TestActions(t *testing.T) {
 func TestFormsThatAreWrongChangeNothing(t *testing.T) {
 	s := newShop(t, embedded(t), fncachedebug.Options{Authorize: everybody})
 	for _, form := range [][]string{
-		{}, {"action", "drop"}, {"action", "invalidate"}, {"action", "invalidate", "key", "fncache:{fence}"}, {"action", "expire-tag", "tag", " "},
-		{"action", "clear", "name", "shop.TopBooks"}, {"action", "clear", "name", "other", "sure", "yes"},
-		{"action", "refresh", "name", "shop.TopBooks", "args", "[]"}, {"action", "invalidate", "cache", "1"},
+		{},
+		{"action", "drop"},
+		{"action", "invalidate"},
+		{"action", "invalidate", "key", "fncache:{fence}"},
+		{"action", "expire-tag", "tag", " "},
+		{"action", "clear", "name", "shop.TopBooks"},
+		{"action", "clear", "name", "other", "sure", "yes"},
+		{"action", "refresh", "name", "shop.TopBooks", "args", "[]"},
+		{"action", "invalidate", "cache", "1"},
 	} {
 		status, body, _ := s.post(t, "same-origin", form...)
 		assert.Contains(t, []int{http.StatusBadRequest, http.StatusNotFound}, status, "%v: %s", form, body)

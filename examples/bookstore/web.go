@@ -59,11 +59,10 @@ func short(d time.Duration) string {
 
 // A web serves the pages of a shop.
 type web struct {
-	shop    *shop
-	redis   *redisServer
-	metrics http.Handler    // nil if there are none
-	ctx     context.Context //nolint:containedctx // of the server: visitors who walk in leave when it ends
-	busy    sync.WaitGroup
+	shop  *shop
+	redis *redisServer
+	ctx   context.Context //nolint:containedctx // of the server: visitors who walk in leave when it ends
+	busy  sync.WaitGroup
 
 	mu      sync.Mutex // guards the fields below
 	last    *crowdBurst
