@@ -117,7 +117,7 @@ func reflectedBatch(f *Func) (shape.Shape, func() reflect.Value) {
 	}
 }
 
-// callReflectedBatch is the body of the stub.
+// callReflectedBatch is the body of a reflected batch function's cached version.
 func callReflectedBatch(f *Func, s *shape.Reflected, in []reflect.Value) []reflect.Value {
 	if f.unwrapped.Load() {
 		return f.original.Call(in)

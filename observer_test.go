@@ -132,18 +132,24 @@ func (b *bubble) observed(o Observer) *Cache {
 // minutely are options of an entry that is stale after a minute.
 var minutely = Options{Timeout: time.Hour, Freshness: time.Minute}
 
-func TestAnObserverIsToldOfAComputationWithTriggerOutcomeAndContext(t *testing.T) {
-	failed := errors.New("no database")
-	took := 2 * time.Second
-	for name, test := range map[string]struct {
-		opts  Options
-		do    func(ctx context.Context, run int) (int, error)
-		act   func(ctx context.Context, w *wrapped, b *bubble) // after an entry was stored, if fill
-		fill  bool
-		began string
-		ended string // of the run
-		ends  string // of the computation
-	}{
+// A computing is a case of a computation that an observer is told of.
+type computing struct {
+	opts  Options
+	do    func(ctx context.Context, run int) (int, error)
+	fill  bool                                             // an entry is stored first
+	act   func(ctx context.Context, w *wrapped, b *bubble) // makes the function run
+	began string
+	ended string // of the run
+	ends  string // of the computation
+}
+
+// computes is how long the function runs in each case.
+const computes = 2 * time.Second
+
+var errNoDatabase = errors.New("no database")
+
+func TestAnObserverIsToldOfTheTriggerOfAComputation(t *testing.T) {
+	requireTold(t, map[string]computing{
 		"cold": {
 			act:   func(ctx context.Context, w *wrapped, _ *bubble) { w.get(ctx, "a") },
 			began: "cold background=false elements=1 caller",
@@ -165,7 +171,7 @@ func TestAnObserverIsToldOfAComputationWithTriggerOutcomeAndContext(t *testing.T
 			act: func(ctx context.Context, w *wrapped, _ *bubble) {
 				time.Sleep(2 * time.Minute)
 				w.get(ctx, "a")
-				time.Sleep(took)
+				time.Sleep(computes)
 			},
 			began: "stale background=true elements=1 caller",
 			ended: "stale 2s err=<nil> listed=false caller/run",
@@ -176,7 +182,7 @@ func TestAnObserverIsToldOfAComputationWithTriggerOutcomeAndContext(t *testing.T
 			act: func(ctx context.Context, w *wrapped, _ *bubble) {
 				time.Sleep(50 * time.Second)
 				w.get(ctx, "a")
-				time.Sleep(took)
+				time.Sleep(computes)
 			},
 			began: "early background=true elements=1 caller",
 			ended: "early 2s err=<nil> listed=false caller/run",
@@ -200,16 +206,21 @@ func TestAnObserverIsToldOfAComputationWithTriggerOutcomeAndContext(t *testing.T
 			ended: "redis_down 2s err=<nil> listed=false caller/run",
 			ends:  "redis_down not_stored 2s size=false err=<nil> caller",
 		},
+	})
+}
+
+func TestAnObserverIsToldOfTheOutcomeOfAComputation(t *testing.T) {
+	requireTold(t, map[string]computing{
 		"an error": {
-			do:    func(context.Context, int) (int, error) { return 0, failed },
+			do:    func(context.Context, int) (int, error) { return 0, errNoDatabase },
 			act:   func(ctx context.Context, w *wrapped, _ *bubble) { w.get(ctx, "a") },
 			began: "cold background=false elements=1 caller",
 			ended: "cold 2s err=no database listed=false caller/run",
 			ends:  "cold error 2s size=false err=no database caller",
 		},
 		"an error that is an answer": {
-			opts:  Options{CacheErrors: []error{failed}, ErrorTimeout: time.Minute},
-			do:    func(context.Context, int) (int, error) { return 0, failed },
+			opts:  Options{CacheErrors: []error{errNoDatabase}, ErrorTimeout: time.Minute},
+			do:    func(context.Context, int) (int, error) { return 0, errNoDatabase },
 			act:   func(ctx context.Context, w *wrapped, _ *bubble) { w.get(ctx, "a") },
 			began: "cold background=false elements=1 caller",
 			ended: "cold 2s err=no database listed=true caller/run",
@@ -232,7 +243,7 @@ func TestAnObserverIsToldOfAComputationWithTriggerOutcomeAndContext(t *testing.T
 		"a lost lease": {
 			act: func(ctx context.Context, w *wrapped, _ *bubble) {
 				end := w.begin(ctx, "a")
-				time.Sleep(took / 2)
+				time.Sleep(computes / 2)
 				_ = w.Invalidate(context.Background(), "a")
 				<-end
 			},
@@ -240,11 +251,16 @@ func TestAnObserverIsToldOfAComputationWithTriggerOutcomeAndContext(t *testing.T
 			ended: "cold 2s err=<nil> listed=false caller/run",
 			ends:  "cold lost_lease 2s size=false err=<nil> caller",
 		},
-	} {
+	})
+}
+
+func requireTold(t *testing.T, tests map[string]computing) {
+	t.Helper()
+	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
 				told := &witness{}
-				s := &source{took: took}
+				s := &source{took: computes}
 				opts := test.opts
 				opts.Timeout, opts.Freshness = minutely.Timeout, minutely.Freshness
 				w := wrap(t, b.observed(told), s, opts)

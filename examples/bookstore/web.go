@@ -339,7 +339,7 @@ func (s *web) walk() {
 	}
 }
 
-// walkOne is one visitor, who looks at an author and at a book, again and again.
+// walkOne is one visitor. The visitor looks at an author and at a book, in a loop.
 func (s *web) walkOne() {
 	names, err := s.shop.plain.Authors(s.ctx)
 	if err != nil || len(names) == 0 {
