@@ -427,6 +427,7 @@ func (c *Cache) shutDown() error {
 	ended := c.life.Wait(closeGrace)
 	c.holder.End()
 	c.store.remote.Close()
+	ended = ended && c.life.Wait(closeGrace-time.Since(began)) // for the last command
 	if c.ownsClient {
 		defer func() { _ = c.cfg.Redis.Close() }()
 	}
