@@ -15,7 +15,7 @@ import (
 	. "github.com/fncache/fncache"
 )
 
-// All tests here run in bubbles; see batch_test.go.
+// All tests here run in bubbles, in which a sleep takes no time and is exact; see batch_test.go.
 
 func TestBatchFunctionThatIgnoresItsContext(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {

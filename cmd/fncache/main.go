@@ -1,5 +1,5 @@
 // Command fncache shows and changes what processes that use the library fncache keep in Redis:
-// which functions there are, what is stored under a key, who computes, and what happens now.
+// the functions, what is stored under a key, the holders of leases, and events as they happen.
 //
 //	go install github.com/fncache/fncache/cmd/fncache@latest
 //	fncache --redis redis://localhost:6379 functions
