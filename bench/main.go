@@ -10,15 +10,13 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/fncache/fncache/bench/internal/command"
 	"github.com/fncache/fncache/bench/internal/measure"
 	"github.com/fncache/fncache/bench/internal/server"
 )
@@ -30,12 +28,7 @@ func main() {
 	} else {
 		err = run(os.Args[1:], os.Stdout, os.Stderr)
 	}
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	command.Exit("bench", err)
 }
 
 // A bench is one run of the benchmark.
@@ -89,6 +82,8 @@ type workload struct {
 	aims func(*results) []measure.Aim // of what it measured; nil if there are none
 }
 
+func (w workload) String() string { return w.name }
+
 func workloads() []workload {
 	return []workload{
 		{"remote", func(b *bench, r *results) (err error) { r.WarmRemote, err = b.warm(false); return err }, (*results).remoteAims},
@@ -101,21 +96,17 @@ func workloads() []workload {
 }
 
 func run(args []string, stdout, stderr io.Writer) (err error) {
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags := command.Flags("bench", stderr)
 	var (
 		catalog = flags.String("catalog", "", "CSV `file` whose column ratings_count is the popularity of keys (default: a built-in one)")
 		out     = flags.String("out", "", "`directory` for results.json and the plots (default: none are written)")
-		only    = flags.String("only", "", "comma-separated `workloads`: remote, near, cold, stale, storm, scale (default: all)")
+		only    = flags.String("only", "", "comma-separated `workloads`: "+command.Names(workloads(), workload.String)+" (default: all)")
 		quick   = flags.Bool("quick", false, "a smoke test of seconds; its figures are not meaningful")
 	)
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q; there are only flags", flags.Arg(0))
-	}
-	chosen, err := choose(*only)
+	chosen, err := command.Choose("only", "workload", *only, workloads(), workload.String)
 	if err != nil {
 		return err
 	}
@@ -151,31 +142,9 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	return r.save(*out)
 }
 
-func choose(only string) ([]workload, error) {
-	all := workloads()
-	if only == "" {
-		return all, nil
-	}
-	names := strings.Split(only, ",")
-	chosen := slices.DeleteFunc(slices.Clone(all), func(w workload) bool { return !slices.Contains(names, w.name) })
-	for _, name := range names {
-		if !slices.ContainsFunc(all, func(w workload) bool { return w.name == name }) {
-			return nil, fmt.Errorf("-only: there is no workload %q; the workloads are remote, near, cold, stale, storm and scale", name)
-		}
-	}
-	return chosen, nil
-}
-
 // save writes the results and their plots.
 func (r *results) save(dir string) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	raw, err := r.json()
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "results.json"), raw, 0o666); err != nil {
+	if err := command.Save(dir, "results.json", r); err != nil {
 		return err
 	}
 	return r.plot(dir)

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -10,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/fncache/fncache/bench/internal/command"
 	"github.com/fncache/fncache/bench/internal/measure"
 	"github.com/fncache/fncache/bench/internal/peers"
 )
@@ -45,7 +44,7 @@ var measuredModules = []string{
 
 func about(args []string, b *bench) aboutRun {
 	a := aboutRun{
-		Command:    measure.CommandLine("go -C bench run .", args),
+		Command:    command.Line("go -C bench run .", args),
 		Go:         runtime.Version(),
 		Cores:      runtime.GOMAXPROCS(0),
 		Modules:    map[string]string{},
@@ -68,14 +67,6 @@ func about(args []string, b *bench) aboutRun {
 
 // ours reports whether a peer is fncache.
 func ours(peer string) bool { return strings.HasPrefix(peer, "fncache") }
-
-func (r *results) json() ([]byte, error) {
-	var b bytes.Buffer
-	lines := json.NewEncoder(&b)
-	lines.SetIndent("", "  ")
-	err := lines.Encode(r)
-	return b.Bytes(), err
-}
 
 // judge compares the measurements with the aims. An aim without a measurement is an error.
 func (r *results) judge(ran []workload) error {

@@ -11,30 +11,21 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"runtime"
 	"slices"
 	"text/tabwriter"
 	"time"
 
+	"github.com/fncache/fncache/bench/internal/command"
 	"github.com/fncache/fncache/bench/internal/measure"
 	"github.com/fncache/fncache/bench/internal/peers"
 	"github.com/fncache/fncache/bench/internal/server"
 )
 
-func main() {
-	err := run(os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "batches:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("batches", run) }
 
 // idsOfCall is how many ids a call has.
 const idsOfCall = 100
@@ -86,19 +77,15 @@ type coldRow struct {
 }
 
 func run(args []string, stdout, stderr io.Writer) (err error) {
-	flags := flag.NewFlagSet("batches", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags := command.Flags("batches", stderr)
 	var (
 		quick  = flags.Bool("quick", false, "a smoke test of seconds; its times are not meaningful")
 		strict = flags.Bool("strict", false, "fail, after printing everything, if an aim is missed")
 	)
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q; there are only flags", flags.Arg(0))
-	}
-	o := outcome{command: measure.CommandLine("go -C bench run ./batches", args), quick: *quick}
+	o := outcome{command: command.Line("go -C bench run ./batches", args), quick: *quick}
 	o.plan = plan{rounds: 31, turn: 100 * time.Millisecond, calls: 100}
 	if *quick {
 		o.plan = plan{rounds: 2, turn: 2 * time.Millisecond, calls: 4}

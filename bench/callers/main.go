@@ -10,30 +10,20 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"runtime"
 	"time"
 
+	"github.com/fncache/fncache/bench/internal/command"
 	"github.com/fncache/fncache/bench/internal/measure"
 	"github.com/fncache/fncache/bench/internal/peers"
 	"github.com/fncache/fncache/bench/internal/server"
 )
 
-func main() {
-	err := run(os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "callers:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("callers", run) }
 
 // A plan is the size of a run.
 type plan struct {
@@ -117,21 +107,17 @@ type row struct {
 }
 
 func run(args []string, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("callers", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags := command.Flags("callers", stderr)
 	var (
 		out    = flags.String("out", "", "`directory` for callers.json and callers.svg (default: none are written)")
 		quick  = flags.Bool("quick", false, "a smoke test of seconds; its figures are not meaningful")
 		strict = flags.Bool("strict", false, "fail, after printing and writing everything, if an aim is missed")
 	)
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q; there are only flags", flags.Arg(0))
-	}
 	o := outcome{
-		Command: measure.CommandLine("go -C bench run ./callers", args),
+		Command: command.Line("go -C bench run ./callers", args),
 		Go:      runtime.Version(), Cores: runtime.GOMAXPROCS(0), Plan: fullPlan(),
 	}
 	if *quick {
@@ -240,14 +226,7 @@ func (o *outcome) deliver(stdout io.Writer, dir string, strict bool) error {
 
 // save writes callers.json and callers.svg.
 func (o *outcome) save(dir string) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	raw, err := json.MarshalIndent(o, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "callers.json"), append(raw, '\n'), 0o666); err != nil {
+	if err := command.Save(dir, "callers.json", o); err != nil {
 		return err
 	}
 	return o.plot(filepath.Join(dir, "callers.svg"))

@@ -5,13 +5,10 @@
 package main
 
 import (
-	"errors"
-	"flag"
 	"fmt"
 	"image/color"
 	"io"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -19,18 +16,12 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 
+	"github.com/fncache/fncache/bench/internal/command"
 	"github.com/fncache/fncache/bench/internal/draw"
 	"github.com/fncache/fncache/internal/early"
 )
 
-func main() {
-	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "early:", err)
-		}
-		os.Exit(1)
-	}
-}
+func main() { command.Main("early", run) }
 
 const (
 	cost      = time.Second // of one computation
@@ -97,14 +88,10 @@ func timeFor(load float64) time.Duration {
 }
 
 func run(args []string, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("early", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags := command.Flags("early", stderr)
 	out := flags.String("out", "", "`directory` for early.svg (default: none is written)")
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args); err != nil {
 		return err
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q; there are only flags", flags.Arg(0))
 	}
 	fmt.Fprintf(stdout, "An entry that is fresh for %v, and takes %v to compute. Load is questions per computation.\n\n", freshness, cost)
 	fmt.Fprintln(stdout, "| load | Early | stale answers, % | computations per Freshness |")

@@ -8,30 +8,19 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/fncache/fncache/bench/internal/command"
 	"github.com/fncache/fncache/bench/internal/measure"
 	"github.com/fncache/fncache/bench/internal/peers"
 )
 
-func main() {
-	err := run(os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "load:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("load", run) }
 
 // fullPlan returns the plan of a run whose figures count.
 func fullPlan() plan {
@@ -67,19 +56,15 @@ type outcome struct {
 }
 
 func run(args []string, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("load", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags := command.Flags("load", stderr)
 	var (
 		catalog = flags.String("catalog", "", "CSV `file` whose column ratings_count is the popularity of keys (default: a built-in one)")
 		out     = flags.String("out", "", "`directory` for load.json and load.svg (default: none are written)")
 		quick   = flags.Bool("quick", false, "a smoke test of seconds; its figures are not meaningful, and no missed aim fails it")
 		kill    = flags.Bool("kill", false, "kill Redis and restart it empty, instead of stopping it")
 	)
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args); err != nil {
 		return err
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q; there are only flags", flags.Arg(0))
 	}
 	p := fullPlan()
 	if *quick {
@@ -91,7 +76,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	p.Keys = popularity.Keys()
-	o := outcome{Command: measure.CommandLine("go -C bench run ./load", args), Popularity: popularity.Origin, Plan: p}
+	o := outcome{Command: command.Line("go -C bench run ./load", args), Popularity: popularity.Origin, Plan: p}
 	for _, name := range []string{peers.FncacheWaiting, peers.Cache} {
 		fmt.Fprintf(stderr, "%s: %v\n", name, p.length())
 		r, err := p.run(name, popularity.Draws(1<<16))
@@ -159,18 +144,11 @@ func ms(d time.Duration) string { return fmt.Sprintf("%.1fms", float64(d)/1e6) }
 
 // save writes load.json and load.svg, or load-kill.json and load-kill.svg.
 func (o outcome) save(dir string) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	raw, err := json.MarshalIndent(o, "", "  ")
-	if err != nil {
-		return err
-	}
 	name := "load"
 	if o.Plan.Kill {
 		name = "load-kill"
 	}
-	if err := os.WriteFile(filepath.Join(dir, name+".json"), append(raw, '\n'), 0o666); err != nil {
+	if err := command.Save(dir, name+".json", o); err != nil {
 		return err
 	}
 	return o.plot(filepath.Join(dir, name+".svg"))

@@ -12,18 +12,15 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/fncache/fncache/bench/internal/command"
 	"github.com/fncache/fncache/bench/internal/measure"
 	"github.com/fncache/fncache/bench/internal/server"
 	"github.com/fncache/fncache/internal/child"
@@ -46,12 +43,7 @@ func main() {
 	default:
 		err = run(os.Args[1:], os.Stdout, os.Stderr)
 	}
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "overload:", err)
-		os.Exit(1)
-	}
+	command.Exit("overload", err)
 }
 
 // spin keeps all cores except one, but at least one, busy until the input ends.
@@ -77,33 +69,29 @@ type outcome struct {
 }
 
 func run(args []string, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("overload", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags := command.Flags("overload", stderr)
 	var (
 		out   = flags.String("out", "", "`directory` for overload.json (default: none is written)")
-		only  = flags.String("only", "", "comma-separated `scenes`: "+namesOf(scenes(), scene.String)+" (default: all)")
+		only  = flags.String("only", "", "comma-separated `scenes`: "+command.Names(scenes(), scene.String)+" (default: all)")
 		on    = flags.String("machine", "", "comma-separated `machines`, of those in the table, such as \"one core\" (default: all)")
 		quick = flags.Bool("quick", false, "a smaller load, of seconds; it fails for counts, and not for times")
 	)
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args); err != nil {
 		return err
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q; there are only flags", flags.Arg(0))
 	}
 	size := fullSize()
 	if *quick {
 		size = quickSize()
 	}
-	chosen, err := choose("only", "scene", *only, scenes(), scene.String)
+	chosen, err := command.Choose("only", "scene", *only, scenes(), scene.String)
 	if err == nil {
-		size.conditions, err = choose("machine", "machine", *on, size.conditions, condition.String)
+		size.conditions, err = command.Choose("machine", "machine", *on, size.conditions, condition.String)
 	}
 	if err != nil {
 		return err
 	}
 	o := outcome{
-		Command: measure.CommandLine("go -C bench run ./overload", args),
+		Command: command.Line("go -C bench run ./overload", args),
 		Go:      runtime.Version(), Cores: runtime.NumCPU(), Quick: *quick,
 	}
 	var faults []error
@@ -135,43 +123,12 @@ func (o *outcome) play(s scene, size size, stderr io.Writer) (err error) {
 	return err
 }
 
-// choose returns the elements that a flag names, or all if the flag is empty.
-func choose[T any](flag, what, names string, all []T, nameOf func(T) string) ([]T, error) {
-	if names == "" {
-		return all, nil
-	}
-	var chosen []T
-	for name := range strings.SplitSeq(names, ",") {
-		i := slices.IndexFunc(all, func(one T) bool { return nameOf(one) == name })
-		if i < 0 {
-			return nil, fmt.Errorf("-%s: there is no %s %q; choose from %s", flag, what, name, namesOf(all, nameOf))
-		}
-		chosen = append(chosen, all[i])
-	}
-	return chosen, nil
-}
-
-func namesOf[T any](all []T, nameOf func(T) string) string {
-	var names []string
-	for _, one := range all {
-		names = append(names, nameOf(one))
-	}
-	return strings.Join(names, ", ")
-}
-
 // deliver prints everything, and writes it to a directory unless that is "". Then it returns an
 // error for missed aims.
 func (o *outcome) deliver(stdout io.Writer, dir string) error {
 	o.print(stdout)
 	if dir != "" {
-		raw, err := json.MarshalIndent(o, "", "  ")
-		if err != nil {
-			return err
-		}
-		if err := os.MkdirAll(dir, 0o777); err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(dir, "overload.json"), append(raw, '\n'), 0o666); err != nil {
+		if err := command.Save(dir, "overload.json", o); err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -110,17 +109,6 @@ func TestRaceMeasuresEveryRunnerInEveryRound(t *testing.T) {
 	broken := func(int) error { return errors.New("broken") }
 	_, err = Race(Plan{Callers: 1, Rounds: 1, Turn: time.Millisecond}, []Runner{{"a", idle}, {"culprit", broken}})
 	require.ErrorContains(t, err, "culprit: broken")
-}
-
-func TestCommandLineLeavesOutWhereTheCatalogueIs(t *testing.T) {
-	for _, args := range [][2][]string{
-		{{"-out", "x"}, {"run", "-out", "x"}},
-		{{"-catalog", "/a/b.csv", "-quick"}, {"run", "-catalog", "FILE.csv", "-quick"}},
-		{{"--catalog=/a/b.csv"}, {"run", "-catalog=FILE.csv"}},
-		{{"catalog"}, {"run", "catalog"}},
-	} {
-		require.Equal(t, args[1], strings.Fields(CommandLine("run", args[0])))
-	}
 }
 
 func TestProcessorTimeIsThatOfAllCallersAndNotOfWaiting(t *testing.T) {
