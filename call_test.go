@@ -32,7 +32,7 @@ func TestColdCallComputesStoresAndReturns(t *testing.T) {
 		other := w.get(t.Context(), "b")
 		assert.Equal(t, 2, other.value, "another argument is another entry")
 		assert.Equal(t, Stats{
-			Calls: 3, Fresh: 1, Computed: 2, Computations: 2, Stored: 2,
+			Calls: 3, Fresh: 1, Computed: 2, Computations: 2, Stored: 2, Lookups: 3,
 			ComputeTime: 2 * time.Second, SavedTime: time.Second,
 		}, requireIdentity(t, w.Func))
 	})

@@ -67,6 +67,7 @@ type clearing struct {
 // release that registers later also calls its function later. If this process does not have
 // the function and nothing is registered, clear does both.
 func (c *Cache) clear(ctx context.Context, what clearing) (removed int, err error) {
+	defer func() { c.tellInvalidated(ctx, Invalidation{Scope: ScopeFunction, Func: what.fn, Count: 1, Err: err}) }()
 	registry := registryKey(c.cfg.Namespace, what.name)
 	c.clearedHere(what.name)
 	known, err := c.storeFor(what.fn).releases(ctx, registry)
@@ -84,7 +85,6 @@ func (c *Cache) clear(ctx context.Context, what clearing) (removed int, err erro
 		removed, err = c.sweep(ctx, what)
 	}
 	c.clearedHere(what.name)
-	c.tellInvalidated(ctx, Invalidation{Scope: ScopeFunction, Func: what.fn, Count: 1, Err: err})
 	return removed, err
 }
 

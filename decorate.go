@@ -369,7 +369,8 @@ func (f *Func) detach(c *Cache, keys ...string) {
 // overtakeEntries invalidates or expires the entries under these keys and the entries for the
 // same arguments of all releases that are registered for the same parameter types. It deletes
 // their leases.
-func (c *Cache) overtakeEntries(ctx context.Context, fn *Func, keys []string, step *overtaking) error {
+func (c *Cache) overtakeEntries(ctx context.Context, fn *Func, keys []string, step *overtaking) (err error) {
+	defer func() { c.tellInvalidated(ctx, Invalidation{ScopeKey, fn, step == expiring, len(keys), err}) }()
 	s := c.storeFor(fn)
 	registry := registryKey(c.cfg.Namespace, fn.Name())
 	fn.detach(c, keys...)
@@ -390,7 +391,6 @@ func (c *Cache) overtakeEntries(ctx context.Context, fn *Func, keys []string, st
 	if ctx.Err() == nil {
 		c.noteRedis(fn, step.op, keys[0], err)
 	}
-	c.tellInvalidated(ctx, Invalidation{Scope: ScopeKey, Func: fn, Expired: step == expiring, Count: len(keys), Err: err})
 	return err
 }
 
@@ -536,9 +536,9 @@ func (r *registry) wrappedOn(c *Cache) (all []*Func) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, users := range r.m {
+		before := len(all)
 		for _, u := range users {
-			on := u.fn.opts.Cache == c || u.fn.opts.Cache == nil && isDefault
-			if on && !slices.Contains(all, u.fn) {
+			if (u.fn.opts.Cache == c || u.fn.opts.Cache == nil && isDefault) && !slices.Contains(all[before:], u.fn) {
 				all = append(all, u.fn)
 			}
 		}

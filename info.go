@@ -209,6 +209,10 @@ type Stats struct {
 	// function. VerifyDiffered counts those that differed.
 	Verified, VerifyDiffered uint64
 
+	// Lookups counts the keys that calls have looked up in Redis. Calls of the same key at the
+	// same time share a lookup. Of the lookups, Config.Observer is told of a sample.
+	Lookups uint64
+
 	Undecodable uint64 // entries that could not be read; each is a miss
 	RedisErrors uint64 // Redis operations that failed or took longer than RedisTimeout
 
@@ -270,7 +274,7 @@ type counters struct {
 
 	batches, batchRuns                            atomic.Uint64
 	computations, stored, lostLeases, undecodable atomic.Uint64
-	errored, notStored                            atomic.Uint64
+	errored, notStored, lookups                   atomic.Uint64
 	overtakenHard, overtakenSoft                  atomic.Uint64
 	redisErrors                                   [redisErrorKinds]atomic.Uint64
 	computeTime, savedTime                        atomic.Int64
@@ -293,6 +297,7 @@ func (c *counters) snapshot() Stats {
 		Errored:     c.errored.Load(),
 		NotStored:   c.notStored.Load(),
 		Undecodable: c.undecodable.Load(),
+		Lookups:     c.lookups.Load(),
 
 		OvertakenHard: c.overtakenHard.Load(),
 		OvertakenSoft: c.overtakenSoft.Load(),
@@ -354,34 +359,6 @@ func (f *frame) computes(c *Cache, key string) bool {
 // returns false for two clients of one server, because that cannot be known.
 func (c *Cache) sharesRedis(other *Cache) bool {
 	return c == other || reflect.ValueOf(c.cfg.Redis).Comparable() && c.cfg.Redis == other.cfg.Redis
-}
-
-// lookedUp tells the watchers of package operate, if there are any, and returns the key.
-func (c *Cache) lookedUp(f *Func, key string) string {
-	if watchers := c.watchers.Load(); watchers != nil {
-		for _, w := range *watchers {
-			w.LookedUp(f, key)
-		}
-	}
-	return key
-}
-
-// computed tells the watchers of package operate, if there are any.
-func (c *Cache) computed(comp *computation, e *ending) {
-	watchers := c.watchers.Load()
-	if watchers == nil {
-		return
-	}
-	err := e.err
-	switch failed, is := e.panic.(error); {
-	case is:
-		err = failed
-	case e.goexit:
-		err = ErrGoexit
-	}
-	for _, w := range *watchers {
-		w.Computed(comp.fn, comp.key, e.cost, err)
-	}
 }
 
 // stats implements Stats.

@@ -356,3 +356,28 @@ func (o *observing) tellSubscription(lost error) {
 		o.InOrder("SubscriptionChanged", func() { o.to.SubscriptionChanged(SubscriptionChange{Up: lost == nil, Err: lost}) })
 	}
 }
+
+// --- Watchers ---
+
+// lookedUp counts a lookup, tells the watchers of package operate, if there are any, and returns
+// the key.
+func (c *Cache) lookedUp(f *Func, key string) string {
+	f.counters.lookups.Add(1)
+	if watchers := c.watchers.Load(); watchers != nil {
+		for _, w := range *watchers {
+			w.LookedUp(f, key)
+		}
+	}
+	return key
+}
+
+// computed tells the watchers of package operate, if there are any.
+func (c *Cache) computed(comp *computation, e *ending) {
+	watchers := c.watchers.Load()
+	if watchers == nil {
+		return
+	}
+	for _, w := range *watchers {
+		w.Computed(comp.fn, comp.key, e.cost, e.failure())
+	}
+}

@@ -47,7 +47,7 @@ type Observer interface {
 	WaitEnded(ctx context.Context, w WaitEnd)
 	// RedisAnswered is called after an operation that Redis was asked for. Of lookups, it is
 	// called for every 64th, and for each that has failed or has taken a quarter of
-	// Config.RedisTimeout or longer.
+	// Config.RedisTimeout or longer; [Stats] counts them all.
 	RedisAnswered(ctx context.Context, op RedisOperation)
 	// LeaseLost is called when a computation learns that its lease is lost.
 	LeaseLost(ctx context.Context, l LostLease)

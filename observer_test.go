@@ -13,6 +13,7 @@ import (
 	"time"
 
 	. "github.com/fncache/fncache"
+	"github.com/fncache/fncache/internal/operate"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -458,11 +459,97 @@ func TestAnObserverIsToldOfInvalidations(t *testing.T) {
 			"tag expired=false count=2 func=false err=<nil> caller",
 			"tag expired=true count=1 func=false err=<nil> caller",
 		}, told.about("Invalidated"))
+	})
+}
+
+func TestAnObserverIsToldOfInvalidationsThatFail(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		told := &witness{}
+		ctx := spanned(t.Context(), "caller")
+		c := b.observed(told)
+		w := wrap(t, c, &source{}, minutely)
+		key := fncachekey(t, w.Func, "a")
 		b.redis.SetError("LOADING")
-		assert.Error(t, w.Invalidate(ctx, "a"))
+		for what, fail := range map[string]func() error{
+			"key expired=false count=1 func=true":      func() error { return w.Invalidate(ctx, "a") },
+			"key expired=true count=1 func=true":       func() error { return w.Expire(ctx, "a") },
+			"function expired=false count=1 func=true": func() error { _, err := w.Clear(ctx); return err },
+			"tag expired=false count=1 func=false":     func() error { return c.InvalidateTags(ctx, "books") },
+			"tag expired=true count=1 func=false":      func() error { return c.ExpireTags(ctx, "books") },
+		} {
+			require.Error(t, fail())
+			told := told.about("Invalidated")
+			require.Len(t, told, 1, what)
+			assert.Contains(t, told[0], what+" err=fncache: redis is down")
+		}
+		_, err := operate.Of(c).Overtake(ctx, key, false)
+		require.Error(t, err)
+		require.Len(t, told.about("Invalidated"), 1)
 		b.redis.SetError("")
-		failed := told.about("Invalidated")
-		require.Len(t, failed, 0, "the list of releases could not be read, so nothing was tried")
+	})
+}
+
+// TestAnInvalidationByItsKeyHasTheFunctionOfThisProcess is about the actions of fncachedebug.
+func TestAnInvalidationByItsKeyHasTheFunctionOfThisProcess(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		told := &witness{}
+		c := b.observed(told)
+		w := wrap(t, c, &source{}, minutely)
+		key := fncachekey(t, w.Func, "a")
+		_, err := operate.Of(c).Overtake(t.Context(), key, true)
+		require.NoError(t, err)
+		w.Unwrap()
+		_, err = operate.Of(c).Overtake(t.Context(), key, false)
+		require.NoError(t, err)
+		assert.Equal(t, []string{
+			"key expired=false count=1 func=false err=<nil>",
+			"key expired=true count=1 func=true err=<nil>",
+		}, told.about("Invalidated"))
+	})
+}
+
+func fncachekey(t *testing.T, f *Func, args ...any) string {
+	t.Helper()
+	key, err := f.Key(args...)
+	require.NoError(t, err)
+	return key
+}
+
+// TestAnObserverMayCallTheCache has an observer each of whose methods calls the cache, so it would
+// wait for itself if a method were called under a lock.
+func TestAnObserverMayCallTheCache(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var c *Cache
+		var other *wrapped
+		var called sync.Map // methods
+		told := &witness{before: func(method string) {
+			if _, already := called.LoadOrStore(method, true); already {
+				return // the calls below are told too
+			}
+			_, err := other.call(t.Context(), method)
+			assert.NoError(t, err)
+			assert.NoError(t, other.Refresh(t.Context(), method))
+			assert.NoError(t, other.Invalidate(t.Context(), method))
+			assert.NoError(t, c.InvalidateTags(t.Context(), "books"))
+			_, _, _, _ = c.Health(), c.NearStats(), c.Funcs(), other.Stats()
+			temporary := wrap(t, c, &source{}, Options{Name: "test.Temporary"})
+			temporary.Unwrap()
+		}}
+		c = b.observed(told)
+		other = wrap(t, c, &source{}, Options{Name: "test.Other", Near: time.Minute, OnCold: Wait})
+		w := wrap(t, c, &source{took: time.Second}, Options{Near: time.Minute, OnCold: Wait, Verify: 1, Tags: []string{"books"}})
+		for _, arg := range []string{"a", "b", "c"} {
+			for _, end := range w.burst(t.Context(), 10, arg) {
+				assert.NoError(t, end.err)
+			}
+			w.get(t.Context(), arg)
+			settled()
+			require.NoError(t, w.Invalidate(t.Context(), arg))
+		}
+		for _, method := range []string{"RunBegan", "RunEnded", "ComputationEnded", "CallEnded", "WaitEnded", "RedisAnswered", "Invalidated", "Verified", "SubscriptionChanged"} {
+			_, did := called.Load(method)
+			assert.True(t, did, method)
+		}
 	})
 }
 

@@ -56,6 +56,9 @@ func (o operator) Overtake(ctx context.Context, key string, soft bool) (keys []s
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		o.c.tellInvalidated(ctx, Invalidation{Scope: ScopeKey, Func: names.find(o.c, function), Expired: soft, Count: 1, Err: err})
+	}()
 	records, err := o.Releases(ctx, function)
 	if err != nil {
 		return nil, fmt.Errorf("%w; the list of releases that may have stored the entry cannot be read", err)
@@ -68,7 +71,6 @@ func (o operator) Overtake(ctx context.Context, key string, soft bool) (keys []s
 	o.overtakenHere(function, step.verb, keys)
 	err = o.c.store.overtake(ctx, step, keys)
 	o.overtakenHere(function, step.verb, keys)
-	o.c.tellInvalidated(ctx, Invalidation{Scope: ScopeKey, Expired: soft, Count: 1, Err: err})
 	return keys, err
 }
 
@@ -263,17 +265,31 @@ func (fs *flights) underWay() map[any]int {
 // of returns the functions that use the cache c, also as the default cache. A name can have
 // several.
 func (r *registry) of(c *Cache) (all []*Func) {
-	isDefault := defaultCache.Load() == c
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, users := range r.m {
-		var those []*Func
-		for _, u := range users {
-			if (u.cache == c || u.cache == nil && isDefault) && !u.moved && !slices.Contains(those, u.fn) {
-				those = append(those, u.fn)
-			}
+	for name := range r.m {
+		all = append(all, r.named(c, name)...)
+	}
+	return all
+}
+
+// find returns a function of a name that uses the cache c, or nil.
+func (r *registry) find(c *Cache, name string) *Func {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if all := r.named(c, name); len(all) > 0 {
+		return all[0]
+	}
+	return nil
+}
+
+// named returns the functions of a name that use the cache c. mu is held.
+func (r *registry) named(c *Cache, name string) (all []*Func) {
+	isDefault := defaultCache.Load() == c
+	for _, u := range r.m[name] {
+		if (u.cache == c || u.cache == nil && isDefault) && !u.moved && !slices.Contains(all, u.fn) {
+			all = append(all, u.fn)
 		}
-		all = append(all, those...)
 	}
 	return all
 }
