@@ -4,7 +4,7 @@
 # is kept near (nested.pml).
 #
 #   check.sh         the models as they are must pass, and each of their guards must be
-#                    needed: without it, the check must fail. About a minute
+#                    needed: without it, the check must fail. A minute or two
 #   check.sh deep    also more callers, more changes, and each verb in turn sent twice or
 #                    late: some minutes
 #
@@ -85,6 +85,7 @@ model=$releases holds -DCALLERS=3
 model=$nested holds -DEVICT=1 -DNO_TIME
 model=$fence holds -DJOINER
 model=$fence holds -DLATE -DCHANGES=1
+model=$fence holds -DAWAY -DCHANGES=1
 model=$fence holds -DTRIM
 model=$fence holds -DEVICT=1 -DNO_TIME -DCHANGES=1
 model=$fence holds -DFAILOVER -DCHANGES=1 -DOTHERS=1
@@ -129,8 +130,10 @@ model=$fence breaks 1 -DINVALIDATE_BLIND -DFAILOVER -DCHANGES=1 -DOTHERS=1
 model=$fence breaks 3 -DNO_REREAD -DJOINER -DCHANGES=1
 model=$fence breaks 3 -DREREAD_EARLY -DJOINER -DCHANGES=1
 model=$fence breaks 3 -DREREAD_FORGETS -DJOINER -DCALLERS=1
+model=$fence breaks 3 -DREREAD_FOR_ALL -DJOINER -DCHANGES=1
 model=$fence breaks 3 -DREREAD_REPLICA -DREPLICA -DJOINER -DCALLERS=1
 model=$fence breaks 4 -DDETACH_BEFORE -DLATE -DCHANGES=1
+model=$fence breaks 4 -DAWAY_JOINS_ALL -DAWAY -DCHANGES=1
 model=$nested breaks 3 -DPLACE_LATE
 model=$nested breaks 1 -DNEAR_UNSTAMPED
 model=$nested breaks 1 -DKEEP_PRESENT

@@ -8,7 +8,8 @@
  *   - callers, each a process of its own, look up (entry and fence in either order),
  *     judge, and serve, or wait until acquire gives them an entry, or compute: capture,
  *     call the function, renew, settle, re-read, store;
- *   - a call joins the computation of caller 1 (JOINER), or its lookup (LATE);
+ *   - a call joins the computation of caller 1 (JOINER, or AWAY while it cannot ask Redis),
+ *     or its lookup (LATE);
  *   - a writer changes the source and then invalidates or expires T, and invalidates other
  *     tags (OTHERS times), or another process does that (STRANGER);
  *   - at any moment: the fence is evicted (EVICT times), T's field is trimmed (TRIM), a
@@ -25,6 +26,7 @@
  *   REREAD_EARLY      the re-read comes before newcomers are sent to look up
  *   REREAD_REPLICA    the re-read asks a replica                                 (W11)
  *   REREAD_FORGETS    the re-read does not judge the stale entry at hand          (X5)
+ *   REREAD_FOR_ALL    the re-read counts for those who join after it              (X6)
  *   JUDGE_BY_LOOKUP   what acquire gives back is judged by the lookup's reading   (W1)
  *   NO_EPOCH          epochs are not compared
  *   NO_FENCE_COUNTS   an entry counts where there is no fence                     (W9)
@@ -35,6 +37,7 @@
  *   SEEN_BY_EPOCH     what was seen is remembered for each epoch apart            (X1)
  *   INVALIDATE_BLIND  an invalidation does not open a fence that went back        (X2)
  *   DETACH_BEFORE     flights are detached before the command only               (W12)
+ *   AWAY_JOINS_ALL    who cannot ask joins what began before an invalidation     (X7)
  *
  * PROMISE=n has only the promise of that number checked.
  */
@@ -271,14 +274,16 @@ inline forget(p) { p.gone = 0; p.old = 0; p.seenGone = false; p.seenOld = false 
 
 /* --- The process of caller 1 --- */
 
-#ifdef JOINER
+#if defined(JOINER) || defined(AWAY)
 #define here(who) ((who) == 1)
 #else
 #define here(who) false
 #endif
-bool joinable;  /* its computation may be joined */
+bool joinable;  /* its computation may be joined without a lookup */
+bool token;    /* its token is in Redis: acquire finds it, and then its computation is joined */
 bool running;   /* its function has begun */
-bool joined;    /* somebody has joined it */
+bool joined;    /* somebody has joined it, before the re-read */
+bool reread;    /* the re-read was sent, or left out */
 byte result;    /* the value that it ends with */
 bool at_hand;   /* that is the stale entry */
 mtype confirmed; /* what the re-read says of it, in the end */
@@ -288,6 +293,8 @@ mtype confirmed; /* what the re-read says of it, in the end */
 #else
 #define flies(who) false
 #endif
+bool outdated;  /* since its computation began, this process has invalidated the tag */
+
 bool flying;    /* its lookup may be joined */
 byte answer;    /* what that has found, with */
 mtype landed;   /* what it is worth, in the end */
@@ -392,7 +399,7 @@ end_wait:
 
 	/* With the lease. */
 leased:
-	atomic { joinable = here(who) || joinable };
+	atomic { joinable = here(who) || joinable; token = here(who) || token };
 #ifdef CAPTURE_LATE
 	atomic { e.value = source + 1; running = here(who) || running };
 #endif
@@ -429,7 +436,7 @@ leased:
 			:: verdict == invalid ->
 				reached("renew: overtaken, the lease is given back");
 				if
-				:: here(who) -> joinable = false; result = e.value; confirmed = invalid
+				:: here(who) -> joinable = false; token = false; result = e.value; confirmed = invalid
 				:: else
 				fi;
 				goto over
@@ -439,13 +446,15 @@ leased:
 		verdict = 0
 	};
 
-	/* Settle: send newcomers to look up, and re-read if there were any. */
+	/* Settle: send newcomers to look up, and re-read if there were any, or to keep it near. */
 #ifndef REREAD_EARLY
 	atomic { joinable = joinable && !here(who) };
 #endif
 	atomic {
+		reread = here(who) || reread;
 		if
-		:: here(who) && (joined || joinable) ->
+		:: here(who) && !joined && !joinable
+		:: here(who) ->
 			if
 			:: e.epoch == 0 -> verdict = invalid
 			:: e.epoch != 0 -> verdict = invalid /* no answer */
@@ -476,7 +485,7 @@ leased:
 	};
 	atomic {
 		if
-		:: here(who) -> joinable = false; result = e.value; at_hand = failing; confirmed = (joined -> verdict : 0)
+		:: here(who) -> joinable = false; result = e.value; at_hand = failing; confirmed = verdict
 		:: else
 		fi;
 		verdict = 0
@@ -489,7 +498,8 @@ leased:
 		:: !failing && e.epoch != 0 -> put(stored, e)
 #endif
 		:: else
-		fi
+		fi;
+		token = token && !here(who)
 	};
 over:
 	atomic {
@@ -499,24 +509,29 @@ over:
 }
 
 #ifdef JOINER
-/* A call in the process of caller 1, that joins its computation without a lookup. */
+/* A call in the process of caller 1, that joins its computation: without a lookup, or because
+ * acquire finds its token. */
 proctype joiner() {
 	Promise p;
-	bool early;
+	bool early, late;
 end:	atomic {
-		joinable ->
-		joined = true;
+		joinable || token ->
 		early = !running;
+#ifndef REREAD_FOR_ALL
+		late = reread && !joinable;
+#endif
+		joined = joined || !late;
 		promise(1, p)
 	};
 end_of_1:
 	atomic {
 		confirmed != 0 ->
 		if
-		:: early && !at_hand -> /* it called before the function, and is given the value */
+		:: late -> reached("join: after the re-read, the joiner decides again")
+		:: !late && early && !at_hand -> /* it called before the function, and is given the value */
 			reached("join: before the function");
 			holds(JOIN, not_older(result, not_gone(p)) && not_older(result, not_old(p)))
-		:: else ->
+		:: !late && !(early && !at_hand) ->
 			if
 			:: confirmed == valid -> reached("join: the value is shared")
 			:: confirmed == stale -> reached("join: the value is shared as stale")
@@ -530,8 +545,33 @@ end_of_1:
 }
 #endif
 
-#ifdef LATE
+#if defined(LATE) || defined(AWAY)
+#define SAME_PROCESS
 byte hereGone, hereOld; /* what the writer, in the process of caller 1, has completed */
+#endif
+
+#ifdef AWAY
+/* A call in that process that cannot ask Redis, and joins the computation of caller 1. Nothing
+ * can be re-read for it. */
+proctype away() {
+	byte notGone;
+end:	atomic {
+#ifdef AWAY_JOINS_ALL
+		token -> notGone = hereGone
+#else
+		token && !outdated -> notGone = hereGone
+#endif
+	};
+end_of_1:
+	atomic {
+		result != 0 -> /* the stale entry at hand is not given to those who joined */
+		reached("away: a computation is shared");
+		holds(HERE, at_hand || not_older(result, notGone))
+	}
+}
+#endif
+
+#ifdef LATE
 
 /* A call in that process, that joins the lookup of caller 1. */
 proctype late() {
@@ -552,7 +592,7 @@ proctype writer() {
 	do
 	:: source < CHANGES ->
 		source++;
-		atomic { flying = false };
+		atomic { flying = false; outdated = token };
 		atomic {
 			if
 			:: how = IS_HARD
@@ -561,7 +601,7 @@ proctype writer() {
 			on_invalidate(0, how)
 		};
 		atomic {
-#ifdef LATE
+#ifdef SAME_PROCESS
 #ifndef DETACH_BEFORE
 			flying = false;
 #endif
@@ -629,6 +669,9 @@ init {
 #endif
 #ifdef LATE
 		run late();
+#endif
+#ifdef AWAY
+		run away();
 #endif
 		run time()
 	}
