@@ -229,7 +229,7 @@ func New(cfg Config) (*Cache, error) {
 	c.store = &lockStore{
 		client:  cfg.Redis,
 		timeout: cfg.RedisTimeout,
-		channel: cfg.Namespace + ":events:",
+		channel: events.Prefix(cfg.Namespace, cfg.Redis),
 		spawn:   c.life.Go,
 		closing: c.closing,
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fncache/fncache/internal/fence"
+	"github.com/fncache/fncache/internal/redistest"
 )
 
 // This file tests near entries of functions with tags.
@@ -81,6 +82,27 @@ func TestANearEntryWithTagsIsNotServedWhileEventsAreNotHeard(t *testing.T) {
 		w.get(t.Context(), "a")
 		w.Bound().Events().Down()
 		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
+	})
+}
+
+// The databases of a server share its channels, but not its keys. A stamp of the fence of another
+// database must not make this one look as if it had gone back.
+func TestAnInvalidationInAnotherDatabaseOfTheServerChangesNothing(t *testing.T) {
+	inBothForms(t, func(t *testing.T) {
+		ctx := t.Context()
+		server := redistest.Start(t)
+		here, there := newTestCache(t, Config{Redis: server.Client()}), newTestCache(t, Config{Redis: server.Client()})
+		elsewhere := newTestCache(t, Config{Redis: server.Client(func(o *redis.Options) { o.DB = 1 })})
+		w := wrap(t, here, &source{}, shelf(nearby))
+		awaitHearing(t, here, 0)
+		require.Eventually(t, w.Hears, 30*time.Second, time.Millisecond)
+		for _, arg := range []string{"a", "b"} {
+			assert.Equal(t, []Source{SourceComputed, SourceNear}, w.sources(ctx, arg, 2))
+		}
+		require.NoError(t, elsewhere.InvalidateTags(ctx, "books"))
+		require.NoError(t, there.ExpireTags(ctx, "author:b"))
+		require.Eventually(t, func() bool { return w.get(ctx, "b").source != SourceNear }, 30*time.Second, time.Millisecond, "it hears the later message")
+		assert.Equal(t, outcome{value: 1, source: SourceNear}, timeless(w.get(ctx, "a")))
 	})
 }
 

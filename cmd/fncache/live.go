@@ -59,7 +59,8 @@ type listening struct {
 
 // listen calls hear for each event and tick at each interval, until Ctrl-C or the end of For.
 func (l listening) listen(ctx context.Context, a *app, every time.Duration, hear func(happening) error, tick func() error) error {
-	channels := globbed.Replace(a.flags.Namespace) + ":events:*"
+	prefix := events.Prefix(a.flags.Namespace, a.client)
+	channels := globbed.Replace(prefix) + "*"
 	if l.For > 0 {
 		var end context.CancelFunc
 		ctx, end = context.WithTimeout(ctx, l.For)
@@ -70,7 +71,7 @@ func (l listening) listen(ctx context.Context, a *app, every time.Duration, hear
 	limited, end := a.limited(ctx)
 	defer end()
 	if _, err := subscription.Receive(limited); err != nil {
-		if ctx.Err() != nil {
+		if over, set := ctx.Deadline(); ctx.Err() != nil || set && !time.Now().Before(over) { // a socket may notice the end of For first
 			return nil
 		}
 		return fmt.Errorf("subscribe to %s: %w%s", channels, err, hint(err))
@@ -89,6 +90,9 @@ func (l listening) listen(ctx context.Context, a *app, every time.Duration, hear
 		case message, open := <-messages:
 			if !open {
 				return fmt.Errorf("the subscription to %s has ended", channels)
+			}
+			if events.OtherDatabase(message.Channel, prefix) {
+				continue
 			}
 			if h, ok := a.parse(message.Payload); ok && (l.Function == "" || h.Function == l.Function) {
 				err = hear(h)

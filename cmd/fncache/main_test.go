@@ -514,6 +514,7 @@ func TestEvents(t *testing.T) {
 		require.NoError(t, s.cache.InvalidateTags(t.Context(), "author:ann"))
 		require.Equal(t, statusOK, at.run(t, "clear", "--yes", "shop.Top").status)
 		all.await(t, `"event":"clear"`)
+		all.await(t, `"event":"invalidate tags"`) // of another node of the Cluster
 		all.interrupt(t)
 		one.await(t, s.pageKey)
 		one.interrupt(t)
@@ -527,6 +528,26 @@ func TestEvents(t *testing.T) {
 		assert.Contains(t, seen, "store "+s.topKey)
 		assert.Contains(t, seen, "invalidate tags ")
 	})
+}
+
+func TestEventsAreThoseOfTheDatabaseInTheURL(t *testing.T) {
+	s := redistest.Shared(t)
+	var listeners []*background
+	for db := range 2 {
+		at := target{fmt.Sprintf("redis://%s/%d", s.Addr(), db), s.Client(func(o *redis.Options) { o.DB = db })}
+		t.Cleanup(func() { require.NoError(t, at.client.FlushDB(context.Background()).Err()) })
+		listeners = append(listeners, at.start(t, "events"))
+		cache := newShop(t, at, fncache.Config{}).cache
+		for range db + 1 {
+			require.NoError(t, cache.InvalidateTags(t.Context(), "author:ann"))
+		}
+		require.Equal(t, statusOK, at.run(t, "clear", "--yes", "shop.Top").status)
+	}
+	for db, heard := range listeners {
+		heard.await(t, "  clear  ")
+		heard.interrupt(t)
+		assert.Equal(t, db+1, strings.Count(heard.out.String(), "  invalidate tags  "))
+	}
 }
 
 func TestTop(t *testing.T) {

@@ -3,7 +3,27 @@ package events
 import (
 	"strconv"
 	"strings"
+
+	"github.com/redis/go-redis/v9"
 )
+
+// Prefix returns what the names of all channels of a namespace begin with. Channels belong to a
+// server, and keys to one of its databases: so each database but the first has channels of its own.
+// Otherwise the fence of tags of another database would seem to be this one's, gone back.
+func Prefix(namespace string, client redis.UniversalClient) string {
+	prefix := namespace + ":events:"
+	if single, ok := client.(interface{ Options() *redis.Options }); ok && single.Options().DB != 0 {
+		prefix += "{" + strconv.Itoa(single.Options().DB) + "}:"
+	}
+	return prefix
+}
+
+// OtherDatabase reports whether a channel that begins with a Prefix of the first database is one of
+// another database. No name of a function begins with a brace.
+func OtherDatabase(channel, prefix string) bool {
+	number, ok := strings.CutPrefix(channel, prefix+"{")
+	return ok && strings.Contains(number, "}:")
+}
 
 // A Verb says what happened to a key. Its text is part of the published message.
 type Verb string

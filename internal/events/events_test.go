@@ -43,6 +43,24 @@ func TestAnEventIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
+func TestEachDatabaseHasChannelsOfItsOwn(t *testing.T) {
+	single := func(db int) *redis.Client {
+		client := redis.NewClient(&redis.Options{DB: db})
+		t.Cleanup(func() { _ = client.Close() })
+		return client
+	}
+	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}})
+	t.Cleanup(func() { _ = cluster.Close() })
+	first := events.Prefix("fncache", single(0))
+	assert.Equal(t, "fncache:events:", first)
+	assert.Equal(t, first, events.Prefix("fncache", cluster))
+	assert.Equal(t, "fncache:events:{12}:", events.Prefix("fncache", single(12)))
+	assert.Equal(t, "fncache:events:{12}:", events.Prefix("fncache", struct{ *redis.Client }{single(12)}), "a client that a user has wrapped")
+	for name, other := range map[string]bool{"{12}:": true, "{12}:{fence}": true, "{fence}": false, "Author:TopBookIDs": false} {
+		assert.Equal(t, other, events.OtherDatabase(first+name, first), name)
+	}
+}
+
 func TestWhatOvertakesAnAnswer(t *testing.T) {
 	const key, id = "k", 7
 	event := func(verb events.Verb, id string) events.Event { return events.Event{Verb: verb, Key: key, ID: id} }
