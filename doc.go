@@ -12,13 +12,14 @@
 //	...
 //	ids, err := topBookIDs(ctx, 7) // looks in Redis first
 //
-// The name of the function and the arguments make the key. One caller in the whole
-// fleet recomputes a value at a time. Meanwhile all others are served a slightly
-// stale value, or fail fast with [ErrColdCache].
+// The name of the function and the arguments make the key. One caller in the whole fleet (all
+// processes that share the Redis) recomputes a value at a time. Meanwhile all others are served a
+// slightly stale value, or fail fast with [ErrColdCache]. What wrapping returns is the handle of
+// the function: it invalidates, refreshes and counts.
 //
-// [WrapStruct] wraps the tagged fields of a struct. [Wrap1], [Wrap2] and [Wrap3] use no
-// reflection in the call, and return handles whose methods have the types of the function.
-// [New1], [New2] and [New3] take the function as a value. [WrapBatch] wraps a function that
+// [WrapStruct] wraps the tagged fields of a struct. [Wrap1], [Wrap2] and [Wrap3] know the types
+// of the function when they are compiled: calls are faster, and the methods of their handles have
+// the types of the function. [New1], [New2] and [New3] take the function as a value. [WrapBatch] wraps a function that
 // returns values for many ids, with an entry for each. [Open] makes a [Cache] from the URL
 // of a Redis, and [New] makes one from an existing client. [SetDefault] sets the cache of all
 // functions that are wrapped without one.
@@ -29,8 +30,9 @@
 //
 // An entry has an age, measured on the Redis server's clock. It is fresh until its age
 // reaches [Options.Freshness], and then stale until its age reaches [Options.Timeout]. After
-// that, or without an entry, the cache is cold. The right to compute a value is a
-// lease: a Redis lock with a random token, renewed while its holder computes.
+// that, or without an entry, the cache is cold. A run of the function for the cache is a
+// computation. The right to compute a value is a lease: a Redis lock with a random token, renewed
+// while its holder computes.
 //
 //	entry | this caller gets the lease          | another caller holds it
 //	------+-------------------------------------+-------------------------------------
@@ -69,7 +71,7 @@
 // its result is stored for the next caller. The function gets copies of slices and maps among
 // the arguments.
 //
-// [WithInfo], [WithRefresh] and [WithBypass] make a context that asks for more of one call.
+// [WithInfo], [WithRefresh] and [WithBypass] return a context with an option for one call.
 // [NoStore], called inside the function, keeps its result out of the cache.
 //
 // # Functions without an error result
@@ -85,9 +87,9 @@
 // [Func.Invalidate] deletes an entry and its lease in one step, so the result of a
 // computation that began before is never stored. Calls that begin in this process afterwards
 // do not get the invalidated value. In another process, calls whose lookup is sent afterwards
-// do not get it; callers there may still share a lookup that was sent before. With
-// [Options.Near], another process stops serving the value when it receives the event. While
-// Redis is away, the near cache of another process still serves it.
+// do not get it; callers there may still share a lookup that was sent before. A process with a
+// near cache ([Options.Near]) stops serving the value when it receives the event about the
+// invalidation. While Redis is away, the near cache of another process still serves it.
 //
 // [Func.Clear] invalidates all entries of a function.
 //
@@ -97,7 +99,8 @@
 //
 // With [Options.Tags] the entries of a function carry names, such as books or author:7.
 // [Cache.InvalidateTags] invalidates all entries that have a tag, in one command.
-// [Cache.ExpireTags] makes them stale. Both work for all keys, and for computations under way.
+// [Cache.ExpireTags] makes them stale. Neither needs to know the keys. Both also reach
+// computations that are under way.
 // [AddTags] adds tags that depend on the result. A function inherits the tags of the cached
 // functions that it calls.
 //
@@ -119,9 +122,9 @@
 // from strangers.
 //
 // The signature is a fingerprint of the parameter and result types and of the codec. A
-// deploy that changes them starts cold, and old and new processes run side by side. An
-// invalidation reaches the entries of all releases with the same parameter types: each
-// process registers its releases in a hash, fncache:functions:{<prefix>:<name>}, before a
+// deploy that changes them starts cold, and old and new processes run side by side. A function
+// with one signature is a release of it. An invalidation reaches the entries of all releases with
+// the same parameter types: each process registers its releases in a hash, fncache:functions:{<prefix>:<name>}, before a
 // function first computes. The hash has no expiry, so give Redis a maxmemory-policy that does
 // not evict such keys, such as volatile-lru.
 //
@@ -184,9 +187,9 @@
 //
 // # Metrics and traces
 //
-// [Func.Stats] counts calls and computations, and [Cache.NearStats] the near cache. An [Observer]
-// (Config.Observer) is told of what takes time, with the contexts of the calls. The package
-// fncacheotel, a module of its own, makes metrics and traces of OpenTelemetry of that.
+// [Func.Stats] counts calls and computations. [Cache.NearStats] has the figures of the near cache.
+// An [Observer] (Config.Observer) is told of what takes time, with the contexts of the calls. The
+// package fncacheotel, a module of its own, turns that into metrics and traces of OpenTelemetry.
 //
 // # Rights
 //
@@ -211,38 +214,57 @@
 //
 // # The way of one call
 //
-// The files, callers before what they call: no file calls a function of a file above it. A call
-// enters by call.go. It meets decide.go before wait.go, and all below when they are needed.
+// A call that finds no entry, and computes, goes through these files of the package:
 //
-//	typed.go        Wrap1 to Wrap3, New1 to New3, WrapBatch, and their typed handles
-//	operate.go      what cmd/fncache and fncachedebug do to entries, by names and keys
-//	decorate.go     Wrap and WrapStruct, and the handle
-//	cache.go        configuration; the Cache: New, Open, Ping, Close, and its parts
-//	batch.go        a call of a batch function: many keys, and one run of the function
-//	chunks.go       the lookups and leases of the keys of such a call, and the runs of the function
-//	call.go         the bodies of the stubs that callers call; one call's way through the table
-//	hits.go         work that a fresh hit starts in the background
+//  1. typed.go has the stub that the caller calls; for a function that Wrap has wrapped, call.go
+//     has it. A fresh entry of the near cache would answer the call here (entry.go).
+//  2. call.go finds the cache of the function (func.go), and makes the key (reflectkey.go).
+//  3. flight.go lets the call join the flight of the key, or start one.
+//  4. decide.go looks the entry up for the flight (lock.go, and fence.go for a function with
+//     tags), and judges it (entry.go, envelope.go).
+//  5. decide.go asks for the lease (lock.go), and begins a computation.
+//  6. compute.go runs the function, and settle.go renews the lease meanwhile.
+//  7. settle.go encodes the result (codec.go), stores it, and releases the lease (lock.go).
+//  8. wait.go takes the outcome for the call, and copies it for calls that have joined. call.go
+//     counts the call.
+//
+// All commands to Redis go through package internal/remote. observe.go tells Config.Observer of
+// these steps.
+//
+// # The files
+//
+// Callers come before what they call: no file calls a function of a file above it.
+//
+//	typed.go        Wrap1 to Wrap3, New1 to New3, WrapBatch: the stubs and handles that know their types
+//	operate.go      what cmd/fncache and fncachedebug do to entries, by the names of functions and by keys
+//	decorate.go     Wrap and WrapStruct; the methods of the handle Func
+//	cache.go        Config; New, Open, Ping and Close of a Cache, and its parts
+//	batch.go        a call of a batch function: its ids, and their answers
+//	chunks.go       the lookups and leases of the ids of such a call, and the runs of the function
+//	call.go         the stubs of Wrap; a call, from its key to its answer
+//	hits.go         what a fresh hit starts in the background: verifying, and refreshing before the entry is stale
 //	wait.go         a call waits for a computation and takes its outcome, or is refused; computations without a lease
 //	decide.go       the flight of a call: lookup, judgement, lease, waiting, decision
 //	compute.go      one run of the function, from its start to its end
 //	settle.go       renewing the lease of a run; encoding and storing its result, or storing it later
 //	clear.go        invalidating all entries of a function, and single ones
-//	fence.go        asking Redis which tags were invalidated; invalidating tags
+//	fence.go        asking Redis which tags were invalidated; InvalidateTags and ExpireTags
 //	flight.go       which calls of this process share a lookup or a computation
 //	entry.go        whether an entry may be served; what the near cache keeps of it; answers from there
 //	tags.go         the tags of a call, and the tags that a run of a function collects
-//	inside.go       functions that a running function calls about its own entry
-//	lock.go         the lease protocol and the commands that it sends to Redis, with lock_*.lua
-//	observe.go      telling Config.Observer what happens
-//	observer.go     what is seen of a cache at work: Observer and its events, Health, NearStats
-//	func.go         the state of a wrapped function: its checks, its name and key, its cache; the registry of names
-//	options.go      options, policies, and the options of struct tags
-//	codec.go        CBOR, JSON, and the codec of a cache
-//	envelope.go     the stored bytes
+//	inside.go       what a running function says of its own entry: its lifetime, its ETag, that it is still right
+//	lock.go         the lease protocol and the commands that it sends to Redis; lock_*.lua has a script for each verb
+//	observe.go      calls the methods of Config.Observer
+//	observer.go     what users see of a cache at work: the Observer and its events, Health, NearStats
+//	func.go         the state of a wrapped function: its checks, its name, its cache; the registry of names
+//	options.go      Options, policies, their checks and defaults; which options a struct tag can set
+//	codec.go        Codec, CBOR and JSON; the codec of a cache
+//	envelope.go     the stored format of an entry
 //	reflectkey.go   the form of keys, and the key of a call
-//	info.go         options of one call, the Info that it returns, and counters
+//	info.go         options of one call, its Info, and Stats; the runs around a call, and its part in a batch
 //	errors.go       the errors that users see, and the kinds of trouble with Redis
 //
 // Parts that stand alone are packages below internal. The first sentence of each package says
-// what the package is for, and deps_test.go lists what each imports.
+// what the package is for, and deps_test.go lists what each imports. CONTRIBUTING.md lists them by
+// subject, and has the steps of common changes.
 package fncache

@@ -25,7 +25,7 @@ import (
 // file uses a function or a method that is declared in a file above it. Types and variables may
 // be used in both directions.
 const (
-	mapHeading = "# The way of one call"
+	mapHeading = "# The files"
 	// mostFiles bounds the files of the root, without tests: 18 of one call's way, one for
 	// tags, one for their fence and one for Func.Clear, one for the typed forms, one for what
 	// runs after a hit, one for what a function says from inside, two for batches, and one for cmd/fncache, which
