@@ -287,6 +287,10 @@ func (c *coder) unseal(e *envelope, key string) error {
 	return nil
 }
 
+// current reports whether the stored body of an entry, which was opened, is sealed by the key that
+// seals now. Without Config.Seal it returns true.
+func (c *coder) current(body []byte) bool { return c.seal == nil || c.seal.Current(body) }
+
 // open makes the body of an entry ready to be decoded. An error means that the entry is a miss,
 // and says why.
 func (c *coder) open(e *envelope) error {

@@ -88,8 +88,9 @@ func SetETag(ctx context.Context, etag string) {
 // calls it with the context that it was given. The callers then get the result of the entry, for
 // any result or error that the function returns, and the entry is as fresh as a new one. The entry
 // gets the lifetime that SetLifetime sets in this run; without SetLifetime it keeps its own. It
-// keeps its cost. The result is sent to Redis again only if the entry is no longer there, or if the
-// entry gets a lifetime or a tag that it did not have.
+// keeps its cost. The result is sent to Redis again only if the entry is no longer there, if the
+// entry gets a lifetime or a tag that it did not have, or if it is sealed by a key that no longer
+// seals (Config.Seal).
 //
 // Without an entry at hand the result is not stored, and the log says so once: call NotModified
 // only if Stored has returned an entry. After the function has returned, NotModified has no
@@ -157,13 +158,19 @@ func (f *frame) facts(e *envelope) {
 
 // kept returns the entry at hand as an entry that is stored now: the envelope, and all of its bytes
 // in raw. head is the part of raw before the body if it is as long as before, so that it can
-// replace what is stored; else nil.
+// replace what is stored; else nil. A body that another key has sealed is sealed anew: otherwise the
+// entry could need that key for longer than Options.Timeout.
 func (c *computation) kept(now int64, id uint64, tags *fence.Block) (env envelope, raw, head []byte) {
 	hand := c.frame.hand
 	env = hand.envelope
 	env.body, env.storedAt, env.id, env.tags = nil, now, id, tags
 	if life := c.frame.lifetimes(); life != nil {
 		env.life = life
+	}
+	old := hand.headLen()
+	if !c.cache.coder.current(hand.raw[old:]) {
+		env.flags = 0
+		return env, c.cache.coder.enclose(&env, append(make([]byte, envelopeHeaderLen), hand.body...), c.key), nil
 	}
 	env.flags = hand.raw[flagsOffset] & bodyFlags
 	if env.life != nil {
@@ -172,7 +179,6 @@ func (c *computation) kept(now int64, id uint64, tags *fence.Block) (env envelop
 	if env.tags != nil {
 		env.flags |= flagTagged
 	}
-	old := hand.headLen()
 	raw = append(env.appendTo(make([]byte, 0, env.headLen()+len(hand.raw)-old)), hand.raw[old:]...)
 	if env.headLen() == old {
 		head = raw[:old]

@@ -103,6 +103,42 @@ func TestKeysAreRotatedWithoutAColdStart(t *testing.T) {
 	})
 }
 
+// TestAnEntryThatIsKeptIsSealedAnew: NotModified keeps entries for longer than Timeout, and a key that
+// seals no longer must not stay with them.
+func TestAnEntryThatIsKeptIsSealedAnew(t *testing.T) {
+	for name, tags := range map[string][]string{"plain": nil, "tagged": {"books"}} {
+		t.Run(name, func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				const old, next = 1, 2
+				u := &upstream{version: 1}
+				step := func(keys ...byte) (*Cache, stringTextFunc) {
+					c := known(t, b, b.cache(sealing(keys...)))
+					fn, _ := wrapUpstream(t, c, u, Options{Tags: tags})
+					return c, fn
+				}
+				kept := func(fn stringTextFunc, keeps, stores int) {
+					t.Helper()
+					b.tap.reset()
+					version, source := staleNow(t, fn)
+					assert.Equal(t, `"v1"`, version)
+					assert.Equal(t, SourceComputed, source)
+					assert.Equal(t, [2]int{keeps, stores}, sent(b))
+				}
+				_, fn := step(old)
+				answered(t, fn)
+				kept(fn, 1, 0)
+				_, fn = step(next, old)
+				kept(fn, 0, 1) // whole, by the new key
+				kept(fn, 1, 0)
+				_, fn = step(next)
+				kept(fn, 1, 0)
+				assert.Equal(t, 1, u.counts()[0], "the function has returned one whole result")
+				assert.Empty(t, b.log.About("cannot be read"))
+			})
+		})
+	}
+}
+
 // TestAnEntryThatDoesNotOpenIsAMissWithAReason also removes a key too early.
 func TestAnEntryThatDoesNotOpenIsAMissWithAReason(t *testing.T) {
 	raw := func(b *bubble, w *wrapped, arg string) string { return must(b.redis.Get(must(w.Key(arg)))) }
@@ -129,6 +165,16 @@ func TestAnEntryThatDoesNotOpenIsAMissWithAReason(t *testing.T) {
 		"it is said to be compressed": {[]byte{1}, func(b *bubble, w *wrapped) {
 			text := []byte(raw(b, w, "a"))
 			text[flagsAt] |= 1
+			_ = b.redis.Set(must(w.Key("a")), string(text))
+		}, "it does not open"},
+		"it is said to have an ETag": {[]byte{1}, func(b *bubble, w *wrapped) {
+			text := []byte(raw(b, w, "a"))
+			text[flagsAt] |= 64
+			_ = b.redis.Set(must(w.Key("a")), string(text))
+		}, "it does not open"},
+		"it is said to be of another codec": {[]byte{1}, func(b *bubble, w *wrapped) {
+			text := []byte(raw(b, w, "a"))
+			text[flagsAt+1] = 2
 			_ = b.redis.Set(must(w.Key("a")), string(text))
 		}, "it does not open"},
 		"it is plain": {[]byte{1}, func(b *bubble, w *wrapped) {

@@ -125,6 +125,17 @@ func (k *Keyring) Open(sealed, data []byte) (body []byte, err error) {
 	return nil, err
 }
 
+// Current reports whether a body, which Open has opened, is sealed with the secret that seals. It
+// returns false if that is not certain, because another secret has the same id.
+func (k *Keyring) Current(sealed []byte) bool {
+	for i := range k.secrets[1:] {
+		if k.secrets[i+1].id == k.secrets[0].id {
+			return false
+		}
+	}
+	return bytes.HasPrefix(sealed, k.secrets[0].id[:])
+}
+
 // cipher returns the cipher of one body, with its nonce. They depend on the secret and the salt.
 func (s *secret) cipher(salt []byte) (gcm cipher.AEAD, nonce []byte) {
 	derived, err := hkdf.Key(sha256.New, s.bytes, salt, bodyInfo, SecretSize+nonceSize)

@@ -77,6 +77,9 @@ func TestTheFirstSecretSealsAndAllOpen(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, body, opened)
 	}
+	assert.True(t, old.Current(byOld))
+	assert.True(t, both.Current(byBoth))
+	assert.False(t, both.Current(byOld))
 	_, err := next.Open(byOld, data)
 	require.ErrorIs(t, err, seal.ErrUnknown)
 	_, err = next.Open(byBoth, data)
