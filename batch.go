@@ -15,7 +15,6 @@ import (
 	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/gather"
 	"github.com/fncache/fncache/internal/keyhash"
-	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
@@ -169,13 +168,14 @@ type batch struct {
 	elements []*element // of each different key that the near cache did not answer first
 	of       []*element // for each id; nil if the near cache has answered it
 	results  []shape.Results
-	fromNear int           // ids that the near cache has answered
+	hits     int           // ids that the near cache has answered
 	saved    time.Duration // the costs of their entries
 	oldest   time.Duration // of their entries
 
 	scratch *scratch // has the elements; or nil
 	opened  bool     // others may refer to an element
 
+	due    []dueHit // see refreshEarly
 	gather *gather.Gather[*computation]
 	place  bulkhead.Ahead
 	broken atomic.Bool // a run has ended by a panic, or by the end of its goroutine
@@ -213,7 +213,7 @@ func (b *batch) call(n int, arg func(i int) shape.Arguments) (results []shape.Re
 		b.vary = f.opts.Vary(b.ctx)
 	}
 	if err := b.begin(n, arg); err != nil {
-		rest := uint64(n - b.fromNear)
+		rest := uint64(n - b.hits)
 		f.counters.calls.Add(rest)
 		f.counters.bySource[SourceFailed].Add(rest)
 		return nil, err
@@ -222,6 +222,7 @@ func (b *batch) call(n int, arg func(i int) shape.Arguments) (results []shape.Re
 	defer func() { b.record(info, err) }()
 	b.startWatch()
 	b.answer(info != nil || b.cache.observer != nil)
+	b.refreshEarly()
 	return b.outcome()
 }
 
@@ -257,18 +258,14 @@ func (b *batch) begin(n int, arg func(i int) shape.Arguments) (err error) {
 	if err := b.make(n, arg); err != nil {
 		return err
 	}
-	var group *lifetime.Group // nil: Close has not to wait for it
-	if !b.cache.life.Closed() {
-		group = b.cache.life
-	}
-	b.gather = gather.New(f.opts.BatchSize, group.Go, b.run)
+	b.gather = b.newGather()
 	b.nested = f.places != nil && b.per.frame.runs(f.places)
 	return nil
 }
 
 // make makes an element for each different key that is not answered.
 func (b *batch) make(n int, arg func(i int) shape.Arguments) error {
-	f, open := b.fn, n-b.fromNear
+	f, open := b.fn, n-b.hits
 	if open == 0 {
 		return nil
 	}
@@ -364,11 +361,12 @@ func (b *batch) serve(n int, arg func(i int) shape.Arguments) {
 			above.inherit(*e.Tags.From.(*provenance))
 		}
 		if due := f.dues(refresh); due != 0 {
-			f.setOff(b.ctx, e, due, input{args, b.vary})
+			hit := call{fn: f, cache: c, bound: b.bound, ctx: b.ctx, input: input{args, b.vary}, key: e.RedisKey}
+			b.setOff(&element{call: hit, order: i}, e, due)
 		}
 	}
-	if b.fromNear > 0 {
-		f.near.CountMany(b.fromNear, b.saved)
+	if b.hits > 0 {
+		f.near.CountMany(b.hits, b.saved)
 	}
 }
 
@@ -383,7 +381,7 @@ func (b *batch) serveEntry(i int, e *near.Entry) bool {
 	} else {
 		b.results[i] = e.Value.(shape.Results)
 	}
-	b.fromNear++
+	b.hits++
 	b.saved += e.Cost
 	if b.per.info != nil {
 		b.oldest = max(b.oldest, b.cache.ageOf(e.StoredAt))
@@ -406,7 +404,7 @@ func (b *batch) answer(informed bool) {
 			direct = append(direct, el)
 		case b.ctx.Err() != nil:
 			el.a = answer{err: b.ctx.Err(), source: SourceFailed}
-		case b.refresh || !el.fromNear():
+		case b.refresh || !b.fromNear(el):
 			open = append(open, el)
 		}
 	}
@@ -435,12 +433,21 @@ func (b *batch) answer(informed bool) {
 	all.Wait()
 }
 
+// setOff starts the tasks of an answer from the near cache, except that refreshEarly begins to
+// refresh the entry.
+func (b *batch) setOff(el *element, e *near.Entry, due dues) {
+	if due&dueEarly != 0 {
+		b.due = append(b.due, dueHit{&el.call, el.order, func(f *flight) *entry { return b.cache.lookAgain(f, e.ID) }})
+	}
+	el.setOff(e, due&^dueEarly)
+}
+
 // fromNear answers an element whose arguments are not plain from the near cache, if possible.
-func (el *element) fromNear() bool {
+func (b *batch) fromNear(el *element) bool {
 	a, e, due, ok := el.nearAnswer()
 	if ok {
 		el.a = a
-		el.setOff(e, due)
+		b.setOff(el, e, due)
 	}
 	return ok
 }
@@ -480,7 +487,7 @@ func (b *batch) record(info *Info, err error) {
 	for source, n := range total.Elements {
 		b.fn.counters.bySource[source].Add(uint64(n))
 	}
-	total.Elements[SourceNear] += b.fromNear
+	total.Elements[SourceNear] += b.hits
 	for _, source := range []Source{SourceNear, SourceFresh, SourceStale, SourceWaited, SourceBypassed, SourceComputed, SourceRefused, SourceFailed} {
 		if total.Elements[source] > 0 {
 			total.Source = source // the last one that there is

@@ -324,3 +324,99 @@ func TestBatchWithOtherOptions(t *testing.T) {
 		})
 	}
 }
+
+// TestBatchEarlyRefreshesShareARun tests hits of one call that are due together.
+func TestBatchEarlyRefreshesShareARun(t *testing.T) {
+	for name, test := range map[string]struct {
+		near  time.Duration
+		bound int
+		size  int
+		tags  []string
+	}{
+		"in Redis":  {},
+		"near":      {near: time.Hour},
+		"tagged":    {near: time.Hour, tags: []string{"book:{0}"}},
+		"bounded":   {bound: 1},
+		"in chunks": {near: time.Hour, size: 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				s := &batchSource{do: func(_ context.Context, ids []int) error {
+					time.Sleep(5 * time.Second * time.Duration(len(ids))) // of the bubble: each id costs 5s
+					return nil
+				}}
+				opts := eager
+				opts.Freshness = 400 * time.Second // more than all runs of the first call
+				opts.Near, opts.MaxConcurrent, opts.BatchSize, opts.Tags = test.near, test.bound, test.size, test.tags
+				c := b.cache()
+				w := wrapShelf(t, c, s, opts)
+				if test.near > 0 {
+					awaitBubbleHearing(t, c)
+				}
+				_, err := w.get(t.Context(), upTo(40))
+				require.NoError(t, err)
+				time.Sleep(210 * time.Second) // of the bubble
+				before := len(s.sizes())
+				_, info, err := w.info(t.Context(), upTo(40)...)
+				require.NoError(t, err)
+				assert.Equal(t, 40, info.Elements[SourceFresh]+info.Elements[SourceNear])
+				synctest.Wait()
+				after := s.sizes()[before:]
+				require.Len(t, after, 1, "one run")
+				if test.size > 0 {
+					assert.Equal(t, test.size, after[0], "no lease waits for a second run")
+				} else {
+					assert.Greater(t, after[0], 30, "with nearly all of them, as the dice fall")
+				}
+				assert.Len(t, b.locks(), after[0])
+				time.Sleep(5 * time.Minute) // of the bubble: the run ends
+				assert.Len(t, s.sizes(), before+1)
+				assert.Empty(t, b.locks())
+				requireIdentity(t, w.Func)
+			})
+		})
+	}
+}
+
+func TestBatchRefreshesNothingEarlyWithoutAPlace(t *testing.T) {
+	for name, near := range map[string]time.Duration{"in Redis": 0, "near": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				s := &batchSource{do: func(_ context.Context, ids []int) error {
+					time.Sleep(20 * time.Second * time.Duration(len(ids))) // of the bubble
+					return nil
+				}}
+				opts := eager
+				opts.Near, opts.MaxConcurrent = near, 1
+				c := b.cache()
+				w := wrapShelf(t, c, s, opts)
+				awaitBubbleHearing(t, c)
+				_, err := w.get(t.Context(), []int{1, 2, 3})
+				require.NoError(t, err)
+				time.Sleep(60 * time.Second) // of the bubble
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					_, _ = w.get(t.Context(), []int{9})
+				}()
+				synctest.Wait()
+				for range 5 {
+					_, info, err := w.info(t.Context(), 1, 2, 3)
+					require.NoError(t, err)
+					assert.Equal(t, 3, info.Elements[SourceFresh]+info.Elements[SourceNear])
+					synctest.Wait()
+				}
+				assert.Len(t, b.locks(), 1, "a lease is asked for only with a place")
+				assert.Len(t, s.sizes(), 2)
+				<-done
+				time.Sleep(10 * time.Second) // of the bubble
+				_, _ = w.get(t.Context(), []int{1, 2, 3})
+				synctest.Wait()
+				assert.Len(t, s.sizes(), 3)
+				time.Sleep(2 * time.Minute) // of the bubble
+				assert.True(t, w.Func.Places().Idle(), "the place is given back")
+				requireIdentity(t, w.Func)
+			})
+		})
+	}
+}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/fence"
+	"github.com/fncache/fncache/internal/gather"
+	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/remote"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/slab"
@@ -181,17 +183,15 @@ func (el *element) take(b *batch, f finding) (answered bool) {
 		el.e, el.s, el.missed = f.e, f.s, true
 		return false
 	}
-	due := el.cache.isDue(el.fn, f.e)
+	if el.cache.isDue(el.fn, f.e) {
+		b.due = append(b.due, dueHit{&el.call, el.order, func(*flight) *entry { return el.cache.own(el.fn, f.e) }})
+	}
 	a, again := el.serve(f.e, SourceFresh, true)
 	if again {
 		return false
 	}
 	el.a = a
-	if due { // the early refreshes of a call share runs
-		el.part = &part{order: el.order, gather: b.gather}
-		el.part.gone.Store(true)
-	}
-	el.hit(f.e, due)
+	el.hit(f.e, false)
 	return true
 }
 
@@ -267,10 +267,7 @@ func (b *batch) takePlace(chunk []*element) (placed, waited bool) {
 		end()
 	}
 	if placed {
-		b.cache.life.Go(func() {
-			<-b.gather.Quiet()
-			b.place.GiveBack(number, places)
-		})
+		b.leavePlace(number)
 		return true, waited
 	}
 	for _, el := range chunk {
@@ -285,6 +282,14 @@ func (b *batch) takePlace(chunk []*element) (placed, waited bool) {
 		}
 	}
 	return false, waited
+}
+
+// leavePlace gives the place of a step back as soon as no run needs it.
+func (b *batch) leavePlace(step int) {
+	b.cache.life.Go(func() {
+		<-b.gather.Quiet()
+		b.place.GiveBack(step, b.fn.places)
+	})
 }
 
 // board puts the elements on the flights of their keys, and asks for the leases of those that
@@ -361,14 +366,6 @@ func (c *Cache) resolveAll(ctx context.Context, asks []*asking) {
 	}
 }
 
-// fencesOf returns the group of the readings of the fence before a run; nil without tags.
-func (c *Cache) fencesOf(fn *Func, size int) *remote.Group {
-	if !fn.tagged() || size < 2 {
-		return nil
-	}
-	return c.store.remote.NewGroup(size)
-}
-
 // resolveRest goes on for a flight whose lease was neither granted nor held. left reports that the
 // caller has left before the lease was asked for.
 func (c *Cache) resolveRest(a *asking, got request, left bool) {
@@ -413,6 +410,37 @@ func (c *Cache) acquireAll(ctx context.Context, asks []*asking) []request {
 }
 
 // --- Running ---
+
+// newGather returns a gather for the runs of a call.
+func (b *batch) newGather() *gather.Gather[*computation] {
+	var group *lifetime.Group // nil: Close has not to wait for it
+	if !b.cache.life.Closed() {
+		group = b.cache.life
+	}
+	return gather.New(b.fn.opts.BatchSize, group.Go, b.run)
+}
+
+// refreshEarly has the entries that are due refreshed in the background, in one run of the function,
+// if a place is free. Entries above BatchSize are left out, so that no lease idles until a second run.
+func (b *batch) refreshEarly() {
+	if len(b.due) == 0 {
+		return
+	}
+	early := &batch{fn: b.fn, ctx: b.ctx, bound: b.bound, cache: b.cache}
+	early.gather = early.newGather()
+	step, placed := early.place.Next(b.fn.places)
+	if !placed {
+		return
+	}
+	due := b.due[:min(len(b.due), cmp.Or(b.fn.opts.BatchSize, len(b.due)))]
+	for range due {
+		early.gather.Hold()
+	}
+	early.leavePlace(step)
+	for _, hit := range due {
+		hit.refreshEarly(&part{order: hit.order, gather: early.gather}, hit.find)
+	}
+}
 
 // run runs the function for the computations that have joined. It is the run of the gather.
 func (b *batch) run(all []*computation, next func()) {

@@ -264,6 +264,14 @@ func (c *Cache) noteExtra(f *flight, e *entry) {
 
 // --- Computations ---
 
+// fencesOf returns the group of the readings of the fence before a run; nil without tags.
+func (c *Cache) fencesOf(fn *Func, size int) *remote.Group {
+	if !fn.tagged() || size < 2 {
+		return nil
+	}
+	return c.store.remote.NewGroup(size)
+}
+
 // capture reads the stamp of a computation before its function runs. An invalidation while the
 // function runs has a larger stamp. If there is no fence, capture makes one. Without a stamp the
 // result is not stored (W9).

@@ -32,7 +32,7 @@ func (c *call) setOff(e *near.Entry, due dues) {
 		c.verify(e.ID, nil, func() (shape.Results, error) { return c.fn.copyOf(c.cache, e) })
 	}
 	if due&dueEarly != 0 {
-		c.refreshEarly(func(f *flight) *entry { return c.cache.lookAgain(f, e.ID) })
+		c.refreshEarly(nil, func(f *flight) *entry { return c.cache.lookAgain(f, e.ID) })
 	}
 }
 
@@ -47,7 +47,7 @@ func (d dues) withdraw(f *Func) {
 // has to be refreshed.
 func (c *call) hit(e *entry, due bool) {
 	if due {
-		c.refreshEarly(func(*flight) *entry { return c.cache.own(c.fn, e) })
+		c.refreshEarly(nil, func(*flight) *entry { return c.cache.own(c.fn, e) })
 	}
 	if c.fn.verify.Draw() {
 		body := e.body // not the results: the caller may already use and change them
@@ -57,6 +57,13 @@ func (c *call) hit(e *entry, due bool) {
 
 // --- Refreshing early ---
 
+// A dueHit is a call of a batch whose fresh entry is due to be refreshed: see batch.refreshEarly.
+type dueHit struct {
+	*call
+	order int // the place of the id in the call
+	find  func(f *flight) *entry
+}
+
 // refreshEarly computes a fresh entry again, under the lease. Meanwhile callers get the fresh
 // entry, and a failure has the same Cooldown as for a stale entry. find returns the entry, or nil
 // if it must not be refreshed.
@@ -64,16 +71,20 @@ func (c *call) hit(e *entry, due bool) {
 // Many processes may do this at the same time. Each asks for the lease with the entry that it
 // found. If another process has stored a new entry since then, acquire returns the new entry, and
 // nothing is computed.
-func (c *call) refreshEarly(find func(f *flight) *entry) {
-	if c.cache.life.Closed() {
-		return
+//
+// p is the part in a run that refreshes several entries; nil for a run of its own.
+func (c *call) refreshEarly(p *part, find func(f *flight) *entry) {
+	var f *flight
+	if !c.cache.life.Closed() {
+		f = c.cache.flights.boardEarly(c)
 	}
-	f := c.cache.flights.boardEarly(c)
 	if f == nil {
+		p.release()
 		return
 	}
-	f.input, f.tags, f.part = c.ownInput(), c.ownTags(), c.part
+	f.input, f.tags, f.part = c.ownInput(), c.ownTags(), p
 	c.cache.life.Go(func() {
+		defer p.release()
 		e := find(f)
 		if e == nil || !c.cache.leaseEarly(f, e) {
 			c.cache.flights.decide(f, absent{})
