@@ -440,6 +440,11 @@ func (r *registry) add(f *Func, c *Cache) error {
 	if r.m == nil {
 		r.m, r.places = make(map[string][]user), make(map[string]*bulkhead.Bulkhead)
 	}
+	var others []*verify.Func
+	for _, other := range r.m[f.Name()] {
+		others = append(others, other.fn.verify)
+	}
+	f.verify.Join(others...)
 	r.m[f.Name()] = append(r.m[f.Name()], mine)
 	r.place(f)
 	return nil

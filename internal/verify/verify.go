@@ -12,8 +12,9 @@ import (
 // concurrent use.
 type Func struct {
 	share    float64
-	running  atomic.Bool // a verification is under way
-	unstable atomic.Bool // the function is not verified any more
+	running  *atomic.Bool // a verification is under way, of this Func or of one that it has joined
+	joined   bool         // Join was called
+	unstable atomic.Bool  // the function is not verified any more
 	verified atomic.Uint64
 	differed atomic.Uint64
 }
@@ -23,11 +24,26 @@ func New(share float64) *Func {
 	if share == 0 {
 		return nil
 	}
-	return &Func{share: share}
+	return &Func{share: share, running: new(atomic.Bool)}
+}
+
+// Join has one verification at a time under way of f and others, which verify the same function. Some
+// of them may be nil. Join must be called before Draw. Only its first call has an effect.
+func (f *Func) Join(others ...*Func) {
+	if f == nil || f.joined {
+		return
+	}
+	f.joined = true
+	for _, other := range others {
+		if other != nil {
+			f.running = other.running
+			return
+		}
+	}
 }
 
 // Draw reports whether a hit is to be verified: for its share of the hits, while no other
-// verification of the function is under way. The caller must call End after the verification.
+// verification of the function is under way (see Join). The caller must call End after the verification.
 func (f *Func) Draw() bool { return f != nil && f.draw() }
 
 func (f *Func) draw() bool {

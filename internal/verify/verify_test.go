@@ -30,6 +30,23 @@ func TestOneVerificationIsUnderWayAtATime(t *testing.T) {
 	require.True(t, f.Draw())
 }
 
+func TestOneVerificationOfThoseThatHaveJoinedIsUnderWay(t *testing.T) {
+	first, second, third := verify.New(1), verify.New(1), verify.New(1)
+	first.Join()
+	second.Join(nil, first)
+	third.Join(second)
+	third.Join(verify.New(1)) // too late
+	for _, f := range []*verify.Func{first, second, third} {
+		require.True(t, f.Draw())
+		for _, other := range []*verify.Func{first, second, third} {
+			assert.False(t, other.Draw())
+		}
+		f.End()
+	}
+	var none *verify.Func
+	none.Join(first)
+}
+
 func TestNothingIsDrawnOfAFunctionWithoutAShareOrAfterGiveUp(t *testing.T) {
 	assert.Nil(t, verify.New(0))
 	var none *verify.Func
