@@ -420,3 +420,92 @@ func TestBatchRefreshesNothingEarlyWithoutAPlace(t *testing.T) {
 		})
 	}
 }
+
+func TestBatchThatFailsEndsItsLeasesTogether(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		s := &batchSource{}
+		trips := 0
+		count := &pipelines{n: &trips}
+		w := wrapShelf(t, b.cache(func(c *Config) { c.Redis.AddHook(count) }), s, Options{Freshness: time.Second, Timeout: time.Hour})
+		_, err := w.get(t.Context(), upTo(100)) // the release is registered
+		require.NoError(t, err)
+		s.do = func(context.Context, []int) error { return errGone }
+		for range 2 { // the second time the scripts are known
+			time.Sleep(2 * time.Second) // of the bubble
+			count.reset()
+			b.tap.reset()
+			found, info, err := w.info(t.Context(), append(upTo(100), 101, 102, 103)...)
+			assert.Equal(t, errGone, err)
+			assert.Len(t, found, 100)
+			assert.Equal(t, SourceCounts{SourceStale: 100, SourceFailed: 3}, info.Elements)
+		}
+		assert.GreaterOrEqual(t, b.tap.count("cooldown"), 100)
+		assert.GreaterOrEqual(t, b.tap.count("release"), 3)
+		assert.LessOrEqual(t, count.sum(), 3, "round trips: the lookups, the leases, and their last steps")
+		requireIdentity(t, w.Func)
+	})
+}
+
+func TestBatchUnderReturnErrorServesNoStaleValue(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		s := &batchSource{}
+		w := wrapShelf(t, b.cache(), s, Options{Freshness: time.Second, OnError: ReturnError})
+		_, err := w.get(t.Context(), []int{1, 2})
+		require.NoError(t, err)
+		time.Sleep(2 * time.Second) // of the bubble
+		s.do = func(context.Context, []int) error { return errGone }
+		found, info, err := w.info(t.Context(), 1, 2, 3)
+		assert.Equal(t, errGone, err)
+		assert.Empty(t, found)
+		assert.Equal(t, SourceCounts{SourceFailed: 3}, info.Elements)
+		s.do = nil
+		found, err = w.get(t.Context(), []int{1, 2, 3})
+		require.NoError(t, err)
+		assert.Len(t, found, 3, "without a Cooldown")
+		requireIdentity(t, w.Func)
+	})
+}
+
+func TestBatchMissingIDsAreVerified(t *testing.T) {
+	for name, opts := range map[string]Options{"in Redis": {}, "near": {Near: time.Hour}, "bounded": {MaxConcurrent: 1}} {
+		t.Run(name, func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				s := &batchSource{none: map[int]bool{2: true}}
+				opts.Verify, opts.Timeout, opts.MissingTimeout = 1, time.Hour, time.Hour
+				c := b.cache()
+				w := wrapShelf(t, c, s, opts)
+				awaitBubbleHearing(t, c)
+				for range 2 {
+					found, err := w.get(t.Context(), []int{2})
+					require.NoError(t, err)
+					assert.Empty(t, found)
+					settled()
+				}
+				assert.Equal(t, [2]uint64{1, 0}, verifiedOf(w.Func))
+				s.set(func(s *batchSource) { s.none = nil })
+				_, err := w.get(t.Context(), []int{2})
+				require.NoError(t, err)
+				settled()
+				assert.Equal(t, [2]uint64{2, 1}, verifiedOf(w.Func), "the id has a value now")
+				assert.EqualValues(t, 1, requireIdentity(t, w.Func).BatchRuns, "verifications are none")
+			})
+		})
+	}
+}
+
+func TestBatchKeyForIsTheKeyOfTheContext(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		w := wrapShelf(t, b.cache(), &batchSource{}, Options{Vary: tenantOf})
+		acme, globex := asTenant(t.Context(), "acme"), asTenant(t.Context(), "globex")
+		_, err := w.get(acme, []int{1})
+		require.NoError(t, err)
+		key, err := w.KeyFor(acme, 1)
+		require.NoError(t, err)
+		assert.Equal(t, []string{key}, b.keys())
+		other, err := w.KeyFor(globex, 1)
+		require.NoError(t, err)
+		assert.NotEqual(t, key, other)
+		_, err = w.Key(1)
+		require.ErrorContains(t, err, "use KeyFor")
+	})
+}

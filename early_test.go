@@ -233,6 +233,57 @@ func TestAnEntryThatIsInvalidatedWhileItIsRefreshedEarlyIsNotBroughtBack(t *test
 	}
 }
 
+// In TestAnEntryThatIsRefreshedEarlyHasTheTagsOfThatRun the function adds a tag that only its result
+// tells, and the entry is refreshed from the near cache.
+func TestAnEntryThatIsRefreshedEarlyHasTheTagsOfThatRun(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		opts := eager
+		opts.Near, opts.Tags = time.Hour, []string{}
+		s := &source{took: 10 * time.Second, do: func(ctx context.Context, run int) (int, error) {
+			AddTags(ctx, fmt.Sprint("shelf:", run))
+			return run, nil
+		}}
+		here, elsewhere := b.cache(), b.cache()
+		w := wrap(t, here, s, opts)
+		awaitBubbleHearing(t, here)
+		w.get(t.Context(), "a")
+		time.Sleep(60 * time.Second) // virtual
+		assert.Equal(t, outcome{value: 1, source: SourceNear}, timeless(w.get(t.Context(), "a")))
+		require.True(t, untilRun(w, s, 1, 20))
+		time.Sleep(11 * time.Second) // virtual
+		require.NoError(t, elsewhere.InvalidateTags(t.Context(), "shelf:1"))
+		synctest.Wait()
+		assert.Equal(t, outcome{value: 2, source: SourceNear}, timeless(w.get(t.Context(), "a")), "the tag of the first run")
+		require.NoError(t, elsewhere.InvalidateTags(t.Context(), "shelf:2"))
+		synctest.Wait()
+		assert.Equal(t, outcome{value: 3, source: SourceComputed}, timeless(w.get(t.Context(), "a")))
+	})
+}
+
+// In TestATagThatIsInvalidatedDuringAnEarlyRefreshInvalidatesItsResult the run adds the tag after that.
+func TestATagThatIsInvalidatedDuringAnEarlyRefreshInvalidatesItsResult(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		opts := eager
+		opts.Near, opts.Tags = time.Hour, []string{}
+		here, elsewhere := b.cache(), b.cache()
+		s := &source{took: 10 * time.Second, do: func(ctx context.Context, run int) (int, error) {
+			if run == 2 {
+				assert.NoError(t, elsewhere.InvalidateTags(context.WithoutCancel(ctx), "shelf:2"))
+				time.Sleep(time.Second) // virtual
+			}
+			AddTags(ctx, fmt.Sprint("shelf:", run))
+			return run, nil
+		}}
+		w := wrap(t, here, s, opts)
+		awaitBubbleHearing(t, here)
+		w.get(t.Context(), "a")
+		time.Sleep(60 * time.Second) // virtual
+		require.True(t, untilRun(w, s, 1, 20))
+		time.Sleep(20 * time.Second) // virtual
+		assert.Equal(t, outcome{value: 3, source: SourceComputed}, timeless(w.get(t.Context(), "a")))
+	})
+}
+
 func TestNothingIsRefreshedEarlyWithoutAPlace(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		opts := eager

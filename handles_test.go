@@ -3,6 +3,7 @@ package fncache_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -257,6 +258,79 @@ func TestPeekReturnsAnErrorThatIsAnAnswer(t *testing.T) {
 		assert.True(t, ok)
 		assert.Nil(t, got)
 		assert.Equal(t, SourceFresh, info.Source)
+	})
+}
+
+// TestPeekReadsWhatACallWouldRead has a process peek at what another process has stored.
+func TestPeekReadsWhatACallWouldRead(t *testing.T) {
+	long := strings.Repeat("long ", 2000)
+	for name, test := range map[string]struct {
+		cfg    func(*Config)
+		reader func(*Config) // nil: as cfg
+		none   bool          // the reader finds nothing that may be served
+	}{
+		"CBOR":                         {cfg: func(c *Config) { c.Codec = CBOR{} }},
+		"JSON":                         {cfg: func(c *Config) { c.Codec = JSON{} }},
+		"a codec of the user":          {cfg: func(c *Config) { c.Codec = ownCodec{} }},
+		"sealed":                       {cfg: sealing(1)},
+		"sealed, JSON":                 {cfg: func(c *Config) { sealing(1)(c); c.Codec = JSON{} }},
+		"sealed by an older key":       {cfg: sealing(1), reader: sealing(2, 1)},
+		"sealed by a key that is gone": {cfg: sealing(1), reader: sealing(2), none: true},
+		"not compressed":               {cfg: func(c *Config) { c.CompressOver = -1 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				none := errors.New("no such book")
+				process := func(cfg func(*Config)) *Func1[string, string] {
+					_, h, err := New1(func(_ context.Context, title string) (string, error) {
+						if title == "" {
+							return "", none
+						}
+						return long + title, nil
+					}, Options{Cache: b.cache(cfg), Name: "test.Peeked", Shared: true, Timeout: time.Hour, Freshness: time.Minute,
+						CacheErrors: []error{none}, ErrorTimeout: time.Hour})
+					require.NoError(t, err)
+					return h
+				}
+				if test.reader == nil {
+					test.reader = test.cfg
+				}
+				writer, reader := process(test.cfg), process(test.reader)
+				Must(writer.Call(t.Context(), "Emma"))
+				_, err := writer.Call(t.Context(), "")
+				require.ErrorIs(t, err, none)
+				for _, source := range []Source{SourceFresh, SourceStale} {
+					got, info, ok, err := reader.Peek(t.Context(), "Emma")
+					require.NoError(t, err)
+					require.Equal(t, !test.none, ok)
+					if ok {
+						assert.Equal(t, long+"Emma", got)
+						assert.Equal(t, source, info.Source)
+					}
+					_, _, ok, err = reader.Peek(t.Context(), "")
+					assert.Equal(t, !test.none, ok)
+					assert.Equal(t, ok, errors.Is(err, none))
+					time.Sleep(2 * time.Minute) // of the bubble
+				}
+				assert.Equal(t, test.none, reader.Func.Stats().Undecodable > 0)
+			})
+		})
+	}
+}
+
+func TestPeekIgnoresWhatTheContextAsksOfACall(t *testing.T) {
+	inTypedForms(t, Options{}, func(t *testing.T, _ *bubble, c *counted, h *typedHandle) {
+		Must(h.call(t.Context()))
+		var info Info
+		for _, ctx := range []context.Context{WithInfo(t.Context(), &info), WithBypass(t.Context()), WithRefresh(t.Context())} {
+			got, from, ok, err := h.peek(ctx)
+			require.NoError(t, err)
+			assert.True(t, ok)
+			assert.Equal(t, []int{1}, got)
+			assert.Equal(t, SourceFresh, from.Source)
+		}
+		assert.Zero(t, info)
+		assert.Equal(t, 1, c.runs)
 	})
 }
 

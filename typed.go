@@ -399,6 +399,11 @@ func (h *BatchFunc[K, V]) Call(ctx context.Context, ids ...K) (map[K]V, error) {
 // Key returns the Redis key of the entry of an id, as [Func.Key] does.
 func (h *BatchFunc[K, V]) Key(id K) (string, error) { return h.Func.keyOf(&shape.One[K]{A: id}) }
 
+// KeyFor is Key for a call with the context ctx, as [Func.KeyFor].
+func (h *BatchFunc[K, V]) KeyFor(ctx context.Context, id K) (string, error) {
+	return h.Func.keyFor(ctx, &shape.One[K]{A: id})
+}
+
 // Stats returns the counters of the function since it was wrapped; see [Stats].
 func (h *BatchFunc[K, V]) Stats() Stats { return h.Func.stats() }
 

@@ -474,6 +474,24 @@ func TestCallersOwnTheResultOfAnEntryThatIsKept(t *testing.T) {
 	})
 }
 
+func TestAnEntryIsKeptInTheBackground(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		u := &upstream{version: 1}
+		fn, _ := wrapUpstream(t, known(t, b, b.cache()), u, Options{Timeout: time.Hour, Freshness: time.Minute, OnStale: Background})
+		answered(t, fn)
+		for n := 1; n <= 3; n++ {
+			version, source := staleNow(t, fn)
+			assert.Equal(t, `"v1"`, version)
+			assert.Equal(t, SourceStale, source)
+			synctest.Wait()
+			assert.Equal(t, [2]int{1, n}, u.counts())
+			assert.Equal(t, [2]int{n, 1}, sent(b))
+			_, source = answered(t, fn)
+			assert.Equal(t, SourceFresh, source)
+		}
+	})
+}
+
 func TestARefreshThatIsEarlyFindsTheFreshEntry(t *testing.T) {
 	for name, near := range map[string]time.Duration{"in Redis": 0, "near": time.Hour} {
 		t.Run(name, func(t *testing.T) {
