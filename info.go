@@ -209,7 +209,7 @@ type Stats struct {
 	// function. VerifyDiffered counts those that differed.
 	Verified, VerifyDiffered uint64
 
-	// Lookups counts the keys that calls have looked up in Redis. Calls of the same key at the
+	// Lookups counts the keys that calls and peeks have looked up in Redis. Calls of one key at the
 	// same time share a lookup. Of the lookups, Config.Observer is told of a sample.
 	Lookups uint64
 
