@@ -367,7 +367,11 @@ func (c Config) withDefaults() (Config, error) {
 // enough, and lets this user run scripts. On a Cluster it checks every primary. It also
 // finds a client for a single server that is connected to a node of a Cluster. The error
 // names the check that failed, the node, and what to do. It wraps [ErrRedisDown].
-func (c *Cache) Ping(ctx context.Context) error {
+func (c *Cache) Ping(ctx context.Context) error { return c.ping(ctx, c.noteEviction) }
+
+// ping is Ping. evicts is called with the maxmemory-policy of a server that may evict keys without
+// an expiry, on several goroutines in a Cluster.
+func (c *Cache) ping(ctx context.Context, evicts func(policy string)) error {
 	if c.life.Closed() {
 		return newRedisError(opPing, "", ErrClosed)
 	}
@@ -376,7 +380,7 @@ func (c *Cache) Ping(ctx context.Context) error {
 		Ask:     func(ctx context.Context, cmd *remote.Command) error { return c.store.ask(ctx, opPing, cmd) },
 		Probe:   c.pingProbe,
 		Scripts: c.store.pingScripts,
-		Evicts:  c.noteEviction,
+		Evicts:  evicts,
 		Failed: func(kind remote.Kind, why error, probe string) error {
 			return &RedisError{Op: opPing, Kind: RedisErrorKind(kind), Err: why, key: probe}
 		},
@@ -491,11 +495,12 @@ func (c *Cache) noteLocalClock(err error) {
 		"err", err)
 }
 
-// noteEviction logs a maxmemory-policy that lets Redis evict keys without an expiry.
+// mayEvict says what a maxmemory-policy means that lets Redis evict keys without an expiry.
+const mayEvict = "Redis may evict keys without an expiry: if it evicts the fence of tags, all entries with tags are misses; if it evicts the registry of a function, invalidations by other releases do not reach the function for a while; set maxmemory-policy to volatile-lru, or to another policy that does not evict such keys"
+
+// noteEviction logs such a policy.
 func (c *Cache) noteEviction(policy string) {
-	c.log.Once("eviction", slog.LevelWarn,
-		"Redis may evict keys without an expiry: if it evicts the fence of tags, all entries with tags are misses; if it evicts the registry of a function, invalidations by other releases do not reach the function for a while; set maxmemory-policy to volatile-lru, or to another policy that does not evict such keys",
-		"maxmemory-policy", policy)
+	c.log.Once("eviction", slog.LevelWarn, mayEvict, "maxmemory-policy", policy)
 }
 
 // timeRefused reports whether err means that TIME is refused permanently: by the rights of

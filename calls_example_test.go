@@ -373,6 +373,21 @@ func ExampleFunc_Stats() {
 	// 3 calls: 1 computed, 2 fresh; errors of Redis: none
 }
 
+func ExampleStats_Add() {
+	cache, stop := newCache()
+	defer stop()
+	price, _ := newPrice(cache)
+	_, _ = price(context.Background(), 5)
+
+	var total fncache.Stats
+	for _, f := range cache.Funcs() {
+		total = total.Add(f.Stats())
+	}
+	fmt.Println(total.Calls, "call of all functions,", total.Lookups, "lookup in Redis")
+	// Output:
+	// 1 call of all functions, 1 lookup in Redis
+}
+
 func ExampleFunc_KeyFor() {
 	cache, stop := newCache()
 	defer stop()

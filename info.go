@@ -224,6 +224,30 @@ type Stats struct {
 	SavedTime   time.Duration // total time that the computations of the served entries and values had taken
 }
 
+// Add returns the sums of the counters, such as those of all functions of a cache.
+func (s Stats) Add(other Stats) Stats {
+	addTo(reflect.ValueOf(&s).Elem(), reflect.ValueOf(other))
+	return s
+}
+
+// addTo adds integers, and the integers in structs and arrays.
+func addTo(sum, n reflect.Value) {
+	switch sum.Kind() {
+	case reflect.Uint64:
+		sum.SetUint(sum.Uint() + n.Uint())
+	case reflect.Int64:
+		sum.SetInt(sum.Int() + n.Int())
+	case reflect.Array:
+		for i := range sum.Len() {
+			addTo(sum.Index(i), n.Index(i))
+		}
+	default: // a struct
+		for i := range sum.NumField() {
+			addTo(sum.Field(i), n.Field(i))
+		}
+	}
+}
+
 // RedisErrorCounts has a count for each [RedisErrorKind].
 type RedisErrorCounts [redisErrorKinds]uint64
 

@@ -2,6 +2,7 @@ package fncache_test
 
 import (
 	"context"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -72,4 +73,36 @@ func TestAnInfoThatIsNilIsLeftAlone(t *testing.T) {
 		_, err := w.call(WithInfo(context.Background(), nil), "k")
 		require.NoError(t, err)
 	})
+}
+
+func TestStatsAreAddedWithAllTheirCounters(t *testing.T) {
+	var a Stats
+	next := int64(0)
+	var fill func(v reflect.Value)
+	fill = func(v reflect.Value) {
+		next++
+		switch v.Kind() {
+		case reflect.Uint64:
+			v.SetUint(uint64(next))
+		case reflect.Int64:
+			v.SetInt(next)
+		case reflect.Array:
+			for i := range v.Len() {
+				fill(v.Index(i))
+			}
+		default:
+			for i := range v.NumField() {
+				fill(v.Field(i))
+			}
+		}
+	}
+	fill(reflect.ValueOf(&a).Elem())
+	assert.Equal(t, a, Stats{}.Add(a))
+	twice, one := reflect.ValueOf(a.Add(a)), reflect.ValueOf(a)
+	for i := range twice.NumField() {
+		assert.NotEqual(t, one.Field(i).Interface(), twice.Field(i).Interface(), twice.Type().Field(i).Name)
+	}
+	assert.Equal(t, 2*a.Calls, a.Add(a).Calls)
+	assert.Equal(t, 2*a.RedisErrorKinds[KindOOM], a.Add(a).RedisErrorKinds[KindOOM])
+	assert.Equal(t, 2*a.SavedTime, a.Add(a).SavedTime)
 }

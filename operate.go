@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/fncache/fncache/internal/codec"
@@ -192,6 +193,18 @@ func (o operator) Left(ctx context.Context, key string) (left time.Duration, ok 
 	}
 	millis, _ := cmd.Reply().(int64)
 	return time.Duration(millis) * time.Millisecond, millis != -2, nil
+}
+
+func (o operator) Ping(ctx context.Context) (warnings []string, err error) {
+	var mu sync.Mutex
+	err = o.c.ping(ctx, func(policy string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if text := mayEvict + "; it is " + policy; !slices.Contains(warnings, text) {
+			warnings = append(warnings, text)
+		}
+	})
+	return warnings, err
 }
 
 func (o operator) Functions() (all []any) {

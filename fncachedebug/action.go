@@ -112,7 +112,12 @@ func (v *visit) act(w http.ResponseWriter) {
 		v.fail(w, http.StatusNotFound, "There is no such cache.")
 		return
 	}
-	a, do, err := v.action(c, form)
+	var a Action
+	var do func() (int, error)
+	err := attempt(func() (err error) {
+		a, do, err = v.action(c, form)
+		return err
+	})
 	if err != nil {
 		v.fail(w, statusOf(err), err.Error())
 		return
@@ -122,8 +127,11 @@ func (v *visit) act(w http.ResponseWriter) {
 		v.fail(w, http.StatusForbidden, "You may not do this: Options.Authorize has refused it.")
 		return
 	}
-	began := time.Now()
-	n, err := do()
+	began, n := time.Now(), 0
+	err = attempt(func() (err error) {
+		n, err = do()
+		return err
+	})
 	v.log(a, time.Since(began).String(), err)
 	if err != nil {
 		v.fail(w, http.StatusBadGateway, "It failed: "+v.explain(err))
@@ -134,7 +142,7 @@ func (v *visit) act(w http.ResponseWriter) {
 
 // explain returns the text of an error of the cache, and only the type of an error of a function.
 func (v *visit) explain(err error) string {
-	if v.opts.ShowValues || errors.Is(err, fncache.ErrRedisDown) || errors.Is(err, fncache.ErrColdCache) {
+	if errors.As(err, new(panicked)) || v.opts.ShowValues || errors.Is(err, fncache.ErrRedisDown) || errors.Is(err, fncache.ErrColdCache) {
 		return err.Error()
 	}
 	return "the error has the type " + typeOf(err) + "; its text is hidden"
@@ -162,10 +170,11 @@ func (v *visit) action(c *collector, form url.Values) (a Action, do func() (int,
 		return a, func() (int, error) { return 0, c.cache.InvalidateTags(v.ctx, a.Tag) }, nil
 	case RefreshKey, Clear:
 		v.query.Set("name", form.Get("name"))
-		f, err := v.findFunction(c)
+		g, err := v.findFunction(c)
 		if err != nil {
 			return a, nil, err
 		}
+		f := g.funcs[0]
 		a.Function = f.Name()
 		if a.Kind == Clear {
 			if form.Get("sure") == "" {
@@ -204,7 +213,9 @@ func (v *visit) acted(w http.ResponseWriter, a Action, n int, form url.Values) {
 	default:
 		to = v.to("key", append(done, "key", a.Key)...)
 	}
-	w.Header().Set("Location", v.r.URL.Path+to)
+	// The link is relative, because the path of the request is not the path in the browser if the
+	// handler is mounted below a prefix, and could name another site.
+	w.Header().Set("Location", to)
 	w.WriteHeader(http.StatusSeeOther)
 }
 

@@ -20,7 +20,7 @@ type collector struct {
 	cache    *fncache.Cache
 	operator operate.Operator
 	began    time.Time
-	tracks   sync.Map     // *fncache.Func → *track
+	tracks   sync.Map     // name of a function → *track
 	sketches atomic.Int32 // how many tracks have sketches
 
 	pinging sync.Mutex // guards the field below, and is held while Redis is asked
@@ -44,14 +44,45 @@ const (
 // newCollector begins to watch a cache.
 func newCollector(c *fncache.Cache, o operate.Operator) *collector {
 	k := &collector{cache: c, operator: o, began: time.Now()}
-	for _, f := range o.Functions() {
-		if s := f.(*fncache.Func).Stats(); s.Calls > 0 {
-			k.track(f).last = s
+	for _, g := range k.functions() {
+		if g.stats.Calls > 0 {
+			k.track(g.name).last = g.stats
 		}
 	}
 	o.Watch(k)
 	o.Go(k.run)
 	return k
+}
+
+// A group has the functions of a name. They share entries, so the pages show them as one.
+type group struct {
+	name  string
+	funcs []*fncache.Func // at least one
+	stats fncache.Stats   // of all
+}
+
+// functions returns the functions of this process, by their names, in no order.
+func (k *collector) functions() (all []*group) {
+	byName := make(map[string]*group)
+	for _, f := range k.operator.Functions() {
+		fn := f.(*fncache.Func)
+		name := fn.Name()
+		if g := byName[name]; g != nil {
+			g.funcs, g.stats = append(g.funcs, fn), g.stats.Add(fn.Stats())
+			continue
+		}
+		g := &group{name, []*fncache.Func{fn}, fn.Stats()}
+		byName[name], all = g, append(all, g)
+	}
+	return all
+}
+
+// computing returns how many entries the functions of a group compute.
+func (g *group) computing(under map[any]int) (n int) {
+	for _, f := range g.funcs {
+		n += under[f]
+	}
+	return n
 }
 
 // run takes a step of each function's chart again and again, until the cache is closed.
@@ -71,17 +102,19 @@ func (k *collector) run(closing <-chan struct{}) {
 // tick takes a step. Functions that were never called have no track.
 func (k *collector) tick(now time.Time) {
 	known := make(map[any]bool)
-	for _, f := range k.operator.Functions() {
-		known[f] = true
-		s := f.(*fncache.Func).Stats()
-		if _, ok := k.tracks.Load(f); ok || s.Calls > 0 {
-			k.track(f).tick(now, s)
+	for _, g := range k.functions() {
+		known[g.name] = true
+		if k.known(g.name) != nil || g.stats.Calls > 0 {
+			k.track(g.name).tick(now, g.stats)
 		}
 	}
-	k.tracks.Range(func(f, t any) bool {
-		if !known[f] { // it was unwrapped
-			k.tracks.Delete(f)
-			if t.(*track).hot != nil {
+	k.tracks.Range(func(name, t any) bool {
+		if !known[name] { // it was unwrapped
+			k.tracks.Delete(name)
+			t := t.(*track)
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			if t.hot != nil {
 				k.sketches.Add(-1)
 			}
 		}
@@ -89,17 +122,18 @@ func (k *collector) tick(now time.Time) {
 	})
 }
 
-func (k *collector) track(f any) *track {
-	if t, ok := k.tracks.Load(f); ok {
-		return t.(*track)
+// track returns the track of the functions of a name.
+func (k *collector) track(name string) *track {
+	if t := k.known(name); t != nil {
+		return t
 	}
-	t, _ := k.tracks.LoadOrStore(f, &track{at: time.Now()})
+	t, _ := k.tracks.LoadOrStore(name, &track{at: time.Now()})
 	return t.(*track)
 }
 
-// known returns the track of a function; nil if there is none.
-func (k *collector) known(f any) *track {
-	t, _ := k.tracks.Load(f)
+// known returns the track of the functions of a name; nil if there is none.
+func (k *collector) known(name string) *track {
+	t, _ := k.tracks.Load(name)
 	found, _ := t.(*track)
 	return found
 }
@@ -109,7 +143,7 @@ func (k *collector) LookedUp(f any, key string) {
 	if rand.Uint32()%sampled != 0 {
 		return
 	}
-	t := k.track(f)
+	t := k.track(f.(*fncache.Func).Name())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if k.sketching(t) {
@@ -131,7 +165,7 @@ func (k *collector) sketching(t *track) bool {
 
 // Computed implements operate.Watcher.
 func (k *collector) Computed(f any, key string, cost time.Duration, err error) {
-	t := k.track(f)
+	t := k.track(f.(*fncache.Func).Name())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.costs[bucketOf(cost)]++
@@ -143,13 +177,13 @@ func (k *collector) Computed(f any, key string, cost time.Duration, err error) {
 	}
 }
 
-// A track is what is kept of one function.
+// A track is what is kept of the functions of a name.
 type track struct {
 	mu    sync.Mutex // guards the fields below
 	last  fncache.Stats
 	at    time.Time // of last
 	ring  []counts  // the steps, the oldest first; at most steps of them
-	costs [buckets]uint32
+	costs [buckets]uint64
 	hot   *sketch // nil: not followed, or not looked up yet
 	dear  dearest
 	fails []failing
@@ -293,10 +327,10 @@ func (t *track) percentile(p float64) time.Duration {
 	defer t.mu.Unlock()
 	var total, so uint64
 	for _, n := range t.costs {
-		total += uint64(n)
+		total += n
 	}
 	for i, n := range t.costs {
-		if so += uint64(n); n > 0 && float64(so) >= p*float64(total) {
+		if so += n; n > 0 && float64(so) >= p*float64(total) {
 			return time.Duration(float64(smallest) * math.Exp2((float64(i)-0.5)/perOctave))
 		}
 	}

@@ -66,6 +66,15 @@ func TestStepsAreTheLastTenMinutes(t *testing.T) {
 	assert.True(t, chartOf(nil).Empty)
 }
 
+func TestSharesOfMoreCallsThan32BitsCount(t *testing.T) {
+	all := sharesOf(&fncache.Stats{Near: 30e9, Fresh: 10e9})
+	require.Len(t, all, 2)
+	assert.EqualValues(t, 30_000_000_000, all[0].Count)
+	assert.InDelta(t, 0.75, all[0].Part, 1e-9)
+	assert.InDelta(t, 75, all[1].X, 1e-9)
+	assert.Empty(t, sharesOf(&fncache.Stats{}))
+}
+
 func TestPercentilesAreRightToATenth(t *testing.T) {
 	tr := &track{}
 	assert.Zero(t, tr.percentile(0.5))

@@ -41,15 +41,14 @@ type functionPage struct {
 
 // function makes the page of a function.
 func (v *visit) function(c *collector) (*functionPage, error) {
-	f, err := v.findFunction(c)
+	g, err := v.findFunction(c)
 	if err != nil {
 		return nil, err
 	}
-	about := c.operator.About(f)
-	s := f.Stats()
+	about := c.operator.About(g.funcs[0])
 	p := &functionPage{
-		Name: f.Name(), Types: about.Types, Codec: about.Codec, Wrapped: about.Wrapped, Options: about.Options, Stats: s,
-		Shares: sharesOf(between(fncache.Stats{}, s)), Computing: c.operator.Computing()[f], Step: step.Seconds(),
+		Name: g.name, Types: about.Types, Codec: about.Codec, Wrapped: c.wrapped(g), Options: about.Options, Stats: g.stats,
+		Shares: sharesOf(&g.stats), Computing: g.computing(c.operator.Computing()), Step: step.Seconds(),
 		Now: v.to("now"), Find: v.query.Get("cache"),
 	}
 	var examples []string
@@ -58,8 +57,8 @@ func (v *visit) function(c *collector) (*functionPage, error) {
 		examples = append(examples, exampleOf(t))
 	}
 	p.Example = "[" + strings.Join(examples, ", ") + "]"
-	if t := c.known(f); t != nil {
-		p.Rate, p.Median, p.P99 = t.rate(time.Now(), s), t.percentile(0.5), t.percentile(0.99)
+	if t := c.known(g.name); t != nil {
+		p.Rate, p.Median, p.P99 = t.rate(time.Now(), g.stats), t.percentile(0.5), t.percentile(0.99)
 		t.mu.Lock()
 		p.Steps, p.Hot, p.Dear, p.Errors = slices.Clone(t.ring), t.hot.hot(), slices.Clone(t.dear), slices.Clone(t.fails)
 		p.Followed = t.hot != nil
@@ -78,8 +77,26 @@ func (v *visit) function(c *collector) (*functionPage, error) {
 		}
 	}
 	p.Chart = chartOf(p.Steps)
-	p.Actions = v.offers(Action{Kind: Clear, Cache: c.cache, Function: f.Name()})
+	p.Actions = v.offers(Action{Kind: Clear, Cache: c.cache, Function: g.name})
 	return p, nil
+}
+
+// mostPlaces bounds the places that a page shows.
+const mostPlaces = 5
+
+// wrapped returns where the functions of a group were wrapped.
+func (k *collector) wrapped(g *group) string {
+	var places []string
+	for _, f := range g.funcs {
+		if at := k.operator.About(f).Wrapped; at != "" && !slices.Contains(places, at) {
+			places = append(places, at)
+		}
+		if len(places) == mostPlaces {
+			places = append(places, "and others")
+			break
+		}
+	}
+	return strings.Join(places, ", ")
 }
 
 // exampleOf returns a value of a type as JSON.
@@ -111,13 +128,21 @@ type share struct {
 // kinds are the kinds of answers, in the order of counts.all.
 var kinds = [8]string{"near", "fresh", "stale", "waited", "computed", "bypassed", "refused", "failed"}
 
-func sharesOf(c counts) (all []share) {
-	total := float64(c.total())
+// answers returns the calls of each of the kinds.
+func answers(s *fncache.Stats) [len(kinds)]uint64 {
+	return [...]uint64{s.Near, s.Fresh, s.Stale, s.Waited, s.Computed, s.Bypassed, s.Refused, s.Failed}
+}
+
+func sharesOf(s *fncache.Stats) (all []share) {
+	total := 0.0
+	for _, n := range answers(s) {
+		total += float64(n)
+	}
 	x := 0.0
-	for i, n := range c.all() {
+	for i, n := range answers(s) {
 		if n > 0 {
 			part := float64(n) / total
-			all = append(all, share{kinds[i], uint64(n), part, 100 * x, 100 * part})
+			all = append(all, share{kinds[i], n, part, 100 * x, 100 * part})
 			x += part
 		}
 	}
@@ -129,7 +154,7 @@ type chart struct {
 	Columns []column
 	Most    float64 // calls per second, at the top
 	Width   int
-	Text    string // for those who do not see it
+	Text    string // for readers who do not see it
 	Empty   bool
 }
 

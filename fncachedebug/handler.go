@@ -140,7 +140,10 @@ func (v *visit) show(w http.ResponseWriter) {
 	case "function":
 		data, err = v.function(c)
 	case "key":
-		data, err = v.key(c)
+		err = attempt(func() (err error) {
+			data, err = v.key(c)
+			return err
+		})
 	default:
 		err = missing(fmt.Sprintf("There is no page %q.", page))
 	}
@@ -152,10 +155,37 @@ func (v *visit) show(w http.ResponseWriter) {
 }
 
 func statusOf(err error) int {
-	if _, ok := errors.AsType[missing](err); ok {
+	switch {
+	case errors.As(err, new(missing)):
 		return http.StatusNotFound
+	case errors.As(err, new(panicked)):
+		return http.StatusInternalServerError
+	default:
+		return http.StatusBadRequest
 	}
-	return http.StatusBadRequest
+}
+
+// panicked is the type of the value that code of the program has panicked with. The value itself
+// may quote an argument.
+type panicked string
+
+func (p panicked) Error() string {
+	return "code of the program panicked, with a value of the type " + string(p)
+}
+
+// attempt calls code of the program, such as Options.Vary, methods of arguments, and functions. It
+// returns a panic as an error, so that there is a page, and a record of an action.
+func attempt(do func() error) (err error) {
+	defer func() {
+		value := recover()
+		if failed, is := value.(*fncache.PanicError); is {
+			value = failed.Value
+		}
+		if value != nil {
+			err = panicked(fmt.Sprintf("%T", value))
+		}
+	}()
+	return do()
 }
 
 // cache returns the cache that the query names; nil if there is none.

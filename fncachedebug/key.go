@@ -75,10 +75,11 @@ func (v *visit) key(c *collector) (*keyPage, error) {
 	p := &keyPage{Now: v.to("now"), Find: v.query.Get("cache")}
 	given := strings.TrimSpace(v.query.Get("key"))
 	if given == "" {
-		f, err := v.findFunction(c)
+		g, err := v.findFunction(c)
 		if err != nil {
 			return nil, err
 		}
+		f := g.funcs[0]
 		p.Name, p.Args = f.Name(), v.query.Get("args")
 		args, err := c.arguments(f, p.Args)
 		if err != nil {

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/fncache/fncache"
 )
 
 var hostname, _ = os.Hostname()
@@ -43,7 +41,8 @@ type nowPage struct {
 // A redisState is what Redis says.
 type redisState struct {
 	OK       bool       `json:"ok"`
-	Finding  string     `json:"finding"` // of Cache.Ping, with what to do
+	Finding  string     `json:"finding"`            // of Cache.Ping, with what to do
+	Warnings []string   `json:"warnings,omitempty"` // of what works and is a risk, with what to do
 	Asked    time.Time  `json:"asked"`
 	Took     float64    `json:"took_seconds"`
 	Nodes    []nodeLine `json:"nodes"`
@@ -77,31 +76,29 @@ type functionLine struct {
 func (v *visit) now(c *collector) *nowPage {
 	p := &nowPage{Cache: c.cache.String(), Host: hostname, PID: os.Getpid(), Redis: c.redis(v.ctx), Search: v.query.Get("q"), Find: v.query.Get("cache")}
 	computing := c.operator.Computing()
-	var served, asked uint64
+	var served uint64
 	now := time.Now()
-	for _, f := range c.operator.Functions() {
-		fn := f.(*fncache.Func)
-		s := fn.Stats()
+	for _, g := range c.functions() {
+		s := &g.stats
 		p.Count++
 		p.Calls += s.Calls
-		served += s.Near + s.Fresh + s.Stale + s.Waited
-		asked += s.Near + s.Fresh + s.Stale + s.Waited + s.Computed + s.Refused + s.Failed
+		served += s.Near + s.Fresh + s.Stale
 		p.Stopped += s.Stale + s.Waited + s.Refused
 		p.Saved += s.SavedTime.Seconds()
-		p.Computing += computing[f]
-		line := functionLine{Name: fn.Name(), Calls: s.Calls, Computing: computing[f], Refused: s.Refused, Failed: s.Failed}
-		if t := c.known(f); t != nil {
-			line.Rate = t.rate(now, s)
+		line := functionLine{Name: g.name, Calls: s.Calls, Computing: g.computing(computing), Refused: s.Refused, Failed: s.Failed}
+		p.Computing += line.Computing
+		if t := c.known(g.name); t != nil {
+			line.Rate = t.rate(now, *s)
 			p.Rate += line.Rate
 		}
-		if strings.Contains(line.Name, p.Search) {
-			line.Shares = sharesOf(between(fncache.Stats{}, s))
+		if strings.Contains(strings.ToLower(line.Name), strings.ToLower(p.Search)) {
+			line.Shares = sharesOf(s)
 			p.Matching++
 			p.Functions = append(p.Functions, line)
 		}
 	}
-	if asked > 0 {
-		ratio := float64(served) / float64(asked)
+	if p.Calls > 0 {
+		ratio := float64(served) / float64(p.Calls)
 		p.HitRatio = &ratio
 	}
 	slices.SortFunc(p.Functions, func(a, b functionLine) int {
@@ -112,17 +109,13 @@ func (v *visit) now(c *collector) *nowPage {
 	return p
 }
 
-// complete adds what is dear to find out, to the rows that are shown.
+// complete adds what takes time to find out, to the rows that are shown.
 func (v *visit) complete(c *collector, p *nowPage) {
-	shown := make(map[string]int, len(p.Functions))
-	for i, line := range p.Functions {
-		shown[line.Name] = i
-		p.Functions[i].To = v.to("function", "name", line.Name)
-	}
-	for _, f := range c.operator.Functions() {
-		i, ok := shown[f.(*fncache.Func).Name()]
-		if t := c.known(f); ok && t != nil {
-			p.Functions[i].Median, p.Functions[i].P99 = t.percentile(0.5), t.percentile(0.99)
+	for i := range p.Functions {
+		line := &p.Functions[i]
+		line.To = v.to("function", "name", line.Name)
+		if t := c.known(line.Name); t != nil {
+			line.Median, line.P99 = t.percentile(0.5), t.percentile(0.99)
 		}
 	}
 	p.Tags = v.tagActions(c)
@@ -130,22 +123,26 @@ func (v *visit) complete(c *collector, p *nowPage) {
 
 // A pinged is the last answer of Cache.Ping.
 type pinged struct {
-	at   time.Time
-	took time.Duration
-	err  error
+	at       time.Time
+	took     time.Duration
+	warnings []string
+	err      error
 }
 
-// redis asks Redis, unless it was asked a moment ago, and adds what this process knows.
+// redis asks Redis, unless it was asked a moment ago, and adds what this process knows. The answer
+// is for later requests too, so it does not depend on whether the first one was given up.
 func (c *collector) redis(ctx context.Context) redisState {
 	c.pinging.Lock()
 	if time.Since(c.ping.at) > pingAgain {
+		limited, end := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		began := time.Now()
-		err := c.cache.Ping(ctx)
-		c.ping = pinged{time.Now(), time.Since(began), err}
+		warnings, err := c.operator.Ping(limited)
+		end()
+		c.ping = pinged{time.Now(), time.Since(began), warnings, err}
 	}
 	last := c.ping
 	c.pinging.Unlock()
-	s := redisState{OK: last.err == nil, Asked: last.at.UTC(), Took: last.took.Seconds()}
+	s := redisState{OK: last.err == nil, Warnings: last.warnings, Asked: last.at.UTC(), Took: last.took.Seconds()}
 	switch {
 	case errors.Is(last.err, context.DeadlineExceeded):
 		s.Finding = fmt.Sprintf("Redis has not answered all checks within %v.", patience)
@@ -168,12 +165,12 @@ func (c *collector) redis(ctx context.Context) redisState {
 	return s
 }
 
-// findFunction returns the function that the query names.
-func (v *visit) findFunction(c *collector) (*fncache.Func, error) {
+// findFunction returns the functions of the name in the query.
+func (v *visit) findFunction(c *collector) (*group, error) {
 	name := v.query.Get("name")
-	for _, f := range c.operator.Functions() {
-		if f.(*fncache.Func).Name() == name {
-			return f.(*fncache.Func), nil
+	for _, g := range c.functions() {
+		if g.name == name {
+			return g, nil
 		}
 	}
 	return nil, missing("This process has no function " + strconv.Quote(name) + " on this cache.")

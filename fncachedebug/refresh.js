@@ -1,13 +1,16 @@
-// Loads the page again every five seconds, unless somebody types, and keeps the place.
+// Loads the page again every five seconds, and keeps the place. It waits while somebody has the focus
+// in the page, has typed something or has selected text: that would be lost.
+const used = () => document.querySelector("main").contains(document.activeElement) || getSelection().toString() ||
+  [...document.querySelectorAll("main input")].some((i) => i.value !== i.defaultValue || i.checked !== i.defaultChecked);
 setInterval(async () => {
-  const active = document.activeElement;
-  if (document.hidden || (active && /INPUT|BUTTON|SELECT/.test(active.tagName)) || getSelection().toString()) return;
+  if (document.hidden || used()) return;
   const url = new URL(location.href);
   url.searchParams.delete("done");
   try {
     const answer = await fetch(url);
     if (!answer.ok) return;
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (used()) return;
     document.querySelector("main").replaceWith(next.querySelector("main"));
     document.querySelector(".at").replaceWith(next.querySelector(".at"));
     document.querySelector(".at").classList.remove("old");

@@ -139,10 +139,9 @@ func (v *observables) observeFunctions(to metric.Observer, caches []*fncache.Cac
 		for _, f := range c.Funcs() {
 			s := f.Stats()
 			if sum := byName[f.Name()]; sum != nil {
-				add(sum, &s)
-			} else {
-				byName[f.Name()] = &s
+				s = sum.Add(s)
 			}
+			byName[f.Name()] = &s
 		}
 	}
 	for name, s := range byName {
@@ -214,28 +213,6 @@ func byOutcome(s *fncache.Stats) map[fncache.Outcome]uint64 {
 	return map[fncache.Outcome]uint64{
 		fncache.OutcomeStored: s.Stored, fncache.OutcomeLostLease: s.LostLeases, fncache.OutcomeError: s.Errored, fncache.OutcomeNotStored: s.NotStored,
 	}
-}
-
-// add adds the counters that are exported.
-func add(sum, s *fncache.Stats) {
-	sum.Calls += s.Calls
-	sum.Fresh += s.Fresh
-	sum.Stale += s.Stale
-	sum.Computed += s.Computed
-	sum.Waited += s.Waited
-	sum.Refused += s.Refused
-	sum.Bypassed += s.Bypassed
-	sum.Failed += s.Failed
-	sum.Near += s.Near
-	sum.Computations += s.Computations
-	sum.Stored += s.Stored
-	sum.LostLeases += s.LostLeases
-	sum.Errored += s.Errored
-	sum.NotStored += s.NotStored
-	sum.SavedTime += s.SavedTime
-	sum.Undecodable += s.Undecodable
-	sum.Verified += s.Verified
-	sum.VerifyDiffered += s.VerifyDiffered
 }
 
 func count(n uint64) int64 { return int64(n) } //nolint:gosec // a counter of 2^63 is out of reach

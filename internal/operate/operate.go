@@ -46,6 +46,8 @@ type Operator interface {
 	// Left returns how long a key lives. The key does not exist if ok is false; it has no expiry if
 	// left is negative.
 	Left(ctx context.Context, key string) (left time.Duration, ok bool, err error)
+	// Ping checks Redis, as Cache.Ping does. The warnings are about what works and is a risk.
+	Ping(ctx context.Context) (warnings []string, err error)
 	// Now returns the time of the server.
 	Now(ctx context.Context) (time.Time, error)
 
