@@ -43,6 +43,18 @@ func (i *imports) add(path, name string) string {
 	return given
 }
 
+// reserve keeps the name of a type parameter from later imports. It returns false if an import or a
+// local variable has the name.
+func (i *imports) reserve(name string) bool {
+	for _, used := range i.names {
+		if used == name {
+			return false
+		}
+	}
+	i.taken[name] = true
+	return !slices.Contains(locals, name)
+}
+
 // text returns a type as the file writes it.
 func (i *imports) text(t types.Type) string {
 	return types.TypeString(t, func(p *types.Package) string {

@@ -21,6 +21,10 @@
 //	-type NAMES    the interfaces, separated by commas; required
 //	-output FILE   the file to write; default: the first name in lower case, _fncache.go
 //	-name NAME     the stem of the generated names; default: the name of the interface
+//	-batch NAMES   methods that return values for many ids, separated by commas
+//
+// A method of -batch has the form func(context.Context, []K) (map[K]V, error). It is cached by
+// fncache.WrapBatch, with an entry for each id, so its map must have the ids as keys and no others.
 //
 // The interfaces are in the package in the current directory, or in the directory that is given as
 // an argument.
@@ -48,10 +52,11 @@ func main() {
 
 // A task is one run of the command.
 type task struct {
-	dir    string
-	types  []string
-	stem   string // of the generated names; "" for the name of the type
-	output string // the path of the file
+	dir     string
+	types   []string
+	batches []string // methods that return values for many ids
+	stem    string   // of the generated names; "" for the name of the type
+	output  string   // the path of the file
 }
 
 func run(args []string, stderr io.Writer) error {
@@ -71,12 +76,13 @@ func parse(args []string, stderr io.Writer) (*task, error) {
 	flags := flag.NewFlagSet("fncachegen", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: fncachegen -type NAMES [-output FILE] [-name NAME] [directory]")
+		fmt.Fprintln(stderr, "usage: fncachegen -type NAMES [-output FILE] [-name NAME] [-batch NAMES] [directory]")
 		flags.PrintDefaults()
 	}
 	types := flags.String("type", "", "the interfaces, separated by commas")
 	output := flags.String("output", "", "the file to write (default: the first name in lower case, _fncache.go)")
 	stem := flags.String("name", "", "the stem of the generated names (default: the name of the interface)")
+	batches := flags.String("batch", "", "methods that return values for many ids, separated by commas")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -84,11 +90,7 @@ func parse(args []string, stderr io.Writer) (*task, error) {
 	if flags.NArg() > 0 {
 		t.dir = flags.Arg(0)
 	}
-	for name := range strings.SplitSeq(*types, ",") {
-		if name = strings.TrimSpace(name); name != "" {
-			t.types = append(t.types, name)
-		}
-	}
+	t.types, t.batches = list(*types), list(*batches)
 	switch {
 	case len(t.types) == 0:
 		return nil, errors.New("no interface is named; set -type, as in -type BookRepository")
@@ -104,4 +106,14 @@ func parse(args []string, stderr io.Writer) (*task, error) {
 		t.output = filepath.Join(t.dir, t.output)
 	}
 	return t, nil
+}
+
+// list returns the names in a flag.
+func list(text string) (names []string) {
+	for name := range strings.SplitSeq(text, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }

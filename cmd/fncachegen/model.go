@@ -1,10 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"go/token"
 	"go/types"
-	"slices"
+	"maps"
 	"strconv"
 	"strings"
 	"unicode"
@@ -37,10 +38,13 @@ type method struct {
 	Returns        bool
 	Why            string // why it cannot be cached; "" if it can
 
-	// For a handle that knows the types of the method: the number of arguments, "1", and the types
-	// of its Func1, "1[int64, Book]". They are "" if the method has another form.
-	Arguments, Typed string
+	// For a handle that knows the types of the method: which of Wrap1 to Wrap3 and WrapBatch makes
+	// it, "1" or "Batch", and its type, "Func1[int64, Book]". Otherwise "" and "Func".
+	Wrap, Handle string
 }
+
+// Typed reports whether the handle of the method knows the types of the method.
+func (m method) Typed() bool { return m.Wrap != "" }
 
 // Cacheable reports whether the method can have options.
 func (m method) Cacheable() bool { return m.Why == "" }
@@ -48,8 +52,9 @@ func (m method) Cacheable() bool { return m.Why == "" }
 // Generic reports whether the interface has type parameters.
 func (m *model) Generic() bool { return m.Params != "" }
 
-// build makes the model of an interface.
-func (s *source) build(name, stem string, imports *imports) (*model, error) {
+// build makes the model of an interface. It removes the methods of the interface from batches, which
+// has the names of methods that return values for many ids.
+func (s *source) build(name, stem string, batches map[string]bool, imports *imports) (*model, error) {
 	object, in, err := s.find(name)
 	if err != nil {
 		return nil, err
@@ -87,7 +92,7 @@ func (s *source) build(name, stem string, imports *imports) (*model, error) {
 	}
 	cacheable := 0
 	for i := range in.NumMethods() { // sorted by name
-		one, err := s.method(in.Method(i), typeParams, imports)
+		one, err := s.method(in.Method(i), typeParams, batches[in.Method(i).Name()], imports)
 		if err != nil {
 			return nil, fmt.Errorf("method %s.%s (%s): %w", name, in.Method(i).Name(), s.at(in.Method(i).Pos()), err)
 		}
@@ -96,6 +101,7 @@ func (s *source) build(name, stem string, imports *imports) (*model, error) {
 		}
 		m.Methods = append(m.Methods, one)
 	}
+	maps.DeleteFunc(batches, func(method string, _ bool) bool { return names[method] })
 	if cacheable == 0 {
 		return nil, fmt.Errorf("%s (%s): no method can be cached: %s %s; name an interface with a method that returns a value", name, s.at(object.Pos()), m.Methods[0].Name, m.Methods[0].Why)
 	}
@@ -130,8 +136,8 @@ func (m *model) generic(object *types.TypeName, imports *imports) (map[string]bo
 		if name == "_" {
 			return nil, fmt.Errorf("type parameter %d has no name; name it", i+1)
 		}
-		if slices.Contains(locals, name) || name == imports.names["errors"] || name == imports.names[libraryPath] {
-			return nil, fmt.Errorf("type parameter %s has the name of a variable in the generated code; rename it, to a capital letter for instance", name)
+		if !imports.reserve(name) {
+			return nil, fmt.Errorf("type parameter %s has the name of a variable or an import in the generated code; rename it, to a capital letter for instance", name)
 		}
 		names[name] = true
 		used = append(used, name)
@@ -141,8 +147,9 @@ func (m *model) generic(object *types.TypeName, imports *imports) (map[string]bo
 	return names, nil
 }
 
-// method makes the model of a method. No parameter gets a name in taken.
-func (s *source) method(fn *types.Func, taken map[string]bool, imports *imports) (method, error) {
+// method makes the model of a method. No parameter gets a name in taken. batch reports whether the
+// method returns values for many ids.
+func (s *source) method(fn *types.Func, taken map[string]bool, batch bool, imports *imports) (method, error) {
 	if !fn.Exported() && fn.Pkg() != s.pkg {
 		return method{}, fmt.Errorf("it is unexported in package %s, so no other package can implement it; run fncachegen there, or name an interface without it", fn.Pkg().Path())
 	}
@@ -172,13 +179,15 @@ func (s *source) method(fn *types.Func, taken map[string]bool, imports *imports)
 	for name := range taken {
 		used[name] = true
 	}
-	if n := handleOf(sig); n > 0 {
-		m.Arguments = strconv.Itoa(n)
-		var list []string
-		for i := range n {
-			list = append(list, imports.text(sig.Params().At(i+1).Type()))
+	if m.Wrap, m.Handle = handleOf(sig, imports); batch {
+		id, value := batchOf(sig)
+		if id == nil {
+			return method{}, errors.New("it is given in -batch, and has another form; make it a method of a context and []K that returns map[K]V and an error, or leave it out of -batch")
 		}
-		m.Typed = m.Arguments + "[" + strings.Join(append(list, results[0]), ", ") + "]"
+		if m.Why != "" {
+			return method{}, fmt.Errorf("it is given in -batch, but cannot be cached: it %s; leave it out of -batch", m.Why)
+		}
+		m.Wrap, m.Handle = "Batch", "BatchFunc["+imports.text(id)+", "+imports.text(value)+"]"
 	}
 	m.Receiver = unused("c", used)
 	m.Params, m.Call = "("+strings.Join(declared, ", ")+")", strings.Join(call, ", ")
@@ -192,15 +201,36 @@ func (s *source) method(fn *types.Func, taken map[string]bool, imports *imports)
 	return m, nil
 }
 
-// handleOf returns the number of arguments of a method whose handle knows their types: it has a
-// context, one to three arguments, one result and an error. It returns 0 for other methods.
-func handleOf(sig *types.Signature) int {
+// handleOf returns which of Wrap1 to Wrap3 wraps a method, "1", and the type of its handle. A method
+// of another form than a context, one to three arguments, one result and an error has a Func.
+func handleOf(sig *types.Signature, imports *imports) (wrap, handle string) {
 	n := sig.Params().Len() - 1
 	if n < 1 || n > 3 || sig.Variadic() || !isContext(sig.Params().At(0).Type()) ||
 		sig.Results().Len() != 2 || !types.Identical(sig.Results().At(1).Type(), errorType) {
-		return 0
+		return "", "Func"
 	}
-	return n
+	var list []string
+	for i := range n {
+		list = append(list, imports.text(sig.Params().At(i+1).Type()))
+	}
+	list = append(list, imports.text(sig.Results().At(0).Type()))
+	wrap = strconv.Itoa(n)
+	return wrap, "Func" + wrap + "[" + strings.Join(list, ", ") + "]"
+}
+
+// batchOf returns K and V for a method of a context and []K that returns map[K]V and an error, and
+// nil for others.
+func batchOf(sig *types.Signature) (id, value types.Type) {
+	if sig.Params().Len() != 2 || sig.Variadic() || !isContext(sig.Params().At(0).Type()) ||
+		sig.Results().Len() != 2 || !types.Identical(sig.Results().At(1).Type(), errorType) {
+		return nil, nil
+	}
+	ids, isSlice := types.Unalias(sig.Params().At(1).Type()).(*types.Slice)
+	values, isMap := types.Unalias(sig.Results().At(0).Type()).(*types.Map)
+	if !isSlice || !isMap || !types.Identical(ids.Elem(), values.Key()) {
+		return nil, nil
+	}
+	return values.Key(), values.Elem()
 }
 
 // parameters returns a name for each parameter. It is the parameter's own name if that can be used.

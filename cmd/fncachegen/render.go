@@ -26,9 +26,12 @@ func (t *task) generate() ([]byte, error) {
 		Errors, Lib string // the names of the imports
 		Models      []*model
 	}{Errors: imports.add("errors", "errors"), Lib: imports.add(libraryPath, "fncache")}
-	declared := make(map[string]bool)
+	declared, batches := make(map[string]bool), make(map[string]bool)
+	for _, method := range t.batches {
+		batches[method] = true
+	}
 	for _, name := range t.types {
-		m, err := src.build(name, t.stem, imports)
+		m, err := src.build(name, t.stem, batches, imports)
 		if err != nil {
 			return nil, err
 		}
@@ -40,11 +43,17 @@ func (t *task) generate() ([]byte, error) {
 		}
 		file.Models = append(file.Models, m)
 	}
+	for method := range batches {
+		return nil, fmt.Errorf("-batch names %s, which is no method of %s; correct the name, or leave it out", method, strings.Join(t.types, " or "))
+	}
 	var body bytes.Buffer
 	if err := code.Execute(&body, file); err != nil {
 		return nil, err
 	}
 	command := "fncachegen -type " + strings.Join(t.types, ",")
+	if len(t.batches) > 0 {
+		command += " -batch " + strings.Join(t.batches, ",")
+	}
 	if t.stem != "" {
 		command += " -name " + t.stem
 	}

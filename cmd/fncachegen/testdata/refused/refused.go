@@ -33,6 +33,10 @@ type Blank[_ any] interface {
 	Get(ctx context.Context, id int) (int, error)
 }
 
+type Batch interface {
+	All(ctx context.Context, ids []int) (map[int]any, error)
+}
+
 type Taken interface {
 	Get(ctx context.Context, id int) (int, error)
 }

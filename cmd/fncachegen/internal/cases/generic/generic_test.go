@@ -65,3 +65,27 @@ func TestAnEmbeddedInstanceIsNotGeneric(t *testing.T) {
 	assert.Equal(t, "Emma", title)
 	assert.EqualValues(t, 1, funcs.Load.Func.Stats().Computations)
 }
+
+// clash implements Clash.
+type clash struct{ table[int, string] }
+
+func (c *clash) Get(ctx context.Context, id int) (string, error) { return c.Load(ctx, id) }
+func (*clash) At(context.Context, int) (time.Time, error)        { return time.Unix(1, 0).UTC(), nil }
+func (*clash) String() string                                    { return "clash" }
+
+func TestATypeParameterMayHaveTheNameOfAPackage(t *testing.T) {
+	cached, funcs, err := CacheClash[string](fncachetest.New(t).Cache, &clash{table[int, string]{value: "a"}}, ClashOptions{
+		Prefix: "texts", Get: &fncache.Options{Timeout: time.Hour}, At: &fncache.Options{Timeout: time.Hour},
+	})
+	require.NoError(t, err)
+	for range 2 {
+		text, err := cached.Get(t.Context(), 1)
+		require.NoError(t, err)
+		assert.Equal(t, "a", text)
+		at, err := cached.At(t.Context(), 1)
+		require.NoError(t, err)
+		assert.Equal(t, time.Unix(1, 0).UTC(), at)
+	}
+	assert.EqualValues(t, 1, funcs.At.Func.Stats().Fresh)
+	assert.EqualValues(t, 1, funcs.Get.Func.Stats().Fresh)
+}

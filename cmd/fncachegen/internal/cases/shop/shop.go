@@ -9,6 +9,7 @@ import (
 )
 
 //go:generate go run ../../.. -type BookRepository
+//go:generate go run ../../.. -type Prices -batch PricesByIDs
 
 // A Book is what the shop sells.
 type Book struct {
@@ -38,4 +39,11 @@ type BookRepository interface {
 	Cover(ctx context.Context, id int64) (io.ReadCloser, error)
 	Serve(w http.ResponseWriter, r *http.Request) int
 	find(title string) (Book, bool)
+}
+
+// Prices has a method that returns values for many ids, and one of the same form whose map has other
+// keys.
+type Prices interface {
+	PricesByIDs(ctx context.Context, ids []int64) (map[int64]int, error)
+	Search(ctx context.Context, words []string) (map[string]int, error)
 }

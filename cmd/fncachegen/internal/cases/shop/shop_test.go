@@ -146,3 +146,47 @@ func TestHandlesKnowTheTypesOfMethods(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "Volume 3", book.Title)
 }
+
+// prices is an implementation that counts its calls.
+type prices struct{ runs [][]int64 }
+
+func (p *prices) PricesByIDs(_ context.Context, ids []int64) (map[int64]int, error) {
+	p.runs = append(p.runs, ids)
+	found := map[int64]int{}
+	for _, id := range ids {
+		found[id] = int(id) * 100
+	}
+	return found, nil
+}
+
+func (p *prices) Search(_ context.Context, words []string) (map[string]int, error) {
+	return map[string]int{"found by " + words[0]: 1}, nil
+}
+
+func TestAMethodOfManyIDsHasAnEntryForEach(t *testing.T) {
+	impl := &prices{}
+	repo, funcs, err := CachePrices(fncachetest.New(t).Cache, impl, PricesOptions{
+		PricesByIDs: &fncache.Options{Timeout: time.Hour, BatchSize: 2, MissingTimeout: time.Minute},
+		Search:      &fncache.Options{Timeout: time.Hour},
+	})
+	require.NoError(t, err)
+	assert.IsType(t, (*fncache.BatchFunc[int64, int])(nil), funcs.PricesByIDs)
+	assert.IsType(t, (*fncache.Func1[[]string, map[string]int])(nil), funcs.Search)
+	for _, ids := range [][]int64{{1, 2, 3}, {3, 1}} {
+		found, err := repo.PricesByIDs(t.Context(), ids)
+		require.NoError(t, err)
+		assert.Len(t, found, len(ids))
+		assert.Equal(t, 300, found[3])
+	}
+	assert.Equal(t, [][]int64{{1, 2}, {3}}, impl.runs)
+	require.NoError(t, funcs.PricesByIDs.Invalidate(t.Context(), 2))
+	_, err = repo.PricesByIDs(t.Context(), []int64{1, 2, 3})
+	require.NoError(t, err)
+	assert.Equal(t, [][]int64{{1, 2}, {3}, {2}}, impl.runs)
+	for range 2 {
+		found, err := repo.Search(t.Context(), []string{"emma"})
+		require.NoError(t, err)
+		assert.Equal(t, map[string]int{"found by emma": 1}, found, "it is cached as a whole")
+	}
+	funcs.PricesByIDs.Func.Unwrap()
+}
