@@ -242,7 +242,7 @@ func (c *Cache) takeEntry(f *flight, e *entry, s state, asked moment) state {
 }
 
 // takeChanged decodes and judges an entry that acquire has returned. The fence is read again
-// for it, because the earlier reading may be a minute old (W1).
+// for it, because the earlier reading may be a minute old (W1 of docs/protocol.md).
 func (c *Cache) takeChanged(f *flight, raw []byte, asked moment) (e *entry, s state, err error) {
 	e, s = c.parse(f.fn, raw, nil)
 	if s != cold && f.fn.tagged() {

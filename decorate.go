@@ -94,13 +94,15 @@ func (fs Funcs) Get(name string) (*Func, error) {
 //	}
 //
 // Durations are written as Go writes them. An empty tag takes the defaults as
-// they are; "-" leaves the field alone. A tag cannot set CacheErrors: set them in
-// defaults; they apply to every field with an error result but batch functions. With batch in
-// its tag a field holds a batch function, as for [WrapBatch]; the methods of its handle take one
-// id. WrapStruct enters embedded structs and embedded pointers to structs. If two of them have a field of the same name,
-// the deeper field's handle is under its path ("Base.TopBookIDs"). A tag in a struct that
-// is not embedded is an error, unless the tagged field is wrapped already or the field that
-// holds the struct is tagged "-".
+// they are; "-" leaves the field alone. A tag cannot set Cache, Vary, StaleIf and CacheErrors: set
+// them in defaults. There Vary applies to the fields that take a context, and CacheErrors to the
+// fields with an error result, except batch functions. With batch in its tag a field holds a batch
+// function, as for [WrapBatch]; the methods of its handle take one id.
+//
+// WrapStruct enters embedded structs and embedded pointers to structs. If two of them have a field
+// of the same name, the deeper field's handle is under its path ("Base.TopBookIDs"). A tag in a
+// struct that is not embedded is an error, unless the tagged field is wrapped already or the field
+// that holds the struct is tagged "-".
 //
 // WrapStruct wraps all tagged fields or none: one error joins the faults of all fields, and
 // then nothing is replaced.
@@ -412,9 +414,9 @@ func keysOfReleases(key, params string, records []releases.Record) []string {
 // Options.WaitTimeout, and then computes. It never takes the result of a computation that
 // began before. The function gets a context with the values of ctx.
 //
-// The error is nil if the value is stored, or if the function called [NoStore]. Otherwise it
-// is the error of the function or of ctx, or it wraps [ErrColdCache], [ErrRedisDown] or
-// [ErrLeaseLost].
+// The error is nil if the value is stored, or if the function called [NoStore]. Otherwise it is
+// the error of the function or of ctx, or wraps [ErrColdCache], [ErrRedisDown],
+// [ErrComputeTimeout] or [ErrLeaseLost], or its text says why the result cannot be stored.
 func (f *Func) Refresh(ctx context.Context, args ...any) error {
 	given, err := f.arguments("refresh", args)
 	if err != nil {

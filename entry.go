@@ -314,7 +314,7 @@ func (c *Cache) keep(fn *Func, in input, redisKey string, asked moment, e *envel
 
 // nearTags returns the tags of an entry for the near cache; nil if it has none. An answer from
 // the near cache is as valid as the reading of the fence that found the entry valid, and not as
-// valid as a reading of the present (W3).
+// valid as a reading of the present (W3 of docs/protocol.md).
 func nearTags(e *envelope, asked events.Place, validAt fence.Stamp) *near.Tags {
 	if e.tags == nil {
 		return nil

@@ -121,10 +121,10 @@ import (
 // The first byte cannot begin a text in UTF-8 or JSON, an array in CBOR, or gzip, so a value
 // that another program wrote under the key is recognized at once.
 //
-// Three scripts depend on this format. lock_expire.lua sets a flag in entries of this version.
-// lock_store.lua compares the id, at envelopeIDOffset, to recognize a store that was sent
-// twice. lock_acquire.lua compares the whole header; entries differ in it because the id is
-// part of it.
+// Four scripts depend on this format. lock_expire.lua sets a flag in entries of this version.
+// lock_store.lua and lock_keep.lua compare the id, at envelopeIDOffset, to recognize a step that
+// was sent twice; lock_keep.lua also replaces the bytes before the body. lock_acquire.lua compares
+// the whole header; entries differ in it because the id is part of it.
 //
 // # How it evolves
 //

@@ -14,9 +14,11 @@ import (
 	"github.com/fncache/fncache/internal/remote"
 )
 
-// The sentinels, for [errors.Is]. Each error that fncache itself makes wraps one of them
-// or is one of the types below. An error that the cached function returned, and the
-// caller's own context error, are returned unchanged.
+// The sentinels, for [errors.Is]. If a call cannot be answered, its error wraps one of them or is
+// one of the types below. An error that the cached function returned, and the caller's own context
+// error, are returned unchanged. Mistakes of the program have no sentinel: errors of wrapping, of
+// arguments that do not fit or cannot be part of a key, and of results that cannot be stored.
+// Their text says what to change.
 var (
 	// ErrColdCache: there is no entry that may be served, and another caller computes the
 	// value. This is a refusal and not a failure: the value will be there soon, and the

@@ -274,7 +274,7 @@ func (c *Cache) fencesOf(fn *Func, size int) *remote.Group {
 
 // capture reads the stamp of a computation before its function runs. An invalidation while the
 // function runs has a larger stamp. If there is no fence, capture makes one. Without a stamp the
-// result is not stored (W9).
+// result is not stored (W9 of docs/protocol.md).
 func (c *computation) capture() {
 	tags := c.tags
 	stale := c.stale
@@ -359,8 +359,8 @@ func (r *rereading) counts() (given, fresh bool) {
 }
 
 // joined reports whether a caller may get the value of a computation that it did not wait for
-// when the computation began. Refresh counts too (W13). settles was called before, so no caller
-// joins later.
+// when the computation began. Refresh counts too (W13 of docs/protocol.md). settles was called
+// before, so no caller joins later.
 func (fs *flights) joined(c *computation) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -429,7 +429,7 @@ func (c *Cache) overtake(ctx context.Context, kind fence.Kind, tags []fence.Tag)
 
 // overtakeSome sends one invalidation. It drops the lookups and near cache entries of this
 // process before it and again after it, because a lookup that begins in between may have read
-// the fence before the invalidation (W12).
+// the fence before the invalidation (W12 of docs/protocol.md).
 func (c *Cache) overtakeSome(ctx context.Context, kind fence.Kind, tags []fence.Tag) error {
 	c.clock.Await(ctx)
 	c.overtakenHere(fence.Message{Kind: kind, Tags: tags})

@@ -335,8 +335,8 @@ func (fs *flights) computing(id flightKey) *computation {
 // holderOf returns the leased computation for a caller that could not ask Redis, or nil, and
 // when it began in the order of events. The lease may have run out: it could not be renewed
 // while Redis was away, and a second computation would only load the database twice. But a
-// computation that began before this process invalidated tags is not joined (X7): the fence cannot
-// be read, and the function may still add the tag.
+// computation that began before this process invalidated tags is not joined: the fence cannot be
+// read, and the function may still add the tag (X7 of docs/protocol.md).
 func (fs *flights) holderOf(id flightKey) (holder *computation, began uint64) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()

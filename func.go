@@ -28,8 +28,9 @@ import (
 // This file has the state of a wrapped function: its checks when it is wrapped, the registry of
 // names, and the binding of a function to a cache.
 
-// A Func is the handle to a wrapped function. Its methods are safe for
-// concurrent use, except Unwrap.
+// A Func is the handle to a wrapped function. Its methods are safe for concurrent use, except
+// Unwrap. A method that takes arguments also returns an error if they do not fit the parameters of
+// the function, or if the function has no cache ([ErrNoCache]).
 type Func struct {
 	opts   Options // with their defaults; never written
 	name   funcname.Name

@@ -42,7 +42,7 @@ type Options struct {
 	// which must set Shared too. They share entries, and an invalidation through one of them
 	// works for all. Their signatures must agree. Set Shared if one function is wrapped
 	// several times as a closure, a method value or an instance of a generic function; a
-	// declared function may be wrapped several times without it. As a tag: shared.
+	// declared function may be wrapped several times without it. Tag: shared.
 	// Default: off, wrapping a second function under a name is an error.
 	Shared bool
 
@@ -65,7 +65,7 @@ type Options struct {
 	//
 	// A function with Tags inherits the tags of the cached functions that it calls. An empty
 	// list that is not nil counts as Tags: entries then have only added and inherited tags.
-	// Entries with other Tags have other keys. As a tag: tags=books|author:{0}; tags= is the
+	// Entries with other Tags have other keys. Tag: tags=books|author:{0}; tags= is the
 	// empty list. Default: nil, entries have no tags.
 	Tags []string
 
@@ -153,7 +153,7 @@ type Options struct {
 
 	// Early refreshes a fresh entry in the background before it becomes stale. It is the beta of
 	// XFetch: the longer the last computation took, the earlier the refresh. A hit begins a
-	// refresh if the age of the entry is more than
+	// refresh if the age of the entry is at least
 	//
 	//	Freshness - Early * (time of the last computation) * (random number of mean 1)
 	//
@@ -210,7 +210,7 @@ type Options struct {
 	// place of the other. Give them an error result, or no bound. Default: no bound.
 	MaxConcurrent int
 
-	batch bool // the tag batch
+	batch bool // set by the tag batch: the field holds a batch function
 }
 
 // Defaults of Options.

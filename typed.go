@@ -24,10 +24,9 @@ type Func1[A, R any] struct {
 // Wrap1 is [Wrap] for a function of a context and one argument that returns one result and an
 // error. It uses the same options, names, keys and entries, so processes that use Wrap and
 // processes that use Wrap1 share entries. The compiler knows the types, so the variable holds a
-// plain closure that uses no reflection, and the compiler checks the arguments of the handle's
-// methods.
+// plain closure, and the compiler checks the arguments of the handle's methods.
 //
-// Two steps can still use reflection. Arguments other than booleans, numbers, strings and lists
+// A call uses reflection in two steps at most. Arguments other than booleans, numbers, strings and lists
 // of these are hashed by reflection. Results are copied by reflection, for several callers or
 // out of the near cache, if they contain maps, pointers, or lists whose elements are not
 // numbers, strings, or structs and arrays without references and strings.
@@ -307,8 +306,8 @@ type BatchFunc[K comparable, V any] struct {
 // computes them too; under Fail it returns what there is, and a [*ColdCacheError] whose IDs has
 // the others. So a result with an error is partial: it has the values of the ids that have one.
 //
-// The function leaves out ids that have no value, and so does the cached version. Options.
-// MissingTimeout says how long that is cached. Ids that nobody asked for are ignored. If the
+// The function leaves out ids that have no value, and so does the cached version.
+// Options.MissingTimeout says how long that is cached. Ids that nobody asked for are ignored. If the
 // function returns an error, that is the error of all ids of the run, nothing is stored, and its
 // map is ignored; ids with a stale value are served that value (Options.OnError). A panic is as
 // for [Wrap]. CacheErrors cannot be set.

@@ -14,7 +14,7 @@ import (
 // confirms reports whether an ended computation was confirmed for a caller that joined, and whose
 // decision ended at the place ended. The last reading of the fence does not count for a caller that
 // joined later, because it has found that the lease is still held: an invalidation of the key takes
-// the lease away, but an invalidation of a tag does not (X6).
+// the lease away, but an invalidation of a tag does not (X6 of docs/protocol.md).
 func (c *computation) confirms(ended uint64) bool {
 	return c.ending.confirmed && (c.tally == nil || c.settled == 0 || ended < c.settled)
 }
@@ -351,7 +351,8 @@ func (c *call) share(comp *computation, ended uint64, limit <-chan time.Time) (a
 // shareLate does what share does for a call without an error result if the function has run
 // longer than ComputeTimeout: the call continues to wait, as the owner does. If the callers
 // computed instead, all of them would compute at the same time, while the function still runs. The
-// fence is read once more when it has returned, because it may have added tags since then (X8).
+// fence is read once more when it has returned, because it may have added tags since then (X8 of
+// docs/protocol.md).
 func (c *call) shareLate(comp *computation, ended uint64, limit <-chan time.Time) (a answer, again bool) {
 	select {
 	case <-comp.returned:

@@ -18,7 +18,7 @@ type Reading struct {
 }
 
 // WentBack reports whether the reading is older than what was seen before it was asked for: the
-// fence went back, or a replica is late (W10).
+// fence went back, or a replica is late (W10 of docs/protocol.md).
 func (r *Reading) WentBack() bool { return r.Now < r.Seen }
 
 // Fields are the names of the fields that every reading begins with. The fields of the tags
