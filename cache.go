@@ -341,7 +341,7 @@ func (c Config) withDefaults() (Config, error) {
 		faults = append(faults, err)
 	}
 	if c.RedisTimeout < 0 {
-		faults = append(faults, fmt.Errorf("RedisTimeout is %v; it must not be negative", c.RedisTimeout))
+		faults = append(faults, fmt.Errorf("RedisTimeout is %v; it must not be negative; leave it out for the default of %v", c.RedisTimeout, DefaultRedisTimeout))
 	}
 	if c.RedisTimeout > math.MaxInt64/minLeases {
 		faults = append(faults, fmt.Errorf("RedisTimeout is %v; it is too long, because no Lease can be %d times as long; use at most some seconds", c.RedisTimeout, minLeases))
@@ -439,7 +439,7 @@ func (c *Cache) shutDown() error {
 		return nil
 	}
 	return errors.New("fncache: close: something still runs after " + time.Since(began).Round(time.Second).String() +
-		": a function that ignores its context, a Redis operation, or the handler of Config.Logger; it continues until it ends on its own")
+		": a function that ignores its context, a Redis operation, or the handler of Config.Logger; it continues until it ends on its own; let functions return when their context ends")
 }
 
 // release frees the memory that a closed cache does not need: functions that are never
@@ -491,7 +491,7 @@ func (c *Cache) noteDial() {
 
 // noteLocalClock logs that the local clock is used, because Redis refused TIME with err.
 func (c *Cache) noteLocalClock(err error) {
-	c.log.Once("clock", slog.LevelWarn, "Redis refuses the TIME command: ages are measured on the local clock, which must agree between hosts",
+	c.log.Once("clock", slog.LevelWarn, "Redis refuses the TIME command: ages are measured on the local clock; grant the user +time, or keep the clocks of all hosts synchronized",
 		"err", err)
 }
 

@@ -93,19 +93,18 @@ func (fs Funcs) Get(name string) (*Func, error) {
 //		Ping       func(ctx context.Context) error // no tag: left alone
 //	}
 //
-// Durations are written as Go writes them. An empty tag takes the defaults as
-// they are; "-" leaves the field alone. A tag cannot set Cache, Vary, StaleIf and CacheErrors: set
-// them in defaults. There Vary applies to the fields that take a context, and CacheErrors to the
-// fields with an error result, except batch functions. With batch in its tag a field holds a batch
-// function, as for [WrapBatch]; the methods of its handle take one id.
+// Durations are written as Go writes them. An empty tag takes the defaults as they are; "-" leaves
+// the field alone. Cache, Vary, StaleIf and CacheErrors can only be set in defaults. There Vary
+// applies to the fields that take a context, and CacheErrors to the fields with an error result,
+// except batch functions. With batch in its tag a field holds a batch function, as for [WrapBatch];
+// the methods of its handle take one id.
 //
 // WrapStruct enters embedded structs and embedded pointers to structs. If two of them have a field
 // of the same name, the deeper field's handle is under its path ("Base.TopBookIDs"). A tag in a
 // struct that is not embedded is an error, unless the tagged field is wrapped already or the field
 // that holds the struct is tagged "-".
 //
-// WrapStruct wraps all tagged fields or none: one error joins the faults of all fields, and
-// then nothing is replaced.
+// WrapStruct wraps all tagged fields or none: one error joins the faults of all fields.
 func WrapStruct(target any, defaults Options) (Funcs, error) {
 	v := reflect.ValueOf(target)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
@@ -146,7 +145,7 @@ func Must[T any](v T, err error) T {
 	return v
 }
 
-// structWrapper is one run of WrapStruct.
+// A structWrapper is one run of WrapStruct.
 type structWrapper struct {
 	at       string // file and line of the call
 	defaults Options
@@ -522,9 +521,8 @@ func (r *registry) holdings(f *Func, c *Cache, key string) []holding {
 	return all
 }
 
-// Funcs returns the handles of the functions that are wrapped on the cache, sorted by name.
-// A function without Options.Cache is on the default cache. Unwrapped functions are left out.
-// For a closed cache Funcs returns nil.
+// Funcs returns the handles of the functions that are wrapped on the cache, sorted by name. A
+// function without Options.Cache is on the default cache. For a closed cache Funcs returns nil.
 func (c *Cache) Funcs() []*Func {
 	if c.life.Closed() {
 		return nil

@@ -23,7 +23,7 @@ import (
 // difference comes from reading the clock, and means age 0. An entry further ahead is a miss.
 const maxFuture = time.Minute
 
-var errFuture = errors.New("stored more than a minute in the future")
+var errFuture = errors.New("stored more than a minute in the future: the clock of the Redis server was set back, or clocks of servers differ")
 
 // An entry is an entry that a flight read.
 type entry struct {

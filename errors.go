@@ -228,7 +228,7 @@ var kindFacts = [redisErrorKinds]struct {
 	KindBusy:          {"busy", true, "look for a long script; SCRIPT KILL ends it"},
 	KindMaxClients:    {"maxclients", true, "raise maxclients, or have fewer connections"},
 	KindNoScript:      {"noscript", false, "if it happens once, do nothing; if it continues, look for a program that runs SCRIPT FLUSH or hundreds of different scripts, or that restarts the server"},
-	KindClosed:        {"closed", true, ""},
+	KindClosed:        {"closed", true, "close the cache, and its client, after the last call"},
 }
 
 // neededRights are the commands that a user must be allowed, as an ACL rule.

@@ -275,7 +275,7 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 	}
 	if !f.unwrapped.Load() {
 		if err := names.add(f, cache); err != nil {
-			cache.log.Once("name "+f.Name(), slog.LevelError, "a function is not cached: another function has its name", "function", f.whence(), "err", err)
+			cache.log.Once("name "+f.Name(), slog.LevelError, "a function is not cached: another function has its name", "func", f.whence(), "err", err)
 			return nil, err
 		}
 	}

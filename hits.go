@@ -196,7 +196,7 @@ func (c *call) verify(id uint64, answer error, value func() (shape.Results, erro
 		defer c.fn.verify.End()
 		run := apart.Start(c.cache.life.Go, v.run)
 		if <-run.Ended; run.Fault != "" {
-			c.cache.log.Once("verify fault "+c.fn.Name(), slog.LevelError, "a value could not be verified", "func", c.fn.Name(), "why", run.Fault)
+			c.cache.log.Once("verify fault "+c.fn.Name(), slog.LevelError, "a value could not be verified: code of the function, or of the encoding of its result, did not return; correct it", "func", c.fn.Name(), "why", run.Fault)
 		}
 	})
 }
@@ -222,7 +222,7 @@ func (v *verification) run() {
 		v.fn.verify.Differed()
 		v.tell(true)
 		v.cache.log.Once("verify differs "+v.fn.Name(), slog.LevelWarn,
-			"a fresh entry differs from the present result of the function: the result depends on something that is not part of the key, or an invalidation is missing",
+			"a fresh entry differs from the present result of the function: the result depends on something that is not part of the key (make it a parameter, or set Options.Vary), or an invalidation is missing after a change of the data",
 			"func", v.fn.Name())
 	}
 }

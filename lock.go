@@ -281,7 +281,12 @@ func parseAcquisition(answer any) (acquisition, error) {
 		a.raw = []byte(raw)
 		return a, nil
 	}
-	return a, fmt.Errorf("unexpected reply of lock_acquire.lua: %v elements", len(reply))
+	return a, unexpectedReply("lock_acquire.lua", len(reply))
+}
+
+// unexpectedReply returns the error for a reply that no version of the script or command gives.
+func unexpectedReply(of string, elements int) error {
+	return fmt.Errorf("unexpected reply of %s, of %d elements; look for a proxy or a server that changes replies", of, elements)
 }
 
 // refused reports whether the server itself answered with an error.
@@ -427,7 +432,7 @@ func (s *lockStore) stepDone(key string, reply any) (status string, err error) {
 func stepReply(reply any) (status string, refused, err error) {
 	parts, _ := reply.([]any)
 	if len(parts) != 2 {
-		return "", nil, fmt.Errorf("unexpected reply of a script: %d elements", len(parts))
+		return "", nil, unexpectedReply("a script", len(parts))
 	}
 	status, _ = parts[0].(string)
 	if why, _ := parts[1].(string); why != "" {
@@ -536,7 +541,7 @@ func (s *lockStore) serverTime(ctx context.Context) (time.Time, error) {
 			micros, err = strconv.ParseInt(fmt.Sprint(parts[1]), 10, 64)
 		}
 	} else {
-		err = fmt.Errorf("unexpected reply of TIME: %d elements", len(parts))
+		err = unexpectedReply("TIME", len(parts))
 	}
 	if err != nil {
 		return time.Time{}, newRedisError(opTime, "", err)

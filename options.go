@@ -307,7 +307,7 @@ func (o *Options) durationFaults() error {
 	} {
 		switch {
 		case d.value < 0 && !d.negative:
-			faults = append(faults, fmt.Errorf("%s is %v; it must not be negative", d.name, d.value))
+			faults = append(faults, fmt.Errorf("%s is %v; it must not be negative; leave it out for the default", d.name, d.value))
 		case d.inRedis && d.value > 0 && d.value < time.Millisecond:
 			faults = append(faults, fmt.Errorf("%s is %v; Redis keeps whole milliseconds, so use at least 1ms", d.name, d.value))
 		}
@@ -387,10 +387,10 @@ func (o *Options) boundFaults() error {
 		faults = append(faults, fmt.Errorf("Verify is %v; it is a share of the hits, from 0 to 1", o.Verify))
 	}
 	if o.BatchSize < 0 {
-		faults = append(faults, fmt.Errorf("BatchSize is %d; it must not be negative", o.BatchSize))
+		faults = append(faults, fmt.Errorf("BatchSize is %d; it must not be negative; 0 means all ids of a call", o.BatchSize))
 	}
 	if o.MaxConcurrent < 0 {
-		faults = append(faults, fmt.Errorf("MaxConcurrent is %d; it must not be negative", o.MaxConcurrent))
+		faults = append(faults, fmt.Errorf("MaxConcurrent is %d; it must not be negative; 0 means no bound", o.MaxConcurrent))
 	}
 	return errors.Join(faults...)
 }

@@ -191,7 +191,7 @@ func (c *computation) lose() {
 	c.fn.counters.lostLeases.Add(1)
 	c.tellLost()
 	c.cache.log.Once("lost "+c.fn.Name(), slog.LevelWarn,
-		"lease lost while computing: the key or a tag of it was invalidated, or the lease expired unrenewed; the result is not stored",
+		"lease lost while computing: the key or a tag of it was invalidated, or the lease expired unrenewed; the result is not stored; if this happens often, invalidate less often, or raise Options.Lease",
 		"func", c.fn.Name())
 }
 
@@ -207,8 +207,9 @@ func (c *computation) encode(e *ending) (raw []byte, tooLong error) {
 	if t.err != nil {
 		e.decoded = c.copied(e.results)
 		c.cache.log.Once("codec "+c.fn.Name(), slog.LevelError,
-			"result cannot be stored: it does not survive encoding; it is returned as it is",
+			"result cannot be stored: it does not survive encoding; it is returned as it is; correct what err names",
 			"func", c.fn.Name(), "err", t.err)
+		e.unstored = fmt.Errorf("it does not survive encoding: %w", t.err)
 		return nil, nil
 	}
 	e.body, e.decoded = t.raw[envelopeHeaderLen:], t.decoded
@@ -315,7 +316,7 @@ func (c *computation) settle(e *ending, raw []byte, again *rereading) (held bool
 		tags, e.unstored = c.tally.block()
 	}
 	if store && c.unregistered != nil {
-		e.unstored = fmt.Errorf("the release is not registered: %w", c.unregistered)
+		e.unstored = fmt.Errorf("this release of the function could not be registered, so an invalidation might not reach it: %w", c.unregistered)
 	}
 	switch {
 	case store && e.unstored == nil:
@@ -495,7 +496,7 @@ func (c *computation) consult(what string, ask func() bool) (yes bool) {
 	default:
 		why = "was not waited for: " + loggable(err)
 	}
-	c.cache.log.Once(what+" "+c.fn.Name(), slog.LevelError, what+" gave no answer about an error: taken as a no",
+	c.cache.log.Once(what+" "+c.fn.Name(), slog.LevelError, what+" gave no answer about an error, which counts as false; let it return true or false within a third of Options.Lease",
 		"func", c.fn.Name(), "why", why)
 	return false
 }

@@ -202,8 +202,8 @@ func (t *tally) provenance() provenance {
 }
 
 var (
-	errNoStamp   = errors.New("no stamp of the fence of tags could be read before the function ran")
-	errUnstamped = errors.New("the function used the answer of another cached function, and it is not known when that answer was right")
+	errNoStamp   = errors.New("the fence of tags could not be read before the function ran; the log says why, try again when Redis answers")
+	errUnstamped = errors.New("the function used the answer of another cached function, and it is not known when that answer was right, such as while Redis is away; try again")
 )
 
 // block returns the tags for the entry of the run. The error says why the result cannot be
@@ -219,7 +219,7 @@ func (t *tally) block() (*fence.Block, error) {
 	case t.full():
 		t.cache.log.Once("many tags "+t.fn.Name(), slog.LevelError,
 			fmt.Sprintf("a result has more than %d tags, so it is not stored; use fewer and broader tags", maxTags), "func", t.fn.Name())
-		return nil, fmt.Errorf("it has more than %d tags", maxTags)
+		return nil, fmt.Errorf("it has more than %d tags; use fewer and broader tags", maxTags)
 	}
 	return &fence.Block{Epoch: t.epoch, Marks: slices.Clone(t.marks)}, nil
 }

@@ -449,7 +449,7 @@ type invoker[T, R any] = func(context.Context, *T) (R, error)
 func refreshTyped[R, T any](ctx context.Context, f *Func, args *T) (result R, err error) {
 	r, err := f.refresh(ctx, args)
 	if r == nil && err == nil {
-		err = fmt.Errorf("fncache: refresh %s: the result is stored, but cannot be decoded to be returned; fix its codec", f.Name())
+		err = fmt.Errorf("fncache: refresh %s: the result is stored, but cannot be decoded to be returned; correct the codec, or the methods by which its types decode themselves", f.Name())
 	}
 	return valueTyped[R](f, args, r), err
 }

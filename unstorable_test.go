@@ -245,7 +245,9 @@ func TestARefreshTakesTheLeaseAfterAValueThatCouldNotBeStored(t *testing.T) {
 		value := notEncodable(1)
 		fn := func(context.Context) ([]float64, error) { return value, nil }
 		f := must(Wrap(&fn, Options{Cache: b.cache(asJSON), Name: "test.NaN", Timeout: time.Minute}))
-		require.ErrorContains(t, f.Refresh(t.Context()), "does not survive encoding")
+		err := f.Refresh(t.Context())
+		require.ErrorContains(t, err, "does not survive encoding")
+		require.ErrorContains(t, err, "JSON has no NaN", "the error of the codec")
 		value = []float64{2}
 		require.NoError(t, f.Refresh(t.Context()))
 		got, err := fn(t.Context())

@@ -289,8 +289,6 @@ func (c *call) takeStrictly(e *ending) (a answer, again bool) {
 	case e.stored():
 		a.results, _ = c.copyOf(e)
 		return a, false
-	case e.body == nil:
-		a.err = fmt.Errorf("fncache: refresh %s: the result does not survive encoding, so it is not stored", c.fn.Name())
 	case e.unstored != nil:
 		a.err = fmt.Errorf("fncache: refresh: the result is not stored: %w; function %s, key %s", e.unstored, c.fn.Name(), c.key)
 	case e.stepErr != nil:
@@ -299,7 +297,7 @@ func (c *call) takeStrictly(e *ending) (a answer, again bool) {
 		if c.rounds++; c.rounds < maxRounds {
 			return answer{}, true
 		}
-		a.err = fmt.Errorf("%w: %s was invalidated while it was recomputed, %d times; function %s",
+		a.err = fmt.Errorf("%w: %s lost its lease while it was recomputed, %d times, by an invalidation or because it expired unrenewed; try again, or invalidate less often; function %s",
 			ErrLeaseLost, c.key, c.rounds, c.fn.Name())
 	}
 	a.source = SourceFailed
@@ -330,7 +328,7 @@ func (c *call) share(comp *computation, ended uint64, limit <-chan time.Time) (a
 	case e.goexit && c.patient:
 		return answer{goexit: true, source: SourceFailed}, false
 	case e.goexit:
-		return c.giveUp(fmt.Errorf("%w; function %s, key %s", ErrGoexit, c.fn.Name(), c.key))
+		return c.giveUp(fmt.Errorf("%w; let it return an error instead; function %s, key %s", ErrGoexit, c.fn.Name(), c.key))
 	case e.negative:
 		return answer{err: e.err, source: source, cost: e.cost}, false
 	case e.err != nil && c.patient:

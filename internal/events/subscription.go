@@ -96,12 +96,12 @@ func (e *Events) closing() bool {
 func (e *Events) tell(err error) (forbidden bool) {
 	if redis.HasErrorPrefix(err, "NOPERM") {
 		e.cfg.Log.Once("subscription forbidden", slog.LevelWarn,
-			"the Redis user may not publish and subscribe: this process hears of no invalidation, so near caches stay empty, and callers that wait for another process poll; grant the user +subscribe +unsubscribe +ping +publish and the channels",
+			"the Redis user may not publish and subscribe: this process receives no event, so near caches stay empty, and callers that wait for another process poll; grant the user +subscribe +unsubscribe +ping +publish and the channels",
 			"channels", e.cfg.Prefix+"*", "err", err)
 		return true
 	}
 	e.cfg.Log.Once("subscription lost", slog.LevelWarn,
-		"subscription to events lost: until it is back, near caches are bypassed and callers that wait for another process poll",
+		"subscription to events lost: until it is back, near caches are bypassed and callers that wait for another process poll; it is tried again",
 		"channels", e.cfg.Prefix+"*", "err", err)
 	return false
 }

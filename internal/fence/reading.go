@@ -30,7 +30,7 @@ var Fields = [...]string{"e", "c", "f"}
 func ParseReading(answer any, tags []Tag) (r Reading, err error) {
 	values, _ := answer.([]any)
 	if len(values) < len(Fields)+len(tags) {
-		return Reading{}, fmt.Errorf("unexpected reading of the fence: %d values for %d tags", len(values), len(tags))
+		return Reading{}, fmt.Errorf("unexpected reading of the fence: %d values for %d tags; look for a proxy or a server that changes replies", len(values), len(tags))
 	}
 	return ReadingOf(func(i int) any { return values[i] }, tags), nil
 }

@@ -75,12 +75,12 @@ func InvalidateArgs(k Known, kind Kind, channel string, tags []Tag) []any {
 func ParseInvalidated(reply any) (stamp Stamp, refused string, err error) {
 	parts, _ := reply.([]any)
 	if len(parts) != 2 {
-		return 0, "", fmt.Errorf("unexpected reply of fence_invalidate.lua: %d elements", len(parts))
+		return 0, "", fmt.Errorf("unexpected reply of fence_invalidate.lua, of %d elements; look for a proxy or a server that changes replies", len(parts))
 	}
 	text, _ := parts[0].(string)
 	stamp, ok := ParseStamp(text)
 	if !ok {
-		return 0, "", fmt.Errorf("unexpected reply of fence_invalidate.lua: %q is no stamp", text)
+		return 0, "", fmt.Errorf("unexpected reply of fence_invalidate.lua: %q is no stamp; look for a proxy or a server that changes replies", text)
 	}
 	refused, _ = parts[1].(string)
 	return stamp, refused, nil

@@ -21,7 +21,7 @@ import (
 // braces choose its slot.
 func Check(what, s string) error {
 	if !utf8.ValidString(s) {
-		return fmt.Errorf("%s %q is not valid UTF-8", what, s)
+		return fmt.Errorf("%s %q is not valid UTF-8; use a text that is", what, s)
 	}
 	for _, r := range s {
 		if breaksKeys(r) {

@@ -80,6 +80,6 @@ func (l *Log) Tell(t Trouble) {
 // answers.
 func (l *Log) Forgot(t Trouble) {
 	l.log.Once("redis "+t.Kind, slog.LevelInfo,
-		"Redis has forgotten a script that it had run before: it is sent whole, and nobody notices but by one more command",
+		"Redis has forgotten a script that it had run before: the whole script is sent again, which costs one more command",
 		"kind", t.Kind, "operation", t.Op, "do", t.Remedy)
 }

@@ -296,7 +296,7 @@ func (s *Set) Register(ctx context.Context, r *Release) error {
 		return nil
 	}
 	s.cfg.Log.Once("register "+r.Name, slog.LevelWarn,
-		"a release of a function cannot be registered: until it can, its results are not stored, because invalidations by other releases would not reach them",
+		"a release of a function cannot be registered: until it can, its results are not stored, because invalidations by other releases would not reach them; err says what to do",
 		"func", r.Name, "key", r.Registry, "err", err)
 	return err
 }

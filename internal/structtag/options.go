@@ -78,7 +78,7 @@ func Number[T any](key string, field func(*T) *int) Option[T] {
 	return Option[T]{key: key, set: func(o *T, s string) error {
 		n, err := strconv.Atoi(s)
 		if err != nil {
-			return fmt.Errorf("%q is not a whole number", s)
+			return fmt.Errorf("%q is not a whole number; write one as in 8", s)
 		}
 		*field(o) = n
 		return nil

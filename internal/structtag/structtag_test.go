@@ -53,7 +53,7 @@ func TestFaultsOfATagAreJoinedAndTheDefaultsComeBack(t *testing.T) {
 		"other=1":             `unknown option "other"; known are name, life, share, most, level, quiet`,
 		"life=1s,life=1s":     "life is given twice",
 		"life=1s,":            "an option is missing before or after a comma",
-		"name=new,most=x,a=1": "most: \"x\" is not a whole number\nunknown option \"a\"",
+		"name=new,most=x,a=1": "most: \"x\" is not a whole number; write one as in 8\nunknown option \"a\"",
 	} {
 		got, err := known.Parse(tag, defaults)
 		require.ErrorContains(t, err, want, tag)

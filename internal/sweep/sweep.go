@@ -253,7 +253,7 @@ func layoutOf(slots []redis.ClusterSlot, primaries int) (string, error) {
 	}
 	switch {
 	case covered < allSlots:
-		return "", fmt.Errorf("only %d of %d slots have a primary", covered, allSlots)
+		return "", fmt.Errorf("only %d of %d slots have a primary; bring the nodes of the others back, and try again", covered, allSlots)
 	case len(known) != primaries:
 		return "", errMoved
 	}

@@ -102,6 +102,6 @@ func (t *Teller) isFull(calls int64, method string) bool {
 	if calls <= Most {
 		return false
 	}
-	t.log.Once("observer slow", slog.LevelWarn, "Config.Observer is slow: events are dropped", "method", method)
+	t.log.Once("observer slow", slog.LevelWarn, "Config.Observer is slow: events are dropped; let its methods return sooner", "method", method)
 	return true
 }
