@@ -43,6 +43,7 @@ const (
 	fenceBegins      kind = "fence" // the conductor changes the fence
 	fenceEnds        kind = "fenced"
 	stalled          kind = "stall" // the process did not run for this time
+	cacheCloses      kind = "close" // the worker ends, and closes its cache; computations may still run
 	note             kind = "note"  // for human readers: a fault and its end
 )
 

@@ -17,9 +17,10 @@ const (
 	ownFailure excuse = "the lookup or the acquire for it failed or was slow"
 	notAsked   excuse = "the node may have been away"
 	unstorable excuse = "the last value could not be stored, and the lease was left open"
+	closing    excuse = "the cache was closed"
 )
 
-var excuses = []excuse{byPolicy, ownFailure, notAsked, unstorable}
+var excuses = []excuse{byPolicy, ownFailure, notAsked, unstorable, closing}
 
 // reopened is how long after the last failure a node can still be away (internal/remote). One
 // failure is enough for a node to be away. A probe follows within 1.5 s, and takes at most
@@ -119,8 +120,17 @@ func (x *index) away(c *cell, begin, at *event) excuse {
 		return ownFailure
 	case x.mayNotAsk(begin, at):
 		return notAsked
+	case x.hasClosed(at):
+		return closing
 	}
 	return ""
+}
+
+// hasClosed reports whether a process had begun to close its cache at a place. A computation whose
+// callers have left still runs then, and the functions that it calls compute as while Redis is away.
+func (x *index) hasClosed(at *event) bool {
+	place, ok := x.closed[at.Proc]
+	return ok && place < at.Seq
 }
 
 // mayNotAsk reports whether a node can have been away for the process between the beginning of

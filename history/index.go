@@ -15,6 +15,7 @@ type index struct {
 	gone     map[int]event     // by process
 	calm     map[int][]event   // settled, by process, in order
 	stall    map[int][]event   // by process
+	closed   map[int]uint64    // by process: the place at which its cache was closed
 	troubles map[int][]trouble // by process, in order; see findTroubles
 	times    times
 
@@ -148,7 +149,7 @@ type command struct {
 func newIndex(p *plan, events []event) *index {
 	x := &index{
 		plan: p, cells: map[string]*cell{}, begun: map[int64]event{}, gone: map[int]event{}, calm: map[int][]event{},
-		comps: map[int64]*comp{}, overtakingOf: map[int64]*overtaking{}, stall: map[int][]event{}, troubles: map[int][]trouble{}, times: newTimes(events), tally: newTally(),
+		comps: map[int64]*comp{}, overtakingOf: map[int64]*overtaking{}, stall: map[int][]event{}, closed: map[int]uint64{}, troubles: map[int][]trouble{}, times: newTimes(events), tally: newTally(),
 	}
 	b := indexing{index: x, calls: map[int64]*call{}, invalidations: map[int64]*invalidation{}, commands: map[int64]*command{}}
 	for _, e := range events {
@@ -270,6 +271,8 @@ func (b *indexing) takeFromOutside(e event) {
 		b.calm[e.Victim] = append(b.calm[e.Victim], e)
 	case stalled:
 		b.stall[e.Proc] = append(b.stall[e.Proc], e)
+	case cacheCloses:
+		b.closed[e.Proc] = e.Seq
 	case wipeBegins:
 		b.wipe = e
 	case wipeEnds:

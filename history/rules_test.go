@@ -681,6 +681,21 @@ func TestAComputationWithoutALeaseIsExcusedByItsPolicy(t *testing.T) {
 			h.get(2, 31, 0)
 			h.computeAlone(2, 60, 30, 0)
 		}},
+		"its process closes the cache": {closing, nil, func(h *tale) {
+			h.call(2, 30)
+			h.add(event{Kind: cacheCloses, Proc: 2})
+			h.computeAlone(2, 60, 30, 0)
+		}},
+		"another process closes its cache": {"", nil, func(h *tale) {
+			h.call(2, 30)
+			h.add(event{Kind: cacheCloses, Proc: 1})
+			h.computeAlone(2, 60, 30, 0)
+		}},
+		"its process closes the cache after the computation began": {"", nil, func(h *tale) {
+			h.call(2, 30)
+			h.computeAlone(2, 60, 30, 0)
+			h.add(event{Kind: cacheCloses, Proc: 2})
+		}},
 		"a refresh, with Redis away": {"", nil, func(h *tale) {
 			h.add(event{Kind: refreshBegins, Proc: 2, Op: 30})
 			h.ask(2, 31, "u", 30)

@@ -126,6 +126,7 @@ func (w *worker) run() (err error) {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	close(w.done)
 	clients.Wait()
+	w.rec.record(event{Kind: cacheCloses})
 	return errors.Join(w.cache.Close(), client.Close(), w.rec.close())
 }
 
