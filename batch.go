@@ -287,6 +287,7 @@ func (b *batch) make(n int, arg func(i int) shape.Arguments) error {
 			el.a.goexit, el.a.source = true, SourceFailed // stays if a hook of the client ends the goroutine
 			el.fn, el.cache, el.bound, el.ctx, el.input, el.key = f, b.cache, b.bound, b.ctx, in, b.bound.key(hash)
 			el.strict, el.order = b.strict, i
+			el.handUp(b.per.frame)
 			byHash[hash] = el
 			b.elements = append(b.elements, el)
 		}
@@ -398,7 +399,6 @@ func (b *batch) answer(informed bool) {
 	}
 	for _, el := range b.elements {
 		el.informed = informed
-		el.handUp(b.per.frame)
 		switch {
 		case b.per.bypass, b.per.frame.computes(b.cache, el.key):
 			direct = append(direct, el)

@@ -431,16 +431,17 @@ func (f *Func) refresh(ctx context.Context, args shape.Arguments) (shape.Results
 	if err != nil {
 		return nil, err
 	}
-	if ctx = orBackground(ctx); ctx.Err() != nil {
+	ctx = orBackground(ctx)
+	c := t.call(ctx, f)
+	c.handUp(perCallOf(ctx).frame)
+	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	if perCallOf(ctx).frame.computes(t.cache, t.key) {
 		return nil, fmt.Errorf("fncache: refresh %s: this call runs inside the computation of %s and would wait for itself; call Refresh outside of the function",
 			f.Name(), t.key)
 	}
-	c := t.call(ctx, f)
 	c.strict = true
-	c.handUp(perCallOf(ctx).frame)
 	a := c.answer(true)
 	a.raise()
 	return a.results, a.err
@@ -454,11 +455,12 @@ func (f *Func) peek(ctx context.Context, args shape.Arguments) (r shape.Results,
 		return nil, info, false, err
 	}
 	info.Key = t.key
-	if ctx = orBackground(ctx); ctx.Err() != nil {
-		return nil, info, false, ctx.Err()
-	}
+	ctx = orBackground(ctx)
 	c := t.call(ctx, f)
 	c.handUp(perCallOf(ctx).frame)
+	if ctx.Err() != nil {
+		return nil, info, false, ctx.Err()
+	}
 	a := c.peek()
 	info.Source, info.Age, info.Cost = a.source, a.age, a.cost
 	return a.results, info, a.source != SourceNone, a.err

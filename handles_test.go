@@ -404,6 +404,28 @@ func TestTheTagsOfAnEntryThatAFunctionPeeksAtAreInherited(t *testing.T) {
 	})
 }
 
+// W5: a peek that fails has handed up its tags too.
+func TestW5TheTagsOfAPeekThatFailsAreInherited(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		cache, c := b.cache(), &counted{}
+		_, inner, err := New1(c.one, Options{Cache: cache, Name: "inner", Timeout: time.Hour, Tags: []string{"books"}})
+		require.NoError(t, err)
+		runs := 0
+		_, outer, err := New1(func(ctx context.Context, id int64) (int, error) {
+			ended, end := context.WithCancel(ctx)
+			end()
+			_, _, _, err := inner.Peek(ended, id)
+			assert.ErrorIs(t, err, context.Canceled)
+			runs++
+			return runs, nil
+		}, Options{Cache: cache, Name: "outer", Timeout: time.Hour, Tags: []string{}})
+		require.NoError(t, err)
+		assert.Equal(t, []int{1, 1}, []int{Must(outer.Call(t.Context(), 1)), Must(outer.Call(t.Context(), 1))})
+		require.NoError(t, cache.InvalidateTags(t.Context(), "books"))
+		assert.Equal(t, 2, Must(outer.Call(t.Context(), 1)))
+	})
+}
+
 func TestNewLeavesTheFunctionAndUnwrapsTheCachedOne(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		fn := lengthFunc(lengthOf)

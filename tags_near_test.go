@@ -3,6 +3,7 @@ package fncache_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,6 +133,21 @@ func TestW2AComputedValueIsKeptNearAsOfBeforeItsStampWasRead(t *testing.T) {
 	})
 }
 
+// W12: the process reads entry and fence while its command is on its way, and the message is lost.
+func TestW12AnEntryReadWhileTheCommandIsOnItsWayIsNotServedFromNear(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{}, shelf(nearby))
+		hears(t, w)
+		w.get(t.Context(), "a")
+		require.NoError(t, c.InvalidateTags(t.Context(), "so that the script is known"))
+		c.SetChannel("nobody hears this:")
+		b.tap.on("tags", func() { assert.Equal(t, []Source{SourceFresh, SourceNear}, w.sources(t.Context(), "a", 2)) })
+		require.NoError(t, c.InvalidateTags(t.Context(), "author:a"))
+		assert.Equal(t, 2, w.get(t.Context(), "a").value)
+	})
+}
+
 // W3.
 func TestW3ANearHitHandsUpTheStampOfWhenItWasFoundValid(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
@@ -150,6 +166,38 @@ func TestW3ANearHitHandsUpTheStampOfWhenItWasFoundValid(t *testing.T) {
 		here.Events().OvertakeTags(fence.Raw([]fence.Tag{tagOf(here, "author:x")})) // it comes
 		assert.Equal(t, 2, p.outer.get(t.Context(), "a").value, "what was built of it was born invalid")
 	})
+}
+
+// W3: so does a hit with arguments that are not plain, and one of Peek.
+func TestW3OtherNearHitsHandUpTheStampOfWhenTheyWereFoundValid(t *testing.T) {
+	for _, peeks := range []bool{false, true} {
+		t.Run(fmt.Sprint("peeks: ", peeks), func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				here, there := b.cache(), b.cache()
+				innerRuns, outerRuns := 0, 0
+				inner := func(context.Context, []string) (int, error) { innerRuns++; return innerRuns, nil }
+				h, err := Wrap1(&inner, Options{Cache: here, Name: "inner", Timeout: time.Hour, Near: time.Hour, Tags: []string{"books"}})
+				require.NoError(t, err)
+				outer := func(ctx context.Context, _ string) (int, error) {
+					if outerRuns++; peeks && outerRuns == 1 {
+						v, info, _, err := h.Peek(ctx, []string{"x"})
+						assert.Equal(t, SourceNear, info.Source)
+						return v, err
+					}
+					return inner(ctx, []string{"x"})
+				}
+				_, err = Wrap1(&outer, Options{Cache: here, Name: "outer", Timeout: time.Hour, Tags: []string{}})
+				require.NoError(t, err)
+				awaitBubbleHearing(t, here)
+				Must(inner(t.Context(), []string{"x"}))
+				there.SetChannel("nobody hears this:")
+				require.NoError(t, there.InvalidateTags(t.Context(), "books"))
+				assert.Equal(t, 1, Must(outer(t.Context(), "a")), "an old value, as near may be late")
+				here.Events().OvertakeTags(fence.Raw([]fence.Tag{tagOf(here, "books")})) // it comes
+				assert.Equal(t, 2, Must(outer(t.Context(), "a")), "what was built of it was born invalid")
+			})
+		})
+	}
 }
 
 func TestNearHitsHandUpTags(t *testing.T) {

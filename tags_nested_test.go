@@ -102,6 +102,72 @@ func TestW4AResultBuiltWithAnUnstampedAnswerIsNotStored(t *testing.T) {
 	})
 }
 
+// W4: one level up, too.
+func TestW4AResultBuiltWithOneThatHasNoStampIsNotStored(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		p := wrapPair(t, c, tagged("author:{0}"), tagged())
+		top := wrap(t, c, &source{do: func(ctx context.Context, _ int) (int, error) { return p.outer.call(ctx, "a") }}, tagged())
+		p.outer.get(t.Context(), "so that the scripts are known")
+		p.outerSource.do = func(ctx context.Context, _ int) (int, error) {
+			b.tap.set(func(t *tap) { t.broken = errors.New("gone") })
+			defer b.tap.set(func(t *tap) { t.broken = nil })
+			return p.inner.call(ctx, "y")
+		}
+		assert.Equal(t, SourceComputed, top.get(t.Context(), "t").source)
+		time.Sleep(5 * time.Second)
+		assert.False(t, b.redis.Exists(must(top.Key("t"))))
+	})
+}
+
+// W4: while Redis is away, a near entry answers, and it is not known whether it is still right.
+func TestW4AResultBuiltWithANearEntryWhileRedisIsAwayIsNotStored(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		inner := tagged("author:{0}")
+		inner.Near = time.Hour
+		p := wrapPair(t, c, inner, tagged())
+		hears(t, p.inner)
+		p.outer.get(t.Context(), "so that the scripts are known, and the inner entry is near")
+		p.outerSource.do = func(ctx context.Context, _ int) (int, error) {
+			b.tap.set(func(t *tap) { t.broken = errors.New("gone") })
+			defer b.tap.set(func(t *tap) { t.broken = nil })
+			c.Events().Down()
+			o := p.inner.get(ctx, "x")
+			assert.Equal(t, SourceStale, o.source)
+			return o.value, o.err
+		}
+		assert.Equal(t, SourceComputed, p.outer.get(t.Context(), "a").source)
+		time.Sleep(5 * time.Second)
+		assert.False(t, b.redis.Exists(must(p.outer.Key("a"))))
+	})
+}
+
+// W4: a computation without a lease that another call has begun collects no tags.
+func TestW4AResultBuiltWithAnotherCallsComputationWithoutALeaseIsNotStored(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		inner := tagged()
+		inner.OnCold = Compute
+		p := wrapPair(t, b.cache(), inner, tagged())
+		p.innerSource.took = time.Second
+		p.innerSource.do = func(ctx context.Context, run int) (int, error) {
+			AddTags(ctx, "book:5")
+			return run, nil
+		}
+		lock := must(p.inner.Key("x")) + LockSuffix
+		require.NoError(t, b.redis.Set(lock, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")) // of another process
+		b.redis.SetTTL(lock, time.Hour)
+		first := p.inner.begin(t.Context(), "x")
+		synctest.Wait()
+		second := p.inner.begin(t.Context(), "x") // its computation waits for the end of the first
+		synctest.Wait()
+		assert.Equal(t, 2, p.outer.get(t.Context(), "a").value)
+		assert.Equal(t, 1, (<-first).value)
+		assert.Equal(t, 2, (<-second).value)
+		assert.False(t, b.redis.Exists(must(p.outer.Key("a"))))
+	})
+}
+
 // W5.
 func TestW5TheTagsOfACallThatFailsAreInherited(t *testing.T) {
 	for name, fail := range map[string]func(ctx context.Context, p *pair) error{
@@ -118,6 +184,25 @@ func TestW5TheTagsOfACallThatFailsAreInherited(t *testing.T) {
 		"bypass": func(ctx context.Context, p *pair) error {
 			_, err := p.inner.call(WithBypass(ctx), "x")
 			return err
+		},
+		"a context that has ended": func(ctx context.Context, p *pair) error {
+			ctx, end := context.WithCancel(ctx)
+			end()
+			_, err := p.inner.call(ctx, "x")
+			return err
+		},
+		"a refusal": func(ctx context.Context, p *pair) error {
+			go func() { _, _ = p.inner.call(context.WithoutCancel(ctx), "x") }()
+			synctest.Wait()
+			_, err := p.inner.call(ctx, "x")
+			assert.ErrorIs(t, err, ErrColdCache)
+			return err
+		},
+		"Refresh of the handle": func(ctx context.Context, p *pair) error { return p.inner.Refresh(ctx, "x") },
+		"Refresh of the handle, with a context that has ended": func(ctx context.Context, p *pair) error {
+			ctx, end := context.WithCancel(ctx)
+			end()
+			return p.inner.Refresh(ctx, "x")
 		},
 		"refresh": func(ctx context.Context, p *pair) error {
 			_, err := p.inner.call(WithRefresh(ctx), "x")
@@ -321,6 +406,48 @@ func TestAnOuterEntryHasTheStampBeforeItsFunctionRanAndNoLaterOne(t *testing.T) 
 		p.outerSource.do = func(ctx context.Context, run int) (int, error) {
 			// The source that both read changes before the inner one is asked.
 			require.NoError(t, c.InvalidateTags(context.WithoutCancel(t.Context()), "author:x"))
+			_, err := p.inner.call(ctx, "x")
+			return run, err
+		}
+		p.outer.get(t.Context(), "a")
+		p.outerSource.set(func(s *source) { s.do = nil })
+		assert.Equal(t, 2, p.outer.get(t.Context(), "a").value)
+	})
+}
+
+// W5: an answer can only lower the stamps.
+func TestW5OfTwoAnswersWithATagTheOlderOneCounts(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		here, there := b.cache(), b.cache()
+		inner := tagged("author:{0}")
+		inner.Near = time.Hour
+		p := wrapPair(t, here, inner, tagged())
+		hears(t, p.inner)
+		p.inner.get(t.Context(), "x")
+		p.outerSource.do = func(ctx context.Context, _ int) (int, error) {
+			first, _ := p.inner.call(ctx, "x") // the old value, as near may be late
+			second, _ := p.inner.call(WithRefresh(ctx), "x")
+			return 10*first + second, nil
+		}
+		there.SetChannel("nobody hears this:")
+		require.NoError(t, there.InvalidateTags(t.Context(), "author:x"))
+		assert.Equal(t, 12, p.outer.get(t.Context(), "a").value)
+		assert.Equal(t, 23, p.outer.get(t.Context(), "a").value, "it was born invalid")
+	})
+}
+
+// W5: also for a tag that the inner function has added.
+func TestW5AnAddedTagHasNoLaterStampThanTheRunThatInheritsIt(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		p := wrapPair(t, c, tagged(), tagged())
+		p.innerSource.do = func(ctx context.Context, run int) (int, error) {
+			AddTags(ctx, "book:5")
+			return run, nil
+		}
+		p.outerSource.do = func(ctx context.Context, run int) (int, error) {
+			// The source that both read changes before the inner one is asked.
+			require.NoError(t, c.InvalidateTags(context.WithoutCancel(t.Context()), "book:5"))
 			_, err := p.inner.call(ctx, "x")
 			return run, err
 		}

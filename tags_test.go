@@ -280,6 +280,59 @@ func TestW12LookupsUnderWayInTheProcessThatInvalidatesAreNotJoined(t *testing.T)
 	}
 }
 
+// W12: the second detaching. The lookup has read the fence before the command is executed.
+func TestW12LookupsThatBeginWhileTheCommandIsOnItsWayAreNotJoined(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{}, shelf())
+		w.get(t.Context(), "a")
+		require.NoError(t, c.InvalidateTags(t.Context(), "so that the script is known"))
+		held := make(chan struct{})
+		var first <-chan outcome
+		b.tap.on("tags", func() {
+			b.tap.onReply("get", func(redis.Cmder) { <-held })
+			first = w.begin(t.Context(), "a")
+			synctest.Wait() // it has read
+		})
+		require.NoError(t, c.InvalidateTags(t.Context(), "author:a"))
+		b.tap.reset()
+		second := w.begin(t.Context(), "a")
+		synctest.Wait()
+		assert.Equal(t, 1, b.tap.count("get"), "it does not join the first")
+		close(held)
+		<-first
+		assert.Equal(t, 2, (<-second).value)
+	})
+}
+
+// W12: a call that waits for another process has found its entry, and has read the fence.
+func TestW12WaitingCallsOfTheProcessThatInvalidatesAreNotJoined(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{}, shelf(waits))
+		w.get(t.Context(), "a")
+		require.NoError(t, c.InvalidateTags(t.Context(), "so that the script is known"))
+		key := must(w.Key("a"))
+		stored := must(b.redis.Get(key))
+		b.redis.Del(key)
+		require.NoError(t, b.redis.Set(key+LockSuffix, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")) // of another process
+		b.redis.SetTTL(key+LockSuffix, time.Hour)
+		first := w.begin(t.Context(), "a")
+		synctest.Wait() // it waits
+		held, read := make(chan struct{}), make(chan struct{})
+		b.tap.onReply("fence", func(redis.Cmder) { close(read); <-held })
+		require.NoError(t, b.redis.Set(key, stored))
+		<-read
+		require.NoError(t, c.InvalidateTags(t.Context(), "author:a"))
+		second := w.begin(t.Context(), "a")
+		synctest.Wait()
+		close(held)
+		assert.Equal(t, 1, (<-first).value, "it called before the invalidation")
+		b.redis.Del(key + LockSuffix)
+		assert.Equal(t, 2, (<-second).value)
+	})
+}
+
 // W13: the fence is read again before joiners are answered.
 func TestJoinersDoNotGetAValueThatWasInvalidatedMeanwhile(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
