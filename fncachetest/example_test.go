@@ -193,6 +193,26 @@ func ExampleCache_Count() {
 }
 
 // In a test of your own, t is its *testing.T. This example is compiled and not run.
+func ExampleCache_StartRedis() {
+	var t *testing.T
+	cache := fncachetest.New(t)
+	shop, err := NewShop(cache.Cache, func(context.Context, int64) (int, error) { return 1, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	_, _ = shop.TopBooks(t.Context(), 7)
+	cache.StopRedis()
+	_, _ = shop.TopBooks(t.Context(), 7) // computed, and not stored
+	cache.StartRedis()
+	var info fncache.Info
+	_, _ = shop.TopBooks(fncache.WithInfo(t.Context(), &info), 7)
+	if info.Source != fncache.SourceFresh { // what was stored before is still there
+		t.Fatal(info.Source)
+	}
+}
+
+// In a test of your own, t is its *testing.T. This example is compiled and not run.
 func ExampleCache_StopRedis() {
 	var t *testing.T
 	cache := fncachetest.New(t, func(c *fncache.Config) { c.OnRedisDown = fncache.DownError })

@@ -238,3 +238,128 @@ func TestOnlyWhatHappensMeanwhileIsCounted(t *testing.T) {
 	assert.Equal(t, fncachetest.Counts{}, cache.Count(func() {}))
 	assert.Zero(t, cache.Count(f.Unwrap).Calls)
 }
+
+// typedTop is a function with a handle that knows its types.
+func typedTop(t *testing.T, cache *fncachetest.Cache, fn func(context.Context, int64) (int, error), opts fncache.Options) *fncache.Func1[int64, int] {
+	t.Helper()
+	opts.Cache, opts.Name, opts.Timeout = cache.Cache, "typed", 24*time.Hour
+	_, h, err := fncache.New1(fn, opts)
+	require.NoError(t, err)
+	return h
+}
+
+func TestTheHelpersServeHandlesWithTypes(t *testing.T) {
+	cache := fncachetest.New(t)
+	runs := 0
+	end := ""
+	h := typedTop(t, cache, func(context.Context, int64) (int, error) {
+		runs++
+		if end != "" {
+			assert.True(t, cache.EndLease(end))
+		}
+		return runs, nil
+	}, fncache.Options{Freshness: time.Hour})
+	n := cache.Count(func() {
+		for range 2 {
+			got, err := h.Call(t.Context(), 7)
+			assert.NoError(t, err)
+			assert.Equal(t, 1, got)
+		}
+	})
+	assert.EqualValues(t, 2, n.Calls)
+	assert.EqualValues(t, 1, n.Computations)
+
+	cache.Advance(2 * time.Hour)
+	n = cache.Count(func() {
+		_, info, ok, err := h.Peek(t.Context(), 7)
+		assert.NoError(t, err)
+		assert.True(t, ok)
+		assert.Equal(t, fncache.SourceStale, info.Source)
+	})
+	assert.Equal(t, fncachetest.Counts{Commands: 1}, n, "a peek is no call")
+
+	var err error
+	end, err = h.Key(7)
+	require.NoError(t, err)
+	_, err = h.Refresh(t.Context(), 7)
+	require.ErrorIs(t, err, fncache.ErrLeaseLost)
+	end = ""
+
+	cache.StopRedis()
+	require.ErrorIs(t, h.Invalidate(t.Context(), 7), fncache.ErrRedisDown)
+	_, _, ok, err := h.Peek(t.Context(), 7)
+	assert.False(t, ok)
+	require.ErrorIs(t, err, fncache.ErrRedisDown)
+	cache.StartRedis()
+	require.NoError(t, h.Invalidate(t.Context(), 7))
+	_, _, ok, err = h.Peek(t.Context(), 7)
+	require.NoError(t, err)
+	assert.False(t, ok)
+}
+
+func TestTheHelpersServeBatchFunctions(t *testing.T) {
+	cache := fncachetest.New(t)
+	var ran [][]int64
+	end := ""
+	get := func(_ context.Context, ids []int64) (map[int64]int64, error) {
+		ran = append(ran, ids)
+		if end != "" {
+			assert.True(t, cache.EndLease(end))
+		}
+		found := map[int64]int64{}
+		for _, id := range ids {
+			found[id] = 10 * id
+		}
+		return found, nil
+	}
+	h, err := fncache.WrapBatch(&get, fncache.Options{Cache: cache.Cache, Name: "batch", Timeout: 24 * time.Hour, Freshness: time.Hour})
+	require.NoError(t, err)
+	call := func(ids ...int64) fncachetest.Counts {
+		return cache.Count(func() {
+			found, err := get(t.Context(), ids)
+			assert.NoError(t, err)
+			assert.Len(t, found, len(ids))
+		})
+	}
+	n := call(1, 2, 3)
+	assert.EqualValues(t, 3, n.Calls, "each id counts")
+	assert.EqualValues(t, 3, n.Computations)
+	assert.Equal(t, fncachetest.Counts{Calls: 2, Commands: 1}, call(3, 1))
+	cache.Advance(2 * time.Hour)
+	assert.EqualValues(t, 1, call(2).Computations, "it was stale")
+
+	end, err = h.Key(4)
+	require.NoError(t, err)
+	assert.EqualValues(t, 2, call(4, 5).Computations)
+	end = ""
+	assert.EqualValues(t, 1, call(4, 5).Computations, "only the id whose lease was held is stored")
+	assert.EqualValues(t, 1, h.Stats().LostLeases)
+
+	cache.StopRedis()
+	assert.EqualValues(t, 2, call(1, 2).Computations)
+	cache.StartRedis()
+	assert.Zero(t, call(2).Computations)
+	assert.Equal(t, [][]int64{{1, 2, 3}, {2}, {4, 5}, {4}, {1, 2}}, ran)
+}
+
+func TestAdvanceMovesTheNearCacheToo(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
+		cache := fncachetest.New(t)
+		runs := 0
+		h := typedTop(t, cache, topBooks(&runs), fncache.Options{Freshness: time.Hour, Near: 24 * time.Hour, OnStale: fncache.Background})
+		source := func() fncache.Source {
+			var info fncache.Info
+			_, err := h.Call(fncache.WithInfo(t.Context(), &info), 7)
+			require.NoError(t, err)
+			return info.Source
+		}
+		source()
+		time.Sleep(time.Second) // of the bubble: until events are received
+		source()
+		require.Equal(t, fncache.SourceNear, source())
+		cache.Advance(30 * time.Minute)
+		assert.Equal(t, fncache.SourceNear, source())
+		cache.Advance(time.Hour)
+		assert.Equal(t, fncache.SourceStale, source())
+	})
+}
