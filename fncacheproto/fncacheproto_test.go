@@ -1,6 +1,7 @@
 package fncacheproto_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -24,6 +25,7 @@ import (
 	"github.com/fncache/fncache/fncacheproto/internal/opaque"
 	"github.com/fncache/fncache/fncacheproto/internal/shop"
 	"github.com/fncache/fncache/fncachetest"
+	"github.com/fncache/fncache/internal/bubbletest"
 )
 
 func newCache(t testing.TB) *fncachetest.Cache {
@@ -331,4 +333,63 @@ func TestMessagesOfTwoNamesAreTwoTypes(t *testing.T) {
 	assert.NotEqual(t,
 		keyOf(func() (*fncache.Func, error) { return fncache.Wrap(&book, opts) }),
 		keyOf(func() (*fncache.Func, error) { return fncache.Wrap(&discount, opts) }))
+}
+
+func TestABatchOfMessagesTellsNilFromMissing(t *testing.T) {
+	runs := 0
+	get := func(_ context.Context, ids []int64) (map[int64]*shop.Book, error) {
+		runs++
+		return map[int64]*shop.Book{1: fullBook(t), 2: nil, 3: {}}, nil
+	}
+	_, err := fncache.WrapBatch(&get, fncache.Options{Cache: newCache(t).Cache, Name: "test.Books", Timeout: time.Hour, MissingTimeout: time.Hour})
+	require.NoError(t, err)
+	for range 2 {
+		found, err := get(t.Context(), []int64{1, 2, 3, 4})
+		require.NoError(t, err)
+		require.Len(t, found, 3)
+		assert.True(t, proto.Equal(fullBook(t), found[1]))
+		assert.True(t, found[2] == nil, "nil is a value")
+		assert.NotNil(t, found[3])
+		_, known := found[4]
+		assert.False(t, known)
+	}
+	assert.Equal(t, 1, runs)
+}
+
+// TestMessagesAreSealedAndVerified has maps in messages, whose order differs from time to time.
+func TestMessagesAreSealedAndVerified(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
+		cache := fncachetest.New(t, func(c *fncache.Config) {
+			c.Codec, c.Seal = fncacheproto.Codec, [][]byte{bytes.Repeat([]byte{7}, 32)}
+		})
+		pages := int32(1)
+		fn := func(context.Context) ([]*shop.Book, error) {
+			book := fullBook(t)
+			for i := range int32(50) {
+				book.Stock[fmt.Sprint("shop ", i)] = i + pages
+			}
+			return []*shop.Book{book, nil}, nil
+		}
+		f, err := fncache.Wrap(&fn, fncache.Options{Cache: cache.Cache, Name: "test.Sealed", Timeout: time.Hour, Verify: 1})
+		require.NoError(t, err)
+		call := func() {
+			books, err := fn(t.Context())
+			require.NoError(t, err)
+			assert.Len(t, books[0].GetStock(), 52)
+			time.Sleep(3 * time.Second) // of the bubble: until the hit is verified
+		}
+		for range 6 {
+			call()
+		}
+		assert.EqualValues(t, 5, f.Stats().Verified)
+		assert.Zero(t, f.Stats().VerifyDiffered, "equal messages have equal encodings")
+		pages = 2
+		call()
+		assert.EqualValues(t, 1, f.Stats().VerifyDiffered)
+		key, err := f.Key()
+		require.NoError(t, err)
+		raw, err := cache.Redis.Get(key)
+		require.NoError(t, err)
+		assert.NotContains(t, raw, "Emma")
+	})
 }
