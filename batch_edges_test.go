@@ -509,3 +509,97 @@ func TestBatchKeyForIsTheKeyOfTheContext(t *testing.T) {
 		require.ErrorContains(t, err, "use KeyFor")
 	})
 }
+
+func TestBatchCountsEachIDOnce(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrapShelf(t, c, &batchSource{}, Options{Near: time.Minute})
+		awaitBubbleHearing(t, c)
+		for _, want := range []SourceCounts{
+			{SourceComputed: 2},
+			{SourceNear: 3}, // the near cache is asked for each
+		} {
+			found, info, err := w.info(t.Context(), 1, 2, 1)
+			require.NoError(t, err)
+			assert.Equal(t, tens(1, 2), found)
+			assert.Equal(t, want, info.Elements)
+			synctest.Wait()
+		}
+		assert.EqualValues(t, 5, requireIdentity(t, w.Func).Calls)
+	})
+}
+
+func TestBatchHandleOfOneIDRefreshesMissingOnes(t *testing.T) {
+	for name, timeout := range map[string]time.Duration{"cached": time.Hour, "not cached": 0} {
+		t.Run(name, func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				s := &batchSource{}
+				w := wrapShelf(t, b.cache(), s, Options{MissingTimeout: timeout, Timeout: time.Hour})
+				require.NoError(t, w.Func.Refresh(t.Context(), 2))
+				s.set(func(s *batchSource) { s.none = map[int]bool{2: true} })
+				require.NoError(t, w.Func.Refresh(t.Context(), 2), "as BatchFunc.Refresh")
+				found, err := w.Refresh(t.Context(), 2)
+				require.NoError(t, err)
+				assert.Empty(t, found)
+				runs := len(s.sizes())
+				found, err = w.get(t.Context(), []int{2})
+				require.NoError(t, err)
+				assert.Empty(t, found, "the old value is gone")
+				assert.Equal(t, timeout > 0, len(s.sizes()) == runs)
+				assert.Empty(t, b.locks())
+			})
+		})
+	}
+}
+
+func TestBatchWaitsNoLongerThanItsLimits(t *testing.T) {
+	const limit = 100 * time.Millisecond
+	slow := func(context.Context, []int) error {
+		time.Sleep(time.Second) // of the bubble
+		return nil
+	}
+	t.Run("WaitTimeout", func(t *testing.T) {
+		inOneBubble(t, func(t *testing.T, b *bubble) {
+			s := &batchSource{do: func(ctx context.Context, ids []int) error {
+				if ids[0] == 1 {
+					return slow(ctx, ids)
+				}
+				return nil
+			}}
+			w, other := wrapShelf(t, b.cache(), s, Options{OnCold: Wait, WaitTimeout: limit}), wrapShelf(t, b.cache(), s, Options{OnCold: Wait})
+			go func() { _, _ = other.get(t.Context(), []int{1, 2}) }()
+			synctest.Wait()
+			began := time.Now()
+			found, info, err := w.info(t.Context(), 1, 2, 3)
+			var cold *ColdCacheError
+			require.ErrorAs(t, err, &cold)
+			assert.Equal(t, []any{1, 2}, cold.IDs)
+			assert.Len(t, found, 1)
+			assert.Equal(t, SourceCounts{SourceRefused: 2, SourceComputed: 1}, info.Elements)
+			assert.Equal(t, limit, time.Since(began))
+			time.Sleep(2 * time.Second) // of the bubble
+			requireIdentity(t, w.Func)
+		})
+	})
+	t.Run("SoftTimeout", func(t *testing.T) {
+		inOneBubble(t, func(t *testing.T, b *bubble) {
+			s := &batchSource{}
+			w := wrapShelf(t, b.cache(), s, Options{Freshness: time.Second, SoftTimeout: limit})
+			_, err := w.get(t.Context(), []int{1, 2})
+			require.NoError(t, err)
+			time.Sleep(2 * time.Second) // of the bubble
+			s.set(func(s *batchSource) { s.do = slow })
+			began := time.Now()
+			found, info, err := w.info(t.Context(), 1, 2)
+			require.NoError(t, err)
+			assert.Equal(t, tens(1, 2), found)
+			assert.Equal(t, SourceCounts{SourceStale: 2}, info.Elements)
+			assert.Equal(t, limit, time.Since(began))
+			time.Sleep(1500 * time.Millisecond) // of the bubble
+			found, err = w.get(t.Context(), []int{1, 2})
+			require.NoError(t, err)
+			assert.Equal(t, map[int]int{1: 10 + ofRun, 2: 20 + ofRun}, found, "the run continues, and is stored")
+			requireIdentity(t, w.Func)
+		})
+	})
+}

@@ -413,15 +413,17 @@ func keysOfReleases(key, params string, records []releases.Record) []string {
 // Options.WaitTimeout, and then computes. It never takes the result of a computation that
 // began before. The function gets a context with the values of ctx.
 //
-// The error is nil if the value is stored, or if the function called [NoStore]. Otherwise it is
-// the error of the function or of ctx, or wraps [ErrColdCache], [ErrRedisDown],
-// [ErrComputeTimeout] or [ErrLeaseLost], or its text says why the result cannot be stored.
+// The error is nil if the value is stored, if the function called [NoStore], or if a batch function
+// has no value for the id. Otherwise it is the error of the function or of ctx, or wraps [ErrColdCache],
+// [ErrRedisDown], [ErrComputeTimeout] or [ErrLeaseLost], or its text says why the result cannot be stored.
 func (f *Func) Refresh(ctx context.Context, args ...any) error {
 	given, err := f.arguments("refresh", args)
 	if err != nil {
 		return err
 	}
-	_, err = f.refresh(ctx, given)
+	if _, err = f.refresh(ctx, given); err == errMissing { //nolint:errorlint // it is returned as it is
+		return nil
+	}
 	return err
 }
 
@@ -447,8 +449,7 @@ func (f *Func) refresh(ctx context.Context, args shape.Arguments) (shape.Results
 	return a.results, a.err
 }
 
-// peek returns the results that a call would be served now, or nil, and their source. It does
-// not compute.
+// peek returns the results that a call would be served now, or nil. It does not compute.
 func (f *Func) peek(ctx context.Context, args shape.Arguments) (r shape.Results, info Info, ok bool, err error) {
 	t, err := f.target(ctx, "peek", args)
 	if err != nil {
@@ -478,8 +479,7 @@ func (t *target) call(ctx context.Context, f *Func) *call {
 	return &call{fn: f, cache: t.cache, bound: t.binding, ctx: ctx, input: t.input, key: t.key}
 }
 
-// arguments converts the arguments of a method of a handle to the types of the parameters.
-// op names the method in the error.
+// arguments converts arguments to the types of the parameters. op names the method in the error.
 func (f *Func) arguments(op string, args []any) (shape.Arguments, error) {
 	values, err := f.sig.Arguments(args)
 	if err != nil {

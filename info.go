@@ -163,8 +163,8 @@ type Info struct {
 	Cost time.Duration
 	// Key is the Redis key of the entry; "" for a call of a batch function.
 	Key string
-	// Elements counts the ids of a call of a batch function by the source of their answers, each
-	// id once. It is zero for other functions.
+	// Elements counts the ids of a call of a batch function by their sources. An id that is given
+	// twice counts once, unless the near cache answers it. It is zero for other functions.
 	Elements SourceCounts
 }
 
@@ -172,8 +172,8 @@ type Info struct {
 type SourceCounts [SourceNear + 1]int
 
 // Stats are counters since the function was wrapped. For a batch function ([WrapBatch]) each
-// different id of a call counts as a call; Batches counts the calls themselves. When no call is
-// under way,
+// different id of a call counts as a call, and each id that the near cache answers; Batches counts
+// the calls themselves. When no call is under way,
 //
 //	Calls = Fresh + Stale + Computed + Waited + Refused + Bypassed + Failed + Near
 //
