@@ -40,6 +40,8 @@ func TestRedisErrorsAreClassified(t *testing.T) {
 		{errors.New("redis: cluster has no nodes"), KindClusterDown},
 		{replyError("NOAUTH Authentication required."), KindAuth},
 		{replyError("WRONGPASS invalid username-password pair or user is disabled."), KindAuth},
+		{replyError("ERR Protocol error: unauthenticated multibulk length"), KindAuth},
+		{replyError("ERR Protocol error: unauthenticated bulk length"), KindAuth},
 		{replyError("NOPERM User mute has no permissions to run the 'get' command"), KindNoPerm},
 		{replyError("ERR The user executing the script can't run this command or subcommand script: 1a2b, on @user_script:1."), KindNoPerm},
 		{replyError("ERR ACL failure in script: User noset has no permissions to run the 'set' command script: 1a2b"), KindNoPerm},

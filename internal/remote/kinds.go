@@ -135,6 +135,7 @@ var replyKinds = []struct {
 }{
 	{"NOAUTH", KindAuth},
 	{"WRONGPASS", KindAuth},
+	{"ERR Protocol error: unauthenticated", KindAuth}, // to a command of more than 10 arguments, or of a long one
 	{"ERR invalid password", KindAuth},
 	{"ERR AUTH", KindAuth},
 	{"NOPERM", KindNoPerm},

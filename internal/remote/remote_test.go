@@ -505,6 +505,7 @@ func TestNodeThatSaysItIsAway(t *testing.T) {
 		"-MASTERDOWN Link with MASTER is down\r\n":                     {true, true},
 		"-BUSY Redis is busy running a script.\r\n":                    {true, true},
 		"-NOAUTH Authentication required.\r\n":                         {true, true},
+		"-ERR Protocol error: unauthenticated multibulk length\r\n":    {true, true},
 		"-CLUSTERDOWN The cluster is down\r\n":                         {true, true},
 		"-CLUSTERDOWN Hash slot not served\r\n":                        {false, false},
 		"-READONLY You can't write against a read only replica.\r\n":   {false, true},
