@@ -29,9 +29,9 @@ const opClear = "clear"
 //
 // If the function has no Options.Tags, or a registered release has none, Clear scans all keys of
 // every primary twice, in small steps, and deletes the entries of the function; removed counts
-// them. This needs the right +scan, and takes some seconds for a million keys. It is meant for
-// maintenance; if you clear a function often, give it Tags. A scan misses the result of a
-// computation whose lease a failover has brought back. See docs/tags.md.
+// them. This needs the rights +scan and +unlink, and takes some seconds for a million keys. It is
+// meant for maintenance; if you clear a function often, give it Tags. A scan misses the result of
+// a computation whose lease a failover has brought back. See docs/tags.md.
 //
 // The error is nil, the error of ctx, or wraps [ErrRedisDown]. After an error entries may still
 // be served: call Clear again.

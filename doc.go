@@ -200,7 +200,7 @@
 //	    +setrange +hget +hmget +hincrby +hlen +hrandfield +publish +subscribe +unsubscribe +ping
 //
 // The client of a Cluster needs +cluster|slots and +command too, and [Func.Clear] of a function
-// without tags +scan. Processes publish an event on fncache:events:<prefix>:<name> when they
+// without tags +scan +unlink. Processes publish an event on fncache:events:<prefix>:<name> when they
 // store or invalidate an entry.
 //
 // # Limits

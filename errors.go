@@ -232,7 +232,7 @@ var kindFacts = [redisErrorKinds]struct {
 }
 
 // neededRights are the commands that a user must be allowed, as an ACL rule.
-const neededRights = "+get +mget +time +eval +evalsha +getrange +set +del +pexpire +pttl +hgetall +hset +hdel +setrange +hget +hmget +hincrby +hlen +hrandfield +publish +subscribe +unsubscribe +ping on the keys (~NAMESPACE:*) and channels (&NAMESPACE:events:*) of the namespace; a client of a Cluster needs +cluster|slots +command too, and Func.Clear of a function without tags +scan"
+const neededRights = "+get +mget +time +eval +evalsha +getrange +set +del +pexpire +pttl +hgetall +hset +hdel +setrange +hget +hmget +hincrby +hlen +hrandfield +publish +subscribe +unsubscribe +ping on the keys (~NAMESPACE:*) and channels (&NAMESPACE:events:*) of the namespace; a client of a Cluster needs +cluster|slots +command too, and Func.Clear of a function without tags +scan +unlink"
 
 // String returns the kind as one lower-case word.
 func (k RedisErrorKind) String() string {

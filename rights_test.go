@@ -26,7 +26,7 @@ func TestTheDocumentedRightsAreSufficient(t *testing.T) {
 	inPackage := regexp.MustCompile(`(?m)^//\t`).ReplaceAllString(page(t, "doc.go"), "    ")
 	assert.Equal(t, strings.Fields(found), strings.Fields(command.FindString(inPackage)), "docs/redis.md and doc.go")
 
-	scan := regexp.MustCompile(`(?m)^    ACL SETUSER app \+scan$`).FindString(page(t, "docs/redis.md"))
+	scan := regexp.MustCompile(`(?m)^    ACL SETUSER app \+scan \+unlink$`).FindString(page(t, "docs/redis.md"))
 	require.NotEmpty(t, scan)
 	cluster := regexp.MustCompile(`(?m)^    ACL SETUSER app \+cluster.*$`).FindString(page(t, "docs/redis.md"))
 	require.NotEmpty(t, cluster)
