@@ -71,14 +71,22 @@ func sealKeys(text string) (keys [][]byte, err error) {
 	return keys, nil
 }
 
-// close closes the cache and the client, and prints the warnings of the library.
-func (a *app) close() {
+// close closes the cache and the client, and prints the warnings of the library. A warning about
+// the trouble that the command has reported says nothing new, and is left out.
+func (a *app) close(reported error) {
 	_ = a.cache.Close()
 	_ = a.client.Close()
-	for _, text := range a.warnings.take() {
-		fmt.Fprintf(a.err, "fncache: warning: %s\n", clean(text))
+	var failure *fncache.RedisError
+	failed := errors.As(reported, &failure)
+	for _, w := range a.warnings.take() {
+		if !failed || w.kind != failure.Kind.String() {
+			a.note("warning: " + w.text)
+		}
 	}
 }
+
+// note prints a remark beside the output.
+func (a *app) note(text string) { fmt.Fprintf(a.err, "fncache: %s\n", clean(text)) }
 
 // grace is how long a command has after Ctrl-C to report how far it has come. go-redis itself is
 // not interrupted.
@@ -103,12 +111,18 @@ func (a *app) await(ctx context.Context, command func() error) error {
 
 var errInterrupted = errors.New("interrupted")
 
-// explained replaces the error of a context that was canceled by errInterrupted.
+// explained replaces the error of a context that was canceled by errInterrupted, and says how this
+// command is given a password.
 func explained(err error) error {
-	if errors.Is(err, context.Canceled) {
+	var failure *fncache.RedisError
+	switch {
+	case errors.Is(err, context.Canceled):
 		return errInterrupted
+	case errors.As(err, &failure) && failure.Kind == fncache.KindAuth:
+		return fmt.Errorf("%w%s", err, howToLogIn)
+	default:
+		return err
 	}
-	return err
 }
 
 // limited returns a context for one command of Redis.
@@ -118,8 +132,14 @@ func (a *app) limited(ctx context.Context) (context.Context, context.CancelFunc)
 
 // warnings keeps the warnings that the library logs. It is a slog.Handler.
 type warnings struct {
-	mu    sync.Mutex // guards the field below
-	texts []string
+	mu  sync.Mutex // guards the field below
+	all []warning
+}
+
+// A warning is what the library has logged.
+type warning struct {
+	text string
+	kind string // of the trouble with Redis that it is about, or ""
 }
 
 // Enabled implements slog.Handler.
@@ -127,14 +147,17 @@ func (w *warnings) Enabled(_ context.Context, level slog.Level) bool { return le
 
 // Handle implements slog.Handler.
 func (w *warnings) Handle(_ context.Context, r slog.Record) error {
-	text := r.Message
+	said := warning{text: strings.TrimPrefix(r.Message, "fncache: ")}
 	r.Attrs(func(attr slog.Attr) bool {
-		text += fmt.Sprintf(" %s=%v", attr.Key, attr.Value)
+		if attr.Key == "kind" {
+			said.kind = attr.Value.String()
+		}
+		said.text += fmt.Sprintf(" %s=%v", attr.Key, attr.Value)
 		return true
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.texts = append(w.texts, text)
+	w.all = append(w.all, said)
 	return nil
 }
 
@@ -145,10 +168,10 @@ func (w *warnings) WithAttrs([]slog.Attr) slog.Handler { return w }
 func (w *warnings) WithGroup(string) slog.Handler { return w }
 
 // take returns the warnings, and forgets them.
-func (w *warnings) take() []string {
+func (w *warnings) take() []warning {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	texts := w.texts
-	w.texts = nil
-	return texts
+	all := w.all
+	w.all = nil
+	return all
 }

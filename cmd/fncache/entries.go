@@ -87,7 +87,7 @@ type shown struct {
 func (g getCommand) Run(ctx context.Context, a *app) error {
 	entry, function, err := a.operator.Split(g.Key)
 	if err != nil {
-		return usageError{fmt.Sprintf("%s: %v", clean(g.Key), err)}
+		return a.noKey(g.Key, err)
 	}
 	stored, err := a.operator.Read(ctx, entry)
 	if err != nil {
@@ -201,6 +201,15 @@ func (a *app) showEntry(s *shown) error {
 	return a.showJSON(s.Value, "  ")
 }
 
+// noKey returns the error about a text that is not the key of an entry.
+func (a *app) noKey(key string, err error) error {
+	text := fmt.Sprintf("%s: %v", clean(key), err)
+	if namespace, _, ok := strings.Cut(key, ":{"); ok && namespace != a.flags.Namespace {
+		text += fmt.Sprintf("; this one has the namespace %s, and --namespace is %s", clean(namespace), a.flags.Namespace)
+	}
+	return usageError{text}
+}
+
 // span returns a number of seconds in a form for tables.
 func span(s float64) string { return short(time.Duration(s * float64(time.Second))) }
 
@@ -226,8 +235,11 @@ func (i invalidateCommand) Run(ctx context.Context, a *app) error {
 }
 
 func (o overtaking) run(ctx context.Context, a *app, done string, soft bool, byTags func(context.Context, ...string) error) error {
-	if (o.Key == "") == (len(o.Tag) == 0) {
+	switch {
+	case (o.Key == "") == (len(o.Tag) == 0):
 		return usageError{"give either a KEY or --tag"}
+	case slices.Contains(o.Tag, ""):
+		return usageError{"--tag is empty: is a variable of the shell not set?"}
 	}
 	what := map[string]any{"done": done}
 	if len(o.Tag) > 0 {
@@ -240,7 +252,7 @@ func (o overtaking) run(ctx context.Context, a *app, done string, soft bool, byT
 	keys, err := a.operator.Overtake(ctx, o.Key, soft)
 	switch {
 	case errors.Is(err, operate.ErrNoKey):
-		return usageError{fmt.Sprintf("%s: %v", clean(o.Key), err)}
+		return a.noKey(o.Key, err)
 	case err != nil:
 		return err
 	}
@@ -307,7 +319,11 @@ func (a *app) confirm(ctx context.Context, function string, known int) error {
 	if !a.asks {
 		return usageError{"clear asks before it begins, but the input is not a terminal; give --yes"}
 	}
-	fmt.Fprintf(a.err, "Invalidate all entries of %s (%d registered releases) for the whole fleet? [y/N] ", clean(function), known)
+	releases := "1 registered release"
+	if known != 1 {
+		releases = fmt.Sprintf("%d registered releases", known)
+	}
+	fmt.Fprintf(a.err, "Invalidate all entries of %s (%s) for the whole fleet? [y/N] ", clean(function), releases)
 	answers := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(a.in).ReadString('\n')

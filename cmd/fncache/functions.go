@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,12 +20,11 @@ type pingCommand struct{}
 // Run checks Redis, as Cache.Ping does.
 func (pingCommand) Run(ctx context.Context, a *app) error {
 	began := time.Now()
-	if err := a.cache.Ping(ctx); err != nil {
+	warnings, err := a.operator.Ping(ctx)
+	if err != nil {
 		return err
 	}
 	took := time.Since(began)
-	_ = a.cache.Close() // so that it has logged its warnings
-	warnings := a.warnings.take()
 	rows := [][]string{{"fit", fmt.Sprintf("Redis answers, and this user may do all that fncache does (%s)", short(took))}}
 	for _, text := range warnings {
 		rows = append(rows, []string{"warning", text})
@@ -57,6 +57,9 @@ func (f functionsCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	if len(found) == 0 {
+		a.noteNothing(ctx)
+	}
 	if f.Entries {
 		if err := a.countEntries(ctx, found); err != nil {
 			return err
@@ -81,6 +84,34 @@ func (f functionsCommand) Run(ctx context.Context, a *app) error {
 	return a.show(append([]release{}, found...), head, rows)
 }
 
+// registryPart separates the namespace from the name of the function in the key of a registry.
+const registryPart = ":functions:{"
+
+// mostNamespaces bounds the namespaces that noteNothing names.
+const mostNamespaces = 5
+
+// noteNothing says why no function is listed: often the processes have another namespace.
+func (a *app) noteNothing(ctx context.Context) {
+	others := make(map[string]bool)
+	err := a.scan(ctx, "*"+registryPart+"*", func(_ context.Context, keys []string) error {
+		for _, key := range keys {
+			if namespace, _, ok := strings.Cut(key, registryPart); ok && len(others) < mostNamespaces {
+				others[namespace] = true
+			}
+		}
+		return nil
+	})
+	text := "no function is registered under the namespace " + a.flags.Namespace
+	switch {
+	case err != nil: // the list that was asked for is printed
+	case len(others) == 0:
+		text += ", nor under another: a process registers a function when it first computes"
+	default:
+		text += "; --namespace chooses another: " + strings.Join(slices.Sorted(maps.Keys(others)), ", ")
+	}
+	a.note(text)
+}
+
 func yes(b bool) string {
 	if b {
 		return "yes"
@@ -98,7 +129,7 @@ func ago(now, at time.Time) string {
 
 // registered reads the registries of all functions.
 func (a *app) registered(ctx context.Context) (found []release, err error) {
-	prefix := a.flags.Namespace + ":functions:{"
+	prefix := a.flags.Namespace + registryPart
 	known := make(map[string]bool)
 	err = a.scan(ctx, globbed.Replace(prefix)+"*", func(ctx context.Context, keys []string) error {
 		keys = slices.DeleteFunc(keys, func(key string) bool { return known[key] || !strings.HasSuffix(key, "}") })

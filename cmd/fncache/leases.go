@@ -56,6 +56,9 @@ func (l leasesCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	if len(found) == 0 {
+		a.note("nothing is computed now, and nothing cools down, under the namespace " + a.flags.Namespace)
+	}
 	slices.SortFunc(found, func(a, b lease) int {
 		return cmp.Or(strings.Compare(a.Function, b.Function), strings.Compare(a.Key, b.Key))
 	})

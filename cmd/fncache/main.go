@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -117,9 +118,11 @@ func run(ctx context.Context, args []string, s streams) (status int) {
 	if err != nil {
 		return report(s, err)
 	}
-	defer a.close()
 	command.BindTo(ctx, (*context.Context)(nil))
-	return report(s, a.await(ctx, func() error { return command.Run(a) }))
+	err = a.await(ctx, func() error { return command.Run(a) })
+	status = report(s, err)
+	a.close(err)
+	return status
 }
 
 // report prints an error and returns the exit status.
@@ -127,7 +130,7 @@ func report(s streams, err error) int {
 	if err == nil {
 		return statusOK
 	}
-	fmt.Fprintf(s.err, "fncache: %s\n", clean(err.Error()))
+	fmt.Fprintf(s.err, "fncache: %s\n", clean(strings.TrimPrefix(err.Error(), "fncache: ")))
 	if errors.As(err, new(usageError)) {
 		return statusUsage
 	}

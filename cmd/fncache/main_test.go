@@ -186,6 +186,9 @@ func TestWrongUsageIsStatus2AndSaysWhatToDo(t *testing.T) {
 		{[]string{"invalidate", "foo"}, "not the key of an entry"},
 		{[]string{"expire"}, "either a KEY or --tag"},
 		{[]string{"invalidate", key, "--tag", "a"}, "either a KEY or --tag"},
+		{[]string{"invalidate", "--tag", ""}, "--tag is empty"},
+		{[]string{"expire", "--tag", "a", "--tag="}, "--tag is empty"},
+		{[]string{"get", "shop" + key[len("fncache"):]}, "this one has the namespace shop, and --namespace is fncache"},
 		{[]string{"--format", "xml", "ping"}, "--format"},
 		{[]string{"--redis", "http://host", "ping"}, "--redis"},
 		{[]string{"--namespace", "a:b", "ping"}, "Namespace"},
@@ -215,6 +218,8 @@ func TestNoRedisIsStatus1(t *testing.T) {
 			assert.Equal(t, statusFault, r.status, r.err)
 			assert.Empty(t, r.out)
 			assert.Contains(t, r.err, "connection refused")
+			assert.Equal(t, 1, strings.Count(r.err, "\n"), "the trouble is named once: %s", r.err)
+			assert.NotContains(t, r.err, "fncache: fncache")
 		})
 	}
 }
@@ -227,7 +232,9 @@ func TestAWrongPasswordIsNamed(t *testing.T) {
 			t.Run(command+password, func(t *testing.T) {
 				r := runWith(t, "", append([]string{"--redis", "redis://" + password + s.Addr()}, strings.Fields(command)...)...)
 				assert.Equal(t, statusFault, r.status, r.err)
-				assert.Regexp(t, `(?i)password|NOAUTH`, r.err)
+				assert.Regexp(t, `NOAUTH|WRONGPASS|unauthenticated`, r.err)
+				assert.Contains(t, r.err, "put the user and the password into the URL")
+				assert.Equal(t, 1, strings.Count(r.err, "\n"), "the trouble is named once: %s", r.err)
 				assert.NotContains(t, r.err, "wrong@")
 			})
 		}
@@ -251,6 +258,27 @@ func TestPing(t *testing.T) {
 		assert.Contains(t, r.out, "Redis answers")
 		got := decoded[map[string]any](t, at.run(t, "--format", "json", "ping"))
 		assert.Equal(t, true, got["fit"])
+		assert.Empty(t, got["warnings"])
+	})
+	s := redistest.Start(t)
+	require.NoError(t, s.Client().ConfigSet(t.Context(), "maxmemory-policy", "allkeys-lru").Err())
+	r := runWith(t, "", "--redis", "redis://"+s.Addr(), "ping")
+	assert.Equal(t, statusOK, r.status)
+	assert.Regexp(t, `warning +Redis may evict .*; it is allkeys-lru`, r.out)
+	assert.Empty(t, r.err)
+}
+
+func TestAnEmptyListSaysWhy(t *testing.T) {
+	onServers(t, func(t *testing.T, at target) {
+		r := at.run(t, "functions")
+		assert.Equal(t, statusOK, r.status)
+		assert.Contains(t, r.err, "no function is registered under the namespace fncache, nor under another")
+		newShop(t, at, fncache.Config{Namespace: "books"})
+		r = at.run(t, "--format", "json", "functions")
+		assert.Empty(t, decoded[[]release](t, r))
+		assert.Contains(t, r.err, "--namespace chooses another: books")
+		assert.Empty(t, at.run(t, "--namespace", "books", "functions").err)
+		assert.Contains(t, at.run(t, "--namespace", "books", "leases").err, "nothing is computed now")
 	})
 }
 
@@ -628,16 +656,29 @@ func TestManyKeys(t *testing.T) {
 	}
 	require.NoError(t, client.ConfigResetStat(t.Context()).Err())
 
-	got := decoded[[]release](t, at.run(t, "--format=json", "functions", "--entries"))
+	// watched runs the command with standard error on a terminal.
+	watched := func(args ...string) result {
+		var out, errs bytes.Buffer
+		status := run(t.Context(), append([]string{"--redis", at.url, "--format=json"}, args...), streams{out: &out, err: &errs, progress: true})
+		return result{status, out.String(), errs.String()}
+	}
+	r := watched("functions", "--entries")
+	assert.Contains(t, r.err, "\r\x1b[Klooked at about 1000 keys")
+	assert.True(t, strings.HasSuffix(r.err, "\r\x1b[K"), "the line is removed: %q", r.err)
+	got := decoded[[]release](t, r)
 	assert.Equal(t, total+2, *got[1].Entries)
 	began := time.Now()
-	cleared := decoded[map[string]any](t, at.run(t, "--format=json", "clear", "--yes", "shop.Top"))
+	r = watched("clear", "--yes", "shop.Top")
+	assert.Regexp(t, `\r\x1b\[K\d+ entries deleted`, r.err)
+	cleared := decoded[map[string]any](t, r)
 	t.Logf("%d entries cleared in %v", total, time.Since(began))
 	assert.InDelta(t, total+2, cleared["removed"], 0)
 	got = decoded[[]release](t, at.run(t, "--format=json", "functions", "--entries"))
 	assert.Zero(t, *got[1].Entries)
 	stats := client.Info(t.Context(), "commandstats").Val()
 	assert.NotContains(t, stats, "cmdstat_keys:")
+	assert.Contains(t, stats, "cmdstat_unlink:")
+	assert.NotContains(t, stats, "cmdstat_del:")
 	mean := regexp.MustCompile(`cmdstat_scan:\S*usec_per_call=(\d+)`).FindStringSubmatch(stats)
 	require.NotNil(t, mean, stats)
 	micros, err := strconv.Atoi(mean[1])

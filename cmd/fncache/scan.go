@@ -111,12 +111,14 @@ func (a *app) primaries(ctx context.Context) (all []redis.Cmdable, err error) {
 	}
 }
 
+const howToLogIn = "; put the user and the password into the URL, redis://USER:PASSWORD@HOST:PORT, best in FNCACHE_REDIS"
+
 // hint returns what to do about an error of Redis, with a semicolon before it, or "".
 func hint(err error) string {
 	text := err.Error()
 	switch {
 	case redis.HasErrorPrefix(err, "NOAUTH"), redis.HasErrorPrefix(err, "WRONGPASS"), strings.Contains(text, "invalid password"):
-		return "; put the user and the password into the URL, redis://USER:PASSWORD@HOST:PORT, best in FNCACHE_REDIS"
+		return howToLogIn
 	case redis.HasErrorPrefix(err, "NOPERM"):
 		return "; docs/command-line.md lists the rights that each command needs"
 	case redis.HasErrorPrefix(err, "MOVED"), redis.HasErrorPrefix(err, "ASK"):
