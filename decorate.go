@@ -1,7 +1,6 @@
 package fncache
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -530,23 +529,4 @@ func (c *Cache) Funcs() []*Func {
 		return nil
 	}
 	return names.wrappedOn(c)
-}
-
-// wrappedOn returns the functions whose cache is c, sorted by name.
-func (r *registry) wrappedOn(c *Cache) (all []*Func) {
-	isDefault := defaultCache.Load() == c
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, users := range r.m {
-		before := len(all)
-		for _, u := range users {
-			if (u.fn.opts.Cache == c || u.fn.opts.Cache == nil && isDefault) && !slices.Contains(all[before:], u.fn) {
-				all = append(all, u.fn)
-			}
-		}
-	}
-	slices.SortFunc(all, func(a, b *Func) int {
-		return cmp.Or(cmp.Compare(a.Name(), b.Name()), cmp.Compare(a.whence(), b.whence()))
-	})
-	return all
 }

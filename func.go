@@ -1,6 +1,7 @@
 package fncache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -512,6 +513,25 @@ func (r *registry) drop(name string, gone func(user) bool) {
 		return
 	}
 	r.m[name] = rest
+}
+
+// wrappedOn returns the functions whose cache is c, sorted by name.
+func (r *registry) wrappedOn(c *Cache) (all []*Func) {
+	isDefault := defaultCache.Load() == c
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, users := range r.m {
+		before := len(all)
+		for _, u := range users {
+			if (u.fn.opts.Cache == c || u.fn.opts.Cache == nil && isDefault) && !slices.Contains(all[before:], u.fn) {
+				all = append(all, u.fn)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b *Func) int {
+		return cmp.Or(cmp.Compare(a.Name(), b.Name()), cmp.Compare(a.whence(), b.whence()))
+	})
+	return all
 }
 
 // caches returns c, and the other caches that share its fence.
