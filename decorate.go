@@ -14,7 +14,6 @@ import (
 
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/funcname"
-	"github.com/fncache/fncache/internal/releases"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
 	"github.com/fncache/fncache/internal/structtag"
@@ -392,19 +391,6 @@ func (c *Cache) overtakeEntries(ctx context.Context, fn *Func, keys []string, st
 		c.noteRedis(fn, step.op, keys[0], err)
 	}
 	return err
-}
-
-// keysOfReleases returns the key of an entry, and its keys in other releases with the same
-// parameter types.
-func keysOfReleases(key, params string, records []releases.Record) []string {
-	own := strings.LastIndexByte(key, ':') + 1
-	keys := []string{key}
-	for _, r := range records {
-		if r.Takes(params) && r.Signature != key[own:] {
-			keys = append(keys, key[:own]+r.Signature)
-		}
-	}
-	return keys
 }
 
 // Refresh recomputes and stores the entry for these arguments (as for KeyFor), even if the

@@ -252,7 +252,7 @@
 //	flight.go       which calls of this process share a lookup or a computation
 //	entry.go        whether an entry may be served; what the near cache keeps of it; answers from there
 //	tags.go         the tags of a call, and the tags that a run of a function collects
-//	inside.go       what a running function says of its own entry: its lifetime, its ETag, that it is still right
+//	inside.go       a run from inside: what the function says of its entry, the frame in its context, its part in a batch
 //	lock.go         the lease protocol and the commands that it sends to Redis; lock_*.lua has a script for each verb
 //	observe.go      calls the methods of Config.Observer
 //	observer.go     what users see of a cache at work: the Observer and its events, Health, NearStats
@@ -261,7 +261,7 @@
 //	codec.go        Codec, CBOR and JSON; the codec of a cache
 //	envelope.go     the stored format of an entry
 //	reflectkey.go   the form of keys, and the key of a call
-//	info.go         options of one call, its Info, and Stats; the runs around a call, and its part in a batch
+//	info.go         options of one call, its Info, and Stats
 //	errors.go       the errors that users see, and the kinds of trouble with Redis
 //
 // Parts that stand alone are packages below internal. The first sentence of each package says

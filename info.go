@@ -6,18 +6,12 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/fncache/fncache/internal/bulkhead"
-	"github.com/fncache/fncache/internal/gather"
-	"github.com/fncache/fncache/internal/remote"
 )
 
-// This file has the options of one call in its context, the Info about one call, the Stats about
-// all calls, the runs of functions that a context passes through, and the parts of calls and
-// computations in a batch.
+// This file has the options of one call in its context, the Info about one call, and the Stats about
+// all calls.
 
 // WithInfo returns a context that asks for the Info of one cached call. The first cached call
 // with this context fills in info when it returns, on the caller's goroutine. Other calls with
@@ -45,16 +39,6 @@ func WithBypass(ctx context.Context) context.Context {
 // for a refresh.
 func WithRefresh(ctx context.Context) context.Context {
 	return withPerCall(ctx, func(p *perCall) { p.refresh = true })
-}
-
-// NoStore keeps the result of a cached function out of the cache. The function calls it with
-// the context that it was given; its result is returned to the callers and not stored. Use it
-// for a result that only these callers should get, such as a partial one. With another context
-// NoStore does nothing.
-func NoStore(ctx context.Context) {
-	if f := perCallOf(orBackground(ctx)).frame; f != nil {
-		f.noStore.Store(true)
-	}
 }
 
 // perCall is everything that fncache keeps in a context: the options of the next cached call,
@@ -100,17 +84,6 @@ func withPerCall(ctx context.Context, change func(*perCall)) context.Context {
 	p := perCallOf(ctx)
 	change(&p)
 	return context.WithValue(ctx, perCallKey{}, p)
-}
-
-// enterFrame returns the context for a run of the function. It has one more frame, and none of
-// the options of the call. tally collects the tags of the run. comp is the computation; nil for
-// a direct call or a verification.
-func enterFrame(ctx context.Context, of *Func, tally *tally, comp *computation) (context.Context, *frame) {
-	f := &frame{outer: perCallOf(ctx).frame, of: of, tally: tally}
-	if comp != nil {
-		f.cache, f.flightKey, f.stored = comp.cache, comp.flightKey, true
-	}
-	return context.WithValue(ctx, perCallKey{}, perCall{frame: f}), f
 }
 
 // A Source says where an answer came from.
@@ -340,51 +313,6 @@ func (c *counters) snapshot() Stats {
 	return s
 }
 
-// A frame is one run of a function that a context passes through.
-type frame struct {
-	cache *Cache // nil for a direct call; flightKey is then zero
-	flightKey
-	of      *Func  // the function, of a direct call too
-	tally   *tally // collects the tags of the run; nil without Options.Tags. A direct call has the tally of the run around it
-	outer   *frame
-	run     *frame          // for an element of a batch: the frame of its run, or nil. Written before the function runs
-	keys    map[string]bool // for the run of a batch: the keys of its elements
-	stored  bool            // the result may be stored: the run is neither a direct call nor a verification
-	hand    *entry          // the entry that the function may keep; nil if there is none
-	noStore atomic.Bool
-	ended   atomic.Bool // the function has returned; goroutines that it started may still have its context
-
-	mu   sync.Mutex // guards the field below
-	said said
-}
-
-// runs reports whether f, or a frame around it, is a computation of a function with these places.
-func (f *frame) runs(places *bulkhead.Bulkhead) bool {
-	for ; f != nil; f = f.outer {
-		if f.fn != nil && f.fn.places == places && !f.ended.Load() {
-			return true
-		}
-	}
-	return false
-}
-
-// computes reports whether f, or a frame around it, computes the entry: a call that waited for
-// that computation would wait for itself. Another Redis may have an entry of the same key.
-func (f *frame) computes(c *Cache, key string) bool {
-	for ; f != nil; f = f.outer {
-		if (f.key == key || f.keys[key]) && f.cache != nil && f.cache.sharesRedis(c) && !f.ended.Load() {
-			return true
-		}
-	}
-	return false
-}
-
-// sharesRedis reports whether entries of c and other with the same key are the same entry. It
-// returns false for two clients of one server, because that cannot be known.
-func (c *Cache) sharesRedis(other *Cache) bool {
-	return c == other || reflect.ValueOf(c.cfg.Redis).Comparable() && c.cfg.Redis == other.cfg.Redis
-}
-
 // stats implements Stats.
 func (f *Func) stats() Stats {
 	hits, saved := f.near.Counted() // before the beginnings, as all ends are
@@ -393,158 +321,5 @@ func (f *Func) stats() Stats {
 	s.Calls += hits
 	s.Near += hits
 	s.SavedTime += saved
-	return s
-}
-
-// A part is the part of one element's call in a call of a batch function: see batch.go. A nil
-// part is that of an ordinary call. Only the call's own goroutine uses it, except release.
-type part struct {
-	order  int                          // the place of the element in the call
-	gather *gather.Gather[*computation] // runs the function for the elements of the batch
-	gone   atomic.Bool                  // see release
-
-	// The batch has decided for the call, or put it on a flight, if ahead is set.
-	ahead    bool
-	flight   *flight // nil: decision and err
-	start    bool    // the call began the flight
-	decision decision
-	err      error
-
-	// For the member of the computation under the lease.
-	fences   *remote.Group
-	renewals *renewals
-}
-
-// release says that the call waits for others, or has ended: the run of the batch waits for it no
-// longer. Otherwise two batches could wait for each other.
-func (p *part) release() {
-	if p != nil && p.gone.CompareAndSwap(false, true) {
-		p.gather.Release()
-	}
-}
-
-func (p *part) isAhead() bool { return p != nil && p.ahead }
-
-// newMember returns the member for a computation of the call's entry.
-func (p *part) newMember() *runMember {
-	if p == nil {
-		return nil
-	}
-	return &runMember{order: p.order, gather: p.gather, ran: make(chan struct{}), fences: p.fences, renewals: p.renewals}
-}
-
-// A runMember is the part of a computation in the runs of a batch. A nil runMember is that of an
-// ordinary computation.
-type runMember struct {
-	order  int // the place of the element in the call of the batch
-	gather *gather.Gather[*computation]
-	held   bool            // the next run waits for the computation
-	ctx    context.Context // of the computation; written before it joins the gather
-	ran    chan struct{}   // closed when the run has ended, and has set the computation's ret
-	last   *remote.Group   // sends the last steps of the leases together; written before ran is closed
-	fences *remote.Group   // sends the first readings of the fence together
-
-	renewals *renewals // nil: the lease is renewed alone
-	renewed  int       // how often its renewal was begun
-}
-
-// renewals are those of leases that were granted together, and so are renewed at about the same
-// times.
-type renewals struct {
-	remote *remote.Remote
-	leases int
-
-	mu     sync.Mutex      // guards the field below
-	groups []*remote.Group // of the first renewal, the second, and so on
-}
-
-// newRenewals returns the renewals of leases that were granted together; nil for a single one.
-func (c *Cache) newRenewals(leases int) *renewals {
-	if leases < 2 {
-		return nil
-	}
-	return &renewals{remote: c.store.remote.Remote, leases: leases}
-}
-
-// group returns the group of the n-th renewal, counted from 0.
-func (r *renewals) group(n int) *remote.Group {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for len(r.groups) <= n {
-		r.groups = append(r.groups, r.remote.NewGroup(r.leases))
-	}
-	return r.groups[n]
-}
-
-// nextRenewal returns the group of the next renewal, or nil.
-func (m *runMember) nextRenewal() *remote.Group {
-	if m == nil || m.renewals == nil {
-		return nil
-	}
-	m.renewed++
-	return m.renewals.group(m.renewed - 1)
-}
-
-// hold has the next run wait for the computation.
-func (m *runMember) hold() {
-	if m != nil && !m.held {
-		m.held = true
-		m.gather.Hold()
-	}
-}
-
-// leave says that the computation does not run.
-func (m *runMember) leave() {
-	if m != nil {
-		m.gather.Release()
-	}
-}
-
-// run takes part in the next run, and returns when it has ended.
-func (m *runMember) run(ctx context.Context, c *computation) {
-	m.ctx = ctx
-	m.gather.Join(c)
-	<-m.ran
-}
-
-// takeFences returns the group of the first reading of the fence, or nil.
-func (m *runMember) takeFences() *remote.Group {
-	if m == nil {
-		return nil
-	}
-	return m.fences
-}
-
-// takeLast returns the group of the next step of the lease, once; or nil. returned reports whether
-// the function has returned for the computation.
-func (m *runMember) takeLast(returned bool) (g *remote.Group) {
-	if m != nil && returned {
-		g, m.last = m.last, nil
-	}
-	return g
-}
-
-// leaveLast says that the last step of the lease, if there was one, was sent.
-func (m *runMember) leaveLast(returned bool) {
-	if g := m.takeLast(returned); g != nil {
-		g.Leave()
-	}
-}
-
-// hasReturned reports whether the function has returned.
-func (c *computation) hasReturned() bool {
-	select {
-	case <-c.returned:
-		return true
-	default:
-		return false
-	}
-}
-
-// steps returns the store for the next step of the lease. The last step of the computations of a
-// batch is sent together.
-func (c *computation) steps() *lockStore {
-	s := c.cache.storeFor(c.fn)
-	s.group = c.member.takeLast(c.hasReturned())
 	return s
 }

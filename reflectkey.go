@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/fncache/fncache/internal/keyhash"
+	"github.com/fncache/fncache/internal/releases"
 )
 
 // A key is
@@ -42,6 +43,19 @@ func functionOf(key string) string {
 
 // signatureOf returns the signature in the key of an entry.
 func signatureOf(key string) string { return key[strings.LastIndexByte(key, ':')+1:] }
+
+// keysOfReleases returns the key of an entry, and its keys in other releases with the same
+// parameter types.
+func keysOfReleases(key, params string, records []releases.Record) []string {
+	own := strings.LastIndexByte(key, ':') + 1
+	keys := []string{key}
+	for _, r := range records {
+		if r.Takes(params) && r.Signature != key[own:] {
+			keys = append(keys, key[:own]+r.Signature)
+		}
+	}
+	return keys
+}
 
 // entryOf returns the key of the entry that key names, or whose lock key names. ok reports
 // whether it is an entry of a release of the function of that name (with its prefix).
@@ -115,4 +129,10 @@ func (b *binding) key(hash keyhash.Hash) string {
 	key = hash.AppendHex(key)
 	key = append(key, b.suffix...)
 	return unsafe.String(unsafe.SliceData(key), len(key))
+}
+
+// sharesRedis reports whether entries of c and other with the same key are the same entry. It
+// returns false for two clients of one server, because that cannot be known.
+func (c *Cache) sharesRedis(other *Cache) bool {
+	return c == other || reflect.ValueOf(c.cfg.Redis).Comparable() && c.cfg.Redis == other.cfg.Redis
 }
