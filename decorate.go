@@ -257,10 +257,9 @@ func (f *Func) Unwrap() {
 	}
 }
 
-// Key returns the Redis key of the entry for these arguments, which are given without the
-// context. Arguments are converted if nothing is lost, so Key(42) works for an int64
-// parameter. Variadic arguments are given as in a call. If Options.Vary is set, the key
-// depends on a context, and Key returns an error: use [Func.KeyFor].
+// Key returns the Redis key of the entry for these arguments, which are given without the context.
+// Arguments are converted if nothing is lost, so Key(42) works for an int64 parameter. Variadic
+// arguments are given as in a call. If Options.Vary is set, Key returns an error: use [Func.KeyFor].
 func (f *Func) Key(args ...any) (string, error) {
 	given, err := f.arguments("key of", args)
 	if err != nil {
@@ -365,9 +364,8 @@ func (f *Func) detach(c *Cache, keys ...string) {
 	}
 }
 
-// overtakeEntries invalidates or expires the entries under these keys and the entries for the
-// same arguments of all releases that are registered for the same parameter types. It deletes
-// their leases.
+// overtakeEntries invalidates or expires the entries under these keys and the entries for the same
+// arguments of all releases that are registered for the same parameter types, and ends their leases.
 func (c *Cache) overtakeEntries(ctx context.Context, fn *Func, keys []string, step *overtaking) (err error) {
 	defer func() { c.tellInvalidated(ctx, Invalidation{ScopeKey, fn, step == expiring, len(keys), err}) }()
 	s := c.storeFor(fn)
