@@ -254,7 +254,7 @@ func (b *batch) begin(n int, arg func(i int) shape.Arguments) (err error) {
 	}
 	b.cache = b.bound.cache
 	b.results, b.of = make([]shape.Results, n), make([]*element, n)
-	b.serve(n, arg)
+	b.serveNear(n, arg)
 	if err := b.make(n, arg); err != nil {
 		return err
 	}
@@ -338,8 +338,8 @@ func (b *batch) giveBack() {
 // as long as a hit.
 const clockStep = 32
 
-// serve answers ids from the near cache, if their arguments are plain.
-func (b *batch) serve(n int, arg func(i int) shape.Arguments) {
+// serveNear answers ids from the near cache, if their arguments are plain.
+func (b *batch) serveNear(n int, arg func(i int) shape.Arguments) {
 	f, c := b.fn, b.cache
 	if !f.keepsPlain() || b.refresh || b.per.bypass || b.ctx.Err() != nil {
 		return

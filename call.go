@@ -49,7 +49,7 @@ func callReflected(f *Func, s *shape.Reflected, in []reflect.Value) []reflect.Va
 	if f.keepsPlain() {
 		var key shape.Plain
 		s.PlainValues(&key, values)
-		e, own, due := f.serve(ctx, &key, vary)
+		e, own, due := f.serveNear(ctx, &key, vary)
 		if due != 0 {
 			kept := slices.Clone(values)
 			f.setOff(ctx, e, due, input{&kept, vary})
@@ -77,7 +77,7 @@ func keptTyped[T, R any](ctx context.Context, f *Func, args *T, vary string) (re
 	s := f.shape.(*shape.Typed[T, R])
 	var key shape.Plain
 	s.PlainOf(&key, args)
-	e, own, due := f.serve(ctx, &key, vary)
+	e, own, due := f.serveNear(ctx, &key, vary)
 	if due != 0 {
 		kept := *args // so that the arguments of other calls stay on the stack
 		f.setOff(ctx, e, due, input{&kept, vary})
@@ -408,8 +408,11 @@ func (c *call) fly(f *flight) (how progress) {
 // for the purpose in p.
 func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 	refresh := *p == toRefresh
-	down, isDown := d.verdict.(redisDown)
-	c.down, c.missed = isDown, c.missed || !isDown || down.missed // also for the next round
+	if down, isDown := d.verdict.(redisDown); isDown { // what is noted here also counts in the next rounds
+		c.down, c.missed = true, c.missed || down.missed
+	} else {
+		c.down, c.missed = false, true
+	}
 	switch v := d.verdict.(type) {
 	case serveFresh:
 		return c.serveHit(v.entry, d, *p, false)
@@ -484,7 +487,7 @@ func (c *call) peek() answer {
 		return answer{err: err}
 	}
 	var a answer
-	unreadable := false
+	unreadable := false // the entry could be decoded for the flight, but not for this call
 	switch v := d.verdict.(type) {
 	case serveFresh:
 		a, unreadable = c.serve(v.entry, SourceFresh, d.alone)

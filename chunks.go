@@ -462,7 +462,7 @@ func (b *batch) run(all []*computation, next func()) {
 	if places := b.fn.places; places != nil && !b.nested {
 		if !b.place.Take() {
 			if places.Take(ctx) != nil {
-				b.share(members, time.Now(), nil, returned{err: context.Cause(ctx)})
+				b.share(members, time.Now(), nil, funcEnd{err: context.Cause(ctx)})
 				return
 			}
 		}
@@ -478,7 +478,7 @@ func (b *batch) run(all []*computation, next func()) {
 		args[i] = m.args
 	}
 	began, normal := time.Now(), false
-	var ret returned
+	var ret funcEnd
 	var results []shape.Results
 	defer func() {
 		if !normal {
@@ -486,7 +486,7 @@ func (b *batch) run(all []*computation, next func()) {
 			ret.goexit = ret.panic == nil
 		}
 		frame.ended.Store(true)
-		givePlace() // before any caller is answered, as computation.call does
+		givePlace() // before any caller is answered, as computation.callFunction does
 		if ret.panic != nil || ret.goexit {
 			b.broken.Store(true)
 		}
@@ -523,7 +523,7 @@ func (b *batch) enter(ctx context.Context, members []*computation) (context.Cont
 }
 
 // share gives each computation of a run its part of the outcome.
-func (b *batch) share(members []*computation, began time.Time, results []shape.Results, ret returned) {
+func (b *batch) share(members []*computation, began time.Time, results []shape.Results, ret funcEnd) {
 	ret.cost = time.Since(began) / time.Duration(len(members))
 	leases := 0
 	for _, m := range members {

@@ -41,7 +41,7 @@ type computation struct {
 
 	frame    *frame        // of the function's context
 	returned chan struct{} // closed when the function has ended
-	ret      returned      // written before returned is closed
+	ret      funcEnd       // written before returned is closed
 	encoding *apart.Run    // the run that reads the results, or nil; written before done is closed
 
 	// Used by the tender only.
@@ -85,8 +85,8 @@ type computation struct {
 	quit     func()    // without a lease: ends the wait for a place; nil if there is none
 }
 
-// returned is how the function ended.
-type returned struct {
+// A funcEnd is how the function ended.
+type funcEnd struct {
 	results shape.Results
 	err     error
 	panic   any           // the value of the panic; nil if there was none
@@ -96,7 +96,7 @@ type returned struct {
 
 // ending is the outcome of a computation, for its callers.
 type ending struct {
-	returned
+	funcEnd
 	body     []byte        // the encoded results; nil if they could not be encoded
 	decoded  shape.Results // the decoded body, or a copy of the results, from which callers copy; nil if there is none
 	negative bool          // err is an error of Options.CacheErrors, and is cached
@@ -199,7 +199,7 @@ func (c *computation) run() (next *computation) {
 		c.tender.renew = renewals.C
 	}
 	began := time.Now()
-	c.spawn(func() { c.call(ctx, began, giveSlot) })
+	c.spawn(func() { c.callFunction(ctx, began, giveSlot) })
 	cut := c.await(c.returned, nil)
 	if cut == nil {
 		cut = c.cutShort(ctx)
@@ -263,14 +263,14 @@ func (c *computation) awaitSlot() (give func(), next *computation, turn bool) {
 			give = places.Give
 		case c.cancelled() && !c.cache.flights.passes(c):
 			// Its callers get the same error as for a running computation that Close cancels.
-			next, _ = c.cache.flights.finish(c, ending{returned: returned{err: ErrClosed}, confirmed: true})
+			next, _ = c.cache.flights.finish(c, ending{funcEnd: funcEnd{err: ErrClosed}, confirmed: true})
 			return give, next, false
 		}
 	}
 	if c.token != "" {
 		return give, nil, true
 	}
-	next, turn = c.cache.flights.begin(c)
+	next, turn = c.cache.flights.beginUnleased(c)
 	return give, next, turn
 }
 
@@ -298,9 +298,9 @@ func (fs *flights) passes(c *computation) bool {
 	return c.nested
 }
 
-// begin marks a computation without a lease as begun. ok is false if all callers have left it
-// meanwhile: then next is the computation that may begin instead, or nil.
-func (fs *flights) begin(c *computation) (next *computation, ok bool) {
+// beginUnleased marks a computation without a lease as begun. ok is false if all callers have left
+// it meanwhile: then next is the computation that may begin instead, or nil.
+func (fs *flights) beginUnleased(c *computation) (next *computation, ok bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if c.callers > 0 {
@@ -316,10 +316,10 @@ func (fs *flights) begin(c *computation) (next *computation, ok bool) {
 	return next, false
 }
 
-// call runs the function and notes how it ended. The place is given back when the function has
-// returned, because until then it causes load, and before any caller is answered: a caller that
-// is answered and calls again finds the place free.
-func (c *computation) call(ctx context.Context, began time.Time, giveSlot func()) {
+// callFunction runs the function and notes how it ended. The place is given back when the function
+// has returned, because until then it causes load, and before any caller is answered: a caller
+// that is answered and calls again finds the place free.
+func (c *computation) callFunction(ctx context.Context, began time.Time, giveSlot func()) {
 	normal := false
 	defer func() {
 		if !normal {
@@ -378,10 +378,10 @@ func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 	case cut != nil && !c.hasReturned():
 		e.err, e.cost, e.late = cut, ran, true
 	case cut != nil:
-		e.returned = c.ret
+		e.funcEnd = c.ret
 		e.err = cut
 	default:
-		e.returned = c.ret
+		e.funcEnd = c.ret
 	}
 	c.fn.counters.computeTime.Add(int64(e.cost))
 	c.cache.computed(c, &e)
@@ -389,14 +389,14 @@ func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 	switch {
 	case cut == nil && e.panic == nil && !e.goexit && c.frame.keepsHand():
 		raw = c.keepHand(&e)
-	case cut == nil && e.failed():
+	case cut == nil && e.hasError():
 		if raw = c.takeNegative(&e); raw == nil {
 			c.copyBesideError(&e)
 		}
 	case e.normal():
 		var tooLong error
 		if raw, tooLong = c.encode(&e); tooLong != nil {
-			e = ending{returned: returned{err: notEncoded(tooLong), cost: e.cost}, late: true}
+			e = ending{funcEnd: funcEnd{err: notEncoded(tooLong), cost: e.cost}, late: true}
 		}
 	}
 	c.takeStale(&e)
@@ -421,8 +421,8 @@ func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 // keepHand replaces the results of the function by those of the entry at hand.
 func (c *computation) keepHand(e *ending) (raw []byte) {
 	hand := c.frame.hand
-	e.results, e.err, e.kept = hand.kept, nil, true
-	e.body, e.decoded = hand.body, hand.kept
+	e.results, e.err, e.kept = hand.decoded, nil, true
+	e.body, e.decoded = hand.body, hand.decoded
 	if c.tally != nil {
 		c.tally.adopt(hand.tags.Marks)
 	}

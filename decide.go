@@ -230,7 +230,7 @@ func (c *Cache) takeEntry(f *flight, e *entry, s state, asked moment) state {
 		c.noteExtra(f, e)
 	}
 	if s == fresh {
-		e.near = c.keep(f.fn, f.input, f.key, asked, &e.envelope, e.validAt, e.kept)
+		e.near = c.keepNear(f.fn, f.input, f.key, asked, &e.envelope, e.validAt, e.decoded)
 	}
 	switch {
 	case s == cold:
@@ -313,7 +313,7 @@ func (c *Cache) answered(a *asking, got request) (v verdict, ok, again bool) {
 	if got.status == leaseHeld {
 		return c.heldBy(f, a.e, a.s, got.acquisition, a.asked.key), true, false
 	}
-	c.begin(f, a.e, a.s, got)
+	c.beginLeased(f, a.e, a.s, got)
 	return nil, false, false
 }
 
@@ -386,7 +386,7 @@ func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, se
 	if got.err = got.beginning.Take(ctx); got.err == nil {
 		got.acquisition, got.err = c.storeFor(f.fn).acquire(ctx, f.key, c.holder.Token(), f.fn.lease(c), mode, seen, servable)
 		if got.err == nil && got.status == leaseAcquired {
-			return got // computation.call gives the place back
+			return got // computation.callFunction gives the place back
 		}
 		got.beginning.Give()
 	}
@@ -420,8 +420,8 @@ func verdictWithoutRedis(e *entry, s state, err error) verdict {
 	return redisDown{cause: err, missed: true}
 }
 
-// begin starts the computation under the lease that f was granted, and ends f.
-func (c *Cache) begin(f *flight, e *entry, s state, got request) {
+// beginLeased starts the computation under the lease that f was granted, and ends f.
+func (c *Cache) beginLeased(f *flight, e *entry, s state, got request) {
 	comp := c.newComputation(f.flightKey, f.values())
 	comp.input, comp.token, comp.leaseEnd, comp.slotted = f.input, got.token, got.until, got.placed
 	comp.beginning = got.beginning
@@ -544,6 +544,6 @@ func (c *Cache) refresh(f *flight) (v verdict, ok bool) {
 		// and does not take its result.
 		return &notOurs{left: got.left, asked: asked, here: c.flights.computing(f.flightKey)}, true
 	}
-	c.begin(f, nil, cold, got)
+	c.beginLeased(f, nil, cold, got)
 	return nil, false
 }

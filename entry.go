@@ -28,10 +28,10 @@ var errFuture = errors.New("stored more than a minute in the future: the clock o
 // An entry is an entry that a flight read.
 type entry struct {
 	envelope
-	raw  []byte
-	err  error         // the error of a negative entry
-	kept shape.Results // decoded once, by the flight
-	near *near.Entry   // the same entry in the near cache, which then owns kept; nil if it is not there
+	raw     []byte
+	err     error         // the error of a negative entry
+	decoded shape.Results // decoded once, by the flight
+	near    *near.Entry   // the same entry in the near cache, which then owns decoded; nil if it is not there
 	// validAt is the c of the reading of the fence by which the entry was found valid.
 	validAt fence.Stamp
 }
@@ -43,9 +43,9 @@ func (e *entry) results(fn *Func, c *Cache, alone bool) (shape.Results, error) {
 	case e.near != nil:
 		return fn.copyOf(c, e.near)
 	case alone:
-		return e.kept, nil
+		return e.decoded, nil
 	default:
-		return fn.share(c.coder, e.kept, e.body)
+		return fn.share(c.coder, e.decoded, e.body)
 	}
 }
 
@@ -56,7 +56,7 @@ func (e *entry) read(fn *Func, c *coder, key string) (err error) {
 	}
 	if !e.negative() {
 		if err = c.open(&e.envelope); err == nil {
-			e.kept, err = fn.decode(c, e.body)
+			e.decoded, err = fn.decode(c, e.body)
 		}
 		return err
 	}
@@ -102,7 +102,8 @@ const (
 )
 
 // parse reads the parts of an entry before its body, and returns the state that its age
-// allows. An entry that cannot be read is cold, and is counted and logged.
+// allows. err is errWrongType if the key holds no string; then raw is nil. An entry that cannot be
+// read is cold, and is counted and logged.
 func (c *Cache) parse(fn *Func, raw []byte, err error) (*entry, state) {
 	if raw == nil && err == nil {
 		return nil, cold
@@ -277,12 +278,12 @@ func (f *Func) nearKey(in input, redisKey string) *shape.Plain {
 	return key
 }
 
-// keep puts an entry into the near cache. asked is the moment when the entry was asked for. r
+// keepNear puts an entry into the near cache. asked is the moment when the entry was asked for. r
 // has the decoded results, which the near cache owns from then on; results that cannot be
-// copied are kept encoded. keep returns the entry of the near cache. It keeps nothing and
+// copied are kept encoded. keepNear returns the entry of the near cache. It keeps nothing and
 // returns nil if the function has no near cache, if no events were received, and for a negative
 // entry.
-func (c *Cache) keep(fn *Func, in input, redisKey string, asked moment, e *envelope, validAt fence.Stamp, r shape.Results) *near.Entry {
+func (c *Cache) keepNear(fn *Func, in input, redisKey string, asked moment, e *envelope, validAt fence.Stamp, r shape.Results) *near.Entry {
 	if fn.near == nil || !asked.key.InHearing() || e.negative() || fn.tagged() && !asked.tags.InHearing() {
 		return nil
 	}
@@ -354,10 +355,10 @@ const (
 	dueEarly                   // refresh the entry
 )
 
-// serve answers a call with plain arguments from the near cache, before anything is allocated
+// serveNear answers a call with plain arguments from the near cache, before anything is allocated
 // for the call. It returns nil if the call has to be answered in another way. own is set if the
 // results had to be decoded; otherwise the caller copies the results of the entry.
-func (f *Func) serve(ctx context.Context, key *shape.Plain, vary string) (e *near.Entry, own shape.Results, due dues) {
+func (f *Func) serveNear(ctx context.Context, key *shape.Plain, vary string) (e *near.Entry, own shape.Results, due dues) {
 	b, err := f.bind()
 	if err != nil || f.unwrapped.Load() {
 		return nil, nil, 0
@@ -402,7 +403,7 @@ func (f *Func) dues(refresh bool) (due dues) {
 // nearAnswer answers a call from the near cache, if possible. e is the entry that answers it.
 func (c *call) nearAnswer() (a answer, e *near.Entry, due dues, ok bool) {
 	if c.fn.near == nil || c.fn.plans.IsPlain() {
-		return answer{}, nil, 0, false // serve has already looked for plain arguments
+		return answer{}, nil, 0, false // serveNear has already looked for plain arguments
 	}
 	e, refresh := c.cache.near.Fresh(c.fn.near, c.fn.nearKey(c.input, c.key))
 	if a, ok = c.fromNear(e, SourceNear); ok {

@@ -329,6 +329,25 @@ func redisErrorOf(err error) error {
 	}
 }
 
+// unexpectedReply returns the error for a reply that no version of the script or command gives.
+func unexpectedReply(of string, elements int) error {
+	return fmt.Errorf("unexpected reply of %s, of %d elements; look for a proxy or a server that changes replies", of, elements)
+}
+
+// refused reports whether the server itself answered with an error.
+func refused(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
+}
+
+// A publishRefused is the error that the server returned for PUBLISH in a script.
+type publishRefused string
+
+func (e publishRefused) Error() string { return string(e) }
+
+// RedisError marks it as an answer of the server.
+func (publishRefused) RedisError() {}
+
 // explain turns an error of package remote or of go-redis into a *RedisError, for the log.
 func explain(op string, err error) error {
 	if failure, ok := err.(*remote.Error); ok { //nolint:errorlint // it is returned as it is

@@ -211,7 +211,7 @@ func TellNobody() func() {
 		many.startWatch()
 		many.tellEnd(Info{}, nil)
 		_ = comp.runBegins(ctx, 1)
-		comp.runEnded(ctx, 1, returned{}, 0)
+		comp.runEnded(ctx, 1, funcEnd{}, 0)
 		comp.tellLost()
 		v.tell(true)
 		c.tellInvalidated(ctx, Invalidation{})

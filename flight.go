@@ -501,9 +501,9 @@ func (c *computation) endWaiting() {
 	}
 }
 
-// own makes c the owner of a leased computation if it has no owner, and reports whether c is
-// the owner. Only callers of the flight that began the computation may call own.
-func (fs *flights) own(comp *computation, c *call) bool {
+// makeOwner makes c the owner of a leased computation if it has no owner, and reports whether c is
+// the owner. Only callers of the flight that began the computation may call it.
+func (fs *flights) makeOwner(comp *computation, c *call) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if comp.owner == nil && !comp.background {

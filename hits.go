@@ -100,7 +100,7 @@ func (c *Cache) own(fn *Func, e *entry) *entry {
 		return &own
 	}
 	var err error
-	if own.kept, err = fn.decode(c.coder, own.body); err != nil {
+	if own.decoded, err = fn.decode(c.coder, own.body); err != nil {
 		return nil
 	}
 	return &own
@@ -158,7 +158,7 @@ func (c *Cache) leaseEarly(f *flight, e *entry) bool {
 		s = cold
 		c.correct(f.fn, f.input, f.key, 0)
 	}
-	c.begin(f, e, s, got)
+	c.beginLeased(f, e, s, got)
 	return true
 }
 

@@ -171,11 +171,11 @@ func (f *frame) facts(e *envelope) {
 	e.life, e.etag = f.said.life, f.said.etag
 }
 
-// kept returns the entry at hand as an entry that is stored now: the envelope, and all of its bytes
-// in raw. head is the part of raw before the body if it is as long as before, so that it can
-// replace what is stored; else nil. A body that another key has sealed is sealed anew: otherwise the
-// entry could need that key for longer than Options.Timeout.
-func (c *computation) kept(now int64, id uint64, tags *fence.Block) (env envelope, raw, head []byte) {
+// handAsNew returns the entry at hand as an entry that is stored now: the envelope, and all of its
+// bytes in raw. head is the part of raw before the body if it is as long as before, so that it can
+// replace what is stored; else nil. A body that another key has sealed is sealed anew: otherwise
+// the entry could need that key for longer than Options.Timeout.
+func (c *computation) handAsNew(now int64, id uint64, tags *fence.Block) (env envelope, raw, head []byte) {
 	hand := c.frame.hand
 	env = hand.envelope
 	env.body, env.storedAt, env.id, env.tags = nil, now, id, tags

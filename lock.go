@@ -91,7 +91,8 @@ const (
 )
 
 // newToken returns the token of a lease that no process holds, for Ping. Computations have tokens
-// of package holder. A token is the owner value of a lease: at least 26 letters of base32. By that form lock_acquire.lua recognizes the locks of this protocol.
+// of package holder. A token is at least 26 letters of base32: by that form lock_acquire.lua
+// recognizes the locks of this protocol.
 func newToken() string { return rand.Text() }
 
 // A sentToken is the token as an argument of acquire. go-redis marshals it each time that it
@@ -111,6 +112,9 @@ func (t *sentToken) MarshalBinary() ([]byte, error) {
 	}
 	return fmt.Appendf(nil, "%s.%d", t.base, n), nil
 }
+
+// These methods send a command, each by the one before: ask, do (the error is for users), eval (a
+// script), step (a script of the lease, whose status it returns), holds (whether it was held).
 
 // ask sends a command. The error is the error of ctx, or a *remote.Error.
 func (s *lockStore) ask(ctx context.Context, op string, c *remote.Command) (err error) {
@@ -284,17 +288,6 @@ func parseAcquisition(answer any) (acquisition, error) {
 	return a, unexpectedReply("lock_acquire.lua", len(reply))
 }
 
-// unexpectedReply returns the error for a reply that no version of the script or command gives.
-func unexpectedReply(of string, elements int) error {
-	return fmt.Errorf("unexpected reply of %s, of %d elements; look for a proxy or a server that changes replies", of, elements)
-}
-
-// refused reports whether the server itself answered with an error.
-func refused(err error) bool {
-	var reply redis.Error
-	return errors.As(err, &reply)
-}
-
 // millis returns d in milliseconds, rounded up. It returns at least 1, because Redis refuses 0.
 func millis(d time.Duration) int64 {
 	whole := d.Milliseconds()
@@ -313,7 +306,7 @@ var urgent = remote.Limits{Urgent: true}
 
 // renew extends the lease to its whole life.
 func (s *lockStore) renew(ctx context.Context, key, token string, lease time.Duration) (held bool, err error) {
-	return s.run(ctx, "renew", renewScript, urgent, []string{key + lockSuffix}, token, millis(lease),
+	return s.holds(ctx, "renew", renewScript, urgent, []string{key + lockSuffix}, token, millis(lease),
 		s.channelOf(key), events.Event{Verb: events.Release, Key: key, ID: token}.String())
 }
 
@@ -321,7 +314,7 @@ func (s *lockStore) renew(ctx context.Context, key, token string, lease time.Dur
 // late bounds how often the command is sent without an answer in time.
 func (s *lockStore) store(ctx context.Context, key, token string, e *envelope, raw []byte, timeout time.Duration, late int) (held bool, err error) {
 	id := e.idBytes()
-	return s.run(ctx, opStore, storeScript, remote.Limits{Urgent: true, Late: late}, []string{key, key + lockSuffix},
+	return s.holds(ctx, opStore, storeScript, remote.Limits{Urgent: true, Late: late}, []string{key, key + lockSuffix},
 		token, raw, timeout.Milliseconds(), id[:], s.channelOf(key), events.Event{Verb: events.Store, Key: key, ID: events.StoreID(e.id)}.String(),
 		events.Event{Verb: events.Release, Key: key, ID: token}.String())
 }
@@ -333,7 +326,7 @@ func (s *lockStore) keep(ctx context.Context, key, token string, old [8]byte, e 
 	status, err := s.step(ctx, opStore, keepScript, urgent, []string{key, key + lockSuffix},
 		token, old[:], head, timeout.Milliseconds(), id[:], s.channelOf(key), events.Event{Verb: events.Store, Key: key, ID: events.StoreID(e.id)}.String(),
 		events.Event{Verb: events.Release, Key: key, ID: token}.String())
-	return status == "held", status == "gone", err
+	return status == stepHeld, status == stepGone, err
 }
 
 // The prefixes of the token in a lock without a holder.
@@ -353,7 +346,7 @@ func (s *lockStore) leaveOpen(ctx context.Context, key, token string, d time.Dur
 }
 
 func (s *lockStore) unhold(ctx context.Context, key, token string, d time.Duration, mark string, why events.Verb) (held bool, err error) {
-	return s.run(ctx, "cooldown", coolDownScript, urgent, []string{key + lockSuffix},
+	return s.holds(ctx, "cooldown", coolDownScript, urgent, []string{key + lockSuffix},
 		token, millis(d), s.channelOf(key), events.Event{Verb: why, Key: key, ID: token}.String(),
 		events.Event{Verb: events.Release, Key: key, ID: token}.String(), mark)
 }
@@ -361,7 +354,7 @@ func (s *lockStore) unhold(ctx context.Context, key, token string, d time.Durati
 // release gives the lease back. why is the event for callers that wait for it: events.Release
 // or events.Failed.
 func (s *lockStore) release(ctx context.Context, key, token string, why events.Verb) (held bool, err error) {
-	return s.run(ctx, "release", releaseScript, urgent, []string{key + lockSuffix},
+	return s.holds(ctx, "release", releaseScript, urgent, []string{key + lockSuffix},
 		token, s.channelOf(key), events.Event{Verb: why, Key: key, ID: token}.String())
 }
 
@@ -376,7 +369,7 @@ func (s *lockStore) release(ctx context.Context, key, token string, why events.V
 func (s *lockStore) giveBack(ctx context.Context, key, token string, until time.Time) {
 	limit, answered := urgent, false
 	for wait := storeAgainMin; ; wait = min(2*wait, storeAgainMax) {
-		held, err := s.run(ctx, "release", releaseScript, limit, []string{key + lockSuffix},
+		held, err := s.holds(ctx, "release", releaseScript, limit, []string{key + lockSuffix},
 			token, s.channelOf(key), events.Event{Verb: events.Release, Key: key, ID: token}.String())
 		if held || answered && err == nil || err != nil && !worthAnotherTry(err) || limit.Always || !time.Now().Add(wait).Before(until) {
 			return
@@ -402,14 +395,22 @@ func (s *lockStore) pause(wait time.Duration) bool {
 // command when it continues.
 const leastGiveBack = time.Minute
 
-// run runs the script of a step, and reports whether the lease was held.
-func (s *lockStore) run(ctx context.Context, op string, script *remote.Script, limit remote.Limits, keys []string, args ...any) (held bool, err error) {
+// holds runs the script of a step, and reports whether the lease was held.
+func (s *lockStore) holds(ctx context.Context, op string, script *remote.Script, limit remote.Limits, keys []string, args ...any) (held bool, err error) {
 	status, err := s.step(ctx, op, script, limit, keys, args...)
-	return status == "held", err
+	return status == stepHeld, err
 }
 
+// A stepStatus is the answer of a step. Any other than these two means that the lease is lost.
+type stepStatus string
+
+const (
+	stepHeld stepStatus = "held" // the lease was held until the step was done
+	stepGone stepStatus = "gone" // it was held, but the entry to keep is not there any more
+)
+
 // step runs the script of a step, and returns its status.
-func (s *lockStore) step(ctx context.Context, op string, script *remote.Script, limit remote.Limits, keys []string, args ...any) (status string, err error) {
+func (s *lockStore) step(ctx context.Context, op string, script *remote.Script, limit remote.Limits, keys []string, args ...any) (status stepStatus, err error) {
 	key := strings.TrimSuffix(keys[0], lockSuffix)
 	reply, err := s.eval(ctx, op, script, limit, keys, args...)
 	if err != nil {
@@ -419,7 +420,7 @@ func (s *lockStore) step(ctx context.Context, op string, script *remote.Script, 
 }
 
 // stepDone reads the reply of a step on the entry of a key, and returns its status.
-func (s *lockStore) stepDone(key string, reply any) (status string, err error) {
+func (s *lockStore) stepDone(key string, reply any) (status stepStatus, err error) {
 	status, refused, err := stepReply(reply)
 	if refused != nil && s.unpublished != nil {
 		s.unpublished(s.channelOf(key), refused)
@@ -429,25 +430,18 @@ func (s *lockStore) stepDone(key string, reply any) (status string, err error) {
 
 // stepReply reads the reply of a step's script. status says whether the lease was held, and
 // refused why the event could not be published.
-func stepReply(reply any) (status string, refused, err error) {
+func stepReply(reply any) (status stepStatus, refused, err error) {
 	parts, _ := reply.([]any)
 	if len(parts) != 2 {
 		return "", nil, unexpectedReply("a script", len(parts))
 	}
-	status, _ = parts[0].(string)
+	text, _ := parts[0].(string)
+	status = stepStatus(text)
 	if why, _ := parts[1].(string); why != "" {
 		refused = publishRefused(why)
 	}
 	return status, refused, nil
 }
-
-// A publishRefused is the error that the server returned for PUBLISH in a script.
-type publishRefused string
-
-func (e publishRefused) Error() string { return string(e) }
-
-// RedisError marks it as an answer of the server.
-func (publishRefused) RedisError() {}
 
 // leastPingLease is the least expiry of the keys of Ping: they must not expire between its
 // commands.

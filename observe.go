@@ -58,7 +58,7 @@ func (c *computation) runBegins(ctx context.Context, elements int) context.Conte
 }
 
 // runEnded is called with what runBegins returned.
-func (c *computation) runEnded(ctx context.Context, elements int, ret returned, took time.Duration) {
+func (c *computation) runEnded(ctx context.Context, elements int, ret funcEnd, took time.Duration) {
 	o := c.cache.observer
 	if o == nil {
 		return
@@ -78,7 +78,7 @@ func (c *computation) asRun(elements int) Run {
 }
 
 // failure returns what the function returned, panicked with, or did otherwise, as an error.
-func (r *returned) failure() error {
+func (r *funcEnd) failure() error {
 	switch failed, is := r.panic.(error); {
 	case is:
 		return failed
@@ -89,16 +89,16 @@ func (r *returned) failure() error {
 	}
 }
 
-// failed reports whether there is an error that is neither a panic nor a Goexit.
-func (e *ending) failed() bool { return e.err != nil && e.panic == nil && !e.goexit }
+// hasError reports whether there is an error that is neither a panic nor a Goexit.
+func (e *ending) hasError() bool { return e.err != nil && e.panic == nil && !e.goexit }
 
 // normal reports whether the function has returned without an error.
 func (e *ending) normal() bool { return e.err == nil && e.panic == nil && !e.goexit }
 
-// unsuccessful reports whether the function has failed: by an error that is not in
+// failed reports whether the function has failed: by an error that is not in
 // Options.CacheErrors, by a panic, or by Goexit. Closing the cache is not a failure of the
 // function.
-func (e *ending) unsuccessful() bool {
+func (e *ending) failed() bool {
 	return !e.normal() && !e.negative && e.err != ErrClosed //nolint:errorlint // errors.Is would ask the user's own
 }
 
@@ -111,7 +111,7 @@ func (c *computation) conclude(e *ending) {
 		outcome = OutcomeStored
 	case c.lost:
 		outcome = OutcomeLostLease
-	case e.unsuccessful():
+	case e.failed():
 		outcome = OutcomeError
 		c.fn.counters.errored.Add(1)
 	default:

@@ -395,6 +395,19 @@ func (o *Options) boundFaults() error {
 	return errors.Join(faults...)
 }
 
+// checkBatch checks the options of a function that is, or is not, a batch function.
+func (o *Options) checkBatch(is bool) error {
+	switch {
+	case is && len(o.CacheErrors) > 0:
+		return errors.New("CacheErrors is set, but an error of a batch function is that of all its ids, and is not cached; leave missing ids out of the result, and set MissingTimeout")
+	case !is && o.BatchSize != 0:
+		return errors.New("BatchSize is set, but the function is not a batch function; leave BatchSize out, or use WrapBatch, or the tag batch")
+	case !is && o.MissingTimeout != 0:
+		return errors.New("MissingTimeout is set, but the function is not a batch function; leave MissingTimeout out, or use WrapBatch, or the tag batch")
+	}
+	return nil
+}
+
 func (o *Options) nameFaults() error {
 	return errors.Join(funcname.Check("Prefix", o.Prefix), funcname.Check("Name", o.Name))
 }
@@ -525,17 +538,4 @@ func (o *Options) summary() string {
 		text += fmt.Sprintf(" maxconcurrent=%d", o.MaxConcurrent)
 	}
 	return text
-}
-
-// checkBatch checks the options of a function that is, or is not, a batch function.
-func (o *Options) checkBatch(is bool) error {
-	switch {
-	case is && len(o.CacheErrors) > 0:
-		return errors.New("CacheErrors is set, but an error of a batch function is that of all its ids, and is not cached; leave missing ids out of the result, and set MissingTimeout")
-	case !is && o.BatchSize != 0:
-		return errors.New("BatchSize is set, but the function is not a batch function; leave BatchSize out, or use WrapBatch, or the tag batch")
-	case !is && o.MissingTimeout != 0:
-		return errors.New("MissingTimeout is set, but the function is not a batch function; leave MissingTimeout out, or use WrapBatch, or the tag batch")
-	}
-	return nil
 }

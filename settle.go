@@ -32,8 +32,8 @@ const (
 	maxLateStores = 2
 )
 
-// spawn runs f on a goroutine that Close waits for. Close does not wait if the computation began
-// after Close: such a computation is not cancelled, and has no lease to give back.
+// spawn runs f on a goroutine that Close waits for. Only for a computation that began after Close
+// the goroutine is not waited for: nothing cancels it, and it has no lease to give back.
 func (c *computation) spawn(f func()) {
 	var group *lifetime.Group
 	if c.closing != nil {
@@ -325,7 +325,7 @@ func (c *computation) settle(e *ending, raw []byte, again *rereading) (held bool
 		held, err = c.leaveOpen(ctx)
 	case c.cools(e):
 		held, err = c.orGiveBack(c.steps().coolDown(ctx, c.key, c.token, c.fn.opts.Cooldown))
-	case e.unsuccessful():
+	case e.failed():
 		held, err = c.orGiveBack(c.steps().release(ctx, c.key, c.token, events.Failed))
 	default:
 		held, err = c.orGiveBack(c.steps().release(ctx, c.key, c.token, events.Release))
@@ -372,17 +372,17 @@ func (c *computation) cools(e *ending) bool {
 // value, and without Options.MissingTimeout.
 func (c *computation) unkept(e *ending) bool { return e.negative && c.fn.opts.ErrorTimeout == 0 }
 
-// keepStored puts the stored value into the near cache, unless the fence reports it as overtaken
+// keepNear puts the stored value into the near cache, unless the fence reports it as overtaken
 // or does not answer. This comes before any caller is answered, because after that no caller of
 // this process may get an older value.
-func (c *computation) keepStored(e *ending, stored *envelope, asked events.Place, again *rereading) {
+func (c *computation) keepNear(e *ending, stored *envelope, asked events.Place, again *rereading) {
 	c.cache.events.Note(events.Event{Verb: events.Store, Key: c.key, ID: events.StoreID(stored.id)})
 	if _, valid := again.counts(); !valid {
 		return
 	}
 	kept := *stored
 	kept.body = e.body
-	c.cache.keep(c.fn, c.input, c.key, moment{asked, c.place}, &kept, fence.Unknown, e.decoded)
+	c.cache.keepNear(c.fn, c.input, c.key, moment{asked, c.place}, &kept, fence.Unknown, e.decoded)
 }
 
 // put stores the results. If Redis is away, it tries again in the background. If Redis refuses
@@ -395,7 +395,7 @@ func (c *computation) put(ctx context.Context, e *ending, raw []byte, tags *fenc
 	var head []byte
 	switch {
 	case e.kept:
-		env, raw, head = c.kept(env.storedAt, env.id, tags)
+		env, raw, head = c.handAsNew(env.storedAt, env.id, tags)
 	case e.negative:
 		env.flags = flagNegative
 	default:
@@ -410,7 +410,7 @@ func (c *computation) put(ctx context.Context, e *ending, raw []byte, tags *fenc
 	case held:
 		c.fn.counters.stored.Add(1)
 		e.size = len(raw)
-		c.keepStored(e, &env, asked, again)
+		c.keepNear(e, &env, asked, again)
 	case err == nil:
 	case worthAnotherTry(err):
 		until := time.Now().Add(c.cache.flights.leaseLeft(c))
@@ -464,7 +464,7 @@ func (c *computation) takeNegative(e *ending) (raw []byte) {
 // takeStale serves the stale entry instead of an error, if there is a stale entry and the
 // policy allows it.
 func (c *computation) takeStale(e *ending) {
-	if !e.failed() || e.negative || !c.canServeStale() {
+	if !e.hasError() || e.negative || !c.canServeStale() {
 		return
 	}
 	staleIf := c.fn.opts.StaleIf

@@ -34,7 +34,7 @@ func (c *computation) mayAnswer(ended uint64) bool {
 // owner waits for the new value. All others get the stale entry or follow the cold policy.
 func (c *call) withBegun(comp *computation, ended uint64, refresh bool) (a answer, again bool) {
 	switch {
-	case c.cache.flights.own(comp, c):
+	case c.cache.flights.makeOwner(comp, c):
 		return c.awaitOwn(comp)
 	case comp.stale != nil:
 		return c.serve(comp.stale, SourceStale, false)
@@ -245,7 +245,7 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 			<-comp.encoding.Ended
 		}
 		c.inheritRun(comp) // also the tags that were added after ComputeTimeout
-		e = &ending{returned: comp.ret}
+		e = &ending{funcEnd: comp.ret}
 		if e.normal() {
 			if own := comp.copied(e.results); own != nil { // callers that waited copy e.results
 				e.results = own
