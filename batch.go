@@ -122,7 +122,8 @@ func callReflectedBatch(f *Func, s *shape.Reflected, in []reflect.Value) []refle
 		return f.original.Call(in)
 	}
 	ctx, values := s.Split(in)
-	ids, t := values[0], f.original.Type()
+	t := f.original.Type()
+	ids := reflect.AppendSlice(reflect.MakeSlice(t.In(1), 0, values[0].Len()), values[0]) // runs outlive the caller
 	b := newBatch(ctx, f)
 	results, err := b.call(ids.Len(), func(i int) shape.Arguments {
 		return s.Arguments([]reflect.Value{ids.Index(i)})

@@ -603,3 +603,58 @@ func TestBatchWaitsNoLongerThanItsLimits(t *testing.T) {
 		})
 	})
 }
+
+// In TestBatchCallerMayReuseItsSliceAfterItHasLeft the caller writes other ids into its slice while the
+// function runs for it, and before that.
+func TestBatchCallerMayReuseItsSliceAfterItHasLeft(t *testing.T) {
+	for form, wrapForm := range map[string]func(*Cache, *batchSource, Options) manyInts{
+		"WrapBatch": func(c *Cache, s *batchSource, opts Options) manyInts {
+			opts.Cache, opts.Name = c, "test.Shelf"
+			get := s.get
+			_, err := WrapBatch(&get, opts)
+			require.NoError(t, err)
+			return get
+		},
+		"WrapStruct": func(c *Cache, s *batchSource, opts Options) manyInts {
+			v := &struct {
+				Shelf manyInts `fncache:"batch,name=test.Shelf"`
+			}{s.get}
+			opts.Cache = c
+			_, err := WrapStruct(v, opts)
+			require.NoError(t, err)
+			return v.Shelf
+		},
+	} {
+		for when, opts := range map[string]Options{
+			"while it runs":                 {},
+			"before it runs, under Wait":    {MaxConcurrent: 1, OnCold: Wait},
+			"before it runs, under Compute": {MaxConcurrent: 1, OnCold: Compute},
+		} {
+			t.Run(form+" "+when, func(t *testing.T) {
+				inOneBubble(t, func(t *testing.T, b *bubble) {
+					s := &batchSource{do: func(context.Context, []int) error {
+						time.Sleep(time.Second) // of the bubble
+						return nil
+					}}
+					opts.Timeout = time.Hour
+					get := wrapForm(b.cache(), s, opts)
+					if opts.MaxConcurrent > 0 {
+						go func() { _, _ = get(t.Context(), []int{9}) }()
+						synctest.Wait()
+					}
+					ids := []int{1, 2}
+					ctx, end := context.WithTimeout(t.Context(), 100*time.Millisecond)
+					defer end()
+					_, err := get(ctx, ids)
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+					ids[0], ids[1] = 2, 1
+					time.Sleep(5 * time.Second) // of the bubble
+					found, err := get(t.Context(), []int{1, 2})
+					require.NoError(t, err)
+					assert.Equal(t, 10, found[1]%ofRun)
+					assert.Equal(t, 20, found[2]%ofRun)
+				})
+			})
+		}
+	}
+}

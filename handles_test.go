@@ -288,8 +288,10 @@ func TestPeekReadsWhatACallWouldRead(t *testing.T) {
 							return "", none
 						}
 						return long + title, nil
-					}, Options{Cache: b.cache(cfg), Name: "test.Peeked", Shared: true, Timeout: time.Hour, Freshness: time.Minute,
-						CacheErrors: []error{none}, ErrorTimeout: time.Hour})
+					}, Options{
+						Cache: b.cache(cfg), Name: "test.Peeked", Shared: true, Timeout: time.Hour, Freshness: time.Minute,
+						CacheErrors: []error{none}, ErrorTimeout: time.Hour,
+					})
 					require.NoError(t, err)
 					return h
 				}
