@@ -228,7 +228,7 @@
 //  8. wait.go takes the outcome for the call, and copies it for calls that have joined. call.go
 //     counts the call.
 //
-// All commands to Redis go through package internal/remote. observe.go tells Config.Observer of
+// All commands of calls go through package internal/remote. observe.go tells Config.Observer of
 // these steps.
 //
 // # The files

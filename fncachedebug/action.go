@@ -162,7 +162,7 @@ func (v *visit) action(c *collector, form url.Values) (a Action, do func() (int,
 		}, nil
 	case InvalidateTag, ExpireTag:
 		if a.Tag = strings.TrimSpace(form.Get("tag")); a.Tag == "" {
-			return a, nil, errors.New("the tag is missing")
+			return a, nil, errors.New("the tag is missing; write it into the field tag")
 		}
 		if a.Kind == ExpireTag {
 			return a, func() (int, error) { return 0, c.cache.ExpireTags(v.ctx, a.Tag) }, nil
@@ -178,7 +178,7 @@ func (v *visit) action(c *collector, form url.Values) (a Action, do func() (int,
 		a.Function = f.Name()
 		if a.Kind == Clear {
 			if form.Get("sure") == "" {
-				return a, nil, errors.New("tick the box to confirm")
+				return a, nil, errors.New("the action is not confirmed; tick the box")
 			}
 			return a, func() (int, error) { return f.Clear(v.ctx) }, nil
 		}

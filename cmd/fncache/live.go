@@ -89,7 +89,7 @@ func (l listening) listen(ctx context.Context, a *app, every time.Duration, hear
 			return nil
 		case message, open := <-messages:
 			if !open {
-				return fmt.Errorf("the subscription to %s has ended", channels)
+				return fmt.Errorf("the subscription to %s has ended: its connection was closed; run the command again", channels)
 			}
 			if events.OtherDatabase(message.Channel, prefix) {
 				continue
