@@ -367,11 +367,12 @@ func TestW7ACallWhileTheResultIsEncodedIsNotInherited(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache(func(cfg *Config) { cfg.Codec = slowCodec{} })
 		p := wrapPair(t, c, tagged("author:{0}"), tagged())
+		p.inner.get(t.Context(), "x") // so that the call is a hit
 		p.outerSource.do = func(ctx context.Context, run int) (int, error) {
 			go func() {
 				time.Sleep(time.Second)
 				AddTags(ctx, "late")
-				_, _ = p.inner.call(context.WithoutCancel(ctx), "x")
+				assert.Equal(t, SourceFresh, p.inner.get(context.WithoutCancel(ctx), "x").source)
 			}()
 			return run, nil
 		}
@@ -498,20 +499,47 @@ func TestAnInnerComputationWithoutALeaseKeepsNothingFromBeingStored(t *testing.T
 	})
 }
 
-func TestBetweenTwoNamespacesInheritanceStops(t *testing.T) {
+func TestBetweenTwoNamespacesOrTwoRedisInheritanceStops(t *testing.T) {
+	for name, change := range map[string]func(cfg, of *Config){
+		"namespace": func(cfg, of *Config) {
+			_ = cfg.Redis.Close()
+			cfg.Redis, cfg.Namespace = of.Redis, "other"
+		},
+		"Redis": func(_, _ *Config) {}, // each cache of these tests has a client of its own
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				c := b.cache()
+				of := c.Config()
+				elsewhere := b.cache(func(cfg *Config) { change(cfg, &of) })
+				inner := wrap(t, elsewhere, &source{}, shelf(func(o *Options) { o.Name = "inner" }))
+				outer := wrap(t, c, &source{do: func(ctx context.Context, run int) (int, error) {
+					_, err := inner.call(ctx, "x")
+					return run, err
+				}}, tagged())
+				outer.get(t.Context(), "a")
+				require.NoError(t, elsewhere.InvalidateTags(t.Context(), "author:x"))
+				require.NoError(t, c.InvalidateTags(t.Context(), "author:x"))
+				assert.Equal(t, SourceFresh, outer.get(t.Context(), "a").source)
+				assert.Equal(t, SourceComputed, inner.get(t.Context(), "x").source)
+			})
+		})
+	}
+}
+
+// The outer function has said its own.
+func TestFreshnessAndTimeoutAreNotInherited(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		c := b.cache()
-		elsewhere := b.cache(func(cfg *Config) { cfg.Namespace = "other" })
-		inner := wrap(t, elsewhere, &source{}, shelf(func(o *Options) { o.Name = "inner" }))
-		outer := wrap(t, c, &source{do: func(ctx context.Context, run int) (int, error) {
-			_, err := inner.call(ctx, "x")
-			return run, err
-		}}, tagged())
-		outer.get(t.Context(), "a")
-		require.NoError(t, elsewhere.InvalidateTags(t.Context(), "author:x"))
-		require.NoError(t, c.InvalidateTags(t.Context(), "author:x"))
-		assert.Equal(t, SourceFresh, outer.get(t.Context(), "a").source)
-		assert.Equal(t, SourceComputed, inner.get(t.Context(), "x").source)
+		inner := tagged("author:{0}")
+		inner.Freshness, inner.Timeout, inner.OnStale = time.Second, time.Minute, Background
+		p := wrapPair(t, b.cache(), inner, tagged())
+		p.inner.get(t.Context(), "x")
+		time.Sleep(2 * time.Second) // it is stale by its age
+		p.innerSource.set(func(s *source) { s.took = time.Second })
+		assert.Equal(t, 1, p.outer.get(t.Context(), "a").value)
+		assert.Equal(t, SourceFresh, p.outer.get(t.Context(), "a").source, "built with a stale answer")
+		time.Sleep(2 * time.Minute)
+		assert.Equal(t, SourceFresh, p.outer.get(t.Context(), "a").source, "the inner entry is gone")
 	})
 }
 

@@ -392,6 +392,56 @@ func TestW13RefreshComputesAgainAfterAnInvalidation(t *testing.T) {
 	})
 }
 
+func TestAFunctionWithoutTagsNeverAsksTheFence(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{took: time.Minute}, shelf(waits, func(o *Options) { o.Tags = nil }))
+		end := w.begin(t.Context(), "a")
+		time.Sleep(time.Second)
+		joiner := w.begin(t.Context(), "a")
+		<-end
+		<-joiner
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
+		require.NoError(t, w.Refresh(t.Context(), "a"))
+		assert.Zero(t, b.tap.count("hmget")+b.tap.count("fence"))
+		assert.False(t, b.redis.Exists(fence.Key("fncache")))
+	})
+}
+
+// Tags may have names of people in them.
+func TestNoTextOfATagIsStoredOrPublished(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{do: func(ctx context.Context, run int) (int, error) {
+			AddTags(ctx, "secret:ann")
+			return run, nil
+		}}, Options{Timeout: time.Hour, Tags: []string{"secret:{0}"}})
+		heard := b.redis.NewSubscriber()
+		heard.Psubscribe("*")
+		messages := make(chan string, 10)
+		go func() {
+			for m := range heard.Pmessages() {
+				messages <- m.Channel + " " + m.Message
+			}
+			close(messages)
+		}()
+		w.get(t.Context(), "bob")
+		require.NoError(t, c.InvalidateTags(t.Context(), "secret:ann", "secret:bob"))
+		synctest.Wait()
+		heard.Punsubscribe("*")
+		heard.Close()
+		written := b.redis.Dump() + must(b.redis.Get(must(w.Key("bob"))))
+		published := 0
+		for message := range messages {
+			written += message
+			published++
+		}
+		assert.Equal(t, 2, published, "about the entry, and about the tags")
+		assert.NotContains(t, written, "ann")
+		assert.NotContains(t, written, "bob")
+	})
+}
+
 func TestAJoinerThatIsAloneCausesNoReading(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		w := wrap(t, b.cache(), &source{}, shelf())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -99,29 +100,29 @@ func TestAFenceIsBoundedByTheTagsAndRedisHoldsNothingElse(t *testing.T) {
 		c := newTestCache(t, Config{Redis: server.Client()})
 		s := &source{}
 		w := wrap(t, c, s, shelf())
-		const entries, tags = 2000, 100
+		const entries = 10_000
 		ctx := t.Context()
 		var group sync.WaitGroup
-		for worker := range 8 {
+		for worker := range 64 {
 			group.Go(func() {
-				for i := worker; i < entries; i += 8 {
+				for i := worker; i < entries; i += 64 {
 					w.get(ctx, strconv.Itoa(i))
 				}
 			})
 		}
 		group.Wait()
+		all := make([]string, entries)
+		for i := range all {
+			all[i] = fmt.Sprint("author:", i)
+		}
 		for range 10 {
-			var all []string
-			for i := range tags {
-				all = append(all, fmt.Sprint("author:", i))
-			}
 			require.NoError(t, c.InvalidateTags(ctx, all...))
 		}
 		client := server.Client()
-		assert.EqualValues(t, 3+tags, client.HLen(ctx, fence.Key("fncache")).Val())
+		assert.EqualValues(t, 3+entries, client.HLen(ctx, fence.Key("fncache")).Val())
 		assert.Eventually(t, func() bool { return client.DBSize(ctx).Val() == entries+3 }, time.Minute, 10*time.Millisecond,
 			"entries, the fence, the registry of the function and the name of this process; on a slow machine the last of them are stored later")
-		assert.Less(t, client.MemoryUsage(ctx, fence.Key("fncache")).Val(), int64(tags*250+1000))
+		assert.Less(t, client.MemoryUsage(ctx, fence.Key("fncache")).Val(), int64(entries*250+1000))
 	})
 }
 
@@ -145,6 +146,52 @@ func TestTagsWorkAcrossTheSlotsOfACluster(t *testing.T) {
 			assert.Equal(t, SourceFresh, w.get(ctx, strconv.Itoa(i)).source)
 		}
 	})
+}
+
+// The fence is on one node of a Cluster. If that node hangs, functions with tags compute as while
+// Redis is away, and the nodes of the entries are not blamed.
+func TestIfTheNodeOfTheFenceHangsOnlyThatNodeIsAway(t *testing.T) {
+	inOneForm(t, func(t *testing.T) {
+		cluster := redistest.StartCluster(t)
+		ctx := t.Context()
+		c := newTestCache(t, Config{Redis: cluster.Client()})
+		nodes := cluster.Nodes()
+		nodeOf := func(key string) int { return clusterSlot(key) * len(nodes) / 16384 }
+		fenced := nodeOf(fence.Key("fncache"))
+		w := wrap(t, c, &source{}, shelf())
+		plain := wrap(t, c, &source{}, Options{Name: "test.Plain", Timeout: time.Hour})
+		var tagged, untagged string // whose entries are on another node
+		for i := 0; tagged == "" || untagged == ""; i++ {
+			arg := strconv.Itoa(i)
+			if nodeOf(must(w.Key(arg))) != fenced {
+				tagged = arg
+			}
+			if nodeOf(must(plain.Key(arg))) != fenced {
+				untagged = arg
+			}
+		}
+		for _, each := range []struct {
+			w   *wrapped
+			arg string
+		}{{w, tagged}, {plain, untagged}} {
+			assert.Equal(t, []Source{SourceComputed, SourceFresh}, each.w.sources(ctx, each.arg, 2))
+		}
+		nodes[fenced].Pause()
+		defer nodes[fenced].Resume()
+		require.Eventually(t, func() bool { return w.get(ctx, tagged).source == SourceComputed && away(c) == nodes[fenced].Addr() }, time.Minute, time.Millisecond)
+		assert.Equal(t, SourceFresh, plain.get(ctx, untagged).source)
+	})
+}
+
+// away returns the addresses of the nodes that are away.
+func away(c *Cache) string {
+	var all []string
+	for _, node := range c.Health().Nodes {
+		if node.Away {
+			all = append(all, node.Addr)
+		}
+	}
+	return strings.Join(all, " ")
 }
 
 // One command expires 100,000 entries, and no stampede follows: each of 4 caches, as processes,
