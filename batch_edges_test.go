@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -657,4 +658,112 @@ func TestBatchCallerMayReuseItsSliceAfterItHasLeft(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A pickyValue is not stored if it is 20.
+type pickyValue struct{ n int }
+
+func (v pickyValue) MarshalBinary() ([]byte, error) {
+	if v.n == 20 {
+		return nil, errGone
+	}
+	return []byte{byte(v.n)}, nil
+}
+
+func (v *pickyValue) UnmarshalBinary(b []byte) error {
+	v.n = int(b[0])
+	return nil
+}
+
+// inBatchForms runs test with a batch function that WrapBatch wraps, and with a field.
+func inBatchForms[K comparable, V any](t *testing.T, opts Options, original func(context.Context, []K) (map[K]V, error),
+	test func(t *testing.T, b *bubble, f *Func, get func(context.Context, []K) (map[K]V, error)),
+) {
+	t.Helper()
+	type batchFunc = func(context.Context, []K) (map[K]V, error)
+	opts.Name, opts.Timeout = "test.Form", time.Hour
+	for name, wrapForm := range map[string]func(opts Options) (*Func, batchFunc, error){
+		"WrapBatch": func(opts Options) (*Func, batchFunc, error) {
+			get := original
+			f, err := WrapBatch(&get, opts)
+			if err != nil {
+				return nil, nil, err
+			}
+			return f.Func, get, nil
+		},
+		"WrapStruct": func(opts Options) (*Func, batchFunc, error) {
+			v := &struct {
+				Get batchFunc `fncache:"batch"`
+			}{original}
+			funcs, err := WrapStruct(v, opts)
+			return funcs["Get"], v.Get, err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				opts := opts
+				opts.Cache = b.cache()
+				f, get, err := wrapForm(opts)
+				require.NoError(t, err)
+				awaitBubbleHearing(t, opts.Cache)
+				test(t, b, f, get)
+				requireIdentity(t, f)
+			})
+		})
+	}
+}
+
+func TestBatchStoresTheValuesThatCanBeStored(t *testing.T) {
+	var runs [][]int
+	inBatchForms(t, Options{OnCold: Wait}, func(_ context.Context, ids []int) (map[int]pickyValue, error) {
+		runs = append(runs, slices.Clone(ids))
+		found := map[int]pickyValue{}
+		for _, id := range ids {
+			found[id] = pickyValue{10 * id}
+		}
+		return found, nil
+	}, func(t *testing.T, b *bubble, f *Func, get func(context.Context, []int) (map[int]pickyValue, error)) {
+		runs = nil
+		for range 3 {
+			found, err := get(t.Context(), []int{1, 2, 3})
+			require.NoError(t, err)
+			assert.Equal(t, map[int]pickyValue{1: {10}, 2: {20}, 3: {30}}, found)
+		}
+		assert.Equal(t, [][]int{{1, 2, 3}, {2}, {2}}, runs)
+		assert.Len(t, b.log.About("does not survive encoding"), 1)
+		assert.EqualValues(t, 2, f.Stats().Stored)
+	})
+}
+
+// The callers and the function change all that they are given.
+func TestBatchCallersShareNoMemory(t *testing.T) {
+	runs := 0
+	inBatchForms(t, Options{Near: time.Hour, MissingTimeout: time.Hour}, func(_ context.Context, ids []int) (map[int][]int, error) {
+		runs++
+		shared := []int{7}
+		found := map[int][]int{99: {1}}
+		for i, id := range ids {
+			if id != 5 {
+				found[id] = shared
+			}
+			ids[i] = -1
+		}
+		return found, nil
+	}, func(t *testing.T, b *bubble, f *Func, get func(context.Context, []int) (map[int][]int, error)) {
+		runs = 0
+		for range 4 { // computed, near
+			ids := []int{1, 2, 5}
+			found, err := get(t.Context(), ids)
+			require.NoError(t, err)
+			assert.Equal(t, []int{1, 2, 5}, ids)
+			require.Equal(t, map[int][]int{1: {7}, 2: {7}}, found)
+			found[1][0], found[5] = 8, nil
+			require.Equal(t, []int{7}, found[2], "each id has its own value")
+			delete(found, 2)
+			clear(ids)
+			synctest.Wait()
+		}
+		assert.Equal(t, 1, runs)
+		assert.Positive(t, f.Stats().Near)
+	})
 }
