@@ -163,6 +163,15 @@ func (f *frame) keepsHand() bool {
 	return f.said.unmodified
 }
 
+// keptLate returns the entry at hand if the function has called NotModified and has returned after
+// ComputeTimeout; else nil. Only callers that cannot get an error have waited for that.
+func (c *computation) keptLate() *entry {
+	if c.ret.panic != nil || c.ret.goexit || !c.frame.keepsHand() {
+		return nil
+	}
+	return c.frame.hand
+}
+
 // facts sets the lifetimes and the ETag of an entry.
 func (f *frame) facts(e *envelope) {
 	f = f.speaker()

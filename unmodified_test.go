@@ -425,6 +425,37 @@ func TestAFailureAfterNotModifiedKeepsNothing(t *testing.T) {
 	}
 }
 
+// In TestARunThatIsTooLateKeepsTheEntryForCallersWithoutAnErrorResult the callers wait until the
+// function returns, and get the entry, not what the function returns with NotModified.
+func TestARunThatIsTooLateKeepsTheEntryForCallersWithoutAnErrorResult(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		fn := func(ctx context.Context, _ string) []int {
+			if _, ok := Stored(ctx); ok {
+				time.Sleep(10 * time.Second) // virtual: longer than ComputeTimeout
+				NotModified(ctx)
+				return nil
+			}
+			return []int{7}
+		}
+		must(Wrap(&fn, Options{
+			Cache: b.cache(), Name: "test.Late", Timeout: 3 * time.Minute, Freshness: time.Minute,
+			OnCold: Wait, ComputeTimeout: 2 * time.Second,
+		}))
+		require.Equal(t, []int{7}, fn(t.Context(), "a"))
+		time.Sleep(3*time.Minute - time.Second) // virtual
+		var calls sync.WaitGroup
+		for range 3 {
+			calls.Go(func() {
+				got := fn(t.Context(), "a")
+				assert.Equal(t, []int{7}, got)
+				clear(got)
+			})
+			time.Sleep(1200 * time.Millisecond) // virtual: the entry is past Timeout, and the second call joins
+		}
+		calls.Wait()
+	})
+}
+
 func TestWhoWaitsForARunThatFindsNothingModifiedHasTheEntry(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		u := &upstream{version: 1}

@@ -245,6 +245,9 @@ func (c *call) take(comp *computation) (a answer, again bool) {
 			<-comp.encoding.Ended
 		}
 		c.inheritRun(comp) // also the tags that were added after ComputeTimeout
+		if hand := comp.keptLate(); hand != nil {
+			return c.serve(hand, SourceStale, false)
+		}
 		e = &ending{funcEnd: comp.ret}
 		if e.normal() {
 			if own := comp.copied(e.results); own != nil { // callers that waited copy e.results
@@ -376,6 +379,8 @@ func (c *call) shareLate(comp *computation, ended uint64, limit <-chan time.Time
 		return c.sharePanic(ret.panic), false
 	case ret.goexit:
 		return answer{goexit: true, source: SourceFailed}, false
+	case comp.keptLate() != nil:
+		return c.serve(comp.keptLate(), SourceStale, false)
 	case c.fn.plans.Copies == nil:
 		return c.alone()
 	default:
