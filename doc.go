@@ -228,7 +228,7 @@
 //  8. wait.go takes the outcome for the call, and copies it for calls that have joined. call.go
 //     counts the call.
 //
-// All commands of calls go through package internal/remote. observe.go tells Config.Observer of
+// All commands of calls go through package internal/remote. tell.go tells Config.Observer of
 // these steps.
 //
 // # The files
@@ -254,7 +254,7 @@
 //	tags.go         the tags of a call, and the tags that a run of a function collects
 //	inside.go       a run from inside: what the function says of its entry, the frame in its context, its part in a batch
 //	lock.go         the lease protocol and the commands that it sends to Redis; lock_*.lua has a script for each verb
-//	observe.go      calls the methods of Config.Observer
+//	tell.go         calls the methods of Config.Observer
 //	observer.go     what users see of a cache at work: the Observer and its events, Health, NearStats
 //	func.go         the state of a wrapped function: its checks, its name, its cache; the registry of names
 //	options.go      Options, policies, their checks and defaults; which options a struct tag can set

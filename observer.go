@@ -8,7 +8,7 @@ import (
 )
 
 // This file has what a user sees of a cache at work: the Observer with its events, Health and
-// NearStats. observe.go tells the observer.
+// NearStats. tell.go tells the observer.
 
 // An Observer is told of the slow things that a cache does: see [Config].Observer. Nothing is
 // told of near hits and of fresh hits: [Func.Stats] counts them. Metrics and traces of
