@@ -100,11 +100,12 @@ func visit(ctx context.Context, s *shop, books []Book, stdout io.Writer) {
 	all.Wait()
 }
 
-// visitOnce looks at a book and at what its first author sells best. What becomes of that is in the
+// visitOnce looks at the list of authors, at a book and at what its first author sells best. What becomes of that is in the
 // metrics, errors too.
 func (s *shop) visitOnce(ctx context.Context, book *Book) {
 	ctx, end := context.WithTimeout(ctx, requestTimeout)
 	defer end()
+	_, _ = s.cached.Authors(ctx)
 	_, _ = s.cached.BookByID(ctx, book.ID)
 	_, _ = s.cached.TopBooks(ctx, book.Authors[0])
 	if rand.N(buys) == 0 { //nolint:gosec // not for secrets

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Takes the pictures of docs/pictures: the pages of the bookstore and of fncachedebug, under load,
-# at two widths, light and dark. It needs Go, Chromium and curl (Debian: apt-get install chromium).
+# at two widths, light and dark. It needs Go, Chromium, ImageMagick and curl (Debian: apt-get install
+# chromium imagemagick), and takes some minutes.
 #
 #   examples/bookstore/pictures.sh [DIR]      DIR: docs/pictures
 set -eu
@@ -16,52 +17,64 @@ server=$!
 trap 'kill $server; wait $server 2>/dev/null; rm -rf "$work"' EXIT
 until curl -sf "http://$at/live" >/dev/null; do sleep 1; done # it fills its database first
 
-# shot NAME PATH HEIGHT WIDTH SCHEME takes a picture.
+# shot NAME PATH WIDTH SCHEME takes a picture of a whole page. No page is higher than 4,000 pixels.
 shot() {
-  [ "$5" = dark ] && prefer=0 || prefer=1
+  [ "$4" = dark ] && prefer=0 || prefer=1
   timeout 60 chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$work/chromium" \
-    --blink-settings=preferredColorScheme=$prefer --window-size="$4,$3" --screenshot="$work/$1-$4-$5.png" "http://$at$2" >/dev/null 2>&1
+    --blink-settings=preferredColorScheme=$prefer --window-size="$3,4000" --screenshot="$work/$1-$3-$4.png" "http://$at$2" >/dev/null 2>&1
 }
 
-# picture NAME PATH HEIGHT takes four pictures.
+# picture NAME PATH takes four pictures.
 picture() {
   for width in 1280 390; do
     for scheme in light dark; do
-      shot "$1" "$2" "$3" $width $scheme
+      shot "$1" "$2" $width $scheme
     done
   done
 }
 
-# away NAME PATH HEIGHT takes two pictures while Redis is stopped, which it is for ten seconds.
+# away NAME PATH takes two pictures while Redis is stopped, which it is for ten seconds.
 away() {
-  press walk
-  until curl -s "http://$at/live" | grep -q 'Redis answers</p>'; do sleep 1; done
-  press stop
-  sleep 1
-  shot "$1" "$2" "$3" 1280 light
-  shot "$1" "$2" "$3" 390 dark
+  for picture in '1280 light' '390 dark'; do
+    press walk
+    until curl -s "http://$at/live" | grep -q 'Redis answers</p>'; do sleep 1; done
+    press stop
+    sleep 1
+    shot "$1" "$2" $picture # two words
+  done
+}
+
+# trim FILE cuts what is empty below the page.
+trim() {
+  box=$(convert "$1" -format '%@' info:) # WIDTHxHEIGHT+X+Y of what is not empty
+  height=${box#*x}
+  convert "$1" -crop "x$((${height%%+*} + ${box##*+} + 24))+0+0" +repage "$1"
 }
 
 press() { curl -s -o /dev/null -X POST --data-urlencode "author=$author" "http://$at/do/$1"; }
 author='Jane Austen'
 name='page=function&name=Author:TopBooks'
 
-picture debug-now-empty /debug/fncache 900
-picture debug-function-empty "/debug/fncache?$name" 1200
+picture debug-now-empty /debug/fncache
+picture debug-function-empty "/debug/fncache?$name"
+picture debug-key-empty "/debug/fncache?page=key&name=Author:TopBooks&args=%5B%22Nobody%22%5D"
 press walk
 press cold-burst
 sleep 45 # load for the chart, which has a column for ten seconds
-picture shop-author "/authors/Jane%20Austen/top" 1000
-picture shop-authors / 1000
-picture debug-now /debug/fncache 900
-picture debug-function "/debug/fncache?$name" 1700
-picture debug-key "/debug/fncache?page=key&name=Author:TopBooks&args=%5B%22Jane%20Austen%22%5D" 1250
-away debug-now-away /debug/fncache 900
-away debug-key-away "/debug/fncache?page=key&name=Author:TopBooks&args=%5B%22Jane%20Austen%22%5D" 900
-away shop-away / 1000
+picture shop-author "/authors/Jane%20Austen/top"
+picture shop-authors /
+picture shop-book /books/14
+picture debug-now /debug/fncache
+picture debug-function "/debug/fncache?$name"
+picture debug-key "/debug/fncache?page=key&name=Author:TopBooks&args=%5B%22Jane%20Austen%22%5D"
+away debug-now-away /debug/fncache
+away debug-function-away "/debug/fncache?$name"
+away debug-key-away "/debug/fncache?page=key&name=Author:TopBooks&args=%5B%22Jane%20Austen%22%5D"
+away shop-away /
 
 # Few colours make the pictures small.
 for file in "$work"/*.png; do
+  trim "$file"
   if command -v pngquant >/dev/null; then
     pngquant --force --output "$out/$(basename "$file")" 128 "$file"
   else

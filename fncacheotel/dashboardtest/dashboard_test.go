@@ -4,6 +4,7 @@
 package dashboardtest
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -53,8 +56,7 @@ type dashboard struct {
 	}
 }
 
-func readDashboard(t *testing.T) (d dashboard) {
-	t.Helper()
+func readDashboard(t require.TestingT) (d dashboard) {
 	text, err := os.ReadFile("../grafana.json")
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &d))
@@ -79,45 +81,103 @@ func TestTheRowsAreTheQuestionsOnCall(t *testing.T) {
 
 func TestEveryQueryOfTheDashboardHasAnAnswer(t *testing.T) {
 	db := scrapedFromACacheAtWork(t)
-	engine := promql.NewEngine(promql.EngineOpts{
-		MaxSamples: 1_000_000, Timeout: time.Minute, LookbackDelta: 5 * time.Minute,
-		Parser: parser.NewParser(parser.Options{}),
-	})
-	legend := regexp.MustCompile(`{{(\w+)}}`)
-	d := readDashboard(t)
-	queries := 0
-	for _, p := range d.Panels {
-		for _, target := range p.Targets {
-			queries++
-			expr := strings.NewReplacer("$__rate_interval", "5m", "$function", ".*").Replace(target.Expr)
-			query, err := engine.NewInstantQuery(t.Context(), db, nil, expr, db.now)
-			require.NoError(t, err, "%s: %s", p.Title, expr)
-			result := query.Exec(t.Context())
-			require.NoError(t, result.Err, "%s: %s", p.Title, expr)
-			vector, err := result.Vector()
-			require.NoError(t, err, "%s: %s", p.Title, expr)
-			meaning := 0
-			for _, sample := range vector {
-				if !math.IsNaN(sample.F) && !math.IsInf(sample.F, 0) {
-					meaning++
-				}
-				for _, label := range legend.FindAllStringSubmatch(target.LegendFormat, -1) {
-					assert.True(t, sample.Metric.Has(label[1]), "%s: the legend has %s, and the result has not: %s", p.Title, label[1], sample.Metric)
-				}
-			}
-			t.Logf("%s: %v", p.Title, vector)
-			assert.Positive(t, meaning, "%s has no answer: %s", p.Title, expr)
-			query.Close()
-		}
+	for query, answers := range db.answers(t) {
+		assert.Positive(t, answers, "no answer: %s", query)
 	}
-	assert.Greater(t, queries, 20)
-	for _, v := range d.Templating.List {
+	for _, v := range readDashboard(t).Templating.List {
 		if name, label, ok := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(v.Definition, "label_values("), ")"), ", "); ok {
 			assert.True(t, slices.ContainsFunc(db.series, func(s *series) bool {
 				return s.labels.Get("__name__") == name && s.labels.Has(label)
 			}), v.Definition)
 		}
 	}
+}
+
+// quiet are the panels that are empty while nothing is wrong, nobody waits, and Options.Verify is not
+// used.
+var quiet = []string{"Errors of functions", "Errors of Redis", "Wrong entries", "Waits, 99th percentile"}
+
+// TestEveryQueryIsRunOnTheMetricsOfTheBookstore runs the example, as docs/metrics.md says, and scrapes
+// it.
+func TestEveryQueryIsRunOnTheMetricsOfTheBookstore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the bookstore, and runs it for some seconds")
+	}
+	url := runBookstore(t)
+	db := &scrapes{now: time.UnixMilli(1_700_000_000_000)}
+	require.EventuallyWithT(t, func(t *assert.CollectT) {
+		assert.NoError(t, db.scrape(url))
+		for query, answers := range db.answers(t) {
+			if title, _, _ := strings.Cut(query, ": "); !slices.Contains(quiet, title) {
+				assert.Positive(t, answers, "no answer: %s", query)
+			}
+		}
+	}, 2*time.Minute, time.Second, "visitors come, and some of them buy")
+}
+
+// runBookstore runs the bookstore with visitors until the test ends, and returns where its metrics
+// are. If the test is killed, the input of the shell ends, and the shell ends the bookstore.
+func runBookstore(t *testing.T) (url string) {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "bookstore")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")
+	build.Dir = "../../examples/bookstore"
+	text, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", text)
+	// t.Context ends before the cleanup, and would kill the shell alone.
+	shop := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "-c", `"$0" -quick -metrics 127.0.0.1:0 & cat >/dev/null; kill $!; wait`, program)
+	input, err := shop.StdinPipe()
+	require.NoError(t, err)
+	output, err := shop.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, shop.Start())
+	t.Cleanup(func() {
+		_ = input.Close()
+		_, _ = io.Copy(io.Discard, output)
+		_ = shop.Wait()
+	})
+	for lines := bufio.NewScanner(output); lines.Scan(); {
+		if _, url, ok := strings.Cut(lines.Text(), "Metrics:"); ok {
+			return strings.TrimSpace(url)
+		}
+	}
+	t.Fatal("the bookstore has ended")
+	return ""
+}
+
+// answers runs each query of the dashboard. Its keys are the title of the panel, a colon, and the
+// query; its values are how many samples the answer has.
+func (s *scrapes) answers(t require.TestingT) map[string]int {
+	engine := promql.NewEngine(promql.EngineOpts{
+		MaxSamples: 1_000_000, Timeout: time.Minute, LookbackDelta: 5 * time.Minute,
+		Parser: parser.NewParser(parser.Options{}),
+	})
+	legend := regexp.MustCompile(`{{(\w+)}}`)
+	all := make(map[string]int)
+	for _, p := range readDashboard(t).Panels {
+		for _, target := range p.Targets {
+			expr := strings.NewReplacer("$__rate_interval", "5m", "$function", ".*").Replace(target.Expr)
+			what := p.Title + ": " + expr
+			query, err := engine.NewInstantQuery(context.Background(), s, nil, expr, s.now)
+			require.NoError(t, err, what)
+			result := query.Exec(context.Background())
+			require.NoError(t, result.Err, what)
+			vector, err := result.Vector()
+			require.NoError(t, err, what)
+			all[what] = 0
+			for _, sample := range vector {
+				if !math.IsNaN(sample.F) && !math.IsInf(sample.F, 0) {
+					all[what]++
+				}
+				for _, label := range legend.FindAllStringSubmatch(target.LegendFormat, -1) {
+					assert.True(t, sample.Metric.Has(label[1]), "%s: the legend has %s, and the result has not: %s", p.Title, label[1], sample.Metric)
+				}
+			}
+			query.Close()
+		}
+	}
+	assert.Greater(t, len(all), 20)
+	return all
 }
 
 // TestAMetricThatIsNotExportedHasNoAnswer shows that the test above can fail.
@@ -153,15 +213,24 @@ func scrapedFromACacheAtWork(t *testing.T) *scrapes {
 	for range 3 {
 		require.NoError(t, plays.Play(t.Context()))
 		time.Sleep(100 * time.Millisecond) // events are told in the background
-		db.now = db.now.Add(time.Minute)
-		response, err := http.Get(web.URL)
-		require.NoError(t, err)
-		text, err := io.ReadAll(response.Body)
-		require.NoError(t, err)
-		require.NoError(t, response.Body.Close())
-		require.NoError(t, db.add(text))
+		require.NoError(t, db.scrape(web.URL))
 	}
 	return db
+}
+
+// scrape adds the metrics at an address. Their time is a minute after that of the last scrape.
+func (s *scrapes) scrape(url string) error {
+	response, err := http.Get(url) //nolint:gosec // the server of a test
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close() //nolint:errcheck // it was read
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	s.now = s.now.Add(time.Minute)
+	return s.add(text)
 }
 
 // --- Storage ---
