@@ -718,7 +718,7 @@ func TestEventsForAnObserverThatNeverReturnsAreDropped(t *testing.T) {
 	})
 }
 
-func TestAnObserverSeesTheFailureOfARealServer(t *testing.T) {
+func TestAnObserverSeesTheOperationsOfARealServer(t *testing.T) {
 	onServers(t, func(t *testing.T, server *backend) {
 		told := &witness{}
 		c := newTestCache(t, Config{Redis: server.Connect(nil), Observer: told})

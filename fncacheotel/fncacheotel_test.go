@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -152,6 +153,17 @@ func TestEveryMetricIsExportedWithItsAttributes(t *testing.T) {
 			assert.NotContains(t, text, secret, "no argument, text of an error, host, tag or key")
 		}
 	}, 10*time.Second, 50*time.Millisecond)
+	_, families := scrape()
+	for name, bounds := range map[string][2]float64{
+		"fncache_computation_duration_seconds":     {0.005, 60},
+		"fncache_redis_operation_duration_seconds": {0.0001, 10},
+	} {
+		all := families[name].GetMetric()[0].GetHistogram().GetBucket()
+		if last := len(all) - 1; math.IsInf(all[last].GetUpperBound(), 1) {
+			all = all[:last]
+		}
+		assert.Equal(t, bounds, [2]float64{all[0].GetUpperBound(), all[len(all)-1].GetUpperBound()}, name)
+	}
 }
 
 func TestFunctionsOfOneNameAndSeveralCachesAreSummed(t *testing.T) {

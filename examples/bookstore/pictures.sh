@@ -1,7 +1,7 @@
 #!/bin/sh
 # Takes the pictures of docs/pictures: the pages of the bookstore and of fncachedebug, under load,
-# at two widths, light and dark. It needs Go, Chromium, ImageMagick and curl (Debian: apt-get install
-# chromium imagemagick), and takes some minutes.
+# at two widths, light and dark. It needs Go, Chromium and curl (Debian: apt-get install chromium), and
+# takes some minutes.
 #
 #   examples/bookstore/pictures.sh [DIR]      DIR: docs/pictures
 set -eu
@@ -12,6 +12,7 @@ out=$(cd "$out" && pwd)
 work=$(mktemp -d)
 at=127.0.0.1:8097
 go build -o "$work/bookstore" .
+go build -o "$work/trim" ./trim
 "$work/bookstore" -quick -serve $at >"$work/log" 2>&1 &
 server=$!
 trap 'kill $server; wait $server 2>/dev/null; rm -rf "$work"' EXIT
@@ -44,12 +45,6 @@ away() {
   done
 }
 
-# trim FILE cuts what is empty below the page.
-trim() {
-  box=$(convert "$1" -format '%@' info:) # WIDTHxHEIGHT+X+Y of what is not empty
-  height=${box#*x}
-  convert "$1" -crop "x$((${height%%+*} + ${box##*+} + 24))+0+0" +repage "$1"
-}
 
 press() { curl -s -o /dev/null -X POST --data-urlencode "author=$author" "http://$at/do/$1"; }
 author='Jane Austen'
@@ -72,9 +67,9 @@ away debug-function-away "/debug/fncache?$name"
 away debug-key-away "/debug/fncache?page=key&name=Author:TopBooks&args=%5B%22Jane%20Austen%22%5D"
 away shop-away /
 
+"$work/trim" "$work"/*.png
 # Few colours make the pictures small.
 for file in "$work"/*.png; do
-  trim "$file"
   if command -v pngquant >/dev/null; then
     pngquant --force --output "$out/$(basename "$file")" 128 "$file"
   else
