@@ -59,6 +59,7 @@ sleep 45 # load for the chart, which has a column for ten seconds
 picture shop-author "/authors/Jane%20Austen/top"
 picture shop-authors /
 picture shop-book /books/14
+press walk # for another minute
 picture debug-now /debug/fncache
 picture debug-function "/debug/fncache?$name"
 picture debug-key "/debug/fncache?page=key&name=Author:TopBooks&args=%5B%22Jane%20Austen%22%5D"
