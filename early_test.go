@@ -245,9 +245,11 @@ func TestAnEntryThatIsRefreshedEarlyHasTheTagsOfThatRun(t *testing.T) {
 		}}
 		here, elsewhere := b.cache(), b.cache()
 		w := wrap(t, here, s, opts)
+		w.Bound() // which subscribes
 		awaitBubbleHearing(t, here)
 		w.get(t.Context(), "a")
 		time.Sleep(60 * time.Second) // virtual
+		synctest.Wait()              // until it is known that events are still received
 		assert.Equal(t, outcome{value: 1, source: SourceNear}, timeless(w.get(t.Context(), "a")))
 		require.True(t, untilRun(w, s, 1, 20))
 		time.Sleep(11 * time.Second) // virtual
@@ -275,6 +277,7 @@ func TestATagThatIsInvalidatedDuringAnEarlyRefreshInvalidatesItsResult(t *testin
 			return run, nil
 		}}
 		w := wrap(t, here, s, opts)
+		w.Bound() // which subscribes
 		awaitBubbleHearing(t, here)
 		w.get(t.Context(), "a")
 		time.Sleep(60 * time.Second) // virtual

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -355,6 +356,7 @@ func TestAdvanceMovesTheNearCacheToo(t *testing.T) {
 		}
 		source()
 		time.Sleep(time.Second) // of the bubble: until events are received
+		synctest.Wait()
 		source()
 		require.Equal(t, fncache.SourceNear, source())
 		cache.Advance(30 * time.Minute)
