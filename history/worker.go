@@ -302,8 +302,10 @@ func (w *worker) act(r *rand.Rand) {
 		w.invalidate(f, arg)
 	case busy && what < 55:
 		w.expire(f, arg)
+	case busy && what < 60:
+		w.rush(ctx, f, arg, w.someTag(f, arg, which), soft)
 	case busy:
-		if what < 80 {
+		if what < 85 {
 			w.change(f, arg)
 		}
 		w.overtake(w.someTag(f, arg, which), soft)
@@ -397,6 +399,19 @@ func (w *worker) overtake(tag string, soft bool) {
 	}
 	err := do(ctx, tag)
 	w.rec.record(event{Kind: overtakeEnds, Op: op, Err: errorKind(err)})
+}
+
+// rush makes an order of events that is rare by chance: a tag is overtaken while a computation with
+// the tag runs, and then a call joins the computation.
+func (w *worker) rush(ctx context.Context, f, arg int, tag string, soft bool) {
+	w.overtake(tag, false)
+	var first sync.WaitGroup
+	first.Go(func() { w.call(ctx, f, arg, "", 0) })
+	time.Sleep(w.Plan.Work / 4) // the computation has probably begun by then; no rule relies on it
+	w.change(f, arg)
+	w.overtake(tag, soft)
+	w.call(ctx, f, arg, "", 0)
+	first.Wait()
 }
 
 func (w *worker) refresh(f, arg int) {
