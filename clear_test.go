@@ -87,10 +87,11 @@ func TestClearInvalidatesAllEntriesOfAFunctionAndNoOthers(t *testing.T) {
 // This order of events is W14 in docs/protocol.md.
 func TestW14AResultComputedWhileAFunctionIsClearedDoesNotComeBack(t *testing.T) {
 	onServersInBothForms(t, func(t *testing.T, server *backend) {
-		inBothKinds(t, func(t *testing.T, opts Options, _ bool) {
+		inBothKinds(t, func(t *testing.T, opts Options, tagged bool) {
 			ctx := t.Context()
 			here, there := newProcess(t, server.Client()), newProcess(t, server.Client())
 			s := newHeld()
+			opts.Name, opts.OnCold = fmt.Sprint("test.Cleared", tagged), Wait // Clear of a name with releases of both kinds does both
 			w, other := wrap(t, here.Cache, &s.source, opts), wrap(t, there.Cache, &s.source, opts)
 			first := w.begin(ctx, "k")
 			<-s.began

@@ -240,6 +240,51 @@ func TestW15ANearEntryHasTheStampOfTheReadingThatFoundItValid(t *testing.T) {
 	})
 }
 
+// W10: the process has heard of the invalidation, and has not read the fence since.
+func TestW10AMessageShowsThatTheFenceWentBack(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		here, there := b.cache(), b.cache()
+		w := wrap(t, here, &source{}, shelf(nearby))
+		hears(t, w)
+		w.get(t.Context(), "a")
+		fenceKey := fence.Key("fncache")
+		now := b.redis.HGet(fenceKey, "c")
+		require.NoError(t, there.InvalidateTags(t.Context(), "books"))
+		synctest.Wait()
+		b.redis.HSet(fenceKey, "c", now) // a failover: the invalidation is lost
+		b.redis.HDel(fenceKey, tagOf(here, "books").String())
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
+	})
+}
+
+// W15: meanwhile another reading has shown a later stamp.
+func TestW15ANearEntryHasNoStampOfALaterReading(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		here, there := b.cache(), b.cache()
+		inner := tagged("author:{0}")
+		inner.Near = time.Hour
+		p := wrapPair(t, here, inner, tagged())
+		other := wrapPair(t, there, tagged("author:{0}"), tagged())
+		hears(t, p.inner)
+		other.inner.get(t.Context(), "x")
+		other.inner.get(t.Context(), "y")
+		held := make(chan struct{})
+		b.tap.onReply("get", func(redis.Cmder) { <-held }) // entry and fence are read
+		x := p.inner.begin(t.Context(), "x")
+		synctest.Wait()
+		there.SetChannel("nobody hears this:")
+		require.NoError(t, there.InvalidateTags(t.Context(), "author:x"))
+		there.SetChannel("fncache:events:")
+		assert.Equal(t, SourceFresh, p.inner.get(t.Context(), "y").source)
+		close(held)
+		assert.Equal(t, SourceFresh, (<-x).source)
+		require.Equal(t, SourceNear, p.inner.get(t.Context(), "x").source)
+		p.outer.get(t.Context(), "a")
+		here.Events().OvertakeTags(fence.Raw([]fence.Tag{tagOf(here, "author:x")}))
+		assert.Equal(t, SourceComputed, p.outer.get(t.Context(), "a").source)
+	})
+}
+
 func TestWhileRedisIsAwayANearEntryWithTagsIsServedUnlessOvertaken(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		c := b.cache()

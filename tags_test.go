@@ -198,6 +198,23 @@ func TestW10AFenceThatWentBackMakesAllEntriesMissesOnce(t *testing.T) {
 	})
 }
 
+// X2: the lost invalidation would be hidden by the next one.
+func TestX2AnInvalidationNoticesThatTheFenceWentBack(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{}, shelf())
+		w.get(t.Context(), "a")
+		fenceKey := fence.Key("fncache")
+		now := b.redis.HGet(fenceKey, "c")
+		require.NoError(t, c.InvalidateTags(t.Context(), "books"))
+		b.redis.HSet(fenceKey, "c", now) // a failover: the invalidation is lost
+		b.redis.HDel(fenceKey, tagOf(c, "books").String())
+		require.NoError(t, c.InvalidateTags(t.Context(), "another"))
+		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
+		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
+	})
+}
+
 func TestAFenceIsNotReadAgainBecauseOfWhatWasInvalidatedSince(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		here, there := b.cache(), b.cache()
@@ -237,18 +254,22 @@ func TestAnEntryThatIsNewerThanTheFenceShowsThatTheFenceWentBack(t *testing.T) {
 }
 
 func TestAStampFromTheFarFutureSpoilsNothing(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
-		w := wrap(t, b.cache(), &source{}, shelf())
-		w.get(t.Context(), "a")
-		key := must(w.Key("a"))
-		e := []byte(must(b.redis.Get(key)))
-		binary.BigEndian.PutUint64(e[bodyAt+16+2+16:], 99_999_999_999_999_999) // the stamp of the first tag
-		require.NoError(t, b.redis.Set(key, string(e)))
-		epoch := b.redis.HGet(fence.Key("fncache"), "e")
-		assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
-		assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
-		assert.Equal(t, epoch, b.redis.HGet(fence.Key("fncache"), "e"))
-	})
+	for _, stamp := range []uint64{99_999_999_999_999_999, 9_000_000_000_000_000} {
+		t.Run(fmt.Sprint(stamp), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				w := wrap(t, b.cache(), &source{}, shelf())
+				w.get(t.Context(), "a")
+				key := must(w.Key("a"))
+				e := []byte(must(b.redis.Get(key)))
+				binary.BigEndian.PutUint64(e[bodyAt+16+2+16:], stamp) // of the first tag
+				require.NoError(t, b.redis.Set(key, string(e)))
+				epoch := b.redis.HGet(fence.Key("fncache"), "e")
+				assert.Equal(t, SourceComputed, w.get(t.Context(), "a").source)
+				assert.Equal(t, SourceFresh, w.get(t.Context(), "a").source)
+				assert.Equal(t, epoch, b.redis.HGet(fence.Key("fncache"), "e"))
+			})
+		})
+	}
 }
 
 // W12.
