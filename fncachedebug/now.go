@@ -70,6 +70,8 @@ type functionLine struct {
 	Refused   uint64        `json:"refused"`
 	Failed    uint64        `json:"failed"`
 	To        string        `json:"-"`
+
+	group *group
 }
 
 // now makes the page of all functions.
@@ -77,7 +79,7 @@ func (v *visit) now(c *collector) *nowPage {
 	p := &nowPage{Cache: c.cache.String(), Host: hostname, PID: os.Getpid(), Redis: c.redis(v.ctx), Search: v.query.Get("q"), Find: v.query.Get("cache")}
 	computing := c.operator.Computing()
 	var served uint64
-	now := time.Now()
+	search, now := strings.ToLower(p.Search), time.Now()
 	for _, g := range c.functions() {
 		s := &g.stats
 		p.Count++
@@ -85,14 +87,13 @@ func (v *visit) now(c *collector) *nowPage {
 		served += s.Near + s.Fresh + s.Stale
 		p.Stopped += s.Stale + s.Waited + s.Refused
 		p.Saved += s.SavedTime.Seconds()
-		line := functionLine{Name: g.name, Calls: s.Calls, Computing: g.computing(computing), Refused: s.Refused, Failed: s.Failed}
+		line := functionLine{Name: g.name, Calls: s.Calls, Computing: g.computing(computing), group: g}
 		p.Computing += line.Computing
 		if t := c.known(g.name); t != nil {
 			line.Rate = t.rate(now, *s)
 			p.Rate += line.Rate
 		}
-		if strings.Contains(strings.ToLower(line.Name), strings.ToLower(p.Search)) {
-			line.Shares = sharesOf(s)
+		if strings.Contains(strings.ToLower(line.Name), search) {
 			p.Matching++
 			p.Functions = append(p.Functions, line)
 		}
@@ -113,6 +114,8 @@ func (v *visit) now(c *collector) *nowPage {
 func (v *visit) complete(c *collector, p *nowPage) {
 	for i := range p.Functions {
 		line := &p.Functions[i]
+		s := &line.group.stats
+		line.Refused, line.Failed, line.Shares = s.Refused, s.Failed, sharesOf(s)
 		line.To = v.to("function", "name", line.Name)
 		if t := c.known(line.Name); t != nil {
 			line.Median, line.P99 = t.percentile(0.5), t.percentile(0.99)
