@@ -303,7 +303,7 @@ func (w *worker) act(r *rand.Rand) {
 	case busy && what < 55:
 		w.expire(f, arg)
 	case busy && what < 60:
-		w.rush(ctx, f, arg, w.someTag(f, arg, which), soft)
+		w.rush(ctx, f, arg, ids, w.someTag(f, arg, which), soft)
 	case busy:
 		if what < 85 {
 			w.change(f, arg)
@@ -403,14 +403,21 @@ func (w *worker) overtake(tag string, soft bool) {
 
 // rush makes an order of events that is rare by chance: a tag is overtaken while a computation with
 // the tag runs, and then a call joins the computation.
-func (w *worker) rush(ctx context.Context, f, arg int, tag string, soft bool) {
+func (w *worker) rush(ctx context.Context, f, arg int, ids []int, tag string, soft bool) {
+	call := func() {
+		if w.Plan.Funcs[f].Batch {
+			w.callMany(ctx, f, ids, "", 0)
+			return
+		}
+		w.call(ctx, f, arg, "", 0)
+	}
 	w.overtake(tag, false)
 	var first sync.WaitGroup
-	first.Go(func() { w.call(ctx, f, arg, "", 0) })
+	first.Go(call)
 	time.Sleep(w.Plan.Work / 4) // the computation has probably begun by then; no rule relies on it
 	w.change(f, arg)
 	w.overtake(tag, soft)
-	w.call(ctx, f, arg, "", 0)
+	call()
 	first.Wait()
 }
 
