@@ -37,7 +37,7 @@ type computation struct {
 
 	tags     []fence.Tag     // of the call; nil without Options.Tags
 	heard    *events.Channel // of the fence; nil if no caller of another process may wait
-	foretold chan struct{}   // has an element if the fence must be read again, because a tag may have overtaken the run
+	foretold chan struct{}   // has an element if a message has said that a tag overtook the run
 
 	frame    *frame        // of the function's context
 	returned chan struct{} // closed when the function has ended

@@ -279,13 +279,17 @@ func TestATagThatOnlyTheResultToldIsKept(t *testing.T) {
 func TestAnEntryWhoseTagWasInvalidatedAfterTheLookupIsNotAtHand(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		c, elsewhere := b.cache(), b.cache()
-		u := &upstream{version: 1}
-		fn, _ := wrapUpstream(t, c, u, Options{Tags: []string{"books"}})
-		answered(t, fn)
-		b.tap.on("acquire", func() { assert.NoError(t, elsewhere.InvalidateTags(t.Context(), "books")) })
-		staleNow(t, fn)
-		assert.Empty(t, u.stored)
-		assert.Equal(t, [2]int{2, 0}, u.counts())
+		for _, tag := range []string{"books", "book:7"} { // of the call, and added
+			u := &upstream{version: 1, inside: func(ctx context.Context) { AddTags(ctx, "book:7") }}
+			fn, f := wrapUpstream(t, c, u, Options{Tags: []string{"books"}})
+			answered(t, fn)
+			b.tap.on("acquire", func() { assert.NoError(t, elsewhere.InvalidateTags(t.Context(), tag)) })
+			staleNow(t, fn)
+			assert.Empty(t, u.stored)
+			assert.Equal(t, [2]int{2, 0}, u.counts())
+			f.Unwrap()
+			b.redis.FlushAll()
+		}
 
 		fails := func(context.Context, string) (int, error) { return 0, errGone }
 		s := &source{}
