@@ -73,7 +73,7 @@ func TestAPoolThatOtherCommandsHoldKeepsCallersWaitingAndNotComputing(t *testing
 		server := redistest.Start(t)
 		client := server.Client(func(o *redis.Options) { o.PoolSize, o.PipelinePoolSize, o.ReadTimeout = pool, -1, time.Minute })
 		sink := &logtest.Handler{}
-		c := newTestCache(t, Config{Redis: client, RedisTimeout: 20 * time.Millisecond, Logger: slog.New(sink)})
+		c := newTestCache(t, Config{Redis: client, RedisTimeout: 200 * time.Millisecond, Logger: slog.New(sink)})
 		s := &source{}
 		w := wrap(t, c, s, Options{Lease: time.Minute})
 		w.get(t.Context(), "cached")
