@@ -181,12 +181,15 @@ func newTestCache(t testing.TB, cfg Config) *Cache {
 	return c
 }
 
+// testSecret is the HashSecret of caches of tests.
+const testSecret = "of the tests"
+
 // newOpenCache makes a cache that the test closes. A logtest.Handler that it logs to
 // keeps up with it.
 func newOpenCache(t testing.TB, cfg Config) *Cache {
 	t.Helper()
 	if cfg.HashSecret == nil {
-		cfg.HashSecret = []byte("of the tests") // the log would say each time that there is none
+		cfg.HashSecret = []byte(testSecret) // the log would say each time that there is none
 	}
 	c, err := New(cfg)
 	require.NoError(t, err)

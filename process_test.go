@@ -60,6 +60,8 @@ type workerSettings struct {
 	Addrs   []string
 	Cluster bool
 	Near    time.Duration
+
+	Bound int // MaxConcurrent of the workers of TestManyEntriesOfOneTag…; 0: it is no such worker
 }
 
 // order is what a worker is told to do.
@@ -123,6 +125,10 @@ func runWorker(settings string) {
 	mustDo(json.Unmarshal([]byte(settings), &s))
 	if s.Release != 0 {
 		runDeployed(s)
+		return
+	}
+	if s.Bound != 0 {
+		runRecomputer(s)
 		return
 	}
 	s.Lease = cmp.Or(s.Lease, slowLease)

@@ -2,7 +2,9 @@ package fncache_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,6 +14,7 @@ import (
 
 	. "github.com/fncache/fncache"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -194,65 +197,119 @@ func away(c *Cache) string {
 	return strings.Join(all, " ")
 }
 
-// One command expires 100,000 entries, and no stampede follows: each of 4 caches, as processes,
-// runs the function at most MaxConcurrent times at once.
+// One command expires 100,000 entries, and no stampede follows: each of 4 processes runs the
+// function at most MaxConcurrent times at once.
 func TestManyEntriesOfOneTagExpireAtOnceAndAreRecomputedWithinTheBound(t *testing.T) {
-	inOneForm(t, func(t *testing.T) {
-		server := redistest.Shared(t)
-		ctx := t.Context()
-		const entries, caches, bound = 100_000, 4, 5
-		var running, most atomic.Int64
-		s := &source{do: func(_ context.Context, run int) (int, error) {
-			now := running.Add(1)
-			defer running.Add(-1)
-			for seen := most.Load(); now > seen && !most.CompareAndSwap(seen, now); seen = most.Load() {
-			}
-			time.Sleep(time.Millisecond)
-			return run, nil
-		}}
-		var fleet []*wrapped
-		for range caches {
-			// MaxConcurrent is that of a name in a process: these are processes of their own.
-			name := fmt.Sprint("test.Fleet", len(fleet))
-			c := newTestCache(t, Config{Redis: server.Client()})
-			fleet = append(fleet, wrap(t, c, s, shelf(func(o *Options) {
-				o.Name, o.MaxConcurrent, o.OnStale = name, bound, Background
-			})))
-		}
-		first := fleet[0]
-		c := first.Bound()
-		first.get(ctx, "0")
-		// The other entries are copies of the first, under keys of their own.
-		raw := server.Client().Get(ctx, must(first.Key("0"))).Val()
-		pipe := server.Client().Pipeline()
-		for _, w := range fleet {
-			for i := range entries / caches {
-				pipe.Set(ctx, must(w.Key(strconv.Itoa(i))), raw, time.Hour)
-			}
-			_, err := pipe.Exec(ctx)
+	t.Parallel()
+	const entries, bound, calls = 100_000, 5, 32 * 30
+	server, ctx := redistest.Start(t), t.Context()
+	client := server.Client()
+	c := newTestCache(t, Config{Redis: client})
+	var fn stringFunc = (&source{}).call
+	h, err := Wrap(&fn, shelf(func(o *Options) { o.Cache, o.Name = c, recomputed }))
+	require.NoError(t, err)
+	must(fn(ctx, "0"))
+	copyEntry(t, client, h, entries)
+	workers := startCrew(t, fleet, workerSettings{Addr: server.Addr(), Bound: bound})
+
+	require.NoError(t, client.Do(ctx, "config", "resetstat").Err())
+	require.NoError(t, client.Do(ctx, "config", "set", "slowlog-log-slower-than", "1000").Err())
+	require.NoError(t, client.Do(ctx, "slowlog", "reset").Err())
+	require.NoError(t, c.ExpireTags(ctx, "books"))
+	assert.EqualValues(t, 0, must(client.Do(ctx, "slowlog", "len").Int64()), "it took less than a millisecond")
+
+	for i, m := range workers.members {
+		m.tell(order{Do: "burst", Key: strconv.Itoa(i * entries / fleet), Callers: calls})
+	}
+	most, stale := 0, 0
+	for _, end := range workers.await("ended", fleet) {
+		assert.Empty(t, end.Wrong)
+		most = max(most, end.Outcomes["at once"])
+		stale += end.Outcomes["stale"]
+	}
+	assert.Positive(t, most)
+	assert.LessOrEqual(t, most, fleet*bound, "in the whole fleet at once")
+	assert.Equal(t, fleet*calls, stale, "all were served at once")
+}
+
+// recomputed is the name of the function of that test.
+const recomputed = "test.Recomputed"
+
+// copyEntry stores the entry of the key "0" under the keys "1", "2" and so on, too.
+func copyEntry(t *testing.T, client *redis.Client, h *Func, entries int) {
+	t.Helper()
+	raw := client.Get(t.Context(), must(h.Key("0"))).Val()
+	require.NotEmpty(t, raw)
+	pipe := client.Pipeline()
+	for i := 1; i < entries; i++ {
+		pipe.Set(t.Context(), must(h.Key(strconv.Itoa(i))), raw, time.Hour)
+		if i%10_000 == 0 || i == entries-1 {
+			_, err := pipe.Exec(t.Context())
 			require.NoError(t, err)
 		}
-		require.Equal(t, SourceFresh, fleet[3].get(ctx, "24999").source)
-		client := server.Client()
-		require.NoError(t, client.Do(ctx, "config", "resetstat").Err())
-		require.NoError(t, client.Do(ctx, "config", "set", "slowlog-log-slower-than", "1000").Err())
-		require.NoError(t, client.Do(ctx, "slowlog", "reset").Err())
-		require.NoError(t, c.ExpireTags(ctx, "books"))
-		assert.EqualValues(t, 0, must(client.Do(ctx, "slowlog", "len").Int64()), "it took less than a millisecond")
+	}
+}
 
-		most.Store(0)
-		var group sync.WaitGroup
-		for _, w := range fleet {
-			for range 32 {
-				group.Go(func() {
-					for i := range 30 {
-						assert.NoError(t, w.get(ctx, strconv.Itoa(i)).err)
-					}
-				})
-			}
+// A recomputer is a worker of that test. Its function counts in Redis how often it runs at once in
+// the whole fleet.
+type recomputer struct {
+	client *redis.Client
+	lookup stringFunc
+	handle *Func
+	most   atomic.Int64
+	worker *worker
+}
+
+// runRecomputer is the inside of such a process.
+func runRecomputer(s workerSettings) {
+	r := &recomputer{client: redis.NewClient(&redis.Options{Addr: s.Addr}), worker: &worker{}}
+	cache := Must(New(Config{Redis: r.client, RedisTimeout: 10 * time.Second, HashSecret: []byte(testSecret)}))
+	r.lookup = r.run
+	r.handle = Must(Wrap(&r.lookup, shelf(func(o *Options) {
+		o.Cache, o.Name, o.MaxConcurrent, o.OnStale, o.Lease = cache, recomputed, s.Bound, Background, slowLease
+	})))
+	r.worker.tell(event{What: "ready"})
+	orders := json.NewDecoder(os.Stdin)
+	for {
+		var o order
+		if orders.Decode(&o) != nil {
+			return // the parent has gone
 		}
-		group.Wait()
-		assert.Positive(t, most.Load())
-		assert.LessOrEqual(t, most.Load(), int64(caches*bound))
-	})
+		r.burst(Must(strconv.Atoi(o.Key)), o.Callers)
+	}
+}
+
+// run is the function.
+func (r *recomputer) run(ctx context.Context, _ string) (int, error) {
+	now := r.client.Incr(ctx, "running").Val()
+	defer r.client.Decr(context.WithoutCancel(ctx), "running")
+	for seen := r.most.Load(); now > seen && !r.most.CompareAndSwap(seen, now); seen = r.most.Load() {
+	}
+	time.Sleep(time.Millisecond) // so that runs overlap
+	return int(now), nil
+}
+
+// burst asks for n keys at once, from a first key on.
+func (r *recomputer) burst(first, n int) {
+	ended := event{What: "ended", Outcomes: map[string]int{}}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			var info Info
+			_, err := r.lookup(WithInfo(context.Background(), &info), strconv.Itoa(first+i))
+			mu.Lock()
+			defer mu.Unlock()
+			ended.Outcomes[info.Source.String()]++
+			if err != nil {
+				ended.Wrong = append(ended.Wrong, err.Error())
+			}
+		})
+	}
+	all.Wait()
+	for r.handle.Stats().Stored == 0 {
+		time.Sleep(time.Millisecond) // until a computation in the background has ended
+	}
+	ended.Outcomes["at once"] = int(r.most.Load())
+	r.worker.tell(ended)
 }
