@@ -205,7 +205,7 @@ func TestManyEntriesOfOneTagExpireAtOnceAndAreRecomputedWithinTheBound(t *testin
 	server, ctx := redistest.Start(t), t.Context()
 	client := server.Client()
 	c := newTestCache(t, Config{Redis: client})
-	var fn stringFunc = (&source{}).call
+	fn := (&source{}).call
 	h, err := Wrap(&fn, shelf(func(o *Options) { o.Cache, o.Name = c, recomputed }))
 	require.NoError(t, err)
 	must(fn(ctx, "0"))
