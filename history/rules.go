@@ -526,6 +526,7 @@ func (x *index) checkErrors(c *cell) (broken []violation) {
 		x.tally.judged[ruleError]++
 		switch err := call.end.Err; {
 		case err == "", err == "failing", err == "gave up":
+		case err == "closed" && x.hasClosed(&call.end):
 		case err == "cold" && x.mayBeRefused(c, call):
 		case err == "down" && x.plan.Down.String() == "error" && x.away(c, &call.begin, &call.end) != "":
 		default:

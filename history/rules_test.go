@@ -443,6 +443,7 @@ func TestWrongLeasesAndErrorsBreakARule(t *testing.T) {
 			h.add(event{Kind: callEnds, Op: 30, Err: "cold"})
 		}},
 		"Redis away, where it is not an error": {ruleError, func(h *tale) { h.call(2, 30); h.add(event{Kind: callEnds, Op: 30, Err: "down"}) }},
+		"closed, and no process closes": {ruleError, func(h *tale) { h.call(2, 30); h.add(event{Kind: callEnds, Op: 30, Err: "closed"}) }},
 		"an error that is not documented": {ruleError, func(h *tale) {
 			h.call(1, 30)
 			h.add(event{Kind: callEnds, Op: 30, Err: "unexpected: EOF"})
@@ -1165,4 +1166,14 @@ func TestACallThatWaitsMayBeRefusedWhereTheFunctionFailedTwice(t *testing.T) {
 		refused := slices.ContainsFunc(found, func(v violation) bool { return v.rule == ruleError })
 		assert.Equal(t, broken, refused, "%d failures: %v", failures, found)
 	}
+}
+
+func TestACallThatIsUnderWayWhenItsProcessClosesTheCacheMayFail(t *testing.T) {
+	h := &tale{of: map[int64]event{}}
+	h.call(2, 30)
+	h.add(event{Kind: cacheCloses, Proc: 2})
+	h.add(event{Kind: callEnds, Proc: 2, Op: 30, Err: "closed"})
+	p := handPlan()
+	found, _ := check(&p, h.events)
+	require.Empty(t, found)
 }

@@ -438,6 +438,7 @@ func errorKind(err error) string {
 		{fncache.ErrColdCache, "cold"},
 		{fncache.ErrLeaseLost, "lost"},
 		{errFailing, "failing"},
+		{fncache.ErrClosed, "closed"},  // before the error of Redis, which can have this cause
 		{fncache.ErrRedisDown, "down"}, // before the context's error, which can be its cause
 		{context.DeadlineExceeded, "gave up"},
 	} {
