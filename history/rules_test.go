@@ -443,7 +443,7 @@ func TestWrongLeasesAndErrorsBreakARule(t *testing.T) {
 			h.add(event{Kind: callEnds, Op: 30, Err: "cold"})
 		}},
 		"Redis away, where it is not an error": {ruleError, func(h *tale) { h.call(2, 30); h.add(event{Kind: callEnds, Op: 30, Err: "down"}) }},
-		"closed, and no process closes": {ruleError, func(h *tale) { h.call(2, 30); h.add(event{Kind: callEnds, Op: 30, Err: "closed"}) }},
+		"closed, and no process closes":        {ruleError, func(h *tale) { h.call(2, 30); h.add(event{Kind: callEnds, Op: 30, Err: "closed"}) }},
 		"an error that is not documented": {ruleError, func(h *tale) {
 			h.call(1, 30)
 			h.add(event{Kind: callEnds, Op: 30, Err: "unexpected: EOF"})
