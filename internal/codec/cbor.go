@@ -160,7 +160,8 @@ func (p *Plan) appendReference(dst []byte, at unsafe.Pointer) ([]byte, error) {
 	case kindBytes:
 		return appendBytes(dst, *(*[]byte)(at)), nil
 	case kindCount:
-		return appendHead(dst, majorUint, uint64((*sliceHeader)(at).len)), nil
+		n := uint64((*sliceHeader)(at).len)
+		return appendHead(dst, majorUint, n), p.checkCount(n)
 	case kindSlice:
 		list := (*sliceHeader)(at)
 		return p.elem.appendElements(appendHead(dst, majorArray, uint64(list.len)), list.data, list.len)
@@ -562,10 +563,21 @@ func (p *Plan) decodeReference(r *Reader, at unsafe.Pointer) error {
 // clamp converts a length to int. No body has a length that does not fit.
 func clamp(n uint64) int { return int(min(n, maxLeast)) }
 
+// maxCount limits the elements of size 0 in a slice. They take no memory, so [Reader.take] does
+// not limit them, and a few bytes would give a caller a loop without end.
+const maxCount = memoryBase
+
+func (p *Plan) checkCount(n uint64) error {
+	if n > maxCount {
+		return errorf("has %d elements of type %v, which has size 0; at most %d can be stored", n, p.typ.Elem(), maxCount)
+	}
+	return nil
+}
+
 // setCount sets a slice to n elements of size 0.
 func (p *Plan) setCount(at unsafe.Pointer, n uint64) error {
-	if n > math.MaxInt {
-		return errorf("cannot put CBOR positive integer into %v", p.typ)
+	if err := p.checkCount(n); err != nil {
+		return err
 	}
 	p.value(at).Set(reflect.MakeSlice(p.typ, int(n), int(n)))
 	return nil

@@ -140,7 +140,8 @@ func (p *Plan) appendReferenceJSON(dst []byte, at unsafe.Pointer) (_ []byte, err
 	case kindBytes:
 		return appendBase64(dst, *(*[]byte)(at)), nil
 	case kindCount:
-		return strconv.AppendInt(dst, int64((*sliceHeader)(at).len), 10), nil
+		n := uint64((*sliceHeader)(at).len)
+		return strconv.AppendUint(dst, n, 10), p.checkCount(n)
 	case kindSlice:
 		list := (*sliceHeader)(at)
 		return p.elem.appendList(dst, list.data, list.len)

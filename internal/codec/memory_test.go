@@ -123,6 +123,27 @@ func TestAResultThatNeedsTooMuchMemoryToDecodeIsNotStored(t *testing.T) {
 	assert.Equal(t, wide, got)
 }
 
+func TestAFewBytesGiveNoEndlessSliceOfElementsWithoutSize(t *testing.T) {
+	const tooMany = "has 16777217 elements of type struct {}, which has size 0; at most 16777216 can be stored"
+	for _, format := range []Format{CBOR, JSON} {
+		got, _, err := through(format, make([]struct{}, 1<<24))
+		require.NoError(t, err)
+		assert.Len(t, got, 1<<24)
+		_, _, err = through(format, make([][]struct{}, 3, 5))
+		require.NoError(t, err)
+		_, err = resultsOf(t, reflect.TypeFor[[]struct{}]()).Append(nil, format, []any{new(make([]struct{}, 1<<24+1))})
+		require.ErrorContains(t, err, tooMany)
+	}
+	for body, format := range map[string]Format{"\x81\x1a\x01\x00\x00\x01": CBOR, "[16777217]": JSON} {
+		err := resultsOf(t, reflect.TypeFor[[]struct{}]()).Decode([]byte(body), format, []any{new([]struct{})})
+		require.ErrorContains(t, err, tooMany)
+	}
+	for body, format := range map[string]Format{"\x81\x1b0\x00000000": CBOR, "[3458817497345568816]": JSON} {
+		err := resultsOf(t, reflect.TypeFor[[]struct{}]()).Decode([]byte(body), format, []any{new([]struct{})})
+		require.ErrorContains(t, err, "has 34588")
+	}
+}
+
 // FuzzBody decodes arbitrary bytes. Decoding never panics, allocates in proportion to the
 // bytes, and does not modify them. A decoded value encodes and comes back.
 func FuzzBody(f *testing.F) {
