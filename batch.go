@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/bulkhead"
+	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/gather"
 	"github.com/fncache/fncache/internal/keyhash"
 	"github.com/fncache/fncache/internal/near"
@@ -196,8 +197,7 @@ type element struct {
 
 // newBatch returns a call of a batch function.
 func newBatch(ctx context.Context, f *Func) *batch {
-	ctx = orBackground(ctx)
-	return &batch{fn: f, ctx: ctx, per: perCallOf(ctx)}
+	return &batch{fn: f, ctx: orBackground(ctx), per: perCallOf(orBackground(ctx))}
 }
 
 // shared reports whether the result of the i-th id belongs to the near cache, and has to be copied
@@ -360,7 +360,7 @@ func (b *batch) serveNear(n int, arg func(i int) shape.Arguments) {
 			continue
 		}
 		if above != nil {
-			above.inherit(*e.Tags.From.(*provenance))
+			above.Inherit(*e.Tags.From.(*fence.Provenance))
 		}
 		if due := f.dues(refresh); due != 0 {
 			hit := call{fn: f, cache: c, bound: b.bound, ctx: b.ctx, input: input{args, b.vary}, key: e.RedisKey}

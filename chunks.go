@@ -67,7 +67,7 @@ func (b *batch) find(elements []*element) []finding {
 	if b.fn.tagged() {
 		known := make(map[fence.Tag]bool)
 		for _, el := range elements {
-			for _, tag := range c.askedTags(el.key, el.ownTags()) {
+			for _, tag := range c.fence.extras.Beside(el.ownTags(), el.key) {
 				if !known[tag] {
 					known[tag] = true
 					tags = append(tags, tag)
@@ -75,7 +75,7 @@ func (b *batch) find(elements []*element) []finding {
 			}
 		}
 	}
-	got, reading, fenceErr := c.readAll(b.ctx, b.fn, keys, tags)
+	got, reading, fenceErr := c.readAll(b.ctx, b.fn, keys, b.fn.expected(), tags)
 	if clock != nil {
 		select {
 		case <-clock:
@@ -502,17 +502,17 @@ func (b *batch) run(all []*computation, next func()) {
 
 // enter returns the context of a run, whose frame stands for all of its computations.
 func (b *batch) enter(ctx context.Context, members []*computation) (context.Context, *frame) {
-	var each []*tally
+	var each []*fence.Tally
 	keys := make(map[string]bool, len(members))
 	for _, m := range members {
 		keys[m.key] = true
 		if m.tally != nil {
-			each = append(each, m.tally)
+			each = append(each, m.tally.Tally)
 		}
 	}
 	var all *tally
 	if each != nil {
-		all = &tally{fn: b.fn, cache: b.cache, each: each}
+		all = &tally{fence.TallyOf(each), b.cache}
 	}
 	ctx, frame := enterFrame(ctx, b.fn, all, nil)
 	frame.cache, frame.flightKey, frame.keys, frame.stored = b.cache, members[0].flightKey, keys, true

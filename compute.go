@@ -330,7 +330,9 @@ func (c *computation) callFunction(ctx context.Context, began time.Time, giveSlo
 			c.ret.cost = time.Since(began)
 		}
 		c.frame.ended.Store(true)
-		c.tally.seal()
+		if c.tally != nil {
+			c.tally.Seal() // W7
+		}
 		giveSlot()
 		close(c.returned)
 		if c.member == nil {
@@ -424,7 +426,7 @@ func (c *computation) keepHand(e *ending) (raw []byte) {
 	e.results, e.err, e.kept = hand.decoded, nil, true
 	e.body, e.decoded = hand.body, hand.decoded
 	if c.tally != nil {
-		c.tally.adopt(hand.tags.Marks)
+		c.tally.Adopt(hand.tags.Marks)
 	}
 	return hand.raw
 }

@@ -109,7 +109,7 @@ func (c *Cache) lookUp(ctx context.Context, f *flight) progress {
 	var reading fence.Reading
 	var err, fenceErr error
 	if f.fn.tagged() {
-		raw, reading, err, fenceErr = c.lookupTagged(ctx, f.key, f.fn.expected(), c.askedTags(f.key, f.tags))
+		raw, reading, err, fenceErr = c.lookupTagged(ctx, f.key, f.fn.expected(), c.fence.extras.Beside(f.tags, f.key))
 	} else {
 		raw, err = c.store.lookup(ctx, f.key, f.fn.expected())
 	}
@@ -227,7 +227,7 @@ func (c *Cache) takeIn(f *flight, e *entry, s state, asked moment, again bool) p
 func (c *Cache) takeEntry(f *flight, e *entry, s state, asked moment) state {
 	s = c.decode(f.fn, e, f.key, s)
 	if e != nil && e.tags != nil && s != cold {
-		c.noteExtra(f, e)
+		c.fence.extras.Note(f.key, f.tags, e.tags.Marks)
 	}
 	if s == fresh {
 		e.near = c.keepNear(f.fn, f.input, f.key, asked, &e.envelope, e.validAt, e.decoded)

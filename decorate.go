@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/funcname"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
@@ -352,45 +351,6 @@ func (f *Func) overtake(ctx context.Context, step *overtaking, all ...shape.Argu
 	return err
 }
 
-// detach keeps later calls for entries from joining the lookups and computations that are
-// under way. It does so in every function of this process, on any cache, that shares the
-// entries or has entries of another signature for the same arguments.
-func (f *Func) detach(c *Cache, keys ...string) {
-	for _, key := range keys {
-		for _, h := range names.holdings(f, c, key) {
-			h.cache.events.Note(events.Event{Verb: events.Invalidate, Key: h.key, ID: "-"})
-			h.cache.flights.detach(h.flightKey)
-		}
-	}
-}
-
-// overtakeEntries invalidates or expires the entries under these keys and the entries for the same
-// arguments of all releases that are registered for the same parameter types, and ends their leases.
-func (c *Cache) overtakeEntries(ctx context.Context, fn *Func, keys []string, step *overtaking) (err error) {
-	defer func() { c.tellInvalidated(ctx, Invalidation{ScopeKey, fn, step == expiring, len(keys), err}) }()
-	s := c.storeFor(fn)
-	registry := registryKey(c.cfg.Namespace, fn.Name())
-	fn.detach(c, keys...)
-	records, err := s.releases(ctx, registry)
-	if ctx.Err() == nil && c.noteRedis(fn, opReleases, registry, err) {
-		return fmt.Errorf("%w; the list of releases that may have stored the entry cannot be read, key %s", err, registry)
-	}
-	if err != nil {
-		return err
-	}
-	groups := make([][]string, len(keys)) // an entry and its releases are in one slot
-	for i, key := range keys {
-		groups[i] = keysOfReleases(key, fn.params, records)
-	}
-	fn.detach(c, keys...)
-	err = s.overtake(ctx, step, groups...)
-	fn.detach(c, keys...)
-	if ctx.Err() == nil {
-		c.noteRedis(fn, step.op, keys[0], err)
-	}
-	return err
-}
-
 // Refresh recomputes and stores the entry for these arguments (as for KeyFor), even if the
 // cached entry is fresh. If another caller computes it, Refresh waits for the lease, up to
 // Options.WaitTimeout, and then computes. It never takes the result of a computation that
@@ -482,28 +442,6 @@ func (f *Func) target(ctx context.Context, op string, args shape.Arguments) (t t
 	}
 	t.key, err = f.key(t.binding, t.input)
 	return t, err
-}
-
-// A holding is an entry as one function has it on one cache.
-type holding struct {
-	cache *Cache
-	flightKey
-}
-
-// holdings returns the holdings that this process may have of the entry that f has under key
-// on the cache c: of every function that has or had the name of f there, on every cache that
-// shares the keys, and under every signature.
-func (r *registry) holdings(f *Func, c *Cache, key string) []holding {
-	all := []holding{{c, flightKey{f, key}}}
-	base, _, _ := strings.Cut(key, "}")
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, u := range r.m[f.Name()] {
-		if u.cache != nil && u.space() == c.space && (u.fn != f || u.cache != c) {
-			all = append(all, holding{u.cache, flightKey{u.fn, base + u.suffix}})
-		}
-	}
-	return all
 }
 
 // Funcs returns the handles of the functions that are wrapped on the cache, sorted by name. A

@@ -220,7 +220,7 @@
 //     has it. A fresh entry of the near cache would answer the call here (entry.go).
 //  2. call.go finds the cache of the function (func.go), and makes the key (reflectkey.go).
 //  3. flight.go lets the call join the flight of the key, or start one.
-//  4. decide.go looks the entry up for the flight (lock.go, and fence.go for a function with
+//  4. decide.go looks the entry up for the flight (lock.go, and tags.go for a function with
 //     tags), and judges it (entry.go, envelope.go).
 //  5. decide.go asks for the lease (lock.go), and begins a computation.
 //  6. compute.go runs the function, and settle.go renews the lease meanwhile.
@@ -247,11 +247,10 @@
 //	decide.go       the flight of a call: lookup, judgement, lease, waiting, decision
 //	compute.go      one run of the function, from its start to its end
 //	settle.go       renewing the lease of a run; encoding and storing its result, or storing it later
-//	clear.go        invalidating all entries of a function, and single ones
-//	fence.go        asking Redis which tags were invalidated; InvalidateTags and ExpireTags
+//	invalidate.go   invalidating and expiring: by key, by tag, all of a function
 //	flight.go       which calls of this process share a lookup or a computation
 //	entry.go        whether an entry may be served; what the near cache keeps of it; answers from there
-//	tags.go         the tags of a call, and the tags that a run of a function collects
+//	tags.go         the tags of a call and of a run; asking Redis which tags were invalidated
 //	inside.go       a run from inside: what the function says of its entry, the frame in its context, its part in a batch
 //	lock.go         the lease protocol and the commands that it sends to Redis; lock_*.lua has a script for each verb
 //	tell.go         calls the methods of Config.Observer

@@ -236,15 +236,6 @@ type moment struct{ key, tags events.Place }
 // now returns the present moment, for the near cache of a function.
 func (c *Cache) now(fn *Func) moment { return moment{c.here(fn), c.hereTags(fn)} }
 
-// hereTags returns the present place in the order of events about tags, for the near cache of
-// a function.
-func (c *Cache) hereTags(fn *Func) (p events.Place) {
-	if b := fn.bound.Load(); b != nil && b.cache == c && b.fence != nil {
-		p = c.events.Here(b.fence)
-	}
-	return p
-}
-
 // here returns the present place in the order of events about the keys of a function.
 func (c *Cache) here(fn *Func) events.Place {
 	var ch *events.Channel
@@ -323,7 +314,7 @@ func nearTags(e *envelope, asked events.Place, validAt fence.Stamp) *near.Tags {
 	t := &near.Tags{
 		Asked:    asked,
 		Subjects: make([]events.TagSubject, len(e.tags.Marks)),
-		From:     &provenance{epoch: e.tags.Epoch, marks: e.tags.Marks, at: validAt},
+		From:     &fence.Provenance{Epoch: e.tags.Epoch, Marks: e.tags.Marks, At: validAt},
 	}
 	for i, m := range e.tags.Marks {
 		t.Subjects[i] = events.SubjectOfTag(m.Tag)
@@ -379,7 +370,7 @@ func (f *Func) serveNear(ctx context.Context, key *shape.Plain, vary string) (e 
 		}
 	}
 	if above := heir(b.cache, f, per.frame); above != nil {
-		above.inherit(*e.Tags.From.(*provenance))
+		above.Inherit(*e.Tags.From.(*fence.Provenance))
 	}
 	f.near.Count(e.Cost)
 	if info := per.info.claim(); info != nil {
@@ -435,9 +426,9 @@ func (c *call) fromNear(e *near.Entry, source Source) (a answer, ok bool) {
 		return answer{}, false
 	}
 	if c.above != nil {
-		p := *e.Tags.From.(*provenance)
-		p.none = source == SourceStale // Redis is away, so it is not known when the answer was right
-		c.above.inherit(p)
+		p := *e.Tags.From.(*fence.Provenance)
+		p.None = source == SourceStale // Redis is away, so it is not known when the answer was right
+		c.above.Inherit(p)
 	}
 	return answer{results: r, source: source, age: c.cache.ageOf(e.StoredAt), cost: e.Cost}, true
 }

@@ -61,7 +61,7 @@ var (
 	probeScript      = remote.NewScript(probeLua)
 )
 
-// A lockStore sends the commands of the protocol to one Redis. fence.go sends those about tags.
+// A lockStore sends the commands of the protocol to one Redis. tags.go and invalidate.go send those about tags.
 type lockStore struct {
 	client  redis.UniversalClient
 	remote  asker           // sends the commands

@@ -128,7 +128,7 @@ func (o operator) Read(ctx context.Context, key string) (*operate.Entry, error) 
 
 // judge returns what the fence says of an entry with tags.
 func (o operator) judge(ctx context.Context, b *fence.Block) (verdict string, err error) {
-	r, err := o.c.readFence(ctx, nil, nil, false, tagsOfMarks(b.Marks))
+	r, err := o.c.readFence(ctx, nil, nil, false, fence.TagsOf(b.Marks))
 	if err != nil {
 		return "", err
 	}
@@ -208,7 +208,7 @@ func (o operator) Ping(ctx context.Context) (warnings []string, err error) {
 }
 
 func (o operator) Functions() (all []any) {
-	for _, f := range names.of(o.c) {
+	for _, f := range names.wrappedOn(o.c) {
 		all = append(all, f)
 	}
 	return all
@@ -271,17 +271,6 @@ func (fs *flights) underWay() map[any]int {
 				all[id.fn]++
 			}
 		}
-	}
-	return all
-}
-
-// of returns the functions that use the cache c, also as the default cache. A name can have
-// several.
-func (r *registry) of(c *Cache) (all []*Func) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for name := range r.m {
-		all = append(all, r.named(c, name)...)
 	}
 	return all
 }

@@ -313,7 +313,7 @@ func (c *computation) settle(e *ending, raw []byte, again *rereading) (held bool
 	store := raw != nil && c.frame.stores(e.negative) && (c.replaces || !c.unkept(e))
 	var tags *fence.Block
 	if store && c.tally != nil {
-		tags, e.unstored = c.tally.block()
+		tags, e.unstored = c.block()
 	}
 	if store && c.unregistered != nil {
 		e.unstored = fmt.Errorf("this release of the function could not be registered, so an invalidation might not reach it: %w", c.unregistered)

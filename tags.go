@@ -9,13 +9,17 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/fence"
+	"github.com/fncache/fncache/internal/remote"
 	"github.com/fncache/fncache/internal/shape"
 )
 
 // This file has the tags of entries: the tags of a call, by Options.Tags, and the tags that a
 // run of a function collects from its own call, from AddTags, and from the cached functions
-// that it calls. docs/protocol.md has the orders of events that these rules prevent, W1 to W15.
+// that it calls. It reads the fence (package fence), which remembers for each tag when it was last
+// invalidated: with each lookup of a function that has tags, and before and after each of its
+// computations. docs/protocol.md has the orders of events that these rules prevent, W1 to W15.
 
 const (
 	// maxOwnTags is how many tags Options.Tags may have.
@@ -39,218 +43,27 @@ func (f *Func) tagsOf(b *binding, args shape.Arguments) []fence.Tag {
 	return tags
 }
 
-// A tally has the tags that one run of a function collects, each with the smallest stamp that
-// was handed up for it. A function that calls cached functions depends on the tags of their
-// answers.
+// --- What a run collects ---
+
+// A tally is a fence.Tally with the cache of its run.
 type tally struct {
-	fn    *Func
+	*fence.Tally
 	cache *Cache
-	// each has the tallies of the elements, for the run of a batch: they get all that the run
-	// collects, and this one has nothing of its own.
-	each []*tally
-
-	mu    sync.Mutex // guards the fields below
-	epoch fence.Epoch
-	base  fence.Stamp // the stamp that was captured before the function ran; Unknown if none was
-	marks []fence.Mark
-	at    map[fence.Tag]int // places in marks; nil while they are few
-	// unstamped: the run used an answer without a valid stamp, so its own result has none.
-	unstamped bool
-	sealed    bool // the function has returned
 }
 
-// fewMarks is how many marks are searched without a map.
-const fewMarks = 16
-
-// newTally returns a tally with the tags of the call.
-func newTally(c *Cache, f *Func, tags []fence.Tag, r *fence.Reading) *tally {
-	t := &tally{fn: f, cache: c}
-	if r != nil {
-		t.epoch, t.base = r.Epoch, r.Now
-	}
-	t.marks = make([]fence.Mark, 0, len(tags)+4)
-	for _, tag := range tags {
-		t.set(tag, t.base)
-	}
-	return t
+func newTally(c *Cache, tags []fence.Tag, r *fence.Reading) *tally {
+	return &tally{fence.NewTally(tags, r), c}
 }
-
-// set adds a tag with a stamp. mu is held, or no other goroutine has the tally.
-func (t *tally) set(tag fence.Tag, stamp fence.Stamp) {
-	at, known := t.find(tag)
-	switch {
-	case known:
-		t.marks[at].Stamp = min(t.marks[at].Stamp, stamp)
-	case t.full(): // the others are not kept
-	default:
-		t.marks = append(t.marks, fence.Mark{Tag: tag, Stamp: stamp})
-		if t.at != nil {
-			t.at[tag] = len(t.marks) - 1
-		}
-	}
-}
-
-// full reports whether there are more tags than can be stored. mu is held, or no other goroutine has
-// the tally.
-func (t *tally) full() bool { return len(t.marks) > maxTags+1 }
-
-// tooMany reports whether there are more tags than can be stored. Then marks has only some of them.
-func (t *tally) tooMany() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.full()
-}
-
-func (t *tally) find(tag fence.Tag) (at int, known bool) {
-	if len(t.marks) <= fewMarks {
-		at = slices.IndexFunc(t.marks, func(m fence.Mark) bool { return m.Tag == tag })
-		return at, at >= 0
-	}
-	if t.at == nil {
-		t.at = make(map[fence.Tag]int, 2*len(t.marks))
-		for i, m := range t.marks {
-			t.at[m.Tag] = i
-		}
-	}
-	at, known = t.at[tag]
-	return at, known
-}
-
-// addTags adds tags with the stamp of the run. It returns false if the function has
-// returned.
-func (t *tally) addTags(tags []fence.Tag) bool {
-	if t.each != nil {
-		some := false
-		for _, element := range t.each {
-			some = element.addTags(tags) || some
-		}
-		return some
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.sealed {
-		return false
-	}
-	for _, tag := range tags {
-		t.set(tag, t.base)
-	}
-	return true
-}
-
-// A provenance has the tags that an answer depends on, with their stamps.
-type provenance struct {
-	epoch fence.Epoch
-	marks []fence.Mark
-	// at is the stamp of all marks: the c of the reading by which the answer was found valid.
-	// If it is Unknown, each mark has its own stamp.
-	at fence.Stamp
-	// none: it is not known when the answer was right.
-	none bool
-}
-
-// inherit adds the tags that an answer depends on. It can only lower the stamps of tags that
-// are already there.
-func (t *tally) inherit(p provenance) {
-	for _, element := range t.each {
-		element.inherit(p)
-	}
-	if t.each != nil {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.sealed {
-		return
-	}
-	// All parts of a value must be of one epoch (X4).
-	t.unstamped = t.unstamped || p.none || p.epoch != t.epoch
-	for _, m := range p.marks {
-		stamp := m.Stamp
-		if p.at != fence.Unknown {
-			stamp = p.at
-		}
-		t.set(m.Tag, min(stamp, t.base))
-	}
-}
-
-// adopt adds the tags of an entry that is kept, with the stamp of the run. It may be called after
-// the run.
-func (t *tally) adopt(marks []fence.Mark) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, m := range marks {
-		t.set(m.Tag, t.base)
-	}
-}
-
-// seal ends the collecting, because the function has returned (W7).
-func (t *tally) seal() {
-	if t == nil {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.sealed = true
-}
-
-// provenance returns the tags that a run depends on, after the run has ended. If the function has
-// not returned, it may still add tags.
-func (t *tally) provenance() provenance {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return provenance{epoch: t.epoch, marks: t.marks, none: t.unstamped || t.base == fence.Unknown}
-}
-
-var (
-	errNoStamp   = errors.New("the fence of tags could not be read before the function ran; the log says why, try again when Redis answers")
-	errUnstamped = errors.New("the function used the answer of another cached function, and it is not known when that answer was right, such as while Redis is away; try again")
-)
 
 // block returns the tags for the entry of the run. The error says why the result cannot be
 // stored.
-func (t *tally) block() (*fence.Block, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case t.base == fence.Unknown:
-		return nil, errNoStamp
-	case t.unstamped:
-		return nil, errUnstamped
-	case t.full():
-		t.cache.log.Once("many tags "+t.fn.Name(), slog.LevelError,
-			fmt.Sprintf("a result has more than %d tags, so it is not stored; use fewer and broader tags", maxTags), "func", t.fn.Name())
-		return nil, fmt.Errorf("it has more than %d tags; use fewer and broader tags", maxTags)
+func (c *computation) block() (*fence.Block, error) {
+	tags, err := c.tally.Block()
+	if errors.Is(err, fence.ErrManyTags) {
+		c.cache.log.Once("many tags "+c.fn.Name(), slog.LevelError,
+			fmt.Sprintf("a result has more than %d tags, so it is not stored; use fewer and broader tags", maxTags), "func", c.fn.Name())
 	}
-	return &fence.Block{Epoch: t.epoch, Marks: slices.Clone(t.marks)}, nil
-}
-
-// snapshot returns the epoch, and the marks that were collected so far.
-func (t *tally) snapshot() (epoch fence.Epoch, marks []fence.Mark) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.epoch, slices.Clone(t.marks)
-}
-
-// overtakenBy reports whether the run has one of the tags of an invalidation with an older
-// stamp.
-func (t *tally) overtakenBy(m fence.Message) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, tag := range m.Tags {
-		if at, known := t.find(tag); known && m.Stamp > t.marks[at].Stamp {
-			return true
-		}
-	}
-	return false
-}
-
-// tagsOfMarks returns the tags of marks.
-func tagsOfMarks(marks []fence.Mark) []fence.Tag {
-	tags := make([]fence.Tag, len(marks))
-	for i := range marks {
-		tags[i] = marks[i].Tag
-	}
-	return tags
+	return tags, err
 }
 
 // AddTags adds tags to the result of a cached function that has [Options.Tags]. The function
@@ -278,7 +91,7 @@ func AddTags(ctx context.Context, tags ...string) {
 	for i, text := range tags {
 		hashes[i] = fence.TagOf(f.tally.cache.hashing, text)
 	}
-	if f.ended.Load() || !f.tally.addTags(hashes) {
+	if f.ended.Load() || !f.tally.Add(hashes) {
 		f.log("AddTags is called after the function has returned: the tags are lost; call it before the function returns")
 	}
 }
@@ -319,7 +132,7 @@ func (f *frame) taggedAround() *frame {
 // stamps (W5).
 func (c *call) handUp(f *frame) {
 	if c.above = heir(c.cache, c.fn, f); c.above != nil {
-		c.above.addTags(c.ownTags())
+		c.above.Add(c.ownTags())
 	}
 }
 
@@ -338,11 +151,11 @@ func (c *call) inheritEntry(e *entry, source Source) {
 	if c.above == nil || e.tags == nil {
 		return
 	}
-	p := provenance{epoch: e.tags.Epoch, marks: e.tags.Marks}
+	p := fence.Provenance{Epoch: e.tags.Epoch, Marks: e.tags.Marks}
 	if source != SourceStale {
-		p.at = e.validAt
+		p.At = e.validAt
 	}
-	c.above.inherit(p)
+	c.above.Inherit(p)
 }
 
 // inheritRun hands up the tags of the computation that answers the call.
@@ -351,8 +164,315 @@ func (c *call) inheritRun(comp *computation) {
 		return
 	}
 	if comp.tally == nil {
-		c.above.inherit(provenance{none: true})
+		c.above.Inherit(fence.Provenance{None: true})
 		return
 	}
-	c.above.inherit(comp.tally.provenance())
+	c.above.Inherit(comp.tally.Provenance())
+}
+
+// --- Reading the fence ---
+
+var (
+	fenceReadScript       = remote.NewScript(fence.ReadLua)
+	fenceInvalidateScript = remote.NewScript(fence.InvalidateLua)
+)
+
+// The operations on the fence.
+const (
+	opFence          = "fence"
+	opInvalidateTags = "invalidate tags"
+)
+
+// A fenceView is the state of the fence, as a cache knows it.
+type fenceView struct {
+	key  string
+	seen fence.Seen
+
+	runs runSet
+
+	extras fence.Extras
+}
+
+// A runSet has the computations of functions with tags that run under a lease.
+type runSet struct {
+	mu  sync.Mutex // guards the field below
+	all map[*computation]struct{}
+}
+
+func (s *runSet) add(c *computation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = make(map[*computation]struct{})
+	}
+	s.all[c] = struct{}{}
+}
+
+func (s *runSet) remove(c *computation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.all, c)
+}
+
+// overtake informs the computations that an invalidation has overtaken.
+func (s *runSet) overtake(m fence.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.all {
+		if c.tally.OvertakenBy(m) {
+			select {
+			case c.foretold <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// lookupTagged does lookup together with a reading of the fence for these tags. The two
+// are sent together, after the lookup has begun, and Redis may execute them in either order. If
+// fenceErr is not nil, there is no reading, and the entry cannot be used.
+func (c *Cache) lookupTagged(ctx context.Context, key string, expect int, tags []fence.Tag) (raw []byte, r fence.Reading, err, fenceErr error) {
+	get := remote.Get(opLookup, key, remote.Limits{Expect: expect})
+	ask, seen := c.askFence(tags)
+	err, fenceErr = c.store.remote.Both(ctx, get, ask)
+	raw, err = lookedUp(get, err)
+	r, fenceErr = readingOf(ask, seen, tags, fenceErr)
+	return raw, r, err, fenceErr
+}
+
+// readAll reads entries of a function together, and with them the fence for these tags if the
+// function is tagged.
+func (c *Cache) readAll(ctx context.Context, fn *Func, keys []string, expect int, tags []fence.Tag) (got []remote.Got, r fence.Reading, fenceErr error) {
+	var ask *remote.Question
+	var seen fence.Stamp
+	if fn.tagged() {
+		ask, seen = c.askFence(tags)
+	}
+	got, fenceErr = c.store.remote.GetAll(ctx, opLookup, keys, remote.Limits{Expect: expect}, ask)
+	if ask != nil {
+		r, fenceErr = readingOf(ask, seen, tags, fenceErr)
+	}
+	return got, r, fenceErr
+}
+
+// askFence returns a question to the fence about tags, and the largest stamp that was seen before.
+func (c *Cache) askFence(tags []fence.Tag) (ask *remote.Question, seen fence.Stamp) {
+	return remote.NewQuestion(opFence, c.fence.key, fence.Fields[:], fence.Raw(tags)), c.fence.seen.Largest()
+}
+
+// readingOf returns the reading of a question that askFence has made.
+func readingOf(ask *remote.Question, seen fence.Stamp, tags []fence.Tag, err error) (r fence.Reading, _ error) {
+	switch {
+	case err == nil:
+		r = fence.ReadingOf(ask.Value, tags)
+		r.Seen = seen
+		return r, nil
+	case wrongType(err):
+		return r, nil // there is no fence: the reading is zero
+	default:
+		return r, redisErrorOf(err)
+	}
+}
+
+// known returns the largest known stamp and time, for the scripts of the fence. The time is set
+// only if it comes from the server: the clocks of hosts may differ by more than a failover
+// takes.
+func (c *Cache) known() fence.Known {
+	k := fence.Known{Seen: c.fence.seen.Largest()}
+	if c.clock.Official() {
+		k.Time = fence.FloorAt(c.clock.Now())
+	}
+	return k
+}
+
+// readFence reads the fence on the primary, for fn, together with the other commands of a group
+// unless group is nil. If open is true and there is no fence, it makes one.
+func (c *Cache) readFence(ctx context.Context, fn *Func, group *remote.Group, open bool, tags []fence.Tag) (r fence.Reading, err error) {
+	store := c.storeFor(fn)
+	if group != nil { // then fn is not nil, and the store is this call's own
+		store.group = group
+	}
+	known := c.known()
+	reply, err := store.eval(ctx, opFence, fenceReadScript, remote.Limits{}, []string{c.fence.key},
+		fence.ReadArgs(known, open, tags)...)
+	if err == nil {
+		r, err = fence.ParseReading(reply, tags)
+		r.Seen = known.Seen
+	}
+	if ctx.Err() == nil {
+		c.noteRedis(fn, opFence, c.fence.key, err)
+	}
+	if err == nil && r.Epoch != (fence.Epoch{}) {
+		c.fence.seen.Note(r.Now)
+	}
+	return r, err
+}
+
+// A weighing is the result of judging an entry by a reading of the fence.
+type weighing struct {
+	verdict fence.Verdict
+	again   bool // the fence must be read again, for all tags of the entry
+}
+
+// weigh judges an entry by a reading of the fence. It notes the stamps that it sees.
+func (c *Cache) weigh(e *entry, r *fence.Reading) (w weighing) {
+	if r.Epoch == (fence.Epoch{}) {
+		return weighing{verdict: fence.Invalid}
+	}
+	c.fence.seen.Note(r.Now)
+	if r.WentBack() {
+		return weighing{again: true}
+	}
+	switch w.verdict = r.Judge(e.tags.Epoch, e.tags.Marks); w.verdict {
+	case fence.Newer:
+		if !c.plausible(e, r) {
+			return weighing{verdict: fence.Invalid}
+		}
+		for _, m := range e.tags.Marks {
+			c.fence.seen.Note(m.Stamp) // X3
+		}
+		w.again = true
+	case fence.Unread:
+		w.again = true
+	default:
+		e.validAt = r.Now
+	}
+	return w
+}
+
+// farAhead is how much the stamp of an entry may exceed all known stamps: about 50 days on the
+// clock of a server. A larger stamp comes from a damaged entry, and must not be noted.
+const farAhead fence.Stamp = 1 << 42
+
+func (c *Cache) plausible(e *entry, r *fence.Reading) bool {
+	most := max(r.Now, c.known().Time) + farAhead
+	return !slices.ContainsFunc(e.tags.Marks, func(m fence.Mark) bool { return m.Stamp > most })
+}
+
+// weighAgain reads the fence on the primary, and judges an entry by that reading.
+func (c *Cache) weighAgain(ctx context.Context, fn *Func, e *entry) (fence.Verdict, error) {
+	for range maxRounds { // a fence that goes back each time cannot be used
+		r, err := c.readFence(ctx, fn, nil, false, fence.TagsOf(e.tags.Marks))
+		if err != nil {
+			return fence.Invalid, err
+		}
+		if w := c.weigh(e, &r); !w.again {
+			return w.verdict, nil
+		}
+	}
+	return fence.Invalid, nil
+}
+
+// hereTags returns the present place in the order of events about tags, for the near cache of
+// a function.
+func (c *Cache) hereTags(fn *Func) (p events.Place) {
+	if b := fn.bound.Load(); b != nil && b.cache == c && b.fence != nil {
+		p = c.events.Here(b.fence)
+	}
+	return p
+}
+
+// --- The fence before and after a run ---
+
+// fencesOf returns the group of the readings of the fence before a run; nil without tags.
+func (c *Cache) fencesOf(fn *Func, size int) *remote.Group {
+	if !fn.tagged() || size < 2 {
+		return nil
+	}
+	return c.store.remote.NewGroup(size)
+}
+
+// capture reads the stamp of a computation before its function runs. An invalidation while the
+// function runs has a larger stamp. If there is no fence, capture makes one. Without a stamp the
+// result is not stored (W9 of docs/protocol.md).
+func (c *computation) capture() {
+	tags := c.tags
+	stale := c.stale
+	if stale != nil {
+		tags = append(slices.Clip(tags), fence.TagsOf(stale.tags.Marks)...)
+	}
+	c.place = c.cache.hereTags(c.fn) // must come before the reading: see W2
+	r, err := c.cache.readFence(c.ctx, c.fn, c.member.takeFences(), c.token != "", tags)
+	if err != nil || r.Epoch == (fence.Epoch{}) {
+		c.tally = newTally(c.cache, c.tags, nil)
+		return
+	}
+	c.tally = newTally(c.cache, c.tags, &r)
+	if c.token != "" {
+		c.foretold = make(chan struct{}, 1)
+		c.cache.fence.runs.add(c)
+		if c.fn.opts.OnCold == Wait { // callers in other processes may wait for the result
+			c.heard = c.cache.events.Join(fenceChannel)
+		}
+	}
+	if stale != nil && r.Judge(stale.tags.Epoch, stale.tags.Marks) == fence.Invalid {
+		c.staleGone = true
+	}
+}
+
+// A rereading is the last reading of the fence for a computation, which runs in the background.
+type rereading struct {
+	done    chan struct{} // closed when the fields below are set
+	verdict fence.Verdict // about the result of the computation
+	err     error         // why there is no verdict
+}
+
+// reread begins to read the fence once more, because callers that joined the computation may
+// have called after an invalidation. From here on new callers do not join, but look up. reread
+// returns nil if no caller and no near cache needs the verdict.
+func (c *computation) reread() *rereading {
+	if c.tally == nil || c.token == "" || !c.cache.flights.joined(c) && c.fn.near == nil {
+		return nil
+	}
+	return c.startRereading()
+}
+
+// startRereading begins to judge the tags of the run. No function runs any more, or its run is no
+// longer waited for.
+func (c *computation) startRereading() *rereading {
+	r := &rereading{done: make(chan struct{})}
+	c.cache.life.Go(func() {
+		defer close(r.done)
+		if r.verdict, r.err = c.judgeRun(c.ctx); c.tally.TooMany() {
+			r.verdict = fence.Invalid // not all of the tags are known
+		}
+	})
+	return r
+}
+
+// rereadLate reads the fence once more after a function has returned later than ComputeTimeout, once
+// for all callers that joined. It returns what counts returns.
+func (c *computation) rereadLate() (given, fresh bool) {
+	c.late.Do(func() { c.lateReading = c.startRereading() })
+	return c.lateReading.counts()
+}
+
+// judgeRun judges the tags that the computation has collected so far, by a reading on the
+// primary.
+func (c *computation) judgeRun(ctx context.Context) (fence.Verdict, error) {
+	epoch, marks := c.tally.Snapshot()
+	r, err := c.cache.readFence(ctx, c.fn, nil, false, fence.TagsOf(marks))
+	if err != nil {
+		return fence.Invalid, err
+	}
+	return r.Judge(epoch, marks), nil
+}
+
+// counts waits for the rereading. given reports whether callers that joined may get the value.
+// fresh reports whether no invalidation or expiry has overtaken the value.
+func (r *rereading) counts() (given, fresh bool) {
+	if r == nil {
+		return true, true
+	}
+	<-r.done
+	return r.err == nil && r.verdict <= fence.Expired, r.err == nil && r.verdict == fence.Valid
+}
+
+// joined reports whether a caller may get the value of a computation that it did not wait for
+// when the computation began. Refresh counts too (W13 of docs/protocol.md). settles was called
+// before, so no caller joins later.
+func (fs *flights) joined(c *computation) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return c.shared
 }
