@@ -145,7 +145,9 @@ func TestALeaseThatAStoppedServerGrantsWhenItContinuesIsGivenBack(t *testing.T) 
 	inBothForms(t, func(t *testing.T) {
 		server := redistest.Start(t)
 		s := &source{}
-		p := newProcess(t, server.Client(), func(c *Config) { c.RedisTimeout = 100 * time.Millisecond })
+		// The timeout counts from before the pause. If it passed before acquire is written, there
+		// would be no lease to give back.
+		p := newProcess(t, server.Client(), func(c *Config) { c.RedisTimeout = time.Second })
 		w := wrap(t, p.Cache, s, Options{Lease: slowLease})
 		w.get(t.Context(), "warm")
 		p.tap.on("acquire", server.Pause)
@@ -154,7 +156,11 @@ func TestALeaseThatAStoppedServerGrantsWhenItContinuesIsGivenBack(t *testing.T) 
 		o := w.get(t.Context(), "k")
 		assert.Equal(t, SourceComputed, o.source, "as with Redis away")
 		server.Resume()
-		<-released
+		select {
+		case <-released:
+		case <-time.After(slowLease):
+			t.Fatal("the lease is not given back")
+		}
 		key, _ := w.Key("k")
 		other := server.Client()
 		require.Eventually(t, func() bool { return other.Exists(t.Context(), key+LockSuffix).Val() == 0 }, 30*time.Second, 10*time.Millisecond,
