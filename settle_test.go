@@ -642,11 +642,17 @@ func testALeaseThatIsGrantedWhenAServerGoesOnIsGivenBack(t *testing.T) {
 	w := wrap(t, c, &source{}, Options{Lease: time.Hour, Timeout: time.Hour})
 	require.Equal(t, SourceComputed, w.get(t.Context(), "known").source) // the script, too
 	raw := server.Client()
+	away := func() bool { return c.Health().Nodes[0].Away }
 	for i := range 5 {
 		key := fmt.Sprint("k", i)
-		c.Config().Redis.AddHook(&beforeAcquire{do: sync.OnceFunc(server.Pause)})
+		c.Config().Redis.AddHook(&beforeAcquire{do: sync.OnceFunc(func() {
+			server.Pause()
+			if i == 0 { // a slow process writes the command later
+				assert.Eventually(t, away, 20*time.Second, time.Millisecond)
+			}
+		})})
 		assert.Equal(t, SourceComputed, w.get(t.Context(), key).source)
-		require.Eventually(t, func() bool { return c.Health().Nodes[0].Away }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, away, 20*time.Second, time.Millisecond)
 		server.Resume()
 		require.Eventually(t, func() bool { return w.get(t.Context(), key).source == SourceFresh },
 			20*time.Second, 20*time.Millisecond, "the next caller gets the lease")

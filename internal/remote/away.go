@@ -73,23 +73,21 @@ func (n *node) flush() {
 // other commands do not wait for these reads. mu is held.
 func (n *node) abandon(why *Error, onlyWrites bool) {
 	for _, f := range slices.Clone(n.flights) {
-		if f.lane == nil || f.orphan || onlyWrites && !f.writes() {
+		if f.lane == nil || f.orphan || onlyWrites && !f.boarded(Writes) {
 			continue
 		}
-		left := false
+		left := onlyWrites && f.boarded(Reads)
+		mayRun := left || !f.sent.withdraw() // what is left takes the writes with it
 		for _, c := range f.batch {
-			switch {
-			case c.state != isBoarded:
-			case onlyWrites && c.use == Reads:
-				left = true
-			default:
-				if f.sent.Load() {
-					c.unknown = true
-					c.lates++
-				}
-				c.finish(c.fail(why.Kind, why.Err))
-				c.wake(nil)
+			if c.state != isBoarded || onlyWrites && c.use == Reads {
+				continue
 			}
+			c.unknown = c.unknown || mayRun
+			if f.sent.Load() {
+				c.lates++
+			}
+			c.finish(c.fail(why.Kind, why.Err))
+			c.wake(nil)
 		}
 		if onlyWrites {
 			n.unseat(f)
@@ -217,9 +215,10 @@ func (n *node) apart(ctx context.Context, c *Command, most time.Duration) error 
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if c.state != isDone {
-		c.unknown = c.unknown || f.sent.Load()
+		mayRun := !f.sent.withdraw()
+		c.unknown = c.unknown || mayRun
 		switch {
-		case f.sent.Load():
+		case mayRun:
 			c.finish(c.fail(KindTimeout, errLate))
 		case n.poolIsFull(f):
 			c.finish(c.fail(KindBusyHere, errPoolFull))

@@ -353,10 +353,11 @@ type mark struct {
 	flight *flight
 }
 
-// MarshalBinary returns the word, which go-redis copies to the connection.
+// MarshalBinary returns the word, which go-redis copies to the connection. After an error go-redis
+// closes the connection, and sends nothing that it has copied.
 func (m *mark) MarshalBinary() ([]byte, error) {
-	if !m.flight.sent.Load() {
-		m.flight.sent.Store(true)
+	if !m.flight.sent.begin() {
+		return nil, errWithdrawn
 	}
 	return unsafe.Slice(unsafe.StringData(m.text), len(m.text)), nil
 }

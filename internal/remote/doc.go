@@ -49,6 +49,10 @@
 //   - Boarded, not sent, and no connection is free: the pool is full, or too many files are
 //     open. This process is busy, and the commands return to the front of the queue.
 //   - Boarded, not sent, and connecting fails in another way: the node is away.
+//   - Boarded, not sent, and the node goes away, or the Remote is closed: the command is done
+//     immediately, and its flight is withdrawn. go-redis may be about to write it, if this process
+//     is slow; then writing fails. If the flight continues for its reads, its writes are done
+//     with an error that says that they may have run.
 //   - Sent, and the connection breaks: the command is sent again, up to maxBreaks times in
 //     all, because every command may be repeated. A command that may be sent only once is done,
 //     with an error that says it may have run.

@@ -22,7 +22,7 @@ type flight struct {
 	end             chan struct{}     // of the seat: closed to end waits for a connection, but not reads
 	limit           time.Duration     // from sending to the answer
 	batch           []*Command        //
-	sent            atomic.Bool       // writing to a connection has begun
+	sent            passage           // whether writing to a connection has begun
 	answered        [uses]atomic.Bool // a command of this use was answered since the last tick
 
 	// Guarded by node.mu.
@@ -34,6 +34,28 @@ type flight struct {
 	waits  int32  // ticks on time before it was sent
 	orphan bool   // its commands are done, and it has lost its seat
 	led    bool   // the caller of its first command sends it
+}
+
+// A passage is where a flight is: not sent, sent, or withdrawn. It never leaves the latter two.
+type passage struct{ state atomic.Int32 }
+
+const (
+	notSent     int32 = iota
+	isSent            // writing to a connection has begun
+	isWithdrawn       // it will not be written: its callers are told that their commands have not run
+)
+
+// Load reports whether writing has begun.
+func (p *passage) Load() bool { return p.state.Load() == isSent }
+
+// begin is called before the first word is written. It reports whether the flight may be written.
+func (p *passage) begin() bool {
+	return p.state.Load() == isSent || p.state.CompareAndSwap(notSent, isSent) || p.state.Load() == isSent
+}
+
+// withdraw keeps a flight from being written. It reports false if writing has begun.
+func (p *passage) withdraw() bool {
+	return p.state.CompareAndSwap(notSent, isWithdrawn) || p.state.Load() == isWithdrawn
 }
 
 // noSeat is the era of a flight that has lost its seat.
@@ -137,9 +159,9 @@ func (f *flight) examine(err error) {
 	}
 }
 
-// writes reports whether the flight has a write.
-func (f *flight) writes() bool {
-	return slices.ContainsFunc(f.batch, func(c *Command) bool { return c.use == Writes })
+// boarded reports whether the flight has a command of this use that is not done.
+func (f *flight) boarded(use Use) bool {
+	return slices.ContainsFunc(f.batch, func(c *Command) bool { return c.use == use && c.state == isBoarded })
 }
 
 func (f *flight) fail(err error) {

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -288,4 +289,158 @@ func TestAPipelineAllocatesNoMoreThanItsCommandsAlone(t *testing.T) {
 		}
 		assert.LessOrEqual(t, together, float64(size)*alone, "%d commands", size)
 	}
+}
+
+// A lateHook keeps commands of the remote from being written until it is opened.
+type lateHook struct{ open chan struct{} }
+
+func (h *lateHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *lateHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if _, ours := cmd.(*wire); ours {
+			<-h.open
+		}
+		return next(context.WithoutCancel(ctx), cmd) // a connection is already there, and go-redis does not look at ctx again
+	}
+}
+
+func (h *lateHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		<-h.open
+		return next(context.WithoutCancel(ctx), cmds)
+	}
+}
+
+// sendTogether sends commands in one flight, and returns when it is blocked.
+func sendTogether(t *testing.T, n *node, cmds ...*Command) {
+	t.Helper()
+	seat, restore := queued(t, n, t.Context(), cmds...)
+	n.mu.Lock()
+	f := n.boardNext(&n.small, seat)
+	f.led, f.batch[0].leads = false, nil
+	n.serve(f)
+	n.mu.Unlock()
+	restore()
+	synctest.Wait()
+}
+
+// heeding lets the client be used as it is, with its hooks.
+func heeding(o *redis.Options, _ *Config) { o.ContextTimeoutEnabled = true }
+
+// 1. go-redis has a connection for commands, and this process does not get the processor.
+// 2. The node goes away, or the Remote is closed: the commands are done, as not sent.
+// 3. go-redis writes them.
+//
+// An acquire that is written then would be granted a lease that nobody gives back.
+func TestCommandsThatWereReportedAsNotSentAreNotSent(t *testing.T) {
+	for name, end := range map[string]func(r *Remote){
+		"the node goes away": func(r *Remote) {
+			r.only.mu.Lock()
+			defer r.only.mu.Unlock()
+			r.only.goAway(r.only.trouble(Reads, KindTimeout, errSilent), true, true, true)
+		},
+		"the node goes away for writes": func(r *Remote) {
+			r.only.mu.Lock()
+			defer r.only.mu.Unlock()
+			r.only.goAway(r.only.trouble(Writes, KindTimeout, errSilent), false, true, true)
+		},
+		"closed": func(r *Remote) { r.Close() },
+	} {
+		for _, writes := range []int{1, 3} {
+			t.Run(fmt.Sprint(name, ", ", writes, " writes"), func(t *testing.T) {
+				bubbletest.Run(t, func(t *testing.T) {
+					var ran atomic.Int32
+					s := &scripted{answer: func(conn int, cmd []string) string {
+						if cmd[len(cmd)-1] == "acquire" {
+							ran.Add(1)
+						}
+						return values(conn, cmd)
+					}}
+					r := s.remote(t, heeding)
+					_, err, _ := get(t.Context(), r, "warm")
+					require.NoError(t, err)
+					hook := &lateHook{make(chan struct{})}
+					r.client.AddHook(hook)
+					cmds := make([]*Command, writes)
+					for i := range cmds {
+						cmds[i] = Eval("acquire", Writes, NewScript("return 1"), []string{fmt.Sprint("k", i)}, []any{"acquire"}, Limits{})
+					}
+					sendTogether(t, r.only, cmds...)
+					end(r)
+					for _, c := range cmds {
+						var failure *Error
+						require.ErrorAs(t, c.await(t.Context()), &failure)
+						require.False(t, failure.MayHaveRun)
+					}
+					close(hook.open)
+					synctest.Wait()
+					require.Zero(t, ran.Load())
+					unoccupied(t, r)
+				})
+			})
+		}
+	}
+}
+
+// 1. The server hangs: it does not answer a command.
+// 2. Another command needs a new connection, and waits for the answer to HELLO.
+// 3. The node goes away: the second command is done, as not sent.
+// 4. The server continues, and answers the HELLO in time. go-redis writes the second command.
+func TestACommandThatWaitedForAConnectionIsNotSentWhenTheServerContinues(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
+		var ran atomic.Int32
+		var hangs atomic.Bool
+		continues := make(chan struct{})
+		wait := func() {
+			if hangs.Load() {
+				<-continues
+			}
+		}
+		s := &scripted{greet: wait, answer: func(conn int, cmd []string) string {
+			if cmd[len(cmd)-1] == "acquire" {
+				ran.Add(1)
+			}
+			wait()
+			return values(conn, cmd)
+		}}
+		r := s.remote(t, nil)
+		_, err, _ := get(t.Context(), r, "warm")
+		require.NoError(t, err)
+		hangs.Store(true)
+		go get(t.Context(), r, "silent")
+		time.Sleep(r.timeout / 2)
+		err = r.Do(t.Context(), Eval("acquire", Writes, NewScript("return 1"), []string{"k"}, []any{"acquire"}, Limits{Stay: true}))
+		var failure *Error
+		require.ErrorAs(t, err, &failure)
+		require.False(t, failure.MayHaveRun)
+		hangs.Store(false)
+		close(continues)
+		synctest.Wait()
+		require.Zero(t, ran.Load())
+		time.Sleep(time.Minute)
+		unoccupied(t, r)
+	})
+}
+
+// A read that is left in the flight takes the writes with it, so they may run.
+func TestAWriteWhoseFlightContinuesForItsReadsMayRun(t *testing.T) {
+	bubbletest.Run(t, func(t *testing.T) {
+		r := (&scripted{answer: values}).remote(t, heeding)
+		_, err, _ := get(t.Context(), r, "warm")
+		require.NoError(t, err)
+		hook := &lateHook{make(chan struct{})}
+		r.client.AddHook(hook)
+		read, acquire := Get("lookup", "k", Limits{}), Eval("acquire", Writes, NewScript("return 1"), []string{"k"}, nil, Limits{})
+		sendTogether(t, r.only, read, acquire)
+		r.only.mu.Lock()
+		r.only.goAway(r.only.trouble(Writes, KindTimeout, errSilent), false, true, true)
+		r.only.mu.Unlock()
+		var failure *Error
+		require.ErrorAs(t, acquire.await(t.Context()), &failure)
+		require.True(t, failure.MayHaveRun)
+		close(hook.open)
+		require.NoError(t, read.await(t.Context()))
+		unoccupied(t, r)
+	})
 }

@@ -26,6 +26,8 @@ type scripted struct {
 	answer func(conn int, cmd []string) string
 	// dial returns the error of a connection that fails; it may sleep. nil: none fails.
 	dial func(ctx context.Context) error
+	// greet is called before a HELLO is answered; nil: it is answered at once.
+	greet func()
 	// pieces is how the bytes of a reply are sent; nil: at once.
 	pieces func(w io.Writer, reply string)
 
@@ -127,6 +129,9 @@ func (s *scripted) serve(conn int, c net.Conn) {
 func (s *scripted) answerTo(conn int, cmd []string) string {
 	switch cmd[0] {
 	case "hello":
+		if s.greet != nil {
+			s.greet()
+		}
 		return "-ERR unknown command 'hello'\r\n"
 	case "client":
 		return ok

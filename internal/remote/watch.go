@@ -191,15 +191,16 @@ func count(ticks *int, so bool) {
 // their answers may be large. mu is held.
 func (n *node) overdue(f *flight) {
 	patient := n != n.r.whole && time.Duration(f.flown)*n.r.tick <= n.r.longest()
+	mayRun := patient && f.boarded(Reads) || !f.sent.withdraw() // the reads take the writes with them
 	for _, c := range f.batch {
-		switch {
-		case c.state != isBoarded || patient && c.use == Reads:
+		if c.state != isBoarded || patient && c.use == Reads {
 			continue
-		case f.sent.Load():
-			c.unknown = true
+		}
+		c.unknown = c.unknown || mayRun
+		if f.sent.Load() {
 			c.lates++
 			c.finish(c.fail(KindTimeout, errLate))
-		default:
+		} else {
 			c.finish(c.fail(KindUnreachable, errNoConnection))
 		}
 		c.wake(nil)
