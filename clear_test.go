@@ -363,7 +363,9 @@ func TestClearEndsWithItsContext(t *testing.T) {
 			}
 			b.tap.on(verb, cancel)
 			_, err := w.Clear(ctx)
-			require.ErrorIs(t, err, context.Canceled)
+			if !tagged || err != nil { // the one command may be answered before Clear sees that ctx has ended
+				require.ErrorIs(t, err, context.Canceled)
+			}
 			_, err = w.Clear(ctx)
 			require.ErrorIs(t, err, context.Canceled)
 		})
