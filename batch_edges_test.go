@@ -343,11 +343,11 @@ func TestBatchEarlyRefreshesShareARun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inOneBubble(t, func(t *testing.T, b *bubble) {
 				s := &batchSource{do: func(_ context.Context, ids []int) error {
-					time.Sleep(5 * time.Second * time.Duration(len(ids))) // of the bubble: each id costs 5s
+					time.Sleep(500 * time.Millisecond * time.Duration(len(ids))) // of the bubble: each id costs 0.5s
 					return nil
 				}}
 				opts := eager
-				opts.Freshness = 400 * time.Second // more than all runs of the first call
+				opts.Freshness = 40 * time.Second // more than all runs of the first call
 				opts.Near, opts.MaxConcurrent, opts.BatchSize, opts.Tags = test.near, test.bound, test.size, test.tags
 				c := b.cache()
 				w := wrapShelf(t, c, s, opts)
@@ -356,7 +356,7 @@ func TestBatchEarlyRefreshesShareARun(t *testing.T) {
 				}
 				_, err := w.get(t.Context(), upTo(40))
 				require.NoError(t, err)
-				time.Sleep(210 * time.Second) // of the bubble
+				time.Sleep(21 * time.Second) // of the bubble
 				before := len(s.sizes())
 				_, info, err := w.info(t.Context(), upTo(40)...)
 				require.NoError(t, err)
@@ -370,7 +370,7 @@ func TestBatchEarlyRefreshesShareARun(t *testing.T) {
 					assert.Greater(t, after[0], 30, "with nearly all of them, as the dice fall")
 				}
 				assert.Len(t, b.locks(), after[0])
-				time.Sleep(5 * time.Minute) // of the bubble: the run ends
+				time.Sleep(30 * time.Second) // of the bubble: the run ends
 				assert.Len(t, s.sizes(), before+1)
 				assert.Empty(t, b.locks())
 				requireIdentity(t, w.Func)

@@ -2,9 +2,9 @@
 //
 //	testall [-race] [-width N] [-root DIR] MODULE...
 //
-// It builds all test binaries first, so that no compiler takes the processor from tests that
-// measure time. Then it runs several at the same time, because most tests wait for servers or for
-// time to pass. In the end it runs the tests that keep a processor busy, one by one.
+// It runs several test binaries at the same time, because most tests wait for servers or for time
+// to pass. Each begins as soon as it is built. In the end it runs the tests that measure what a
+// processor does, one by one.
 //
 // The tests of the library's root package run in shards. Each shard is a process that runs a part
 // of the tests one after the other. So tests that must not run in parallel, because they look at
@@ -42,9 +42,12 @@ const (
 	parallel = "4"
 )
 
-// busy are the modules whose tests need the processor for themselves, because they measure what it
-// does, or require answers within fractions of a second.
-var busy = []string{"bench", "examples/bookstore", "faults", "history"}
+// long are the modules whose tests take longest. They begin first, so that nothing waits for them
+// in the end.
+var long = []string{"faults", "examples/bookstore", "history"}
+
+// alone are the modules whose tests measure what a processor does. They have it for themselves.
+var alone = []string{"bench"}
 
 // raced are the modules tested with the race detector, as the library is. Other modules are not:
 // the bookstore has a SQLite translated from C, which the detector only slows down, and a benchmark
@@ -67,6 +70,11 @@ type suite struct {
 	race  []string // the flag of go test, or none
 	width int
 	work  string // a temporary directory
+	out   io.Writer
+
+	mu     sync.Mutex // guards the fields below, and out
+	jobs   int        // that have ended
+	failed []string
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -86,21 +94,34 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if *race {
 		s.race = []string{"-race"}
 	}
-	began := time.Now()
-	quiet, loud, err := s.jobs(ctx, flags.Args())
+	failed, err := s.runAll(ctx, inOrder(flags.Args()), out)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "testall: built in %.0f s; running %d jobs, %d at a time, then %d one by one\n",
-		time.Since(began).Seconds(), len(quiet), s.width, len(loud))
-	failed := slices.Concat(s.runAll(ctx, quiet, s.width, out), s.runAll(ctx, loud, 1, out))
 	if err := s.reportSkips(out); err != nil {
 		return err
 	}
 	if len(failed) > 0 {
-		return fmt.Errorf("%d of %d failed: %s", len(failed), len(quiet)+len(loud), strings.Join(failed, ", "))
+		return fmt.Errorf("%d of %d failed: %s", len(failed), s.jobs, strings.Join(failed, ", "))
 	}
 	return ctx.Err()
+}
+
+// inOrder returns the library, which is ".", and the other modules in the order in which their
+// tests run.
+func inOrder(modules []string) []string {
+	rank := func(module string) int {
+		if slices.Contains(alone, module) {
+			return len(long) + 2
+		}
+		if at := slices.Index(long, module); at >= 0 {
+			return at
+		}
+		return len(long)
+	}
+	all := append([]string{"."}, modules...)
+	slices.SortStableFunc(all, func(a, b string) int { return rank(a) - rank(b) })
+	return all
 }
 
 // A job is a test binary, and which of its tests to run.
@@ -111,30 +132,8 @@ type job struct {
 	run    string // a pattern
 }
 
-// jobs builds the test binaries. The quiet ones may run at the same time, the loud ones may not.
-func (s *suite) jobs(ctx context.Context, modules []string) (quiet, loud []job, err error) {
-	for _, module := range append([]string{"."}, modules...) {
-		packages, err := s.build(ctx, module)
-		if err != nil {
-			return nil, nil, err
-		}
-		switch {
-		case module == ".":
-			shards, err := s.shards(ctx, packages[0])
-			if err != nil {
-				return nil, nil, err
-			}
-			quiet = slices.Concat(quiet, shards, packages[1:])
-		case slices.Contains(busy, module):
-			loud = append(loud, packages...)
-		default:
-			quiet = append(quiet, packages...)
-		}
-	}
-	return quiet, loud, nil
-}
-
-// build builds the test binaries of a module, several at once, as a job each.
+// build builds the test binaries of a module, several at once, as a job each. The root package of
+// the library has several.
 func (s *suite) build(ctx context.Context, module string) ([]job, error) {
 	dir := filepath.Join(s.root, module)
 	list, err := s.output(ctx, dir, "go", "list", "-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}\t{{.Dir}}{{end}}", "./...")
@@ -170,7 +169,11 @@ func (s *suite) build(ctx context.Context, module string) ([]job, error) {
 	if len(jobs) == 0 {
 		return nil, fmt.Errorf("module %s has no tests", module)
 	}
-	return jobs, nil
+	if module != "." {
+		return jobs, nil
+	}
+	shards, err := s.shards(ctx, jobs[0])
+	return append(shards, jobs[1:]...), err
 }
 
 // testName matches the names in the output of -test.list that -test.run runs.
@@ -225,39 +228,65 @@ func (s *suite) cmd(ctx context.Context, dir string, command ...string) *exec.Cm
 	return cmd
 }
 
-// runAll runs the jobs, width at once, prints the result of each when it ends, and returns
-// the names of those that failed.
-func (s *suite) runAll(ctx context.Context, jobs []job, width int, out io.Writer) (failed []string) {
-	var (
-		mu    sync.Mutex // guards out and failed
-		wg    sync.WaitGroup
-		slots = make(chan struct{}, width)
-	)
-	for _, j := range jobs {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			began := time.Now()
-			var printed bytes.Buffer
-			// These are the flags that go test would give it.
-			cmd := s.cmd(ctx, j.dir, j.binary, "-test.paniconexit0", "-test.timeout=10m",
-				"-test.parallel="+parallel, "-test.shuffle=on", "-test.run="+j.run)
-			cmd.Stdout, cmd.Stderr = &printed, &printed
-			err := cmd.Run()
-
-			mu.Lock()
-			defer mu.Unlock()
-			if err == nil { // go test also leaves out the output of tests that pass
-				fmt.Fprintf(out, "ok  \t%s\t%.3fs\t%.0fs of a processor\n", j.name, time.Since(began).Seconds(), processor(cmd).Seconds())
-				return
+// runAll builds the modules one after the other, and runs their tests meanwhile: width jobs at once,
+// or one if the module needs the processor. It returns the names of the jobs that failed.
+func (s *suite) runAll(ctx context.Context, modules []string, out io.Writer) (failed []string, err error) {
+	s.out = out
+	ctx, end := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	slots := make(chan struct{}, s.width)
+	defer running.Wait()
+	defer end() // if a module cannot be built
+	began := time.Now()
+	for i, module := range modules {
+		jobs, err := s.build(ctx, module)
+		if err != nil {
+			return nil, err
+		}
+		if i == len(modules)-1 {
+			s.print("testall: built in %.0f s, while other tests ran\n", time.Since(began).Seconds())
+		}
+		for _, j := range jobs {
+			if slices.Contains(alone, module) {
+				running.Wait()
 			}
-			failed = append(failed, j.name)
-			_, _ = printed.WriteTo(out)
-			fmt.Fprintf(out, "FAIL\t%s\t%.3fs\t(%v)\n", j.name, time.Since(began).Seconds(), err)
-		})
+			running.Go(func() {
+				slots <- struct{}{}
+				defer func() { <-slots }()
+				s.run(ctx, j)
+			})
+		}
 	}
-	wg.Wait()
-	return failed
+	running.Wait()
+	return s.failed, nil
+}
+
+func (s *suite) print(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.out, format, args...)
+}
+
+// run runs a job, and prints the result.
+func (s *suite) run(ctx context.Context, j job) {
+	began := time.Now()
+	var printed bytes.Buffer
+	// These are the flags that go test would give it.
+	cmd := s.cmd(ctx, j.dir, j.binary, "-test.paniconexit0", "-test.timeout=10m",
+		"-test.parallel="+parallel, "-test.shuffle=on", "-test.run="+j.run)
+	cmd.Stdout, cmd.Stderr = &printed, &printed
+	err := cmd.Run()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.jobs++
+	if err == nil { // go test also leaves out the output of tests that pass
+		fmt.Fprintf(s.out, "ok  \t%s\t%.3fs\t%.0fs of a processor\n", j.name, time.Since(began).Seconds(), processor(cmd).Seconds())
+		return
+	}
+	s.failed = append(s.failed, j.name)
+	_, _ = printed.WriteTo(s.out)
+	fmt.Fprintf(s.out, "FAIL\t%s\t%.3fs\t(%v)\n", j.name, time.Since(began).Seconds(), err)
 }
 
 // processor returns how long a command kept a processor busy. A job that took longer waited for
