@@ -20,7 +20,7 @@ import (
 // tenths of a second of one core.
 const (
 	fullPurchases  = 3_000_000
-	quickPurchases = 60_000
+	quickPurchases = 25_000
 )
 
 // poolSize is how many connections, and so queries at a time, one process has.
