@@ -408,7 +408,7 @@ func TestACommandThatWaitedForAConnectionIsNotSentWhenTheServerContinues(t *test
 		_, err, _ := get(t.Context(), r, "warm")
 		require.NoError(t, err)
 		hangs.Store(true)
-		go get(t.Context(), r, "silent")
+		go func() { _, _, _ = get(t.Context(), r, "silent") }()
 		time.Sleep(r.timeout / 2)
 		err = r.Do(t.Context(), Eval("acquire", Writes, NewScript("return 1"), []string{"k"}, []any{"acquire"}, Limits{Stay: true}))
 		var failure *Error
