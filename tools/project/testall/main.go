@@ -3,8 +3,8 @@
 //	testall [-race] [-width N] [-root DIR] MODULE...
 //
 // It runs several test binaries at the same time, because most tests wait for servers or for time
-// to pass. Each begins as soon as it is built. In the end it runs the tests that measure what a
-// processor does, one by one.
+// to pass. Each begins as soon as it is built. In the end it runs the tests that need a
+// processor for themselves, one by one.
 //
 // The tests of the library's root package run in shards. Each shard is a process that runs a part
 // of the tests one after the other. So tests that must not run in parallel, because they look at
@@ -44,10 +44,11 @@ const (
 
 // long are the modules whose tests take longest. They begin first, so that nothing waits for them
 // in the end.
-var long = []string{"faults", "examples/bookstore", "history"}
+var long = []string{"examples/bookstore", "history"}
 
-// alone are the modules whose tests measure what a processor does. They have it for themselves.
-var alone = []string{"bench"}
+// alone are the modules whose tests have the processor for themselves, because they measure what
+// it does, or require answers within fractions of a second.
+var alone = []string{"faults", "bench"}
 
 // raced are the modules tested with the race detector, as the library is. Other modules are not:
 // the bookstore has a SQLite translated from C, which the detector only slows down, and a benchmark
