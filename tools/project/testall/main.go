@@ -229,8 +229,9 @@ func (s *suite) cmd(ctx context.Context, dir string, command ...string) *exec.Cm
 	return cmd
 }
 
-// runAll builds the modules one after the other, and runs their tests meanwhile: width jobs at once,
-// or one if the module needs the processor. It returns the names of the jobs that failed.
+// runAll builds the modules one after the other, and runs their tests meanwhile, width jobs at once.
+// Then it runs the jobs that need a processor for themselves. It returns the names of the jobs
+// that failed.
 func (s *suite) runAll(ctx context.Context, modules []string, out io.Writer) (failed []string, err error) {
 	s.out = out
 	ctx, end := context.WithCancel(ctx)
@@ -239,18 +240,17 @@ func (s *suite) runAll(ctx context.Context, modules []string, out io.Writer) (fa
 	defer running.Wait()
 	defer end() // if a module cannot be built
 	began := time.Now()
-	for i, module := range modules {
+	var last []job
+	for _, module := range modules {
 		jobs, err := s.build(ctx, module)
 		if err != nil {
 			return nil, err
 		}
-		if i == len(modules)-1 {
-			s.print("testall: built in %.0f s, while other tests ran\n", time.Since(began).Seconds())
+		if slices.Contains(alone, module) {
+			last = append(last, jobs...)
+			continue
 		}
 		for _, j := range jobs {
-			if slices.Contains(alone, module) {
-				running.Wait()
-			}
 			running.Go(func() {
 				slots <- struct{}{}
 				defer func() { <-slots }()
@@ -258,7 +258,11 @@ func (s *suite) runAll(ctx context.Context, modules []string, out io.Writer) (fa
 			})
 		}
 	}
+	s.print("testall: built in %.0f s, while other tests ran\n", time.Since(began).Seconds())
 	running.Wait()
+	for _, j := range last {
+		s.run(ctx, j)
+	}
 	return s.failed, nil
 }
 
