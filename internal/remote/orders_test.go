@@ -409,7 +409,7 @@ func TestACommandThatWaitedForAConnectionIsNotSentWhenTheServerContinues(t *test
 		require.NoError(t, err)
 		hangs.Store(true)
 		go func() { _, _, _ = get(t.Context(), r, "silent") }()
-		time.Sleep(r.timeout / 2)
+		time.Sleep(r.timeout / 2) // of the bubble: HELLO is answered before its own timeout
 		err = r.Do(t.Context(), Eval("acquire", Writes, NewScript("return 1"), []string{"k"}, []any{"acquire"}, Limits{Stay: true}))
 		var failure *Error
 		require.ErrorAs(t, err, &failure)
@@ -418,7 +418,7 @@ func TestACommandThatWaitedForAConnectionIsNotSentWhenTheServerContinues(t *test
 		close(continues)
 		synctest.Wait()
 		require.Zero(t, ran.Load())
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the bubble: go-redis gives up what it dialed
 		unoccupied(t, r)
 	})
 }
