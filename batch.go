@@ -56,7 +56,8 @@ import (
 //   - If a lease is lost, its computation is answered from the run and stores nothing; the others
 //     are not affected.
 //   - An error, a panic or the end of the run's goroutine is the end of each computation in it.
-//     The next chunk is opened after an error, and not after the others.
+//     The next chunk is opened after an error, and not after the others, unless the caller gets
+//     none of them because it was served stale values.
 //   - The run ends with the deadline of its first computation, or when Close begins. If the function
 //     ignores that, its computations end by themselves, and the next run does not wait for it.
 //   - If the caller leaves, the run continues and is stored, and no further chunk is opened.
@@ -142,18 +143,6 @@ func callReflectedBatch(f *Func, s *shape.Reflected, in []reflect.Value) []refle
 	return []reflect.Value{found, reflect.ValueOf(&err).Elem()}
 }
 
-// forBatch returns the options of a tagged field for a batch function. Some defaults are meant for
-// batch functions, and others for all other functions.
-func (o Options) forBatch(defaults *Options) Options {
-	setDefault(&o.BatchSize, defaults.BatchSize)
-	setDefault(&o.MissingTimeout, defaults.MissingTimeout)
-	o.CacheErrors = nil
-	if o.ErrorTimeout == defaults.ErrorTimeout {
-		o.ErrorTimeout = 0
-	}
-	return o
-}
-
 // A batch is one call of a batch function.
 type batch struct {
 	fn      *Func
@@ -180,7 +169,7 @@ type batch struct {
 	due    []dueHit // see refreshEarly
 	gather *gather.Gather[*computation]
 	place  bulkhead.Ahead
-	broken atomic.Bool // a run has ended by a panic, or by the end of its goroutine
+	broken atomic.Bool // a run that the caller waits for has ended by a panic, or by the end of its goroutine
 }
 
 // An element is the call for one id.
@@ -420,19 +409,26 @@ func (b *batch) answer(informed bool) {
 	b.opened = b.opened || len(open) > 0
 	size := cmp.Or(b.fn.opts.BatchSize, max(len(open), 1))
 	var all sync.WaitGroup
-	first := true
+	opened := 0
 	for chunk := range slices.Chunk(open, size) {
+		if b.broken.Load() { // the caller may have left that run for a stale value, and get no panic
+			all.Wait()
+			b.broken.Store(slices.ContainsFunc(open[:opened], (*element).raises))
+		}
 		if b.ctx.Err() != nil || b.broken.Load() {
 			for _, el := range chunk {
 				el.a = answer{err: b.ctx.Err(), source: SourceFailed}
 			}
 			continue
 		}
-		b.open(chunk, before, first, &all)
-		first = false
+		b.open(chunk, before, opened == 0, &all)
+		opened += len(chunk)
 	}
 	all.Wait()
 }
+
+// raises reports whether the call panics, or ends its goroutine, because of the element.
+func (el *element) raises() bool { return el.a.panic != nil || el.a.goexit }
 
 // setOff starts the tasks of an answer from the near cache, except that refreshEarly begins to
 // refresh the entry.

@@ -106,6 +106,50 @@ func TestBatchFunctionThatEndsItsGoroutine(t *testing.T) {
 	}
 }
 
+// The order of events:
+//  1. the first id is stale, and is served while its run goes on;
+//  2. that run ends by a panic, which no caller gets;
+//  3. the second id is computed by the run after that;
+//  4. the third id is cold: if it got no run, the call would return neither a value nor an error
+//     for it.
+func TestBatchRunThatNoCallerWaitsForEndsNoCall(t *testing.T) {
+	ends := map[string]func(){
+		"Goexit":  runtime.Goexit,
+		"a panic": func() { panic("no more shelves") },
+	}
+	for stale, opts := range map[string]Options{
+		"in the background":     {OnStale: Background},
+		"past its soft timeout": {SoftTimeout: time.Second},
+	} {
+		for by, end := range ends {
+			t.Run(stale+" by "+by, func(t *testing.T) {
+				inOneBubble(t, func(t *testing.T, b *bubble) {
+					s := &batchSource{}
+					opts.Freshness, opts.BatchSize = time.Second, 1
+					w := wrapShelf(t, b.cache(), s, opts)
+					_, err := w.get(t.Context(), []int{1})
+					require.NoError(t, err)
+					time.Sleep(2 * time.Second)
+					s.do = func(_ context.Context, ids []int) error {
+						if ids[0] == 1 {
+							time.Sleep(2 * time.Second)
+							end()
+						}
+						return nil
+					}
+					found, info, err := w.info(t.Context(), 1, 2, 3, 4)
+					require.NoError(t, err)
+					assert.Equal(t, map[int]int{1: 10, 2: 20 + 2*ofRun, 3: 30 + 3*ofRun, 4: 40 + 4*ofRun}, found)
+					assert.Equal(t, SourceCounts{SourceStale: 1, SourceComputed: 3}, info.Elements)
+					synctest.Wait()
+					assert.Len(t, b.locks(), 1, "the cooldown of the first")
+					requireIdentity(t, w.Func)
+				})
+			})
+		}
+	}
+}
+
 // A shelfMark is an id with a part that does not count in keys.
 type shelfMark struct {
 	Shelf  int

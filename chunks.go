@@ -487,7 +487,7 @@ func (b *batch) run(all []*computation, next func()) {
 		}
 		frame.ended.Store(true)
 		givePlace() // before any caller is answered, as computation.callFunction does
-		if ret.panic != nil || ret.goexit {
+		if (ret.panic != nil || ret.goexit) && slices.ContainsFunc(members, func(m *computation) bool { return !m.background }) {
 			b.broken.Store(true)
 		}
 		if ret.err != nil && ctx.Err() != nil {

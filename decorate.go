@@ -191,6 +191,18 @@ func (w *structWrapper) wrap(field structtag.Field) error {
 	return nil
 }
 
+// forBatch returns the options of a tagged field for a batch function. Some defaults are meant for
+// batch functions, and others for all other functions.
+func (o Options) forBatch(defaults *Options) Options {
+	setDefault(&o.BatchSize, defaults.BatchSize)
+	setDefault(&o.MissingTimeout, defaults.MissingTimeout)
+	o.CacheErrors = nil
+	if o.ErrorTimeout == defaults.ErrorTimeout {
+		o.ErrorTimeout = 0
+	}
+	return o
+}
+
 // refuseOneName refuses a Name in the defaults that reaches several fields, unless the
 // fields share entries.
 func (w *structWrapper) refuseOneName() {
