@@ -100,6 +100,28 @@ func TestAPoolThatOtherCommandsHoldKeepsCallersWaitingAndNotComputing(t *testing
 	})
 }
 
+// An invalidation of tags reads the server's clock first, if it is not known. Here the question is on
+// its way for longer than the caller waits.
+func TestAnInvalidationOfTagsEndsWithItsContextWhileTheClockIsAskedFor(t *testing.T) {
+	const patience = 100 * time.Millisecond // less than RedisTimeout
+	for name, overtake := range map[string]func(*Cache, context.Context, ...string) error{
+		"invalidate": (*Cache).InvalidateTags,
+		"expire":     (*Cache).ExpireTags,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				c := b.cache()
+				b.tap.on("time", func() { time.Sleep(2 * patience) }) // in virtual time
+				ctx, end := context.WithTimeout(t.Context(), patience)
+				defer end()
+				began := time.Now()
+				assert.Equal(t, context.DeadlineExceeded, overtake(c, ctx, "books"))
+				assert.Equal(t, patience, time.Since(began))
+			})
+		})
+	}
+}
+
 // clientsBlocked returns how many connections wait for a list.
 func clientsBlocked(t *testing.T, server *redistest.Server) (n int) {
 	info := server.Client().InfoMap(t.Context(), "clients").Val()

@@ -80,10 +80,15 @@ func (c *Clock) Read(ctx context.Context) <-chan struct{} {
 }
 
 // Await is Read for a caller that is about to rely on the clock: it waits for the answer if
-// Read says so.
+// Read says so, or until ctx ends.
 func (c *Clock) Await(ctx context.Context) {
-	if done := c.Read(ctx); done != nil {
-		<-done
+	done := c.Read(ctx)
+	if done == nil {
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
 	}
 }
 
