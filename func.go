@@ -300,7 +300,7 @@ func (f *Func) bindTo(cache *Cache) (*binding, error) {
 	if cache.life.Closed() {
 		f.unbind(cache) // Close may have run before the binding was stored
 	}
-	if old != nil {
+	if old != nil && !f.unwrapped.Load() { // else Unwrap has left it
 		names.move(f, old.cache)
 		old.cache.releases.Forget(f)
 		old.cache.events.Leave(old.near)

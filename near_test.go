@@ -1071,3 +1071,24 @@ func TestNearOfADefaultCacheThatComesBackIsNotServedAfterAMissedInvalidation(t *
 		assert.Equal(t, 2, o.value)
 	})
 }
+
+func TestNearOfAFunctionWhoseNameAnUnwrappedFunctionHadIsHeard(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		first, second := b.cache(), b.cache(func(c *Config) { c.Namespace = "second" })
+		SetDefault(first)
+		defer SetDefault(nil)
+		opts := Options{Timeout: time.Hour, Near: time.Hour}
+		former := wrap(t, nil, &source{}, opts)
+		former.get(t.Context(), "a") // on the first cache
+		former.Unwrap()
+		SetDefault(second)
+		_, err := former.Key("a") // on the second
+		require.NoError(t, err)
+
+		w := wrap(t, first, &source{}, opts)
+		w.Bound()
+		time.Sleep(2 * events.Linger) // the channels without users are let go
+		w.get(t.Context(), "b")
+		assert.Equal(t, SourceNear, w.get(t.Context(), "b").source)
+	})
+}
