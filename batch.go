@@ -49,7 +49,7 @@ import (
 //
 //   - Between lookups and flights this process may invalidate a key. A flight may be joined by
 //     calls that began after that, so the entry of the lookup is not used for it then
-//     (flights.detached): acquire returns the entry that is there.
+//     (flights.Detachments): acquire returns the entry that is there.
 //   - If acquire is not answered for some keys, their flights decide as those of ordinary calls:
 //     the stale entry, or computations without leases, which join the same run. A lease that may
 //     have been granted is given back.
@@ -402,7 +402,7 @@ func (b *batch) answer(informed bool) {
 		b.opened = true
 		b.direct(direct)
 	}
-	before := b.cache.flights.detached()
+	before := b.cache.flights.Detachments()
 	if !b.refresh && len(open) > 0 {
 		open = b.lookUp(open)
 	}

@@ -167,7 +167,7 @@ type Cache struct {
 	coder    *coder
 	store    *lockStore
 	clock    *clock.Clock
-	flights  flights
+	flights  flightTable
 	space    keyspace
 	log      *oncelog.Logger
 	health   *health.Log

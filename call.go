@@ -11,6 +11,7 @@ import (
 
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/fence"
+	"github.com/fncache/fncache/internal/flights"
 	"github.com/fncache/fncache/internal/shape"
 )
 
@@ -23,7 +24,7 @@ import (
 //	stale | compute, store, return       | serve the stale one
 //	cold  | compute, store, return       | the cold policy
 //
-// A call joins or starts a flight (flight.go). The flight decides (decide.go), and the call
+// A call joins or starts a flight (package flights). The flight decides (decide.go), and the call
 // acts on the decision: it serves an entry, waits for a computation (wait.go), or is refused.
 // If the flight or computation that the call joined may not answer it, the call decides again.
 
@@ -149,7 +150,7 @@ type call struct {
 	rounds    uint8 // how often a strict call lost the lease
 	misread   uint8 // how often an entry could not be decoded for the call
 	fruitless uint8 // how often the patient call would have returned an error
-	// since is the place of a call that refreshes in the order of events (flights.seq). A
+	// since is the place of a call that refreshes in the order of events (package flights). A
 	// computation that began before does not answer the call.
 	since uint64
 
@@ -292,9 +293,9 @@ func (c *call) direct() answer {
 func (c *call) answer(refresh bool) answer {
 	defer c.stopWaiting()
 	c.startWatch()
-	p := toLookUp
+	p := flights.ToLookUp
 	if refresh {
-		p, c.since = toRefresh, c.cache.flights.present()
+		p, c.since = flights.ToRefresh, c.cache.flights.Present()
 	}
 	for {
 		var a answer
@@ -311,18 +312,17 @@ func (c *call) answer(refresh bool) answer {
 }
 
 // decision joins or starts a flight, and waits for its decision.
-func (c *call) decision(p purpose) (decision, error) {
+func (c *call) decision(p flights.Purpose) (decision, error) {
 	if c.part.isAhead() {
 		return c.decisionAhead()
 	}
 	if c.cache.life.Closed() {
 		return decision{verdict: redisDown{cause: newRedisError(opLookup, c.key, ErrClosed)}}, nil
 	}
-	fs := &c.cache.flights
 	if c.failedElsewhere() >= failuresBorne && c.fn.opts.OnCold == Wait {
 		return decision{}, c.cold(0)
 	}
-	f, start, d := fs.board(c, p, c.nested())
+	f, start, d := c.board(p, c.nested())
 	if f == nil {
 		return d, nil
 	}
@@ -357,25 +357,25 @@ func (c *call) decisionAhead() (decision, error) {
 // await waits for the decision of a flight.
 func (c *call) await(f *flight) (decision, error) {
 	fs := &c.cache.flights
-	done := fs.doneOf(f)
+	done := fs.Done(f)
 	var limit <-chan time.Time
-	if f.purpose == toRefresh || f.purpose == toWait && c.fn.opts.OnCold == Wait {
+	if f.Purpose() == flights.ToRefresh || f.Purpose() == flights.ToWait && c.fn.opts.OnCold == Wait {
 		limit = c.wait() // no limit under Compute: there a call only waits for its turn, and is not refused
 	}
-	if f.purpose == toWait {
+	if f.Purpose() == flights.ToWait {
 		c.heedFailures()
 	}
 	select {
 	case <-done:
 		return f.decision, nil
 	case <-limit:
-		fs.leave(f, c)
+		fs.Leave(f, c)
 		if c.from != nil && c.from.placeless {
 			return decision{}, c.full()
 		}
 		return decision{}, c.cold(0)
 	case <-c.cancelled():
-		fs.leave(f, c)
+		fs.Leave(f, c)
 		return decision{}, c.ctx.Err()
 	}
 }
@@ -383,7 +383,7 @@ func (c *call) await(f *flight) (decision, error) {
 // fly runs a flight until its decision. The call that began the flight looks up on its own
 // goroutine. If that call leaves, a new goroutine continues for the calls that have joined.
 func (c *call) fly(f *flight) (how progress) {
-	if f.purpose.polls() {
+	if f.Purpose().Polls() {
 		c.cache.life.Go(func() { c.cache.poll(f) })
 		return handedOn
 	}
@@ -394,8 +394,8 @@ func (c *call) fly(f *flight) (how progress) {
 	how = callerLeft // stays if a hook of the Redis client ends this goroutine
 	defer func() {
 		if how == callerLeft {
-			c.cache.flights.leave(f, c)
-			if !c.cache.flights.abandon(f) {
+			c.cache.flights.Leave(f, c)
+			if !c.cache.flights.Abandon(f) {
 				c.cache.life.Go(func() { c.cache.lookUpForOthers(f) })
 			}
 		}
@@ -406,8 +406,8 @@ func (c *call) fly(f *flight) (how progress) {
 
 // act does what the table says. again reports that the call must decide again, on a flight
 // for the purpose in p.
-func (c *call) act(d decision, p *purpose) (a answer, again bool) {
-	refresh := *p == toRefresh
+func (c *call) act(d decision, p *flights.Purpose) (a answer, again bool) {
+	refresh := *p == flights.ToRefresh
 	if down, isDown := d.verdict.(redisDown); isDown { // what is noted here also counts in the next rounds
 		c.down, c.missed = true, c.missed || down.missed
 	} else {
@@ -440,8 +440,8 @@ func (c *call) act(d decision, p *purpose) (a answer, again bool) {
 }
 
 // serveHit serves a fresh entry. due reports whether the call has it refreshed.
-func (c *call) serveHit(e *entry, d decision, p purpose, due bool) (a answer, again bool) {
-	if d.waited && (p == toWait || c.cache.age(e) <= time.Since(c.began)) {
+func (c *call) serveHit(e *entry, d decision, p flights.Purpose, due bool) (a answer, again bool) {
+	if d.waited && (p == flights.ToWait || c.cache.age(e) <= time.Since(c.began)) {
 		// A call that joined waiting calls has itself waited only if the entry was stored
 		// after it joined.
 		return c.serve(e, SourceWaited, d.alone)
@@ -453,10 +453,10 @@ func (c *call) serveHit(e *entry, d decision, p purpose, due bool) (a answer, ag
 
 // withoutLease applies the cold policy: there is no entry, and another process holds the lease
 // or no place of Options.MaxConcurrent is free.
-func (c *call) withoutLease(v *notOurs, ended uint64, p *purpose) (a answer, again bool) {
+func (c *call) withoutLease(v *notOurs, ended uint64, p *flights.Purpose) (a answer, again bool) {
 	switch {
 	case c.fn.opts.OnCold == Wait, c.fn.opts.OnCold == Compute && v.placeless:
-		*p = toWait
+		*p = flights.ToWait
 		c.part.release()
 		c.heedFailures()
 		c.from = v
@@ -482,7 +482,7 @@ func (c *call) peek() answer {
 			return a
 		}
 	}
-	d, err := c.decision(toPeek)
+	d, err := c.decision(flights.ToPeek)
 	if err != nil {
 		return answer{err: err}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/fence"
+	"github.com/fncache/fncache/internal/flights"
 	"github.com/fncache/fncache/internal/gather"
 	"github.com/fncache/fncache/internal/lifetime"
 	"github.com/fncache/fncache/internal/remote"
@@ -175,7 +176,7 @@ func (el *element) take(b *batch, f finding) (answered bool) {
 		if errors.As(f.down, &failure) && failure.notAsked {
 			d.verdict = redisDown{cause: f.down, unasked: true}
 		} else {
-			d.ended = el.cache.flights.present()
+			d.ended = el.cache.flights.Present()
 		}
 		el.foresee(b, d, nil)
 		return false
@@ -212,7 +213,7 @@ func (el *element) foresee(b *batch, d decision, err error) {
 }
 
 // open opens the elements of a chunk. It waits until they are answered, or until the runs for them
-// have ended and the others wait for somebody else. before is flights.detached from before the
+// have ended and the others wait for somebody else. before is flights.Detachments from before the
 // lookups. first reports whether no run has come between these and the chunk. all counts the
 // elements that are not answered yet.
 func (b *batch) open(chunk []*element, before uint64, first bool, all *sync.WaitGroup) {
@@ -295,13 +296,12 @@ func (b *batch) leavePlace(step int) {
 // board puts the elements on the flights of their keys, and asks for the leases of those that
 // began their flight. justRead reports whether the lookups were sent a moment ago.
 func (b *batch) board(chunk []*element, before uint64, justRead bool) {
-	fs := &b.cache.flights
 	var asks []*asking
 	for _, el := range chunk {
 		if el.part.ahead {
 			continue
 		}
-		f, start, d := fs.board(&el.call, toLookUp, b.nested)
+		f, start, d := el.board(flights.ToLookUp, b.nested)
 		el.part.ahead, el.part.flight, el.part.start, el.part.decision = true, f, start, d
 		if !start {
 			continue
@@ -311,7 +311,7 @@ func (b *batch) board(chunk []*element, before uint64, justRead bool) {
 		// Callers that join the flight may have called after an invalidation. The process that sends
 		// one detaches lookups, and acquire tells whether the entry is still there; but it does not
 		// tell whether a tag has overtaken the entry since it was read.
-		if fs.detached() != before || !justRead && b.fn.tagged() && a.s == stale {
+		if b.cache.flights.Detachments() != before || !justRead && b.fn.tagged() && a.s == stale {
 			a.e, a.s = nil, cold
 		}
 		asks = append(asks, a)
@@ -327,8 +327,8 @@ func (b *batch) board(chunk []*element, before uint64, justRead bool) {
 func (c *Cache) resolveAll(ctx context.Context, asks []*asking) {
 	var wanted []*asking
 	for _, a := range asks {
-		if a.s == stale && c.flights.computing(a.flightKey) != nil {
-			c.flights.decide(a.flight, serveStale{a.e})
+		if a.s == stale && c.flights.Computing(a.flightKey) != nil {
+			c.decide(a.flight, serveStale{a.e})
 			continue
 		}
 		wanted = append(wanted, a)
@@ -357,7 +357,7 @@ func (c *Cache) resolveAll(ctx context.Context, asks []*asking) {
 				c.undecodable(a.fn, errWrongType)
 			}
 			if v, ok, _ := c.answered(a, g); ok {
-				c.flights.decide(a.flight, v)
+				c.decide(a.flight, v)
 			}
 			continue
 		}
@@ -376,11 +376,11 @@ func (c *Cache) resolveRest(a *asking, got request, left bool) {
 	} else {
 		v, ok, again = c.answered(a, got)
 	}
-	if again && !c.flights.abandon(a.flight) {
+	if again && !c.flights.Abandon(a.flight) {
 		v, ok = c.resolve(a.flight, a.e, a.s)
 	}
 	if ok {
-		c.flights.decide(a.flight, v)
+		c.decide(a.flight, v)
 	}
 }
 
@@ -487,7 +487,7 @@ func (b *batch) run(all []*computation, next func()) {
 		}
 		frame.ended.Store(true)
 		givePlace() // before any caller is answered, as computation.callFunction does
-		if (ret.panic != nil || ret.goexit) && slices.ContainsFunc(members, func(m *computation) bool { return !m.background }) {
+		if (ret.panic != nil || ret.goexit) && slices.ContainsFunc(members, func(m *computation) bool { return !m.Background }) {
 			b.broken.Store(true)
 		}
 		if ret.err != nil && ctx.Err() != nil {
@@ -527,7 +527,7 @@ func (b *batch) share(members []*computation, began time.Time, results []shape.R
 	ret.cost = time.Since(began) / time.Duration(len(members))
 	leases := 0
 	for _, m := range members {
-		if m.token != "" {
+		if m.Token != "" {
 			leases++
 		}
 	}
@@ -542,7 +542,7 @@ func (b *batch) share(members []*computation, began time.Time, results []shape.R
 				m.ret.err = errMissing
 			}
 		}
-		if m.token != "" {
+		if m.Token != "" {
 			m.member.last = last
 		}
 		close(m.member.ran)

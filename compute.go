@@ -14,6 +14,7 @@ import (
 	"github.com/fncache/fncache/internal/codec"
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/fence"
+	"github.com/fncache/fncache/internal/flights"
 	"github.com/fncache/fncache/internal/releases"
 	"github.com/fncache/fncache/internal/shape"
 )
@@ -23,15 +24,15 @@ import (
 // function runs and its result is encoded. It ends the computation when both are done, when
 // the time has run out, or when the computation is cancelled.
 //
-// A computation ends in this order: the last step of the lease, then the ending, then done. So
+// A computation ends in this order: the last step of the lease, then the ending, then Done. So
 // a lookup that begins after a caller was answered finds the value.
 type computation struct {
+	flights.Computation
 	flightKey
 	cache *Cache
 	input
 	given   chan struct{}   // without a lease: closed when input is set
 	ctx     context.Context // the values of the caller's context, without its end
-	token   string          // of the lease; "" without one
 	stale   *entry          // served if the function fails; nil if there is none
 	closing <-chan struct{} // closed when Close begins; nil without a lease if the cache was closed before
 
@@ -42,12 +43,12 @@ type computation struct {
 	frame    *frame        // of the function's context
 	returned chan struct{} // closed when the function has ended
 	ret      funcEnd       // written before returned is closed
-	encoding *apart.Run    // the run that reads the results, or nil; written before done is closed
+	encoding *apart.Run    // the run that reads the results, or nil; written before Done is closed
 
 	// Used by the tender only.
 	tender tender
 	lost   bool   // the lease is known to be lost
-	tally  *tally // the tags that the run collects; nil without Options.Tags. Others read it after done is closed
+	tally  *tally // the tags that the run collects; nil without Options.Tags. Others read it after Done is closed
 	// staleGone reports that a tag had overtaken the stale entry before the function ran.
 	staleGone bool
 	// place is the place in the order of events before the stamp was read.
@@ -56,33 +57,15 @@ type computation struct {
 	// it is registered.
 	unregistered error
 
-	started chan struct{} // without a lease: closed when it begins
 	// beginning has a place until the function begins; nil without a lease.
-	beginning *bulkhead.Bulkhead
-	slotted   bool       // has a place of Options.MaxConcurrent from the start
-	member    *runMember // the part in the runs of a batch; nil for an ordinary call
-	replaces  bool       // there may be an entry that may be served
-	trigger   Trigger
-	// background: no call owns it, because callers are served what is there.
-	background  bool
-	single      bool          // without a lease: for one call only
-	late        sync.Once     // writes lateReading
-	lateReading *rereading    // see rereadLate
-	done        chan struct{} // closed at the end
-	ending      ending        // written before done is closed
-
-	// Guarded by flights.mu.
-	owner    *call     // the call that owns it; nil if there is none
-	callers  int       // how many callers wait for the end
-	detached bool      // without a lease: it began before this process invalidated the key
-	outdated bool      // under a lease: it began before this process invalidated tags, maybe its own
-	cached   bool      // new callers look up, because there may be an entry
-	shared   bool      // callers that may have called after it began have joined, or it is a refresh
-	settled  uint64    // flights.seq when new callers began to look up, because the lease may have ended; 0 before
-	leaseEnd time.Time // when the lease ends, as far as is known
-	began    uint64    // flights.seq when it began; 0 before
-	nested   bool      // begins without a place, because the computation that waits for it has one
-	quit     func()    // without a lease: ends the wait for a place; nil if there is none
+	beginning   *bulkhead.Bulkhead
+	slotted     bool       // has a place of Options.MaxConcurrent from the start
+	member      *runMember // the part in the runs of a batch; nil for an ordinary call
+	replaces    bool       // there may be an entry that may be served
+	trigger     Trigger
+	late        sync.Once  // writes lateReading
+	lateReading *rereading // see rereadLate
+	ending      ending     // written before Done is closed
 }
 
 // A funcEnd is how the function ended.
@@ -129,12 +112,11 @@ func (e *ending) stored() bool {
 
 func (c *Cache) newComputation(id flightKey, ctx context.Context) *computation {
 	comp := &computation{
-		flightKey: id,
-		cache:     c,
-		ctx:       ctx,
-		returned:  make(chan struct{}),
-		started:   make(chan struct{}),
-		done:      make(chan struct{}),
+		Computation: flights.NewComputation(),
+		flightKey:   id,
+		cache:       c,
+		ctx:         ctx,
+		returned:    make(chan struct{}),
 	}
 	if !c.life.Closed() {
 		comp.closing = c.closing
@@ -175,7 +157,7 @@ func (c *computation) run() (next *computation) {
 		giveSlot()
 		return next
 	}
-	if c.token != "" {
+	if c.Token != "" {
 		c.cache.holder.Holds()
 		c.unregistered = c.enlist()
 	}
@@ -193,7 +175,7 @@ func (c *computation) run() (next *computation) {
 	c.frame.hand = c.hand()
 
 	c.tender = tender{ctx: ctx, cancel: cancel, timeout: ctx.Done(), closing: c.closing}
-	if c.token != "" {
+	if c.Token != "" {
 		renewals := time.NewTicker(c.fn.lease(c.cache) / 3)
 		defer renewals.Stop()
 		c.tender.renew = renewals.C
@@ -253,67 +235,29 @@ func (c *computation) awaitSlot() (give func(), next *computation, turn bool) {
 	switch {
 	case c.slotted:
 		give = places.Give
-	case c.token != "" || places == nil || c.member != nil:
+	case c.Token != "" || places == nil || c.member != nil:
 	default:
-		ctx, end := c.cache.flights.awaitsPlace(c)
+		parent := context.Background()
+		if c.closing != nil {
+			parent = c.cache.alive
+		}
+		ctx, end := c.cache.flights.AwaitPlace(parent, c)
 		err := places.Take(ctx)
 		end()
 		switch {
 		case err == nil:
 			give = places.Give
-		case c.cancelled() && !c.cache.flights.passes(c):
+		case c.Cancelled() && !c.cache.flights.Passes(c):
 			// Its callers get the same error as for a running computation that Close cancels.
-			next, _ = c.cache.flights.finish(c, ending{funcEnd: funcEnd{err: ErrClosed}, confirmed: true})
+			next, _ = c.finish(ending{funcEnd: funcEnd{err: ErrClosed}, confirmed: true})
 			return give, next, false
 		}
 	}
-	if c.token != "" {
+	if c.Token != "" {
 		return give, nil, true
 	}
-	next, turn = c.cache.flights.beginUnleased(c)
+	next, turn = c.cache.flights.Begin(c.flightKey, c)
 	return give, next, turn
-}
-
-// awaitsPlace returns a context for the wait of a computation without a lease for its place. The
-// context ends when the last caller leaves, when Close begins, or when no place is needed. end
-// releases it.
-func (fs *flights) awaitsPlace(c *computation) (ctx context.Context, end context.CancelFunc) {
-	parent := context.Background()
-	if c.closing != nil {
-		parent = c.cache.alive
-	}
-	ctx, end = context.WithCancel(parent)
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if c.quit = end; c.nested || c.callers == 0 {
-		end()
-	}
-	return ctx, end
-}
-
-// passes reports whether a computation without a lease begins without a place.
-func (fs *flights) passes(c *computation) bool {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	return c.nested
-}
-
-// beginUnleased marks a computation without a lease as begun. ok is false if all callers have left
-// it meanwhile: then next is the computation that may begin instead, or nil.
-func (fs *flights) beginUnleased(c *computation) (next *computation, ok bool) {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if c.callers > 0 {
-		c.began = fs.tick()
-		close(c.started)
-		return nil, true
-	}
-	if s := fs.m[c.flightKey]; s != nil && s.running == c {
-		next = s.advance()
-		fs.sweep(c.flightKey, s)
-	}
-	close(c.done)
-	return next, false
 }
 
 // callFunction runs the function and notes how it ended. The place is given back when the function
@@ -339,7 +283,7 @@ func (c *computation) callFunction(ctx context.Context, began time.Time, giveSlo
 			c.runEnded(ctx, 1, c.ret, c.ret.cost)
 		}
 	}()
-	if c.token != "" {
+	if c.Token != "" {
 		c.beginning.Give()
 	}
 	if c.member != nil {
@@ -403,8 +347,8 @@ func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 	}
 	c.takeStale(&e)
 	e.confirmed = true
-	if c.token != "" {
-		c.cache.flights.settles(c)
+	if c.Token != "" {
+		c.cache.flights.Settle(c)
 		again := c.reread()
 		e.confirmed = c.settle(&e, raw, again)
 		c.member.leaveLast(c.hasReturned())
@@ -413,7 +357,7 @@ func (c *computation) end(cut error, ran time.Duration) (next *computation) {
 	if !e.pending {
 		c.conclude(&e)
 	}
-	next, alone := c.cache.flights.finish(c, e)
+	next, alone := c.finish(e)
 	if alone || e.stale != nil {
 		c.spawn(func() { c.logUnseen(&e) }) // on a goroutine, because methods of the error may hang
 	}
@@ -456,38 +400,11 @@ func (c *computation) logUnseen(e *ending) {
 	c.cache.log.Once("unseen "+c.fn.Name(), slog.LevelError, msg, "func", c.fn.Name(), "err", err)
 }
 
-// settles makes new callers look up, because the last step of c is about to be sent. Otherwise:
-//  1. the store has run, and its answer is on its way;
-//  2. another process invalidates the key;
-//  3. a call joins c, and gets the value although it was invalidated before the call.
-func (fs *flights) settles(c *computation) {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	c.settled = fs.tick()
-}
-
 // finish publishes how a computation ended, and returns the computation that may begin now, or
 // nil. alone reports whether no caller waits for c.
-func (fs *flights) finish(c *computation, e ending) (next *computation, alone bool) {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if s := fs.m[c.flightKey]; s != nil {
-		if s.leased == c {
-			s.leased = nil
-		}
-		if s.running == c {
-			next = s.advance()
-		}
-		fs.sweep(c.flightKey, s)
-	}
-	c.ending = e
-	close(c.done)
-	return next, c.callers == 0
+func (c *computation) finish(e ending) (next *computation, alone bool) {
+	return c.cache.flights.Finish(c.flightKey, c, func() { c.ending = e })
 }
 
-// advance returns the computation that collected callers while another one ran. It may begin
-// now. mu is held.
-func (s *slot) advance() *computation {
-	s.running, s.next = s.next, nil
-	return s.running
-}
+// Cancelled reports whether Close has ended the computation.
+func (c *computation) Cancelled() bool { return c.closing != nil && c.cache.life.Closed() }

@@ -6,13 +6,13 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/fence"
+	"github.com/fncache/fncache/internal/flights"
 )
 
 // This file is the decision table (call.go) for one flight: it looks up, judges the entry
-// (entry.go), asks for the lease, and ends in one decision for all callers.
+// (entry.go), asks for the lease (flight.go), and ends in one decision for all callers.
 
 // maxRounds is how often a flight goes through the table because acquire found another entry
 // than the lookup. It is also how often a call decides again because a lease was lost or an
@@ -41,11 +41,9 @@ const (
 // A decision is the outcome of a flight, for all its callers.
 type decision struct {
 	verdict verdict
-	waited  bool // the flight waited for another process
-	alone   bool // the flight has only one caller
-	// ended is flights.seq at the decision. Callers of the flight may share only computations
-	// that begin later; 0 means any, because nothing was looked up.
-	ended uint64
+	waited  bool   // the flight waited for another process
+	alone   bool   // the flight has only one caller
+	ended   uint64 // see flights.Landing
 }
 
 // A verdict is a row of the decision table, with the data of that row.
@@ -158,21 +156,8 @@ func (c *Cache) unanswered(ctx context.Context, f *flight, op, key string, err e
 	c.noteRedis(f.fn, op, key, err)
 	var failure *RedisError
 	unasked := errors.As(err, &failure) && failure.notAsked
-	c.flights.decide(f, redisDown{cause: err, unasked: unasked})
+	c.decide(f, redisDown{cause: err, unasked: unasked})
 	return decided
-}
-
-// hasLeft reports whether an operation was given up because ctx has ended.
-func hasLeft(ctx context.Context, err error) bool {
-	return ctx.Err() != nil && errors.Is(err, ctx.Err())
-}
-
-// noteBusy counts a command that was given up while this process was busy.
-func (c *Cache) noteBusy(fn *Func, err error) {
-	var failure *RedisError
-	if errors.As(err, &failure) {
-		c.noteRedis(fn, failure.Op, failure.key, err)
-	}
 }
 
 // lookUpForOthers does lookUp for callers that joined a flight whose first caller has left. If
@@ -180,11 +165,11 @@ func (c *Cache) noteBusy(fn *Func, err error) {
 func (c *Cache) lookUpForOthers(f *flight) {
 	how := callerLeft
 	defer func() {
-		if how == callerLeft && !c.flights.abandon(f) {
+		if how == callerLeft && !c.flights.Abandon(f) {
 			c.life.Go(func() { c.lookUpForOthers(f) })
 		}
 	}()
-	ctx, end := c.flights.attend(f)
+	ctx, end := c.flights.Attend(f.values(), f)
 	defer end()
 	how = c.lookUp(ctx, f)
 }
@@ -195,29 +180,29 @@ func (c *Cache) takeIn(f *flight, e *entry, s state, asked moment, again bool) p
 	if again {
 		v, err := c.weighAgain(f.values(), f.fn, e)
 		if err != nil {
-			c.flights.decide(f, redisDown{cause: err})
+			c.decide(f, redisDown{cause: err})
 			return decided
 		}
 		s = f.fn.allowed(s, v)
 	}
 	switch s = c.takeEntry(f, e, s, asked); {
 	case s == fresh:
-		if f.purpose == toLookUp && c.isDue(f.fn, e) {
-			c.flights.decide(f, serveDue{e})
+		if f.Purpose() == flights.ToLookUp && c.isDue(f.fn, e) {
+			c.decide(f, serveDue{e})
 		} else {
-			c.flights.decide(f, serveFresh{e})
+			c.decide(f, serveFresh{e})
 		}
 		return decided
-	case f.purpose == toPeek && s == stale:
-		c.flights.decide(f, serveStale{e})
+	case f.Purpose() == flights.ToPeek && s == stale:
+		c.decide(f, serveStale{e})
 		return decided
-	case f.purpose == toPeek:
-		c.flights.decide(f, absent{})
+	case f.Purpose() == flights.ToPeek:
+		c.decide(f, absent{})
 		return decided
 	}
 	c.life.Go(func() {
 		if v, ok := c.resolve(f, e, s); ok {
-			c.flights.decide(f, v)
+			c.decide(f, v)
 		}
 	})
 	return handedOn
@@ -260,7 +245,7 @@ func (c *Cache) takeChanged(f *flight, raw []byte, asked moment) (e *entry, s st
 func (c *Cache) resolve(f *flight, e *entry, s state) (v verdict, ok bool) {
 	a := &asking{flight: f, e: e, s: s}
 	for range maxRounds {
-		if a.s == stale && c.flights.computing(f.flightKey) != nil {
+		if a.s == stale && c.flights.Computing(f.flightKey) != nil {
 			return serveStale{a.e}, true
 		}
 		a.asked = moment{c.hereFor(f), c.hereTags(f.fn)}
@@ -317,86 +302,6 @@ func (c *Cache) answered(a *asking, got request) (v verdict, ok, again bool) {
 	return nil, false, false
 }
 
-// A request is the outcome of asking for a lease.
-type request struct {
-	acquisition
-	err       error
-	beginning *bulkhead.Bulkhead // has a place for the lease that was granted
-	placed    bool               // the lease that was granted has a place of Options.MaxConcurrent
-	noPlace   bool               // no place was free, and the lease was not asked for
-}
-
-// acquire asks for the lease, as long as a caller waits for the flight. It first takes the
-// place that the computation needs, so that a flight that waits for a place holds no lease. A
-// flight to wait or to refresh waits for a place. ended reports that no caller waits any more
-// and the flight has ended.
-func (c *Cache) acquire(f *flight, mode acquireMode, seen []byte, servable bool) (got request, ended bool) {
-	for {
-		ctx, end := c.flights.attend(f)
-		stop := context.AfterFunc(c.alive, end)
-		got = c.acquireOnce(ctx, f, mode, seen, servable)
-		left := got.err != nil && hasLeft(ctx, got.err)
-		stop()
-		end()
-		switch {
-		case !left:
-			return got, false
-		case c.flights.abandon(f):
-			c.noteBusy(f.fn, got.err)
-			return request{}, true
-		}
-	}
-}
-
-// mostBeginning bounds, for each node, the leases that are asked for or granted and whose
-// computations have not begun. A busy process is slow to begin computations: without a bound it
-// would be granted so many leases that some expire before their values are stored. The lane of
-// a node takes this number of commands at once.
-const mostBeginning = 512
-
-// beginningAt returns the bulkhead of the node that has a key. Each node has its own, so a node
-// of a Cluster that hangs does not block the others.
-func (c *Cache) beginningAt(key string) *bulkhead.Bulkhead {
-	addr := c.store.remote.NodeOf(key)
-	if b, ok := c.beginning.Load(addr); ok {
-		return b.(*bulkhead.Bulkhead)
-	}
-	b, _ := c.beginning.LoadOrStore(addr, bulkhead.New(mostBeginning))
-	return b.(*bulkhead.Bulkhead)
-}
-
-func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, seen []byte, servable bool) (got request) {
-	if c.life.Closed() { // the computation would be cancelled
-		return request{err: &RedisError{Op: opAcquire, Kind: KindClosed, Err: ErrClosed, key: f.key, notAsked: true}}
-	}
-	places := f.fn.places
-	if c.flights.needsPlace(f) {
-		if !f.purpose.polls() || servable { // without a place a stale entry is served
-			got.placed = places.Try()
-		} else {
-			got.err = places.Take(ctx)
-			got.placed = got.err == nil
-		}
-		if !got.placed {
-			got.noPlace = got.err == nil
-			return got
-		}
-	}
-	got.beginning = c.beginningAt(f.key)
-	if got.err = got.beginning.Take(ctx); got.err == nil {
-		got.acquisition, got.err = c.storeFor(f.fn).acquire(ctx, f.key, c.holder.Token(), f.fn.lease(c), mode, seen, servable)
-		if got.err == nil && got.status == leaseAcquired {
-			return got // computation.callFunction gives the place back
-		}
-		got.beginning.Give()
-	}
-	if got.placed {
-		places.Give()
-		got.placed = false
-	}
-	return got
-}
-
 // heldBy returns the verdict if another caller holds the lease. asked is when the lease was
 // asked for, in the order of events.
 func (c *Cache) heldBy(f *flight, e *entry, s state, got acquisition, asked events.Place) verdict {
@@ -406,7 +311,7 @@ func (c *Cache) heldBy(f *flight, e *entry, s state, got acquisition, asked even
 	if got.open {
 		return notLeased{}
 	}
-	if holder := c.flights.joinable(f.flightKey, got.holder); holder != nil {
+	if holder := c.flights.Joinable(f.flightKey, got.holder); holder != nil {
 		return runsHere{holder}
 	}
 	return &notOurs{left: got.left, seen: e, asked: asked}
@@ -423,20 +328,19 @@ func verdictWithoutRedis(e *entry, s state, err error) verdict {
 // beginLeased starts the computation under the lease that f was granted, and ends f.
 func (c *Cache) beginLeased(f *flight, e *entry, s state, got request) {
 	comp := c.newComputation(f.flightKey, f.values())
-	comp.input, comp.token, comp.leaseEnd, comp.slotted = f.input, got.token, got.until, got.placed
-	comp.beginning = got.beginning
-	comp.tags, comp.shared = f.tags, f.purpose == toRefresh
+	comp.input, comp.tags, comp.slotted, comp.beginning = f.input, f.tags, got.placed, got.beginning
 	comp.closing = c.closing // also if the cache was closed while the lease was asked for: Close waits until it is released
 	if s == stale {
 		comp.stale = e
 	}
 	// A refresh does not look up the entry, so one may be cached.
-	comp.cached = comp.stale != nil || f.purpose == toRefresh
-	comp.replaces = comp.cached
+	refresh := f.Purpose() == flights.ToRefresh
+	comp.replaces = comp.stale != nil || refresh
+	comp.Leases(got.token, comp.replaces, refresh)
 	comp.member = f.part.newMember()
 	comp.member.hold() // before the call is answered, which ends its own hold
-	comp.trigger, comp.background = f.trigger(s), f.purpose == toEarly || comp.stale != nil && f.fn.opts.OnStale == Background
-	c.flights.lead(f, comp)
+	comp.trigger, comp.Background = f.trigger(s), f.Purpose() == flights.ToEarly || comp.stale != nil && f.fn.opts.OnStale == Background
+	c.flights.Lead(f.flightKey, f, comp, got.until, func(l flights.Landing) { f.conclude(begunHere{comp}, l) })
 	comp.start()
 }
 
@@ -446,7 +350,7 @@ func (c *Cache) beginLeased(f *flight, e *entry, s state, got request) {
 func (c *Cache) poll(f *flight) {
 	ch := c.events.Join(f.fn.Name())
 	defer c.events.Leave(ch)
-	f.channel = ch
+	f.poll.channel = ch
 	if b := f.fn.bound.Load(); b != nil && b.cache == c {
 		b.channel.Store(ch)
 	}
@@ -454,14 +358,14 @@ func (c *Cache) poll(f *flight) {
 	defer w.End()
 	failures := c.events.CountFailures(f.key)
 	defer c.events.IgnoreFailures(f.key, failures)
-	v, ok := verdict(f.from), true
-	if f.purpose == toRefresh {
+	v, ok := verdict(f.poll.from), true
+	if f.Purpose() == flights.ToRefresh {
 		v, ok = c.refresh(f)
 	}
-	atOnce := f.from.placeless // nothing is known about a holder
+	atOnce := f.poll.from.placeless // nothing is known about a holder
 	for backoff := pollMin; ok; backoff = min(2*backoff, pollMax) {
 		held, wait := v.(*notOurs)
-		if !wait || f.purpose == toWait && f.fn.opts.OnCold == Compute && !held.placeless {
+		if !wait || f.Purpose() == flights.ToWait && f.fn.opts.OnCold == Compute && !held.placeless {
 			break // under Compute a call waits for its turn, and for no other process
 		}
 		f.part.release()
@@ -470,21 +374,21 @@ func (c *Cache) poll(f *flight) {
 			break
 		}
 		atOnce = false
-		if c.flights.abandon(f) {
+		if c.flights.Abandon(f) {
 			return
 		}
 		c.clock.Await(f.values())
-		if f.purpose == toRefresh {
+		if f.Purpose() == flights.ToRefresh {
 			v, ok = c.refresh(f)
 			continue
 		}
-		if failures.Count() != f.failures {
+		if failures.Count() != f.poll.failures {
 			break // each caller decides whether it continues to wait
 		}
 		v, ok = c.resolve(f, held.seen, cold)
 	}
 	if ok {
-		c.flights.decide(f, v)
+		c.decide(f, v)
 	}
 }
 
@@ -509,11 +413,11 @@ func (c *Cache) pause(f *flight, w *events.Watcher, backoff time.Duration, held 
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	attended, end := c.flights.attend(f)
+	attended, end := c.flights.Attend(f.values(), f)
 	defer end()
 	var done <-chan struct{}
 	if held.here != nil {
-		done = held.here.done
+		done = held.here.Done
 	}
 	select {
 	case <-timer.C:
@@ -542,7 +446,7 @@ func (c *Cache) refresh(f *flight) (v verdict, ok bool) {
 	case got.status == leaseHeld:
 		// The computation under way began before the call, so the flight waits for its end
 		// and does not take its result.
-		return &notOurs{left: got.left, asked: asked, here: c.flights.computing(f.flightKey)}, true
+		return &notOurs{left: got.left, asked: asked, here: c.flights.Computing(f.flightKey)}, true
 	}
 	c.beginLeased(f, nil, cold, got)
 	return nil, false

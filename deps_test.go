@@ -24,7 +24,7 @@ const module = "github.com/fncache/fncache"
 // reason.
 var allowed = map[string][]string{
 	".": {
-		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/early", "internal/events", "internal/fence", "internal/funcname", "internal/gather",
+		"internal/apart", "internal/bulkhead", "internal/clock", "internal/codec", "internal/early", "internal/events", "internal/fence", "internal/flights", "internal/funcname", "internal/gather",
 		"internal/health", "internal/holder", "internal/keyhash", "internal/lifetime", "internal/near", "internal/oncelog", "internal/operate", "internal/ping", "internal/releases", "internal/remote",
 		"internal/seal", "internal/shape", "internal/signature", "internal/slab", "internal/structtag", "internal/stubs", "internal/sweep", "internal/tagplan", "internal/telling", "internal/testhook", "internal/verify",
 		"github.com/redis/go-redis/v9",
@@ -40,6 +40,7 @@ var allowed = map[string][]string{
 	"internal/early":     {},
 	"internal/events":    {"internal/clock", "internal/oncelog", "internal/remote", "github.com/redis/go-redis/v9"},
 	"internal/fence":     {"internal/keyhash"},
+	"internal/flights":   {},
 	"internal/funcname":  {},
 	"internal/gather":    {},
 	"internal/health":    {"internal/oncelog"},

@@ -219,10 +219,10 @@
 //  1. typed.go has the stub that the caller calls; for a function that Wrap has wrapped, call.go
 //     has it. A fresh entry of the near cache would answer the call here (entry.go).
 //  2. call.go finds the cache of the function (func.go), and makes the key (reflectkey.go).
-//  3. flight.go lets the call join the flight of the key, or start one.
+//  3. flight.go lets the call join the flight of the key, or start one (internal/flights).
 //  4. decide.go looks the entry up for the flight (lock.go, and tags.go for a function with
 //     tags), and judges it (entry.go, envelope.go).
-//  5. decide.go asks for the lease (lock.go), and begins a computation.
+//  5. decide.go asks for the lease (flight.go, lock.go), and begins a computation.
 //  6. compute.go runs the function, and settle.go renews the lease meanwhile.
 //  7. settle.go encodes the result (codec.go), stores it, and releases the lease (lock.go).
 //  8. wait.go takes the outcome for the call, and copies it for calls that have joined. call.go
@@ -248,7 +248,7 @@
 //	compute.go      one run of the function, from its start to its end
 //	settle.go       renewing the lease of a run; encoding and storing its result, or storing it later
 //	invalidate.go   invalidating and expiring: by key, by tag, all of a function
-//	flight.go       which calls of this process share a lookup or a computation
+//	flight.go       a flight: what it needs from its first call, its decision, and asking for the lease
 //	entry.go        whether an entry may be served; what the near cache keeps of it; answers from there
 //	tags.go         the tags of a call and of a run; asking Redis which tags were invalidated
 //	inside.go       a run from inside: what the function says of its entry, the frame in its context, its part in a batch

@@ -250,8 +250,8 @@ func (c *Cache) here(fn *Func) events.Place {
 // bound to another cache since then. Without a channel every place counts as one where an event
 // may have been missed, so the flight would ask without a pause.
 func (c *Cache) hereFor(f *flight) events.Place {
-	if f.channel != nil {
-		return c.events.Here(f.channel)
+	if f.poll != nil && f.poll.channel != nil {
+		return c.events.Here(f.poll.channel)
 	}
 	return c.here(f.fn)
 }

@@ -376,6 +376,19 @@ func (c *Cache) noteRedis(fn *Func, op, key string, err error) (failed bool) {
 	return true
 }
 
+// hasLeft reports whether an operation was given up because ctx has ended.
+func hasLeft(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, ctx.Err())
+}
+
+// noteBusy counts a command that was given up while this process was busy.
+func (c *Cache) noteBusy(fn *Func, err error) {
+	var failure *RedisError
+	if errors.As(err, &failure) {
+		c.noteRedis(fn, failure.Op, failure.key, err)
+	}
+}
+
 // wrongType reports whether a key has another Redis type than the command needs.
 func wrongType(err error) bool {
 	failure, ok := err.(*remote.Error) //nolint:errorlint // it is returned as it is

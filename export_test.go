@@ -113,22 +113,10 @@ func (f *Func) Judged(raw string) State {
 }
 
 // Flights returns how many keys have a lookup or a computation.
-func (c *Cache) Flights() int {
-	c.flights.mu.Lock()
-	defer c.flights.mu.Unlock()
-	return len(c.flights.m)
-}
+func (c *Cache) Flights() int { return c.flights.Len() }
 
 // Joined returns how many callers wait for the computation of a key under a lease.
-func (f *Func) Joined(key string) int {
-	fs := &f.Bound().flights
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if s := fs.m[flightKey{f, key}]; s != nil && s.leased != nil {
-		return s.leased.callers
-	}
-	return 0
-}
+func (f *Func) Joined(key string) int { return f.Bound().flights.Callers(flightKey{f, key}) }
 
 // KeyMaker returns what makes the key of arguments within a call of f.
 func (f *Func) KeyMaker(args ...any) func() (string, error) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fncache/fncache/internal/apart"
+	"github.com/fncache/fncache/internal/flights"
 	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/verify"
@@ -75,10 +76,11 @@ type dueHit struct {
 // p is the part in a run that refreshes several entries; nil for a run of its own.
 func (c *call) refreshEarly(p *part, find func(f *flight) *entry) {
 	var f *flight
+	started := false
 	if !c.cache.life.Closed() {
-		f = c.cache.flights.boardEarly(c)
+		f, started = c.cache.flights.BoardEarly(flightKey{c.fn, c.key}, func() *flight { return newFlight(c, flights.ToEarly) })
 	}
-	if f == nil {
+	if !started {
 		p.release()
 		return
 	}
@@ -87,7 +89,7 @@ func (c *call) refreshEarly(p *part, find func(f *flight) *entry) {
 		defer p.release()
 		e := find(f)
 		if e == nil || !c.cache.leaseEarly(f, e) {
-			c.cache.flights.decide(f, absent{})
+			c.cache.decide(f, absent{})
 		}
 	})
 }

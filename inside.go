@@ -143,7 +143,7 @@ func say(ctx context.Context, by string, what func(f *frame)) {
 
 // hand returns the entry that the function of a computation may keep, or nil if there is none.
 func (c *computation) hand() *entry {
-	if c.fn.many != nil || c.token == "" || c.stale == nil || c.staleGone || c.stale.negative() {
+	if c.fn.many != nil || c.Token == "" || c.stale == nil || c.staleGone || c.stale.negative() {
 		return nil
 	}
 	return c.stale

@@ -40,7 +40,7 @@ func (f *Func) detach(c *Cache, keys ...string) {
 	for _, key := range keys {
 		for _, h := range names.holdings(f, c, key) {
 			h.cache.events.Note(events.Event{Verb: events.Invalidate, Key: h.key, ID: "-"})
-			h.cache.flights.detach(h.flightKey)
+			h.cache.flights.Detach(h.flightKey)
 		}
 	}
 }
@@ -213,7 +213,7 @@ const fenceChannel = "{fence}"
 // invalidation. It does so for every cache that shares the fence.
 func (c *Cache) overtakenHere(m fence.Message) {
 	for _, other := range names.caches(c) {
-		other.flights.detachTagged()
+		other.flights.Outdate(func(id flightKey) bool { return id.fn.tagged() })
 		other.hearTags(m)
 		other.events.OvertakeTags(fence.Raw(m.Tags))
 	}
@@ -234,34 +234,6 @@ func (c *Cache) hearTags(m fence.Message) {
 	if m.Kind == fence.Hard && m.Stamp != fence.Unknown {
 		c.fence.runs.overtake(m)
 	}
-}
-
-// detachTagged detaches the lookups of all functions that have tags. Computations under a lease
-// are not detached, because the fence is read again before the callers that joined them are
-// answered. Callers that cannot ask Redis do not join them any more.
-func (fs *flights) detachTagged() {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	fs.detachments++
-	for id, s := range fs.m {
-		if !id.fn.tagged() {
-			continue
-		}
-		s.detachLookups()
-		if s.leased != nil {
-			s.leased.outdated = true
-		}
-		fs.sweep(id, s)
-	}
-}
-
-// detached returns how often something was detached because of an invalidation. If the number
-// has not changed since a lookup was sent, a flight that is boarded now may have its entry: no
-// call that joins the flight began after an invalidation that this process sent meanwhile.
-func (fs *flights) detached() uint64 {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	return fs.detachments
 }
 
 // --- All entries of a function ---
@@ -395,7 +367,7 @@ const (
 func (c *Cache) clearedHere(name string) {
 	for _, other := range names.caches(c) {
 		other.events.Note(cleared(name))
-		other.flights.detachFunc(name)
+		other.flights.DetachAll(func(id flightKey) bool { return id.fn.Name() == name })
 	}
 }
 

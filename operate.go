@@ -81,7 +81,7 @@ func (o operator) overtakenHere(function string, verb events.Verb, keys []string
 		for _, key := range keys {
 			other.events.Note(events.Event{Verb: verb, Key: key, ID: "-"})
 		}
-		other.flights.detachFunc(function)
+		other.flights.DetachAll(func(id flightKey) bool { return id.fn.Name() == function })
 	}
 }
 
@@ -223,7 +223,11 @@ func (o operator) About(function any) operate.Function {
 	}
 }
 
-func (o operator) Computing() map[any]int { return o.c.flights.underWay() }
+func (o operator) Computing() map[any]int {
+	all := make(map[any]int)
+	o.c.flights.Computations(func(id flightKey) { all[id.fn]++ })
+	return all
+}
 
 func (o operator) Go(f func(closing <-chan struct{})) { o.c.life.Go(func() { f(o.c.closing) }) }
 
@@ -256,21 +260,6 @@ func (o *Options) inForce() (all []operate.Option) {
 			text = fmt.Sprintf("%d errors", value.Len()) // their texts are the user's own
 		}
 		all = append(all, operate.Option{Name: field.Name, Value: text})
-	}
-	return all
-}
-
-// underWay returns how many computations of each function are under way.
-func (fs *flights) underWay() map[any]int {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	all := make(map[any]int)
-	for id, s := range fs.m {
-		for _, c := range []*computation{s.leased, s.running} {
-			if c != nil {
-				all[id.fn]++
-			}
-		}
 	}
 	return all
 }

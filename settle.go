@@ -114,7 +114,7 @@ func (c *computation) startRenewing() {
 	store.group = c.member.nextRenewal()
 	c.cache.life.Go(func() {
 		c.cache.holder.Holds()
-		r.held, r.err = store.renew(ctx, c.key, c.token, lease)
+		r.held, r.err = store.renew(ctx, c.key, c.Token, lease)
 		if r.held && c.tally != nil {
 			if v, err := c.judgeRun(ctx); err == nil {
 				r.verdict = v
@@ -132,27 +132,13 @@ func (c *computation) takeRenewal(r *renewal) {
 	case r.err != nil && errors.Is(r.err, context.Canceled): // see joinRenewal
 	case c.cache.noteRedis(c.fn, "renew", c.key, r.err):
 	case r.held:
-		c.cache.flights.renewed(c, r.until)
+		c.cache.flights.Renew(c, r.until)
 		if r.verdict == fence.Invalid {
 			c.doom()
 		}
 	default:
 		c.lose()
 	}
-}
-
-// leaseLeft returns how long the lease of c lasts if it is not renewed.
-func (fs *flights) leaseLeft(c *computation) time.Duration {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	return time.Until(c.leaseEnd)
-}
-
-// renewed notes when the lease of c now ends.
-func (fs *flights) renewed(c *computation, until time.Time) {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	c.leaseEnd = until
 }
 
 // doom gives back the lease of a computation that a tag has overtaken, so that new callers do not
@@ -187,7 +173,7 @@ func (c *computation) joinRenewal() {
 // lose notes that the lease is lost. New callers do not join the computation any more.
 func (c *computation) lose() {
 	c.lost, c.tender.renew = true, nil
-	c.cache.flights.detachHolder(c)
+	c.cache.flights.Lose(c.flightKey, c)
 	c.fn.counters.lostLeases.Add(1)
 	c.tellLost()
 	c.cache.log.Once("lost "+c.fn.Name(), slog.LevelWarn,
@@ -283,7 +269,7 @@ func (c *computation) copyBesideError(e *ending) {
 // lastStep returns a context for the last step of the lease. It ends with the lease, because
 // after that the step would be refused.
 func (c *computation) lastStep() (ctx context.Context, end context.CancelFunc) {
-	left := max(c.cache.flights.leaseLeft(c), c.cache.cfg.RedisTimeout)
+	left := max(c.cache.flights.LeaseLeft(c), c.cache.cfg.RedisTimeout)
 	return context.WithTimeout(c.ctx, left)
 }
 
@@ -324,11 +310,11 @@ func (c *computation) settle(e *ending, raw []byte, again *rereading) (held bool
 	case e.normal() && raw == nil, e.unstored != nil:
 		held, err = c.leaveOpen(ctx)
 	case c.cools(e):
-		held, err = c.orGiveBack(c.steps().coolDown(ctx, c.key, c.token, c.fn.opts.Cooldown))
+		held, err = c.orGiveBack(c.steps().coolDown(ctx, c.key, c.Token, c.fn.opts.Cooldown))
 	case e.failed():
-		held, err = c.orGiveBack(c.steps().release(ctx, c.key, c.token, events.Failed))
+		held, err = c.orGiveBack(c.steps().release(ctx, c.key, c.Token, events.Failed))
 	default:
-		held, err = c.orGiveBack(c.steps().release(ctx, c.key, c.token, events.Release))
+		held, err = c.orGiveBack(c.steps().release(ctx, c.key, c.Token, events.Release))
 	}
 	e.stepErr = err
 	if !c.cache.noteRedis(c.fn, opStore, c.key, err) && !held {
@@ -348,14 +334,14 @@ func (c *computation) orGiveBack(held bool, err error) (bool, error) {
 
 // giveBack gives the lease back in the background.
 func (c *computation) giveBack() {
-	until := time.Now().Add(c.cache.flights.leaseLeft(c))
-	c.cache.life.Go(func() { c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.token, until) })
+	until := time.Now().Add(c.cache.flights.LeaseLeft(c))
+	c.cache.life.Go(func() { c.cache.storeFor(c.fn).giveBack(c.ctx, c.key, c.Token, until) })
 }
 
 // leaveOpen takes the last step of the lease if the value cannot be stored. Then callers compute
 // without leases for a while, and not one after the other.
 func (c *computation) leaveOpen(ctx context.Context) (held bool, err error) {
-	return c.orGiveBack(c.steps().leaveOpen(ctx, c.key, c.token, openFor))
+	return c.orGiveBack(c.steps().leaveOpen(ctx, c.key, c.Token, openFor))
 }
 
 // cools reports whether the function is not run again during Options.Cooldown, because callers
@@ -413,7 +399,7 @@ func (c *computation) put(ctx context.Context, e *ending, raw []byte, tags *fenc
 		c.keepNear(e, &env, asked, again)
 	case err == nil:
 	case worthAnotherTry(err):
-		until := time.Now().Add(c.cache.flights.leaseLeft(c))
+		until := time.Now().Add(c.cache.flights.LeaseLeft(c))
 		later := *e
 		e.pending = true
 		c.cache.life.Go(func() { c.storeLater(&later, &env, raw, until, lateOf(err)) })
@@ -429,7 +415,7 @@ func (c *computation) put(ctx context.Context, e *ending, raw []byte, tags *fenc
 // Otherwise it sends the whole entry.
 func (c *computation) keepOrStore(ctx context.Context, env *envelope, head, raw []byte) (held bool, err error) {
 	if head != nil {
-		held, gone, err := c.cache.storeFor(c.fn).keep(ctx, c.key, c.token, c.frame.hand.idBytes(), env, head, c.fn.life(env).timeout)
+		held, gone, err := c.cache.storeFor(c.fn).keep(ctx, c.key, c.Token, c.frame.hand.idBytes(), env, head, c.fn.life(env).timeout)
 		if !gone {
 			return held, err
 		}
@@ -439,7 +425,7 @@ func (c *computation) keepOrStore(ctx context.Context, env *envelope, head, raw 
 
 // store sends the entry. late is how often it was sent before without an answer in time.
 func (c *computation) store(ctx context.Context, by *lockStore, env *envelope, raw []byte, late int) (held bool, err error) {
-	return by.store(ctx, c.key, c.token, env, raw, max(c.fn.life(env).timeout, time.Millisecond), maxLateStores-late)
+	return by.store(ctx, c.key, c.Token, env, raw, max(c.fn.life(env).timeout, time.Millisecond), maxLateStores-late)
 }
 
 // takeNegative turns an error of Options.CacheErrors into an answer: callers get the listed

@@ -392,13 +392,13 @@ func (c *computation) capture() {
 		tags = append(slices.Clip(tags), fence.TagsOf(stale.tags.Marks)...)
 	}
 	c.place = c.cache.hereTags(c.fn) // must come before the reading: see W2
-	r, err := c.cache.readFence(c.ctx, c.fn, c.member.takeFences(), c.token != "", tags)
+	r, err := c.cache.readFence(c.ctx, c.fn, c.member.takeFences(), c.Token != "", tags)
 	if err != nil || r.Epoch == (fence.Epoch{}) {
 		c.tally = newTally(c.cache, c.tags, nil)
 		return
 	}
 	c.tally = newTally(c.cache, c.tags, &r)
-	if c.token != "" {
+	if c.Token != "" {
 		c.foretold = make(chan struct{}, 1)
 		c.cache.fence.runs.add(c)
 		if c.fn.opts.OnCold == Wait { // callers in other processes may wait for the result
@@ -421,7 +421,7 @@ type rereading struct {
 // have called after an invalidation. From here on new callers do not join, but look up. reread
 // returns nil if no caller and no near cache needs the verdict.
 func (c *computation) reread() *rereading {
-	if c.tally == nil || c.token == "" || !c.cache.flights.joined(c) && c.fn.near == nil {
+	if c.tally == nil || c.Token == "" || !c.cache.flights.Shared(c) && c.fn.near == nil {
 		return nil
 	}
 	return c.startRereading()
@@ -466,13 +466,4 @@ func (r *rereading) counts() (given, fresh bool) {
 	}
 	<-r.done
 	return r.err == nil && r.verdict <= fence.Expired, r.err == nil && r.verdict == fence.Valid
-}
-
-// joined reports whether a caller may get the value of a computation that it did not wait for
-// when the computation began. Refresh counts too (W13 of docs/protocol.md). settles was called
-// before, so no caller joins later.
-func (fs *flights) joined(c *computation) bool {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	return c.shared
 }

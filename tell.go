@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fncache/fncache/internal/flights"
 	"github.com/fncache/fncache/internal/oncelog"
 	"github.com/fncache/fncache/internal/remote"
 	"github.com/fncache/fncache/internal/telling"
@@ -74,7 +75,7 @@ func (f *Func) lists(err error) (is bool) {
 }
 
 func (c *computation) asRun(elements int) Run {
-	return Run{Func: c.fn, Key: c.key, Trigger: c.trigger, Background: c.background, Elements: elements}
+	return Run{Func: c.fn, Key: c.key, Trigger: c.trigger, Background: c.Background, Elements: elements}
 }
 
 // failure returns what the function returned, panicked with, or did otherwise, as an error.
@@ -131,9 +132,9 @@ func (c *computation) conclude(e *ending) {
 // trigger returns why a flight begins a computation, with an entry in the state s.
 func (f *flight) trigger(s state) Trigger {
 	switch {
-	case f.purpose == toRefresh:
+	case f.Purpose() == flights.ToRefresh:
 		return TriggerRefresh
-	case f.purpose == toEarly:
+	case f.Purpose() == flights.ToEarly:
 		return TriggerEarly
 	case s == stale:
 		return TriggerStale

@@ -16,7 +16,7 @@ import (
 // joined later, because it has found that the lease is still held: an invalidation of the key takes
 // the lease away, but an invalidation of a tag does not (X6 of docs/protocol.md).
 func (c *computation) confirms(ended uint64) bool {
-	return c.ending.confirmed && (c.tally == nil || c.settled == 0 || ended < c.settled)
+	return c.ending.confirmed && (c.tally == nil || !c.SettledBy(ended))
 }
 
 // mayAnswer reports whether an ended computation that was not confirmed may answer a caller
@@ -27,14 +27,14 @@ func (c *computation) mayAnswer(ended uint64) bool {
 	if ended == 0 {
 		return !c.ending.lost
 	}
-	return c.began > ended
+	return c.BeganAfter(ended)
 }
 
 // withBegun handles a computation under a lease that the call's own flight has begun: its
 // owner waits for the new value. All others get the stale entry or follow the cold policy.
 func (c *call) withBegun(comp *computation, ended uint64, refresh bool) (a answer, again bool) {
 	switch {
-	case c.cache.flights.makeOwner(comp, c):
+	case c.cache.flights.MakeOwner(comp, c):
 		return c.awaitOwn(comp)
 	case comp.stale != nil:
 		return c.serve(comp.stale, SourceStale, false)
@@ -51,14 +51,14 @@ func (c *call) withHolder(comp *computation, ended uint64, refresh bool) (a answ
 	case refresh || c.fn.opts.OnCold == Wait:
 		limit, passed := c.waitHere()
 		if passed {
-			return c.giveUp(c.cold(fs.leaseLeft(comp)))
+			return c.giveUp(c.cold(fs.LeaseLeft(comp)))
 		}
-		fs.join(comp)
+		fs.Join(comp)
 		return c.awaitJoined(comp, ended, limit)
 	case c.fn.opts.OnCold == Compute:
 		return c.unleased(ended)
 	default:
-		return c.giveUp(c.cold(fs.leaseLeft(comp)))
+		return c.giveUp(c.cold(fs.LeaseLeft(comp)))
 	}
 }
 
@@ -74,7 +74,7 @@ func (c *call) withoutRedis(cause error, ended uint64, refresh bool) (a answer, 
 	if refresh {
 		ended = c.since
 	}
-	if holder, began := fs.holderOf(flightKey{c.fn, c.key}); holder != nil && !holder.cancelled() {
+	if holder, began := fs.HolderOf(flightKey{c.fn, c.key}); holder != nil && !holder.Cancelled() {
 		if refresh && began <= c.since && c.fn.opts.OnCold == Wait {
 			return c.outlast(holder)
 		}
@@ -83,13 +83,15 @@ func (c *call) withoutRedis(cause error, ended uint64, refresh bool) (a answer, 
 	if c.fn.opts.OnCold != Fail || c.patient {
 		return c.unleased(ended)
 	}
-	comp, full := fs.startUnleased(flightKey{c.fn, c.key}, c.nested() || c.part != nil, c.fn.places, c.newUnleased)
+	passes := c.nested() || c.part != nil
+	comp, full := fs.Start(flightKey{c.fn, c.key}, passes, c.fn.places.Try, c.newUnleased)
 	switch {
 	case full:
 		return c.giveUp(c.full())
 	case comp == nil:
 		return c.giveUp(c.cold(0))
 	}
+	comp.slotted = !passes && c.fn.places != nil
 	c.give(comp)
 	comp.start()
 	return c.awaitOwn(comp)
@@ -98,7 +100,7 @@ func (c *call) withoutRedis(cause error, ended uint64, refresh bool) (a answer, 
 // unleased computes in this process, once for all callers that may share the result, and
 // stores nothing.
 func (c *call) unleased(ended uint64) (a answer, again bool) {
-	comp, own, start := c.cache.flights.shareUnleased(flightKey{c.fn, c.key}, ended, c.nested(), c.newUnleased)
+	comp, own, start := c.cache.flights.Share(flightKey{c.fn, c.key}, ended, c.nested(), c.newUnleased)
 	if own {
 		c.give(comp)
 	}
@@ -121,7 +123,7 @@ func (c *call) unleased(ended uint64) (a answer, again bool) {
 // alone computes for this call only, without a lease, because no computation can be shared.
 func (c *call) alone() (a answer, again bool) {
 	comp := c.newUnleased()
-	comp.single, comp.callers, comp.nested = true, 1, c.nested()
+	comp.Single(c.nested())
 	c.give(comp)
 	comp.start()
 	if c.fn.opts.MaxConcurrent > 0 {
@@ -134,7 +136,7 @@ func (c *call) alone() (a answer, again bool) {
 }
 
 // give copies the arguments for a computation that c owns. This may take long, so
-// flights.mu is not held. The computation waits for the copies.
+// no lock is held. The computation waits for the copies.
 func (c *call) give(comp *computation) {
 	comp.input = c.ownInput()
 	close(comp.given)
@@ -150,17 +152,17 @@ func (c *call) awaitTurn(comp *computation) (limit <-chan time.Time, a answer, o
 		limit = c.wait()
 	}
 	select {
-	case <-comp.started:
-	case <-comp.done:
+	case <-comp.Started:
+	case <-comp.Done:
 	case <-limit:
 		refused := c.cold(0)
-		if c.cache.flights.quitTurn(comp) {
+		if c.cache.flights.QuitTurn(comp.flightKey, comp) {
 			refused = c.full()
 		}
 		a, _ = c.giveUp(refused)
 		return nil, a, true
 	case <-c.cancelled():
-		c.cache.flights.quit(comp)
+		c.cache.flights.Quit(comp)
 		a, _ = c.giveUp(c.ctx.Err())
 		return nil, a, true
 	}
@@ -184,16 +186,16 @@ func (c *call) awaitOwn(comp *computation) (a answer, again bool) {
 	}
 	for {
 		select {
-		case <-comp.done:
+		case <-comp.Done:
 			return c.take(comp)
 		case <-soft:
 			soft = nil
 			if c.cache.servable(c.fn, comp.stale) {
-				c.cache.flights.quit(comp)
+				c.cache.flights.Quit(comp)
 				return c.serve(comp.stale, SourceStale, false)
 			}
 		case <-c.cancelled():
-			c.cache.flights.quit(comp)
+			c.cache.flights.Quit(comp)
 			return c.giveUp(c.ctx.Err())
 		}
 	}
@@ -204,13 +206,13 @@ func (c *call) awaitOwn(comp *computation) (a answer, again bool) {
 func (c *call) awaitJoined(comp *computation, ended uint64, limit <-chan time.Time) (a answer, again bool) {
 	c.part.release()
 	select {
-	case <-comp.done:
+	case <-comp.Done:
 		return c.share(comp, ended, limit)
 	case <-limit:
-		c.cache.flights.quit(comp)
-		return c.giveUp(c.cold(c.cache.flights.leaseLeft(comp)))
+		c.cache.flights.Quit(comp)
+		return c.giveUp(c.cold(c.cache.flights.LeaseLeft(comp)))
 	case <-c.cancelled():
-		c.cache.flights.quit(comp)
+		c.cache.flights.Quit(comp)
 		return c.giveUp(c.ctx.Err())
 	}
 }
@@ -220,14 +222,14 @@ func (c *call) awaitJoined(comp *computation, ended uint64, limit <-chan time.Ti
 func (c *call) outlast(comp *computation) (a answer, again bool) {
 	limit, passed := c.waitHere()
 	if passed {
-		return c.giveUp(c.cold(c.cache.flights.leaseLeft(comp)))
+		return c.giveUp(c.cold(c.cache.flights.LeaseLeft(comp)))
 	}
 	c.part.release()
 	select {
-	case <-comp.done:
+	case <-comp.Done:
 		return answer{}, true
 	case <-limit:
-		return c.giveUp(c.cold(c.cache.flights.leaseLeft(comp)))
+		return c.giveUp(c.cold(c.cache.flights.LeaseLeft(comp)))
 	case <-c.cancelled():
 		return c.giveUp(c.ctx.Err())
 	}
@@ -364,7 +366,7 @@ func (c *call) shareLate(comp *computation, ended uint64, limit <-chan time.Time
 		<-comp.encoding.Ended // until then the encoding reads the results
 	}
 	source := SourceWaited
-	if comp.tally != nil && comp.token != "" && !comp.mayAnswer(ended) {
+	if comp.tally != nil && comp.Token != "" && !comp.mayAnswer(ended) {
 		given, valid := comp.rereadLate()
 		if !given {
 			return answer{}, true
@@ -449,7 +451,7 @@ func (c *call) giveUp(err error) (a answer, again bool) {
 		if c.fruitless++; c.fruitless > 1 {
 			return c.alone()
 		}
-		return c.unleased(c.cache.flights.present())
+		return c.unleased(c.cache.flights.Present())
 	}
 	source := SourceFailed
 	if _, refused := err.(*ColdCacheError); refused { //nolint:errorlint // made by c.cold, not wrapped
@@ -528,22 +530,4 @@ func (c *call) stopWaiting() {
 	if c.failures != nil {
 		c.cache.events.IgnoreFailures(c.key, c.failures)
 	}
-}
-
-// ownInput returns an input that the caller cannot change while a computation uses it.
-func (c *call) ownInput() input {
-	own := c.input
-	if c.fn.plans.Shares {
-		own.args = c.fn.shape.Own(own.args)
-	}
-	return own
-}
-
-// cancelled returns a channel that is closed when the caller's context ends; nil for a patient
-// call.
-func (c *call) cancelled() <-chan struct{} {
-	if c.patient {
-		return nil
-	}
-	return c.ctx.Done()
 }
