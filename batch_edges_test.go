@@ -597,6 +597,62 @@ func TestBatchHandleOfOneIDRefreshesMissingOnes(t *testing.T) {
 	}
 }
 
+func TestBatchOfStaleIDsWaitsForNoPlace(t *testing.T) {
+	for _, policy := range []ColdPolicy{Fail, Wait, Compute} {
+		t.Run(policy.String(), func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				s := &batchSource{}
+				opts := Options{OnCold: policy, MaxConcurrent: 1, Freshness: time.Second, Timeout: time.Minute}
+				w := wrapShelf(t, b.cache(), s, opts)
+				_, err := w.get(t.Context(), []int{1, 2})
+				require.NoError(t, err)
+				time.Sleep(2 * time.Second)
+				s.do = func(context.Context, []int) error {
+					time.Sleep(10 * time.Second)
+					return nil
+				}
+				go func() { _, _ = w.get(t.Context(), []int{3}) }() // has the place
+				synctest.Wait()
+
+				began := time.Now()
+				found, info, err := w.info(t.Context(), 1, 2)
+				require.NoError(t, err)
+				assert.Equal(t, tens(1, 2), found)
+				assert.Equal(t, SourceCounts{SourceStale: 2}, info.Elements)
+				assert.Zero(t, time.Since(began))
+				time.Sleep(10 * time.Second) // the run ends
+				synctest.Wait()
+				assert.True(t, w.Func.Places().Idle())
+				requireIdentity(t, w.Func)
+			})
+		})
+	}
+}
+
+func TestBatchThatWaitsForAPlaceServesNothingPastItsTimeout(t *testing.T) {
+	inOneBubble(t, func(t *testing.T, b *bubble) {
+		s := &batchSource{}
+		opts := Options{OnCold: Wait, WaitTimeout: 5 * time.Second, MaxConcurrent: 1, Freshness: time.Second, Timeout: 4 * time.Second}
+		w := wrapShelf(t, b.cache(), s, opts)
+		_, err := w.get(t.Context(), []int{1})
+		require.NoError(t, err)
+		time.Sleep(2 * time.Second)
+		s.do = func(context.Context, []int) error {
+			time.Sleep(10 * time.Second)
+			return nil
+		}
+		go func() { _, _ = w.get(t.Context(), []int{3}) }() // has the place
+		synctest.Wait()
+
+		found, err := w.get(t.Context(), []int{1, 2}) // 1 is stale, and 2 is cold
+		var refused *ColdCacheError
+		require.ErrorAs(t, err, &refused)
+		assert.Equal(t, []any{1, 2}, refused.IDs)
+		assert.Empty(t, found)
+		time.Sleep(10 * time.Second) // the run ends
+	})
+}
+
 func TestBatchWaitsNoLongerThanItsLimits(t *testing.T) {
 	const limit = 100 * time.Millisecond
 	slow := func(context.Context, []int) error {

@@ -628,7 +628,7 @@ func TestBatchOpensAChunkWithoutAnEntryThatATagHasOvertakenMeanwhile(t *testing.
 					calls.Go(func() { _, _ = w.get(t.Context(), []int{1}) })
 					calls.Go(func() { _, _ = w.get(t.Context(), []int{3}) })
 					synctest.Wait()
-					first = []int{2}
+					first = []int{2, 4} // the call waits, because 4 is cold
 				}
 				calls.Go(func() { _, _ = w.get(t.Context(), first) })
 				time.Sleep(time.Second)

@@ -246,16 +246,17 @@ func (b *batch) open(chunk []*element, before uint64, first bool, all *sync.Wait
 	}
 }
 
-// takePlace takes a place of Options.MaxConcurrent for the run of a chunk, before leases are asked
-// for. If there is none, it decides for the elements: a stale entry is served, and the others are
-// refused. waited reports whether it has waited for a place.
+// takePlace takes a place of Options.MaxConcurrent for the run of a chunk, before leases are asked for. If
+// there is none, it decides for the elements: a stale entry is served, and the others are refused. So it
+// does not wait for the sake of stale entries alone. waited reports whether it has waited for a place.
 func (b *batch) takePlace(chunk []*element) (placed, waited bool) {
 	places := b.fn.places
 	if places == nil || b.nested {
 		return true, false
 	}
+	waits := func(el *element) bool { return el.part.ahead || el.s != stale }
 	number, placed := b.place.Next(places)
-	if !placed && b.fn.opts.OnCold != Fail {
+	if !placed && b.fn.opts.OnCold != Fail && slices.ContainsFunc(chunk, waits) {
 		waited = true
 		limit := time.Duration(math.MaxInt64) // under Compute nobody is refused
 		if b.fn.opts.OnCold == Wait {
@@ -276,7 +277,7 @@ func (b *batch) takePlace(chunk []*element) (placed, waited bool) {
 		case el.part.ahead:
 		case b.ctx.Err() != nil:
 			el.foresee(b, decision{}, b.ctx.Err())
-		case el.s == stale:
+		case el.s == stale && b.cache.servable(b.fn, el.e): // it may have waited
 			el.foresee(b, decision{verdict: serveStale{el.e}}, nil)
 		default:
 			el.foresee(b, decision{}, el.full())
@@ -366,8 +367,7 @@ func (c *Cache) resolveAll(ctx context.Context, asks []*asking) {
 	}
 }
 
-// resolveRest goes on for a flight whose lease was neither granted nor held. left reports that the
-// caller has left before the lease was asked for.
+// resolveRest goes on for a flight whose lease was neither granted nor held. left: its caller had left.
 func (c *Cache) resolveRest(a *asking, got request, left bool) {
 	var v verdict
 	ok, again := false, left
