@@ -395,7 +395,7 @@ func (c *call) fly(f *flight) (how progress) {
 	defer func() {
 		if how == callerLeft {
 			c.cache.flights.Leave(f, c)
-			if !c.cache.flights.Abandon(f) {
+			if !c.cache.flights.Abandon(f.flightKey, f) {
 				c.cache.life.Go(func() { c.cache.lookUpForOthers(f) })
 			}
 		}

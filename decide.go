@@ -165,7 +165,7 @@ func (c *Cache) unanswered(ctx context.Context, f *flight, op, key string, err e
 func (c *Cache) lookUpForOthers(f *flight) {
 	how := callerLeft
 	defer func() {
-		if how == callerLeft && !c.flights.Abandon(f) {
+		if how == callerLeft && !c.flights.Abandon(f.flightKey, f) {
 			c.life.Go(func() { c.lookUpForOthers(f) })
 		}
 	}()
@@ -374,7 +374,7 @@ func (c *Cache) poll(f *flight) {
 			break
 		}
 		atOnce = false
-		if c.flights.Abandon(f) {
+		if c.flights.Abandon(f.flightKey, f) {
 			return
 		}
 		c.clock.Await(f.values())

@@ -24,7 +24,7 @@ type flightKey struct {
 // A flight decides about a key for all callers that joined it: it looks up the entry, asks for
 // the lease, and ends in one decision.
 type flight struct {
-	flights.Flight[flightKey, *flight, *computation]
+	flights.Flight[*flight, *computation]
 	flightKey
 	ctx   context.Context // of the first caller, for its values: see values
 	input                 // set by the call that starts the flight, before it runs
@@ -48,10 +48,10 @@ type polling struct {
 func newFlight(c *call, p flights.Purpose) *flight {
 	f := &flight{flightKey: flightKey{c.fn, c.key}, ctx: c.ctx}
 	if p == flights.ToEarly {
-		f.Flight = flights.NewFlight[flightKey, *flight, *computation](p, nil)
+		f.Flight = flights.NewFlight[*flight, *computation](p, nil)
 		return f
 	}
-	f.Flight = flights.NewFlight[flightKey, *flight, *computation](p, c)
+	f.Flight = flights.NewFlight[*flight, *computation](p, c)
 	if p.Polls() {
 		f.poll = &polling{failures: c.failuresHeard, from: cmp.Or(c.from, &notOurs{})}
 	}
@@ -65,7 +65,7 @@ func (f *flight) values() context.Context { return context.WithoutCancel(f.ctx) 
 // ended, decide does nothing.
 func (c *Cache) decide(f *flight, v verdict) bool {
 	down, is := v.(redisDown)
-	return c.flights.Land(f, !is || !down.unasked, func(l flights.Landing) { f.conclude(v, l) })
+	return c.flights.Land(f.flightKey, f, !is || !down.unasked, func(l flights.Landing) { f.conclude(v, l) })
 }
 
 // conclude writes the decision.
@@ -139,7 +139,7 @@ func (c *Cache) acquire(f *flight, mode acquireMode, seen []byte, servable bool)
 		switch {
 		case !left:
 			return got, false
-		case c.flights.Abandon(f):
+		case c.flights.Abandon(f.flightKey, f):
 			c.noteBusy(f.fn, got.err)
 			return request{}, true
 		}

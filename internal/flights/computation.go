@@ -145,7 +145,7 @@ func (t *Table[K, F, C]) Lose(key K, holder C) {
 	if s := t.m[key]; s != nil && s.leased == holder {
 		var none C
 		s.leased = none
-		t.sweep(s)
+		t.sweep(key, s)
 	}
 }
 
@@ -215,7 +215,7 @@ func (t *Table[K, F, C]) Start(key K, nested bool, place func() bool, fresh func
 		return none, false
 	}
 	if !nested && !place() {
-		t.sweep(s)
+		t.sweep(key, s)
 		return none, true
 	}
 	s.running = fresh()
@@ -355,6 +355,6 @@ func (t *Table[K, F, C]) end(key K, c C) (next C) {
 		s.running, s.next = s.next, none
 		next = s.running
 	}
-	t.sweep(s)
+	t.sweep(key, s)
 	return next
 }

@@ -22,34 +22,34 @@ func (p Purpose) Polls() bool { return p == ToWait || p == ToRefresh }
 
 // A Flight is what a flight of the engine has in common with the [Table]. Make it with
 // [NewFlight].
-type Flight[K comparable, F, C any] struct {
+type Flight[F, C any] struct {
 	// The fields below are guarded by Table.mu.
-	done     chan struct{}  // closed at the end; nil until a caller waits
-	slot     *slot[K, F, C] // of the flight, unless it is detached or has ended
-	leader   any            // the caller that started the flight; nil once it has left
-	callers  int            // how many callers still wait for the end
-	ended    bool           //
-	detached bool           // new callers may join neither the flight nor a computation that it begins
-	nested   bool           // a caller is inside a computation of the same function, which has a place
-	purpose  Purpose        // never changed
-	quit     func()         // ends the current wait for Redis or for a place; nil if there is none
+	done     chan struct{} // closed at the end; nil until a caller waits
+	slot     *slot[F, C]   // of the flight, unless it is detached or has ended
+	leader   any           // the caller that started the flight; nil once it has left
+	callers  int           // how many callers still wait for the end
+	ended    bool          //
+	detached bool          // new callers may join neither the flight nor a computation that it begins
+	nested   bool          // a caller is inside a computation of the same function, which has a place
+	purpose  Purpose       // never changed
+	quit     func()        // ends the current wait for Redis or for a place; nil if there is none
 }
 
 // NewFlight returns a flight for a purpose. leader is the caller that starts it, a pointer; nil if
 // no caller waits for it.
-func NewFlight[K comparable, F, C any](p Purpose, leader any) Flight[K, F, C] {
-	return Flight[K, F, C]{purpose: p, leader: leader}
+func NewFlight[F, C any](p Purpose, leader any) Flight[F, C] {
+	return Flight[F, C]{purpose: p, leader: leader}
 }
 
 // Purpose returns the task of the flight.
-func (f *Flight[K, F, C]) Purpose() Purpose { return f.purpose }
+func (f *Flight[F, C]) Purpose() Purpose { return f.purpose }
 
-func (f *Flight[K, F, C]) state() *Flight[K, F, C] { return f }
+func (f *Flight[F, C]) state() *Flight[F, C] { return f }
 
 // A flight is a pointer to the engine's flight, which embeds [Flight].
-type flight[K comparable, F, C any] interface {
+type flight[F, C any] interface {
 	comparable
-	state() *Flight[K, F, C]
+	state() *Flight[F, C]
 }
 
 // Board lets a caller join the flight for a purpose. If this process computes the value and no
@@ -135,7 +135,7 @@ func (t *Table[K, F, C]) Leave(f F, caller any) {
 }
 
 // interrupt ends the current wait of a flight. mu is held.
-func (f *Flight[K, F, C]) interrupt() {
+func (f *Flight[F, C]) interrupt() {
 	if f.quit != nil {
 		f.quit()
 	}
@@ -173,23 +173,23 @@ type Landing struct {
 }
 
 // Abandon ends a flight that no caller waits for, and reports whether it did.
-func (t *Table[K, F, C]) Abandon(f F) bool {
+func (t *Table[K, F, C]) Abandon(key K, f F) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return f.state().callers == 0 && t.land(f, true, nil)
+	return f.state().callers == 0 && t.land(key, f, true, nil)
 }
 
 // Land ends a flight, and reports whether it did. If the flight has already ended, Land does
 // nothing. looked reports whether Redis was asked. publish is called before callers learn of the
 // end; it must not block.
-func (t *Table[K, F, C]) Land(f F, looked bool, publish func(Landing)) bool {
+func (t *Table[K, F, C]) Land(key K, f F, looked bool, publish func(Landing)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.land(f, looked, publish)
+	return t.land(key, f, looked, publish)
 }
 
 // land does what Land does, with mu held.
-func (t *Table[K, F, C]) land(f F, looked bool, publish func(Landing)) bool {
+func (t *Table[K, F, C]) land(key K, f F, looked bool, publish func(Landing)) bool {
 	own := f.state()
 	if own.ended {
 		return false
@@ -205,7 +205,7 @@ func (t *Table[K, F, C]) land(f F, looked bool, publish func(Landing)) bool {
 	if !own.detached {
 		var none F
 		own.slot.flights[own.purpose] = none
-		t.sweep(own.slot)
+		t.sweep(key, own.slot)
 	}
 	own.slot = nil
 	if own.done != nil {
@@ -231,6 +231,6 @@ func (t *Table[K, F, C]) Lead(key K, f F, holder C, leaseEnd time.Time, publish 
 		// the next one.
 		t.slotOf(key).leased = holder
 	}
-	t.land(f, true, publish)
+	t.land(key, f, true, publish)
 	c.began = t.tick()
 }

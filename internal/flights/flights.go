@@ -32,11 +32,11 @@ import (
 // A Table has the slots of one process. K is the key of an entry as one function sees it, F a
 // pointer to the engine's flight, and C a pointer to its computation. The engine's types embed
 // [Flight] and [Computation]. The zero Table is empty.
-type Table[K comparable, F flight[K, F, C], C computation] struct {
+type Table[K comparable, F flight[F, C], C computation] struct {
 	mu sync.Mutex // guards the fields below, and what flights and computations have in common with it
-	m  map[K]*slot[K, F, C]
+	m  map[K]*slot[F, C]
 	// spare has empty slots, because each hit needs one for a moment.
-	spare []*slot[K, F, C]
+	spare []*slot[F, C]
 	seq   uint64 // counts the ends of flights and the beginnings of computations
 	// detachments counts how often something was detached because of an invalidation.
 	detachments uint64
@@ -45,8 +45,7 @@ type Table[K comparable, F flight[K, F, C], C computation] struct {
 // maxSpare bounds the number of spare slots.
 const maxSpare = 64
 
-type slot[K comparable, F, C any] struct {
-	key     K
+type slot[F, C any] struct {
 	flights [purposes]F
 	leased  C // the computation whose lease is not known to be lost; nil if there is none
 	running C // the computation without a lease
@@ -54,31 +53,29 @@ type slot[K comparable, F, C any] struct {
 }
 
 // slotOf returns the slot of a key, and makes it if there is none. mu is held.
-func (t *Table[K, F, C]) slotOf(key K) *slot[K, F, C] {
+func (t *Table[K, F, C]) slotOf(key K) *slot[F, C] {
 	s := t.m[key]
 	if s == nil {
 		if t.m == nil {
-			t.m = make(map[K]*slot[K, F, C])
+			t.m = make(map[K]*slot[F, C])
 		}
 		if last := len(t.spare) - 1; last >= 0 {
 			s, t.spare = t.spare[last], t.spare[:last]
 		} else {
-			s = new(slot[K, F, C])
+			s = new(slot[F, C])
 		}
-		s.key = key
 		t.m[key] = s
 	}
 	return s
 }
 
-// sweep removes a slot if it is empty. mu is held.
-func (t *Table[K, F, C]) sweep(s *slot[K, F, C]) {
+// sweep removes the slot of a key if it is empty. mu is held.
+func (t *Table[K, F, C]) sweep(key K, s *slot[F, C]) {
 	var none C
 	if s.flights != [purposes]F{} || s.leased != none || s.running != none || s.next != none {
 		return
 	}
-	delete(t.m, s.key)
-	*s = slot[K, F, C]{} // a spare slot keeps no function alive
+	delete(t.m, key)
 	if len(t.spare) < maxSpare {
 		t.spare = append(t.spare, s)
 	}
@@ -99,7 +96,7 @@ func (t *Table[K, F, C]) Present() uint64 {
 
 // goodLease returns the leased computation, or nil if its lease has run out without a renewal.
 // mu is held.
-func (t *Table[K, F, C]) goodLease(s *slot[K, F, C]) (holder C) {
+func (t *Table[K, F, C]) goodLease(s *slot[F, C]) (holder C) {
 	if s.leased != holder && time.Now().Before(s.leased.state().leaseEnd) {
 		return s.leased
 	}
@@ -115,7 +112,7 @@ func (t *Table[K, F, C]) Detach(key K) {
 	defer t.mu.Unlock()
 	t.detachments++
 	if s := t.m[key]; s != nil {
-		t.detach(s)
+		t.detach(key, s)
 	}
 }
 
@@ -126,17 +123,17 @@ func (t *Table[K, F, C]) DetachAll(which func(key K) bool) {
 	t.detachments++
 	for key, s := range t.m {
 		if which(key) {
-			t.detach(s)
+			t.detach(key, s)
 		}
 	}
 }
 
 // detach detaches a key. mu is held.
-func (t *Table[K, F, C]) detach(s *slot[K, F, C]) {
+func (t *Table[K, F, C]) detach(key K, s *slot[F, C]) {
 	t.detachLookups(s)
 	var none C
 	s.leased = none
-	t.sweep(s)
+	t.sweep(key, s)
 }
 
 // Outdate detaches the lookups of all keys for which which returns true, after an invalidation of
@@ -156,13 +153,13 @@ func (t *Table[K, F, C]) Outdate(which func(key K) bool) {
 		if s.leased != none {
 			s.leased.state().outdated = true
 		}
-		t.sweep(s)
+		t.sweep(key, s)
 	}
 }
 
 // detachLookups detaches the flights of a slot, and its computation without a lease if that has
 // begun. mu is held.
-func (t *Table[K, F, C]) detachLookups(s *slot[K, F, C]) {
+func (t *Table[K, F, C]) detachLookups(s *slot[F, C]) {
 	var none F
 	for i, f := range s.flights {
 		if f != none {

@@ -15,7 +15,7 @@ import (
 type (
 	table  = flights.Table[string, *flight, *run]
 	flight struct {
-		flights.Flight[string, *flight, *run]
+		flights.Flight[*flight, *run]
 	}
 	run struct {
 		flights.Computation
@@ -28,7 +28,7 @@ type (
 func (r *run) Cancelled() bool { return r.cancelled }
 
 func newFlight(p flights.Purpose, leader *caller) *flight {
-	return &flight{flights.NewFlight[string, *flight, *run](p, leader)}
+	return &flight{flights.NewFlight[*flight, *run](p, leader)}
 }
 
 func newRun() *run { return &run{Computation: flights.NewComputation()} }
@@ -164,14 +164,14 @@ func TestTheWaitOfAFlightEndsWithItsLastCaller(t *testing.T) {
 	defer end()
 	fs.Leave(f, first)
 	require.NoError(t, ctx.Err())
-	assert.False(t, fs.Abandon(f), "a caller still waits")
+	assert.False(t, fs.Abandon("k", f), "a caller still waits")
 	fs.Leave(f, second)
 	require.ErrorIs(t, ctx.Err(), context.Canceled)
 	late, end := fs.Attend(t.Context(), f)
 	defer end()
 	require.Error(t, late.Err(), "nobody waits")
-	assert.True(t, fs.Abandon(f))
-	assert.False(t, fs.Abandon(f), "it has ended")
+	assert.True(t, fs.Abandon("k", f))
+	assert.False(t, fs.Abandon("k", f), "it has ended")
 	assert.Zero(t, fs.Len())
 }
 
@@ -276,7 +276,7 @@ func TestAnEntryIsRefreshedEarlyOnce(t *testing.T) {
 	require.True(t, ok)
 	_, ok = early(&fs)
 	assert.False(t, ok, "one flight does")
-	assert.False(t, fs.Abandon(f), "it goes on without callers")
+	assert.False(t, fs.Abandon("k", f), "it goes on without callers")
 	r := newRun()
 	r.Background = true
 	r.Leases("token", true, false)

@@ -120,12 +120,12 @@ func (m *model) Land(*rapid.T) {
 	f := one(m, m.flights)
 	looked := rapid.Bool().Draw(m.T, "looked")
 	before := m.fs.Present()
-	ok := m.fs.Land(f.flight, looked, func(l flights.Landing) {
+	ok := m.fs.Land(f.key, f.flight, looked, func(l flights.Landing) {
 		if l.Alone != (len(f.callers) == 1) || looked != (l.Ended > before) {
 			m.Fatalf("%+v of a flight with %d callers, looked is %v", l, len(f.callers), looked)
 		}
 	})
-	if !ok || m.fs.Land(f.flight, looked, nil) {
+	if !ok || m.fs.Land(f.key, f.flight, looked, nil) {
 		m.Fatal("a flight ends once")
 	}
 	<-m.fs.Done(f.flight)
@@ -134,7 +134,7 @@ func (m *model) Land(*rapid.T) {
 
 func (m *model) Abandon(*rapid.T) {
 	f := one(m, m.flights)
-	if m.fs.Abandon(f.flight) != (len(f.callers) == 0) {
+	if m.fs.Abandon(f.key, f.flight) != (len(f.callers) == 0) {
 		m.Fatalf("a flight with %d callers", len(f.callers))
 	}
 	if len(f.callers) == 0 {
@@ -318,7 +318,7 @@ func (m *model) Check(*rapid.T) { m.age++ }
 // end ends everything.
 func (m *model) end() {
 	for _, f := range m.flights {
-		m.fs.Land(f.flight, true, nil)
+		m.fs.Land(f.key, f.flight, true, nil)
 	}
 	for _, r := range m.leased {
 		m.fs.Finish(r.key, r.run, func() {})
