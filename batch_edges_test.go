@@ -629,6 +629,67 @@ func TestBatchOfStaleIDsWaitsForNoPlace(t *testing.T) {
 	}
 }
 
+// Without a place, a batch behaves as a call of another function does: see Options.MaxConcurrent.
+func TestBatchIsRefusedWithoutAPlace(t *testing.T) {
+	const limit = 3 * time.Second
+	call := func(ctx context.Context, w *batched) error {
+		_, err := w.get(ctx, []int{3, 4})
+		return err
+	}
+	refresh := func(ctx context.Context, w *batched) error {
+		_, err := w.Refresh(ctx, 3, 4)
+		return err
+	}
+	for name, c := range map[string]struct {
+		policy ColdPolicy
+		away   bool
+		do     func(context.Context, *batched) error
+		after  time.Duration
+	}{
+		"Fail while Redis is away": {Fail, true, call, 0},
+		"Wait while Redis is away": {Wait, true, call, limit},
+		"a refresh":                {Wait, false, refresh, limit},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inOneBubble(t, func(t *testing.T, b *bubble) {
+				s := &batchSource{}
+				opts := Options{OnCold: c.policy, MaxConcurrent: 1}
+				if c.policy == Wait {
+					opts.WaitTimeout = limit
+				}
+				w := wrapShelf(t, b.cache(), s, opts)
+				if c.away {
+					b.tap.set(func(tap *tap) { tap.broken = errGone })
+					for range severalCalls {
+						_, _ = w.get(t.Context(), []int{1})
+					}
+				}
+				s.do = func(context.Context, []int) error {
+					time.Sleep(10 * time.Second)
+					return nil
+				}
+				go func() { _, _ = w.get(t.Context(), []int{1}) }() // has the place
+				synctest.Wait()
+				held, began := len(b.locks()), time.Now()
+				go func() {
+					time.Sleep(limit / 2)
+					assert.Len(t, b.locks(), held, "no lease is asked for without a place")
+				}()
+
+				var refused *ColdCacheError
+				require.ErrorAs(t, c.do(t.Context(), w), &refused)
+				assert.Equal(t, []any{3, 4}, refused.IDs)
+				assert.Equal(t, 1, refused.MaxConcurrent)
+				assert.Equal(t, c.after, time.Since(began))
+				time.Sleep(10 * time.Second) // the run ends
+				synctest.Wait()
+				assert.True(t, w.Func.Places().Idle())
+				requireIdentity(t, w.Func)
+			})
+		})
+	}
+}
+
 func TestBatchThatWaitsForAPlaceServesNothingPastItsTimeout(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		s := &batchSource{}

@@ -434,6 +434,9 @@ func (c *call) act(d decision, p *flights.Purpose) (a answer, again bool) {
 				return a, false
 			}
 		}
+		if c.part.isFull() {
+			return c.giveUp(c.full())
+		}
 		return c.withoutRedis(v.cause, d.ended, refresh)
 	}
 	panic(fmt.Sprintf("fncache: no verdict: %T", d.verdict))

@@ -37,7 +37,7 @@ type finding struct {
 func (b *batch) lookUp(elements []*element) (open []*element) {
 	if b.cache.life.Closed() {
 		for _, el := range elements {
-			el.foresee(b, decision{verdict: redisDown{cause: newRedisError(opLookup, el.key, ErrClosed)}}, nil)
+			el.inBatch(b).foresee(decision{verdict: redisDown{cause: newRedisError(opLookup, el.key, ErrClosed)}}, nil)
 		}
 		return elements
 	}
@@ -178,7 +178,7 @@ func (el *element) take(b *batch, f finding) (answered bool) {
 		} else {
 			d.ended = el.cache.flights.Present()
 		}
-		el.foresee(b, d, nil)
+		el.inBatch(b).foresee(d, nil)
 		return false
 	case f.s != fresh:
 		el.e, el.s, el.missed = f.e, f.s, true
@@ -206,12 +206,6 @@ func (el *element) inBatch(b *batch) *part {
 	return el.part
 }
 
-// foresee decides for an element. The next run does not wait for it before its chunk is opened.
-func (el *element) foresee(b *batch, d decision, err error) {
-	el.inBatch(b)
-	el.part.ahead, el.part.decision, el.part.err = true, d, err
-}
-
 // open opens the elements of a chunk. It waits until they are answered, or until the runs for them
 // have ended and the others wait for somebody else. before is flights.Detachments from before the
 // lookups. first reports whether no run has come between these and the chunk. all counts the
@@ -221,10 +215,8 @@ func (b *batch) open(chunk []*element, before uint64, first bool, all *sync.Wait
 		el.inBatch(b)
 		b.gather.Hold() // the next run waits for the element
 	}
-	if !b.refresh {
-		if placed, waited := b.takePlace(chunk); placed {
-			b.board(chunk, before, first && !waited)
-		}
+	if placed, waited := b.takePlace(chunk); placed && !b.refresh {
+		b.board(chunk, before, first && !waited)
 	}
 	var missing atomic.Int64
 	missing.Store(int64(len(chunk)))
@@ -254,13 +246,18 @@ func (b *batch) takePlace(chunk []*element) (placed, waited bool) {
 	if places == nil || b.nested {
 		return true, false
 	}
-	waits := func(el *element) bool { return el.part.ahead || el.s != stale }
+	waits := func(el *element) bool {
+		if el.part.ahead { // Redis is away
+			return b.cache.cfg.OnRedisDown == DownCompute
+		}
+		return el.s != stale
+	}
 	number, placed := b.place.Next(places)
-	if !placed && b.fn.opts.OnCold != Fail && slices.ContainsFunc(chunk, waits) {
+	if policy := b.fn.opts.OnCold; !placed && (b.refresh || policy != Fail && slices.ContainsFunc(chunk, waits)) {
 		waited = true
-		limit := time.Duration(math.MaxInt64) // under Compute nobody is refused
-		if b.fn.opts.OnCold == Wait {
-			limit = b.fn.waitLimit()
+		limit := b.fn.waitLimit()
+		if policy == Compute && !b.refresh { // nobody is refused
+			limit = math.MaxInt64
 		}
 		ctx, end := context.WithTimeout(b.ctx, limit)
 		if placed = places.Take(ctx) == nil; placed {
@@ -274,13 +271,14 @@ func (b *batch) takePlace(chunk []*element) (placed, waited bool) {
 	}
 	for _, el := range chunk {
 		switch {
-		case el.part.ahead:
 		case b.ctx.Err() != nil:
-			el.foresee(b, decision{}, b.ctx.Err())
+			el.part.foresee(decision{}, b.ctx.Err())
+		case el.part.ahead:
+			el.part.full = b.cache.cfg.OnRedisDown == DownCompute
 		case el.s == stale && b.cache.servable(b.fn, el.e): // it may have waited
-			el.foresee(b, decision{verdict: serveStale{el.e}}, nil)
+			el.part.foresee(decision{verdict: serveStale{el.e}}, nil)
 		default:
-			el.foresee(b, decision{}, el.full())
+			el.part.foresee(decision{}, el.full())
 		}
 	}
 	return false, waited

@@ -312,6 +312,7 @@ type part struct {
 	start    bool    // the call began the flight
 	decision decision
 	err      error
+	full     bool // no place of Options.MaxConcurrent is free for a run without Redis
 
 	// For the member of the computation under the lease.
 	fences   *remote.Group
@@ -327,6 +328,11 @@ func (p *part) release() {
 }
 
 func (p *part) isAhead() bool { return p != nil && p.ahead }
+
+// foresee decides for the call. The next run does not wait for it before its chunk is opened.
+func (p *part) foresee(d decision, err error) { p.ahead, p.decision, p.err = true, d, err }
+
+func (p *part) isFull() bool { return p != nil && p.full }
 
 // newMember returns the member for a computation of the call's entry.
 func (p *part) newMember() *runMember {
