@@ -374,7 +374,7 @@ func (c *Cache) resolveRest(a *asking, got request, left bool) {
 	} else {
 		v, ok, again = c.answered(a, got)
 	}
-	if again && !c.flights.Abandon(a.flight.flightKey, a.flight) {
+	if again && !c.flights.Abandon(a.flightKey, a.flight) {
 		v, ok = c.resolve(a.flight, a.e, a.s)
 	}
 	if ok {
