@@ -234,7 +234,10 @@ func New(cfg Config) (*Cache, error) {
 		closing: c.closing,
 	}
 	c.store.forgotten, c.store.unpublished = c.noteForgotten, c.noteUnpublished
-	c.store.remote = asker{c.newRemote(), c.observer}
+	c.store.remote.Remote = c.newRemote()
+	if c.observer != nil {
+		c.store.remote.Answered = c.observer.answered
+	}
 	c.events = events.New(events.Config{
 		Client:      cfg.Redis,
 		Remote:      c.store.remote.Remote,

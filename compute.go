@@ -124,6 +124,18 @@ func (c *Cache) newComputation(id flightKey, ctx context.Context) *computation {
 	return comp
 }
 
+// trigger returns why the call computes without a lease.
+func (c *call) trigger() Trigger {
+	switch {
+	case c.down:
+		return TriggerRedisDown
+	case c.since > 0:
+		return TriggerRefresh
+	default:
+		return TriggerCold
+	}
+}
+
 // newUnleased makes a computation without a lease. The call must call give.
 func (c *call) newUnleased() *computation {
 	comp := c.cache.newComputation(flightKey{c.fn, c.key}, context.WithoutCancel(c.ctx))

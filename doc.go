@@ -228,7 +228,7 @@
 //  8. wait.go takes the outcome for the call, and copies it for calls that have joined. call.go
 //     counts the call.
 //
-// All commands of calls go through package internal/remote. tell.go tells Config.Observer of
+// All commands of calls go through package internal/remote. observer.go tells Config.Observer of
 // these steps.
 //
 // # The files
@@ -253,14 +253,13 @@
 //	tags.go         the tags of a call and of a run; asking Redis which tags were invalidated
 //	inside.go       a run from inside: what the function says of its entry, the frame in its context, its part in a batch
 //	lock.go         the lease protocol and the commands that it sends to Redis; lock_*.lua has a script for each verb
-//	tell.go         calls the methods of Config.Observer
-//	observer.go     what users see of a cache at work: the Observer and its events, Health, NearStats
+//	observer.go     the Observer and its events, and calling its methods
 //	func.go         the state of a wrapped function: its checks, its name, its cache; the registry of names
 //	options.go      Options, policies, their checks and defaults; which options a struct tag can set
 //	codec.go        Codec, CBOR and JSON; the codec of a cache
 //	envelope.go     the stored format of an entry
 //	reflectkey.go   the form of keys, and the key of a call
-//	info.go         options of one call, its Info, and Stats
+//	info.go         options of one call, its Info; Stats, Health and NearStats
 //	errors.go       the errors that users see, and the kinds of trouble with Redis
 //
 // Parts that stand alone are packages below internal. The first sentence of each package says

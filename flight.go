@@ -113,6 +113,20 @@ func (c *call) cancelled() <-chan struct{} {
 	return c.ctx.Done()
 }
 
+// trigger returns why a flight begins a computation, with an entry in the state s.
+func (f *flight) trigger(s state) Trigger {
+	switch {
+	case f.Purpose() == flights.ToRefresh:
+		return TriggerRefresh
+	case f.Purpose() == flights.ToEarly:
+		return TriggerEarly
+	case s == stale:
+		return TriggerStale
+	default:
+		return TriggerCold
+	}
+}
+
 // --- Asking for the lease ---
 
 // A request is the outcome of asking for a lease.

@@ -8,10 +8,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/fncache/fncache/internal/events"
 )
 
-// This file has the options of one call in its context, the Info about one call, and the Stats about
-// all calls.
+// This file has what a user sees of a cache at work: the Info about one call, and the Stats about all
+// calls of a function; Health and NearStats. It also has the options of one call in its context.
 
 // WithInfo returns a context that asks for the Info of one cached call. The first cached call
 // with this context fills in info when it returns, on the caller's goroutine. Other calls with
@@ -322,4 +324,80 @@ func (f *Func) stats() Stats {
 	s.Near += hits
 	s.SavedTime += saved
 	return s
+}
+
+// --- The state of a cache ---
+
+// Health is the state of Redis, as this process knows it.
+type Health struct {
+	// Nodes has the nodes that were asked. A single server or a Sentinel group is one node.
+	Nodes []NodeHealth
+	// Subscription is whether this process receives the events of others.
+	Subscription SubscriptionState
+}
+
+// NodeHealth is the state of one node, as this process knows it.
+type NodeHealth struct {
+	// Addr is the address of the node, as the client has it. "cluster" stands for a Cluster
+	// whose nodes the client does not know.
+	Addr string
+	// Away reports that the node does not answer as it should. It is not asked then, and is
+	// checked about once a second. A node that refuses only writes is away too, but is still
+	// asked for entries.
+	Away bool
+	// OnlyWrites reports that the node is away for writes, and not for reads.
+	OnlyWrites bool
+	// Since is when the node was found away; zero if it is not away.
+	Since time.Time
+	// Why is the last error of a node that is away, a [*RedisError]; nil if it is not away.
+	Why error
+}
+
+// Health returns the state of Redis as this process knows it. It sends nothing to Redis. To
+// check whether Redis can be used, call [Cache.Ping].
+func (c *Cache) Health() Health {
+	h := Health{Subscription: map[events.Reception]SubscriptionState{
+		events.Unneeded: SubscriptionIdle, events.Lost: SubscriptionDown, events.Heard: SubscriptionUp,
+	}[c.events.Reception()]}
+	for _, node := range c.store.remote.Health() {
+		h.Nodes = append(h.Nodes, NodeHealth{Addr: node.Addr, Away: node.Away, OnlyWrites: node.OnlyWrites, Since: node.Since, Why: redisErrorOf(node.Why)})
+	}
+	return h
+}
+
+// A SubscriptionState says whether a process receives the events of others.
+type SubscriptionState uint8
+
+const (
+	// SubscriptionIdle: no function needs events. Functions with Options.Near do, and calls that
+	// wait for another process.
+	SubscriptionIdle SubscriptionState = iota
+	// SubscriptionUp: events are received.
+	SubscriptionUp
+	// SubscriptionDown: events are needed and not received, so the near cache is bypassed, and
+	// waiting calls poll.
+	SubscriptionDown
+)
+
+// String returns the state as one lower-case word.
+func (s SubscriptionState) String() string { return nameOf(s, "idle", "up", "down") }
+
+// NearStats are the figures of the near cache, for all functions of a cache together.
+type NearStats struct {
+	Entries   int
+	Size      uint64 // bytes, as Config.NearSize counts them
+	Evictions uint64 // entries that gave way to others since the cache was made
+}
+
+// NearStats returns the figures of the near cache. It takes about as long as some hits.
+func (c *Cache) NearStats() NearStats {
+	usage := c.near.Usage()
+	return NearStats{Entries: usage.Entries, Size: usage.Weight, Evictions: usage.Evictions}
+}
+
+func nameOf[T ~uint8](value T, names ...string) string {
+	if int(value) < len(names) {
+		return names[value]
+	}
+	return "unknown"
 }

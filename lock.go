@@ -64,7 +64,7 @@ var (
 // A lockStore sends the commands of the protocol to one Redis. tags.go and invalidate.go send those about tags.
 type lockStore struct {
 	client  redis.UniversalClient
-	remote  asker           // sends the commands
+	remote  remote.Observed // sends the commands
 	timeout time.Duration   // of one operation, from sending to the answer
 	channel string          // the prefix of all channels of events; see channelOf
 	spawn   func(func())    // starts a goroutine that Close waits for

@@ -34,7 +34,7 @@ func newVerbs(t *testing.T, client, raw redis.UniversalClient) *verbs {
 	way := remote.New(remote.Config{Client: client, Timeout: 5 * time.Second})
 	t.Cleanup(way.Close)
 	s := &lockStore{
-		client: client, remote: asker{Remote: way}, timeout: 5 * time.Second, channel: "fncache:events:",
+		client: client, remote: remote.Observed{Remote: way}, timeout: 5 * time.Second, channel: "fncache:events:",
 		spawn: func(f func()) { go f() },
 	}
 	return &verbs{s, raw, t, t.Context(), "fncache:{" + t.Name() + "}"}

@@ -2,13 +2,17 @@ package fncache
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
 	"time"
 
-	"github.com/fncache/fncache/internal/events"
+	"github.com/fncache/fncache/internal/oncelog"
+	"github.com/fncache/fncache/internal/remote"
+	"github.com/fncache/fncache/internal/telling"
 )
 
-// This file has what a user sees of a cache at work: the Observer with its events, Health and
-// NearStats. tell.go tells the observer.
+// This file has the Observer with its events, and calls its methods.
 
 // An Observer is told of the slow things that a cache does: see [Config].Observer. Nothing is
 // told of near hits and of fresh hits: [Func.Stats] counts them. Metrics and traces of
@@ -261,78 +265,281 @@ const (
 // String returns the scope as one lower-case word.
 func (s Scope) String() string { return nameOf(s, "key", "tag", "function") }
 
-func nameOf[T ~uint8](value T, names ...string) string {
-	if int(value) < len(names) {
-		return names[value]
-	}
-	return "unknown"
-}
+// --- Calling its methods ---
 
-// --- State ---
-
-// Health is the state of Redis, as this process knows it.
-type Health struct {
-	// Nodes has the nodes that were asked. A single server or a Sentinel group is one node.
-	Nodes []NodeHealth
-	// Subscription is whether this process receives the events of others.
-	Subscription SubscriptionState
-}
-
-// NodeHealth is the state of one node, as this process knows it.
-type NodeHealth struct {
-	// Addr is the address of the node, as the client has it. "cluster" stands for a Cluster
-	// whose nodes the client does not know.
-	Addr string
-	// Away reports that the node does not answer as it should. It is not asked then, and is
-	// checked about once a second. A node that refuses only writes is away too, but is still
-	// asked for entries.
-	Away bool
-	// OnlyWrites reports that the node is away for writes, and not for reads.
-	OnlyWrites bool
-	// Since is when the node was found away; zero if it is not away.
-	Since time.Time
-	// Why is the last error of a node that is away, a [*RedisError]; nil if it is not away.
-	Why error
-}
-
-// Health returns the state of Redis as this process knows it. It sends nothing to Redis. To
-// check whether Redis can be used, call [Cache.Ping].
-func (c *Cache) Health() Health {
-	h := Health{Subscription: map[events.Reception]SubscriptionState{
-		events.Unneeded: SubscriptionIdle, events.Lost: SubscriptionDown, events.Heard: SubscriptionUp,
-	}[c.events.Reception()]}
-	for _, node := range c.store.remote.Health() {
-		h.Nodes = append(h.Nodes, NodeHealth{Addr: node.Addr, Away: node.Away, OnlyWrites: node.OnlyWrites, Since: node.Since, Why: redisErrorOf(node.Why)})
-	}
-	return h
-}
-
-// A SubscriptionState says whether a process receives the events of others.
-type SubscriptionState uint8
+// The functions below tell Config.Observer what happens. Other files call them with one line each.
+// Without an observer that costs one branch.
 
 const (
-	// SubscriptionIdle: no function needs events. Functions with Options.Near do, and calls that
-	// wait for another process.
-	SubscriptionIdle SubscriptionState = iota
-	// SubscriptionUp: events are received.
-	SubscriptionUp
-	// SubscriptionDown: events are needed and not received, so the near cache is bypassed, and
-	// waiting calls poll.
-	SubscriptionDown
+	// sampleLookups: the observer is told of one lookup of that number.
+	sampleLookups = 64
+	// slowLookups: a lookup is slow if it takes this part of RedisTimeout.
+	slowLookups = 4
 )
 
-// String returns the state as one lower-case word.
-func (s SubscriptionState) String() string { return nameOf(s, "idle", "up", "down") }
-
-// NearStats are the figures of the near cache, for all functions of a cache together.
-type NearStats struct {
-	Entries   int
-	Size      uint64 // bytes, as Config.NearSize counts them
-	Evictions uint64 // entries that gave way to others since the cache was made
+// An observing is an observer, and how its methods are called.
+type observing struct {
+	*telling.Teller
+	to      Observer
+	slow    time.Duration // what a slow lookup takes
+	lookups atomic.Uint64
 }
 
-// NearStats returns the figures of the near cache. It takes about as long as some hits.
-func (c *Cache) NearStats() NearStats {
-	usage := c.near.Usage()
-	return NearStats{Entries: usage.Entries, Size: usage.Weight, Evictions: usage.Evictions}
+// newObserving returns nil if there is no observer.
+func newObserving(cfg *Config, log *oncelog.Logger, spawn func(func())) *observing {
+	if cfg.Observer == nil {
+		return nil
+	}
+	return &observing{Teller: telling.New(log, spawn), to: cfg.Observer, slow: cfg.RedisTimeout / slowLookups}
+}
+
+// --- Computations ---
+
+// runBegins returns the context for a run of the function for that many computations, of which c
+// is the first.
+func (c *computation) runBegins(ctx context.Context, elements int) context.Context {
+	o := c.cache.observer
+	if o == nil {
+		return ctx
+	}
+	own := ctx
+	o.Here("RunBegan", func() {
+		if changed := o.to.RunBegan(ctx, c.asRun(elements)); changed != nil {
+			own = changed
+		}
+	})
+	return own
+}
+
+// runEnded is called with what runBegins returned.
+func (c *computation) runEnded(ctx context.Context, elements int, ret funcEnd, took time.Duration) {
+	o := c.cache.observer
+	if o == nil {
+		return
+	}
+	end := RunEnd{Duration: took, Err: ret.failure(), Listed: ret.err != nil && c.fn.lists(ret.err)}
+	o.Here("RunEnded", func() { o.to.RunEnded(ctx, c.asRun(elements), end) })
+}
+
+// lists reports whether an error is in Options.CacheErrors. A panic of its methods counts as no.
+func (f *Func) lists(err error) (is bool) {
+	defer func() { is = recover() == nil && is }()
+	return slices.ContainsFunc(f.negatives, func(n negativeError) bool { return errors.Is(err, n.err) })
+}
+
+func (c *computation) asRun(elements int) Run {
+	return Run{Func: c.fn, Key: c.key, Trigger: c.trigger, Background: c.Background, Elements: elements}
+}
+
+// failure returns what the function returned, panicked with, or did otherwise, as an error.
+func (r *funcEnd) failure() error {
+	switch failed, is := r.panic.(error); {
+	case is:
+		return failed
+	case r.goexit:
+		return ErrGoexit
+	default:
+		return r.err
+	}
+}
+
+// hasError reports whether there is an error that is neither a panic nor a Goexit.
+func (e *ending) hasError() bool { return e.err != nil && e.panic == nil && !e.goexit }
+
+// normal reports whether the function has returned without an error.
+func (e *ending) normal() bool { return e.err == nil && e.panic == nil && !e.goexit }
+
+// failed reports whether the function has failed: by an error that is not in
+// Options.CacheErrors, by a panic, or by Goexit. Closing the cache is not a failure of the
+// function.
+func (e *ending) failed() bool {
+	return !e.normal() && !e.negative && e.err != ErrClosed //nolint:errorlint // errors.Is would ask the user's own
+}
+
+// conclude counts what became of a computation, and tells it. It is called once for each
+// computation that has begun.
+func (c *computation) conclude(e *ending) {
+	outcome := OutcomeNotStored
+	switch {
+	case e.size > 0:
+		outcome = OutcomeStored
+	case c.lost:
+		outcome = OutcomeLostLease
+	case e.failed():
+		outcome = OutcomeError
+		c.fn.counters.errored.Add(1)
+	default:
+		c.fn.counters.notStored.Add(1)
+	}
+	o := c.cache.observer
+	if o == nil {
+		return
+	}
+	end := ComputationEnd{Func: c.fn, Key: c.key, Trigger: c.trigger, Outcome: outcome, Duration: e.cost, Size: e.size, Err: e.unstored}
+	if outcome == OutcomeError {
+		end.Err = e.failure()
+	}
+	o.Apart("ComputationEnded", func() { o.to.ComputationEnded(c.ctx, end) })
+}
+
+// tellLost tells that the lease is lost.
+func (c *computation) tellLost() {
+	if o := c.cache.observer; o != nil {
+		lost := LostLease{Func: c.fn, Key: c.key, Trigger: c.trigger}
+		o.Apart("LeaseLost", func() { o.to.LeaseLost(c.ctx, lost) })
+	}
+}
+
+// --- Calls ---
+
+// A stopwatch times an observed call.
+type stopwatch struct {
+	began  time.Time
+	waited time.Duration // until the call computed; 0 if it does not compute
+}
+
+// startWatch begins to time a call that the near cache did not answer. A call of a function without
+// a cache may have none.
+func (c *call) startWatch() {
+	if c.cache != nil && c.cache.observer != nil {
+		c.watch = &stopwatch{began: time.Now()}
+	}
+}
+
+// waitIsOver notes that a call computes from now on.
+func (c *call) waitIsOver() {
+	if c.watch != nil && c.limit != nil {
+		c.watch.waited = time.Since(c.began)
+	}
+}
+
+// waited returns how long an observed call has waited for others.
+func (c *call) waited() time.Duration {
+	switch {
+	case c.limit == nil:
+		return 0
+	case c.watch.waited > 0:
+		return c.watch.waited
+	default:
+		return time.Since(c.began)
+	}
+}
+
+// tellEnd tells of the end of a call.
+func (c *call) tellEnd(a *answer) {
+	if c.watch != nil {
+		c.cache.observer.ended(c.ctx, c.watch.began,
+			WaitEnd{Func: c.fn, Key: c.key, Source: a.source, Began: c.began, Duration: c.waited()},
+			CallEnd{Func: c.fn, Key: c.key, Source: a.source, Age: a.age, Cost: a.cost, Err: a.err})
+	}
+}
+
+// startWatch begins to time a call of a batch function.
+func (b *batch) startWatch() {
+	if b.cache.observer != nil {
+		b.began = time.Now()
+	}
+}
+
+// tellEnd tells of the end of a call of a batch function.
+func (b *batch) tellEnd(total Info, err error) {
+	if b.cache.observer == nil {
+		return
+	}
+	wait := WaitEnd{Func: b.fn}
+	for _, el := range b.elements {
+		if el.watch != nil && el.waited() > wait.Duration {
+			wait.Key, wait.Source, wait.Began, wait.Duration = el.key, el.a.source, el.began, el.waited()
+		}
+	}
+	b.cache.observer.ended(b.ctx, b.began, wait,
+		CallEnd{Func: b.fn, Source: total.Source, Age: total.Age, Cost: total.Cost, Elements: total.Elements, Err: err})
+}
+
+func (o *observing) ended(ctx context.Context, began time.Time, w WaitEnd, end CallEnd) {
+	if w.Duration > 0 {
+		o.Here("WaitEnded", func() { o.to.WaitEnded(ctx, w) })
+	}
+	if end.Source != SourceFresh && end.Source != SourceNear {
+		end.Began, end.Duration = began, time.Since(began)
+		o.Here("CallEnded", func() { o.to.CallEnded(ctx, end) })
+	}
+}
+
+// tellInvalidated tells of an invalidation.
+func (c *Cache) tellInvalidated(ctx context.Context, i Invalidation) {
+	if o := c.observer; o != nil {
+		o.Here("Invalidated", func() { o.to.Invalidated(ctx, i) })
+	}
+}
+
+// tell tells the result of a verification.
+func (v *verification) tell(differed bool) {
+	if o := v.cache.observer; o != nil {
+		o.Here("Verified", func() { o.to.Verified(v.ctx, Verification{Func: v.fn, Key: v.key, Differed: differed}) })
+	}
+}
+
+// --- Redis ---
+
+// answered tells of the answer to the commands of an operation. A command that its caller has
+// given up, or that was not sent because the node is away, has no answer.
+func (o *observing) answered(ctx context.Context, name string, commands int, began time.Time, err error) {
+	op := RedisOperation{Op: name, Commands: commands, Duration: time.Since(began)}
+	if err != nil && !wrongType(err) { // another type than a string is an answer
+		failure, is := redisErrorOf(err).(*RedisError) //nolint:errorlint // made by redisErrorOf
+		if !is || failure.notAsked {
+			return
+		}
+		op.Err = failure
+	}
+	if op.Op == opLookup && o.lookups.Add(1)%sampleLookups != 0 && op.Err == nil && op.Duration < o.slow {
+		return
+	}
+	o.Apart("RedisAnswered", func() { o.to.RedisAnswered(ctx, op) })
+}
+
+// tellNode tells of a change of a node. It does not block.
+func (o *observing) tellNode(e remote.Event) {
+	if o == nil || e.Err != nil && !e.Away {
+		return
+	}
+	change := BreakerChange{Node: e.Node, Writes: e.Writes, Open: e.Away}
+	if e.Err != nil {
+		change.Err = &RedisError{Op: e.Op, Kind: RedisErrorKind(e.Kind), Err: e.Err, node: e.Node}
+	}
+	o.InOrder("BreakerChanged", func() { o.to.BreakerChanged(change) })
+}
+
+// tellSubscription tells that events are received, or why they are not any more. It does not
+// block.
+func (o *observing) tellSubscription(lost error) {
+	if o != nil {
+		o.InOrder("SubscriptionChanged", func() { o.to.SubscriptionChanged(SubscriptionChange{Up: lost == nil, Err: lost}) })
+	}
+}
+
+// --- Watchers ---
+
+// lookedUp counts a lookup, tells the watchers of package operate, if there are any, and returns
+// the key.
+func (c *Cache) lookedUp(f *Func, key string) string {
+	f.counters.lookups.Add(1)
+	if watchers := c.watchers.Load(); watchers != nil {
+		for _, w := range *watchers {
+			w.LookedUp(f, key)
+		}
+	}
+	return key
+}
+
+// computed tells the watchers of package operate, if there are any.
+func (c *Cache) computed(comp *computation, e *ending) {
+	watchers := c.watchers.Load()
+	if watchers == nil {
+		return
+	}
+	for _, w := range *watchers {
+		w.Computed(comp.fn, comp.key, e.cost, e.failure())
+	}
 }
