@@ -99,7 +99,7 @@ func (o operator) Read(ctx context.Context, key string) (*operate.Entry, error) 
 		return nil, err
 	}
 	shown := &operate.Entry{
-		StoredAt:   time.UnixMilli(e.storedAt).UTC(),
+		StoredAt:   time.UnixMilli(min(e.storedAt, latestMillis)).UTC(),
 		Cost:       e.cost,
 		ID:         events.StoreID(e.id),
 		Codec:      map[byte]operate.Codec{codecCBOR: operate.CBOR, codecJSON: operate.JSON, codecOther: operate.Other}[e.codec],
@@ -125,6 +125,10 @@ func (o operator) Read(ctx context.Context, key string) (*operate.Entry, error) 
 	}
 	return shown, nil
 }
+
+// latestMillis is the end of the year 9999, in Unix milliseconds: JSON has no later times. An entry
+// that is damaged may have one.
+const latestMillis = 253402300799999
 
 // judge returns what the fence says of an entry with tags.
 func (o operator) judge(ctx context.Context, b *fence.Block) (verdict string, err error) {

@@ -622,6 +622,25 @@ func TestHostileNamesArePrintedQuoted(t *testing.T) {
 	})
 }
 
+// JSON has no times after the year 9999.
+func TestTimesOfTheFarFutureArePrinted(t *testing.T) {
+	onServers(t, func(t *testing.T, at target) {
+		key := "fncache:{far:" + strings.Repeat("0", 32) + "}:abc"
+		header := []byte("\xf5fnc\x01\x00\x01\x00\x7fffffff\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01")
+		at.client.Set(t.Context(), key, append(header, "\x81\x07"...), time.Minute)
+		at.client.Set(t.Context(), key+":lock", "ABCDEFGH7777777777ABCDEFGH", time.Minute)
+		at.client.Set(t.Context(), "fncache:{process:ABCDEFGH}", `{"host":"web","pid":1}`, time.Minute)
+		at.client.HSet(t.Context(), "fncache:functions:{far}", "abc", "9223372036854775807 9223372036854775807 params")
+		for _, args := range [][]string{{"functions"}, {"leases"}, {"get", key}} {
+			for _, format := range []string{"table", "json"} {
+				r := at.run(t, append([]string{"--format", format}, args...)...)
+				assert.Equal(t, statusOK, r.status, r.err)
+				assert.Contains(t, r.out, "far", args)
+			}
+		}
+	})
+}
+
 func assertHarmless(t *testing.T, text string) {
 	t.Helper()
 	for _, r := range text {

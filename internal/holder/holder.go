@@ -97,8 +97,8 @@ func Parse(lock string) (id string, at time.Time, ok bool) {
 	if err != nil {
 		return "", time.Time{}, false
 	}
-	millis := binary.BigEndian.Uint64(raw[idBytes:]) >> (64 - 5*timeLen)
-	return token[:idLen], time.UnixMilli(int64(millis)).UTC(), true
+	at = time.UnixMilli(int64(binary.BigEndian.Uint64(raw[idBytes:]) >> (64 - 5*timeLen))).UTC()
+	return token[:idLen], at, at.Year() <= 9999 // JSON has no later times
 }
 
 // ParseProcess reads what is written about a process. ok reports whether it says who it is.

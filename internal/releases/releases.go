@@ -160,9 +160,12 @@ func Records(answer []any) (all []Record) {
 	return all
 }
 
+// latest is the last second of the year 9999, in Unix seconds: JSON has no later times.
+const latest = 253402300799
+
 func unixOf(text string) (at time.Time, ok bool) {
 	seconds, err := strconv.ParseUint(text, 10, 63)
-	return time.Unix(int64(seconds), 0).UTC(), err == nil
+	return time.Unix(int64(seconds), 0).UTC(), err == nil && seconds <= latest
 }
 
 // ParamsOf returns the parameter types of a release, for Takes. It returns "" if they are not
