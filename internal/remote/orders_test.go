@@ -76,37 +76,39 @@ func TestFlightThatIsEndedBeforeItBeginsIsSentByOthers(t *testing.T) {
 // 2. The node goes away, and that caller's command is done: it returns.
 // 3. The caller is told that it is to lead. Its channel is another's by then.
 func TestCallerIsToldThatItLeadsBeforeItCanLeave(t *testing.T) {
-	s := &scripted{answer: func(int, []string) string { return "-MOVED 1 10.0.0.2:6379\r\n" }}
-	r := s.remote(t, nil)
-	n := r.only
-	r.whole = newNode(r, r.client)
-	moved, leader := Get("lookup", "k1", Limits{}), Get("lookup", "k2", Limits{})
-	seat, restore := queued(t, n, t.Context(), moved)
-	n.mu.Lock()
-	f := n.boardNext(&n.small, seat)
-	n.calm = true
-	n.mu.Unlock()
-	_, err := n.begin(t.Context(), leader, false)
-	require.NoError(t, err)
-	restore()
-	r.whole.mu.Lock() // keeps the goroutine that lands from going on
-	landed := make(chan struct{})
-	go func() {
-		defer close(landed)
-		f.travel(true)
-	}()
-	for led := false; !led; runtime.Gosched() {
+	bubbletest.Run(t, func(t *testing.T) { // in which the watchdog does not act while the test runs
+		s := &scripted{answer: func(int, []string) string { return "-MOVED 1 10.0.0.2:6379\r\n" }}
+		r := s.remote(t, nil)
+		n := r.only
+		r.whole = newNode(r, r.client)
+		moved, leader := Get("lookup", "k1", Limits{}), Get("lookup", "k2", Limits{})
+		seat, restore := queued(t, n, t.Context(), moved)
 		n.mu.Lock()
-		led = leader.leads != nil
+		f := n.boardNext(&n.small, seat)
+		n.calm = true
 		n.mu.Unlock()
-	}
-	n.mu.Lock()
-	n.goAway(n.trouble(Reads, KindTimeout, errSilent), true, true, true)
-	n.mu.Unlock()
-	require.Equal(t, KindTimeout, kind(t, leader.await(t.Context())))
-	r.whole.mu.Unlock()
-	<-landed
-	require.Empty(t, leader.ready)
+		_, err := n.begin(t.Context(), leader, false)
+		require.NoError(t, err)
+		restore()
+		r.whole.mu.Lock() // keeps the goroutine that lands from going on
+		landed := make(chan struct{})
+		go func() {
+			defer close(landed)
+			f.travel(true)
+		}()
+		for led := false; !led; runtime.Gosched() {
+			n.mu.Lock()
+			led = leader.leads != nil
+			n.mu.Unlock()
+		}
+		n.mu.Lock()
+		n.goAway(n.trouble(Reads, KindTimeout, errSilent), true, true, true)
+		n.mu.Unlock()
+		require.Equal(t, KindTimeout, kind(t, leader.await(t.Context())))
+		r.whole.mu.Unlock()
+		<-landed
+		require.Empty(t, leader.ready)
+	})
 }
 
 // A read that its connection breaks after its flight has lost the seat, while nothing else
