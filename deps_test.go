@@ -67,7 +67,7 @@ var allowed = map[string][]string{
 	"internal/verify":    {},
 
 	// For tests only.
-	"internal/bubbletest": {},
+	"internal/bubbletest": {"github.com/redis/go-redis/v9"},
 	"internal/child":      {},
 	"internal/golden":     {"github.com/stretchr/testify/assert", "github.com/stretchr/testify/require"},
 	"internal/logtest":    {},
