@@ -12,6 +12,7 @@ import (
 	"github.com/fncache/fncache/internal/events"
 	"github.com/fncache/fncache/internal/fence"
 	"github.com/fncache/fncache/internal/flights"
+	"github.com/fncache/fncache/internal/near"
 	"github.com/fncache/fncache/internal/shape"
 )
 
@@ -473,39 +474,47 @@ func (c *call) withoutLease(v *notOurs, ended uint64, p *flights.Purpose) (a ans
 	}
 }
 
-// peek answers a call that reads and never computes. The source is SourceNone if no entry may
-// be served. Peeks share a lookup only with other peeks, because the lookup of a call may lead
-// to a computation.
-func (c *call) peek() answer {
-	c.informed = true
-	keeps := c.fn.near != nil && !c.fn.unwrapped.Load()
-	if keeps {
-		e, _ := c.cache.near.Fresh(c.fn.near, c.fn.nearKey(c.input, c.key))
-		if a, ok := c.fromNear(e, SourceNear); ok {
-			return a
-		}
-	}
-	d, err := c.decision(flights.ToPeek)
+// --- What a fresh hit starts ---
+
+// A fresh hit can start tasks in the background, after its caller is answered: the value is
+// computed again and compared (Options.Verify), or the entry is refreshed before it becomes stale
+// (Options.Early).
+
+// setOff starts the tasks of an answer from the near cache.
+func (f *Func) setOff(ctx context.Context, e *near.Entry, due dues, in input) {
+	b, err := f.bind()
 	if err != nil {
-		return answer{err: err}
+		due.withdraw(f)
+		return
 	}
-	var a answer
-	unreadable := false // the entry could be decoded for the flight, but not for this call
-	switch v := d.verdict.(type) {
-	case serveFresh:
-		a, unreadable = c.serve(v.entry, SourceFresh, d.alone)
-	case serveStale:
-		a, unreadable = c.serve(v.entry, SourceStale, d.alone)
-	case redisDown:
-		if keeps {
-			if a, ok := c.lastResort(); ok {
-				return a
-			}
-		}
-		return answer{err: fmt.Errorf("%w; function %s, key %s", v.cause, c.fn.Name(), c.key)}
+	c := &call{fn: f, cache: b.cache, bound: b, ctx: orBackground(ctx), input: in, key: e.RedisKey}
+	c.setOff(e, due)
+}
+
+func (c *call) setOff(e *near.Entry, due dues) {
+	if due&dueVerify != 0 {
+		c.verify(e.ID, nil, func() (shape.Results, error) { return c.fn.copyOf(c.cache, e) })
 	}
-	if unreadable {
-		return answer{}
+	if due&dueEarly != 0 {
+		c.refreshEarly(nil, func(f *flight) *entry { return c.cache.lookAgain(f, e.ID) })
 	}
-	return a
+}
+
+// withdraw cancels tasks that have not started.
+func (d dues) withdraw(f *Func) {
+	if d&dueVerify != 0 {
+		f.verify.End()
+	}
+}
+
+// hit starts the tasks of an answer with a fresh entry from Redis. due reports whether the entry
+// has to be refreshed.
+func (c *call) hit(e *entry, due bool) {
+	if due {
+		c.refreshEarly(nil, func(*flight) *entry { return c.cache.own(c.fn, e) })
+	}
+	if c.fn.verify.Draw() {
+		body := e.body // not the results: the caller may already use and change them
+		c.verify(e.id, e.err, func() (shape.Results, error) { return c.fn.decodeHere(c.cache.coder, body) })
+	}
 }

@@ -2,6 +2,7 @@ package fncache
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -17,6 +18,7 @@ import (
 	"github.com/fncache/fncache/internal/flights"
 	"github.com/fncache/fncache/internal/releases"
 	"github.com/fncache/fncache/internal/shape"
+	"github.com/fncache/fncache/internal/verify"
 )
 
 // A computation is one run of a cached function, with a lease or without. It has two
@@ -420,3 +422,124 @@ func (c *computation) finish(e ending) (next *computation, alone bool) {
 
 // Cancelled reports whether Close has ended the computation.
 func (c *computation) Cancelled() bool { return c.closing != nil && c.cache.life.Closed() }
+
+// --- Verifying ---
+
+// A verification computes the value of an entry again. It runs the function like a computation,
+// but without a lease: it stores nothing, collects no tags, and does not count as a computation.
+//
+// This order of events must not count as a difference:
+//  1. the data change;
+//  2. the verification runs the function, which reads the new data;
+//  3. the entry is invalidated.
+//
+// So a difference counts only if the entry is still there and fresh after settleTime.
+type verification struct {
+	*call
+	args   input
+	id     uint64
+	answer error                         // the error of a negative entry, or nil
+	value  func() (shape.Results, error) // returns the results of the entry
+}
+
+// settleTime is how long after a change of the data its invalidation may come. It is a variable
+// for tests on real servers.
+var settleTime = time.Second
+
+// verify starts a verification.
+func (c *call) verify(id uint64, answer error, value func() (shape.Results, error)) {
+	if c.cache.life.Closed() || !c.fn.places.Try() {
+		c.fn.verify.End()
+		return
+	}
+	v := &verification{c, c.ownInput(), id, answer, value}
+	c.cache.life.Go(func() {
+		defer c.fn.verify.End()
+		run := apart.Start(c.cache.life.Go, v.run)
+		if <-run.Ended; run.Fault != "" {
+			c.cache.log.Once("verify fault "+c.fn.Name(), slog.LevelError, "a value could not be verified: code of the function, or of the encoding of its result, did not return; correct it", "func", c.fn.Name(), "why", run.Fault)
+		}
+	})
+}
+
+// run computes the value, compares it with the entry, and counts the result.
+func (v *verification) run() {
+	again := v.compute()
+	if again == nil {
+		return
+	}
+	verdict, err := verify.Compare(v.encoderOf(v.value, v.answer), again)
+	switch {
+	case err != nil: // a result that cannot be encoded would not be stored either
+	case verdict == verify.Equal:
+		v.fn.verify.Same()
+		v.tell(false)
+	case verdict == verify.Unstable:
+		v.fn.verify.GiveUp()
+		v.cache.log.Once("verify unstable "+v.fn.Name(), slog.LevelWarn,
+			"values of this function are not verified: the encoding of the same value differs from time to time; make the encoding methods of its types write the same bytes each time",
+			"func", v.fn.Name())
+	case v.cache.store.pause(settleTime) && v.stands():
+		v.fn.verify.Differed()
+		v.tell(true)
+		v.cache.log.Once("verify differs "+v.fn.Name(), slog.LevelWarn,
+			"a fresh entry differs from the present result of the function: the result depends on something that is not part of the key (make it a parameter, or set Options.Vary), or an invalidation is missing after a change of the data",
+			"func", v.fn.Name())
+	}
+}
+
+// compute runs the function, and returns an encoder of the outcome; nil if there is no outcome
+// to compare.
+func (v *verification) compute() (encode func() ([]byte, error)) {
+	defer v.fn.places.Give()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.ctx), v.fn.opts.ComputeTimeout)
+	defer cancel()
+	defer context.AfterFunc(v.cache.alive, cancel)()
+	ctx, frame := enterFrame(ctx, v.fn, nil, nil)
+	frame.cache, frame.flightKey = v.cache, flightKey{v.fn, v.key}
+	defer frame.ended.Store(true)
+	r, err := v.fn.shape.Invoke(ctx, v.args.args)
+	if ctx.Err() != nil || frame.noStore.Load() {
+		return nil
+	}
+	if err != nil {
+		for _, listed := range v.fn.negatives {
+			if errors.Is(err, listed.err) {
+				return v.encoderOf(nil, listed.err)
+			}
+		}
+		return nil
+	}
+	return v.encoderOf(func() (shape.Results, error) { return r, nil }, nil)
+}
+
+// encoderOf returns an encoder that gives equal outcomes equal bytes. An outcome is an error of
+// Options.CacheErrors, or results that were encoded and decoded by the codec.
+func (v *verification) encoderOf(value func() (shape.Results, error), answer error) func() ([]byte, error) {
+	if answer != nil {
+		return func() ([]byte, error) { return append([]byte("error "), answer.Error()...), nil }
+	}
+	coder := v.cache.coder
+	var decoded shape.Results
+	return func() (_ []byte, err error) {
+		if decoded == nil {
+			if decoded, err = value(); err != nil {
+				return nil, err
+			}
+			var body []byte
+			if body, err = v.fn.encode(coder, nil, decoded); err != nil {
+				return nil, err
+			}
+			if decoded, err = v.fn.decodeHere(coder, body); err != nil {
+				return nil, err
+			}
+		}
+		return v.fn.encodeOrdered(coder, []byte("value "), decoded)
+	}
+}
+
+// stands reports whether the entry is still there, is fresh, and was not invalidated.
+func (v *verification) stands() bool {
+	e, s := v.cache.look(context.WithoutCancel(v.ctx), v.fn, v.key)
+	return s == fresh && e.id == v.id
+}

@@ -3,7 +3,6 @@ package fncache
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/fncache/fncache/internal/events"
@@ -392,47 +391,6 @@ func (c *Cache) poll(f *flight) {
 	}
 }
 
-// pause waits until it is time to ask for a lease again: an event about the key was received,
-// the lease may have run out, or its holder in this process has ended. It also ends when the
-// last caller leaves the flight. It lasts at most mostTold while events are received, and at
-// most the backoff while they are not. Both limits are jittered, so that processes do not ask
-// at the same time. pause returns false if the cache was closed.
-func (c *Cache) pause(f *flight, w *events.Watcher, backoff time.Duration, held *notOurs) bool {
-	wait := held.left + time.Millisecond // just after the lease has run out
-	switch w.Since(held.asked) {
-	case events.Possible:
-		return !c.life.Closed()
-	case events.Coming:
-		if told := mostTold/2 + rand.N(mostTold/2); told < wait {
-			wait = told
-		}
-	case events.Unheard:
-		if polled := backoff/2 + rand.N(backoff); held.left <= 0 || polled < wait {
-			wait = polled
-		}
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	attended, end := c.flights.Attend(f.values(), f)
-	defer end()
-	var done <-chan struct{}
-	if held.here != nil {
-		done = held.here.Done
-	}
-	select {
-	case <-timer.C:
-		return true
-	case <-w.Woken():
-		return true
-	case <-done:
-		return true
-	case <-attended.Done():
-		return true
-	case <-c.closing:
-		return false
-	}
-}
-
 // refresh asks once for the lease, even if the entry is fresh. ok is false if the
 // flight has ended.
 func (c *Cache) refresh(f *flight) (v verdict, ok bool) {
@@ -450,4 +408,94 @@ func (c *Cache) refresh(f *flight) (v verdict, ok bool) {
 	}
 	c.beginLeased(f, nil, cold, got)
 	return nil, false
+}
+
+// --- Refreshing early ---
+
+// A dueHit is a call of a batch whose fresh entry is due to be refreshed: see batch.refreshEarly.
+type dueHit struct {
+	*call
+	order int // the place of the id in the call
+	find  func(f *flight) *entry
+}
+
+// refreshEarly computes a fresh entry again, under the lease. Meanwhile callers get the fresh
+// entry, and a failure has the same Cooldown as for a stale entry. find returns the entry, or nil
+// if it must not be refreshed.
+//
+// Many processes may do this at the same time. Each asks for the lease with the entry that it
+// found. If another process has stored a new entry since then, acquire returns the new entry, and
+// nothing is computed.
+//
+// p is the part in a run that refreshes several entries; nil for a run of its own.
+func (c *call) refreshEarly(p *part, find func(f *flight) *entry) {
+	var f *flight
+	started := false
+	if !c.cache.life.Closed() {
+		f, started = c.cache.flights.BoardEarly(flightKey{c.fn, c.key}, func() *flight { return newFlight(c, flights.ToEarly) })
+	}
+	if !started {
+		p.release()
+		return
+	}
+	f.input, f.tags, f.part = c.ownInput(), c.ownTags(), p
+	c.cache.life.Go(func() {
+		defer p.release()
+		e := find(f)
+		if e == nil || !c.cache.leaseEarly(f, e) {
+			c.cache.decide(f, absent{})
+		}
+	})
+}
+
+// own returns a copy of a fresh entry that has its own results, because the caller of the flight
+// may have the results of e. It returns nil if the results cannot be decoded.
+func (c *Cache) own(fn *Func, e *entry) *entry {
+	own := *e
+	if own.near != nil || own.negative() {
+		return &own
+	}
+	var err error
+	if own.decoded, err = fn.decode(c.coder, own.body); err != nil {
+		return nil
+	}
+	return &own
+}
+
+// lookAgain reads from Redis an entry that the near cache had. It returns nil if it is not fresh.
+// It also returns nil if there is a new entry, which it takes into the near cache.
+func (c *Cache) lookAgain(f *flight, id uint64) *entry {
+	asked := c.now(f.fn)
+	e, s := c.look(f.values(), f.fn, f.key)
+	switch {
+	case s != fresh:
+		return nil
+	case e.id != id:
+		c.takeEntry(f, e, s, asked)
+		return nil
+	case c.decode(f.fn, e, f.key, s) != fresh:
+		return nil
+	}
+	return e
+}
+
+// leaseEarly asks once for the lease on a fresh entry, and begins to compute if the lease is
+// granted. It reports whether the computation has begun.
+func (c *Cache) leaseEarly(f *flight, e *entry) bool {
+	asked := c.now(f.fn)
+	got, ended := c.acquire(f, acquireCompare, e.bytes(), true)
+	switch {
+	case ended, c.noteRedis(f.fn, opAcquire, f.key, got.err), got.noPlace, got.status == leaseHeld:
+		return false
+	case got.status == entryChanged:
+		_, _, _ = c.takeChanged(f, got.raw, asked)
+		return false
+	}
+	s := stale // the entry can be served meanwhile, as a stale one can
+	if !got.present {
+		s = cold
+		c.correct(f.fn, f.input, f.key, 0)
+	}
+	c.beginLeased(f, e, s, got)
+	return true
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fncache/fncache/internal/flights"
 	"github.com/fncache/fncache/internal/funcname"
 	"github.com/fncache/fncache/internal/shape"
 	"github.com/fncache/fncache/internal/signature"
@@ -420,6 +421,43 @@ func (f *Func) peek(ctx context.Context, args shape.Arguments) (r shape.Results,
 	a := c.peek()
 	info.Source, info.Age, info.Cost = a.source, a.age, a.cost
 	return a.results, info, a.source != SourceNone, a.err
+}
+
+// peek answers a call that reads and never computes. The source is SourceNone if no entry may
+// be served. Peeks share a lookup only with other peeks, because the lookup of a call may lead
+// to a computation.
+func (c *call) peek() answer {
+	c.informed = true
+	keeps := c.fn.near != nil && !c.fn.unwrapped.Load()
+	if keeps {
+		e, _ := c.cache.near.Fresh(c.fn.near, c.fn.nearKey(c.input, c.key))
+		if a, ok := c.fromNear(e, SourceNear); ok {
+			return a
+		}
+	}
+	d, err := c.decision(flights.ToPeek)
+	if err != nil {
+		return answer{err: err}
+	}
+	var a answer
+	unreadable := false // the entry could be decoded for the flight, but not for this call
+	switch v := d.verdict.(type) {
+	case serveFresh:
+		a, unreadable = c.serve(v.entry, SourceFresh, d.alone)
+	case serveStale:
+		a, unreadable = c.serve(v.entry, SourceStale, d.alone)
+	case redisDown:
+		if keeps {
+			if a, ok := c.lastResort(); ok {
+				return a
+			}
+		}
+		return answer{err: fmt.Errorf("%w; function %s, key %s", v.cause, c.fn.Name(), c.key)}
+	}
+	if unreadable {
+		return answer{}
+	}
+	return a
 }
 
 // A target is the entry that a method of a handle works on.

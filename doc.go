@@ -241,14 +241,13 @@
 //	cache.go        Config; New, Open, Ping and Close of a Cache, and its parts
 //	batch.go        a call of a batch function: its ids, and their answers
 //	chunks.go       the lookups and leases of the ids of such a call, and the runs of the function
-//	call.go         the stubs of Wrap; a call, from its key to its answer
-//	hits.go         what a fresh hit starts in the background: verifying, and refreshing before the entry is stale
+//	call.go         the stubs of Wrap; a call, from its key to its answer; what a fresh hit starts
 //	wait.go         a call waits for a computation and takes its outcome, or is refused; computations without a lease
-//	decide.go       the flight of a call: lookup, judgement, lease, waiting, decision
-//	compute.go      one run of the function, from its start to its end
+//	decide.go       the flight of a call: lookup, judgement, lease, waiting, decision; refreshing before an entry is stale
+//	compute.go      one run of the function, from its start to its end; verifying an entry
 //	settle.go       renewing the lease of a run; encoding and storing its result, or storing it later
 //	invalidate.go   invalidating and expiring: by key, by tag, all of a function
-//	flight.go       a flight: what it needs from its first call, its decision, and asking for the lease
+//	flight.go       a flight: what it has from its first call, its decision; asking for the lease
 //	entry.go        whether an entry may be served; what the near cache keeps of it; answers from there
 //	tags.go         the tags of a call and of a run; asking Redis which tags were invalidated
 //	inside.go       a run from inside: what the function says of its entry, the frame in its context, its part in a batch

@@ -148,6 +148,24 @@ func (c *Cache) decode(fn *Func, e *entry, key string, s state) state {
 	return s
 }
 
+// look reads an entry, and judges it by the fence on the primary if it has tags. The state is
+// cold if Redis does not answer.
+func (c *Cache) look(ctx context.Context, fn *Func, key string) (*entry, state) {
+	raw, err := c.store.lookup(ctx, key, fn.expected())
+	if err != nil {
+		return nil, cold
+	}
+	e, s := c.parse(fn, raw, nil)
+	if s == cold || !fn.tagged() {
+		return e, s
+	}
+	v, err := c.weighAgain(ctx, fn, e)
+	if err != nil {
+		return nil, cold
+	}
+	return e, fn.allowed(s, v)
+}
+
 // allowed returns the state of an entry after the verdict of the fence, and counts entries that
 // the fence has overtaken.
 func (f *Func) allowed(s state, v fence.Verdict) state {
@@ -338,7 +356,7 @@ func (f *Func) copyOf(c *Cache, kept *near.Entry) (shape.Results, error) {
 	return f.shape.Copy(kept.Value.(shape.Results)), nil
 }
 
-// dues are the tasks that a hit starts in the background: see hits.go.
+// dues are the tasks that a fresh hit starts in the background: see call.setOff.
 type dues uint8
 
 const (

@@ -3,6 +3,8 @@ package fncache
 import (
 	"cmp"
 	"context"
+	"math/rand/v2"
+	"time"
 
 	"github.com/fncache/fncache/internal/bulkhead"
 	"github.com/fncache/fncache/internal/events"
@@ -207,4 +209,45 @@ func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, se
 		got.placed = false
 	}
 	return got
+}
+
+// pause waits until it is time to ask for a lease again: an event about the key was received,
+// the lease may have run out, or its holder in this process has ended. It also ends when the
+// last caller leaves the flight. It lasts at most mostTold while events are received, and at
+// most the backoff while they are not. Both limits are jittered, so that processes do not ask
+// at the same time. pause returns false if the cache was closed.
+func (c *Cache) pause(f *flight, w *events.Watcher, backoff time.Duration, held *notOurs) bool {
+	wait := held.left + time.Millisecond // just after the lease has run out
+	switch w.Since(held.asked) {
+	case events.Possible:
+		return !c.life.Closed()
+	case events.Coming:
+		if told := mostTold/2 + rand.N(mostTold/2); told < wait {
+			wait = told
+		}
+	case events.Unheard:
+		if polled := backoff/2 + rand.N(backoff); held.left <= 0 || polled < wait {
+			wait = polled
+		}
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	attended, end := c.flights.Attend(f.values(), f)
+	defer end()
+	var done <-chan struct{}
+	if held.here != nil {
+		done = held.here.Done
+	}
+	select {
+	case <-timer.C:
+		return true
+	case <-w.Woken():
+		return true
+	case <-done:
+		return true
+	case <-attended.Done():
+		return true
+	case <-c.closing:
+		return false
+	}
 }
