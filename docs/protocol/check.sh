@@ -71,7 +71,7 @@ breaks() {
   printf 'breaks  %-58s promise %s\n' "$(named "$@")" "$promise"
 }
 
-# each: runs every line of its input, two at a time: one can take up to 2 GB.
+# each: runs every line of its input, two at a time, because one can take up to 2 GB.
 each() { xargs -d '\n' -P 2 -I '{}' bash -euo pipefail -c '{}'; }
 export -f wrong named search holds breaks
 
@@ -94,7 +94,7 @@ model=$fence holds -DREPLICA -DCHANGES=1
 model=$fence holds -DREPLICA -DJOINER -DCALLERS=1
 model=$nested holds
 END
-# What must have happened in one of these, or they prove nothing.
+# These events must have happened in one of the searches, or the searches prove nothing.
 sed -n 's/.*[^a-z]reached("\([^"]*\)").*/\1/p' "$model" "$releases" "$fence" "$nested" | sort -u >"$work/wanted"
 sed -n 's/^reached: //p' "$work"/*/out | sort -u >"$work/reached"
 missing=$(comm -23 "$work/wanted" "$work/reached")

@@ -22,11 +22,11 @@
  * Macros that take a guard out, each of which must make the check fail:
  *
  *   CAPTURE_LATE      the stamp is captured after the function has run
- *   NO_REREAD         joiners are given what was computed without a reading
+ *   NO_REREAD         joiners get the computed value without a re-read
  *   REREAD_EARLY      the re-read comes before newcomers are sent to look up
  *   REREAD_REPLICA    the re-read asks a replica                                 (W11)
  *   REREAD_FORGETS    the re-read does not judge the stale entry at hand          (X5)
- *   REREAD_FOR_ALL    the re-read counts for those who join after it              (X6)
+ *   REREAD_FOR_ALL    the re-read counts for callers that join after it           (X6)
  *   JUDGE_BY_LOOKUP   what acquire gives back is judged by the lookup's reading   (W1)
  *   NO_EPOCH          epochs are not compared
  *   NO_FENCE_COUNTS   an entry counts where there is no fence                     (W9)
@@ -37,7 +37,8 @@
  *   SEEN_BY_EPOCH     what was seen is remembered for each epoch apart            (X1)
  *   INVALIDATE_BLIND  an invalidation does not open a fence that went back        (X2)
  *   DETACH_BEFORE     flights are detached before the command only               (W12)
- *   AWAY_JOINS_ALL    who cannot ask joins what began before an invalidation     (X7)
+ *   AWAY_JOINS_ALL    a call that cannot ask Redis joins a computation that began
+ *                     before an invalidation                                     (X7)
  *
  * PROMISE=n has only the promise of that number checked.
  */
@@ -59,7 +60,7 @@
 #endif
 
 #define HARD  1 /* no answer is older than the last hard invalidation before its lookup */
-#define FRESH 2 /* none is given as fresh that is older than the last soft one */
+#define FRESH 2 /* no fresh answer is older than the last soft invalidation before its lookup */
 #define JOIN  3 /* both hold for joiners, with their call in place of a lookup */
 #define HERE  4 /* both hold for calls after an invalidation by the same process */
 
@@ -92,15 +93,16 @@ inline clear(g) { g.epoch = 0; g.c = 0; g.floor = 0; g.hard = 0; g.soft = 0 }
 inline put(to, from) { to.value = from.value; to.epoch = from.epoch; to.stamp = from.stamp }
 inline none(e) { e.value = 0; e.epoch = 0; e.stamp = 0 }
 
-/* --- What nobody sees --- */
+/* --- What no process sees --- */
 
 byte source; /* the version of the source */
 byte epochs; /* how many there were: they are random, so none comes twice */
 byte top;    /* the largest stamp of all */
 byte begun;  /* callers */
 
-/* The last version that was invalidated hard, and at all: as far as no failover has lost
- * that, and in truth, with the stamp. A process that has seen the stamp is promised the truth. */
+/* The last version that was invalidated hard (gone), and hard or soft (old). Each exists twice: gone
+ * and old forget an invalidation that a failover has lost; goneTruly and oldTruly, with its stamp,
+ * do not. The promise to a process that has seen the stamp is about the latter. */
 byte gone, old;
 byte goneTruly, goneAt, oldTruly, oldAt;
 #ifdef FAILOVER
@@ -245,8 +247,8 @@ inline read_fence(g) {
 	fi
 }
 
-/* What a call is promised whose lookup is sent now. What this process has seen it is promised
- * in truth; the rest unless a failover loses it before the answer. */
+/* What is promised to a call whose lookup is sent now. Invalidations that this process has seen count
+ * in any case; the others count unless a failover loses them before the answer. */
 typedef Promise { byte gone, old; bool seenGone, seenOld };
 
 #ifdef REPLICA
@@ -282,7 +284,7 @@ inline forget(p) { p.gone = 0; p.old = 0; p.seenGone = false; p.seenOld = false 
 bool joinable;  /* its computation may be joined without a lookup */
 bool token;    /* its token is in Redis: acquire finds it, and then its computation is joined */
 bool running;   /* its function has begun */
-bool joined;    /* somebody has joined it, before the re-read */
+bool joined;    /* a call has joined it, before the re-read */
 bool reread;    /* the re-read was sent, or left out */
 byte result;    /* the value that it ends with */
 bool at_hand;   /* that is the stale entry */
@@ -373,7 +375,7 @@ judged:
 		goto leased
 	};
 
-	/* Others compute. In the end acquire gives back what one of them has stored. */
+	/* Other callers compute. In the end acquire gives back what one of them has stored. */
 end_wait:
 	atomic {
 		stored.value != 0 && (stored.stamp != e.stamp || stored.epoch != e.epoch) ->
@@ -426,7 +428,7 @@ leased:
 		none(hand)
 	};
 
-	/* Renew, and perhaps find out that nobody may have the value. */
+	/* Renew, and perhaps find out that no caller may have the value. */
 	atomic {
 		if
 		:: true
@@ -446,7 +448,7 @@ leased:
 		verdict = 0
 	};
 
-	/* Settle: send newcomers to look up, and re-read if there were any, or to keep it near. */
+	/* Settle: send newcomers to look up. Re-read if calls have joined, or to keep the value near. */
 #ifndef REREAD_EARLY
 	atomic { joinable = joinable && !here(who) };
 #endif

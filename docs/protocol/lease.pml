@@ -1,42 +1,42 @@
 /* The lease protocol of fncache, for one key: lock_*.lua, and what call.go,
- * flight.go and compute.go do around them. docs/protocol.md tells it to a person;
+ * flight.go and compute.go do around them. docs/protocol.md describes it;
  * `make model` checks it.
  *
  * Processes interleave in every order, so a pause and a slow network need no
  * statement of their own. What is modelled on purpose:
  *
  *   - callers that look up, acquire, compute, renew, and store, cool down or
- *     release; that give up while acquire or store is under way; that die holding
- *     the lease;
- *   - (JOINER) a caller in the process of the first one, that joins its computation;
+ *     release; that give up while acquire or store is under way; that die while
+ *     they hold the lease;
+ *   - (JOINER) a caller in the process of the first caller, that joins its computation;
  *   - a writer that changes the source and then invalidates;
- *   - time: at any moment a lease runs out, an entry goes stale, times out or is
+ *   - time: at any moment a lease runs out, an entry becomes stale, times out or is
  *     evicted;
  *   - the wires: a command may arrive twice, and either arrival at any moment.
  *
- * A caller asks for the lease once: to go through the table again, or to poll, is
- * what another caller does, for it too has a token of its own.
+ * A caller asks for the lease once. Going through the table again, or polling, is
+ * the same as another caller, because that caller too has a token of its own.
  *
  * Left out: Redis away (nothing is stored then), computations without a lease
  * (likewise), replicas that lag and failovers that lose writes (see the page), and
- * locks that somebody else wrote: their life is cut short, and here any lock may run
- * out at any moment.
+ * locks that another program wrote: their life is cut short, and here any lock may
+ * run out at any moment.
  *
  * Macros that take a guard out, each of which must make the check fail:
  *
- *   NO_STORE_COMPARE    store does not look whose the lock is
+ *   NO_STORE_COMPARE    store does not compare the token in the lock
  *   NO_ACQUIRE_REREAD   acquire does not look at the entry
- *   PLAIN_DEL           release deletes the lock, whoever holds it
- *   NO_RENEW_COMPARE    renew does not look whose the lock is
+ *   PLAIN_DEL           release deletes the lock, even if another caller holds it
+ *   NO_RENEW_COMPARE    renew does not compare the token in the lock
  *   COOL_KEEPS_TOKEN    cool down leaves the token in the lock
- *   NO_RELEASE          who gives up or fails does not release
+ *   NO_RELEASE          a caller that gives up or fails does not release
  *   RESENT_TOKEN        an acquire that is sent again carries the same token
  *   JOIN_UNTIL_DONE     a computation is joined even after its last step was sent
  *
  * and those that take faults out:
  *
  *   PROMPT_ACQUIRES     no acquire arrives after its caller has the answer
- *   CALM                nothing arrives twice or late, nobody dies, no lease runs out
+ *   CALM                no command arrives twice or late, no caller dies, no lease runs out
  *
  * JOINER adds the caller that joins. WIRED=verb lets that verb alone arrive twice or
  * late. PROMISE=n has only the promise of that number checked.
@@ -52,14 +52,14 @@
 #define WIRES 0
 #endif
 #ifndef WIRES
-#define WIRES 1 /* arrivals on the way, besides those whose reply is waited for */
+#define WIRES 1 /* arrivals on the way, besides those whose reply a caller waits for */
 #endif
 #ifndef PROMISE
 #define PROMISE 0
 #endif
 
 #define ANSWERS 1 /* no answer is older than the last invalidation before its lookup */
-#define STORES  2 /* nobody stores without holding the lease */
+#define STORES  2 /* no caller stores without holding the lease */
 #define ONE     3 /* no lease is granted while another is neither over, expired nor invalidated */
 #define WASTE   4 /* no lease is granted over a fresh entry, but to refresh it */
 #define COOLING 5 /* no renew lengthens a cooldown */
@@ -69,7 +69,7 @@
 	assert((PROMISE != 0 && PROMISE != promise) || (condition))
 
 /* What must happen in some order of events, or the check proves nothing. The
- * checker tells each; it is no part of the state. */
+ * checker prints each; it is no part of the state. */
 #define reached(what) \
 	c_code { static int before; if (!before++) printf("reached: %s\n", what); }
 
@@ -82,7 +82,7 @@ mtype = { acquired, held, changed, lost };
  * and whether it is fresh. */
 byte entry, version;
 bool fresh;
-#define OLD (CALLERS + 1) /* who stored it before all this */
+#define OLD (CALLERS + 1) /* the caller that stored it before all this */
 
 /* The lock: 0, a token, or a token that cools. */
 byte lock;
@@ -99,7 +99,7 @@ byte lock;
 #define token(caller, sent) (2 * (caller) + (sent))
 #endif
 
-#define ANY 63 /* what a caller saw who wants to refresh, whatever is there */
+#define ANY 63 /* in place of what it saw: the caller refreshes any entry */
 
 /* The guards. */
 #ifdef NO_ACQUIRE_REREAD
@@ -124,7 +124,7 @@ byte lock;
 #endif
 #define mine(t) (lock != 0 && !cools(lock) && whose(lock) == whose(t))
 
-/* --- What nobody sees --- */
+/* --- What no process sees --- */
 
 byte source;      /* the version of the source */
 byte invalidated; /* the last version whose invalidation has run */
@@ -134,7 +134,7 @@ byte begun, ended; /* callers */
 
 /* --- The process of caller 1 --- */
 
-#ifdef JOINER /* there is one who wants to join it */
+#ifdef JOINER /* a caller wants to join its computation */
 #define here(caller) ((caller) == 1)
 #else
 #define here(caller) false
@@ -266,14 +266,14 @@ inline on_invalidate() {
 
 /* --- Between the processes and Redis --- */
 
-/* Arrivals whose reply nobody reads. */
+/* Arrivals whose reply no caller reads. */
 #if WIRES > 0
 chan wire[WIRES] = [1] of { mtype, byte, byte, bool, byte };
 #else
 chan wire[1] = [1] of { mtype, byte, byte, bool, byte };
 #endif
 
-/* A free place, the first: which it is makes no difference. */
+/* Takes the first free place: it makes no difference which place it is. */
 inline put_on_wire(verb, t, saw, servable, result) {
 	if
 	:: nfull(wire[0]) -> wire[0]!verb(t, saw, servable, result)
@@ -283,8 +283,8 @@ inline put_on_wire(verb, t, saw, servable, result) {
 	fi
 }
 
-/* Whether a command may be on a wire: where there are many callers, one verb at a
- * time keeps the check short. */
+/* Whether a command may be on a wire. With many callers, one verb at a time keeps
+ * the check short. */
 #ifdef WIRED
 #define wired(verb) (verb == WIRED)
 #else
@@ -298,9 +298,9 @@ inline put_on_wire(verb, t, saw, servable, result) {
 #define can_wait(verb) (wired(verb) && (nfull(wire[0]) || nfull(wire[1])))
 #endif
 
-/* A command is perhaps sent twice. Before the step whose reply is read, so that
- * the other arrival can come first (its reply was lost) or later (it was on the way
- * for longer). Where an arrival before makes no difference, in that same step. */
+/* A command is perhaps sent twice. This comes before the step whose reply is read, so
+ * that the other arrival can come first (its reply was lost) or later (it was on the
+ * way for longer). If an earlier arrival makes no difference, it is in that same step. */
 inline maybe_twice(verb, t, saw, servable, result) {
 	if
 	:: true
@@ -309,7 +309,7 @@ inline maybe_twice(verb, t, saw, servable, result) {
 }
 
 #ifdef PROMPT_ACQUIRES
-/* If the caller has its answer, no acquire of its own arrives any more. */
+/* Once the caller has its answer, no acquire of its own arrives. */
 inline take_back(caller) {
 	if
 	:: answer != 0 && wire[0]?[acquire, eval(token(caller, FIRST)), _, _, _] -> wire[0]?acquire(_, _, _, _)
@@ -318,10 +318,10 @@ inline take_back(caller) {
 }
 #endif
 
-/* What a process needs no longer must not tell states apart. */
+/* Values that a process no longer needs must not make states different. */
 inline forget() { answer = 0; saw = 0; result = 0; servable = false }
 
-/* One arrival of whatever is on a wire. */
+/* One arrival of the command on a wire. */
 inline arrival(w) {
 	wire[w]?verb(t, saw, servable, result);
 	if
@@ -356,7 +356,7 @@ end:	do
 #ifndef CALM
 	:: atomic { lock != 0 ->
 		if
-		:: here(whose(lock)) -> joinable = false /* the process knows how long its lease is good */
+		:: here(whose(lock)) -> joinable = false /* the process knows how long its lease is valid */
 		:: else
 		fi;
 		free()
@@ -423,7 +423,7 @@ proctype caller(byte me) {
 		if
 		:: answer == changed ->
 			read_entry();
-			goto over /* serve it if it is fresh; else ask again, as another caller does */
+			goto over /* serve it if it is fresh; else ask again, which another caller does */
 		:: answer == held ->
 			if
 			:: servable && entry != 0 -> reached("serve stale while another computes")
@@ -469,7 +469,7 @@ proctype caller(byte me) {
 		:: can_wait(store) -> /* so late that it counts as failed */
 			put_on_wire(store, token(me, LAST), 0, false, result);
 			goto give_back
-		:: servable -> /* the function failed, and there is something to live on */
+		:: servable -> /* the function failed, and there is an entry to serve */
 			maybe_twice(cooldown, token(me, LAST), 0, false, 0);
 			on_cooldown(token(me, LAST), answer);
 			answer = lost; /* for joiners */

@@ -7,7 +7,7 @@
  *   - callers of O, in that process, look up, and serve, or compute: note the place,
  *     capture, call I, re-read, store, keep near. The call of I is answered near, by a hit,
  *     by a stale entry, by a computation of its own or one that it joins, without Redis, or
- *     with an error that O makes a default of;
+ *     with an error that O replaces by a default;
  *   - a writer in another process changes the source and then invalidates or expires T; the
  *     message is heard at any time later;
  *   - the fence is evicted (EVICT times), and any entry.
@@ -18,10 +18,10 @@
  *   NEAR_UNSTAMPED  a near hit does not lower the stamp                      (W3)
  *   KEEP_PRESENT    what is kept near has the stamp of that moment           (W15)
  *   AWAY_STAMPED    an answer without a stamp does not lower the stamp       (W4)
- *   TAGS_LATE       tags are handed up with a value only                     (W5)
+ *   TAGS_LATE       tags are inherited with a value only                     (W5)
  *   STALE_AS_HIT    a stale answer has the stamp of its reading              (W8)
  *   JOIN_AS_HIT     a joined computation has the stamp of its re-read        (W8)
- *   EPOCHS_MIXED    stamps of another epoch are taken for stamps             (X4)
+ *   EPOCHS_MIXED    stamps of another epoch are compared too                 (X4)
  *
  * NO_TIME: stamps have no floor of time. PROMISE=n has only the promise of that number
  * checked.
@@ -44,8 +44,8 @@
 #endif
 
 #define HARD  1 /* no entry of O counts that is older than the last hard invalidation before its lookup */
-#define FRESH 2 /* none is fresh that is older than the last soft one */
-#define NEAR  3 /* nothing is served near that is older than what this process has heard of */
+#define FRESH 2 /* no entry of O is fresh that is older than the last soft invalidation */
+#define NEAR  3 /* no near answer is older than the last message that this process has heard */
 
 #define holds(promise, condition) \
 	assert((PROMISE != 0 && PROMISE != promise) || (condition))
@@ -72,17 +72,17 @@ inline none(e) { e.value = 0; e.epoch = 0; e.stamp = 0; e.tagged = false }
 inline read_fence(g) { g.epoch = fence.epoch; g.c = fence.c; g.hard = fence.hard; g.soft = fence.soft }
 inline clear(g) { g.epoch = 0; g.c = 0; g.hard = 0; g.soft = 0 }
 
-/* --- What nobody sees --- */
+/* --- What no process sees --- */
 
 byte source;    /* the version of the source */
-byte gone, old; /* the last version that was invalidated hard, and at all */
+byte gone, old; /* the last version that was invalidated hard, and hard or soft */
 byte epochs;
 byte top;       /* the largest stamp of all */
 byte begun;
 
 /* --- The process --- */
 
-/* What is kept near until it is overtaken. It is not kept if it has been already. */
+/* What is kept near until it is overtaken. A value that is already overtaken is not kept. */
 Entry inner_near;
 byte outer_near;
 byte marks;     /* messages about T that were heard */
@@ -119,7 +119,7 @@ inline judge(e, g) {
 		(g.soft > e.stamp -> stale : valid))))
 }
 
-/* Captures, before the function. What is kept near is of the place before that. */
+/* Captures, before the function. What is kept near has the place that was noted before the capture. */
 inline capture(e) {
 	open_fence();
 	e.epoch = fence.epoch;

@@ -1,6 +1,6 @@
 /* How an invalidation by one release of a function reaches what another release stores:
  * lock_register.lua, lock_releases.lua and lock_invalidate.lua, and what releases.go and
- * compute.go do around them. docs/protocol.md tells it to a person; `make model` checks it.
+ * compute.go do around them. docs/protocol.md describes it; `make model` checks it.
  *
  * The writer is of one release, and the callers are of another. Their entries are different
  * keys, so only the entry and the lock of the callers' release are modelled. The protocol of
@@ -12,7 +12,7 @@
  * Macros that take a guard out, each of which must make the check fail:
  *
  *   REGISTER_LATE   a release is registered after the function has run
- *   STORE_ANYWAY    what could not be registered is stored all the same
+ *   STORE_ANYWAY    a result is stored although its release could not be registered
  *   READ_EARLY      the registry is read before the source is changed
  *   OWN_ONLY        an invalidation deletes the writer's own entry and lock only
  */
