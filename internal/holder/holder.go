@@ -86,7 +86,7 @@ func (h *Holder) Token() string {
 
 // Parse reads the value of a lock: the id of its process, and when the lease was asked for. In a
 // token that is random both are random. The caller has to check that the key of the process
-// exists.
+// exists. ok is false if this process cannot have written the value.
 func Parse(lock string) (id string, at time.Time, ok bool) {
 	token := strings.TrimPrefix(strings.TrimPrefix(lock, "cool:"), "open:")
 	if len(token) < idLen+timeLen {
