@@ -414,7 +414,7 @@ func (r *registry) add(f *Func, c *Cache) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c != nil && c.life.Closed() {
-		if f.places == nil {
+		if f.places == nil && f.opts.MaxConcurrent > 0 { // when wrapping: later calls may read it
 			f.places = bulkhead.New(f.opts.MaxConcurrent)
 		}
 		return nil

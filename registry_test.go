@@ -180,6 +180,29 @@ func TestInvalidateReachesFlightsOnADefaultCacheThatWasReplaced(t *testing.T) {
 	})
 }
 
+// The race detector judges this one. Each call binds the function again, because a closed cache keeps
+// no function.
+func TestCallsAtOnceOnADefaultCacheThatIsClosed(t *testing.T) {
+	for name, opts := range map[string]Options{
+		"without a bound": {Timeout: time.Minute, OnCold: Compute},
+		"with a bound":    {Timeout: time.Minute, OnCold: Compute, MaxConcurrent: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				c := b.cache()
+				require.NoError(t, c.Close())
+				SetDefault(c)
+				defer SetDefault(nil)
+				w := wrap(t, nil, &source{took: time.Millisecond}, opts)
+				defer w.Unwrap()
+				for _, o := range w.calls(t.Context(), 100) {
+					assert.NoError(t, o.err)
+				}
+			})
+		})
+	}
+}
+
 func TestInvalidateEndsNearEntriesOfADefaultCacheThatWasReplaced(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		one := b.cache()
