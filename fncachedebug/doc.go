@@ -5,7 +5,7 @@
 //
 // The pages are: what is going on now, with a table of the functions; a function, with its options,
 // its last ten minutes, its hottest and most expensive keys and its errors; and a key, with its
-// age, tags and lease. Add format=json to the query of a page for the same as JSON.
+// age, tags and lease. Add format=json to the query of a page to get the same data as JSON.
 //
 // The pages show the names of functions and hosts, keys and types of errors. Arguments are hashed
 // in keys. Values and the texts of errors are hidden unless [Options].ShowValues is set. Pages

@@ -226,7 +226,7 @@ func (c *collector) arguments(f *fncache.Func, text string) ([]any, error) {
 	if text = strings.TrimSpace(text); text != "" {
 		d := json.NewDecoder(strings.NewReader(text))
 		if err := d.Decode(&raw); err != nil {
-			return nil, fmt.Errorf("the arguments are no JSON list, such as [7, \"text\"]: %w", err)
+			return nil, fmt.Errorf("the arguments are not a JSON list, such as [7, \"text\"]: %w", err)
 		}
 		if _, err := d.Token(); !errors.Is(err, io.EOF) {
 			return nil, errors.New("after the JSON list of the arguments there is more text")
@@ -241,7 +241,7 @@ func (c *collector) arguments(f *fncache.Func, text string) ([]any, error) {
 		d := json.NewDecoder(bytes.NewReader(raw[i]))
 		d.DisallowUnknownFields()
 		if err := d.Decode(v.Interface()); err != nil {
-			return nil, fmt.Errorf("argument %d is no %v: %w", i+1, t, err)
+			return nil, fmt.Errorf("argument %d is not a value of the type %v: %w", i+1, t, err)
 		}
 		args[i] = v.Elem().Interface()
 	}

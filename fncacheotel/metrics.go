@@ -10,7 +10,7 @@ import (
 	"github.com/fncache/fncache"
 )
 
-// --- What events tell ---
+// --- What is recorded at events ---
 
 // histograms has the instruments that events are recorded with.
 type histograms struct {

@@ -283,7 +283,7 @@ func (c clearCommand) Run(ctx context.Context, a *app) error {
 	var so atomic.Int64
 	steps := make(chan struct{}, 1)
 	shown := make(chan struct{})
-	go func() { // told is called from several goroutines
+	go func() { // progress is called from several goroutines
 		defer close(shown)
 		progress := a.meter()
 		defer progress.end()

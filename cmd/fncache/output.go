@@ -15,7 +15,7 @@ import (
 
 // clean returns a text as a terminal may show it. Texts with control characters, escape
 // sequences, marks that change the direction of writing, or invalid UTF-8 are quoted: keys and
-// the texts of errors may come from strangers.
+// the texts of errors may come from untrusted clients.
 func clean(text string) string {
 	for _, r := range text {
 		if !strconv.IsPrint(r) || r == utf8.RuneError {

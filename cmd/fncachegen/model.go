@@ -155,7 +155,7 @@ func (s *source) method(fn *types.Func, taken map[string]bool, batch bool, impor
 	}
 	sig := fn.Signature()
 	if err := s.unknown(sig); err != nil {
-		return method{}, fmt.Errorf("it has %w; mend that, and run fncachegen again", err)
+		return method{}, fmt.Errorf("it has %w; fix that, and run fncachegen again", err)
 	}
 	m := method{Name: fn.Name(), Returns: sig.Results().Len() > 0, Why: whyNot(sig)}
 	names := parameters(sig, taken)

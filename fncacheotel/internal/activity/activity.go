@@ -89,7 +89,7 @@ func New(cache *fncache.Cache, server *miniredis.Miniredis) *Plays {
 func (p *Plays) Play(ctx context.Context) error {
 	p.round++
 	id := fmt.Sprint("reader-4711-", p.round)
-	for range 70 { // so that a lookup is told
+	for range 70 { // so that a lookup is reported
 		_, _ = p.titles(ctx, id)
 	}
 	_, _ = p.titles(fncache.WithBypass(ctx), id)
