@@ -18,7 +18,7 @@ func (c *Cache) StopRedis() { c.wall.raise() }
 
 // StartRedis makes Redis reachable again, and returns when the cache asks it again. That takes up
 // to 1.5 s, and no real time in a testing/synctest bubble. After 10 s StartRedis returns in any
-// case: a cache that was closed asks nobody.
+// case, because a cache that was closed does not ask Redis.
 func (c *Cache) StartRedis() {
 	c.wall.fall()
 	for end := time.Now().Add(10 * time.Second); c.away() && time.Now().Before(end); {
@@ -42,7 +42,7 @@ type wall struct {
 	conns map[*conn]struct{}
 }
 
-// A conn is a connection through the wall. One that nobody uses survives an outage.
+// A conn is a connection through the wall. An idle one survives an outage.
 type conn struct {
 	net.Conn
 	wall *wall
@@ -66,7 +66,7 @@ func (w *wall) dial(server *miniredis.Miniredis) (net.Conn, error) {
 	return c, nil
 }
 
-// raise ends the connections that somebody waits on.
+// raise ends the connections that are in use.
 func (w *wall) raise() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -35,8 +35,8 @@ func (b *batchCall) of(cell string) int64 {
 // call have several.
 const sourceMixed = "mixed"
 
-// nobodyAsked is an id that the function returns and nobody has asked for.
-const nobodyAsked = -1
+// unasked is an id that the function returns although no call has asked for it.
+const unasked = -1
 
 // wrapBatch wraps a batch function.
 func (w *worker) wrapBatch(i int) (err error) {
@@ -51,7 +51,7 @@ func (w *worker) wrapBatch(i int) (err error) {
 // computeMany is the batch function.
 func (w *worker) computeMany(ctx context.Context, f int, ids []int) (map[int]string, error) {
 	ends := make([]event, len(ids))
-	found := map[int]string{nobodyAsked: "nobody asked"}
+	found := map[int]string{unasked: "no call asked for this"}
 	for i, id := range ids {
 		ends[i] = w.beginCompute(ctx, f, id)
 		found[id] = writeValue(ends[i].Cell, ends[i].Value)
@@ -151,7 +151,7 @@ func (w *worker) callMany(ctx context.Context, f int, ids []int, mode string, li
 		}
 	}
 	if len(found) > 0 {
-		ends[0].Err = "unexpected: values that nobody asked for"
+		ends[0].Err = "unexpected: values for ids that are not in the call"
 	}
 	b.sourcesOf(ends, &info)
 	for _, e := range ends {

@@ -71,7 +71,7 @@ func runRound(p plan, s scripts, server *redistest.Server, client *redis.Client,
 		return nil, err
 	}
 	for _, p := range r.workers {
-		p.Close() // tells it to end
+		p.Close() // makes it end
 	}
 	for slot := range p.Workers {
 		if err := r.finish(slot); err != nil {
@@ -403,7 +403,7 @@ func (r *round) leftBehind() error {
 			most = holder.Kept
 		}
 		if left == -1 || left > most {
-			faults = append(faults, fmt.Errorf("history: left behind in Redis: %s, which lives for %v (-1ns: no expiry)", key, left))
+			faults = append(faults, fmt.Errorf("history: left over in Redis: %s, which lives for %v (-1ns: no expiry)", key, left))
 		}
 	}
 	return errors.Join(faults...)

@@ -64,7 +64,7 @@ func expireShelf(ctx context.Context, cache *fncache.Cache, places int) (e expir
 		return e, err
 	}
 	defer f.Func.Unwrap()
-	// Few at a time, for all pages are to be there.
+	// Few at a time, because all pages have to be stored.
 	err = eachPage(20, func(n int64) error {
 		_, err := page(ctx, n)
 		return err

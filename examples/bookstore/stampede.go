@@ -43,7 +43,7 @@ func acts() []act {
 		}, {
 			name:  "fresh",
 			burst: burst{Call: callStore},
-			what:  "the value is in Redis now, and younger than its freshness: everybody gets it",
+			what:  "the value is in Redis now, and younger than its freshness: all callers get it",
 		}, {
 			name:    "stale",
 			prepare: (*stampede).outlive,

@@ -29,7 +29,7 @@ type Store struct {
 	Buy        func(ctx context.Context, id, customer int64) error
 }
 
-// newStore returns the store on a database. expire is told which tags are out of date.
+// newStore returns the store on a database. expire is called with the tags that are out of date.
 func newStore(db *database, expire func(ctx context.Context, tags ...string) error) *Store {
 	return &Store{
 		TopBooks:   db.topBooks,

@@ -144,7 +144,7 @@ func (s *web) page(w http.ResponseWriter, r *http.Request, p *webPage, ask func(
 	s.write(w, status, "page.html", p)
 }
 
-// httpDiscard takes an answer that nobody gets; writeError also logs.
+// httpDiscard takes an answer that no client gets; writeError also logs.
 type httpDiscard struct{}
 
 func (httpDiscard) Header() http.Header         { return http.Header{} }
