@@ -279,10 +279,10 @@ func (f *Func) Clear(ctx context.Context) (removed int, err error) {
 
 // A clearing says which function is cleared.
 type clearing struct {
-	fn   *Func // nil if this process does not have the function
-	name string
-	tag  fence.Tag // that all of its entries with tags have
-	told func(removed int)
+	fn       *Func // nil if this process does not have the function
+	name     string
+	tag      fence.Tag // that all of its entries with tags have
+	progress func(removed int)
 }
 
 // clear clears the entries of all registered releases, by the fence, by a sweep, or by both. A
@@ -335,14 +335,14 @@ func (c *Cache) sweep(ctx context.Context, what clearing) (removed int, err erro
 	defer end()
 	defer context.AfterFunc(c.alive, end)()
 	removed, err = sweep.Sweep(limited, sweep.Config{
-		Client: c.cfg.Redis,
-		Prefix: entryPrefix(c.cfg.Namespace, name),
-		Entry:  func(key string) (string, bool) { return entryOf(c.cfg.Namespace, name, key) },
-		Lock:   lockSuffix,
-		Probe:  entryPrefix(c.cfg.Namespace, name) + entrySuffix("clear"),
-		Limit:  max(sweepLimit*c.cfg.RedisTimeout, leastSweepLimit),
-		Spawn:  c.asking.Go,
-		Told:   what.told,
+		Client:   c.cfg.Redis,
+		Prefix:   entryPrefix(c.cfg.Namespace, name),
+		Entry:    func(key string) (string, bool) { return entryOf(c.cfg.Namespace, name, key) },
+		Lock:     lockSuffix,
+		Probe:    entryPrefix(c.cfg.Namespace, name) + entrySuffix("clear"),
+		Limit:    max(sweepLimit*c.cfg.RedisTimeout, leastSweepLimit),
+		Spawn:    c.asking.Go,
+		Progress: what.progress,
 	})
 	switch {
 	case err == nil:

@@ -85,8 +85,8 @@ func (o operator) overtakenHere(function string, verb events.Verb, keys []string
 	}
 }
 
-func (o operator) Clear(ctx context.Context, function string, told func(removed int)) (removed int, err error) {
-	return o.c.clear(ctx, clearing{name: function, tag: fence.FuncTag(o.c.hashing, function), told: told})
+func (o operator) Clear(ctx context.Context, function string, progress func(removed int)) (removed int, err error) {
+	return o.c.clear(ctx, clearing{name: function, tag: fence.FuncTag(o.c.hashing, function), progress: progress})
 }
 
 func (o operator) Read(ctx context.Context, key string) (*operate.Entry, error) {

@@ -36,9 +36,9 @@ type Operator interface {
 	// Overtake invalidates an entry, or expires it if soft is set, with the entries of all other
 	// releases for the same arguments. It returns their keys.
 	Overtake(ctx context.Context, key string, soft bool) (keys []string, err error)
-	// Clear invalidates all entries of a function. told is called with the number of entries that a
-	// step has removed. Its calls come from several goroutines.
-	Clear(ctx context.Context, function string, told func(removed int)) (removed int, err error)
+	// Clear invalidates all entries of a function. progress is called after each step, with the number of
+	// entries that the step has removed, from several goroutines.
+	Clear(ctx context.Context, function string, progress func(removed int)) (removed int, err error)
 	// Read reads an entry. The entry is nil if there is none.
 	Read(ctx context.Context, key string) (*Entry, error)
 	// Lease returns the lease on an entry. It is nil if there is none.
@@ -64,8 +64,8 @@ type Operator interface {
 	Go(f func(closing <-chan struct{}))
 }
 
-// A Watcher is told what the functions of a process do, on the goroutines of their calls. Its
-// methods have to be fast, and may be called from several goroutines.
+// A Watcher receives what the functions of a process do. Its methods are called on the goroutines of
+// the calls, also at the same time, so they have to be fast.
 type Watcher interface {
 	// LookedUp is called for each look into Redis for an entry. Near hits have none.
 	LookedUp(function any, key string)

@@ -61,7 +61,7 @@ const (
 	allSlots = 16384
 )
 
-// A Config says what is swept. All fields but Told are required.
+// A Config says what is swept. All fields but Progress are required.
 type Config struct {
 	Client redis.UniversalClient
 	// All keys that are looked for begin with Prefix.
@@ -77,9 +77,9 @@ type Config struct {
 	Limit time.Duration
 	// Spawn starts a goroutine, which may wait within the client.
 	Spawn func(func())
-	// Told is called after each page with how many entries were deleted. The calls for different
+	// Progress is called after each page with how many entries were deleted. The calls for different
 	// primaries are concurrent. It may be nil.
-	Told func(removed int)
+	Progress func(removed int)
 }
 
 // Sweep deletes the entries and leases that exist when it begins. It returns how many entries it
@@ -301,8 +301,8 @@ func (c *Config) scan(ctx context.Context, p *primary) (removed int, err error) 
 		}
 		n, err := c.removeAll(ctx, p, c.entriesOf(found.keys))
 		removed += n
-		if c.Told != nil {
-			c.Told(n)
+		if c.Progress != nil {
+			c.Progress(n)
 		}
 		if err != nil {
 			return removed, err
