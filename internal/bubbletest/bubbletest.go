@@ -18,7 +18,7 @@ import (
 // Run is [synctest.Test]. It empties the pool of timers of go-redis before and after the bubble.
 //
 // A caller of go-redis that waits for a connection takes its timer from a pool that all
-// clients share. A timer that was made in a bubble ends the process when somebody
+// clients share. A timer that was made in a bubble ends the process when code
 // outside of the bubble uses it, and a timer from outside runs on real time in the bubble.
 func Run(t *testing.T, f func(t *testing.T)) {
 	t.Helper()

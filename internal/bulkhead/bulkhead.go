@@ -29,7 +29,7 @@ func New(places int) *Bulkhead {
 	return &Bulkhead{places: places, free: places}
 }
 
-// Resize gives the bulkhead that many places, more than 0. Nobody loses a place.
+// Resize gives the bulkhead that many places, more than 0. Places that are taken stay taken.
 func (b *Bulkhead) Resize(places int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -38,7 +38,7 @@ func (b *Bulkhead) Resize(places int) {
 	b.admit()
 }
 
-// Idle reports whether nobody has a place.
+// Idle reports whether no place is taken.
 func (b *Bulkhead) Idle() bool {
 	if b == nil {
 		return true
@@ -48,7 +48,7 @@ func (b *Bulkhead) Idle() bool {
 	return b.free == b.places
 }
 
-// Try takes a place if one is free and nobody waits for it. It reports whether it did.
+// Try takes a place if one is free and no caller waits for it. It reports whether it did.
 func (b *Bulkhead) Try() bool {
 	if b == nil {
 		return true
@@ -63,7 +63,7 @@ func (b *Bulkhead) try() bool {
 	if b.free <= 0 {
 		return false
 	}
-	b.free-- // nobody waits while a place is free
+	b.free-- // no caller waits while a place is free
 	return true
 }
 

@@ -1,4 +1,4 @@
-// Package events tells a process what other processes do to keys. It subscribes to the messages
+// Package events informs a process of what other processes do to keys. It subscribes to the messages
 // that scripts publish, and remembers the last event about each key.
 //
 // Each event gets a place in one order. A reader that is about to ask Redis about a key notes
@@ -54,7 +54,7 @@ type Config struct {
 	// Log reports when and why events are not heard.
 	Log *oncelog.Logger
 	// Changed is called with nil when events begin to be heard, and with the reason when they are
-	// not heard any more. A subscription that nobody needs is no change. Changed must not block.
+	// not heard any more. The end of a subscription that is not needed is no change. Changed must not block.
 	// It may be nil.
 	Changed func(lost error)
 	// Explain adds the operation to an error, for the log.

@@ -64,7 +64,7 @@ func (e *Events) stay() {
 type Reception int32
 
 const (
-	Unneeded Reception = iota // nobody needs them
+	Unneeded Reception = iota // no channel is needed
 	Lost                      // they are needed, and not heard
 	Heard                     // they are heard
 )

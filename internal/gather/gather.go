@@ -1,9 +1,9 @@
-// Package gather runs a function once for many who need it at about the same time.
+// Package gather runs a function once for many callers that need it at about the same time.
 //
 // Members join, and a run takes those that have joined, up to a number. A run begins when
-// nobody holds it up and no other run of the same Gather is under way. A caller that will soon
-// know whether a member joins holds the run up. Members that join while a run is under way are
-// taken together by the next one.
+// no caller holds it up and no other run of the same Gather is under way. A caller that will soon
+// know whether a member joins holds the run up. The next run takes all members that join while a
+// run is under way.
 package gather
 
 import "sync"
@@ -18,7 +18,7 @@ type Gather[M any] struct {
 	holds   int        // how often a run is held up
 	joined  []M        // members of no run yet
 	running bool
-	quiet   []chan struct{} // of those who wait until nothing runs or is about to
+	quiet   []chan struct{} // of callers that wait until no run is under way or about to begin
 }
 
 // New returns a Gather whose runs have at most that many members; 0 is any number. run is called

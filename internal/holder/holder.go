@@ -1,4 +1,4 @@
-// Package holder tells people which process holds a lease. The token of a lease begins with the
+// Package holder shows people which process holds a lease. The token of a lease begins with the
 // id of its process and the time at which the lease was asked for. A key in Redis says what the
 // id stands for:
 //

@@ -73,8 +73,7 @@ func (h Hash) AppendHex(dst []byte) []byte {
 // short-input PRF", 2012). They are comparable: equal keys hash alike.
 type Keys [2][2]uint64
 
-// NewKeys derives the keys from a secret. Without a secret they are constants that anybody can
-// compute.
+// NewKeys derives the keys from a secret. Without a secret they are public constants.
 func NewKeys(secret []byte) *Keys {
 	seed := sha256.Sum256(append([]byte("fncache argument hash v1:"), secret...))
 	k := new(Keys)

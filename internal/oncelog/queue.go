@@ -12,7 +12,7 @@ import (
 const maxQueued = 256
 
 // A queue holds the records of a log until the handler has taken them. The handler may
-// write to a pipe that nobody reads. A caller that waited for it would exceed its time
+// write to a pipe that no process reads. A caller that waited for it would exceed its time
 // limit, and would let a lease go unrenewed.
 //
 // The queue is quiet (no goroutine, no record) or writing (one goroutine, the writer,
@@ -21,7 +21,7 @@ const maxQueued = 256
 //   - A caller of put holds mu for a moment, and may hold other locks. It runs no code of
 //     the handler, not even Enabled.
 //   - The writer holds no lock while the handler runs. So the handler may call cached
-//     functions, and what these log is queued behind the other records.
+//     functions, and what these log is queued after the other records.
 //   - A record that finds the queue full is dropped. The next record to be written says
 //     how many were dropped.
 //   - A handler that panics or ends its goroutine loses the record that it was given,
@@ -31,7 +31,7 @@ const maxQueued = 256
 //     returns later, the rest of the queue is written.
 //   - The queue does not know of Close: records from before it are written when it returns,
 //     if the handler allows it, because Close waits for the writer. Later records are
-//     written too, and nobody waits for them.
+//     written too, and no goroutine waits for them.
 type queue struct {
 	spawn func(func())
 

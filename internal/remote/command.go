@@ -206,7 +206,7 @@ func (c *Command) put(got []Got, err error) {
 		case ok && text == "":
 			got[i].Raw = []byte{} // there is such a key
 		case ok:
-			got[i].Raw = unsafe.Slice(unsafe.StringData(text), len(text)) // nobody else has the text
+			got[i].Raw = unsafe.Slice(unsafe.StringData(text), len(text)) // no other code has the text
 		}
 	}
 }

@@ -42,7 +42,7 @@ type passage struct{ state atomic.Int32 }
 const (
 	notSent     int32 = iota
 	isSent            // writing to a connection has begun
-	isWithdrawn       // it will not be written: its callers are told that their commands have not run
+	isWithdrawn       // it will not be written: its callers get an error that says that their commands have not run
 )
 
 // Load reports whether writing has begun.

@@ -79,7 +79,7 @@ var (
 	errNoConnection = errors.New("no connection within the timeout")
 	errPoolFull     = errors.New("all connections of the client's pool are in use")
 	errClosed       = errors.New("closed")
-	errWithdrawn    = errors.New("withdrawn, because its callers have been told that it was not sent") // only go-redis and hooks get it
+	errWithdrawn    = errors.New("withdrawn, because its callers already have the answer that it was not sent") // only go-redis and hooks get it
 
 	errStaying = errors.New("waits for the flight under way") // only leave returns it
 )

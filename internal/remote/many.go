@@ -174,7 +174,7 @@ func (g *Group) Do(ctx context.Context, c *Command) error {
 	return c.finishIn(ctx, g.r)
 }
 
-// Leave tells the group that one of the goroutines sends no command.
+// Leave says that one of the goroutines of the group sends no command.
 func (g *Group) Leave() {
 	g.mu.Lock()
 	g.missing--

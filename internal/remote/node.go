@@ -424,8 +424,8 @@ func (c *Command) left(cause error) error {
 	}
 }
 
-// wake tells the caller that the command is done, or which flight it has to send. At most
-// one of these is unread at a time, unless the caller has left.
+// wake wakes the caller, because the command is done or the caller has to send a flight. At most
+// one of these messages is unread at a time, unless the caller has left.
 func (c *Command) wake(f *flight) {
 	if c.ready == nil {
 		return
