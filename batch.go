@@ -33,31 +33,31 @@ import (
 //  1. The near cache answers elements. The others are looked up in one pipeline, without flights.
 //     Fresh ones are answered.
 //  2. The rest is opened chunk by chunk (Options.BatchSize). Each element boards the flight of its
-//     key. Where it began the flight, the batch asks for the lease, in one pipeline for all. From
+//     key. If it began the flight, the batch asks for the lease, in one pipeline for all. From
 //     here on each element has a goroutine, which acts on the decision of its flight.
 //  3. A computation that an element begins joins the gather. The run begins when each element of
-//     the chunk has either begun its computation, or is answered, or waits for somebody else.
+//     the chunk has either begun its computation, or is answered, or waits for another caller.
 //  4. The run ends all computations that are in it. Their goroutines encode the results, and take
 //     the last steps of the leases together.
 //  5. The next chunk is opened when the gather is quiet.
 //
-// No run waits for anybody else, so batches that wait for each other's keys cannot deadlock: an
+// No run waits for another caller, so batches that wait for each other's keys cannot deadlock: an
 // element that waits has released its part before. If it has to compute later, its computation
-// joins the next run; those that come while one is under way are taken together by the next.
+// joins the next run. The next run takes all computations that join while a run is under way.
 //
 // What a failure does between any two steps:
 //
 //   - Between lookups and flights this process may invalidate a key. A flight may be joined by
 //     calls that began after that, so the entry of the lookup is not used for it then
 //     (flights.Detachments): acquire returns the entry that is there.
-//   - If acquire is not answered for some keys, their flights decide as those of ordinary calls:
-//     the stale entry, or computations without leases, which join the same run. A lease that may
+//   - If acquire is not answered for some keys, their flights decide like those of ordinary calls:
+//     they serve the stale entry, or compute without leases, in the same run. A lease that may
 //     have been granted is given back.
 //   - If a lease is lost, its computation is answered from the run and stores nothing; the others
 //     are not affected.
 //   - An error, a panic or the end of the run's goroutine is the end of each computation in it.
-//     The next chunk is opened after an error, and not after the others, unless the caller gets
-//     none of them because it was served stale values.
+//     After an error the next chunk is opened. After a panic or the end of the goroutine it is
+//     opened only if the caller was served stale values instead.
 //   - The run ends with the deadline of its first computation, or when Close begins. If the function
 //     ignores that, its computations end by themselves, and the next run does not wait for it.
 //   - If the caller leaves, the run continues and is stored, and no further chunk is opened.

@@ -73,9 +73,9 @@ type Config struct {
 	// The same characters are refused as in Options.Prefix. Default: "fncache".
 	Namespace string
 
-	// HashSecret keys the hashes of arguments. Set it, to the same value in every process, if
-	// arguments come from strangers. Without it the hash has no secret, so a caller who can
-	// choose arguments can search for two that collide. If a function takes strings, lists or
+	// HashSecret is the secret key of the hashes of arguments. Set it, to the same value in every
+	// process, if arguments come from untrusted clients. Without it the hash has no secret, so a
+	// caller that chooses arguments can search for two that collide. If a function takes strings, lists or
 	// maps and HashSecret is not set, the log says so once. After a change of HashSecret the
 	// cache starts cold. Default: none.
 	HashSecret []byte
@@ -111,13 +111,13 @@ type Config struct {
 	// 2.5 MiB for any number of keys. Default: 64 MiB.
 	NearSize int
 
-	// Observer is told of computations, waits, operations on Redis, invalidations and changes of
+	// Observer is called for computations, waits, operations on Redis, invalidations and changes of
 	// the state, for metrics and traces; see [Observer]. Without one a call costs nothing more.
 	// Default: none.
 	Observer Observer
 
-	// Logger receives messages for a person on call. A message is logged once and not per
-	// request. It never contains an argument, a result or a secret. For an error or a panic of
+	// Logger receives messages for a person on call. Each subject is logged at most once a minute, and
+	// not per request. A message never contains an argument, a result or a secret. For an error or a panic of
 	// a function the types are logged and not the text, which may quote arguments; the function
 	// can log the text itself.
 	//
@@ -173,7 +173,7 @@ type Cache struct {
 	health   *health.Log
 	holder   *holder.Holder
 	observer *observing // nil without Config.Observer
-	// watchers are told of lookups and computations, for package fncachedebug; nil without.
+	// watchers receive lookups and computations, for package fncachedebug; nil if there are none.
 	watchers atomic.Pointer[[]operate.Watcher]
 	fence    fenceView
 
@@ -292,7 +292,7 @@ func (c *Cache) newHolder() *holder.Holder {
 //
 // Open checks Redis as [Cache.Ping] does, as long as ctx allows. If Redis is away, Open returns
 // no error, because the service has to start without Redis too; the log and [Cache.Health]
-// report it. A fault that a person has to mend, such as a wrong password, is an error, and so
+// report it. A fault that a person has to fix, such as a wrong password, is an error, and so
 // is the end of ctx.
 func Open(ctx context.Context, rawURL string, cfg Config) (*Cache, error) {
 	if cfg.Redis != nil {

@@ -146,7 +146,8 @@ func (b *batch) judge(elements []*element, got []remote.Got, reading *fence.Read
 	return found
 }
 
-// judgeEntry judges an entry that was parsed. It uses about as the flight of each element in turn.
+// judgeEntry judges an entry that was parsed. One flight, about, stands for the flight of each element
+// in turn.
 func (b *batch) judgeEntry(el *element, about *flight, found *finding, reading *fence.Reading, asked moment) {
 	c, fn := b.cache, b.fn
 	if found.s != cold && fn.tagged() {
@@ -207,7 +208,7 @@ func (el *element) inBatch(b *batch) *part {
 }
 
 // open opens the elements of a chunk. It waits until they are answered, or until the runs for them
-// have ended and the others wait for somebody else. before is flights.Detachments from before the
+// have ended and the others wait for another caller. before is flights.Detachments from before the
 // lookups. first reports whether no run has come between these and the chunk. all counts the
 // elements that are not answered yet.
 func (b *batch) open(chunk []*element, before uint64, first bool, all *sync.WaitGroup) {
@@ -256,7 +257,7 @@ func (b *batch) takePlace(chunk []*element) (placed, waited bool) {
 	if policy := b.fn.opts.OnCold; !placed && (b.refresh || policy != Fail && slices.ContainsFunc(chunk, waits)) {
 		waited = true
 		limit := b.fn.waitLimit()
-		if policy == Compute && !b.refresh { // nobody is refused
+		if policy == Compute && !b.refresh { // no call is refused
 			limit = math.MaxInt64
 		}
 		ctx, end := context.WithTimeout(b.ctx, limit)
@@ -352,7 +353,7 @@ func (c *Cache) resolveAll(ctx context.Context, asks []*asking) {
 			if g.status == leaseAcquired {
 				a.part.fences, a.part.renewals = fences, together
 			}
-			if g.foreign && a.e == nil { // which MGET does not tell
+			if g.foreign && a.e == nil { // which MGET does not report
 				c.undecodable(a.fn, errWrongType)
 			}
 			if v, ok, _ := c.answered(a, g); ok {
@@ -365,7 +366,7 @@ func (c *Cache) resolveAll(ctx context.Context, asks []*asking) {
 	}
 }
 
-// resolveRest goes on for a flight whose lease was neither granted nor held. left: its caller had left.
+// resolveRest continues a flight whose lease was neither granted nor held. left: its caller had left.
 func (c *Cache) resolveRest(a *asking, got request, left bool) {
 	var v verdict
 	ok, again := false, left

@@ -119,7 +119,7 @@
 //
 // The hash has 128 bits and covers the arguments by value. A context is not part of the key,
 // except for the string that [Options.Vary] returns. Set [Config.HashSecret] if arguments come
-// from strangers.
+// from untrusted clients.
 //
 // The signature is a fingerprint of the parameter and result types and of the codec. A
 // deploy that changes them starts cold, and old and new processes run side by side. A function
@@ -188,8 +188,9 @@
 // # Metrics and traces
 //
 // [Func.Stats] counts calls and computations. [Cache.NearStats] has the figures of the near cache.
-// An [Observer] (Config.Observer) is told of what takes time, with the contexts of the calls. The
-// package fncacheotel, a module of its own, turns that into metrics and traces of OpenTelemetry.
+// The cache calls an [Observer] (Config.Observer) for whatever takes time, with the contexts of the
+// calls. The package fncacheotel, a module of its own, turns that into metrics and traces of
+// OpenTelemetry.
 //
 // # Rights
 //
@@ -212,7 +213,7 @@
 // its context on, waits until [Options.WaitTimeout]. Two functions without error results that
 // call each other, both under MaxConcurrent, can deadlock. docs/limits.md has the whole list.
 //
-// # The way of one call
+// # The path of one call
 //
 // A call that finds no entry, and computes, goes through these files of the package:
 //
@@ -228,8 +229,8 @@
 //  8. wait.go takes the outcome for the call, and copies it for calls that have joined. call.go
 //     counts the call.
 //
-// All commands of calls go through package internal/remote. observer.go tells Config.Observer of
-// these steps.
+// All commands of calls go through package internal/remote. observer.go reports these steps to
+// Config.Observer.
 //
 // # The files
 //

@@ -445,7 +445,8 @@ func eachFault(err error, change func(error) error) error {
 	return errors.Join(changed...)
 }
 
-// storeFor returns a store that counts scripts that a server has forgotten for fn, or for nobody if fn is nil.
+// storeFor returns a store that counts, for fn, the scripts that a server has forgotten. If fn is nil, they
+// are not counted.
 func (c *Cache) storeFor(fn *Func) *lockStore {
 	if fn == nil {
 		return c.store

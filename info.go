@@ -185,7 +185,7 @@ type Stats struct {
 	Verified, VerifyDiffered uint64
 
 	// Lookups counts the keys that calls and peeks have looked up in Redis. Calls of one key at the
-	// same time share a lookup. Of the lookups, Config.Observer is told of a sample.
+	// same time share a lookup. Config.Observer gets a sample of the lookups.
 	Lookups uint64
 
 	Undecodable uint64 // entries that could not be read; each is a miss

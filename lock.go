@@ -113,8 +113,9 @@ func (t *sentToken) MarshalBinary() ([]byte, error) {
 	return fmt.Appendf(nil, "%s.%d", t.base, n), nil
 }
 
-// These methods send a command, each by the one before: ask, do (the error is for users), eval (a
-// script), step (a script of the lease, whose status it returns), holds (whether it was held).
+// These methods send a command, and each uses the one before it: ask, do (its error is for users), eval
+// (runs a script), step (runs a script of the lease, and returns its status), holds (reports whether the
+// lease was held).
 
 // ask sends a command. The error is the error of ctx, or a *remote.Error.
 func (s *lockStore) ask(ctx context.Context, op string, c *remote.Command) (err error) {

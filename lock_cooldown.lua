@@ -1,4 +1,4 @@
--- Turn a lease into a lock that nobody renews, for a limited time. It is either a cooldown, during
+-- Turn a lease into a lock that no holder renews, for a limited time. It is either a cooldown, during
 -- which a failing function is not called, or an open lock, during which callers compute without a
 -- lease. A late renew does not find its token.
 --

@@ -19,8 +19,8 @@ import (
 // the computation: it handles the result or the error, takes the last step of the lease, and
 // stores a result later if Redis did not take it. compute.go calls these in order.
 
-// openFor is how long a key is computed without leases after its value could not be stored: it
-// would not help callers to wait for such a value.
+// openFor is how long a key is computed without leases after its value could not be stored, because
+// callers would wait for such a value in vain.
 const openFor = time.Second
 
 // Storing a result again that Redis did not take.
@@ -32,8 +32,8 @@ const (
 	maxLateStores = 2
 )
 
-// spawn runs f on a goroutine that Close waits for. Only for a computation that began after Close
-// the goroutine is not waited for: nothing cancels it, and it has no lease to give back.
+// spawn runs f on a goroutine that Close waits for. If the computation began after Close, Close does
+// not wait: nothing cancels the computation, and it has no lease to give back.
 func (c *computation) spawn(f func()) {
 	var group *lifetime.Group
 	if c.closing != nil {

@@ -307,10 +307,10 @@ type BatchFunc[K comparable, V any] struct {
 // the others. So a result with an error is partial: it has the values of the ids that have one.
 //
 // The function leaves out ids that have no value, and so does the cached version.
-// Options.MissingTimeout says how long that is cached. Ids that nobody asked for are ignored. If the
+// Options.MissingTimeout says how long that is cached. Ids that the run did not ask for are ignored. If the
 // function returns an error, that is the error of all ids of the run, nothing is stored, and its
-// map is ignored; ids with a stale value are served that value (Options.OnError). A panic is as
-// for [Wrap]. CacheErrors cannot be set.
+// map is ignored; ids with a stale value are served that value (Options.OnError). A panic is
+// handled as for [Wrap]. CacheErrors cannot be set.
 //
 // Inside the function [AddTags], [SetLifetime] and [NoStore] hold for all ids of the run. The cost
 // of an entry is the time of the run, divided by its ids. A run takes one place of

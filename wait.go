@@ -435,8 +435,8 @@ func (c *call) serve(e *entry, source Source, alone bool) (a answer, again bool)
 	return answer{results: results, source: source, age: c.age(e, source), cost: e.cost}, false
 }
 
-// age returns the age of an entry for an Info, or for an observer, which is told of no fresh hit; 0
-// if there is neither.
+// age returns the age of an entry for an Info or an observer; 0 if there is neither. Fresh hits are
+// not reported to an observer.
 func (c *call) age(e *entry, source Source) time.Duration {
 	if !c.informed && (c.watch == nil || source == SourceFresh) {
 		return 0
