@@ -14,9 +14,9 @@ import (
 
 // This file has the Observer with its events, and calls its methods.
 
-// An Observer is told of the slow things that a cache does: see [Config].Observer. Nothing is
-// told of near hits and of fresh hits: [Func.Stats] counts them. Metrics and traces of
-// OpenTelemetry are in the package fncacheotel, a module of its own.
+// The methods of an Observer are called for the slow things that a cache does: see
+// [Config].Observer. Near hits and fresh hits are not reported; [Func.Stats] counts them. Metrics
+// and traces of OpenTelemetry are in the package fncacheotel, a module of its own.
 //
 // An implementation embeds [NopObserver], so that methods can be added in later releases:
 //
@@ -28,9 +28,9 @@ import (
 // on the goroutine of the function, and CallEnded, WaitEnded and Invalidated on that of the
 // caller, so they should be quick. All others are called on goroutines of their own, in no
 // particular order; only changes of a breaker and of the subscription come one after the other.
-// A slow method delays no renewal of a lease, and no call but the one that it is called for. If
-// 1,024 events wait for slow methods, further ones are dropped. A panic is recovered, and both are
-// logged. [Cache.Close] waits for methods that run, as it waits for computations.
+// A slow method delays only the call that it is called for, and never the renewal of a lease. If
+// 1,024 events wait for slow methods, further events are dropped. A panic is recovered. Dropped
+// events and panics are logged. [Cache.Close] waits for methods that run, as it waits for computations.
 //
 // A context has the values of the context of the call, such as the span of a trace. It may have
 // ended.
@@ -41,17 +41,17 @@ type Observer interface {
 	// RunEnded is called when the function has returned, with the context that RunBegan returned.
 	// Callers get the result at the same time, or may already have been answered otherwise.
 	RunEnded(ctx context.Context, r Run, end RunEnd)
-	// ComputationEnded is called when it is known what became of a result: once for each entry,
+	// ComputationEnded is called when the outcome of a result is known: once for each entry,
 	// so once for each id of the run of a batch function.
 	ComputationEnded(ctx context.Context, c ComputationEnd)
-	// CallEnded is called when a call ends whose answer is not a fresh entry.
+	// CallEnded is called when a call ends, unless its answer is a fresh entry.
 	CallEnded(ctx context.Context, c CallEnd)
 	// WaitEnded is called when a call ends that has waited for another caller, or for a place of
 	// Options.MaxConcurrent. It is called before CallEnded.
 	WaitEnded(ctx context.Context, w WaitEnd)
-	// RedisAnswered is called after an operation that Redis was asked for. Of lookups, it is
-	// called for every 64th, and for each that has failed or has taken a quarter of
-	// Config.RedisTimeout or longer; [Stats] counts them all.
+	// RedisAnswered is called after an operation on Redis, but not for every lookup: only for every
+	// 64th, and for each that has failed or has taken a quarter of Config.RedisTimeout or longer.
+	// [Stats] counts all lookups.
 	RedisAnswered(ctx context.Context, op RedisOperation)
 	// LeaseLost is called when a computation learns that its lease is lost.
 	LeaseLost(ctx context.Context, l LostLease)
@@ -63,7 +63,7 @@ type Observer interface {
 	// BreakerChanged is called when a node of Redis is found away, or back.
 	BreakerChanged(b BreakerChange)
 	// SubscriptionChanged is called when this process begins to receive the events of others, or
-	// has lost its subscription. A subscription that nobody needs any more is not lost.
+	// has lost its subscription. A subscription that ends because it is no longer needed is not lost.
 	SubscriptionChanged(s SubscriptionChange)
 
 	embedsNopObserver()
@@ -125,7 +125,7 @@ type RunEnd struct {
 	Listed bool
 }
 
-// A ComputationEnd is what became of the computation of one entry.
+// A ComputationEnd is the outcome of the computation of one entry.
 type ComputationEnd struct {
 	Func    *Func
 	Key     string
@@ -167,7 +167,7 @@ type RedisOperation struct {
 	// Op is the operation in one word or two, such as "lookup", "acquire" or "store".
 	Op       string
 	Commands int           // for a lookup of a batch, its keys
-	Duration time.Duration // from the need for it to the answer, so waiting for a connection counts
+	Duration time.Duration // until the answer, including the wait for a connection
 	Err      *RedisError   // the first error; nil if there is none
 }
 
@@ -229,7 +229,7 @@ func (t Trigger) String() string {
 	return nameOf(t, "cold", "stale", "early", "refresh", "redis_down")
 }
 
-// An Outcome is what became of a computation.
+// An Outcome says how a computation ended.
 type Outcome uint8
 
 const (
@@ -238,7 +238,7 @@ const (
 	// OutcomeLostLease: the lease was lost, so nothing was stored.
 	OutcomeLostLease
 	// OutcomeError: the function returned an error that is not in Options.CacheErrors, panicked,
-	// or was not waited for any longer.
+	// or the cache no longer waited for it.
 	OutcomeError
 	// OutcomeNotStored: there is a result, and it is not stored: because of NoStore, because
 	// there was no lease, because the codec cannot restore it, or because Redis did not take it.
@@ -267,11 +267,11 @@ func (s Scope) String() string { return nameOf(s, "key", "tag", "function") }
 
 // --- Calling its methods ---
 
-// The functions below tell Config.Observer what happens. Other files call them with one line each.
-// Without an observer that costs one branch.
+// The functions below report to Config.Observer. Other files call each in one line. Without an
+// observer that costs one branch.
 
 const (
-	// sampleLookups: the observer is told of one lookup of that number.
+	// sampleLookups: one lookup of that number is reported.
 	sampleLookups = 64
 	// slowLookups: a lookup is slow if it takes this part of RedisTimeout.
 	slowLookups = 4
@@ -356,7 +356,7 @@ func (e *ending) failed() bool {
 	return !e.normal() && !e.negative && e.err != ErrClosed //nolint:errorlint // errors.Is would ask the user's own
 }
 
-// conclude counts what became of a computation, and tells it. It is called once for each
+// conclude counts and reports the outcome of a computation. It is called once for each
 // computation that has begun.
 func (c *computation) conclude(e *ending) {
 	outcome := OutcomeNotStored
@@ -382,7 +382,7 @@ func (c *computation) conclude(e *ending) {
 	o.Apart("ComputationEnded", func() { o.to.ComputationEnded(c.ctx, end) })
 }
 
-// tellLost tells that the lease is lost.
+// tellLost reports that the lease is lost.
 func (c *computation) tellLost() {
 	if o := c.cache.observer; o != nil {
 		lost := LostLease{Func: c.fn, Key: c.key, Trigger: c.trigger}
@@ -425,7 +425,7 @@ func (c *call) waited() time.Duration {
 	}
 }
 
-// tellEnd tells of the end of a call.
+// tellEnd reports the end of a call.
 func (c *call) tellEnd(a *answer) {
 	if c.watch != nil {
 		c.cache.observer.ended(c.ctx, c.watch.began,
@@ -441,7 +441,7 @@ func (b *batch) startWatch() {
 	}
 }
 
-// tellEnd tells of the end of a call of a batch function.
+// tellEnd reports the end of a call of a batch function.
 func (b *batch) tellEnd(total Info, err error) {
 	if b.cache.observer == nil {
 		return
@@ -466,14 +466,14 @@ func (o *observing) ended(ctx context.Context, began time.Time, w WaitEnd, end C
 	}
 }
 
-// tellInvalidated tells of an invalidation.
+// tellInvalidated reports an invalidation.
 func (c *Cache) tellInvalidated(ctx context.Context, i Invalidation) {
 	if o := c.observer; o != nil {
 		o.Here("Invalidated", func() { o.to.Invalidated(ctx, i) })
 	}
 }
 
-// tell tells the result of a verification.
+// tell reports the result of a verification.
 func (v *verification) tell(differed bool) {
 	if o := v.cache.observer; o != nil {
 		o.Here("Verified", func() { o.to.Verified(v.ctx, Verification{Func: v.fn, Key: v.key, Differed: differed}) })
@@ -482,7 +482,7 @@ func (v *verification) tell(differed bool) {
 
 // --- Redis ---
 
-// answered tells of the answer to the commands of an operation. A command that its caller has
+// answered reports the answer to the commands of an operation. A command that its caller has
 // given up, or that was not sent because the node is away, has no answer.
 func (o *observing) answered(ctx context.Context, name string, commands int, began time.Time, err error) {
 	op := RedisOperation{Op: name, Commands: commands, Duration: time.Since(began)}
@@ -499,7 +499,7 @@ func (o *observing) answered(ctx context.Context, name string, commands int, beg
 	o.Apart("RedisAnswered", func() { o.to.RedisAnswered(ctx, op) })
 }
 
-// tellNode tells of a change of a node. It does not block.
+// tellNode reports a change of a node. It does not block.
 func (o *observing) tellNode(e remote.Event) {
 	if o == nil || e.Err != nil && !e.Away {
 		return
@@ -511,7 +511,7 @@ func (o *observing) tellNode(e remote.Event) {
 	o.InOrder("BreakerChanged", func() { o.to.BreakerChanged(change) })
 }
 
-// tellSubscription tells that events are received, or why they are not any more. It does not
+// tellSubscription reports that events are received, or why they are not any more. It does not
 // block.
 func (o *observing) tellSubscription(lost error) {
 	if o != nil {
@@ -521,7 +521,7 @@ func (o *observing) tellSubscription(lost error) {
 
 // --- Watchers ---
 
-// lookedUp counts a lookup, tells the watchers of package operate, if there are any, and returns
+// lookedUp counts a lookup, reports it to the watchers of package operate, if any, and returns
 // the key.
 func (c *Cache) lookedUp(f *Func, key string) string {
 	f.counters.lookups.Add(1)
@@ -533,7 +533,7 @@ func (c *Cache) lookedUp(f *Func, key string) string {
 	return key
 }
 
-// computed tells the watchers of package operate, if there are any.
+// computed reports to the watchers of package operate, if there are any.
 func (c *Cache) computed(comp *computation, e *ending) {
 	watchers := c.watchers.Load()
 	if watchers == nil {
