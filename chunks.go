@@ -309,8 +309,8 @@ func (b *batch) board(chunk []*element, before uint64, justRead bool) {
 		f.input, f.tags, f.part = el.ownInput(), el.ownTags(), el.part
 		a := &asking{flight: f, e: el.e, s: el.s}
 		// Callers that join the flight may have called after an invalidation. The process that sends
-		// one detaches lookups, and acquire tells whether the entry is still there; but it does not
-		// tell whether a tag has overtaken the entry since it was read.
+		// one detaches lookups, and acquire reports whether the entry is still there; but it does
+		// not report whether a tag has overtaken the entry since it was read.
 		if b.cache.flights.Detachments() != before || !justRead && b.fn.tagged() && a.s == stale {
 			a.e, a.s = nil, cold
 		}

@@ -87,7 +87,7 @@ func (h *Func1[A, R]) Key(a A) (string, error) {
 	return h.Func.keyOf(&shape.One[A]{A: a})
 }
 
-// KeyFor is Key for a call with the context ctx, as [Func.KeyFor].
+// KeyFor returns the key of a call with the context ctx, as [Func.KeyFor] does.
 func (h *Func1[A, R]) KeyFor(ctx context.Context, a A) (string, error) {
 	return h.Func.keyFor(ctx, &shape.One[A]{A: a})
 }
@@ -299,9 +299,9 @@ type BatchFunc[K comparable, V any] struct {
 //
 //	f, err := fncache.WrapBatch(&products, fncache.Options{Timeout: time.Hour, OnCold: fncache.Wait})
 //
-// A call looks up all of its ids in one round trip. The function runs once, with the ids that no
-// other caller computes, or once for each [Options.BatchSize] of them; each id is given once. Ids
-// that another caller computes are answered with the stale value, or follow [Options.OnCold]:
+// A call looks up all of its ids in one round trip. The function runs with the ids that no other
+// caller computes, each given once: in one run, or in runs of [Options.BatchSize] ids. Ids that
+// another caller computes are answered with the stale value, or follow [Options.OnCold]:
 // under Wait the call waits for them, beside its own run and never before it; under Compute it
 // computes them too; under Fail it returns what there is, and a [*ColdCacheError] whose IDs has
 // the others. So a result with an error is partial: it has the values of the ids that have one.
@@ -398,7 +398,7 @@ func (h *BatchFunc[K, V]) Call(ctx context.Context, ids ...K) (map[K]V, error) {
 // Key returns the Redis key of the entry of an id, as [Func.Key] does.
 func (h *BatchFunc[K, V]) Key(id K) (string, error) { return h.Func.keyOf(&shape.One[K]{A: id}) }
 
-// KeyFor is Key for a call with the context ctx, as [Func.KeyFor].
+// KeyFor returns the key of a call with the context ctx, as [Func.KeyFor] does.
 func (h *BatchFunc[K, V]) KeyFor(ctx context.Context, id K) (string, error) {
 	return h.Func.keyFor(ctx, &shape.One[K]{A: id})
 }

@@ -27,13 +27,13 @@ type Options struct {
 	Caches []*fncache.Cache
 
 	// Authorize reports whether a request may do an action. Without it there are no actions. It is
-	// also called when a page is shown, to decide whether the page offers the action; of a tag,
-	// Action.Tag is then "". An action is refused if its request comes from another site
+	// also called when a page is shown, to decide whether the page offers the action; for an action
+	// about a tag, Action.Tag is then "". An action is refused if its request comes from another site
 	// ([http.CrossOriginProtection]). Each action is logged.
 	Authorize func(r *http.Request, a Action) bool
 
 	// ShowValues shows the decoded results of entries, and the last error text of each type.
-	// Both can have personal data. Default: false.
+	// Both can contain personal data. Default: false.
 	ShowValues bool
 
 	// Logger receives a record for each action. Default: slog.Default(), looked up at each record.

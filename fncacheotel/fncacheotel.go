@@ -81,8 +81,8 @@ func New(opts ...Option) (*Observer, error) {
 	return observer, nil
 }
 
-// Watch has the counters of a cache and of its functions collected, until [Observer.Close]. The
-// functions of a closed cache are not collected any more.
+// Watch begins to collect the counters of a cache and of its functions, until [Observer.Close]. The
+// counters of a closed cache are no longer collected.
 func (o *Observer) Watch(c *fncache.Cache) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -112,7 +112,7 @@ func (b *Bulkhead) give() {
 	b.admit()
 }
 
-// admit gives the places that are free to those who wait. mu is held.
+// admit gives the places that are free to callers that wait. mu is held.
 func (b *Bulkhead) admit() {
 	for first := b.waiting.Front(); first != nil && b.free > 0; first = b.waiting.Front() {
 		b.free--

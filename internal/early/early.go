@@ -4,7 +4,7 @@
 // Prevention" (VLDB 2015): each caller draws a number that is exponentially distributed, and
 // refreshes if the entry would be stale by the time that many computations take. So an entry that
 // is asked for often, or takes long to compute, is refreshed early enough, and one that is
-// rarely asked for is not refreshed for nothing.
+// rarely asked for is not refreshed needlessly.
 package early
 
 import (

@@ -194,7 +194,7 @@ func instead(t reflect.Type) string {
 	return "name another parameter, or have the function add the tag"
 }
 
-// writer returns what writes values of a kind; nil if there is nothing.
+// writer returns the function that writes values of a kind; nil if there is none.
 func writer(k reflect.Kind) func(dst []byte, v reflect.Value) []byte {
 	switch {
 	case k == reflect.String:
