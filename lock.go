@@ -315,7 +315,7 @@ func (s *lockStore) renew(ctx context.Context, key, token string, lease time.Dur
 // late bounds how often the command is sent without an answer in time.
 func (s *lockStore) store(ctx context.Context, key, token string, e *envelope, raw []byte, timeout time.Duration, late int) (held bool, err error) {
 	id := e.idBytes()
-	return s.holds(ctx, opStore, storeScript, remote.Limits{Urgent: true, Late: late}, []string{key, key + lockSuffix},
+	return s.holds(ctx, opStore, storeScript, remote.Limits{Urgent: true, Late: int16(late)}, []string{key, key + lockSuffix},
 		token, raw, timeout.Milliseconds(), id[:], s.channelOf(key), events.Event{Verb: events.Store, Key: key, ID: events.StoreID(e.id)}.String(),
 		events.Event{Verb: events.Release, Key: key, ID: token}.String())
 }

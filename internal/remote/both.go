@@ -171,7 +171,7 @@ func (r *ride) take(f *flight, c *Command) bool {
 	if !c.only() {
 		return false
 	}
-	c.wire = wire{flight: f, use: Reads, caller: c.ctx, Cmder: redis.NewCmd(f)}
+	c.wire = wire{flight: f, of: c, Cmder: redis.NewCmd(f)}
 	return true
 }
 
@@ -179,7 +179,7 @@ func (r *ride) take(f *flight, c *Command) bool {
 func (r *ride) command(f *flight) redis.Cmder {
 	r.mark = mark{hmget, f}
 	r.cmd = redis.NewCmd(f, r.first.words(&r.mark, r.hashes)...)
-	r.wire = wire{Cmder: r.cmd, flight: f, use: Reads, caller: r.riders[0].ctx}
+	r.wire = wire{Cmder: r.cmd, flight: f, of: r.riders[0]}
 	return &r.wire
 }
 

@@ -41,7 +41,6 @@ type Command struct {
 	// Of the flight that the command is in. The goroutine that makes the flight writes them,
 	// then the goroutine that sends it.
 	wire   wire
-	mark   mark
 	words  [2]any          // of a GET
 	get    redis.StringCmd // the inner command of wire, if it is a GET
 	flight flight          // room for the flight of which the command is the first
@@ -77,6 +76,7 @@ type Command struct {
 // An other has the parts of a command that is not a GET. They are apart because Go allocates a
 // Command of at most 512 bytes in a cheaper way, and every hit allocates one.
 type other struct {
+	mark  mark
 	keys  []string   // of a script, or of an MGET
 	args  []any      // of a script; or all words
 	cmd   *redis.Cmd // the inner command of wire
@@ -95,12 +95,15 @@ const (
 
 // Limits say how a command is sent.
 type Limits struct {
-	// Once: the command is not sent again after it may have taken effect.
-	Once bool
+	// Expect is the expected size of the answer in bytes; 0 means at most TinySize. A larger
+	// answer is received too, but delays other commands.
+	Expect int
 	// Late is how often it is sent at most if its answers are late; 0 is maxSendings. A late
 	// answer does not count if this process was late. With Late it is not sent again to a
 	// node that is silent.
-	Late int
+	Late int16
+	// Once: the command is not sent again after it may have taken effect.
+	Once bool
 	// Always: it is sent even if the node is away, because the node may be back.
 	Always bool
 	// Urgent: it is sent before all queued commands that are not urgent. Set it for a command
@@ -111,9 +114,6 @@ type Limits struct {
 	Stay bool
 	// Whole: a script is sent with its text.
 	Whole bool
-	// Expect is the expected size of the answer in bytes; 0 means at most TinySize. A larger
-	// answer is received too, but delays other commands.
-	Expect int
 }
 
 // Get makes a command that reads a key.
@@ -253,37 +253,38 @@ func (c *Command) large() bool {
 // memory. That is safe: nothing writes to it after a flight has landed, and the commands of an
 // orphan are never sent again.
 func (c *Command) prepare(f *flight) redis.Cmder {
-	c.mark.flight = f
-	c.wire = wire{flight: f, use: c.use, caller: c.ctx}
+	c.wire = wire{flight: f, of: c}
+	if c.other != nil {
+		c.other.mark.flight = f
+	}
 	switch {
 	case c.script != nil:
-		c.mark.text = c.key
 		o := c.other
+		o.mark.text = c.key
 		args := make([]any, 0, 4+len(o.keys)+len(o.args))
 		if c.whole {
 			args = append(args, "eval", c.script.text)
 		} else {
 			args = append(args, "evalsha", c.script.hash)
 		}
-		args = append(args, len(o.keys), &c.mark)
+		args = append(args, len(o.keys), &o.mark)
 		for _, key := range o.keys[1:] {
 			args = append(args, key)
 		}
 		o.cmd = redis.NewCmd(f, append(args, o.args...)...)
 		c.wire.Cmder = o.cmd
 	case c.only():
-		c.mark.text = hmget
+		c.other.mark.text = hmget
 		hashes := c.ask.place(make(map[[16]byte]int32, len(c.ask.hashes)), nil)
-		c.other.cmd = redis.NewCmd(f, c.ask.words(&c.mark, hashes)...)
+		c.other.cmd = redis.NewCmd(f, c.ask.words(&c.other.mark, hashes)...)
 		c.wire.Cmder = c.other.cmd
 	case c.other != nil:
 		o := c.other
-		c.mark.text = o.args[0].(string)
-		o.cmd = redis.NewCmd(f, append([]any{&c.mark}, o.args[1:]...)...)
+		o.mark.text = o.args[0].(string)
+		o.cmd = redis.NewCmd(f, append([]any{&o.mark}, o.args[1:]...)...)
 		c.wire.Cmder = o.cmd
 	default:
-		c.mark.text = c.key
-		c.words = [2]any{"get", &c.mark}
+		c.words = [2]any{"get", (*keyMark)(c)}
 		c.get = *redis.NewStringCmd(f, c.words[:]...)
 		c.wire.Cmder = &c.get
 	}
@@ -314,10 +315,9 @@ func (c *Command) fail(kind Kind, cause error) *Error {
 type wire struct {
 	redis.Cmder
 	flight   *flight
-	use      Use
-	caller   context.Context
-	answered bool
+	of       *Command // or the first of several that it is for
 	err      error
+	answered bool
 }
 
 // NoRetry keeps go-redis from sending the command again.
@@ -331,8 +331,8 @@ func (w *wire) SetErr(err error) {
 	w.err = err
 	w.Cmder.SetErr(err)
 	w.answered = err == nil || err == redis.Nil //nolint:errorlint // go-redis returns it as it is
-	if w.answered && !w.flight.answered[w.use].Load() {
-		w.flight.answered[w.use].Store(true)
+	if use := w.of.use; w.answered && !w.flight.answered[use].Load() {
+		w.flight.answered[use].Store(true)
 	}
 }
 
@@ -341,7 +341,7 @@ func (w *wire) Err() error { return w.err }
 
 // Caller returns the context of the command's caller, for hooks. For a pipeline go-redis gives
 // hooks only the context of the first command's caller.
-func (w *wire) Caller() context.Context { return w.caller }
+func (w *wire) Caller() context.Context { return w.of.ctx }
 
 // Inner returns the command of go-redis, for hooks that look at replies.
 func (w *wire) Inner() redis.Cmder { return w.Cmder }
@@ -355,15 +355,27 @@ type mark struct {
 
 // MarshalBinary returns the word, which go-redis copies to the connection. After an error go-redis
 // closes the connection, and sends nothing that it has copied.
-func (m *mark) MarshalBinary() ([]byte, error) {
-	if !m.flight.sent.begin() {
-		return nil, errWithdrawn
-	}
-	return unsafe.Slice(unsafe.StringData(m.text), len(m.text)), nil
-}
+func (m *mark) MarshalBinary() ([]byte, error) { return m.flight.write(m.text) }
 
 // String returns the word. go-redis routes by it, and hooks print it.
 func (m *mark) String() string { return m.text }
+
+// A keyMark is the mark of a GET: its key.
+type keyMark Command
+
+// MarshalBinary is that of mark.
+func (m *keyMark) MarshalBinary() ([]byte, error) { return m.wire.flight.write(m.key) }
+
+// String is that of mark.
+func (m *keyMark) String() string { return m.key }
+
+// write notes that writing begins, and returns the bytes of a word.
+func (f *flight) write(text string) ([]byte, error) {
+	if !f.sent.begin() {
+		return nil, errWithdrawn
+	}
+	return unsafe.Slice(unsafe.StringData(text), len(text)), nil
+}
 
 // A Script is a Lua script that servers know by its hash.
 type Script struct{ text, hash string }

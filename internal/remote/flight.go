@@ -28,8 +28,8 @@ type flight struct {
 	// Guarded by node.mu.
 	era    int32  // of the lane, when the flight took the seat; noSeat after it lost the seat
 	since  uint64 // watch.ticks when it began
-	lates  uint64 // watch.lates when it began
 	heard  uint64 // watch.heard when it began
+	lates  uint32 // watch.lates when it began
 	flown  int32  // ticks on time since it was sent
 	waits  int32  // ticks on time before it was sent
 	orphan bool   // its commands are done, and it has lost its seat
@@ -166,7 +166,7 @@ func (f *flight) boarded(use Use) bool {
 
 func (f *flight) fail(err error) {
 	for _, c := range f.batch {
-		c.wire.Cmder = redis.NewCmd(f) // if it was not prepared
+		c.wire.Cmder, c.wire.of = redis.NewCmd(f), c // if it was not prepared
 		c.wire.SetErr(err)
 	}
 }

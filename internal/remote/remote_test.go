@@ -1170,7 +1170,7 @@ type whoKey struct{}
 func (h *tapHook) note(ctx context.Context, cmds ...redis.Cmder) {
 	for _, cmd := range cmds {
 		if wire, ok := cmd.(*wire); ok && cmd.Name() == "get" {
-			h.seen.Store(cmd.Args()[1].(*mark).text, [2]any{wire.Caller().Value(whoKey{}), ctx.Value(whoKey{})})
+			h.seen.Store(fmt.Sprint(cmd.Args()[1]), [2]any{wire.Caller().Value(whoKey{}), ctx.Value(whoKey{})})
 		}
 	}
 }
@@ -1527,7 +1527,7 @@ func TestProcessThatIsLateForLongWaits(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			err, _ := write(t.Context(), r, fmt.Sprint("k", i), Limits{Late: i%4 - 1}) // 0, or 2
+			err, _ := write(t.Context(), r, fmt.Sprint("k", i), Limits{Late: int16(i%4 - 1)}) // 0, or 2
 			require.NoError(t, err)
 		})
 		require.False(t, r.Health()[0].Away)

@@ -129,7 +129,7 @@ func (n *node) settleLate(s *settling, c *Command, err error) {
 	}
 	c.lates++
 	switch {
-	case c.limit.Late > 0 && (int(c.lates) >= c.limit.Late || n.watch.silent[c.use] >= ticksPerTimeout/2):
+	case c.limit.Late > 0 && (c.lates >= c.limit.Late || n.watch.silent[c.use] >= ticksPerTimeout/2):
 		s.finish(c, c.fail(KindTimeout, &lateError{err}))
 		return
 	case small && c.sendings < maxSendings:

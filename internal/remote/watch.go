@@ -36,7 +36,7 @@ type watch struct {
 	fresh  bool      // nothing has landed since the watchdog was started
 	due    time.Time // of the next tick
 	ticks  uint64
-	lates  uint64 // ticks that came late
+	lates  uint32 // ticks that came late
 	heard  uint64 // flights that were answered
 
 	asked  [uses]bool // at the last tick, a small command was unanswered
