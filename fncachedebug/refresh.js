@@ -1,5 +1,5 @@
-// Loads the page again every five seconds, and keeps the place. It waits while somebody has the focus
-// in the page, has typed something or has selected text: that would be lost.
+// Loads the page again every five seconds, and keeps the place. It waits while the reader has the focus
+// in the page, has typed something or has selected text, because that would be lost.
 const used = () => document.querySelector("main").contains(document.activeElement) || getSelection().toString() ||
   [...document.querySelectorAll("main input")].some((i) => i.value !== i.defaultValue || i.checked !== i.defaultChecked);
 setInterval(async () => {
