@@ -80,7 +80,7 @@ func (x *index) couldNotAsk(c *cell, call *call, comp *comp) bool {
 	if comp.heldToTheEnd(c) {
 		return x.away(c, &call.begin, &call.end) != ""
 	}
-	return x.mayNotAsk(&call.begin, &call.end) && !x.toldLost(c, comp)
+	return x.mayNotAsk(&call.begin, &call.end) && !x.learnedLost(c, comp)
 }
 
 // heldToTheEnd reports whether the last step of the lease found it held.
@@ -94,9 +94,9 @@ func (c *comp) heldToTheEnd(of *cell) bool {
 // is sent again (settle.go). Its callers have their answers by then.
 const storeAgain = 100 * time.Millisecond
 
-// toldLost reports whether the computation's process certainly learned, before it answered,
+// learnedLost reports whether the computation's process certainly learned, before it answered,
 // that the lease was lost: from a renewal or from the last step.
-func (x *index) toldLost(c *cell, comp *comp) bool {
+func (x *index) learnedLost(c *cell, comp *comp) bool {
 	if comp.grant == nil {
 		return false
 	}

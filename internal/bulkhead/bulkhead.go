@@ -12,7 +12,7 @@ import (
 	"sync"
 )
 
-// A Bulkhead has a number of places. A nil one has room for everybody. It is safe for
+// A Bulkhead has a number of places. A nil one has no bound. It is safe for
 // concurrent use.
 type Bulkhead struct {
 	mu      sync.Mutex // guards the fields below

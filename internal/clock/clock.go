@@ -269,8 +269,7 @@ func (c *Clock) Due() bool {
 		elapsed > Pause && (r.slow || c.Dialed.Load())
 }
 
-// Later returns the time that comes so long after another: the end of time, if it would be
-// past it.
+// Later returns at plus by, or the largest Duration if the sum would be larger.
 func Later(at, by time.Duration) time.Duration {
 	if by > 0 && at > math.MaxInt64-by {
 		return math.MaxInt64

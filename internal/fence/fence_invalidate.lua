@@ -87,5 +87,5 @@ end
 
 -- A user that may not publish must still be able to invalidate. The answer says why nothing was
 -- published.
-local told = redis.pcall('PUBLISH', ARGV[5], 'tags ' .. now .. ' ' .. ARGV[4] .. ' ' .. table.concat(tags, ' '))
-return {now, type(told) == 'table' and told.err or ''}
+local reply = redis.pcall('PUBLISH', ARGV[5], 'tags ' .. now .. ' ' .. ARGV[4] .. ' ' .. table.concat(tags, ' '))
+return {now, type(reply) == 'table' and reply.err or ''}

@@ -38,7 +38,7 @@ func (t *Teller) Here(method string, call func()) {
 		}
 		if value := recover(); value != nil {
 			// The value may quote what must not be in a log.
-			t.log.Once("observer panic "+method, slog.LevelError, "Config.Observer panicked: the event is lost; mend its method",
+			t.log.Once("observer panic "+method, slog.LevelError, "Config.Observer panicked: the event is lost; fix its method",
 				"method", method, "panic", fmt.Sprintf("%T", value))
 		}
 	}()
