@@ -14,7 +14,7 @@ import (
 
 // This file has the Observer with its events, and calls its methods.
 
-// The methods of an Observer are called for the slow things that a cache does: see
+// An Observer has the methods that a cache calls for the slow things that it does: see
 // [Config].Observer. Near hits and fresh hits are not reported; [Func.Stats] counts them. Metrics
 // and traces of OpenTelemetry are in the package fncacheotel, a module of its own.
 //
