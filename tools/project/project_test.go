@@ -287,3 +287,23 @@ func TestIssueFormsAreComplete(t *testing.T) {
 		t.Error("there is no issue form in .github/ISSUE_TEMPLATE")
 	}
 }
+
+// TestSeededBugsApply checks that the bugs of history/seeded.sh still fit the code that they are
+// put into. The script takes minutes, so it is run by hand.
+func TestSeededBugsApply(t *testing.T) {
+	patches, err := filepath.Glob(filepath.Join(root, "history", "testdata", "seeded", "*.patch"))
+	if err != nil || len(patches) == 0 {
+		t.Fatalf("found no patches: %v", err)
+	}
+	for _, patch := range patches {
+		path, err := filepath.Abs(patch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("git", "apply", "--check", path)
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s does not apply, so change the patch: %v\n%s", filepath.Base(patch), err, out)
+		}
+	}
+}
