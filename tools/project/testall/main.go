@@ -25,6 +25,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,16 +40,19 @@ const (
 	shards = 4
 	// parallel is how many parallel tests of a process run at the same time. They wait for servers
 	// that do not answer.
-	parallel = "4"
+	parallel = 4
+	// parallelAlone is the same for tests that have the processor for themselves. With 8, one of
+	// faults was too late beside other programs.
+	parallelAlone = 6
 )
 
 // long are the modules whose tests take longest. They begin first, so that nothing waits for them
 // in the end.
 var long = []string{"examples/bookstore", "history"}
 
-// alone are the modules whose tests have the processor for themselves, because they measure what
-// it does, or require answers within fractions of a second.
-var alone = []string{"faults", "bench"}
+// alone are the directories of the packages whose tests have the processor for themselves, because
+// they measure what it does, or require answers within fractions of a second.
+var alone = []string{"faults", "bench", "bench/callers", "bench/load", "bench/overload"}
 
 // raced are the modules tested with the race detector, as the library is. Other modules are not:
 // the bookstore has a SQLite translated from C, which the detector only slows down, and a benchmark
@@ -91,7 +95,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(work) }()
-	s := &suite{root: *root, width: max(*width, 1), work: work}
+	top, err := filepath.Abs(*root) // as go list gives directories
+	if err != nil {
+		return err
+	}
+	s := &suite{root: top, width: max(*width, 1), work: work}
 	if *race {
 		s.race = []string{"-race"}
 	}
@@ -112,7 +120,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 // tests run.
 func inOrder(modules []string) []string {
 	rank := func(module string) int {
-		if slices.Contains(alone, module) {
+		if slices.ContainsFunc(alone, func(dir string) bool { return dir == module || strings.HasPrefix(dir, module+"/") }) {
 			return len(long) + 2
 		}
 		if at := slices.Index(long, module); at >= 0 {
@@ -131,6 +139,12 @@ type job struct {
 	binary string
 	dir    string // of its package
 	run    string // a pattern
+	alone  bool
+}
+
+// isAlone reports whether a job has the processor for itself.
+func (s *suite) isAlone(j job) bool {
+	return slices.ContainsFunc(alone, func(dir string) bool { return filepath.Join(s.root, dir) == filepath.Clean(j.dir) })
 }
 
 // build builds the test binaries of a module, several at once, as a job each. The root package of
@@ -223,7 +237,9 @@ func (s *suite) output(ctx context.Context, dir string, command ...string) (stri
 func (s *suite) cmd(ctx context.Context, dir string, command ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), skipsEnv+"="+s.skips())
+	// A binary with the race detector waits a second in the end, for races of goroutines that are
+	// left. Nothing that is tested runs then.
+	cmd.Env = append(os.Environ(), skipsEnv+"="+s.skips(), "GORACE=atexit_sleep_ms=100 "+os.Getenv("GORACE"))
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	return cmd
@@ -246,11 +262,11 @@ func (s *suite) runAll(ctx context.Context, modules []string, out io.Writer) (fa
 		if err != nil {
 			return nil, err
 		}
-		if slices.Contains(alone, module) {
-			last = append(last, jobs...)
-			continue
-		}
 		for _, j := range jobs {
+			if j.alone = s.isAlone(j); j.alone {
+				last = append(last, j)
+				continue
+			}
 			running.Go(func() {
 				slots <- struct{}{}
 				defer func() { <-slots }()
@@ -276,9 +292,13 @@ func (s *suite) print(format string, args ...any) {
 func (s *suite) run(ctx context.Context, j job) {
 	began := time.Now()
 	var printed bytes.Buffer
+	atOnce := parallel
+	if j.alone {
+		atOnce = parallelAlone
+	}
 	// These are the flags that go test would give it.
 	cmd := s.cmd(ctx, j.dir, j.binary, "-test.paniconexit0", "-test.timeout=10m",
-		"-test.parallel="+parallel, "-test.shuffle=on", "-test.run="+j.run)
+		"-test.parallel="+strconv.Itoa(atOnce), "-test.shuffle=on", "-test.run="+j.run)
 	cmd.Stdout, cmd.Stderr = &printed, &printed
 	err := cmd.Run()
 

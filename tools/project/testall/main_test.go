@@ -136,3 +136,20 @@ func TestDealGivesEachNameToOneShard(t *testing.T) {
 		}
 	}
 }
+
+func TestThePackagesThatRunAloneAreInTheRepository(t *testing.T) {
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range alone {
+		tests, err := filepath.Glob(filepath.Join(root, dir, "*_test.go"))
+		if err != nil || len(tests) == 0 {
+			t.Errorf("%s has no tests", dir)
+		}
+		s := &suite{root: root}
+		if !s.isAlone(job{dir: filepath.Join(root, dir)}) || s.isAlone(job{dir: filepath.Join(root, dir, "below")}) {
+			t.Errorf("%s does not run alone", dir)
+		}
+	}
+}
