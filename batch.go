@@ -32,8 +32,8 @@ import (
 //
 //  1. The near cache answers elements. The others are looked up in one pipeline, without flights.
 //     Fresh ones are answered.
-//  2. The rest is opened chunk by chunk (Options.BatchSize). Each element boards the flight of its
-//     key. If it began the flight, the batch asks for the lease, in one pipeline for all. From
+//  2. The rest is opened chunk by chunk (Options.BatchSize), when the call has a
+//     place of Options.MaxConcurrent (see part). Each element boards the flight of its key. If it began the flight, the batch asks for the lease, in one pipeline for all. From
 //     here on each element has a goroutine, which acts on the decision of its flight.
 //  3. A computation that an element begins joins the gather. The run begins when each element of
 //     the chunk has either begun its computation, or is answered, or waits for another caller.
@@ -168,8 +168,8 @@ type batch struct {
 
 	due    []dueHit // see refreshEarly
 	gather *gather.Gather[*computation]
-	place  bulkhead.Ahead
-	broken atomic.Bool // a run that the caller waits for has ended by a panic, or by the end of its goroutine
+	place  *bulkhead.Shared // of the runs; nil without Options.MaxConcurrent, and if the call is nested
+	broken atomic.Bool      // a run that the caller waits for has ended by a panic, or by the end of its goroutine
 }
 
 // An element is the call for one id.
@@ -249,7 +249,9 @@ func (b *batch) begin(n int, arg func(i int) shape.Arguments) (err error) {
 		return err
 	}
 	b.gather = b.newGather()
-	b.nested = f.places != nil && b.per.frame.runs(f.places)
+	if b.nested = f.places != nil && b.per.frame.runs(f.places); !b.nested {
+		b.place = f.places.Share()
+	}
 	return nil
 }
 

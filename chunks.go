@@ -202,7 +202,7 @@ func (el *element) take(b *batch, f finding) (answered bool) {
 // inBatch makes the part of an element in the batch.
 func (el *element) inBatch(b *batch) *part {
 	if el.part == nil {
-		el.part = &part{order: el.order, gather: b.gather}
+		el.part = &part{order: el.order, gather: b.gather, place: b.place}
 	}
 	return el.part
 }
@@ -212,11 +212,12 @@ func (el *element) inBatch(b *batch) *part {
 // lookups. first reports whether no run has come between these and the chunk. all counts the
 // elements that are not answered yet.
 func (b *batch) open(chunk []*element, before uint64, first bool, all *sync.WaitGroup) {
+	placed, waited := b.takePlace(chunk)
 	for _, el := range chunk {
 		el.inBatch(b)
 		b.gather.Hold() // the next run waits for the element
 	}
-	if placed, waited := b.takePlace(chunk); placed && !b.refresh {
+	if placed && !b.refresh {
 		b.board(chunk, before, first && !waited)
 	}
 	var missing atomic.Int64
@@ -243,17 +244,16 @@ func (b *batch) open(chunk []*element, before uint64, first bool, all *sync.Wait
 // there is none, it decides for the elements: a stale entry is served, and the others are refused. So it
 // does not wait for the sake of stale entries alone. waited reports whether it has waited for a place.
 func (b *batch) takePlace(chunk []*element) (placed, waited bool) {
-	places := b.fn.places
-	if places == nil || b.nested {
+	if b.place == nil {
 		return true, false
 	}
 	waits := func(el *element) bool {
-		if el.part.ahead { // Redis is away
+		if el.part.isAhead() { // Redis is away
 			return b.cache.cfg.OnRedisDown == DownCompute
 		}
 		return el.s != stale
 	}
-	number, placed := b.place.Next(places)
+	placed = b.place.Try()
 	if policy := b.fn.opts.OnCold; !placed && (b.refresh || policy != Fail && slices.ContainsFunc(chunk, waits)) {
 		waited = true
 		limit := b.fn.waitLimit()
@@ -261,36 +261,30 @@ func (b *batch) takePlace(chunk []*element) (placed, waited bool) {
 			limit = math.MaxInt64
 		}
 		ctx, end := context.WithTimeout(b.ctx, limit)
-		if placed = places.Take(ctx) == nil; placed {
-			b.place.Hold()
-		}
+		placed = b.place.Take(ctx) == nil
 		end()
 	}
 	if placed {
-		b.leavePlace(number)
+		for i, el := range chunk {
+			if el.inBatch(b).placed = true; i > 0 {
+				b.place.Join()
+			}
+		}
 		return true, waited
 	}
 	for _, el := range chunk {
 		switch {
 		case b.ctx.Err() != nil:
-			el.part.foresee(decision{}, b.ctx.Err())
-		case el.part.ahead:
+			el.inBatch(b).foresee(decision{}, b.ctx.Err())
+		case el.part.isAhead():
 			el.part.full = b.cache.cfg.OnRedisDown == DownCompute
 		case el.s == stale && b.cache.servable(b.fn, el.e): // it may have waited
-			el.part.foresee(decision{verdict: serveStale{el.e}}, nil)
+			el.inBatch(b).foresee(decision{verdict: serveStale{el.e}}, nil)
 		default:
-			el.part.foresee(decision{}, el.full())
+			el.inBatch(b).foresee(decision{}, el.full())
 		}
 	}
 	return false, waited
-}
-
-// leavePlace gives the place of a step back as soon as no run needs it.
-func (b *batch) leavePlace(step int) {
-	b.cache.life.Go(func() {
-		<-b.gather.Quiet()
-		b.place.GiveBack(step, b.fn.places)
-	})
 }
 
 // board puts the elements on the flights of their keys, and asks for the leases of those that
@@ -314,6 +308,7 @@ func (b *batch) board(chunk []*element, before uint64, justRead bool) {
 		if b.cache.flights.Detachments() != before || !justRead && b.fn.tagged() && a.s == stale {
 			a.e, a.s = nil, cold
 		}
+		b.place.Join() // also if the call leaves before there is an answer
 		asks = append(asks, a)
 	}
 	if len(asks) > 0 {
@@ -328,6 +323,7 @@ func (c *Cache) resolveAll(ctx context.Context, asks []*asking) {
 	var wanted []*asking
 	for _, a := range asks {
 		if a.s == stale && c.flights.Computing(a.flightKey) != nil {
+			a.part.place.Give()
 			c.decide(a.flight, serveStale{a.e})
 			continue
 		}
@@ -383,9 +379,16 @@ func (c *Cache) resolveRest(a *asking, got request, left bool) {
 	}
 }
 
-// acquireAll asks for leases in one pipeline.
+// acquireAll asks for leases in one pipeline. Each flight is a user of the place of its batch.
 func (c *Cache) acquireAll(ctx context.Context, asks []*asking) []request {
 	got := make([]request, len(asks))
+	defer func() {
+		for i, a := range asks {
+			if got[i].placed = got[i].err == nil && got[i].status == leaseAcquired; !got[i].placed {
+				a.part.place.Give()
+			}
+		}
+	}()
 	fn := asks[0].fn
 	store := c.storeFor(fn)
 	cmds, acquirings := make([]*remote.Command, len(asks)), make([]acquiring, len(asks))
@@ -425,19 +428,19 @@ func (b *batch) refreshEarly() {
 	if len(b.due) == 0 {
 		return
 	}
-	early := &batch{fn: b.fn, ctx: b.ctx, bound: b.bound, cache: b.cache}
+	early := &batch{fn: b.fn, ctx: b.ctx, bound: b.bound, cache: b.cache, place: b.fn.places.Share()}
 	early.gather = early.newGather()
-	step, placed := early.place.Next(b.fn.places)
-	if !placed {
+	if !early.place.Try() {
 		return
 	}
 	due := b.due[:min(len(b.due), cmp.Or(b.fn.opts.BatchSize, len(b.due)))]
 	for range due {
 		early.gather.Hold()
+		early.place.Join()
 	}
-	early.leavePlace(step)
+	early.place.Give()
 	for _, hit := range due {
-		hit.refreshEarly(&part{order: hit.order, gather: early.gather}, hit.find)
+		hit.refreshEarly(&part{order: hit.order, gather: early.gather, place: early.place, placed: true}, hit.find)
 	}
 }
 
@@ -457,18 +460,16 @@ func (b *batch) run(all []*computation, next func()) {
 	}
 	slices.SortFunc(members, func(x, y *computation) int { return cmp.Compare(x.member.order, y.member.order) })
 	ctx := members[0].member.ctx // ends when the function has to end
-	givePlace := func() {}
-	if places := b.fn.places; places != nil && !b.nested {
-		if !b.place.Take() {
-			if places.Take(ctx) != nil {
-				b.share(members, time.Now(), nil, funcEnd{err: context.Cause(ctx)})
-				return
-			}
-		}
-		givePlace = places.Give
+	givePlace, detach, placed := lendPlace(ctx, b.place, members)
+	if !placed {
+		b.share(members, time.Now(), nil, funcEnd{err: context.Cause(ctx)})
+		return
 	}
 	// A function that ignores the end of its context holds up no other run.
-	defer context.AfterFunc(ctx, next)()
+	defer context.AfterFunc(ctx, func() {
+		detach()
+		next()
+	})()
 	b.fn.counters.batchRuns.Add(1)
 	runCtx, frame := b.enter(ctx, members)
 	runCtx = members[0].runBegins(runCtx, len(members))

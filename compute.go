@@ -61,7 +61,7 @@ type computation struct {
 
 	// beginning has a place until the function begins; nil without a lease.
 	beginning   *bulkhead.Bulkhead
-	slotted     bool       // has a place of Options.MaxConcurrent from the start
+	slotted     bool       // has a place of Options.MaxConcurrent: see places
 	member      *runMember // the part in the runs of a batch; nil for an ordinary call
 	replaces    bool       // there may be an entry that may be served
 	trigger     Trigger
@@ -151,7 +151,10 @@ func (c *call) newUnleased() *computation {
 // start runs the computation, and then each computation that may begin when the one before it
 // has ended.
 func (c *computation) start() {
-	c.member.hold()
+	if c.member != nil {
+		c.member.hold()
+		c.slotted = c.slotted || c.Token == "" && c.places().Try()
+	}
 	c.spawn(func() {
 		if next := c.run(); next != nil {
 			next.start()
@@ -165,10 +168,9 @@ func (c *computation) run() (next *computation) {
 	if c.given != nil {
 		<-c.given // closed by the call that copies the input: see give
 	}
-	giveSlot, next, turn := c.awaitSlot()
-	if !turn {
+	if next, turn := c.awaitSlot(); !turn {
 		c.member.leave()
-		giveSlot()
+		c.givePlace()
 		return next
 	}
 	if c.Token != "" {
@@ -195,7 +197,7 @@ func (c *computation) run() (next *computation) {
 		c.tender.renew = renewals.C
 	}
 	began := time.Now()
-	c.spawn(func() { c.callFunction(ctx, began, giveSlot) })
+	c.spawn(func() { c.callFunction(ctx, began) })
 	cut := c.await(c.returned, nil)
 	if cut == nil {
 		cut = c.cutShort(ctx)
@@ -243,41 +245,33 @@ func (c *Cache) releaseOf(fn *Func) *releases.Release {
 // before the lease was asked for, or if a computation of the same function waits for this one.
 // turn is false if all callers have left meanwhile, or if the cache was closed: then next is the
 // computation that may begin instead, or nil.
-func (c *computation) awaitSlot() (give func(), next *computation, turn bool) {
-	places := c.fn.places
-	give = func() {}
-	switch {
-	case c.slotted:
-		give = places.Give
-	case c.Token != "" || places == nil || c.member != nil:
-	default:
+func (c *computation) awaitSlot() (next *computation, turn bool) {
+	if c.Token != "" {
+		return nil, true
+	}
+	if !c.slotted && c.fn.places != nil {
 		parent := context.Background()
 		if c.closing != nil {
 			parent = c.cache.alive
 		}
+		c.member.leave()
 		ctx, end := c.cache.flights.AwaitPlace(parent, c)
-		err := places.Take(ctx)
+		c.slotted = c.places().Take(ctx) == nil
 		end()
-		switch {
-		case err == nil:
-			give = places.Give
-		case c.Cancelled() && !c.cache.flights.Passes(c):
+		c.member.hold()
+		if !c.slotted && c.Cancelled() && !c.cache.flights.Passes(c) {
 			// Its callers get the same error as for a running computation that Close cancels.
 			next, _ = c.finish(ending{funcEnd: funcEnd{err: ErrClosed}, confirmed: true})
-			return give, next, false
+			return next, false
 		}
 	}
-	if c.Token != "" {
-		return give, nil, true
-	}
-	next, turn = c.cache.flights.Begin(c.flightKey, c)
-	return give, next, turn
+	return c.cache.flights.Begin(c.flightKey, c)
 }
 
 // callFunction runs the function and notes how it ended. The place is given back when the function
 // has returned, because until then it causes load, and before any caller is answered: a caller
 // that is answered and calls again finds the place free.
-func (c *computation) callFunction(ctx context.Context, began time.Time, giveSlot func()) {
+func (c *computation) callFunction(ctx context.Context, began time.Time) {
 	normal := false
 	defer func() {
 		if !normal {
@@ -291,7 +285,7 @@ func (c *computation) callFunction(ctx context.Context, began time.Time, giveSlo
 		if c.tally != nil {
 			c.tally.Seal() // W7
 		}
-		giveSlot()
+		c.givePlace()
 		close(c.returned)
 		if c.member == nil {
 			c.runEnded(ctx, 1, c.ret, c.ret.cost)

@@ -91,10 +91,7 @@ func (c *call) board(p flights.Purpose, nested bool) (f *flight, start bool, d d
 // needsPlace reports whether the computation of a flight needs a place of
 // Options.MaxConcurrent.
 func (c *Cache) needsPlace(f *flight) bool {
-	if f.fn.opts.MaxConcurrent == 0 || f.part != nil { // the run of a batch takes the place
-		return false
-	}
-	return !c.flights.Nested(f)
+	return f.fn.opts.MaxConcurrent != 0 && !c.flights.Nested(f)
 }
 
 // ownInput returns an input that the caller cannot change while a computation uses it.
@@ -183,7 +180,7 @@ func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, se
 	if c.life.Closed() { // the computation would be cancelled
 		return request{err: &RedisError{Op: opAcquire, Kind: KindClosed, Err: ErrClosed, key: f.key, notAsked: true}}
 	}
-	places := f.fn.places
+	places := f.part.places(f.fn)
 	if c.needsPlace(f) {
 		if !f.Purpose().Polls() || servable { // without a place a stale entry is served
 			got.placed = places.Try()
@@ -200,7 +197,7 @@ func (c *Cache) acquireOnce(ctx context.Context, f *flight, mode acquireMode, se
 	if got.err = got.beginning.Take(ctx); got.err == nil {
 		got.acquisition, got.err = c.storeFor(f.fn).acquire(ctx, f.key, c.holder.Token(), f.fn.lease(c), mode, seen, servable)
 		if got.err == nil && got.status == leaseAcquired {
-			return got // computation.callFunction gives the place back
+			return got // computation.callFunction and givePlace give the places back
 		}
 		got.beginning.Give()
 	}

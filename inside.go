@@ -299,12 +299,37 @@ func enterFrame(ctx context.Context, of *Func, tally *tally, comp *computation) 
 
 // --- The part in a batch ---
 
+// The runs of a call of a batch share one place of Options.MaxConcurrent. The place has users:
+//
+//	an element     from the opening of its chunk until it is answered or waits (part.release)
+//	a flight       while it asks for the lease (board, acquireOnce)
+//	a computation  from the grant of its lease, or from its turn without one, until its run has ended
+//
+// So no flight asks for a lease without a place, and a run waits for no place. There is one exception:
+// if a function ignores the end of its context, its run keeps the place, and the next run takes
+// another one (lendPlace). A user waits for Redis and for runs of its own call only, so no two calls
+// wait for each other's places.
+//
+// What fails ends the use: a flight gives the place if it is not granted the lease, or if its callers
+// leave before that. A computation gives it when it ends, also if the callers have left, if the lease
+// is lost, and if Close has begun.
+
+// places are where a computation takes its place of Options.MaxConcurrent: those of the function, or
+// the one that the computations of a batch share.
+type places interface {
+	Try() bool
+	Take(ctx context.Context) error
+	Give()
+}
+
 // A part is the part of one element's call in a call of a batch function: see batch.go. A nil
 // part is that of an ordinary call. Only the call's own goroutine uses it, except release.
 type part struct {
 	order  int                          // the place of the element in the call
 	gather *gather.Gather[*computation] // runs the function for the elements of the batch
 	gone   atomic.Bool                  // see release
+	place  *bulkhead.Shared             // of the batch
+	placed bool                         // the call is a user of place until release
 
 	// The batch has decided for the call, or put it on a flight, if ahead is set.
 	ahead    bool
@@ -323,8 +348,19 @@ type part struct {
 // longer. Otherwise two batches could wait for each other.
 func (p *part) release() {
 	if p != nil && p.gone.CompareAndSwap(false, true) {
+		if p.placed {
+			p.place.Give()
+		}
 		p.gather.Release()
 	}
+}
+
+// places returns the places for the computations of the call.
+func (p *part) places(fn *Func) places {
+	if p != nil {
+		return p.place
+	}
+	return fn.places
 }
 
 func (p *part) isAhead() bool { return p != nil && p.ahead }
@@ -339,7 +375,7 @@ func (p *part) newMember() *runMember {
 	if p == nil {
 		return nil
 	}
-	return &runMember{order: p.order, gather: p.gather, ran: make(chan struct{}), fences: p.fences, renewals: p.renewals}
+	return &runMember{order: p.order, gather: p.gather, place: p.place, ran: make(chan struct{}), fences: p.fences, renewals: p.renewals}
 }
 
 // A runMember is the part of a computation in the runs of a batch. A nil runMember is that of an
@@ -347,6 +383,7 @@ func (p *part) newMember() *runMember {
 type runMember struct {
 	order  int // the place of the element in the call of the batch
 	gather *gather.Gather[*computation]
+	place  *bulkhead.Shared
 	held   bool            // the next run waits for the computation
 	ctx    context.Context // of the computation; written before it joins the gather
 	ran    chan struct{}   // closed when the run has ended, and has set the computation's ret
@@ -402,9 +439,10 @@ func (m *runMember) hold() {
 	}
 }
 
-// leave says that the computation does not run.
+// leave ends a hold: the computation does not run, or waits for its place.
 func (m *runMember) leave() {
-	if m != nil {
+	if m != nil && m.held {
+		m.held = false
 		m.gather.Release()
 	}
 }
@@ -438,6 +476,44 @@ func (m *runMember) leaveLast(returned bool) {
 	if g := m.takeLast(returned); g != nil {
 		g.Leave()
 	}
+}
+
+// places returns where the computation takes its place.
+func (c *computation) places() places {
+	if c.member != nil {
+		return c.member.place
+	}
+	return c.fn.places
+}
+
+// givePlace gives the place back, if the computation has one.
+func (c *computation) givePlace() {
+	if c.slotted {
+		c.slotted = false
+		c.places().Give()
+	}
+}
+
+// lendPlace lends the place that computations have taken to their run. It waits only if a run before
+// has been detached and has kept the place. placed is false if the function has to end meanwhile.
+func lendPlace(ctx context.Context, place *bulkhead.Shared, members []*computation) (end, detach func(), placed bool) {
+	users := 0
+	for _, m := range members {
+		if m.slotted {
+			users++
+		}
+	}
+	if users > 0 {
+		if place.Take(ctx) != nil {
+			return nil, nil, false
+		}
+		place.Give()
+	}
+	for _, m := range members {
+		m.slotted = false
+	}
+	end, detach = place.Lend(users)
+	return end, detach, true
 }
 
 // hasReturned reports whether the function has returned.

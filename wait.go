@@ -83,8 +83,8 @@ func (c *call) withoutRedis(cause error, ended uint64, refresh bool) (a answer, 
 	if c.fn.opts.OnCold != Fail || c.patient {
 		return c.unleased(ended)
 	}
-	passes := c.nested() || c.part != nil
-	comp, full := fs.Start(flightKey{c.fn, c.key}, passes, c.fn.places.Try, c.newUnleased)
+	passes := c.nested()
+	comp, full := fs.Start(flightKey{c.fn, c.key}, passes, c.part.places(c.fn).Try, c.newUnleased)
 	switch {
 	case full:
 		return c.giveUp(c.full())
