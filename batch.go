@@ -33,8 +33,9 @@ import (
 //  1. The near cache answers elements. The others are looked up in one pipeline, without flights.
 //     Fresh ones are answered.
 //  2. The rest is opened chunk by chunk (Options.BatchSize), when the call has a
-//     place of Options.MaxConcurrent (see part). Each element boards the flight of its key. If it began the flight, the batch asks for the lease, in one pipeline for all. From
-//     here on each element has a goroutine, which acts on the decision of its flight.
+//     place of Options.MaxConcurrent (see part). Each element boards the flight of its key. If it
+//     began the flight, the batch asks for the lease, in one pipeline for all. From here on each
+//     element has a goroutine, which acts on the decision of its flight.
 //  3. A computation that an element begins joins the gather. The run begins when each element of
 //     the chunk has either begun its computation, or is answered, or waits for another caller.
 //  4. The run ends all computations that are in it. Their goroutines encode the results, and take
