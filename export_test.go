@@ -205,3 +205,6 @@ func TellNobody() func() {
 		c.tellInvalidated(ctx, Invalidation{})
 	}
 }
+
+// IsBatch reports whether the tag batch has set options.
+func IsBatch(o Options) bool { return o.batch }

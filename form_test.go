@@ -114,7 +114,7 @@ func TestRefusalsOfFormsNameThePlace(t *testing.T) {
 		require.ErrorContains(t, err, "result 1: []struct { A *fncache_test.sealedNever }[].A (*fncache_test.sealedNever) is never stored; return something else")
 		panics := func() (*sealedPanic, error) { return nil, nil }
 		_, err = Wrap(&panics, opts)
-		require.ErrorContains(t, err, "it has a form for it: panic with a string")
+		require.ErrorContains(t, err, "because the Form method of the codec panicked: panic with a string; correct the method")
 		half := func() (*sealedHalf, error) { return nil, nil }
 		_, err = Wrap(&half, opts)
 		require.ErrorContains(t, err, "it needs a Name, Encode and Decode")

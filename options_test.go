@@ -175,6 +175,14 @@ func TestTagsSetEachOption(t *testing.T) {
 		{"timeout=1s, shared ", func(o *Options) { o.Timeout, o.Shared = time.Second, true }},
 		{"maxconcurrent=8", func(o *Options) { o.MaxConcurrent = 8 }},
 		{"lease=0", func(o *Options) { o.Lease = 0 }},
+		{"tags=books|author:{0}", func(o *Options) { o.Tags = []string{"books", "author:{0}"} }},
+		{"tags=", func(o *Options) { o.Tags = []string{} }},
+		{"near=1s", func(o *Options) { o.Near = time.Second }},
+		{"early=1.5", func(o *Options) { o.Early = 1.5 }},
+		{"verify=0.01", func(o *Options) { o.Verify = 0.01 }},
+		{"batchsize=100", func(o *Options) { o.BatchSize = 100 }},
+		{"missingtimeout=1m", func(o *Options) { o.MissingTimeout = time.Minute }},
+		{"lossy", func(o *Options) { o.Lossy = true }},
 		{"computetimeout=1.5h", func(o *Options) { o.ComputeTimeout = 90 * time.Minute }},
 		{" timeout = 1s , oncold= wait ", func(o *Options) { o.Timeout, o.OnCold = time.Second, Wait }},
 	} {
@@ -271,6 +279,14 @@ func optionsTag(o Options) string {
 	}
 	add("prefix", o.Prefix)
 	add("name", o.Name)
+	if o.Tags != nil {
+		items = append(items, "tags="+strings.Join(o.Tags, "|"))
+	}
+	for flag, set := range map[string]bool{"batch": IsBatch(o), "shared": o.Shared, "lossy": o.Lossy} {
+		if set {
+			items = append(items, flag)
+		}
+	}
 	add("timeout", o.Timeout.String())
 	add("freshness", o.Freshness.String())
 	add("oncold", o.OnCold.String())
@@ -279,8 +295,14 @@ func optionsTag(o Options) string {
 	add("softtimeout", o.SoftTimeout.String())
 	add("onerror", o.OnError.String())
 	add("errortimeout", o.ErrorTimeout.String())
-	add("jitter", strconv.FormatFloat(o.Jitter, 'g', -1, 64))
-	add("maxconcurrent", strconv.Itoa(o.MaxConcurrent))
+	for key, value := range map[string]float64{"jitter": o.Jitter, "early": o.Early, "verify": o.Verify} {
+		add(key, strconv.FormatFloat(value, 'g', -1, 64))
+	}
+	for key, value := range map[string]int{"maxconcurrent": o.MaxConcurrent, "batchsize": o.BatchSize} {
+		add(key, strconv.Itoa(value))
+	}
+	add("near", o.Near.String())
+	add("missingtimeout", o.MissingTimeout.String())
 	add("cooldown", o.Cooldown.String())
 	add("lease", o.Lease.String())
 	add("computetimeout", o.ComputeTimeout.String())
@@ -293,6 +315,7 @@ func FuzzTag(f *testing.F) {
 	for _, tag := range []string{
 		"", "timeout=24h,freshness=1h,prefix=Author", "timeout=1h,oncold=wait,waittimeout=2s", "timeout=1h,", "=", ",,", "timeout=-9223372036854775808ns",
 		"name=a=b", "prefix=\xff", "cooldown=-1s,lease=1ms", "TIMEOUT=1h", "timeout=1h,timeout=1h", " onerror = returnerror ", "softtimeout=.5s",
+		"near=1s,early=1,verify=0.5", "tags=books|author:{0},batch,batchsize=2,missingtimeout=1s", "tags=,shared,lossy",
 	} {
 		f.Add(tag)
 	}

@@ -32,7 +32,7 @@ func (f Format) form(pointer reflect.Type) (found *Form, err error) {
 	}
 	defer func() {
 		if value := recover(); value != nil {
-			found, err = nil, fmt.Errorf("the Form method of the codec panicked: %s", PanicText(value))
+			found, err = nil, fmt.Errorf("cannot be checked, because the Form method of the codec panicked: %s; correct the method", PanicText(value))
 		}
 	}()
 	found, err = f.forms(pointer)
