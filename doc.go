@@ -229,12 +229,16 @@
 //  8. wait.go takes the outcome for the call, and copies it for calls that have joined. call.go
 //     counts the call.
 //
+// The caller's goroutine does steps 1 to 4. Steps 5 to 7 run on goroutines of the cache, and the
+// caller waits for them in wait.go.
+//
 // All commands of calls go through package internal/remote. observer.go reports these steps to
 // Config.Observer.
 //
 // # The files
 //
-// Callers come before what they call: no file calls a function of a file above it.
+// Callers come before what they call: no file calls a function of a file above it. A function
+// that was passed down as a value may still run above, such as the run of a batch.
 //
 //	typed.go        Wrap1 to Wrap3, New1 to New3, WrapBatch: the stubs and handles that know their types
 //	operate.go      what cmd/fncache and fncachedebug do to entries, by the names of functions and by keys

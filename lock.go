@@ -115,7 +115,7 @@ func (t *sentToken) MarshalBinary() ([]byte, error) {
 
 // These methods send a command, and each uses the one before it: ask, do (its error is for users), eval
 // (runs a script), step (runs a script of the lease, and returns its status), holds (reports whether the
-// lease was held).
+// lease was held). Lookups do not use them: they go to the remote's Do, Both and GetAll.
 
 // ask sends a command. The error is the error of ctx, or a *remote.Error.
 func (s *lockStore) ask(ctx context.Context, op string, c *remote.Command) (err error) {

@@ -130,7 +130,7 @@ func (c *computation) takeRenewal(r *renewal) {
 	r.cancel()
 	switch {
 	case r.err != nil && errors.Is(r.err, context.Canceled): // see joinRenewal
-	case c.cache.noteRedis(c.fn, "renew", c.key, r.err):
+	case c.cache.noteRedis(c.fn, "renew", c.key, r.err): // the next tick tries again: the lease survives one failure
 	case r.held:
 		c.cache.flights.Renew(c, r.until)
 		if r.verdict == fence.Invalid {

@@ -79,11 +79,13 @@ func (t *Table[K, F, C]) Computing(key K) (holder C) {
 	return holder
 }
 
-// HolderOf returns the leased computation for a caller that could not ask Redis, or nil, and
-// when it began in the order of events. The lease may have run out: it could not be renewed
-// while Redis was away, and a second computation would only load the database twice. But a
-// computation that began before this process invalidated tags is not joined: the fence of tags
-// cannot be read, and the function may still add the tag (X7 of docs/protocol.md).
+// HolderOf is for a caller that could not ask Redis. It returns the leased computation, even if the
+// lease has run out, and the place where it began. It returns nil if there is none, or if this
+// process has invalidated tags since then.
+//
+// A lease that has run out could not be renewed while Redis was away, and a second computation would
+// only load the database twice. After an invalidation of tags the function may still add the tag,
+// and the fence of tags cannot be read (X7 of docs/protocol.md).
 func (t *Table[K, F, C]) HolderOf(key K) (holder C, began uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

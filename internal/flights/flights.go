@@ -20,8 +20,9 @@
 // an invalidation joins nothing that began before it.
 //
 // Events have an order: [Table.Present] is the present place in it, and the ends of flights and the
-// beginnings of computations have places too. A caller that has looked up may get the value of a
-// computation only if its lookup has ended before the computation began.
+// beginnings of computations have places too. If a caller's lookup ended after a
+// computation without a lease began, the caller does not get its value, because the value may be
+// older than the lookup.
 package flights
 
 import (
@@ -33,7 +34,7 @@ import (
 // pointer to the engine's flight, and C a pointer to its computation. The engine's types embed
 // [Flight] and [Computation]. The zero Table is empty.
 type Table[K comparable, F flight[F, C], C computation] struct {
-	mu sync.Mutex // guards the fields below, and what flights and computations have in common with it
+	mu sync.Mutex // guards the fields below, and the guarded fields of Flight and Computation
 	m  map[K]*slot[F, C]
 	// spare has empty slots, because each hit needs one for a moment.
 	spare []*slot[F, C]

@@ -18,8 +18,8 @@
 //	done      its result is set, and never changes
 //
 // A seat is free, or has one flight. A command that finds a free seat and an empty queue
-// boards at once, and its caller's goroutine sends it: that costs as much as the bare
-// command. Otherwise the command is queued. When a flight lands and commands are queued,
+// boards at once. If it is a lookup, its caller's goroutine sends it: that costs as much as the bare
+// command. A script has a goroutine of its own. Otherwise the command is queued. When a flight lands and commands are queued,
 // they take its seat together, as one pipeline. One of their callers, the leader, sends it.
 // A caller leads at most once, because its own command is in the pipeline. So each caller
 // is woken once, and no caller serves others for long.
