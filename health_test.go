@@ -340,3 +340,18 @@ func testAServerThatHangsIsToldFromAFullPool(t *testing.T) {
 	kinds := w.Stats().RedisErrorKinds
 	assert.Greater(t, kinds[KindTimeout], kinds[KindPool], "%v", kinds)
 }
+
+// A closed cache checks no node, so one that was away would be reported for ever.
+func TestTheHealthOfAClosedCacheHasNoNodes(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		c := b.cache()
+		w := wrap(t, c, &source{}, Options{})
+		mend := b.cut()
+		b.trip(w)
+		require.Len(t, c.Health().Nodes, 1)
+		require.True(t, c.Health().Nodes[0].Away)
+		require.NoError(t, c.Close())
+		mend()
+		assert.Equal(t, Health{}, c.Health())
+	})
+}

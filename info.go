@@ -354,8 +354,12 @@ type NodeHealth struct {
 }
 
 // Health returns the state of Redis as this process knows it. It sends nothing to Redis. To
-// check whether Redis can be used, call [Cache.Ping].
+// check whether Redis can be used, call [Cache.Ping]. A closed cache knows nothing, because it does
+// not check nodes: its Health is the zero value.
 func (c *Cache) Health() Health {
+	if c.life.Closed() {
+		return Health{}
+	}
 	h := Health{Subscription: map[events.Reception]SubscriptionState{
 		events.Unneeded: SubscriptionIdle, events.Lost: SubscriptionDown, events.Heard: SubscriptionUp,
 	}[c.events.Reception()]}

@@ -98,6 +98,24 @@ func labelsOf(family *dto.MetricFamily) (labels []string) {
 	return labels
 }
 
+func TestTheBreakerOfAClosedCacheIsNotExported(t *testing.T) {
+	provider, scrape := scraped(t)
+	cache, server := newCache(t, fncacheotel.WithMeterProvider(provider))
+	get := func(context.Context, int) (int, error) { return 1, nil }
+	_, err := fncache.Wrap(&get, fncache.Options{Cache: cache, Name: "shop.Get", Timeout: time.Hour})
+	require.NoError(t, err)
+	server.SetError("LOADING by the test")
+	_, _ = get(t.Context(), 1)
+	open := func() float64 {
+		_, families := scrape()
+		return families["fncache_redis_breaker_open"].GetMetric()[0].GetGauge().GetValue()
+	}
+	require.EqualValues(t, 1, open())
+	server.SetError("")
+	require.NoError(t, cache.Close())
+	assert.Zero(t, open(), "nobody would find out that the node is back")
+}
+
 func TestEveryMetricIsExportedWithItsAttributes(t *testing.T) {
 	provider, scrape := scraped(t)
 	cache, server := newCache(t, fncacheotel.WithMeterProvider(provider))
