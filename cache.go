@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -314,7 +315,9 @@ func Open(ctx context.Context, rawURL string, cfg Config) (*Cache, error) {
 	case err == nil:
 		return c, nil
 	case errors.As(err, &failure) && kindFacts[failure.Kind].away && failure.Kind != KindAuth:
-		c.health.Tell(failure.trouble())
+		if !slices.ContainsFunc(c.store.remote.Health(), func(n remote.NodeHealth) bool { return n.Away }) { // else it is in the log
+			c.health.Tell(failure.trouble())
+		}
 		return c, nil
 	default:
 		_ = c.Close()

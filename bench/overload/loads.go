@@ -171,7 +171,8 @@ func (w *worker) pace(o order) (report, error) {
 	}
 	r := w.report(&t, runs)
 	r.Took, r.Done, r.Large = took, true, large
-	r.P99 = measure.Quantile(t.took.after(began.Add(o.From)), 0.99)
+	late := t.took.after(began.Add(o.From))
+	r.P99, r.Late = measure.Quantile(late, 0.99), len(late)
 	r.OwnP99 = measure.Quantile(w.small.took.after(began.Add(o.From)), 0.99)
 	if last := t.took.lastOver(o.Slow); !last.IsZero() {
 		r.Found = last.Sub(began)

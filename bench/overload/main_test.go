@@ -128,7 +128,7 @@ func TestDurationsAreSelectedByWhenCallsBegan(t *testing.T) {
 	}
 	require.Equal(t, []time.Duration{3 * time.Millisecond, 4 * time.Millisecond}, d.after(at.Add(2*time.Second)))
 	d.add(at.Add(9*time.Second), 0)
-	require.Equal(t, at.Add(4*time.Second), d.lastOver(2*time.Millisecond))
+	require.Equal(t, at.Add(4*time.Second+4*time.Millisecond), d.lastOver(2*time.Millisecond))
 	require.Zero(t, d.lastOver(time.Second))
 	require.Zero(t, measure.Quantile(d.after(at.Add(time.Hour)), 0.99))
 }

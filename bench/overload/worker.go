@@ -70,6 +70,7 @@ type report struct {
 	Done         bool          // all work was done within the limit
 
 	P99, OwnP99 time.Duration // of the calls, and of the function by itself
+	Late        int           // calls that count for P99
 	Found       time.Duration // when the last call began that waited for Redis
 	Left        int           // goroutines
 	Large       largeReport
@@ -328,13 +329,13 @@ func (d *durations) after(at time.Time) (took []time.Duration) {
 	return took
 }
 
-// lastOver returns when the last call began that took at least a given time, or zero if none did.
+// lastOver returns when the last call ended that took at least a given time, or zero if none did.
 func (d *durations) lastOver(least time.Duration) (last time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, one := range d.all {
-		if one.took >= least && one.began.After(last) {
-			last = one.began
+		if end := one.began.Add(one.took); one.took >= least && end.After(last) {
+			last = end
 		}
 	}
 	return last
