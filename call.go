@@ -141,7 +141,7 @@ type call struct {
 	strict bool
 	// An informed call has to return the age of its answer.
 	informed bool
-	// A call that has led began the flight that it was last on.
+	// led: the call has started its last flight.
 	led bool
 	// A missed call has learned from Redis that there is no usable entry.
 	missed bool
@@ -172,8 +172,8 @@ type call struct {
 	watch *stopwatch // nil without Config.Observer
 }
 
-// failuresBorne is how often the function may fail in another process before a call that
-// waits for that process is refused. Without it each process of the fleet would try in turn.
+// failuresBorne is the number of failures of the function in other processes at which a call that
+// waits for them is refused. Without it each process of the fleet would try in turn.
 const failuresBorne = 2
 
 // An answer is the outcome of a call, and its source.

@@ -19,9 +19,9 @@ import (
 	"github.com/fncache/fncache/internal/slab"
 )
 
-// This file does for the elements of a batch (batch.go) what they do together: it looks them up. It
-// opens those that are stale or cold: it puts them on their flights, asks for their leases, and runs
-// the function for their computations.
+// This file has the steps that the elements of a batch (batch.go) take together: they are looked
+// up, those that are stale or cold are put on their flights, their leases are asked for, and the
+// function runs for their computations.
 
 // --- Looking up ---
 
@@ -241,8 +241,8 @@ func (b *batch) open(chunk []*element, before uint64, first bool, all *sync.Wait
 }
 
 // takePlace takes a place of Options.MaxConcurrent for the run of a chunk, before leases are asked for. If
-// there is none, it decides for the elements: a stale entry is served, and the others are refused. So it
-// does not wait for the sake of stale entries alone. waited reports whether it has waited for a place.
+// there is none, it decides for the elements: a stale entry is served, and the others are refused. If
+// each element has a stale entry, it does not wait for a place. waited reports whether it has waited for a place.
 func (b *batch) takePlace(chunk []*element) (placed, waited bool) {
 	if b.place == nil {
 		return true, false

@@ -32,7 +32,7 @@ type entry struct {
 	err     error         // the error of a negative entry
 	decoded shape.Results // decoded once, by the flight
 	near    *near.Entry   // the same entry in the near cache, which then owns decoded; nil if it is not there
-	// validAt is the c of the reading of the fence by which the entry was found valid.
+	// validAt is the stamp of the fence (its field c) at which the entry was found valid.
 	validAt fence.Stamp
 }
 

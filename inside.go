@@ -322,8 +322,8 @@ type places interface {
 	Give()
 }
 
-// A part is the part of one element's call in a call of a batch function: see batch.go. A nil
-// part is that of an ordinary call. Only the call's own goroutine uses it, except release.
+// A part is the part of one element's call in a call of a batch function: see batch.go. It
+// is nil for an ordinary call. Only release may be called on another goroutine than the call's.
 type part struct {
 	order  int                          // the place of the element in the call
 	gather *gather.Gather[*computation] // runs the function for the elements of the batch

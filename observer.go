@@ -271,7 +271,7 @@ func (s Scope) String() string { return nameOf(s, "key", "tag", "function") }
 // observer that costs one branch.
 
 const (
-	// sampleLookups: one lookup of that number is reported.
+	// sampleLookups: one of this many lookups is reported.
 	sampleLookups = 64
 	// slowLookups: a lookup is slow if it takes this part of RedisTimeout.
 	slowLookups = 4

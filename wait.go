@@ -11,18 +11,17 @@ import (
 // the computation and takes its outcome, or is refused. It also has the computations without a
 // lease, while Redis is away or because the cold policy is Compute.
 
-// confirms reports whether an ended computation was confirmed for a caller that joined, and whose
-// decision ended at the place ended. The last reading of the fence does not count for a caller that
+// confirms reports whether a caller that joined an ended computation may take its confirmed outcome.
+// ended is the place in the order of events where the caller's decision ended. The last reading of the fence does not count for a caller that
 // joined later, because it has found that the lease is still held: an invalidation of the key takes
 // the lease away, but an invalidation of a tag does not (X6 of docs/protocol.md).
 func (c *computation) confirms(ended uint64) bool {
 	return c.ending.confirmed && (c.tally == nil || !c.SettledBy(ended))
 }
 
-// mayAnswer reports whether an ended computation that was not confirmed may answer a caller
-// whose decision ended at the place ended. It may if the computation began later, because its
-// result is then not older than the call. It also may if the caller could not ask Redis, and
-// the lease was not found lost since then.
+// mayAnswer reports whether such a caller may take an outcome that was not confirmed: if the
+// computation began after the caller's decision, because its result is then not older than the
+// call; or if the caller could not ask Redis, and the lease is not known to be lost.
 func (c *computation) mayAnswer(ended uint64) bool {
 	if ended == 0 {
 		return !c.ending.lost

@@ -12,12 +12,12 @@
 // It needs no network, so it also works inside a testing/synctest bubble; there
 // time passes by time.Sleep, and Advance is not needed.
 //
-// Beside time a test can end leases ([Cache.EndLease]), have Redis go away ([Cache.StopRedis]), and
+// A test can also end leases ([Cache.EndLease]), have Redis go away ([Cache.StopRedis]), and
 // count what its calls cost ([Cache.Count]). The methods of [fncache.Cache] do the rest, such as
 // InvalidateTags.
 //
 // miniredis is not Redis: what depends on eviction, replication, a Cluster or
-// faults is to be tested on a real server.
+// faults has to be tested on a real server.
 package fncachetest
 
 import (
@@ -39,8 +39,7 @@ import (
 type Cache struct {
 	*fncache.Cache
 	// Redis is the embedded server: to look at keys, and to set errors that it answers. For an
-	// outage there is StopRedis: Close of the server does not end connections in memory for
-	// long.
+	// outage use StopRedis: after Close of the server, clients connect again.
 	Redis *miniredis.Miniredis
 
 	wall  *wall
