@@ -157,6 +157,7 @@ func TestBatchOfColdIDsTakesFewRoundTrips(t *testing.T) {
 		w := wrapShelf(t, b.cache(func(c *Config) { c.Redis.AddHook(count) }), s, Options{})
 		_, err := w.get(t.Context(), []int{1000}) // the scripts are known, and the release is registered
 		require.NoError(t, err)
+		synctest.Wait() // what the call has left to the background is over
 		count.reset()
 		found, err := w.get(t.Context(), upTo(100))
 		require.NoError(t, err)
