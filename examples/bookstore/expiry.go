@@ -70,7 +70,14 @@ func expireShelf(ctx context.Context, cache *fncache.Cache, places int) (e expir
 		return err
 	})
 	defer func() {
-		err = errors.Join(err, eachPage(20, func(n int64) error { return f.Invalidate(context.WithoutCancel(ctx), n) }))
+		err = errors.Join(err, eachPage(20, func(n int64) (err error) {
+			for range 5 { // after an error the entry may still be there: invalidate again
+				if err = f.Invalidate(context.WithoutCancel(ctx), n); err == nil {
+					break
+				}
+			}
+			return err
+		}))
 	}()
 	if err != nil {
 		return e, err
