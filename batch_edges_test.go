@@ -129,10 +129,10 @@ func TestBatchRunThatNoCallerWaitsForEndsNoCall(t *testing.T) {
 					w := wrapShelf(t, b.cache(), s, opts)
 					_, err := w.get(t.Context(), []int{1})
 					require.NoError(t, err)
-					time.Sleep(2 * time.Second)
+					time.Sleep(2 * time.Second) // virtual
 					s.do = func(_ context.Context, ids []int) error {
 						if ids[0] == 1 {
-							time.Sleep(2 * time.Second)
+							time.Sleep(2 * time.Second) // virtual
 							end()
 						}
 						return nil
@@ -209,7 +209,7 @@ func TestBatchFunctionThatReturnsNilOrChangesItsArguments(t *testing.T) {
 			assert.Empty(t, found)
 		}
 		assert.Equal(t, 1, runs, "all are missing")
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) // virtual
 		for range 2 {
 			found, err := get(t.Context(), ids)
 			require.NoError(t, err)
@@ -299,7 +299,7 @@ func TestBatchRenewsItsLeasesTogether(t *testing.T) {
 		before := 0
 		s.do = func(context.Context, []int) error {
 			count.reset()
-			time.Sleep(10 * time.Second)
+			time.Sleep(10 * time.Second) // virtual
 			before = count.sum()
 			return nil
 		}
@@ -606,9 +606,9 @@ func TestBatchOfStaleIDsWaitsForNoPlace(t *testing.T) {
 				w := wrapShelf(t, b.cache(), s, opts)
 				_, err := w.get(t.Context(), []int{1, 2})
 				require.NoError(t, err)
-				time.Sleep(2 * time.Second)
+				time.Sleep(2 * time.Second) // virtual
 				s.do = func(context.Context, []int) error {
-					time.Sleep(10 * time.Second)
+					time.Sleep(10 * time.Second) // virtual
 					return nil
 				}
 				go func() { _, _ = w.get(t.Context(), []int{3}) }() // has the place
@@ -665,14 +665,14 @@ func TestBatchIsRefusedWithoutAPlace(t *testing.T) {
 					}
 				}
 				s.do = func(context.Context, []int) error {
-					time.Sleep(10 * time.Second)
+					time.Sleep(10 * time.Second) // virtual
 					return nil
 				}
 				go func() { _, _ = w.get(t.Context(), []int{1}) }() // has the place
 				synctest.Wait()
 				held, began := len(b.locks()), time.Now()
 				go func() {
-					time.Sleep(limit / 2)
+					time.Sleep(limit / 2) // virtual
 					assert.Len(t, b.locks(), held, "no lease is asked for without a place")
 				}()
 
@@ -697,9 +697,9 @@ func TestBatchThatWaitsForAPlaceServesNothingPastItsTimeout(t *testing.T) {
 		w := wrapShelf(t, b.cache(), s, opts)
 		_, err := w.get(t.Context(), []int{1})
 		require.NoError(t, err)
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) // virtual
 		s.do = func(context.Context, []int) error {
-			time.Sleep(10 * time.Second)
+			time.Sleep(10 * time.Second) // virtual
 			return nil
 		}
 		go func() { _, _ = w.get(t.Context(), []int{3}) }() // has the place

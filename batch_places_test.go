@@ -70,10 +70,10 @@ func TestBatchElementThatHasWaitedAsksForNoLeaseWithoutAPlace(t *testing.T) {
 					}
 				})
 				go func() { _, _ = w.get(t.Context(), []int{2}) }() // has the place
-				time.Sleep(1500 * time.Millisecond)
+				time.Sleep(1500 * time.Millisecond)                 // virtual: the lease held elsewhere has ended
 				assert.NotContains(t, b.locks(), must(w.Func.Key(1))+LockSuffix, "another process can compute 1")
 				if c.leaves > 0 {
-					time.Sleep(max(0, c.leaves-time.Since(began)))
+					time.Sleep(max(0, c.leaves-time.Since(began))) // virtual
 					if c.close {
 						require.NoError(t, cache.Close())
 					} else {
@@ -97,13 +97,13 @@ func TestBatchElementsThatHaveWaitedShareAPlace(t *testing.T) {
 	inOneBubble(t, func(t *testing.T, b *bubble) {
 		const ids = 50
 		s := &batchSource{do: func(context.Context, []int) error {
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) // virtual: the run takes that long
 			return nil
 		}}
 		w := wrapShelf(t, b.cache(), s, Options{OnCold: Wait, WaitTimeout: 10 * time.Second, MaxConcurrent: 1})
 		b.heldElsewhere(w, time.Second, upTo(ids)...)
 		go func() { // has the place until after that
-			time.Sleep(500 * time.Millisecond)
+			time.Sleep(500 * time.Millisecond) // virtual
 			_, _ = w.get(t.Context(), []int{1000})
 		}()
 		found, err := w.get(t.Context(), upTo(ids))
@@ -143,7 +143,7 @@ func TestBatchElementsThatHaveWaitedComputeWithoutRedisOnlyWithAPlace(t *testing
 				s.set(func(s *batchSource) {
 					s.do = func(_ context.Context, ids []int) error {
 						if ids[0] == 3 {
-							time.Sleep(c.runs)
+							time.Sleep(c.runs) // virtual: the run takes that long
 						}
 						return nil
 					}
